@@ -1,0 +1,1 @@
+//! Go-style channels for async Rust that lose nothing, on any runtime.

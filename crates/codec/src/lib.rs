@@ -1,0 +1,1 @@
+//! Sans-I/O codecs: bytes to frames to messages and back, whatever way the network cuts them.

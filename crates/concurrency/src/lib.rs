@@ -1,0 +1,1 @@
+//! Structured concurrency for Rust on any runtime: cancel scopes, task groups, deadlines.

@@ -1,0 +1,1 @@
+//! Attribute macros of Bowline; use them through the bowline facade.

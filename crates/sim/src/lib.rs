@@ -1,0 +1,1 @@
+//! A deterministic world for network programs: virtual clock, seeded scheduler, simulated hosts and network.

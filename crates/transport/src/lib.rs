@@ -1,0 +1,1 @@
+//! Byte and message transports on any runtime: memory streams, framed message streams.

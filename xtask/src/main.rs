@@ -1,0 +1,3 @@
+//! All of CI and every developer command.
+
+fn main() {}
