@@ -1,0 +1,121 @@
+//! Ordered bytes both ways: the traits that sockets, TLS and memory streams implement.
+//!
+//! They stand on [`futures_io`], so foreign code can use our streams and the other way round.
+//! What they add is a read that allocates only when there is something to read, the promise
+//! that one vectored write is one system call, halves, addresses and the end of a stream.
+
+mod address;
+mod futures;
+#[cfg(feature = "real")]
+mod spare;
+
+pub use address::{Address, UnixAddress};
+pub use futures::{ByteStreamExt, ReadInto, Shutdown, WriteAll, WriteAllVectored};
+
+#[cfg(feature = "real")]
+pub(crate) use spare::{READ_RESERVE, recv_into_spare};
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// The reading side of a byte stream.
+pub trait ByteReader: AsyncRead + Send + Unpin + 'static {
+    /// Appends 1 to `max` bytes to `buffer`; `Ok(0)` means that the peer ended.
+    ///
+    /// Writes into the spare capacity of `buffer`. Where there is none it reserves at most
+    /// `min(max, 16 KiB)`, and only once there is something to read: a connection that waits
+    /// holds no buffer. One call is at most one successful receive. `Ok(0)` is sticky: every
+    /// later read says it again.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports, with its code; [`io::ErrorKind::ConnectionReset`] at most once.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: bytes are taken only in the poll that reports them.
+    fn poll_read_into(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+    ) -> Poll<io::Result<usize>>;
+}
+
+/// The writing side of a byte stream.
+///
+/// `poll_write` and `poll_write_vectored` report what was taken; short writes are normal.
+/// Nothing is buffered above the system, so `poll_flush` is immediate. `poll_close` of
+/// [`AsyncWrite`] is *our* shutdown: it ends the sending side after everything written, leaves
+/// reading as it is, may be repeated, and a write after it fails with
+/// [`io::ErrorKind::BrokenPipe`].
+pub trait ByteWriter: AsyncWrite + Send + Unpin + 'static {
+    /// Whether one `poll_write_vectored` is one system call over many slices.
+    fn is_write_vectored(&self) -> bool;
+}
+
+/// An ordered stream of bytes in both directions, with a peer at the other end.
+///
+/// Dropping it closes both directions. Exclusive access is by type, so no operation here
+/// answers *busy*.
+pub trait ByteStream: ByteReader + ByteWriter + Sync {
+    /// What [`into_split`](ByteStream::into_split) gives for reading. Its drop is not visible to
+    /// the peer.
+    type ReadHalf: ByteReader;
+    /// What [`into_split`](ByteStream::into_split) gives for writing. Its drop ends the sending
+    /// side.
+    type WriteHalf: ByteWriter;
+
+    /// The two directions as values of their own, for two tasks.
+    fn into_split(self) -> (Self::ReadHalf, Self::WriteHalf)
+    where
+        Self: Sized;
+
+    /// The stream again, from its two halves.
+    ///
+    /// # Errors
+    ///
+    /// [`ReuniteError`] gives both halves back where they are not of one stream.
+    fn reunite(
+        read: Self::ReadHalf,
+        write: Self::WriteHalf,
+    ) -> Result<Self, ReuniteError<Self::ReadHalf, Self::WriteHalf>>
+    where
+        Self: Sized;
+
+    /// Our address.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn local_addr(&self) -> io::Result<Address>;
+
+    /// The address of the peer, also after it closed.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    fn peer_addr(&self) -> io::Result<Address>;
+
+    /// Gives up: whatever is unsent may be lost, and a TCP peer sees a reset.
+    fn abort(self)
+    where
+        Self: Sized;
+}
+
+/// Two halves that do not belong together, given back.
+#[derive(thiserror::Error)]
+#[error("the halves belong to two different streams")]
+pub struct ReuniteError<R, W>(pub R, pub W);
+
+impl<R, W> fmt::Debug for ReuniteError<R, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReuniteError(..)")
+    }
+}

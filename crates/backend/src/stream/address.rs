@@ -1,0 +1,131 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where one end of a stream is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// An address and port of IPv4 or IPv6.
+    Inet(SocketAddr),
+    /// An address of a Unix socket.
+    Unix(UnixAddress),
+    /// The name of an end in memory.
+    Named(Arc<str>),
+}
+
+impl Address {
+    /// The IP address and port, where there is one.
+    pub fn as_inet(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Inet(address) => Some(*address),
+            _ => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address::Inet(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Inet(address) => address.fmt(f),
+            Address::Unix(address) => address.fmt(f),
+            Address::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The address of a Unix socket: none, a path, or an abstract name of Linux.
+///
+/// Shown as `<unnamed>`, `/path` and `@name`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnixAddress(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Unnamed,
+    Path(PathBuf),
+    Abstract(Vec<u8>),
+}
+
+/// Bytes of `sun_path` on Linux; a path needs one of them for its NUL.
+const SUN_PATH: usize = 108;
+
+impl UnixAddress {
+    /// The address of a socket that has none.
+    pub const UNNAMED: UnixAddress = UnixAddress(Kind::Unnamed);
+
+    /// A path of 1 to 107 bytes in the file system.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] where the path is empty, too long or holds a NUL.
+    pub fn from_path(path: impl Into<PathBuf>) -> io::Result<UnixAddress> {
+        let path = path.into();
+        let bytes = path.as_os_str().as_encoded_bytes();
+        check_name(bytes, "path")?;
+        if bytes.contains(&0) {
+            return Err(invalid("a socket path holds a NUL byte".to_owned()));
+        }
+        Ok(UnixAddress(Kind::Path(path)))
+    }
+
+    /// An abstract name of 1 to 107 bytes, of any value.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] where the name is empty or too long.
+    pub fn from_abstract(name: impl Into<Vec<u8>>) -> io::Result<UnixAddress> {
+        let name = name.into();
+        check_name(&name, "abstract name")?;
+        Ok(UnixAddress(Kind::Abstract(name)))
+    }
+}
+
+fn check_name(bytes: &[u8], what: &str) -> io::Result<()> {
+    if bytes.is_empty() || bytes.len() >= SUN_PATH {
+        return Err(invalid(format!(
+            "a socket {what} of {} bytes; 1 to {} are allowed",
+            bytes.len(),
+            SUN_PATH - 1
+        )));
+    }
+    Ok(())
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+impl fmt::Display for UnixAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Unnamed => f.write_str("<unnamed>"),
+            Kind::Path(path) => path.display().fmt(f),
+            Kind::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_and_shown() {
+        assert_eq!(UnixAddress::from_path("/a/b").unwrap().to_string(), "/a/b");
+        assert_eq!(UnixAddress::from_abstract("n").unwrap().to_string(), "@n");
+        assert_eq!(UnixAddress::UNNAMED.to_string(), "<unnamed>");
+        for bad in ["", "a\0b", &"x".repeat(300)] {
+            let error = UnixAddress::from_path(bad).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+}
