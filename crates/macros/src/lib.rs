@@ -1,1 +1,71 @@
-//! Attribute macros of Bowline; use them through the bowline facade.
+//! Attribute macros of Bowline: `main`, `test` and `rpc`.
+//!
+//! Use them through the `bowline` facade, whose paths their expansions name: `#[bowline::main]`
+//! makes a program of an async function, `#[bowline::test]` makes one test per backend of the
+//! build, `#[bowline::rpc]` makes a function whose call is a value. The option `crate = path`
+//! names the facade where it is re-exported under another path.
+//!
+//! This crate knows neither runtimes nor features. Which backends exist is asked of the facade,
+//! through declarative macros that expand differently with its features; so a program that turns
+//! on none stops with one sentence that names them all.
+//!
+//! The examples run where the facade re-exports the macros; in short:
+//!
+//! ```text
+//! #[bowline::main]
+//! async fn main() -> Result<(), bowline::Error> { .. }
+//!
+//! #[bowline::test(seeds = 200)]
+//! async fn holds_on_every_backend() { .. }
+//! ```
+
+use proc_macro::TokenStream;
+
+mod entry;
+mod options;
+mod rpc;
+mod tests;
+
+/// Makes the program's `main` of an async function: `Root::new().block_on(..)` on
+/// `Backend::default()`.
+///
+/// The function takes no arguments and may return anything `main` may. When it returns, every
+/// task it left behind has been cancelled and has ended.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `backend = "smol"` | this backend instead of the default one; a build without it is refused |
+/// | `crate = path` | where the facade is, if not at `::bowline` |
+#[proc_macro_attribute]
+pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    entry::expand(attribute.into(), item.into()).into()
+}
+
+/// Makes one test per backend of the build of an async function, each in a root of its own.
+///
+/// `async fn name()` becomes the tests `name::tokio`, `name::smol`, `name::async_std` and
+/// `name::sim`, as far as the facade's features turn them on. The function may return anything a
+/// test may; `#[should_panic]`, `#[ignore]` and `#[cfg]` apply to every one of the tests.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `tokio`, `smol`, `async_std`, `sim` | only these backends |
+/// | `seed = 7` | the one seed of the simulated world (default 0) |
+/// | `seeds = 200` | a world for each of the seeds 0 to 199 |
+/// | `crate = path` | where the facade is, if not at `::bowline` |
+///
+/// A failure in the simulator prints its seed; `BOWLINE_SIM_SEED` set to it runs that seed alone.
+#[proc_macro_attribute]
+pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    tests::expand(attribute.into(), item.into()).into()
+}
+
+/// Makes a function whose call is a value: awaited it runs here, given to a broker it runs
+/// wherever the broker finds an executor.
+///
+/// The arguments and the reply are owned values that serde can carry. The facade's `rpc` module
+/// says what becomes of the value.
+#[proc_macro_attribute]
+pub fn rpc(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    rpc::expand(attribute.into(), item.into()).into()
+}
