@@ -1,1 +1,69 @@
 //! Sans-I/O codecs: bytes to frames to messages and back, whatever way the network cuts them.
+//!
+//! Nothing here reads, writes, waits or spawns: bytes come in through a
+//! [`BytesMut`](bytes::BytesMut) the caller fills, and go out through an [`OutputBatch`] the
+//! caller drains. So one codec serves every transport, every runtime, the simulator and a plain
+//! unit test.
+//!
+//! # Layers
+//!
+//! 1. A [`Framing`] cuts a byte stream into frames. It knows no meaning.
+//! 2. A [`MessageCodec`] turns one whole frame, or one datagram, into one value.
+//!
+//! A stream uses both, joined by [`Framing::with`] into a [`Framed`]; a datagram uses the second
+//! alone, because one packet is one frame.
+//!
+//! # What holds for all of them
+//!
+//! * **Cut invariance.** How the input was cut into reads never changes the items, the errors or
+//!   the positions they report.
+//! * **Totality.** Any bytes, in any state, give an answer: no panic, bounded memory, linear work.
+//! * **All or nothing.** A failed `encode` leaves the output as it was.
+//!
+//! # Example
+//!
+//! ```
+//! use bowline_codec::{Decode, Encode, Framing, LengthDelimited, OutputBatch, Raw};
+//! use bytes::{Bytes, BytesMut};
+//!
+//! let mut codec = LengthDelimited::u16().with(Raw::new());
+//!
+//! // Out: the encoder writes into a batch, a transport writes the batch's slices.
+//! let mut batch = OutputBatch::new();
+//! codec.encode(&Bytes::from_static(b"hello"), &mut batch)?;
+//! let wire: Vec<u8> = batch.slices().flatten().copied().collect();
+//! assert_eq!(wire, b"\x00\x05hello");
+//!
+//! // In: the bytes may come in any pieces.
+//! let mut input = BytesMut::new();
+//! input.extend_from_slice(&wire[..4]);
+//! assert_eq!(codec.decode(&mut input)?, None);
+//! assert_eq!(codec.need(), 3);
+//! input.extend_from_slice(&wire[4..]);
+//! assert_eq!(codec.decode(&mut input)?.as_deref(), Some(&b"hello"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod error;
+
+mod batch;
+
+mod decode;
+mod encode;
+
+mod framing;
+mod message;
+
+mod framed;
+
+pub use batch::{Mark, OutputBatch};
+pub use decode::Decode;
+pub use encode::Encode;
+pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+pub use framed::{Codec, Framed, FramedDecoder, FramedEncoder};
+pub use framing::Framing;
+pub use framing::length_delimited::LengthDelimited;
+pub use message::MessageCodec;
+pub use message::raw::Raw;

@@ -1,0 +1,65 @@
+//! The trait of everything that takes items out of a byte stream.
+
+use bytes::BytesMut;
+
+use crate::DecodeError;
+
+/// Takes items out of a stream of bytes.
+///
+/// The caller appends whatever arrived to `src` and calls [`decode`](Self::decode) until it gives
+/// `Ok(None)`; after the peer ended, it calls [`decode_end`](Self::decode_end) the same way.
+///
+/// # Laws
+///
+/// * **Cut invariance**: for every input and every way of cutting it, the sequence of items and
+///   errors, with [`offset`](DecodeError::offset) and [`skipped`](DecodeError::skipped), is the
+///   same. Decisions depend on byte positions, never on what happens to be in the buffer.
+/// * **Sum**: after each event, the bytes of the items, of their framing and of
+///   [`skipped`](DecodeError::skipped) are exactly the bytes taken.
+/// * **Totality**: any bytes in any state give an answer, in work linear in the bytes fed, without
+///   a panic and without unbounded memory.
+/// * **Fatal is final**: after an error that is not
+///   [recoverable](DecodeError::is_recoverable), every later call returns that error without
+///   looking at its input, which stays where it is.
+pub trait Decode {
+    /// What comes out.
+    type Item;
+
+    /// Takes at most one item from the front of `src`.
+    ///
+    /// `Ok(Some(_))` used up exactly one item. `Ok(None)` means *partial*: more bytes are wanted,
+    /// which is not an error. The bytes of a partial item stay in `src`, except while a decoder
+    /// discards them; no byte is searched twice.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when the bytes are not what the codec accepts; if it
+    /// [is recoverable](DecodeError::is_recoverable), the next call goes on with the next item.
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Self::Item>, DecodeError>;
+
+    /// As [`decode`](Self::decode), knowing that no further bytes will come.
+    ///
+    /// Unless overridden: the items left in `src`, then `Ok(None)` if nothing is left over.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), and a fatal
+    /// [`Truncated`](crate::DecodeErrorKind::Truncated) if the input ends inside an item.
+    fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<Self::Item>, DecodeError> {
+        match self.decode(src)? {
+            Some(item) => Ok(Some(item)),
+            None if src.is_empty() => Ok(None),
+            None => Err(DecodeError::truncated(
+                src.len(),
+                src.len().saturating_add(self.need()),
+            )),
+        }
+    }
+
+    /// Fewest further bytes that can change the answer of the last `Ok(None)`; at least 1.
+    ///
+    /// A hint for how much to read: it may be as large as the largest frame the codec accepts, and
+    /// was said by the peer, so it must never become an allocation on its own. Reserve no more
+    /// than `max(16 KiB, 2 x bytes received of this frame)` for it.
+    fn need(&self) -> usize;
+}

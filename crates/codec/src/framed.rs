@@ -1,0 +1,256 @@
+//! A framing and a message codec as one: what a stream of messages takes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{Decode, DecodeError, Encode, EncodeError, Framing, MessageCodec, OutputBatch};
+
+/// Both directions of a stream of messages.
+///
+/// A stream whose halves are used by different tasks decodes and encodes at once, so a codec can
+/// be [split](Self::split).
+pub trait Codec: Decode + Encode<<Self as Codec>::Sent> {
+    /// What is encoded; what is decoded is [`Decode::Item`].
+    type Sent;
+    /// The sending half.
+    type Encoder: Encode<<Self as Codec>::Sent> + Send + 'static;
+    /// The receiving half.
+    type Decoder: Decode<Item = <Self as Decode>::Item> + Send + 'static;
+
+    /// The two halves. The receiving one goes on where this codec was.
+    fn split(self) -> (Self::Encoder, Self::Decoder);
+}
+
+/// A [`Framing`] joined to the [`MessageCodec`] of its frames; made by [`Framing::with`].
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::{Codec, Decode, Encode, Framing, LengthDelimited, OutputBatch, Raw};
+/// use bytes::{Bytes, BytesMut};
+///
+/// let (mut encoder, mut decoder) = LengthDelimited::varint().with(Raw::new()).split();
+/// let mut batch = OutputBatch::new();
+/// encoder.encode(&Bytes::from_static(b"x"), &mut batch)?;
+/// let mut input = BytesMut::from(batch.coalesce(64));
+/// assert_eq!(decoder.decode(&mut input)?.as_deref(), Some(&b"x"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Framed<F, M> {
+    framing: F,
+    codec: M,
+    scratch: Scratch,
+    progress: Progress,
+}
+
+/// The sending half of a [`Framed`].
+#[derive(Debug)]
+pub struct FramedEncoder<F, M> {
+    framing: F,
+    codec: Arc<M>,
+    scratch: Scratch,
+}
+
+/// The receiving half of a [`Framed`].
+#[derive(Debug)]
+pub struct FramedDecoder<F, M> {
+    framing: F,
+    codec: Arc<M>,
+    progress: Progress,
+}
+
+impl<F, M> Framed<F, M> {
+    pub(crate) fn new(framing: F, codec: M) -> Self {
+        Self {
+            framing,
+            codec,
+            scratch: Scratch::default(),
+            progress: Progress::default(),
+        }
+    }
+}
+
+impl<F: Framing, M: MessageCodec> Decode for Framed<F, M> {
+    type Item = M::Received;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<M::Received>, DecodeError> {
+        self.progress
+            .message(&self.codec, src, |src| self.framing.decode(src))
+    }
+
+    fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<M::Received>, DecodeError> {
+        self.progress
+            .message(&self.codec, src, |src| self.framing.decode_end(src))
+    }
+
+    fn need(&self) -> usize {
+        self.framing.need()
+    }
+}
+
+impl<F: Framing, M: MessageCodec> Encode<M::Sent> for Framed<F, M> {
+    fn encode(&mut self, item: &M::Sent, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        self.scratch
+            .frame(&mut self.framing, &self.codec, item, out)
+    }
+}
+
+impl<F, M> Codec for Framed<F, M>
+where
+    F: Framing + Clone + Send + 'static,
+    M: MessageCodec + 'static,
+{
+    type Sent = M::Sent;
+    type Encoder = FramedEncoder<F, M>;
+    type Decoder = FramedDecoder<F, M>;
+
+    fn split(self) -> (Self::Encoder, Self::Decoder) {
+        let codec = Arc::new(self.codec);
+        let encoder = FramedEncoder {
+            framing: self.framing.clone(),
+            codec: Arc::clone(&codec),
+            scratch: self.scratch,
+        };
+        let decoder = FramedDecoder {
+            framing: self.framing,
+            codec,
+            progress: self.progress,
+        };
+        (encoder, decoder)
+    }
+}
+
+impl<F: Framing, M: MessageCodec> Encode<M::Sent> for FramedEncoder<F, M> {
+    fn encode(&mut self, item: &M::Sent, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        self.scratch
+            .frame(&mut self.framing, &*self.codec, item, out)
+    }
+}
+
+impl<F: Framing, M: MessageCodec> Decode for FramedDecoder<F, M> {
+    type Item = M::Received;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<M::Received>, DecodeError> {
+        self.progress
+            .message(&*self.codec, src, |src| self.framing.decode(src))
+    }
+
+    fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<M::Received>, DecodeError> {
+        self.progress
+            .message(&*self.codec, src, |src| self.framing.decode_end(src))
+    }
+
+    fn need(&self) -> usize {
+        self.framing.need()
+    }
+}
+
+/// Where a message is encoded before its frame is written, since the header comes first.
+#[derive(Default)]
+struct Scratch(BytesMut);
+
+/// A scratch that a refused message grew beyond this is not kept.
+const SCRATCH_TOO_LARGE: usize = 256 * 1024;
+
+impl Scratch {
+    /// Appends one framed message to `out`, or nothing.
+    fn frame<F: Framing, M: MessageCodec>(
+        &mut self,
+        framing: &mut F,
+        codec: &M,
+        message: &M::Sent,
+        out: &mut OutputBatch,
+    ) -> Result<(), EncodeError> {
+        let mark = out.mark();
+        let result = match codec.encoded(message) {
+            Some(payload) => Encode::<Bytes>::encode(framing, &payload, out),
+            None => self.fill_and_frame(framing, codec, message, out),
+        };
+        if result.is_err() {
+            out.rollback(mark);
+        }
+        result
+    }
+
+    fn fill_and_frame<F: Framing, M: MessageCodec>(
+        &mut self,
+        framing: &mut F,
+        codec: &M,
+        message: &M::Sent,
+        out: &mut OutputBatch,
+    ) -> Result<(), EncodeError> {
+        // Cleared before and not after use: a codec that failed, or panicked, may leave half a
+        // message behind.
+        self.0.clear();
+        if self.0.capacity() > SCRATCH_TOO_LARGE {
+            self.0 = BytesMut::new();
+        }
+        codec.encode(message, &mut self.0)?;
+        if self.0.len() < OutputBatch::KEEP {
+            // Copied, so that the scratch is used again and steady traffic allocates nothing.
+            Encode::<[u8]>::encode(framing, &self.0, out)
+        } else {
+            let payload = self.0.split().freeze();
+            Encode::<Bytes>::encode(framing, &payload, out)
+        }
+    }
+}
+
+impl fmt::Debug for Scratch {
+    // Never the bytes: they are the payload of the last message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch")
+            .field("capacity", &self.0.capacity())
+            .finish()
+    }
+}
+
+/// How far a decoder got in its stream, so that a refused frame is reported with its place.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Where in the stream the present frame starts.
+    start: u64,
+    /// Bytes of the present frame that the framing has taken out of the buffer.
+    taken: u64,
+}
+
+impl Progress {
+    /// Takes one frame with `next` and decodes the message in it.
+    fn message<M: MessageCodec>(
+        &mut self,
+        codec: &M,
+        src: &mut BytesMut,
+        next: impl FnOnce(&mut BytesMut) -> Result<Option<Bytes>, DecodeError>,
+    ) -> Result<Option<M::Received>, DecodeError> {
+        let before = src.len();
+        let result = next(src);
+        self.taken += before.saturating_sub(src.len()) as u64;
+        let frame = match result {
+            Ok(None) => return Ok(None),
+            Ok(Some(frame)) => frame,
+            Err(error) => {
+                if error.is_recoverable() {
+                    self.finish();
+                }
+                return Err(error);
+            }
+        };
+        let (start, taken) = self.finish();
+        match codec.decode(&frame) {
+            Ok(message) => Ok(Some(message)),
+            // Whatever is wrong inside the frame, the framing knows where the next one starts.
+            Err(error) => Err(error.with_offset(start).with_skipped(taken).recoverable()),
+        }
+    }
+
+    /// Ends the present frame; gives its start and its length.
+    fn finish(&mut self) -> (u64, u64) {
+        let frame = (self.start, self.taken);
+        self.start += self.taken;
+        self.taken = 0;
+        frame
+    }
+}

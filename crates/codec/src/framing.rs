@@ -1,0 +1,20 @@
+//! Framings: byte stream to frames and back.
+
+use bytes::Bytes;
+
+use crate::{Decode, Encode, Framed, MessageCodec};
+
+pub(crate) mod length_delimited;
+
+/// Cuts a byte stream into frames, and writes frames so that they can be found again.
+///
+/// A framing knows no meaning; [`with`](Self::with) gives its frames one.
+pub trait Framing: Decode<Item = Bytes> + Encode<Bytes> + Encode<[u8]> {
+    /// Joins this framing to the codec of what is inside its frames.
+    fn with<M: MessageCodec>(self, codec: M) -> Framed<Self, M>
+    where
+        Self: Sized,
+    {
+        Framed::new(self, codec)
+    }
+}

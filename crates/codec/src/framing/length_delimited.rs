@@ -1,0 +1,484 @@
+//! Frames behind a header that states their length.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{
+    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
+    OutputBatch,
+};
+
+/// Frames of a length header and that many bytes.
+///
+/// The header is an unsigned integer of a fixed width, big-endian unless [`le`](Self::le), or a
+/// LEB128 [`varint`](Self::varint). It states the length of the payload, plus what
+/// [`adjust`](Self::adjust) and [`header_included`](Self::header_included) add.
+///
+/// | limit | default | set by | passed |
+/// |---|---|---|---|
+/// | payload | 1 MiB | [`max_frame`](Self::max_frame) | decode: fatal, or discarded with [`skip_oversized`](Self::skip_oversized); encode: refused |
+/// | discarded beyond `max_frame` | 1 MiB | [`max_skip`](Self::max_skip) | fatal |
+///
+/// Decoding copies nothing and allocates nothing on the word of a header: a partial frame stays in
+/// the caller's buffer, and [`need`](Decode::need) says what is missing.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::{Decode, LengthDelimited};
+/// use bytes::BytesMut;
+///
+/// let mut frames = LengthDelimited::u16().le().header_included();
+/// let mut input = BytesMut::from(&b"\x05\x00abc\x02\x00"[..]);
+/// assert_eq!(frames.decode(&mut input)?.as_deref(), Some(&b"abc"[..]));
+/// assert_eq!(frames.decode(&mut input)?.as_deref(), Some(&b""[..]));
+/// assert_eq!(frames.decode(&mut input)?, None);
+/// # Ok::<(), bowline_codec::DecodeError>(())
+/// ```
+// Invariants
+// L1 `position` is the stream position of the first byte of the frame that `state` is in.
+// L2 `need` is at least 1, and exact after `Ok(None)`.
+// L3 Once `failed` is set, neither `state` nor the input changes.
+#[derive(Clone, Debug)]
+pub struct LengthDelimited {
+    header: Header,
+    order: Order,
+    adjust: i32,
+    counts: Counts,
+    max_frame: usize,
+    max_skip: usize,
+    oversized: Oversized,
+    state: State,
+    position: u64,
+    need: usize,
+    failed: Option<DecodeError>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Header {
+    /// So many bytes.
+    Fixed(usize),
+    Varint,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Big,
+    Little,
+}
+
+/// What the number in the header counts, besides the adjustment.
+#[derive(Clone, Copy, Debug)]
+enum Counts {
+    Payload,
+    Whole,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Oversized {
+    Fail,
+    Skip,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// At the start of a frame.
+    Header,
+    /// The header is read, and still in the buffer.
+    Payload { header: usize, payload: usize },
+    /// An oversized frame is being discarded, of which `left` bytes are still to come.
+    Skipping { left: u64, error: DecodeError },
+}
+
+const DEFAULT_MAX_FRAME: usize = 1024 * 1024;
+const DEFAULT_MAX_SKIP: usize = 1024 * 1024;
+/// LEB128 of 64 bits, 7 at a time.
+const VARINT_MAX: usize = 10;
+
+impl LengthDelimited {
+    /// A header of one byte: payloads of at most 255 bytes.
+    pub fn u8() -> Self {
+        Self::new(Header::Fixed(1))
+    }
+
+    /// A header of two bytes: payloads of at most 65 535 bytes.
+    pub fn u16() -> Self {
+        Self::new(Header::Fixed(2))
+    }
+
+    /// A header of four bytes.
+    pub fn u32() -> Self {
+        Self::new(Header::Fixed(4))
+    }
+
+    /// A header of eight bytes.
+    pub fn u64() -> Self {
+        Self::new(Header::Fixed(8))
+    }
+
+    /// A header in LEB128: 7 bits a byte, least significant first, at most 10 bytes.
+    ///
+    /// Only the shortest form of a number is accepted.
+    #[doc(alias = "leb128")]
+    pub fn varint() -> Self {
+        Self::new(Header::Varint)
+    }
+
+    fn new(header: Header) -> Self {
+        let mut framing = Self {
+            header,
+            order: Order::Big,
+            adjust: 0,
+            counts: Counts::Payload,
+            max_frame: DEFAULT_MAX_FRAME,
+            max_skip: DEFAULT_MAX_SKIP,
+            oversized: Oversized::Fail,
+            state: State::Header,
+            position: 0,
+            need: 1,
+            failed: None,
+        };
+        framing.need = framing.header_min();
+        framing
+    }
+
+    /// Least significant byte first. Changes nothing for a varint.
+    pub fn le(mut self) -> Self {
+        self.order = Order::Little;
+        self
+    }
+
+    /// The header states the length of the payload plus `bytes`, which may be negative.
+    pub fn adjust(mut self, bytes: i32) -> Self {
+        self.adjust = bytes;
+        self
+    }
+
+    /// The header states the length of the whole frame, itself included.
+    ///
+    /// Adds to [`adjust`](Self::adjust).
+    pub fn header_included(mut self) -> Self {
+        self.counts = Counts::Whole;
+        self
+    }
+
+    /// Sets the largest payload in bytes, both ways; 1 MiB by default.
+    ///
+    /// A payload of exactly this size passes. More than `u32::MAX` is only taken from a header of
+    /// eight bytes and counts as `u32::MAX` otherwise; what the header cannot state is refused
+    /// whatever the limit.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero.
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "max_frame must not be zero");
+        self.max_frame = match self.header {
+            Header::Fixed(8) => bytes,
+            _ => bytes.min(u32::MAX as usize),
+        };
+        self
+    }
+
+    /// Discards a frame over the limit, and goes on with the next one.
+    ///
+    /// The error is reported once, when the whole frame is discarded, and is then recoverable.
+    /// Without this it is fatal, and reported from the header alone.
+    pub fn skip_oversized(mut self) -> Self {
+        self.oversized = Oversized::Skip;
+        self
+    }
+
+    /// Sets how many bytes over `max_frame` a payload may be to be discarded with
+    /// [`skip_oversized`](Self::skip_oversized); 1 MiB by default. Beyond, the error is fatal, and
+    /// reported from the header alone.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero.
+    pub fn max_skip(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "max_skip must not be zero");
+        self.max_skip = bytes;
+        self
+    }
+
+    /// The largest payload that is sent and accepted, in bytes: the smaller of
+    /// [`max_frame`](Self::max_frame) and what the header can state.
+    pub fn limit(&self) -> usize {
+        let statable = self.statable();
+        let overhead = match (self.counts, self.header) {
+            (Counts::Payload, _) => 0,
+            (Counts::Whole, Header::Fixed(width)) => width,
+            (Counts::Whole, Header::Varint) => VARINT_MAX,
+        };
+        let room = statable - i128::from(self.adjust) - overhead as i128;
+        usize::try_from(room.max(0))
+            .unwrap_or(usize::MAX)
+            .min(self.max_frame)
+    }
+
+    /// Fewest bytes a header takes.
+    fn header_min(&self) -> usize {
+        match self.header {
+            Header::Fixed(width) => width,
+            Header::Varint => 1,
+        }
+    }
+
+    /// The largest number a header holds.
+    fn statable(&self) -> i128 {
+        match self.header {
+            Header::Fixed(width) => (1 << (8 * width)) - 1,
+            Header::Varint => i128::from(u64::MAX),
+        }
+    }
+
+    /// What the header adds to the length of a payload, for a header of `header` bytes.
+    fn overhead(&self, header: usize) -> i128 {
+        i128::from(self.adjust)
+            + match self.counts {
+                Counts::Payload => 0,
+                Counts::Whole => header as i128,
+            }
+    }
+
+    /// Reads a header: the number in it and its length, or how many more bytes it takes at least.
+    fn read_header(&self, src: &[u8]) -> Result<Result<(u64, usize), usize>, DecodeErrorKind> {
+        match self.header {
+            Header::Fixed(width) => {
+                if src.len() < width {
+                    return Ok(Err(width - src.len()));
+                }
+                let fold = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+                let number = match self.order {
+                    Order::Big => src[..width].iter().fold(0, fold),
+                    Order::Little => src[..width].iter().rev().fold(0, fold),
+                };
+                Ok(Ok((number, width)))
+            }
+            Header::Varint => read_varint(src),
+        }
+    }
+
+    /// Reads the header at the front of `src` and decides what to do with its frame.
+    ///
+    /// `None` if the header is partial.
+    fn start(&mut self, src: &[u8]) -> Result<Option<State>, DecodeError> {
+        let at = |kind| DecodeError::new(kind).with_offset(self.position);
+        let (stated, header) = match self.read_header(src).map_err(at)? {
+            Ok(read) => read,
+            Err(need) => {
+                self.need = need;
+                return Ok(None);
+            }
+        };
+        // 128 bits hold any u64 plus or minus any i32.
+        let payload = u64::try_from(i128::from(stated) - self.overhead(header))
+            .map_err(|_| at(DecodeErrorKind::BadLength))?;
+        let limit = self.limit();
+        let kind = DecodeErrorKind::TooLong {
+            limit,
+            declared: Some(payload),
+        };
+        if payload > limit as u64 {
+            let skippable = (limit as u64).saturating_add(self.max_skip as u64);
+            return match self.oversized {
+                Oversized::Skip if payload <= skippable => {
+                    let whole = payload.saturating_add(header as u64);
+                    let error = at(kind).with_skipped(whole).recoverable();
+                    Ok(Some(State::Skipping { left: whole, error }))
+                }
+                Oversized::Skip | Oversized::Fail => Err(at(kind).fatal()),
+            };
+        }
+        match usize::try_from(payload)
+            .ok()
+            .filter(|bytes| bytes.checked_add(header).is_some())
+        {
+            Some(payload) => Ok(Some(State::Payload { header, payload })),
+            None => Err(at(DecodeErrorKind::BadLength)),
+        }
+    }
+
+    /// Back to the start of a frame, after one of `whole` bytes.
+    fn finish(&mut self, whole: u64) {
+        self.position = self.position.saturating_add(whole);
+        self.state = State::Header;
+        self.need = self.header_min();
+    }
+
+    /// The header of a payload of `payload` bytes: the number and how many bytes it takes.
+    fn header_for(&self, payload: usize) -> Result<(u64, usize), EncodeErrorKind> {
+        let limit = self.limit();
+        if payload > limit {
+            return Err(EncodeErrorKind::TooLong {
+                limit,
+                actual: payload,
+            });
+        }
+        let sizes = match self.header {
+            Header::Fixed(width) => width..=width,
+            Header::Varint => 1..=VARINT_MAX,
+        };
+        // A varint that counts itself: the shortest that is as long as it says.
+        for header in sizes {
+            let stated = payload as i128 + self.overhead(header);
+            if stated > self.statable() {
+                return Err(EncodeErrorKind::TooLong {
+                    limit,
+                    actual: payload,
+                });
+            }
+            let Ok(number) = u64::try_from(stated) else {
+                continue;
+            };
+            let fits = match self.header {
+                Header::Fixed(_) => true,
+                Header::Varint => varint_len(number) == header,
+            };
+            if fits {
+                return Ok((number, header));
+            }
+        }
+        let minimum = usize::try_from(-self.overhead(self.header_min())).unwrap_or_default();
+        Err(EncodeErrorKind::TooShort {
+            minimum,
+            actual: payload,
+        })
+    }
+
+    fn put_header(&self, payload: usize, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        let (number, header) = self.header_for(payload).map_err(EncodeError::new)?;
+        match (self.header, self.order) {
+            (Header::Fixed(_), Order::Big) => out.put_slice(&number.to_be_bytes()[8 - header..]),
+            (Header::Fixed(_), Order::Little) => out.put_slice(&number.to_le_bytes()[..header]),
+            (Header::Varint, _) => put_varint(number, out),
+        }
+        Ok(())
+    }
+}
+
+impl Decode for LengthDelimited {
+    type Item = Bytes;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if matches!(self.state, State::Header) {
+            match self.start(src) {
+                Ok(Some(state)) => self.state = state,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    self.failed = Some(error.clone());
+                    return Err(error);
+                }
+            }
+        }
+        match &mut self.state {
+            State::Header => Ok(None),
+            &mut State::Payload { header, payload } => {
+                let whole = header + payload;
+                if src.len() < whole {
+                    self.need = whole - src.len();
+                    return Ok(None);
+                }
+                src.advance(header);
+                let frame = src.split_to(payload).freeze();
+                self.finish(whole as u64);
+                Ok(Some(frame))
+            }
+            State::Skipping { left, error } => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(src.len());
+                src.advance(taken);
+                *left -= taken as u64;
+                if *left > 0 {
+                    self.need = usize::try_from(*left).unwrap_or(usize::MAX);
+                    return Ok(None);
+                }
+                let error = error.clone();
+                self.finish(error.skipped());
+                Err(error)
+            }
+        }
+    }
+
+    fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
+        if let Some(frame) = self.decode(src)? {
+            return Ok(Some(frame));
+        }
+        let discarded = match &self.state {
+            State::Skipping { left, error } => error.skipped() - left,
+            State::Header | State::Payload { .. } => 0,
+        };
+        let have = usize::try_from(discarded)
+            .unwrap_or(usize::MAX)
+            .saturating_add(src.len());
+        if have == 0 {
+            return Ok(None);
+        }
+        let error =
+            DecodeError::truncated(have, have.saturating_add(self.need)).with_offset(self.position);
+        self.failed = Some(error.clone());
+        Err(error)
+    }
+
+    fn need(&self) -> usize {
+        self.need
+    }
+}
+
+impl Encode<[u8]> for LengthDelimited {
+    fn encode(&mut self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
+        self.put_header(payload.len(), out)?;
+        out.put_slice(payload);
+        out.frame_done();
+        Ok(())
+    }
+}
+
+impl Encode<Bytes> for LengthDelimited {
+    fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        self.put_header(payload.len(), out)?;
+        out.put_bytes(payload.clone());
+        out.frame_done();
+        Ok(())
+    }
+}
+
+impl Framing for LengthDelimited {}
+
+/// The number at the front of `src` and its length, or that one more byte is needed.
+fn read_varint(src: &[u8]) -> Result<Result<(u64, usize), usize>, DecodeErrorKind> {
+    let mut number = 0u64;
+    for (index, byte) in src.iter().enumerate().take(VARINT_MAX) {
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte holds the one bit that is left of 64, and is the last.
+        if index + 1 == VARINT_MAX && *byte > 1 {
+            return Err(DecodeErrorKind::BadLength);
+        }
+        number |= bits << (7 * index);
+        if byte & 0x80 == 0 {
+            // A last byte of zero says nothing that a shorter form would not.
+            let canonical = *byte != 0 || index == 0;
+            return if canonical {
+                Ok(Ok((number, index + 1)))
+            } else {
+                Err(DecodeErrorKind::BadLength)
+            };
+        }
+    }
+    Ok(Err(1))
+}
+
+fn varint_len(number: u64) -> usize {
+    let bits = (u64::BITS - number.leading_zeros()).max(1);
+    bits.div_ceil(7) as usize
+}
+
+fn put_varint(mut number: u64, out: &mut OutputBatch) {
+    while number >= 0x80 {
+        out.put_u8(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.put_u8(number as u8);
+}

@@ -1,0 +1,41 @@
+//! Message codecs: one whole frame to one value and back.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{DecodeError, EncodeError};
+
+pub(crate) mod raw;
+
+/// Turns one value into one whole frame, and one whole frame into one value.
+///
+/// Used alone for datagrams, and joined to a [`Framing`](crate::Framing) for streams. It has no
+/// state, so one value serves both directions at once.
+pub trait MessageCodec: Send + Sync {
+    /// What is encoded.
+    type Sent;
+    /// What is decoded. Differs from [`Sent`](Self::Sent) only when two codecs are stapled.
+    type Received;
+
+    /// Appends the encoded `message` to `out`, or leaves `out` as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] when the format cannot express the value.
+    fn encode(&self, message: &Self::Sent, out: &mut BytesMut) -> Result<(), EncodeError>;
+
+    /// Decodes one frame. A codec must use every byte of it.
+    ///
+    /// # Errors
+    ///
+    /// A [`DecodeError`], always recoverable: the frame is lost, the stream is not.
+    fn decode(&self, frame: &Bytes) -> Result<Self::Received, DecodeError>;
+
+    /// The encoded form of `message`, if the message already holds it.
+    ///
+    /// Lets a codec of shared bytes send them without the copy that [`encode`](Self::encode)
+    /// makes. When it is `Some`, it must be what `encode` would append.
+    fn encoded(&self, message: &Self::Sent) -> Option<Bytes> {
+        let _ = message;
+        None
+    }
+}
