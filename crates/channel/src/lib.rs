@@ -1,1 +1,65 @@
 //! Go-style channels for async Rust that lose nothing, on any runtime.
+//!
+//! The crate knows only [wakers](std::task::Waker), so its channels work in
+//! tasks of every runtime and, through the `_blocking` operations, in plain
+//! threads. Whatever is dropped, cancelled or selected away, no value
+//! disappears: a receive that was promised a value and is dropped before it
+//! was polled passes the value on.
+//!
+//! | constructor | semantics |
+//! |---|---|
+//! | [`bounded(n)`](bounded) | up to `n` values are buffered; `bounded(0)` is a rendezvous |
+//! | [`rendezvous()`](rendezvous) | no buffer: a send completes when a receiver takes its value |
+//! | [`oneshot()`](oneshot) | one value, one sender, one receiver |
+//!
+//! Operations share one grammar: `send().await` waits, `try_send()` never
+//! waits, `send_blocking()` parks the thread. Waiting senders and waiting
+//! receivers are served first come, first served, and a newcomer never
+//! overtakes a parked peer.
+//!
+//! A channel is closed by `close()` on either end or when the last clone of
+//! one end is dropped. From then on sends fail and give the value back, while
+//! receivers drain what is buffered and then get [`RecvError`].
+//!
+//! Do not use a channel as a lock, a semaphore or an event; and do not expect
+//! it to bound the number of *waiting senders*: each waiting operation owns
+//! its value, so its memory is bounded by the tasks that wait.
+//!
+//! ```
+//! use bowline_channel::{RecvError, bounded};
+//!
+//! # futures_lite::future::block_on(async {
+//! let (sender, receiver) = bounded(2);
+//! let worker = std::thread::spawn(move || {
+//!     for n in 1..=3 {
+//!         sender.send_blocking(n).unwrap();
+//!     }
+//! });
+//!
+//! let mut sum = 0;
+//! while let Ok(n) = receiver.recv().await {
+//!     sum += n;
+//! }
+//! assert_eq!(sum, 6);
+//! assert_eq!(receiver.recv().await, Err(RecvError));
+//! worker.join().unwrap();
+//! # });
+//! ```
+
+mod bounded;
+mod oneshot;
+mod receiver;
+mod sender;
+
+mod exchange;
+mod park;
+mod wait_list;
+mod wakes;
+
+mod error;
+
+pub use bounded::{bounded, rendezvous, try_bounded};
+pub use error::{CapacityError, RecvError, SendError, TryRecvError, TrySendError};
+pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
+pub use receiver::{Receiver, RecvFuture};
+pub use sender::{SendFuture, Sender};

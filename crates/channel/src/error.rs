@@ -1,0 +1,95 @@
+//! What a channel operation can fail with. Failed sends give the value back.
+
+use std::fmt;
+
+/// The channel is closed, so the value was not sent; here it is again.
+///
+/// `Debug` does not require `T: Debug`, so that `unwrap` works with any value.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sending into a closed channel")]
+pub struct SendError<T>(
+    /// The value that was not sent.
+    pub T,
+);
+
+impl<T> SendError<T> {
+    /// The value that was not sent.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> fmt::Debug for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SendError(..)")
+    }
+}
+
+/// Why a value could not be sent without waiting; it is given back.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TrySendError<T> {
+    /// There is no room now; on a rendezvous channel, no receiver waits.
+    #[error("sending into a full channel")]
+    Full(T),
+    /// The channel is closed and will never take a value again.
+    #[error("sending into a closed channel")]
+    Closed(T),
+}
+
+impl<T> TrySendError<T> {
+    /// The value that was not sent.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(value) | Self::Closed(value) => value,
+        }
+    }
+
+    /// Whether trying again later can succeed.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the channel is closed, so that trying again is in vain.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+impl<T> fmt::Debug for TrySendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+/// The channel is closed and drained: no value will come any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("receiving from a closed and empty channel")]
+pub struct RecvError;
+
+/// Why no value could be received without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TryRecvError {
+    /// Nothing is there now; on a rendezvous channel, no sender waits.
+    #[error("receiving from an empty channel")]
+    Empty,
+    /// The channel is closed and drained: no value will come any more.
+    #[error("receiving from a closed and empty channel")]
+    Closed,
+}
+
+/// No buffer of the requested capacity can be allocated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a channel cannot buffer {requested} values of this type")]
+pub struct CapacityError {
+    pub(crate) requested: usize,
+}
+
+impl CapacityError {
+    /// The capacity that was asked for, in values.
+    pub fn requested(&self) -> usize {
+        self.requested
+    }
+}

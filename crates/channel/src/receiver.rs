@@ -1,0 +1,234 @@
+//! The receiving end.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use crate::error::{RecvError, TryRecvError};
+use crate::exchange::{Exchange, Interest};
+use crate::park;
+use crate::wait_list::Key;
+
+/// The receiving end of a channel; a cheap clone of it is another receiver,
+/// and each value goes to exactly one of them.
+///
+/// When the last one is dropped the channel is closed, senders get their
+/// values back, and values still buffered are dropped.
+///
+/// It is also a [`Stream`] that ends when the channel is closed and drained. A
+/// stream that waits is only *told* of a value, since nobody can see whether
+/// it will be polled again; a [`recv`](Self::recv) that waits on another clone
+/// is *promised* one. Where both compete for one channel, `recv` has the
+/// advantage.
+pub struct Receiver<T> {
+    exchange: Arc<Exchange<T>>,
+    /// Where this end waits as a stream.
+    watching: Option<Key>,
+}
+
+impl<T> Receiver<T> {
+    /// Takes over one of the receivers counted in `exchange`.
+    pub(crate) fn new(exchange: Arc<Exchange<T>>) -> Self {
+        Self {
+            exchange,
+            watching: None,
+        }
+    }
+
+    /// Receives the next value, waiting for one to be sent.
+    ///
+    /// Waiting receivers are served in the order in which they were first
+    /// polled, and a later one never overtakes a waiting one.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`] if the channel is closed and drained.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: a value promised to a future that is dropped goes
+    /// to the next waiting receiver, or is the first one for the next receive.
+    /// *Place in queue lost*.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (sender, receiver) = bowline_channel::bounded(4);
+    /// sender.send("one").await.unwrap();
+    /// drop(sender);
+    /// assert_eq!(receiver.recv().await, Ok("one"));
+    /// assert_eq!(receiver.recv().await, Err(bowline_channel::RecvError));
+    /// # });
+    /// ```
+    pub fn recv(&self) -> RecvFuture<'_, T> {
+        RecvFuture {
+            exchange: &self.exchange,
+            parked: None,
+            finished: false,
+        }
+    }
+
+    /// Receives a value if that needs no waiting.
+    ///
+    /// On a rendezvous channel this succeeds if and only if a sender waits (or
+    /// a receiver that had taken a value was dropped).
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError`] tells an empty channel from one that is closed and
+    /// drained.
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.exchange.try_recv()
+    }
+
+    /// Receives the next value, parking the thread until one is sent.
+    ///
+    /// For threads outside a runtime: in a task it would block the worker. It
+    /// waits in the same queue as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`] if the channel is closed and drained.
+    pub fn recv_blocking(&self) -> Result<T, RecvError> {
+        match self.try_recv() {
+            Ok(value) => Ok(value),
+            Err(TryRecvError::Closed) => Err(RecvError),
+            Err(TryRecvError::Empty) => park::wait_for(self.recv()),
+        }
+    }
+
+    /// Closes the channel, for all its senders and receivers.
+    ///
+    /// Waiting senders get their values back; receivers drain what is buffered
+    /// and then get [`RecvError`]. Closing again does nothing.
+    pub fn close(&self) {
+        self.exchange.close();
+    }
+
+    /// Whether the channel was closed, by `close()` or because one end is gone.
+    /// Values may still be buffered.
+    pub fn is_closed(&self) -> bool {
+        self.exchange.is_closed()
+    }
+
+    /// How many values are buffered, counting those promised to a waiting
+    /// receiver that has not fetched them yet.
+    pub fn len(&self) -> usize {
+        self.exchange.len()
+    }
+
+    /// Whether no value is buffered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the buffer has no room; always so on a rendezvous channel.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity()
+    }
+
+    /// How many values can be buffered; 0 for a rendezvous channel.
+    pub fn capacity(&self) -> usize {
+        self.exchange.capacity()
+    }
+
+    /// How many senders this channel has.
+    pub fn sender_count(&self) -> usize {
+        self.exchange.sender_count()
+    }
+
+    /// How many receivers this channel has.
+    pub fn receiver_count(&self) -> usize {
+        self.exchange.receiver_count()
+    }
+
+    /// Whether both are receivers of one channel.
+    pub fn same_channel(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.exchange, &other.exchange)
+    }
+}
+
+impl<T> Stream for Receiver<T> {
+    type Item = T;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = self.get_mut();
+        this.exchange
+            .poll_recv(&mut this.watching, Interest::Notice, context)
+            .map(Result::ok)
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        self.exchange.add_receiver();
+        Self::new(Arc::clone(&self.exchange))
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        if let Some(key) = self.watching.take() {
+            self.exchange.forget_recv(key);
+        }
+        self.exchange.remove_receiver();
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Receiver::recv`].
+///
+/// # Panics
+///
+/// If it is polled again after it has finished.
+#[must_use = "a receive does nothing unless it is awaited"]
+pub struct RecvFuture<'a, T> {
+    exchange: &'a Exchange<T>,
+    parked: Option<Key>,
+    finished: bool,
+}
+
+impl<T> Future for RecvFuture<'_, T> {
+    type Output = Result<T, RecvError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        assert!(!this.finished, "a receive was polled after it had finished");
+        let outcome = this
+            .exchange
+            .poll_recv(&mut this.parked, Interest::Promise, context);
+        this.finished = outcome.is_ready();
+        outcome
+    }
+}
+
+impl<T> Drop for RecvFuture<'_, T> {
+    fn drop(&mut self) {
+        if let Some(key) = self.parked.take() {
+            self.exchange.forget_recv(key);
+        }
+    }
+}
+
+impl<T> fmt::Debug for RecvFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvFuture")
+            .field("parked", &self.parked.is_some())
+            .field("finished", &self.finished)
+            .finish()
+    }
+}
