@@ -1,3 +1,76 @@
-//! All of CI and every developer command.
+//! Every developer command of the workspace: `cargo xtask <command>`.
+//!
+//! Each command prints the programs it runs, so that any step can be repeated by hand. There are
+//! no dependencies: `cargo xtask ci` starts working on a clean clone within seconds.
 
-fn main() {}
+mod bench;
+mod ci;
+mod docs;
+mod features;
+mod fuzz;
+mod layers;
+mod manifest;
+mod process;
+mod scenario;
+mod spec;
+mod test;
+mod tidy;
+mod tree;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  ci                         everything below that gates a change, in order
+  test [ARGS]                all tests on every backend (nextest where installed), then doc tests;
+                             ARGS go to the test runner
+  features                   each crate with each single feature and with none
+  layers                     who may depend on whom; no runtime below the pure crates
+  tidy                       file lengths, names, words
+  spec [--fix]               every promise in docs/behaviours is named by a test, and back;
+                             --fix sets and clears the `(not built)` marks
+  docs                       the guide's code, links between documents, API docs without warnings
+  sim SCENARIO --seed N      one simulated run
+  sim SCENARIO --seeds N [--from K]
+                             N simulated runs, seeds K, K + 1, ...
+  bench NAME                 a benchmark; its table goes to docs/performance.md
+  fuzz TARGET [SECONDS]      a fuzz target under libFuzzer (60 s unless said)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = match tree::root() {
+        Ok(root) => root,
+        Err(why) => return fail(&why),
+    };
+    let outcome = match words.as_slice() {
+        ["ci"] => ci::run(&root),
+        ["test", rest @ ..] => test::run(&root, rest),
+        ["features"] => features::run(&root),
+        ["layers"] => layers::run(&root),
+        ["tidy"] => tidy::run(&root),
+        ["spec"] => spec::check(&root),
+        ["spec", "--fix"] => spec::fix(&root),
+        ["docs"] => docs::run(&root),
+        ["sim", scenario, rest @ ..] => scenario::run(&root, scenario, rest),
+        ["bench", name] => bench::run(&root, name),
+        ["fuzz", target] => fuzz::run(&root, target, "60"),
+        ["fuzz", target, seconds] => fuzz::run(&root, target, seconds),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("unknown command `{}`\n\n{USAGE}", other.join(" "))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(&why),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("xtask: {why}");
+    ExitCode::FAILURE
+}

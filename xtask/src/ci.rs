@@ -1,0 +1,75 @@
+//! `cargo xtask ci`: everything that gates a change.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::process::{Outcome, Step};
+use crate::{docs, features, layers, spec, test, tidy};
+
+/// Runs every check, cheapest first, and ends with the closing lines of the test runners.
+///
+/// # Errors
+/// The first check that fails.
+pub(crate) fn run(root: &Path) -> Outcome {
+    let started = Instant::now();
+    timed("tidy", || tidy::run(root))?;
+    timed("layers", || layers::run(root))?;
+    timed("spec", || spec::check(root))?;
+    timed("links", || docs::links(root))?;
+    timed("format", || Step::cargo("fmt --all --check").run(root))?;
+    timed("lints", || {
+        Step::cargo("clippy --workspace --all-targets --all-features --quiet -- -D warnings")
+            .run(root)
+    })?;
+    timed("features", || features::run(root))?;
+    let mut closing = timed("tests", || test::tests(root, &[]))?;
+    closing.extend(timed("doc tests", || test::doc_tests(root))?);
+    timed("api docs", || docs::api(root))?;
+    timed("quickstart", || quickstart(root))?;
+    println!("ci: all passed in {} s", started.elapsed().as_secs());
+    test::print_closing(&closing);
+    Ok(())
+}
+
+/// The example on every backend, in a debug build; in the simulator twice with one seed, which
+/// must end in one trace hash, and once with another seed, which must end in another.
+fn quickstart(root: &Path) -> Outcome {
+    let example = |backend: &str| {
+        Step::cargo(
+            "run --quiet --package bowline --example quickstart --all-features -- --backend",
+        )
+        .argument(backend)
+    };
+    for backend in ["tokio", "smol", "async-std"] {
+        example(backend).run(root)?;
+    }
+    let simulated = |seed: &str| -> Result<String, String> {
+        let lines = example("sim")
+            .arguments(&["--seed", seed])
+            .run_keeping(root, |_| true)?;
+        let hash = lines
+            .iter()
+            .find_map(|line| line.split_once("trace hash"))
+            .map(|(_, hash)| hash.trim());
+        hash.map(|hash| hash.trim_start_matches([':', '=', ' ']).to_owned())
+            .ok_or_else(|| "the quickstart printed no `trace hash` in the simulator".to_owned())
+    };
+    let (first, again, other) = (simulated("1")?, simulated("1")?, simulated("2")?);
+    if first != again {
+        return Err(format!(
+            "one seed gave two trace hashes: {first} and {again}"
+        ));
+    }
+    if first == other {
+        return Err(format!("seeds 1 and 2 gave one trace hash: {first}"));
+    }
+    Ok(())
+}
+
+fn timed<T>(name: &str, check: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    println!("\n== {name}");
+    let started = Instant::now();
+    let result = check()?;
+    println!("== {name}: {} s", started.elapsed().as_secs());
+    Ok(result)
+}

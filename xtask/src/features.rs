@@ -1,0 +1,42 @@
+//! `cargo xtask features`: each crate with each single feature and with none.
+
+use std::path::Path;
+
+use crate::manifest;
+use crate::process::{Outcome, Step};
+
+/// Checks the library of every crate under `crates/`; warnings fail too.
+///
+/// # Errors
+/// A combination does not build, or warns.
+pub(crate) fn run(root: &Path) -> Outcome {
+    let mut checked = 0;
+    for manifest in manifest::all(root)? {
+        if !manifest.folder.starts_with("crates/") {
+            continue;
+        }
+        let base = format!(
+            "check --lib --no-default-features --package {}",
+            manifest.name
+        );
+        let mut combinations = vec![base.clone()];
+        combinations.extend(
+            manifest
+                .features
+                .iter()
+                .map(|feature| format!("{base} --features {feature}")),
+        );
+        for combination in combinations {
+            // Not `-D warnings` in RUSTFLAGS: that would build every dependency a second time.
+            let warnings = Step::cargo(&combination)
+                .argument("--quiet")
+                .run_keeping(root, |line| line.starts_with("warning"))?;
+            if !warnings.is_empty() {
+                return Err(format!("`cargo {combination}` warns"));
+            }
+            checked += 1;
+        }
+    }
+    println!("features: {checked} combinations ok");
+    Ok(())
+}
