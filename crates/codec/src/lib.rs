@@ -67,3 +67,10 @@ pub use framing::Framing;
 pub use framing::length_delimited::LengthDelimited;
 pub use message::MessageCodec;
 pub use message::raw::Raw;
+
+#[cfg(feature = "json")]
+pub use message::json::Json;
+#[cfg(feature = "msgpack")]
+pub use message::msgpack::Msgpack;
+#[cfg(feature = "postcard")]
+pub use message::postcard::Postcard;

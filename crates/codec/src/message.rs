@@ -4,6 +4,14 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{DecodeError, EncodeError};
 
+#[cfg(any(feature = "msgpack", feature = "postcard"))]
+mod depth;
+#[cfg(feature = "json")]
+pub(crate) mod json;
+#[cfg(feature = "msgpack")]
+pub(crate) mod msgpack;
+#[cfg(feature = "postcard")]
+pub(crate) mod postcard;
 pub(crate) mod raw;
 
 /// Turns one value into one whole frame, and one whole frame into one value.
@@ -38,4 +46,18 @@ pub trait MessageCodec: Send + Sync {
         let _ = message;
         None
     }
+}
+
+/// The start of a format's description of an error, escaped, for a codec with diagnostics.
+#[cfg(any(feature = "json", feature = "msgpack"))]
+fn quote(description: &str, bytes: usize) -> String {
+    const MOST: usize = 256;
+    let mut quoted = String::new();
+    for escaped in description.chars().map(char::escape_default) {
+        if quoted.len() + escaped.len() > bytes.min(MOST) {
+            break;
+        }
+        quoted.extend(escaped);
+    }
+    quoted
 }

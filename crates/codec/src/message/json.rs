@@ -1,0 +1,157 @@
+//! JSON through serde_json.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::quote;
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
+
+/// Messages as JSON, compact and in UTF-8.
+///
+/// Non-finite floats are written as `null`; in input, `NaN` and `Infinity` are malformed. Space
+/// around a document is accepted, anything else after it is
+/// [`Trailing`](DecodeErrorKind::Trailing). Nesting beyond 128 is [`Depth`](DecodeErrorKind::Depth).
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::Json;
+/// use bytes::BytesMut;
+///
+/// let codec = Json::<Vec<u8>>::new();
+/// let mut frame = BytesMut::new();
+/// codec.encode(&vec![1, 2], &mut frame)?;
+/// assert_eq!(&frame[..], b"[1,2]");
+/// assert_eq!(codec.decode(&frame)?, [1, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Json<T> {
+    diagnostics: usize,
+    marker: PhantomData<fn() -> T>,
+}
+
+/// serde_json's own limit.
+const DEPTH: usize = 128;
+
+impl<T> Json<T> {
+    /// The codec of messages of type `T`.
+    pub const fn new() -> Self {
+        Self {
+            diagnostics: 0,
+            marker: PhantomData,
+        }
+    }
+
+    /// Lets decode errors carry up to `bytes` of serde's description, which may quote the payload.
+    ///
+    /// None by default; at most 256.
+    pub fn diagnostics(mut self, bytes: usize) -> Self {
+        self.diagnostics = bytes;
+        self
+    }
+
+    /// As [`MessageCodec::encode`], for a type that can only be serialised.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeErrorKind::Value`] if `message` refuses, or is a map whose keys are no text.
+    pub fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError>
+    where
+        T: Serialize,
+    {
+        let before = out.len();
+        serde_json::to_writer((&mut *out).writer(), message).map_err(|error| {
+            out.truncate(before);
+            EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+        })
+    }
+
+    /// As [`MessageCodec::decode`], for a type that can only be deserialised.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeErrorKind`] `Text` if the frame is not UTF-8, `Syntax` if it is not JSON or not a
+    /// `T`, `Depth` and `Trailing`.
+    pub fn decode(&self, frame: &[u8]) -> Result<T, DecodeError>
+    where
+        T: DeserializeOwned,
+    {
+        let text = std::str::from_utf8(frame).map_err(|error| {
+            DecodeError::new(DecodeErrorKind::Text {
+                valid_up_to: error.valid_up_to(),
+            })
+        })?;
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let message =
+            T::deserialize(&mut deserializer).map_err(|error| self.refused(text, &error))?;
+        deserializer
+            .end()
+            .map_err(|error| self.refused(text, &error))?;
+        Ok(message)
+    }
+
+    fn refused(&self, text: &str, error: &serde_json::Error) -> DecodeError {
+        let (line, column) = (error.line(), error.column());
+        let description = error.to_string();
+        // serde_json tells these two apart only by their text.
+        let kind = if description.starts_with("recursion limit exceeded") {
+            DecodeErrorKind::Depth { limit: DEPTH }
+        } else if description.starts_with("trailing characters") {
+            let left = text
+                .split_inclusive('\n')
+                .skip(line.saturating_sub(1))
+                .map(str::len);
+            let extra = left.sum::<usize>().saturating_sub(column.saturating_sub(1));
+            DecodeErrorKind::Trailing { extra }
+        } else {
+            DecodeErrorKind::Syntax { line, column }
+        };
+        let refusal = DecodeError::new(kind);
+        match (self.diagnostics, error.classify()) {
+            (0, Category::Data) => refusal.with_message("the document does not fit the type"),
+            (0, Category::Eof) => refusal.with_message("the document is incomplete"),
+            (0, _) => refusal,
+            (bytes, _) => refusal.with_message(quote(&description, bytes)),
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> MessageCodec for Json<T> {
+    type Sent = T;
+    type Received = T;
+
+    fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
+        self.encode(message, out)
+    }
+
+    fn decode(&self, frame: &Bytes) -> Result<T, DecodeError> {
+        self.decode(frame)
+    }
+}
+
+impl<T> Default for Json<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for Json<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Json<T> {}
+
+impl<T> fmt::Debug for Json<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Json")
+            .field("diagnostics", &self.diagnostics)
+            .finish()
+    }
+}

@@ -1,0 +1,159 @@
+//! MessagePack through rmp-serde.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rmp_serde::decode::Error as Refusal;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::depth::Nesting;
+use super::quote;
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
+
+/// Messages as MessagePack, the fields of a struct by name unless [`compact`](Self::compact).
+///
+/// Either form is decoded. Nesting beyond 128 is [`Depth`](DecodeErrorKind::Depth).
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::Msgpack;
+/// use bytes::BytesMut;
+///
+/// let codec = Msgpack::<(u8, String)>::new();
+/// let mut frame = BytesMut::new();
+/// codec.encode(&(7, "a".into()), &mut frame)?;
+/// assert_eq!(&frame[..], b"\x92\x07\xa1a");
+/// assert_eq!(codec.decode(&frame)?, (7, "a".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Msgpack<T> {
+    fields: Fields,
+    diagnostics: usize,
+    marker: PhantomData<fn() -> T>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fields {
+    Named,
+    Positional,
+}
+
+impl<T> Msgpack<T> {
+    /// The codec of messages of type `T`.
+    pub const fn new() -> Self {
+        Self {
+            fields: Fields::Named,
+            diagnostics: 0,
+            marker: PhantomData,
+        }
+    }
+
+    /// Writes the fields of a struct by position, as an array: shorter, but bound to their order.
+    pub fn compact(mut self) -> Self {
+        self.fields = Fields::Positional;
+        self
+    }
+
+    /// Lets decode errors carry up to `bytes` of serde's description, which may quote the payload.
+    ///
+    /// None by default; at most 256.
+    pub fn diagnostics(mut self, bytes: usize) -> Self {
+        self.diagnostics = bytes;
+        self
+    }
+
+    /// As [`MessageCodec::encode`], for a type that can only be serialised.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeErrorKind::Value`] if `message` refuses, or is nested deeper than 1024.
+    pub fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError>
+    where
+        T: Serialize,
+    {
+        let before = out.len();
+        let mut writer = (&mut *out).writer();
+        let written = match self.fields {
+            Fields::Named => rmp_serde::encode::write_named(&mut writer, message),
+            Fields::Positional => rmp_serde::encode::write(&mut writer, message),
+        };
+        written.map_err(|error| {
+            out.truncate(before);
+            EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+        })
+    }
+
+    /// As [`MessageCodec::decode`], for a type that can only be deserialised.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeErrorKind`] `Syntax` if the frame is not MessagePack or not a `T`, `Depth` and
+    /// `Trailing`.
+    pub fn decode(&self, frame: &[u8]) -> Result<T, DecodeError>
+    where
+        T: DeserializeOwned,
+    {
+        let mut deserializer = rmp_serde::Deserializer::new(frame);
+        let nesting = Nesting::default();
+        let message = T::deserialize(nesting.limit(&mut deserializer))
+            .map_err(|error| self.refused(frame, deserializer.get_ref(), &nesting, &error))?;
+        match deserializer.get_ref().len() {
+            0 => Ok(message),
+            extra => Err(DecodeError::new(DecodeErrorKind::Trailing { extra })),
+        }
+    }
+
+    fn refused(&self, frame: &[u8], rest: &[u8], nesting: &Nesting, why: &Refusal) -> DecodeError {
+        let column = frame.len() - rest.len();
+        let kind = nesting.exceeded().unwrap_or(match why {
+            Refusal::DepthLimitExceeded => DecodeErrorKind::Depth {
+                limit: Nesting::LIMIT,
+            },
+            _ => DecodeErrorKind::Syntax { line: 0, column },
+        });
+        let refusal = DecodeError::new(kind);
+        match self.diagnostics {
+            0 => refusal,
+            bytes => refusal.with_message(quote(&why.to_string(), bytes)),
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> MessageCodec for Msgpack<T> {
+    type Sent = T;
+    type Received = T;
+
+    fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
+        self.encode(message, out)
+    }
+
+    fn decode(&self, frame: &Bytes) -> Result<T, DecodeError> {
+        self.decode(frame)
+    }
+}
+
+impl<T> Default for Msgpack<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for Msgpack<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Msgpack<T> {}
+
+impl<T> fmt::Debug for Msgpack<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Msgpack")
+            .field("fields", &self.fields)
+            .field("diagnostics", &self.diagnostics)
+            .finish()
+    }
+}

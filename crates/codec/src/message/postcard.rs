@@ -1,0 +1,141 @@
+//! Postcard: small, fast and not self-describing.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use bytes::{Bytes, BytesMut};
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::depth::Nesting;
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
+
+/// Messages as postcard: varints and lengths, no names and no types.
+///
+/// Both ends must mean the same type: bytes of another type may decode to a wrong value without an
+/// error. Nesting beyond 128 is [`Depth`](DecodeErrorKind::Depth).
+///
+/// A sequence of values that take no bytes, as `Vec<()>`, can be declared of any length in a few
+/// bytes; such a type is not for messages from a peer that is not trusted.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::Postcard;
+/// use bytes::BytesMut;
+///
+/// let codec = Postcard::<(u16, String)>::new();
+/// let mut frame = BytesMut::new();
+/// codec.encode(&(300, "a".into()), &mut frame)?;
+/// assert_eq!(&frame[..], b"\xac\x02\x01a");
+/// assert_eq!(codec.decode(&frame)?, (300, "a".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Postcard<T> {
+    marker: PhantomData<fn() -> T>,
+}
+
+impl<T> Postcard<T> {
+    /// The codec of messages of type `T`.
+    pub const fn new() -> Self {
+        Self {
+            marker: PhantomData,
+        }
+    }
+
+    /// As [`MessageCodec::encode`], for a type that can only be serialised.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeErrorKind::Value`] if `message` refuses, or has a sequence of unknown length.
+    pub fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError>
+    where
+        T: Serialize,
+    {
+        let before = out.len();
+        postcard::serialize_with_flavor(message, Appending(out)).map_err(|error| {
+            out.truncate(before);
+            EncodeError::new(EncodeErrorKind::Value).with_source(error)
+        })
+    }
+
+    /// As [`MessageCodec::decode`], for a type that can only be deserialised.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeErrorKind`] `Syntax`, without a place, if the frame is no `T`; `Depth` and
+    /// `Trailing`.
+    pub fn decode(&self, frame: &[u8]) -> Result<T, DecodeError>
+    where
+        T: DeserializeOwned,
+    {
+        let mut deserializer = postcard::Deserializer::from_bytes(frame);
+        let nesting = Nesting::default();
+        let refused = |error: postcard::Error| {
+            let syntax = DecodeErrorKind::Syntax { line: 0, column: 0 };
+            let kind = nesting.exceeded().unwrap_or(syntax);
+            // Safe to show: postcard's errors are a plain enum and quote nothing.
+            DecodeError::new(kind).with_source(error)
+        };
+        let message = T::deserialize(nesting.limit(&mut deserializer)).map_err(refused)?;
+        match deserializer.finalize().map_err(refused)?.len() {
+            0 => Ok(message),
+            extra => Err(DecodeError::new(DecodeErrorKind::Trailing { extra })),
+        }
+    }
+}
+
+/// Postcard's own `Vec` and `Extend` outputs push byte by byte; this one copies slices.
+struct Appending<'a>(&'a mut BytesMut);
+
+impl Flavor for Appending<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.extend_from_slice(&[data]);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> MessageCodec for Postcard<T> {
+    type Sent = T;
+    type Received = T;
+
+    fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
+        self.encode(message, out)
+    }
+
+    fn decode(&self, frame: &Bytes) -> Result<T, DecodeError> {
+        self.decode(frame)
+    }
+}
+
+impl<T> Default for Postcard<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for Postcard<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Postcard<T> {}
+
+impl<T> fmt::Debug for Postcard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Postcard")
+    }
+}
