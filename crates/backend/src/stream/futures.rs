@@ -51,7 +51,11 @@ pub trait ByteStreamExt {
     /// # Cancel safety
     ///
     /// *Nothing happened.*
-    fn read_into<'a>(&'a mut self, buffer: &'a mut BytesMut, max: NonZeroUsize) -> ReadInto<'a, Self>
+    fn read_into<'a>(
+        &'a mut self,
+        buffer: &'a mut BytesMut,
+        max: NonZeroUsize,
+    ) -> ReadInto<'a, Self>
     where
         Self: ByteReader,
     {

@@ -1,11 +1,15 @@
-use std::io;
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
 
 use bytes::BytesMut;
 use socket2::SockRef;
 
 /// What a read reserves where the buffer has no room: 16 KiB.
-pub(crate) const READ_RESERVE: usize = 16 * 1024;
+const READ_RESERVE: usize = 16 * 1024;
+
+/// Bytes of the first read into a buffer without room. It goes by the stack, so that a connection
+/// that turns out to have nothing to read allocates nothing.
+const FIRST_READ: usize = 4 * 1024;
 
 /// Receives once into the spare capacity of `buffer`, at most `max` bytes.
 ///
@@ -21,15 +25,29 @@ pub(crate) fn recv_into_spare(
     max: NonZeroUsize,
 ) -> io::Result<usize> {
     if buffer.capacity() == buffer.len() {
-        buffer.reserve(max.get().min(READ_RESERVE));
+        return recv_first(socket, buffer, max);
     }
     let spare = buffer.spare_capacity_mut();
     let limit = spare.len().min(max.get());
     let received = socket.recv(&mut spare[..limit])?;
-    assert!(received <= limit, "the system reported more than it was given room for");
+    assert!(
+        received <= limit,
+        "the system reported more than it was given room for"
+    );
     let filled = buffer.len() + received;
     // SAFETY: SPARE1. `recv` initialised the first `received` bytes of the spare slice, and
     // `received <= limit` was checked, so `filled` is within the capacity.
     unsafe { buffer.set_len(filled) };
+    Ok(received)
+}
+
+/// Receives once into a buffer that has no room, and makes room for more where more is likely.
+fn recv_first(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<usize> {
+    let mut first = [0; FIRST_READ];
+    let limit = FIRST_READ.min(max.get());
+    let received = (&mut &**socket).read(&mut first[..limit])?;
+    let filled_it = received == FIRST_READ;
+    buffer.reserve(if filled_it { READ_RESERVE } else { received });
+    buffer.extend_from_slice(&first[..received]);
     Ok(received)
 }

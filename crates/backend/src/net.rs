@@ -1,0 +1,18 @@
+//! Sockets and names.
+
+mod listener;
+mod options;
+mod resolve;
+mod tcp;
+mod tcp_halves;
+
+pub use listener::TcpListener;
+pub use options::{Keepalive, Nodelay, TcpListenOptions, TcpOptions};
+#[cfg(feature = "real")]
+pub use resolve::reverse;
+pub use resolve::{Family, Query, ResolveError, ResolveErrorKind, resolve};
+pub use tcp::TcpStream;
+pub use tcp_halves::{TcpReadHalf, TcpWriteHalf};
+
+pub(crate) use listener::ListenSocket;
+pub(crate) use tcp::StreamSocket;

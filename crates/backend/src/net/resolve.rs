@@ -1,0 +1,323 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use crate::Backend;
+
+/// Which addresses a look-up gives.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Family {
+    /// Of both families, in the system's order.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}
+
+/// What to look up.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_backend::net::{Family, Query};
+///
+/// let query = Query::host("example.org", 443).family(Family::V6);
+/// assert_eq!(query.port, 443);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Query {
+    /// A name or a numeric address, with a scope where it needs one (`fe80::1%eth0`); `None` is
+    /// the loopback, or any address where [`Query::passive`] was said.
+    pub host: Option<String>,
+    /// The port of the addresses found.
+    pub port: u16,
+    /// Which addresses are wanted.
+    pub family: Family,
+    listen: bool,
+}
+
+impl Query {
+    /// The addresses of `host`, with `port`.
+    pub fn host(host: impl Into<String>, port: u16) -> Query {
+        Query {
+            host: Some(host.into()),
+            port,
+            family: Family::Any,
+            listen: false,
+        }
+    }
+
+    /// The loopback addresses, with `port`.
+    pub fn loopback(port: u16) -> Query {
+        Query {
+            host: None,
+            port,
+            family: Family::Any,
+            listen: false,
+        }
+    }
+
+    /// The addresses that stand for all interfaces, with `port`, to listen at.
+    pub fn passive(port: u16) -> Query {
+        Query {
+            listen: true,
+            ..Query::loopback(port)
+        }
+    }
+
+    /// Restricts the addresses to one family.
+    #[must_use = "this returns the changed query"]
+    pub fn family(mut self, family: Family) -> Query {
+        self.family = family;
+        self
+    }
+}
+
+/// Looks up the addresses of a host, in the system's order, without duplicates. What is returned
+/// is never empty.
+///
+/// Numeric hosts need no thread. Others are one blocking job, left behind where this is dropped.
+/// Nothing is cached.
+///
+/// # Errors
+///
+/// [`ResolveError`], whose kind says whether trying again makes sense.
+///
+/// # Panics
+///
+/// Where the current backend does not run on this thread.
+///
+/// # Cancel safety
+///
+/// *Nothing happened*; a look-up in a thread goes on to its end.
+pub async fn resolve(query: Query) -> Result<Vec<SocketAddr>, ResolveError> {
+    let backend = Backend::required().running();
+    let addresses = match &query.host {
+        None => unnamed(query.listen),
+        Some(host) => {
+            check_name(host)?;
+            match numeric(host) {
+                Some(address) => vec![address],
+                None => lookup(backend, host.clone()).await?,
+            }
+        }
+    };
+    select(addresses, &query)
+}
+
+/// The addresses that a query without a host stands for.
+fn unnamed(listen: bool) -> Vec<SocketAddr> {
+    let (v6, v4) = if listen {
+        (Ipv6Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)
+    } else {
+        (Ipv6Addr::LOCALHOST, Ipv4Addr::LOCALHOST)
+    };
+    vec![SocketAddr::new(v6.into(), 0), SocketAddr::new(v4.into(), 0)]
+}
+
+/// A name of 1 to 253 bytes without NUL, the length that DNS allows (RFC 1035, 2.3.4).
+fn check_name(host: &str) -> Result<(), ResolveError> {
+    if host.is_empty() || host.len() > 253 || host.contains('\0') {
+        let message = format!("a host name of {} bytes; 1 to 253 without NUL", host.len());
+        return Err(ResolveError::new(ResolveErrorKind::InvalidName, message));
+    }
+    Ok(())
+}
+
+/// `host` where it is an address in digits. A scope by name needs the system, so it is none here.
+fn numeric(host: &str) -> Option<SocketAddr> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Some(SocketAddr::new(address, 0));
+    }
+    let (address, scope) = host.split_once('%')?;
+    let address = address.parse().ok()?;
+    let scope = scope.parse().ok()?;
+    Some(SocketAddrV6::new(address, 0, 0, scope).into())
+}
+
+fn select(found: Vec<SocketAddr>, query: &Query) -> Result<Vec<SocketAddr>, ResolveError> {
+    let mut addresses: Vec<SocketAddr> = Vec::with_capacity(found.len());
+    for mut address in found {
+        address.set_port(query.port);
+        let wanted = match query.family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        };
+        if wanted && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        let host = query.host.as_deref().unwrap_or("loopback");
+        let message = format!("{host} has no address of the family {:?}", query.family);
+        return Err(ResolveError::new(ResolveErrorKind::NoAddress, message));
+    }
+    Ok(addresses)
+}
+
+async fn lookup(backend: Backend, host: String) -> Result<Vec<SocketAddr>, ResolveError> {
+    #[cfg(feature = "sim")]
+    if backend == Backend::Sim {
+        return crate::sim::lookup(host).await;
+    }
+    #[cfg(feature = "real")]
+    return system::lookup(backend, host).await;
+    #[cfg(not(feature = "real"))]
+    {
+        let _ = (backend, host);
+        unreachable!("no real backend is compiled in")
+    }
+}
+
+/// The host and service names of `address`, from the system; numbers where it knows none.
+///
+/// # Errors
+///
+/// [`ResolveError`]; [`ResolveErrorKind::Failed`] in the simulator, which has no such names.
+///
+/// # Panics
+///
+/// Where the current backend does not run on this thread.
+///
+/// # Cancel safety
+///
+/// *Nothing happened*; the look-up goes on in its thread to its end.
+#[cfg(feature = "real")]
+pub async fn reverse(address: SocketAddr) -> Result<(String, String), ResolveError> {
+    let backend = Backend::required().running();
+    #[cfg(feature = "sim")]
+    if backend == Backend::Sim {
+        let message = "the simulator knows no names of addresses".to_owned();
+        return Err(ResolveError::new(ResolveErrorKind::Failed, message));
+    }
+    system::reverse(backend, address).await
+}
+
+#[cfg(feature = "real")]
+mod system {
+    use std::net::SocketAddr;
+
+    use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
+
+    use super::{ResolveError, ResolveErrorKind};
+    use crate::Backend;
+
+    pub(super) async fn lookup(
+        backend: Backend,
+        host: String,
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
+        let job = backend.spawn_blocking(move || {
+            let hints = AddrInfoHints {
+                socktype: SockType::Stream.into(),
+                ..AddrInfoHints::default()
+            };
+            let found = dns_lookup::getaddrinfo(Some(&host), None, Some(hints))
+                .map_err(|error| translate(&host, error))?;
+            Ok(found.flatten().map(|info| info.sockaddr).collect())
+        });
+        job.await.unwrap_or_else(|error| Err(stopped(&error)))
+    }
+
+    pub(super) async fn reverse(
+        backend: Backend,
+        address: SocketAddr,
+    ) -> Result<(String, String), ResolveError> {
+        let job = backend.spawn_blocking(move || {
+            dns_lookup::getnameinfo(&address, 0)
+                .map_err(|error| translate(&address.to_string(), error))
+        });
+        job.await.unwrap_or_else(|error| Err(stopped(&error)))
+    }
+
+    fn stopped(error: &crate::blocking::BlockingError) -> ResolveError {
+        ResolveError::new(ResolveErrorKind::Failed, error.to_string())
+    }
+
+    fn translate(host: &str, error: LookupError) -> ResolveError {
+        let kind = match error.kind() {
+            LookupErrorKind::NoName => ResolveErrorKind::NotFound,
+            LookupErrorKind::NoData | LookupErrorKind::Family => ResolveErrorKind::NoAddress,
+            LookupErrorKind::Again => ResolveErrorKind::TryAgain,
+            _ => ResolveErrorKind::Failed,
+        };
+        let code = error.error_num();
+        let message = format!("{host}: {}", std::io::Error::from(error));
+        ResolveError::new(kind, message).with_code(code)
+    }
+}
+
+/// Why a look-up gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveError {
+    kind: ResolveErrorKind,
+    message: String,
+    code: Option<i32>,
+}
+
+impl ResolveError {
+    pub(crate) fn new(kind: ResolveErrorKind, message: String) -> ResolveError {
+        ResolveError {
+            kind,
+            message,
+            code: None,
+        }
+    }
+
+    #[cfg(feature = "real")]
+    fn with_code(mut self, code: i32) -> ResolveError {
+        self.code = Some(code);
+        self
+    }
+
+    /// What to do about it.
+    pub fn kind(&self) -> ResolveErrorKind {
+        self.kind
+    }
+
+    /// The code of the system's resolver (`EAI_*`), where it was asked.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for ResolveError {}
+
+impl From<ResolveError> for io::Error {
+    fn from(error: ResolveError) -> io::Error {
+        let kind = match error.kind {
+            ResolveErrorKind::NotFound | ResolveErrorKind::NoAddress => io::ErrorKind::NotFound,
+            ResolveErrorKind::TryAgain => io::ErrorKind::WouldBlock,
+            ResolveErrorKind::InvalidName => io::ErrorKind::InvalidInput,
+            ResolveErrorKind::Failed => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// The kinds of [`ResolveError`].
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResolveErrorKind {
+    /// No such name.
+    NotFound,
+    /// The name has no address of the family asked for.
+    NoAddress,
+    /// The resolver did not answer; later it may.
+    TryAgain,
+    /// The resolver failed for good.
+    Failed,
+    /// The name is empty, longer than 253 bytes or holds a NUL.
+    InvalidName,
+}

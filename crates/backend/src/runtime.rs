@@ -1,0 +1,169 @@
+//! What an adapter gives: one trait of equal shape per backend, and the enums over them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::blocking::Job;
+use crate::capabilities::Capabilities;
+use crate::net::{ListenSocket, StreamSocket, TcpListenOptions, TcpOptions};
+use crate::task::RunOptions;
+use crate::time::Instant;
+
+/// The types of an adapter, apart from its functions so that [`Off`] can have them.
+pub(crate) trait Types: 'static {
+    /// What a job or an attached future restores: a handle, an executor.
+    type Context: Clone + Send + Sync + Unpin + 'static;
+    type Timer: Timer;
+    type TcpStream: StreamSocket;
+    type TcpListener: ListenSocket<Stream = Self::TcpStream>;
+}
+
+/// The functions of an adapter.
+pub(crate) trait Runtime: Types {
+    const CAPABILITIES: Capabilities;
+
+    /// Whether the functions below may be called on this thread.
+    fn is_running() -> bool;
+    fn context() -> Self::Context;
+    /// Runs `act` as if on a thread of the runtime that `context` came from.
+    fn within<R>(context: &Self::Context, act: impl FnOnce() -> R) -> R;
+    /// Drives `future` here; its panic is resumed here. Tasks are dropped before it returns.
+    fn block_on<F: Future>(options: RunOptions, future: F) -> F::Output;
+    #[track_caller]
+    fn spawn(future: impl Future<Output = ()> + Send + 'static);
+    #[track_caller]
+    fn spawn_blocking(job: Job);
+    fn now() -> Instant;
+    fn unix_time() -> Duration;
+    fn fill(buffer: &mut [u8]);
+    fn random_u64() -> u64;
+    fn connect_tcp(
+        to: SocketAddr,
+        options: TcpOptions,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static;
+    fn bind_tcp(at: SocketAddr, options: TcpListenOptions) -> io::Result<Self::TcpListener>;
+}
+
+/// A timer that can be armed again. `Instant::NEVER` is never given to it.
+pub(crate) trait Timer: Future<Output = ()> + Send + Sync + Sized + 'static {
+    fn new(deadline: Instant) -> Self;
+    /// Keeps the waker of the last poll.
+    fn reset(self: Pin<&mut Self>, deadline: Instant);
+}
+
+/// In the place of an adapter whose feature is off. It has no values.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    all(
+        feature = "tokio",
+        feature = "smol",
+        feature = "async-std",
+        feature = "sim"
+    ),
+    expect(dead_code, reason = "every backend is on")
+)]
+pub(crate) enum Off {}
+
+impl Types for Off {
+    type Context = Off;
+    type Timer = Off;
+    type TcpStream = Off;
+    type TcpListener = Off;
+}
+
+impl Future for Off {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match *self {}
+    }
+}
+
+impl Timer for Off {
+    fn new(_: Instant) -> Off {
+        unreachable!("the backend of this timer is off")
+    }
+
+    fn reset(self: Pin<&mut Self>, _: Instant) {
+        match *self {}
+    }
+}
+
+#[cfg(feature = "tokio")]
+type TokioTypes = crate::tokio::Tokio;
+#[cfg(not(feature = "tokio"))]
+type TokioTypes = Off;
+#[cfg(feature = "smol")]
+type SmolTypes = crate::smol::Smol;
+#[cfg(not(feature = "smol"))]
+type SmolTypes = Off;
+#[cfg(feature = "async-std")]
+type AsyncStdTypes = crate::async_std::AsyncStd;
+#[cfg(not(feature = "async-std"))]
+type AsyncStdTypes = Off;
+#[cfg(feature = "sim")]
+type SimTypes = crate::sim::Sim;
+#[cfg(not(feature = "sim"))]
+type SimTypes = Off;
+
+pin_project! {
+    /// One of several, a variant per backend. With one backend on it is that variant's size.
+    #[project = ChoiceProjection]
+    #[derive(Clone, Debug)]
+    #[allow(dead_code, reason = "a variant whose backend is off is never made")]
+    pub(crate) enum Choice<T, S, A, W> {
+        Tokio { #[pin] value: T },
+        Smol { #[pin] value: S },
+        AsyncStd { #[pin] value: A },
+        Sim { #[pin] value: W },
+    }
+}
+
+macro_rules! choices {
+    ($($(#[$doc:meta])* $alias:ident = $associated:ident, $wrap:ident;)*) => {
+        $($(#[$doc])* pub(crate) type $alias = Choice<
+            <TokioTypes as Types>::$associated,
+            <SmolTypes as Types>::$associated,
+            <AsyncStdTypes as Types>::$associated,
+            <SimTypes as Types>::$associated,
+        >;)*
+
+        /// Puts what an adapter made into the variant of its backend.
+        pub(crate) trait Variant: Types {
+            $(fn $wrap(value: Self::$associated) -> $alias;)*
+        }
+
+        #[allow(unused_macros, reason = "no backend may be on")]
+        macro_rules! variant {
+            ($adapter:ty, $name:ident) => {
+                impl Variant for $adapter {
+                    $(fn $wrap(value: Self::$associated) -> $alias {
+                        Choice::$name { value }
+                    })*
+                }
+            };
+        }
+    };
+}
+
+choices! {
+    AnyContext = Context, any_context;
+    AnyTimer = Timer, any_timer;
+    AnyTcpStream = TcpStream, any_tcp_stream;
+    AnyTcpListener = TcpListener, any_tcp_listener;
+}
+
+#[cfg(feature = "tokio")]
+variant!(crate::tokio::Tokio, Tokio);
+#[cfg(feature = "smol")]
+variant!(crate::smol::Smol, Smol);
+#[cfg(feature = "async-std")]
+variant!(crate::async_std::AsyncStd, AsyncStd);
+#[cfg(feature = "sim")]
+variant!(crate::sim::Sim, Sim);

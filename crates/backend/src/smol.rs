@@ -1,0 +1,208 @@
+//! The adapter of smol, from its parts: an executor per `block_on`, timers and sockets on the
+//! reactor of async-io, jobs on the pool of `blocking`.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant as StdInstant};
+
+use async_executor::Executor;
+
+use crate::Backend;
+use crate::async_io_socket::{ReactorTimer, TcpListener, TcpStream};
+use crate::blocking::Job;
+use crate::capabilities::Capabilities;
+use crate::current;
+use crate::entropy::system;
+use crate::net::{ListenSocket, TcpListenOptions, TcpOptions};
+use crate::running_jobs::RunningJobs;
+use crate::runtime::{Runtime, Types};
+use crate::smol::stop::Stop;
+use crate::socket;
+use crate::task::{Detached, RunOptions, Threads};
+use crate::time::{Instant, origin};
+
+mod stop;
+
+#[derive(Debug)]
+pub(crate) struct Smol;
+
+/// An executor with what belongs to it.
+///
+/// Invariants:
+/// - SMOL1 An executor is dropped by the thread of its `block_on`, after its workers ended, with
+///   that thread marked as stopping: a task that spawns in its destructor there is dropped, and
+///   never reaches the executor of the process.
+/// - SMOL2 `Closed` is set before the executor goes, so late spawns through a kept context are
+///   dropped too.
+#[derive(Debug)]
+pub(crate) struct Realm {
+    executor: std::sync::RwLock<Option<Arc<Executor<'static>>>>,
+    jobs: RunningJobs,
+}
+
+thread_local! {
+    /// The realm of this thread: of its `block_on`, its worker, its job or its attached future.
+    static REALM: RefCell<Option<Arc<Realm>>> = const { RefCell::new(None) };
+}
+
+impl Realm {
+    fn new() -> Arc<Realm> {
+        Arc::new(Realm {
+            executor: std::sync::RwLock::new(Some(Arc::new(Executor::new()))),
+            jobs: RunningJobs::new(),
+        })
+    }
+
+    /// The realm of this thread, or that of the process.
+    fn current() -> Arc<Realm> {
+        let here = REALM.with_borrow(Clone::clone);
+        here.unwrap_or_else(|| Realm::of_process().clone())
+    }
+
+    /// For foreign executors on which we are used: started at the first spawn, never ended.
+    fn of_process() -> &'static Arc<Realm> {
+        static PROCESS: OnceLock<Arc<Realm>> = OnceLock::new();
+        PROCESS.get_or_init(|| {
+            let realm = Realm::new();
+            for index in 0..Threads::Auto.count() {
+                let realm = realm.clone();
+                let work = move || realm.work(std::future::pending::<()>());
+                start_thread(format!("bowline-smol-{index}"), work);
+            }
+            realm
+        })
+    }
+
+    fn executor(&self) -> Option<Arc<Executor<'static>>> {
+        let executor = self.executor.read();
+        executor
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Runs tasks on this thread until `until` is done. Blocks in the reactor, for else timers
+    /// would fire on the reactor's own thread.
+    fn work<F: Future>(self: &Arc<Self>, until: F) -> F::Output {
+        let executor = self.executor().expect("workers end before their executor");
+        Smol::within(self, || async_io::block_on(executor.run(until)))
+    }
+
+    /// Drops the executor with its tasks, here.
+    fn close(&self) {
+        let executor = self.executor.write();
+        let executor = executor
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        drop(executor);
+    }
+}
+
+fn start_thread(name: String, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+    thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            current::mark_thread(Backend::Smol);
+            work();
+        })
+        .expect("the system started no thread")
+}
+
+impl Types for Smol {
+    type Context = Arc<Realm>;
+    type Timer = ReactorTimer;
+    type TcpStream = TcpStream;
+    type TcpListener = TcpListener;
+}
+
+impl Runtime for Smol {
+    const CAPABILITIES: Capabilities = Capabilities::REAL;
+
+    fn is_running() -> bool {
+        true
+    }
+
+    fn context() -> Arc<Realm> {
+        Realm::current()
+    }
+
+    fn within<R>(context: &Arc<Realm>, act: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Arc<Realm>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let former = self.0.take();
+                drop(REALM.replace(former));
+            }
+        }
+        let _restore = Restore(REALM.replace(Some(context.clone())));
+        act()
+    }
+
+    fn block_on<F: Future>(options: RunOptions, future: F) -> F::Output {
+        let realm = Realm::new();
+        let stop = Stop::new();
+        let workers: Vec<_> = (1..options.threads.count())
+            .map(|index| {
+                let (realm, stop) = (realm.clone(), stop.clone());
+                let work = move || realm.work(stop.wait());
+                start_thread(format!("{}-{index}", options.name), work)
+            })
+            .collect();
+        let outcome = catch_unwind(AssertUnwindSafe(|| realm.work(future)));
+        stop.now();
+        for worker in workers {
+            // A worker has nothing to panic with: tasks keep their panics in.
+            let _ = worker.join();
+        }
+        // SMOL1: the realm stays that of this thread while its tasks are dropped.
+        Smol::within(&realm, || realm.close());
+        realm.jobs.wait(options.blocking_grace);
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        let task = Detached::new(Backend::Smol, future);
+        // SMOL2: without an executor the task is dropped unpolled.
+        if let Some(executor) = Realm::current().executor() {
+            executor.spawn(task).detach();
+        }
+    }
+
+    fn spawn_blocking(job: Job) {
+        let realm = Realm::current();
+        let job = move || {
+            let _running = realm.jobs.enter();
+            job();
+        };
+        // Detached, for dropping the task would cancel a queued job.
+        blocking::unblock(job).detach();
+    }
+
+    fn now() -> Instant {
+        origin::from_std(StdInstant::now())
+    }
+
+    fn unix_time() -> Duration {
+        origin::unix_time()
+    }
+
+    fn fill(buffer: &mut [u8]) {
+        system::fill(buffer);
+    }
+
+    fn random_u64() -> u64 {
+        system::random_u64()
+    }
+
+    async fn connect_tcp(to: SocketAddr, options: TcpOptions) -> io::Result<TcpStream> {
+        socket::connect_tcp(to, options).await
+    }
+
+    fn bind_tcp(at: SocketAddr, options: TcpListenOptions) -> io::Result<TcpListener> {
+        TcpListener::from_std(socket::listen_tcp(at, &options)?, options)
+    }
+}
