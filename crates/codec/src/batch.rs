@@ -55,6 +55,8 @@ pub struct OutputBatch {
 #[must_use = "a mark does nothing unless it is rolled back to"]
 pub struct Mark {
     position: u64,
+    /// End of the last frame finished by then.
+    finished: u64,
 }
 
 /// A tail that one batch grew beyond this is not kept.
@@ -134,7 +136,7 @@ impl OutputBatch {
     /// A frame of no bytes at all has nothing to be unsent and is not counted.
     pub fn frame_done(&mut self) {
         let end = self.position();
-        if self.boundaries.back().copied().unwrap_or(self.sent) < end {
+        if self.finished() < end {
             self.boundaries.push_back(end);
         }
     }
@@ -212,6 +214,7 @@ impl OutputBatch {
     pub fn mark(&self) -> Mark {
         Mark {
             position: self.position(),
+            finished: self.finished(),
         }
     }
 
@@ -228,7 +231,7 @@ impl OutputBatch {
         while self
             .boundaries
             .back()
-            .is_some_and(|end| *end > mark.position)
+            .is_some_and(|end| *end > mark.finished)
         {
             self.boundaries.pop_back();
         }
@@ -280,6 +283,11 @@ impl OutputBatch {
     /// Position of the next byte to be put, counted from the first byte ever put.
     fn position(&self) -> u64 {
         self.sent + self.len() as u64
+    }
+
+    /// Position of the end of the last finished frame; nothing before `sent` matters any more.
+    fn finished(&self) -> u64 {
+        self.boundaries.back().copied().unwrap_or(self.sent)
     }
 
     /// Closes what is in the tail into a segment of its own.

@@ -63,9 +63,10 @@ pub enum DecodeErrorKind {
     },
     /// The message codec refused the frame.
     Syntax {
-        /// Line of the fault, from 1; 0 where the format has no lines or the place is not known.
+        /// Line of the fault, from 1; 0 where the format has no lines.
         line: usize,
-        /// Column of the fault in bytes, from 1; 0 where it is not known.
+        /// Column of the fault in bytes, from 1; bytes read up to the fault where the format has
+        /// no lines; 0 where the place is not known.
         column: usize,
     },
     /// The message is nested deeper than allowed.
@@ -151,6 +152,9 @@ impl fmt::Display for DecodeErrorKind {
                 )
             }
             Self::Syntax { line: 0, column: 0 } => f.write_str("a message is malformed"),
+            Self::Syntax { line: 0, column } => {
+                write!(f, "a message is malformed after {column} bytes")
+            }
             Self::Syntax { line, column } => {
                 write!(f, "a message is malformed at line {line}, column {column}")
             }
