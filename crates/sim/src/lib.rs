@@ -1,1 +1,80 @@
-//! A deterministic world for network programs: virtual clock, seeded scheduler, simulated hosts and network.
+//! A deterministic world for network programs: virtual clock, seeded scheduler, simulated hosts
+//! and network.
+//!
+//! A world runs in one thread. Every choice it makes (which task runs next, how long a packet
+//! travels, how much a read returns) is drawn from the seed, and time jumps to the next event: an
+//! hour passes in no time, and equal seeds give equal runs, byte for byte. Programs normally reach
+//! it through a runtime adapter, so that the code which runs on a real runtime runs here
+//! unchanged; [`host`] and [`net`] are what such an adapter builds on.
+//!
+//! Not seen by it: preemption inside a poll, the memory model, files, and whatever a program does
+//! without going through the adapter. Links lose nothing yet.
+//!
+//! A run ends when all clients are done, or with a [`Failure`] that prints the line to run it
+//! again.
+//!
+//! ```
+//! use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
+//! use bowline_sim::{Sim, host};
+//! use std::future::poll_fn;
+//!
+//! let report = Sim::builder()
+//!     .seed(7)
+//!     .host("server", || async {
+//!         let listener = TcpListener::bind(([0, 0, 0, 0], 80).into(), TcpListenOptions::default())?;
+//!         let (stream, _) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//!         poll_fn(|cx| stream.poll_write(cx, b"hello")).await?;
+//!         Ok::<(), std::io::Error>(())
+//!     })
+//!     .client("client", || async {
+//!         let ip = host::resolve("server", host::Family::V4).await?[0];
+//!         let stream = TcpStream::connect((ip, 80).into(), TcpOptions::default()).await?;
+//!         let mut buffer = [0; 16];
+//!         let count = poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await?;
+//!         assert!(b"hello".starts_with(&buffer[..count]));
+//!         Ok::<(), std::io::Error>(())
+//!     })
+//!     .run()?;
+//! assert!(report.virtual_time.as_secs() < 5);
+//! # Ok::<(), bowline_sim::Failure>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod sim;
+
+mod builder;
+mod compare;
+mod drops;
+mod failure;
+mod report;
+mod world;
+
+pub mod host;
+pub mod net;
+
+#[doc(hidden)]
+pub mod check;
+
+mod current;
+mod driver;
+mod errno;
+mod event;
+mod link;
+mod machine;
+mod oracle;
+mod state;
+mod task;
+mod tcp;
+mod trace;
+mod xxhash;
+
+pub use builder::{Builder, HostOutcome, Strategy};
+pub use compare::Difference;
+pub use drops::explore_drops;
+pub use failure::{Failure, FailureKind, WaitLine};
+pub use link::Link;
+pub use oracle::{Choice, Choices};
+pub use report::Report;
+pub use sim::{Sim, block_on};
+pub use trace::{EventKind, Keep, TraceEvent, TraceLine};
+pub use world::{Step, World};

@@ -1,0 +1,333 @@
+//! Describing a world.
+
+use crate::link::{Link, nanos};
+use crate::machine::{MainFuture, Role, Start};
+use crate::oracle::Choices;
+use crate::report::Report;
+use crate::state::State;
+use crate::trace::{Keep, TRACE_VERSION};
+use crate::world::World;
+use crate::xxhash::xxh64;
+use crate::{Failure, compare};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Name of the environment variable [`Builder::seed_from_env`] reads.
+const SEED_VARIABLE: &str = "BOWLINE_SIM_SEED";
+
+/// How the next task is picked among those that can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// The one that waits longest.
+    Fifo,
+    /// Any of them, by draw.
+    Random,
+}
+
+/// What a world is made of, apart from its hosts.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) seed: u64,
+    pub(crate) scenario: Option<String>,
+    pub(crate) horizon: Option<u64>,
+    pub(crate) strategy: Strategy,
+    pub(crate) timer_jitter: u64,
+    pub(crate) keep: Keep,
+    pub(crate) record_choices: usize,
+    pub(crate) replay: Option<Arc<Choices>>,
+    pub(crate) default_link: Link,
+    pub(crate) hosts_hash: u64,
+}
+
+impl Config {
+    pub(crate) fn new(seed: u64) -> Config {
+        Config {
+            seed,
+            scenario: None,
+            horizon: None,
+            strategy: Strategy::Random,
+            timer_jitter: 0,
+            keep: Keep::Tail(10_000),
+            record_choices: 0,
+            replay: None,
+            default_link: Link::lan(),
+            hosts_hash: 0,
+        }
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        let words = [
+            TRACE_VERSION,
+            self.horizon.unwrap_or(u64::MAX),
+            self.strategy as u64,
+            self.timer_jitter,
+            self.default_link.shortest,
+            self.default_link.longest,
+            self.hosts_hash,
+        ];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        xxh64(&bytes, 0)
+    }
+}
+
+/// What the future of a host or client may end with: `()` or a `Result<(), E>`.
+pub trait HostOutcome {
+    /// The outcome with its error as text.
+    ///
+    /// # Errors
+    /// The text of the error it ended with.
+    fn into_outcome(self) -> Result<(), String>;
+}
+
+impl HostOutcome for () {
+    fn into_outcome(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Display> HostOutcome for Result<(), E> {
+    fn into_outcome(self) -> Result<(), String> {
+        self.map_err(|error| error.to_string())
+    }
+}
+
+#[derive(Clone)]
+struct Planned {
+    name: String,
+    role: Role,
+    start: Start,
+    location: &'static Location<'static>,
+}
+
+/// Describes a world; made by [`Sim::builder`](crate::Sim::builder).
+///
+/// It can be built any number of times: host closures are called for each world anew.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until it is run or built"]
+pub struct Builder {
+    config: Config,
+    hosts: Vec<Planned>,
+    links: Vec<(String, String, Link)>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Builder {
+        Builder {
+            config: Config::new(0),
+            hosts: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    /// Sets the seed every choice comes from (default 0).
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.config.seed = seed;
+        self
+    }
+
+    /// Takes the seed from the environment variable `BOWLINE_SIM_SEED`, if it is set.
+    ///
+    /// # Panics
+    /// If it is set to something else than a number.
+    pub fn seed_from_env(mut self) -> Builder {
+        if let Ok(text) = std::env::var(SEED_VARIABLE) {
+            let Ok(seed) = text.parse() else {
+                panic!("{SEED_VARIABLE}={text:?} is not a number");
+            };
+            self.config.seed = seed;
+        }
+        self
+    }
+
+    /// Names the scenario in the line that a failure prints to run it again.
+    pub fn scenario(mut self, name: &str) -> Builder {
+        self.config.scenario = Some(name.to_owned());
+        self
+    }
+
+    /// Sets the virtual time at which live clients are a failure (default: none).
+    pub fn horizon(mut self, horizon: Duration) -> Builder {
+        self.config.horizon = Some(nanos(horizon));
+        self
+    }
+
+    /// Sets how the next task is picked (default [`Strategy::Random`]).
+    pub fn strategy(mut self, strategy: Strategy) -> Builder {
+        self.config.strategy = strategy;
+        self
+    }
+
+    /// Sets by how much, at most, timers fire late (default 0).
+    pub fn timer_jitter(mut self, jitter: Duration) -> Builder {
+        self.config.timer_jitter = nanos(jitter);
+        self
+    }
+
+    /// Sets how much of the trace is kept (default: the last 10 000 events).
+    pub fn trace(mut self, keep: Keep) -> Builder {
+        self.config.keep = keep;
+        self
+    }
+
+    /// Records up to `limit` choices for [`Report::choices`] (default 0).
+    pub fn record_choices(mut self, limit: usize) -> Builder {
+        self.config.record_choices = limit;
+        self
+    }
+
+    /// Takes every choice from `choices` instead of the seed; 0, the tame one, beyond its end.
+    pub fn replay(mut self, choices: Choices) -> Builder {
+        self.config.replay = Some(Arc::new(choices));
+        self
+    }
+
+    /// Sets the link between hosts that have none of their own (default [`Link::lan`]).
+    pub fn default_link(mut self, link: Link) -> Builder {
+        self.config.default_link = link;
+        self
+    }
+
+    /// Sets the link between two hosts, in both directions. `build` panics on an unknown name.
+    pub fn link(mut self, one: &str, other: &str, link: Link) -> Builder {
+        self.links.push((one.to_owned(), other.to_owned(), link));
+        self
+    }
+
+    /// Adds a host that serves. Its error or panic is a crash, counted in the report.
+    #[track_caller]
+    pub fn host<F, T>(self, name: &str, main: impl Fn() -> F + 'static) -> Builder
+    where
+        F: Future<Output = T> + 'static,
+        T: HostOutcome,
+    {
+        self.add(name, Role::Host, main, Location::caller())
+    }
+
+    /// Adds a client. The run ends when all clients are done; an error or panic of one fails it.
+    #[track_caller]
+    pub fn client<F, T>(self, name: &str, main: impl Fn() -> F + 'static) -> Builder
+    where
+        F: Future<Output = T> + 'static,
+        T: HostOutcome,
+    {
+        self.add(name, Role::Client, main, Location::caller())
+    }
+
+    /// Makes an error or panic of the host `name`, added before, a failure of the run.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn host_must_not_fail(mut self, name: &str) -> Builder {
+        let Some(host) = self.hosts.iter_mut().find(|host| host.name == name) else {
+            panic!("there is no host {name:?}");
+        };
+        if host.role == Role::Host {
+            host.role = Role::FaithfulHost;
+        }
+        self
+    }
+
+    fn add<F, T>(
+        mut self,
+        name: &str,
+        role: Role,
+        main: impl Fn() -> F + 'static,
+        location: &'static Location<'static>,
+    ) -> Builder
+    where
+        F: Future<Output = T> + 'static,
+        T: HostOutcome,
+    {
+        assert!(
+            self.hosts.iter().all(|host| host.name != name),
+            "there are two hosts named {name:?}"
+        );
+        let start = move || -> MainFuture {
+            let main = main();
+            Box::pin(async move { main.await.into_outcome() })
+        };
+        self.hosts.push(Planned {
+            name: name.to_owned(),
+            role,
+            start: Rc::new(start),
+            location,
+        });
+        self
+    }
+
+    fn index(&self, name: &str) -> u32 {
+        let index = self.hosts.iter().position(|host| host.name == name);
+        match index {
+            Some(index) => index as u32,
+            None => panic!("a link names the host {name:?}, which does not exist"),
+        }
+    }
+
+    /// Makes the world, to be driven by hand. Nothing has run yet.
+    ///
+    /// # Panics
+    /// If a link names a host that does not exist.
+    pub fn build(&self) -> World {
+        let mut config = self.config.clone();
+        let mut text = String::new();
+        for host in &self.hosts {
+            text.push_str(&format!("{}={:?};", host.name, host.role));
+        }
+        for (one, other, link) in &self.links {
+            text.push_str(&format!(
+                "{one}-{other}={}..{};",
+                link.shortest, link.longest
+            ));
+        }
+        config.hosts_hash = xxh64(text.as_bytes(), 0);
+        let mut state = State::new(config);
+        for host in &self.hosts {
+            let start = Rc::clone(&host.start);
+            state.add_machine(&host.name, host.role, Some(start), host.location);
+        }
+        for (one, other, link) in &self.links {
+            let (one, other) = (self.index(one), self.index(other));
+            state.net.set_link(one, other, *link);
+            state.net.set_link(other, one, *link);
+        }
+        World::new(state)
+    }
+
+    /// Makes the world and runs it to its end.
+    ///
+    /// # Errors
+    /// The first [`Failure`], with the line that runs it again.
+    ///
+    /// # Panics
+    /// As [`build`](Self::build), and if a world turns on this thread already.
+    pub fn run(&self) -> Result<Report, Failure> {
+        self.build().finish()
+    }
+
+    /// Runs the world twice and names the first event in which the runs differ.
+    ///
+    /// # Errors
+    /// The [`Difference`](crate::Difference): something outside the world has a say in the run.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn compare(&self) -> Result<(), compare::Difference> {
+        compare::compare(&self.clone().trace(Keep::Full))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.hosts.iter().map(|host| &host.name).collect();
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("hosts", &names)
+            .field("links", &self.links)
+            .finish()
+    }
+}

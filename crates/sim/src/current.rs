@@ -1,0 +1,115 @@
+//! The world that turns on this thread.
+//!
+//! Invariants
+//! 1. A world is entered by its driver alone, on the thread that made it, and only while it turns.
+//! 2. The state is borrowed only inside [`Shared::act`], and nothing of the user runs there: wakers
+//!    to wake or drop are handed out and handled after the borrow ended.
+
+use crate::failure::FailureKind;
+use crate::state::State;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+pub(crate) struct Shared {
+    pub(crate) id: u64,
+    state: RefCell<State>,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State) -> Rc<Shared> {
+        Rc::new(Shared {
+            id: state.id,
+            state: RefCell::new(state),
+        })
+    }
+
+    /// Acts on the state, then wakes and drops what the act handed out.
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let (result, woken, dropped) = {
+            let mut state = self.state.borrow_mut();
+            let result = act(&mut state);
+            (
+                result,
+                std::mem::take(&mut state.woken),
+                std::mem::take(&mut state.dropped),
+            )
+        };
+        for waker in woken {
+            waker.wake();
+        }
+        drop(dropped);
+        result
+    }
+}
+
+thread_local! {
+    static WORLD: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+    static WORLD_ID: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Marks the world as turning on this thread until dropped.
+pub(crate) struct Entered(());
+
+pub(crate) fn enter(shared: &Rc<Shared>) -> Entered {
+    assert!(
+        !is_running(),
+        "a simulated world turns on this thread already; worlds do not nest"
+    );
+    WORLD.set(Some(Rc::clone(shared)));
+    WORLD_ID.set(shared.id);
+    Entered(())
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        WORLD_ID.set(0);
+        let world = WORLD.take();
+        drop(world);
+    }
+}
+
+pub(crate) fn is_running() -> bool {
+    WORLD_ID.try_with(Cell::get).is_ok_and(|id| id != 0)
+}
+
+pub(crate) fn is_world(id: u64) -> bool {
+    WORLD_ID
+        .try_with(Cell::get)
+        .is_ok_and(|current| current == id)
+}
+
+fn current() -> Option<Rc<Shared>> {
+    WORLD
+        .try_with(|world| world.borrow().clone())
+        .ok()
+        .flatten()
+}
+
+/// Acts on the world of this thread.
+pub(crate) fn with<R>(what: &str, act: impl FnOnce(&mut State) -> R) -> R {
+    match current() {
+        Some(shared) => shared.act(act),
+        None => panic!("{what}: no simulated world turns on this thread"),
+    }
+}
+
+/// Acts on the world `id`, in which some object was made. Use elsewhere is a failure of the world
+/// that turns here, for no run could repeat it.
+pub(crate) fn with_world<R>(id: u64, what: &str, act: impl FnOnce(&mut State) -> R) -> R {
+    match current() {
+        Some(shared) if shared.id == id => shared.act(act),
+        Some(shared) => {
+            let message = format!("{what} of another world was used");
+            shared.act(|state| state.fail(FailureKind::Nondeterminism, message.clone()));
+            panic!("{message}");
+        }
+        None => panic!("nondeterminism: {what} was used outside its simulated world"),
+    }
+}
+
+/// Acts on the world `id` if it turns here; for destructors, which are inert elsewhere.
+pub(crate) fn if_world(id: u64, act: impl FnOnce(&mut State)) {
+    if let Some(shared) = current().filter(|shared| shared.id == id) {
+        shared.act(act);
+    }
+}

@@ -1,0 +1,392 @@
+//! Turning a world: one poll or one event at a time.
+//!
+//! Invariants
+//! 1. Futures, jobs and what they own run and are dropped with the world entered, its state free,
+//!    and `running` naming their host.
+//! 2. An event whose time has come goes before the next poll; time jumps only when no task can run.
+
+use crate::builder::Strategy;
+use crate::current::Shared;
+use crate::event::Event;
+use crate::failure::FailureKind;
+use crate::machine::{Life, Role};
+use crate::oracle::{self, Scope};
+use crate::state::{Running, State};
+use crate::task::{Body, TaskKey, Waits};
+use crate::tcp::Kind;
+use crate::trace::EventKind;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Context;
+
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Polls the main future of `block_on`; true when it is done.
+pub(crate) type MainPoll<'a> = &'a mut dyn FnMut(&mut Context<'_>) -> bool;
+
+pub(crate) enum Turn {
+    Polled,
+    Fired,
+    /// The next event lies beyond the time asked for.
+    Reached,
+    /// Nothing can run and nothing will happen.
+    Idle,
+    /// The world failed, now or before.
+    Failed,
+    MainDone,
+    MainPanicked(Payload),
+}
+
+enum Next {
+    Poll(TaskKey),
+    Fire,
+    Reached,
+    Idle,
+    Failed,
+}
+
+impl State {
+    fn next(&mut self, until: u64) -> Next {
+        let cause = self.cause;
+        if let Some(thread) = self.tasks.collect_wakes(cause) {
+            let message = format!("the thread {thread:?} outside the world woke a task");
+            self.fail(FailureKind::Nondeterminism, message);
+        }
+        let horizon = self.config.horizon.unwrap_or(u64::MAX);
+        if self.now >= horizon && self.live_clients > 0 {
+            let message = format!("{} clients are not done", self.live_clients);
+            self.fail(FailureKind::Horizon, message);
+        }
+        if self.failure.is_some() {
+            return Next::Failed;
+        }
+        let due = self.events.next_time();
+        if due.is_some_and(|time| time <= self.now) {
+            return Next::Fire;
+        }
+        if let count @ 1.. = self.tasks.runnable() {
+            let index = match self.config.strategy {
+                Strategy::Fifo => 0,
+                Strategy::Random => {
+                    self.oracle
+                        .choose(oracle::NEXT_TASK, Scope::World, count as u64)
+                }
+            };
+            return match self.tasks.take_runnable(index as usize) {
+                Some(key) => Next::Poll(key),
+                None => Next::Idle,
+            };
+        }
+        match due {
+            None => Next::Idle,
+            Some(time) if time > until => {
+                self.now = until;
+                Next::Reached
+            }
+            Some(time) if time > horizon && self.live_clients > 0 => {
+                self.now = horizon;
+                self.next(until)
+            }
+            Some(time) => {
+                self.now = time;
+                Next::Fire
+            }
+        }
+    }
+}
+
+/// Does one thing: polls a task, or lets the next event happen.
+pub(crate) fn turn(shared: &Shared, mut main: Option<MainPoll<'_>>, until: u64) -> Turn {
+    loop {
+        match shared.act(|state| state.next(until)) {
+            Next::Poll(key) => {
+                if let Some(turn) = poll(shared, key, main.as_mut()) {
+                    return turn;
+                }
+            }
+            Next::Fire => {
+                fire(shared);
+                return Turn::Fired;
+            }
+            Next::Reached => return Turn::Reached,
+            Next::Idle => return Turn::Idle,
+            Next::Failed => return Turn::Failed,
+        }
+    }
+}
+
+/// Polls a task; `None` if it ended since it was woken.
+fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Option<Turn> {
+    let (mut body, waker) = shared.act(|state| {
+        let now = state.now;
+        let task = state.tasks.find(key)?;
+        task.begin_poll();
+        task.waits = Waits::OwnWaker;
+        task.since = now;
+        let running = Running {
+            host: task.host,
+            task: Some(key),
+            number: task.number,
+        };
+        let body = std::mem::replace(&mut task.body, Body::Away);
+        let (waker, cause) = (task.waker.clone(), task.cause);
+        state.running = Some(running);
+        state.cause = cause;
+        state.cause = state.record(EventKind::Poll, "", 0, 0);
+        state.polls += 1;
+        Some((body, waker))
+    })?;
+    let mut context = Context::from_waker(&waker);
+    let is_main = matches!(body, Body::Caller);
+    let polled = catch_unwind(AssertUnwindSafe(|| match &mut body {
+        Body::Future(future) => future.as_mut().poll(&mut context).is_ready(),
+        Body::Caller => main.is_some_and(|main| main(&mut context)),
+        Body::Away => false,
+    }));
+    shared.act(|state| {
+        let scope = Scope::Host(state.host());
+        let cost = 50 + state.oracle.choose(oracle::POLL_COST, scope, 451);
+        state.now = state.now.saturating_add(cost);
+    });
+    match polled {
+        Ok(false) => shared.act(|state| {
+            if let Some(task) = state.tasks.find(key) {
+                task.body = body;
+            }
+            state.running = None;
+        }),
+        Ok(true) => {
+            ended(shared, key, body);
+            if is_main {
+                return Some(Turn::MainDone);
+            }
+        }
+        Err(payload) if is_main => {
+            ended(shared, key, body);
+            return Some(Turn::MainPanicked(payload));
+        }
+        Err(payload) => panicked(shared, key, body, &payload),
+    }
+    Some(Turn::Polled)
+}
+
+/// Drops what is left of a task and, if it was its host's main one, ends the host.
+fn ended(shared: &Shared, key: TaskKey, body: Body) {
+    let dropped = drop_quietly(body);
+    let host = shared.act(|state| {
+        state.record(EventKind::End, "", 0, 0);
+        let task = state.tasks.remove(key);
+        let host = state.host();
+        state.running = None;
+        task.filter(|task| task.root).map(|_| host)
+    });
+    if let Err(payload) = dropped {
+        note_panic(shared, host, &payload);
+    }
+    // The one host of `block_on` is ended by `block_on`, after it dropped the main future.
+    let caller = host
+        .is_some_and(|host| shared.act(|state| state.machines[host as usize].role == Role::Main));
+    if let Some(host) = host.filter(|_| !caller) {
+        let outcome = shared.act(|state| state.machines[host as usize].outcome.take());
+        if let Some(Err(message)) = outcome {
+            shared.act(|state| state.host_failed(host, FailureKind::ClientError, message));
+        }
+        end_host(shared, host);
+    }
+}
+
+fn panicked(shared: &Shared, key: TaskKey, body: Body, payload: &Payload) {
+    let (host, location) = shared.act(|state| {
+        let host = state.host();
+        let location = state.tasks.find(key).map(|task| task.location);
+        (host, location)
+    });
+    let text = message_of(payload);
+    let place = location.map_or_else(String::new, |at| format!(" in the task spawned at {at}"));
+    let contained = shared.act(|state| {
+        let contained = state.machines[host as usize].role == Role::Main;
+        if !contained {
+            state.host_failed(host, FailureKind::Panic, format!("{text}{place}"));
+        }
+        contained
+    });
+    ended(shared, key, body);
+    if !contained {
+        end_host(shared, host);
+    }
+}
+
+fn note_panic(shared: &Shared, host: Option<u32>, payload: &Payload) {
+    let text = message_of(payload);
+    shared.act(|state| {
+        if let Some(host) = host {
+            state.host_failed(host, FailureKind::Panic, format!("{text} in a destructor"));
+        }
+    });
+}
+
+impl State {
+    /// Applies the host's policy to an error or panic of it.
+    fn host_failed(&mut self, host: u32, kind: FailureKind, message: String) {
+        match self.machines[host as usize].role {
+            Role::Client | Role::FaithfulHost => {
+                let running = self.running;
+                self.running.get_or_insert(Running {
+                    host,
+                    task: None,
+                    number: 0,
+                });
+                self.fail(kind, message);
+                self.running = running;
+            }
+            Role::Host => self.crashes += 1,
+            Role::Main => {}
+        }
+    }
+}
+
+/// The text of a panic, if it has one.
+pub(crate) fn message_of(payload: &Payload) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without text".to_owned())
+}
+
+fn drop_quietly<T>(value: T) -> Result<(), Payload> {
+    catch_unwind(AssertUnwindSafe(|| drop(value)))
+}
+
+fn fire(shared: &Shared) {
+    let job = shared.act(|state| {
+        let (_, scheduled) = state.events.pop()?;
+        state.cause = scheduled.cause;
+        match scheduled.event {
+            Event::Timer(slot) => {
+                let timer = &mut state.timers[slot];
+                timer.key = None;
+                let waker = timer.waker.clone();
+                state.running = Some(timer.running);
+                state.woken.push(waker);
+                state.cause = state.record(EventKind::Timer, "", 0, 0);
+            }
+            Event::Syn(syn) => state.syn(syn),
+            Event::Segment { from, to, segment } => state.deliver(from, to, segment),
+            Event::ConnectRetry(socket) => {
+                state.cause = state.record(EventKind::Timer, "connect", u64::from(socket.slot), 0);
+                state.request(socket);
+            }
+            Event::Job(slot) => {
+                let job = state.finish_job(slot);
+                state.running = Some(Running {
+                    host: job.host,
+                    task: None,
+                    number: 0,
+                });
+                state.cause = state.record(EventKind::Job, "", 0, 0);
+                return Some(job);
+            }
+        }
+        state.running = None;
+        None
+    });
+    let Some(job) = job else {
+        return;
+    };
+    let ran = catch_unwind(AssertUnwindSafe(job.closure));
+    let crashed = shared.act(|state| {
+        let Err(payload) = &ran else {
+            state.running = None;
+            return false;
+        };
+        let text = format!(
+            "{} in the blocking job submitted at {}",
+            message_of(payload),
+            job.location
+        );
+        state.host_failed(job.host, FailureKind::Panic, text);
+        state.running = None;
+        state.machines[job.host as usize].role != Role::Main
+    });
+    if crashed {
+        end_host(shared, job.host);
+    }
+}
+
+/// Ends a host as the kernel ends a process: its futures are dropped, its sockets closed.
+pub(crate) fn end_host(shared: &Shared, host: u32) {
+    let tasks = shared.act(|state| {
+        let machine = &mut state.machines[host as usize];
+        if machine.life != Life::Running {
+            return None;
+        }
+        machine.life = Life::Closing;
+        Some(state.tasks.of_host(host))
+    });
+    let Some(tasks) = tasks else {
+        return;
+    };
+    for key in tasks {
+        let body = shared.act(|state| {
+            let task = state.tasks.find(key)?;
+            let number = task.number;
+            let body = std::mem::replace(&mut task.body, Body::Away);
+            state.running = Some(Running {
+                host,
+                task: Some(key),
+                number,
+            });
+            Some(body)
+        });
+        // What a destructor panics with while its host ends has nobody left to hear it.
+        let _ = drop_quietly(body);
+        drop(shared.act(|state| state.tasks.remove(key)));
+    }
+    let (jobs, slots) = shared.act(|state| {
+        state.running = Some(Running {
+            host,
+            task: None,
+            number: 0,
+        });
+        let jobs = state.take_jobs(host);
+        let slots = std::mem::take(&mut state.machines[host as usize].slots);
+        (jobs, slots)
+    });
+    for job in jobs {
+        let _ = drop_quietly(job.closure);
+    }
+    for (_, value) in slots {
+        let _ = drop_quietly(value);
+    }
+    shared.act(|state| state.sweep(host));
+}
+
+impl State {
+    /// Closes what an ending host still has and marks it ended.
+    fn sweep(&mut self, host: u32) {
+        for socket in self.net.of_host(host) {
+            match self.net.find(socket).map(|found| &found.kind) {
+                Some(Kind::Listener(_)) => self.close_listener(socket),
+                Some(Kind::Stream(stream)) if !stream.orphan => self.close(socket),
+                _ => {}
+            }
+        }
+        let timers: Vec<_> = self
+            .timers
+            .iter()
+            .filter(|(_, timer)| timer.running.host == host)
+            .map(|(slot, timer)| (slot, timer.serial))
+            .collect();
+        for (slot, serial) in timers {
+            self.drop_timer(slot, serial);
+        }
+        self.record(EventKind::Exit, "", u64::from(host), 0);
+        let machine = &mut self.machines[host as usize];
+        machine.reset();
+        if machine.role == Role::Client {
+            self.live_clients -= 1;
+        }
+        self.running = None;
+    }
+}

@@ -1,0 +1,42 @@
+//! Errors as the kernel gives them.
+
+use std::io;
+
+/// The errors sockets of a world can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errno {
+    Refused,
+    Reset,
+    BrokenPipe,
+    AddrInUse,
+    AddrNotAvailable,
+    TimedOut,
+    Invalid,
+}
+
+impl Errno {
+    /// With the kernel's number on Linux, with the kind alone elsewhere (numbers differ).
+    pub(crate) fn error(self) -> io::Error {
+        if cfg!(target_os = "linux") {
+            io::Error::from_raw_os_error(match self {
+                Errno::Refused => 111,
+                Errno::Reset => 104,
+                Errno::BrokenPipe => 32,
+                Errno::AddrInUse => 98,
+                Errno::AddrNotAvailable => 99,
+                Errno::TimedOut => 110,
+                Errno::Invalid => 22,
+            })
+        } else {
+            io::Error::from(match self {
+                Errno::Refused => io::ErrorKind::ConnectionRefused,
+                Errno::Reset => io::ErrorKind::ConnectionReset,
+                Errno::BrokenPipe => io::ErrorKind::BrokenPipe,
+                Errno::AddrInUse => io::ErrorKind::AddrInUse,
+                Errno::AddrNotAvailable => io::ErrorKind::AddrNotAvailable,
+                Errno::TimedOut => io::ErrorKind::TimedOut,
+                Errno::Invalid => io::ErrorKind::InvalidInput,
+            })
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The queue of what is still to happen.
+//!
+//! Invariants
+//! 1. Keys are unique: the sequence number is.
+//! 2. An entry is removed exactly, never left behind as a tombstone, so the earliest entry is
+//!    always real and time never jumps to something cancelled.
+
+use crate::tcp::{Segment, SocketRef, Syn};
+use std::collections::BTreeMap;
+
+/// Order of events: time, then class, then the drawn tie, then age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventKey {
+    pub(crate) time: u64,
+    class: u8,
+    tie: u32,
+    sequence: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The timer in this slot is due.
+    Timer(usize),
+    /// The blocking job in this slot is done.
+    Job(usize),
+    /// A connection request arrives.
+    Syn(Syn),
+    /// A segment of a connection arrives.
+    Segment {
+        from: SocketRef,
+        to: SocketRef,
+        segment: Segment,
+    },
+    /// No answer to a connection request yet.
+    ConnectRetry(SocketRef),
+}
+
+impl Event {
+    fn class(&self) -> u8 {
+        match self {
+            Event::Syn(_) | Event::Segment { .. } => 0,
+            Event::ConnectRetry(_) | Event::Timer(_) => 1,
+            Event::Job(_) => 2,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) event: Event,
+    /// Trace index of the event that caused this one.
+    pub(crate) cause: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    entries: BTreeMap<EventKey, Scheduled>,
+    sequence: u64,
+}
+
+impl EventQueue {
+    pub(crate) fn push(&mut self, time: u64, tie: u32, event: Event, cause: u64) -> EventKey {
+        let key = EventKey {
+            time,
+            class: event.class(),
+            tie,
+            sequence: self.sequence,
+        };
+        self.sequence += 1;
+        self.entries.insert(key, Scheduled { event, cause });
+        key
+    }
+
+    pub(crate) fn cancel(&mut self, key: EventKey) -> Option<Event> {
+        self.entries.remove(&key).map(|scheduled| scheduled.event)
+    }
+
+    pub(crate) fn next_time(&self) -> Option<u64> {
+        self.entries.keys().next().map(|key| key.time)
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(EventKey, Scheduled)> {
+        self.entries.pop_first()
+    }
+}

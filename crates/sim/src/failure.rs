@@ -1,0 +1,212 @@
+//! Why a run failed and how to see it again.
+
+use crate::builder::Config;
+use crate::trace::TraceLine;
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+/// What went wrong in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The [`always!`](crate::always) with this id was false.
+    Assertion(&'static str),
+    /// A client, or a host that must not fail, panicked.
+    Panic,
+    /// A client, or a host that must not fail, ended with an error.
+    ClientError,
+    /// Nothing can run, nothing will happen, and clients are not done.
+    Deadlock,
+    /// The horizon was reached with live clients.
+    Horizon,
+    /// Something from outside the world reached in: no run could repeat it.
+    Nondeterminism,
+}
+
+/// What one live task waited for when the run failed.
+#[derive(Clone, Debug)]
+pub struct WaitLine {
+    pub(crate) host: String,
+    pub(crate) task: u32,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) waits: String,
+    pub(crate) since: u64,
+}
+
+impl WaitLine {
+    /// Name of the task's host.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Where the task was spawned.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    /// What it waits for, in words.
+    pub fn waits_for(&self) -> &str {
+        &self.waits
+    }
+}
+
+impl fmt::Display for WaitLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{} spawned at {} waits for {} since t={} ns",
+            self.host, self.task, self.location, self.waits, self.since
+        )
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Details {
+    kind: FailureKind,
+    seed: u64,
+    config_hash: u64,
+    scenario: Option<String>,
+    event_index: u64,
+    virtual_time: u64,
+    host: Option<String>,
+    message: String,
+    wait_graph: Vec<WaitLine>,
+    tail: Vec<TraceLine>,
+}
+
+/// A failed run: what went wrong, where, and the line that runs it again.
+///
+/// Its `Display` is the whole report.
+#[derive(Clone)]
+pub struct Failure(Box<Details>);
+
+impl Failure {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "made in one place, from parts of the state"
+    )]
+    pub(crate) fn new(
+        kind: FailureKind,
+        config: &Config,
+        event_index: u64,
+        virtual_time: u64,
+        host: Option<String>,
+        message: String,
+        wait_graph: Vec<WaitLine>,
+        tail: Vec<TraceLine>,
+    ) -> Failure {
+        Failure(Box::new(Details {
+            kind,
+            seed: config.seed,
+            config_hash: config.hash(),
+            scenario: config.scenario.clone(),
+            event_index,
+            virtual_time,
+            host,
+            message,
+            wait_graph,
+            tail,
+        }))
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &FailureKind {
+        &self.0.kind
+    }
+
+    /// The seed of the run.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// A hash of how the world was built; another one explains another run for the same seed.
+    pub fn config_hash(&self) -> u64 {
+        self.0.config_hash
+    }
+
+    /// How many events had happened.
+    pub fn event_index(&self) -> u64 {
+        self.0.event_index
+    }
+
+    /// Virtual time of the failure since the world began.
+    pub fn virtual_time(&self) -> Duration {
+        Duration::from_nanos(self.0.virtual_time)
+    }
+
+    /// The host in whose name code ran, if any did.
+    pub fn host(&self) -> Option<&str> {
+        self.0.host.as_deref()
+    }
+
+    /// What went wrong, in words.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Every live task and what it waited for.
+    pub fn wait_graph(&self) -> &[WaitLine] {
+        &self.0.wait_graph
+    }
+
+    /// The last events before the failure, oldest first.
+    pub fn tail(&self) -> &[TraceLine] {
+        &self.0.tail
+    }
+
+    /// One line to paste that runs this again up to the failure.
+    pub fn replay_line(&self) -> String {
+        let Details {
+            seed, event_index, ..
+        } = *self.0;
+        match &self.0.scenario {
+            Some(name) => format!("cargo xtask sim {name} --seed {seed} --until {event_index}"),
+            None => format!("BOWLINE_SIM_SEED={seed} # fails at event {event_index}"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let d = &*self.0;
+        let what = match &d.kind {
+            FailureKind::Assertion(id) => format!("assertion {id:?} failed"),
+            FailureKind::Panic => "panic".to_owned(),
+            FailureKind::ClientError => "error".to_owned(),
+            FailureKind::Deadlock => "deadlock".to_owned(),
+            FailureKind::Horizon => "horizon reached".to_owned(),
+            FailureKind::Nondeterminism => "nondeterminism".to_owned(),
+        };
+        write!(f, "simulation failed: {what}")?;
+        if let Some(host) = &d.host {
+            write!(f, " on host {host}")?;
+        }
+        writeln!(
+            f,
+            " at t={}.{:09}s, event {}: {}",
+            d.virtual_time / 1_000_000_000,
+            d.virtual_time % 1_000_000_000,
+            d.event_index,
+            d.message
+        )?;
+        for line in &d.wait_graph {
+            writeln!(f, "  {line}")?;
+        }
+        if !d.tail.is_empty() {
+            writeln!(f, "last events:")?;
+            for line in &d.tail {
+                writeln!(f, "  {line}")?;
+            }
+        }
+        write!(f, "replay: {}", self.replay_line())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Failure {}

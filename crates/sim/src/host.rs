@@ -1,0 +1,100 @@
+//! What code does on the simulated host in whose name it runs.
+//!
+//! These are the acts a runtime adapter needs. All of them panic where no world turns.
+
+mod resolve;
+mod sleep;
+
+pub use resolve::{Family, Resolve, resolve};
+pub use sleep::{Sleep, YieldNow, yield_now};
+
+use crate::current;
+use crate::oracle;
+use crate::task::Body;
+use crate::trace::EventKind;
+use crate::xxhash::xxh64;
+use std::any::{Any, TypeId};
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Wall clock when a world begins: 2020-01-01 00:00:00 UTC.
+const EPOCH: Duration = Duration::from_secs(1_577_836_800);
+
+/// The host's monotonic clock in nanoseconds.
+pub fn now() -> u64 {
+    current::with("now", |state| state.now)
+}
+
+/// The host's wall clock, since 1970. A world begins with the year 2020.
+pub fn wall_clock() -> Duration {
+    EPOCH + Duration::from_nanos(now())
+}
+
+/// Starts a task on this host. It is never polled inside this call.
+///
+/// On a host that is ending, or in a destructor of one, the future is dropped unpolled.
+#[track_caller]
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    let location = Location::caller();
+    let refused: Option<Body> = current::with("spawn", |state| {
+        state.spawn_here(Box::pin(future), location)
+    });
+    // Dropped here, with the world's state free: its destructor may act on the world.
+    drop(refused);
+}
+
+/// Runs `job` on the world's thread after a drawn time of at most 10 ms.
+///
+/// Nothing interrupts it. It must not park the thread to wait for something the world does. At
+/// most 512 jobs of a host overlap; more wait their turn. On a host that is ending the job is
+/// dropped without running.
+#[track_caller]
+pub fn spawn_blocking(job: Box<dyn FnOnce() + Send>) {
+    let location = Location::caller();
+    let refused = current::with("spawn_blocking", |state| state.submit_job(job, location));
+    drop(refused);
+}
+
+/// The value of type `T` of this host's present life, made by `init` at first use.
+pub fn slot<T: Any + Send + Sync>(init: fn() -> T) -> Arc<T> {
+    let kind = TypeId::of::<T>();
+    let find = || {
+        current::with("slot", |state| {
+            let slots = &state.machine().slots;
+            let found = slots.iter().find(|(id, _)| *id == kind)?;
+            Arc::clone(&found.1).downcast::<T>().ok()
+        })
+    };
+    if let Some(found) = find() {
+        return found;
+    }
+    let made = Arc::new(init());
+    // `init` may have asked for the same slot.
+    if let Some(found) = find() {
+        return found;
+    }
+    let kept = Arc::clone(&made);
+    current::with("slot", |state| state.machine().slots.push((kind, kept)));
+    made
+}
+
+/// Fills `buffer` from the host's entropy: the oracle's, so equal seeds give equal bytes.
+pub fn fill(buffer: &mut [u8]) {
+    current::with("fill", |state| {
+        for chunk in buffer.chunks_mut(4) {
+            let drawn = state.choose(oracle::ENTROPY, 1 << 32) as u32;
+            chunk.copy_from_slice(&drawn.to_le_bytes()[..chunk.len()]);
+        }
+        let hash = xxh64(buffer, 0);
+        state.record(EventKind::Entropy, "", buffer.len() as u64, hash);
+    });
+}
+
+/// A number from the host's entropy.
+pub fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}

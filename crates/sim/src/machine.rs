@@ -1,0 +1,101 @@
+//! What a world keeps of one host.
+
+use crate::tcp::SocketRef;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(crate) type MainFuture = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+pub(crate) type Start = Rc<dyn Fn() -> MainFuture>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Serves; its end is its own affair.
+    Host,
+    /// Serves; an error or panic of it fails the run.
+    FaithfulHost,
+    /// The run ends when all clients are done; an error or panic of one fails it.
+    Client,
+    /// The one host of `block_on`: its task's panics are contained as on a real runtime.
+    Main,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    /// Its tasks are being dropped; what they spawn is dropped unpolled.
+    Closing,
+    Ended,
+}
+
+pub(crate) type SlotValue = Arc<dyn Any + Send + Sync>;
+
+pub(crate) struct Machine {
+    pub(crate) name: Arc<str>,
+    pub(crate) role: Role,
+    pub(crate) life: Life,
+    pub(crate) incarnation: u32,
+    pub(crate) v4: Ipv4Addr,
+    pub(crate) v6: Ipv6Addr,
+    pub(crate) next_task: u32,
+    pub(crate) outcome: Option<Result<(), String>>,
+    /// Insertion ordered, found by type: a type's id is never iterated by.
+    pub(crate) slots: Vec<(TypeId, SlotValue)>,
+    /// How many sockets use a local port.
+    pub(crate) ports: BTreeMap<u16, u32>,
+    pub(crate) listeners: BTreeMap<u16, Vec<SocketRef>>,
+    pub(crate) running_jobs: usize,
+    pub(crate) waiting_jobs: VecDeque<usize>,
+}
+
+impl Machine {
+    pub(crate) fn new(index: usize, name: &str, role: Role) -> Machine {
+        let number = u32::try_from(index + 1).expect("fewer than 2^24 hosts");
+        let [_, a, b, c] = number.to_be_bytes();
+        Machine {
+            name: Arc::from(name),
+            role,
+            life: Life::Running,
+            incarnation: 0,
+            v4: Ipv4Addr::new(10, a, b, c),
+            v6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, (number >> 16) as u16, number as u16),
+            next_task: 0,
+            outcome: None,
+            slots: Vec::new(),
+            ports: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            running_jobs: 0,
+            waiting_jobs: VecDeque::new(),
+        }
+    }
+
+    /// Whether `ip`, in canonical form, is an address a socket of this host can have.
+    pub(crate) fn owns(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || ip == IpAddr::V4(self.v4) || ip == IpAddr::V6(self.v6)
+    }
+
+    pub(crate) fn hold_port(&mut self, port: u16) {
+        *self.ports.entry(port).or_insert(0) += 1;
+    }
+
+    pub(crate) fn release_port(&mut self, port: u16) {
+        if let Some(count) = self.ports.get_mut(&port) {
+            *count -= 1;
+            if *count == 0 {
+                self.ports.remove(&port);
+            }
+        }
+    }
+
+    /// Forgets what an incarnation had; its sockets and tasks are gone already.
+    pub(crate) fn reset(&mut self) {
+        self.life = Life::Ended;
+        self.incarnation += 1;
+        self.running_jobs = 0;
+        self.waiting_jobs.clear();
+    }
+}

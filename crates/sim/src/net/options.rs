@@ -1,0 +1,69 @@
+//! Options of TCP sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// When to probe an idle connection.
+///
+/// Kept and reported; links without faults never need a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// How long a connection is idle before the first probe.
+    pub idle: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+    /// Probes without an answer until the connection is given up.
+    pub count: u32,
+}
+
+/// Options of a connection, set before it is made.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct TcpOptions {
+    /// Address to connect from; its family must be the target's. Port 0 draws one.
+    pub local: Option<SocketAddr>,
+    /// Whether small writes go out at once (no Nagle).
+    pub nodelay: bool,
+    /// What closing does to unsent bytes; zero resets the connection.
+    pub linger: Option<Duration>,
+    /// Probes of an idle connection.
+    pub keepalive: Option<Keepalive>,
+    /// How long sent bytes may stay unacknowledged.
+    pub user_timeout: Option<Duration>,
+    /// Size of the send buffer in bytes; 128 KiB if `None`, at least 1.
+    pub send_buffer: Option<usize>,
+    /// Size of the receive window in bytes; 64 KiB if `None`, at least 1.
+    pub recv_buffer: Option<usize>,
+}
+
+/// Options of a listener.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TcpListenOptions {
+    /// Connections that may wait to be accepted (default 1024, at least 1); requests beyond it are
+    /// dropped and come again.
+    pub backlog: u32,
+    /// Whether a port with old connections on it may be bound (default true).
+    pub reuse_address: bool,
+    /// Whether several listeners may share the address (default false).
+    pub reuse_port: bool,
+    /// Whether an IPv6 listener leaves IPv4 alone (default true).
+    pub v6only: bool,
+    /// Send buffer of accepted streams in bytes; 128 KiB if `None`.
+    pub send_buffer: Option<usize>,
+    /// Receive window of accepted streams in bytes; 64 KiB if `None`.
+    pub recv_buffer: Option<usize>,
+}
+
+impl Default for TcpListenOptions {
+    fn default() -> TcpListenOptions {
+        TcpListenOptions {
+            backlog: 1024,
+            reuse_address: true,
+            reuse_port: false,
+            v6only: true,
+            send_buffer: None,
+            recv_buffer: None,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a run that went well tells.
+
+use crate::oracle::Choices;
+use crate::trace::TraceLine;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The result of a finished run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// XXH64 over all events: equal for equal runs.
+    pub trace_hash: u64,
+    /// Events of the trace.
+    pub events: u64,
+    /// Polls of tasks.
+    pub polls: u64,
+    /// Virtual time the run took.
+    pub virtual_time: Duration,
+    /// Payload bytes that arrived at sockets.
+    pub bytes: u64,
+    /// Hosts that ended by an error or a panic.
+    pub crashes: u64,
+    /// The ids of [`sometimes!`](crate::sometimes) that were reached, and whether they were ever
+    /// true.
+    pub sometimes: BTreeMap<&'static str, bool>,
+    /// Most tasks alive at once.
+    pub peak_tasks: usize,
+    /// Most bytes in socket buffers at once.
+    pub peak_buffered: usize,
+    /// Choices made.
+    pub choices_used: u64,
+    pub(crate) choices: Choices,
+    pub(crate) trace: Vec<TraceLine>,
+}
+
+impl Report {
+    /// The choices made, as far as [`Builder::record_choices`](crate::Builder::record_choices)
+    /// asked.
+    pub fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
+    /// The events kept, oldest first.
+    pub fn trace(&self) -> &[TraceLine] {
+        &self.trace
+    }
+}

@@ -1,0 +1,394 @@
+//! The state of a world and the acts that are not the network's.
+
+use crate::builder::Config;
+use crate::event::{Event, EventKey, EventQueue};
+use crate::failure::{Failure, FailureKind, WaitLine};
+use crate::machine::{Life, Machine};
+use crate::oracle::{self, Label, Oracle, Scope};
+use crate::report::Report;
+use crate::task::{Body, BoxedFuture, TaskKey, Tasks, Waits};
+use crate::tcp::Net;
+use crate::trace::{EventKind, Trace, TraceEvent, TraceLine};
+use slab::Slab;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+/// Jobs of one host that may overlap in virtual time.
+const BLOCKING_THREADS: usize = 512;
+/// A blocking job takes 0 to this many nanoseconds.
+const JOB_TIME: u64 = 10_000_000;
+/// Lines of trace shown in a failure.
+const FAILURE_TAIL: usize = 40;
+
+/// In whose name code runs: set around polls, jobs and destructors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Running {
+    pub(crate) host: u32,
+    pub(crate) task: Option<TaskKey>,
+    /// The task's number on its host; 0 outside tasks.
+    pub(crate) number: u32,
+}
+
+pub(crate) struct Timer {
+    pub(crate) serial: u64,
+    pub(crate) deadline: u64,
+    pub(crate) waker: Waker,
+    pub(crate) key: Option<EventKey>,
+    pub(crate) running: Running,
+}
+
+pub(crate) type JobClosure = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Job {
+    pub(crate) closure: JobClosure,
+    pub(crate) host: u32,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) key: Option<EventKey>,
+}
+
+pub(crate) struct State {
+    pub(crate) id: u64,
+    pub(crate) config: Config,
+    /// Virtual nanoseconds since the world began.
+    pub(crate) now: u64,
+    pub(crate) oracle: Oracle,
+    pub(crate) trace: Trace,
+    pub(crate) events: EventQueue,
+    pub(crate) tasks: Tasks,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) net: Net,
+    pub(crate) timers: Slab<Timer>,
+    pub(crate) jobs: Slab<Job>,
+    pub(crate) running: Option<Running>,
+    /// Trace index of the event being handled.
+    pub(crate) cause: u64,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) woken: Vec<Waker>,
+    pub(crate) dropped: Vec<Waker>,
+    pub(crate) polls: u64,
+    pub(crate) crashes: u64,
+    pub(crate) sometimes: BTreeMap<&'static str, bool>,
+    pub(crate) has_clients: bool,
+    pub(crate) live_clients: usize,
+    next_timer: u64,
+}
+
+impl State {
+    pub(crate) fn new(config: Config) -> State {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        State {
+            id,
+            now: 0,
+            oracle: Oracle::new(config.seed, config.record_choices, config.replay.as_deref()),
+            trace: Trace::new(config.keep),
+            events: EventQueue::default(),
+            tasks: Tasks::new(id),
+            machines: Vec::new(),
+            net: Net::new(&config),
+            timers: Slab::new(),
+            jobs: Slab::new(),
+            running: None,
+            cause: 0,
+            failure: None,
+            woken: Vec::new(),
+            dropped: Vec::new(),
+            polls: 0,
+            crashes: 0,
+            sometimes: BTreeMap::new(),
+            has_clients: false,
+            live_clients: 0,
+            next_timer: 0,
+            config,
+        }
+    }
+
+    // Who acts
+
+    pub(crate) fn host(&self) -> u32 {
+        self.running
+            .expect("code runs in a host's name while a world turns")
+            .host
+    }
+
+    pub(crate) fn machine(&mut self) -> &mut Machine {
+        let host = self.host() as usize;
+        &mut self.machines[host]
+    }
+
+    pub(crate) fn choose(&mut self, label: Label, count: u64) -> u64 {
+        let scope = Scope::Host(self.host());
+        self.oracle.choose(label, scope, count)
+    }
+
+    /// Says what the running task waits for, for the deadlock report.
+    pub(crate) fn waits(&mut self, waits: Waits) {
+        if let Some(key) = self.running.and_then(|running| running.task)
+            && let Some(task) = self.tasks.find(key)
+        {
+            task.waits = waits;
+        }
+    }
+
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        self.woken.extend(waker);
+    }
+
+    /// Keeps `waker` in `place`, waking nobody; an equal one stays.
+    pub(crate) fn keep_waker(dropped: &mut Vec<Waker>, place: &mut Option<Waker>, waker: &Waker) {
+        match place {
+            Some(kept) if kept.will_wake(waker) => {}
+            _ => dropped.extend(place.replace(waker.clone())),
+        }
+    }
+
+    // The trace
+
+    pub(crate) fn record(&mut self, kind: EventKind, label: &'static str, a: u64, b: u64) -> u64 {
+        let (host, task) = self
+            .running
+            .map_or((u32::MAX, 0), |running| (running.host, running.number));
+        self.trace.push(TraceEvent {
+            index: 0,
+            time: self.now,
+            host,
+            task,
+            kind,
+            label,
+            a,
+            b,
+            cause: self.cause,
+        })
+    }
+
+    pub(crate) fn line(&self, event: &TraceEvent) -> TraceLine {
+        let host = self.machines.get(event.host as usize);
+        TraceLine {
+            event: *event,
+            host: host.map_or("world", |machine| &machine.name).to_owned(),
+        }
+    }
+
+    // Tasks
+
+    /// Starts a task on `host`; gives the future back, to be dropped, where the host is ending.
+    pub(crate) fn spawn(
+        &mut self,
+        host: u32,
+        root: bool,
+        body: Body,
+        location: &'static Location<'static>,
+    ) -> Result<TaskKey, Body> {
+        let machine = &mut self.machines[host as usize];
+        if machine.life != Life::Running {
+            return Err(body);
+        }
+        machine.next_task += 1;
+        let number = machine.next_task;
+        self.record(EventKind::Spawn, "", u64::from(number), u64::from(host));
+        Ok(self
+            .tasks
+            .insert(host, number, root, body, location, self.cause, self.now))
+    }
+
+    pub(crate) fn spawn_here(
+        &mut self,
+        future: BoxedFuture,
+        location: &'static Location<'static>,
+    ) -> Option<Body> {
+        let host = self.host();
+        self.spawn(host, false, Body::Future(future), location)
+            .err()
+    }
+
+    // Timers
+
+    pub(crate) fn arm_timer(&mut self, deadline: u64, waker: &Waker) -> (usize, u64) {
+        let serial = self.next_timer;
+        self.next_timer += 1;
+        let running = self.running.expect("timers belong to a host");
+        let slot = self.timers.insert(Timer {
+            serial,
+            deadline,
+            waker: waker.clone(),
+            key: None,
+            running,
+        });
+        self.schedule_timer(slot);
+        (slot, serial)
+    }
+
+    fn schedule_timer(&mut self, slot: usize) {
+        let deadline = self.timers[slot].deadline;
+        let jitter = self.config.timer_jitter;
+        let late = self.choose(oracle::TIMER_JITTER, jitter.saturating_add(1));
+        let tie = self.choose(oracle::TIMER_TIE, 1 << 16) as u32;
+        let time = deadline.saturating_add(late).max(self.now);
+        let key = self.events.push(time, tie, Event::Timer(slot), self.cause);
+        self.timers[slot].key = Some(key);
+    }
+
+    pub(crate) fn timer(&mut self, slot: usize, serial: u64) -> Option<&mut Timer> {
+        self.timers
+            .get_mut(slot)
+            .filter(|timer| timer.serial == serial)
+    }
+
+    /// Moves a timer to another deadline.
+    pub(crate) fn move_timer(&mut self, slot: usize, serial: u64, deadline: u64) -> bool {
+        let Some(timer) = self.timer(slot, serial) else {
+            return false;
+        };
+        timer.deadline = deadline;
+        if let Some(key) = timer.key.take() {
+            self.events.cancel(key);
+        }
+        self.schedule_timer(slot);
+        true
+    }
+
+    /// Keeps a timer and its waker without a time at which it fires.
+    pub(crate) fn park_timer(&mut self, slot: usize, serial: u64) -> bool {
+        let Some(timer) = self.timer(slot, serial) else {
+            return false;
+        };
+        timer.deadline = u64::MAX;
+        if let Some(key) = timer.key.take() {
+            self.events.cancel(key);
+        }
+        true
+    }
+
+    pub(crate) fn drop_timer(&mut self, slot: usize, serial: u64) {
+        if self.timer(slot, serial).is_some() {
+            let timer = self.timers.remove(slot);
+            if let Some(key) = timer.key {
+                self.events.cancel(key);
+            }
+            self.dropped.push(timer.waker);
+        }
+    }
+
+    // Blocking jobs
+
+    /// Queues a job; gives it back, to be dropped, where the host is ending.
+    pub(crate) fn submit_job(
+        &mut self,
+        closure: JobClosure,
+        location: &'static Location<'static>,
+    ) -> Option<JobClosure> {
+        let host = self.host();
+        if self.machine().life != Life::Running {
+            return Some(closure);
+        }
+        let slot = self.jobs.insert(Job {
+            closure,
+            host,
+            location,
+            key: None,
+        });
+        if self.machine().running_jobs < BLOCKING_THREADS {
+            self.start_job(slot);
+        } else {
+            self.machine().waiting_jobs.push_back(slot);
+        }
+        None
+    }
+
+    fn start_job(&mut self, slot: usize) {
+        let host = self.jobs[slot].host;
+        let time = self
+            .oracle
+            .choose(oracle::JOB_TIME, Scope::Host(host), JOB_TIME + 1);
+        let key = self
+            .events
+            .push(self.now + time, 0, Event::Job(slot), self.cause);
+        self.jobs[slot].key = Some(key);
+        self.machines[host as usize].running_jobs += 1;
+    }
+
+    /// Takes a finished job out; the next waiting one takes its thread.
+    pub(crate) fn finish_job(&mut self, slot: usize) -> Job {
+        let job = self.jobs.remove(slot);
+        let machine = &mut self.machines[job.host as usize];
+        machine.running_jobs -= 1;
+        if let Some(next) = machine.waiting_jobs.pop_front() {
+            self.start_job(next);
+        }
+        job
+    }
+
+    /// Takes out all jobs of an ending host, unrun.
+    pub(crate) fn take_jobs(&mut self, host: u32) -> Vec<Job> {
+        let slots: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.host == host)
+            .map(|(slot, _)| slot)
+            .collect();
+        let mut jobs = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let job = self.jobs.remove(slot);
+            if let Some(key) = job.key {
+                self.events.cancel(key);
+            }
+            jobs.push(job);
+        }
+        jobs
+    }
+
+    // What a run tells
+
+    pub(crate) fn report(&mut self) -> Report {
+        Report {
+            trace_hash: self.trace.digest(),
+            events: self.trace.len(),
+            polls: self.polls,
+            virtual_time: Duration::from_nanos(self.now),
+            bytes: self.net.bytes,
+            crashes: self.crashes,
+            sometimes: self.sometimes.clone(),
+            peak_tasks: self.tasks.peak(),
+            peak_buffered: self.net.peak_buffered,
+            choices_used: self.oracle.used(),
+            choices: self.oracle.take_choices(),
+            trace: self.trace.kept().map(|event| self.line(event)).collect(),
+        }
+    }
+
+    /// Records the first failure; later ones are consequences of it.
+    pub(crate) fn fail(&mut self, kind: FailureKind, message: String) {
+        if self.failure.is_some() {
+            return;
+        }
+        let tail: Vec<_> = self.trace.kept().rev().take(FAILURE_TAIL).collect();
+        let tail = tail.into_iter().rev().map(|e| self.line(e)).collect();
+        let wait_graph = self
+            .tasks
+            .iter()
+            .map(|task| WaitLine {
+                host: self.machines[task.host as usize].name.to_string(),
+                task: task.number,
+                location: task.location,
+                waits: task.waits.to_string(),
+                since: task.since,
+            })
+            .collect();
+        let host = self
+            .running
+            .map(|running| self.machines[running.host as usize].name.to_string());
+        self.failure = Some(Failure::new(
+            kind,
+            &self.config,
+            self.trace.len(),
+            self.now,
+            host,
+            message,
+            wait_graph,
+            tail,
+        ));
+    }
+}

@@ -1,0 +1,256 @@
+//! Tasks of a world and the wakers that make them runnable.
+//!
+//! Invariants
+//! 1. A task is in the runnable queue or the inbox at most once: `queued` says so and is cleared
+//!    just before its poll.
+//! 2. A wake touches the inbox only, never the world's state, so it may come at any moment.
+//! 3. A key names one task for ever: serials are not used twice.
+
+use slab::Slab;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+use std::thread::{self, ThreadId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaskKey {
+    pub(crate) slot: usize,
+    serial: u64,
+}
+
+pub(crate) type BoxedFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+pub(crate) enum Body {
+    Future(BoxedFuture),
+    /// The main future of `block_on`, which stays on its caller's stack.
+    Caller,
+    /// Being polled or dropped right now.
+    Away,
+}
+
+/// What a task said it waits for at its last poll.
+#[derive(Clone, Debug)]
+pub(crate) enum Waits {
+    NotPolled,
+    OwnWaker,
+    Timer(u64),
+    Never,
+    Connect(SocketAddr),
+    Read(usize),
+    Write(usize),
+    Accept(SocketAddr),
+    Name(String),
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waits::NotPolled => f.write_str("its first poll"),
+            Waits::OwnWaker => f.write_str("a waker of its own"),
+            Waits::Timer(at) => write!(f, "a timer due at {at} ns"),
+            Waits::Never => f.write_str("a sleep without end"),
+            Waits::Connect(to) => write!(f, "a connection to {to}"),
+            Waits::Read(socket) => write!(f, "bytes from tcp#{socket}"),
+            Waits::Write(socket) => write!(f, "room in the send buffer of tcp#{socket}"),
+            Waits::Accept(at) => write!(f, "a connection at {at}"),
+            Waits::Name(name) => write!(f, "the name {name:?}"),
+        }
+    }
+}
+
+pub(crate) struct Task {
+    serial: u64,
+    pub(crate) host: u32,
+    /// Its number on its host, as shown in traces.
+    pub(crate) number: u32,
+    /// Whether its end is its host's end.
+    pub(crate) root: bool,
+    pub(crate) body: Body,
+    signal: Arc<Signal>,
+    pub(crate) waker: Waker,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) waits: Waits,
+    pub(crate) since: u64,
+    /// Trace index of the event that woke it.
+    pub(crate) cause: u64,
+}
+
+impl Task {
+    /// From here on a wake makes the task runnable again.
+    pub(crate) fn begin_poll(&mut self) {
+        self.signal.queued.store(false, Ordering::Release);
+    }
+}
+
+struct Signal {
+    key: TaskKey,
+    queued: AtomicBool,
+    inbox: Arc<Inbox>,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.inbox.push(self.key);
+        }
+    }
+}
+
+/// Where wakes land until the scheduler's next turn.
+struct Inbox {
+    world: u64,
+    thread: ThreadId,
+    woken: Mutex<Woken>,
+}
+
+#[derive(Default)]
+struct Woken {
+    keys: Vec<TaskKey>,
+    foreign: Option<String>,
+}
+
+impl Inbox {
+    fn push(&self, key: TaskKey) {
+        // Cheap test first: almost every wake happens while its world turns.
+        let foreign = if crate::current::is_world(self.world) {
+            None
+        } else {
+            let thread = thread::current();
+            (thread.id() != self.thread).then(|| {
+                thread
+                    .name()
+                    .unwrap_or("a thread without a name")
+                    .to_owned()
+            })
+        };
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        woken.keys.push(key);
+        if woken.foreign.is_none() {
+            woken.foreign = foreign;
+        }
+    }
+}
+
+pub(crate) struct Tasks {
+    slots: Slab<Task>,
+    runnable: VecDeque<TaskKey>,
+    next_serial: u64,
+    inbox: Arc<Inbox>,
+    peak: usize,
+}
+
+impl Tasks {
+    pub(crate) fn new(world: u64) -> Tasks {
+        Tasks {
+            slots: Slab::new(),
+            runnable: VecDeque::new(),
+            next_serial: 0,
+            inbox: Arc::new(Inbox {
+                world,
+                thread: thread::current().id(),
+                woken: Mutex::new(Woken::default()),
+            }),
+            peak: 0,
+        }
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        host: u32,
+        number: u32,
+        root: bool,
+        body: Body,
+        location: &'static Location<'static>,
+        cause: u64,
+        now: u64,
+    ) -> TaskKey {
+        let key = TaskKey {
+            slot: self.slots.vacant_key(),
+            serial: self.next_serial,
+        };
+        self.next_serial += 1;
+        let signal = Arc::new(Signal {
+            key,
+            queued: AtomicBool::new(true),
+            inbox: Arc::clone(&self.inbox),
+        });
+        self.slots.insert(Task {
+            serial: key.serial,
+            host,
+            number,
+            root,
+            body,
+            waker: Waker::from(Arc::clone(&signal)),
+            signal,
+            location,
+            waits: Waits::NotPolled,
+            since: now,
+            cause,
+        });
+        self.runnable.push_back(key);
+        self.peak = self.peak.max(self.slots.len());
+        key
+    }
+
+    pub(crate) fn find(&mut self, key: TaskKey) -> Option<&mut Task> {
+        self.slots
+            .get_mut(key.slot)
+            .filter(|task| task.serial == key.serial)
+    }
+
+    pub(crate) fn remove(&mut self, key: TaskKey) -> Option<Task> {
+        self.find(key)?;
+        Some(self.slots.remove(key.slot))
+    }
+
+    /// Moves woken tasks to the runnable queue; returns the name of a foreign thread that woke one.
+    pub(crate) fn collect_wakes(&mut self, cause: u64) -> Option<String> {
+        let inbox = Arc::clone(&self.inbox);
+        let mut woken = inbox.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in woken.keys.drain(..) {
+            if let Some(task) = self.find(key) {
+                task.cause = cause;
+                self.runnable.push_back(key);
+            }
+        }
+        woken.foreign.take()
+    }
+
+    pub(crate) fn runnable(&self) -> usize {
+        self.runnable.len()
+    }
+
+    /// Takes the `index`th runnable task; 0 is the oldest.
+    pub(crate) fn take_runnable(&mut self, index: usize) -> Option<TaskKey> {
+        self.runnable.swap_remove_front(index)
+    }
+
+    pub(crate) fn of_host(&self, host: u32) -> Vec<TaskKey> {
+        self.slots
+            .iter()
+            .filter(|(_, task)| task.host == host)
+            .map(|(slot, task)| TaskKey {
+                slot,
+                serial: task.serial,
+            })
+            .collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.slots.iter().map(|(_, task)| task)
+    }
+
+    pub(crate) fn peak(&self) -> usize {
+        self.peak
+    }
+}

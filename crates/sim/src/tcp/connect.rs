@@ -1,0 +1,187 @@
+//! Connecting: local addresses, ports, the request and its retries.
+
+use super::stream::StreamOptions;
+use super::{Kind, Phase, Segment, SocketRef, Stream, canonical};
+use crate::errno::Errno;
+use crate::event::Event;
+use crate::net::TcpOptions;
+use crate::oracle;
+use crate::state::State;
+use crate::trace::EventKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Default buffers, as section "flow" of the crate's documentation says.
+pub(crate) const SEND_BUFFER: usize = 128 * 1024;
+pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
+
+const FIRST_EPHEMERAL: u16 = 32_768;
+const EPHEMERAL: u64 = 28_232;
+
+/// Requests are sent again after 1, 2, 4, .. s; the seventh silence is the end, 127 s after the first.
+const RETRY: u64 = 1_000_000_000;
+const ATTEMPTS: u32 = 7;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Syn {
+    pub(crate) from: SocketRef,
+    pub(crate) source: SocketAddr,
+    pub(crate) host: u32,
+    /// Host the request goes to and the address asked for, both canonical.
+    pub(crate) to_host: u32,
+    pub(crate) to: SocketAddr,
+    pub(crate) window: usize,
+}
+
+impl State {
+    /// Opens a socket and sends the connection request.
+    pub(crate) fn connect(
+        &mut self,
+        to: SocketAddr,
+        options: &TcpOptions,
+    ) -> Result<SocketRef, Errno> {
+        if to.port() == 0 || to.ip().is_unspecified() {
+            return Err(Errno::Invalid);
+        }
+        let host = self.host();
+        let target = canonical(to);
+        let route = self.route(host, target.ip());
+        let local = self.local_address(to, target.ip(), options.local)?;
+        self.machine().hold_port(local.port());
+        let mut stream = Stream::new(
+            to,
+            route.unwrap_or(u32::MAX),
+            Phase::Connecting,
+            StreamOptions {
+                nodelay: options.nodelay,
+                linger: options.linger,
+                keepalive: options.keepalive,
+                user_timeout: options.user_timeout,
+            },
+            options.send_buffer.unwrap_or(SEND_BUFFER).max(1),
+            options.recv_buffer.unwrap_or(RECEIVE_BUFFER).max(1),
+        );
+        stream.remote_host = route.unwrap_or(host);
+        let socket = self.net.insert(host, local, Kind::Stream(Box::new(stream)));
+        self.record(
+            EventKind::Open,
+            "connect",
+            u64::from(socket.slot),
+            u64::from(to.port()),
+        );
+        self.request(socket);
+        Ok(socket)
+    }
+
+    fn local_address(
+        &mut self,
+        to: SocketAddr,
+        target: IpAddr,
+        asked: Option<SocketAddr>,
+    ) -> Result<SocketAddr, Errno> {
+        if asked.is_some_and(|asked| asked.is_ipv4() != to.is_ipv4()) {
+            return Err(Errno::Invalid);
+        }
+        let machine = self.machine();
+        let (v4, v6) = (machine.v4, machine.v6);
+        let ip = match asked
+            .map(|asked| asked.ip())
+            .filter(|ip| !ip.is_unspecified())
+        {
+            Some(ip) if machine.owns(ip.to_canonical()) => ip,
+            Some(_) => return Err(Errno::AddrNotAvailable),
+            // A connection to oneself comes from the address it goes to.
+            None if target.is_loopback() || machine.owns(target) => to.ip(),
+            None => match (target, to.is_ipv4()) {
+                (IpAddr::V4(_), true) => IpAddr::V4(v4),
+                (IpAddr::V4(_), false) => IpAddr::V6(v4.to_ipv6_mapped()),
+                (IpAddr::V6(_), _) => IpAddr::V6(v6),
+            },
+        };
+        let port = match asked.map_or(0, |asked| asked.port()) {
+            0 => self.ephemeral_port()?,
+            port if self.machine().ports.contains_key(&port) => return Err(Errno::AddrInUse),
+            port => port,
+        };
+        Ok(SocketAddr::new(ip, port))
+    }
+
+    /// A free port: the first one from a drawn start.
+    pub(crate) fn ephemeral_port(&mut self) -> Result<u16, Errno> {
+        let start = self.choose(oracle::PORT, EPHEMERAL);
+        let machine = self.machine();
+        (0..EPHEMERAL)
+            .map(|step| FIRST_EPHEMERAL + ((start + step) % EPHEMERAL) as u16)
+            .find(|port| !machine.ports.contains_key(port))
+            .ok_or(Errno::AddrNotAvailable)
+    }
+
+    /// Sends the request once more and waits for an answer; silence too long is `TimedOut`.
+    pub(crate) fn request(&mut self, socket: SocketRef) {
+        let Some(found) = self.net.find(socket) else {
+            return;
+        };
+        let (host, source) = (found.host, canonical(found.local));
+        let Some(stream) = self.net.stream(socket) else {
+            return;
+        };
+        stream.retry = None;
+        if stream.attempts == ATTEMPTS {
+            self.die(socket, Errno::TimedOut);
+            return;
+        }
+        let wait = RETRY << stream.attempts;
+        stream.attempts += 1;
+        let to = canonical(stream.peer);
+        let window = stream.receive_capacity;
+        let again = self.now.saturating_add(wait);
+        let key = self
+            .events
+            .push(again, 0, Event::ConnectRetry(socket), self.cause);
+        if let Some(stream) = self.net.stream(socket) {
+            stream.retry = Some(key);
+        }
+        // An address nobody has: the request vanishes.
+        if let Some(to_host) = self.route(host, to.ip()) {
+            let arrival = self.now.saturating_add(self.latency(host, to_host));
+            let syn = Syn {
+                from: socket,
+                source,
+                host,
+                to_host,
+                to,
+                window,
+            };
+            self.events.push(arrival, 0, Event::Syn(syn), self.cause);
+        }
+    }
+
+    /// The listener answered.
+    pub(crate) fn connected(&mut self, socket: SocketRef, remote: SocketRef, window: usize) {
+        let Some(stream) = self.net.stream(socket) else {
+            return;
+        };
+        if stream.phase != Phase::Connecting {
+            return;
+        }
+        stream.phase = Phase::Established;
+        stream.remote = Some(remote);
+        stream.credit = window;
+        let window = stream.receive_capacity;
+        let retry = stream.retry.take();
+        let waker = stream.write_waker.take();
+        self.wake(waker);
+        if let Some(key) = retry {
+            self.events.cancel(key);
+        }
+        self.transmit(socket, Segment::Established { window });
+    }
+}
+
+/// The "any" address of the family of `address`.
+pub(crate) fn any_like(address: SocketAddr) -> IpAddr {
+    if address.is_ipv4() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    }
+}

@@ -1,0 +1,334 @@
+//! One end of a connection: its buffers, and what reads, writes and closes do to it.
+
+use super::{Kind, LOOPBACK_SEGMENT, SEGMENT, Segment, SocketRef};
+use crate::errno::Errno;
+use crate::event::EventKey;
+use crate::oracle;
+use crate::state::State;
+use crate::task::Waits;
+use crate::trace::EventKind;
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The request is on its way.
+    Connecting,
+    /// The listener answered and waits for the last part of the handshake.
+    HalfOpen(SocketRef),
+    Established,
+    /// Reset, refused or timed out.
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fin {
+    Open,
+    Queued,
+    Sent,
+    Acked,
+}
+
+/// Options a stream keeps; those that need a faulty link to show are only kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StreamOptions {
+    pub(crate) nodelay: bool,
+    pub(crate) linger: Option<Duration>,
+    pub(crate) keepalive: Option<crate::net::Keepalive>,
+    pub(crate) user_timeout: Option<Duration>,
+}
+
+pub(crate) struct Stream {
+    pub(crate) peer: SocketAddr,
+    pub(crate) remote: Option<SocketRef>,
+    pub(crate) remote_host: u32,
+    pub(crate) phase: Phase,
+    pub(crate) options: StreamOptions,
+    pub(crate) error: Option<Errno>,
+    /// Its owner dropped it; it lives on to deliver what is queued.
+    pub(crate) orphan: bool,
+    pub(crate) last_arrival: u64,
+    pub(crate) retry: Option<EventKey>,
+    pub(crate) attempts: u32,
+    // sending
+    pub(crate) unsent: BytesMut,
+    pub(crate) in_flight: usize,
+    pub(crate) credit: usize,
+    pub(crate) send_capacity: usize,
+    pub(crate) fin: Fin,
+    // receiving
+    pub(crate) received: VecDeque<Bytes>,
+    pub(crate) unread: usize,
+    pub(crate) receive_capacity: usize,
+    pub(crate) window_owed: usize,
+    pub(crate) peer_finished: bool,
+    pub(crate) read_waker: Option<Waker>,
+    pub(crate) write_waker: Option<Waker>,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        remote_host: u32,
+        phase: Phase,
+        options: StreamOptions,
+        send_capacity: usize,
+        receive_capacity: usize,
+    ) -> Stream {
+        Stream {
+            peer,
+            remote: None,
+            remote_host,
+            phase,
+            options,
+            error: None,
+            orphan: false,
+            last_arrival: 0,
+            retry: None,
+            attempts: 0,
+            unsent: BytesMut::new(),
+            in_flight: 0,
+            credit: 0,
+            send_capacity,
+            fin: Fin::Open,
+            received: VecDeque::new(),
+            unread: 0,
+            receive_capacity,
+            window_owed: 0,
+            peer_finished: false,
+            read_waker: None,
+            write_waker: None,
+        }
+    }
+
+    fn room(&self) -> usize {
+        self.send_capacity
+            .saturating_sub(self.unsent.len() + self.in_flight)
+    }
+}
+
+impl State {
+    /// How many of `available` bytes one call moves: all, or by draw fewer.
+    fn length(&mut self, label: oracle::Label, available: usize) -> usize {
+        // One call in eight is short, so that large transfers keep moving.
+        if available > 1 && self.choose(label, 8) == 7 {
+            available - self.choose(label, available as u64) as usize
+        } else {
+            available
+        }
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        socket: SocketRef,
+        buffer: &mut [u8],
+        waker: &Waker,
+    ) -> Poll<io::Result<usize>> {
+        let host = self.net.find(socket).map_or(0, |found| found.host);
+        let Some(stream) = self.net.stream(socket) else {
+            return Poll::Ready(Ok(0));
+        };
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if stream.unread == 0 {
+            if stream.peer_finished {
+                return Poll::Ready(Ok(0));
+            }
+            if let Some(error) = stream.error.take() {
+                return Poll::Ready(Err(error.error()));
+            }
+            if stream.phase == Phase::Dead {
+                return Poll::Ready(Ok(0));
+            }
+            State::keep_waker(&mut self.dropped, &mut stream.read_waker, waker);
+            self.waits(Waits::Read(socket.slot as usize));
+            return Poll::Pending;
+        }
+        let available = stream.unread.min(buffer.len());
+        let taken = self.length(oracle::READ_LENGTH, available);
+        let Some(stream) = self.net.stream(socket) else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut filled = 0;
+        while filled < taken {
+            let Some(front) = stream.received.front_mut() else {
+                break;
+            };
+            let part = front.len().min(taken - filled);
+            buffer[filled..filled + part].copy_from_slice(&front[..part]);
+            front.advance(part);
+            filled += part;
+            if front.is_empty() {
+                stream.received.pop_front();
+            }
+        }
+        stream.unread -= taken;
+        stream.window_owed += taken;
+        // A window worth telling (RFC 1122, 4.2.3.3), or all of it when the buffer is empty.
+        let segment = if host == stream.remote_host {
+            LOOPBACK_SEGMENT
+        } else {
+            SEGMENT
+        };
+        let worth = segment.min(stream.receive_capacity.div_ceil(2));
+        let tell = stream.unread == 0 || stream.window_owed >= worth;
+        let open = stream.phase == Phase::Established && !stream.peer_finished;
+        let bytes = if tell && open {
+            std::mem::take(&mut stream.window_owed)
+        } else {
+            0
+        };
+        self.net.buffered -= taken;
+        self.record(EventKind::Read, "tcp", u64::from(socket.slot), taken as u64);
+        if bytes > 0 {
+            self.transmit(socket, Segment::Window { bytes });
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        socket: SocketRef,
+        slices: &[IoSlice<'_>],
+        waker: &Waker,
+    ) -> Poll<io::Result<usize>> {
+        let Some(stream) = self.net.stream(socket) else {
+            return Poll::Ready(Err(Errno::BrokenPipe.error()));
+        };
+        if let Some(error) = stream.error.take() {
+            return Poll::Ready(Err(error.error()));
+        }
+        if stream.fin != Fin::Open || stream.phase == Phase::Dead {
+            return Poll::Ready(Err(Errno::BrokenPipe.error()));
+        }
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        if wanted == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let room = stream.room();
+        if room == 0 {
+            State::keep_waker(&mut self.dropped, &mut stream.write_waker, waker);
+            self.waits(Waits::Write(socket.slot as usize));
+            return Poll::Pending;
+        }
+        let taken = self.length(oracle::WRITE_LENGTH, wanted.min(room));
+        let Some(stream) = self.net.stream(socket) else {
+            return Poll::Ready(Err(Errno::BrokenPipe.error()));
+        };
+        let mut left = taken;
+        for slice in slices {
+            let part = slice.len().min(left);
+            stream.unsent.extend_from_slice(&slice[..part]);
+            left -= part;
+        }
+        self.net.count_buffered(taken);
+        self.record(
+            EventKind::Write,
+            "tcp",
+            u64::from(socket.slot),
+            taken as u64,
+        );
+        self.pump(socket);
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Queues the end of our bytes. Always succeeds, also after a reset and a second time.
+    pub(crate) fn shutdown(&mut self, socket: SocketRef) {
+        if let Some(stream) = self.net.stream(socket)
+            && stream.fin == Fin::Open
+        {
+            stream.fin = Fin::Queued;
+            self.record(EventKind::Close, "shutdown", u64::from(socket.slot), 0);
+            let stream = self.net.stream(socket);
+            let waker = stream.and_then(|stream| stream.write_waker.take());
+            self.wake(waker);
+            self.pump(socket);
+        }
+    }
+
+    /// Sends what the peer's window allows.
+    pub(crate) fn pump(&mut self, socket: SocketRef) {
+        let Some(found) = self.net.find(socket) else {
+            return;
+        };
+        let host = found.host;
+        let Kind::Stream(stream) = &mut found.kind else {
+            return;
+        };
+        if stream.phase != Phase::Established {
+            return;
+        }
+        let segment = if host == stream.remote_host {
+            LOOPBACK_SEGMENT
+        } else {
+            SEGMENT
+        };
+        loop {
+            let Some(stream) = self.net.stream(socket) else {
+                return;
+            };
+            let size = stream.unsent.len().min(stream.credit).min(segment);
+            // Nagle (RFC 896): a small segment waits while others are unacknowledged.
+            let small = size < segment && size == stream.unsent.len();
+            let wait =
+                small && !stream.options.nodelay && stream.in_flight > 0 && stream.fin == Fin::Open;
+            if size == 0 || wait {
+                break;
+            }
+            let bytes = stream.unsent.split_to(size).freeze();
+            stream.credit -= size;
+            stream.in_flight += size;
+            self.net.buffered -= size;
+            self.transmit(socket, Segment::Data(bytes));
+        }
+        if let Some(stream) = self.net.stream(socket)
+            && stream.unsent.is_empty()
+            && stream.fin == Fin::Queued
+        {
+            stream.fin = Fin::Sent;
+            self.transmit(socket, Segment::Fin);
+        }
+    }
+
+    /// The owner is gone: ends both directions as a kernel does for a closed descriptor.
+    pub(crate) fn close(&mut self, socket: SocketRef) {
+        let Some(stream) = self.net.stream(socket) else {
+            return;
+        };
+        let reset = stream.unread > 0 || stream.options.linger == Some(Duration::ZERO);
+        let phase = stream.phase;
+        let readers = [stream.read_waker.take(), stream.write_waker.take()];
+        self.dropped.extend(readers.into_iter().flatten());
+        let how = if reset { "reset" } else { "close" };
+        self.record(EventKind::Close, how, u64::from(socket.slot), 0);
+        match phase {
+            Phase::Connecting | Phase::Dead => self.remove_socket(socket),
+            Phase::HalfOpen(_) => self.reset(socket),
+            Phase::Established if reset => self.reset(socket),
+            Phase::Established => {
+                if let Some(stream) = self.net.stream(socket) {
+                    stream.orphan = true;
+                    if stream.fin == Fin::Open {
+                        stream.fin = Fin::Queued;
+                    }
+                    if stream.fin == Fin::Acked {
+                        self.remove_socket(socket);
+                    } else {
+                        self.pump(socket);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives up: the peer hears of it by RST.
+    pub(crate) fn reset(&mut self, socket: SocketRef) {
+        self.transmit(socket, Segment::Rst);
+        self.remove_socket(socket);
+    }
+}

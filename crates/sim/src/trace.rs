@@ -1,0 +1,236 @@
+//! The event log: always hashed, kept as far as asked.
+
+use crate::xxhash::{RollingHash, xxh64};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Version of the record that is hashed. A change of it explains a change of every hash.
+pub(crate) const TRACE_VERSION: u64 = 1;
+
+/// How much of the trace a world keeps; the hash always covers all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Keep {
+    /// Nothing but the hash.
+    Off,
+    /// The last events, at most this many.
+    Tail(usize),
+    /// All of it. Grows with the run.
+    Full,
+}
+
+/// What an event of the trace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A task was polled.
+    Poll,
+    /// A task was spawned.
+    Spawn,
+    /// A task ended.
+    End,
+    /// A timer fired.
+    Timer,
+    /// A blocking job ran.
+    Job,
+    /// A TCP segment arrived.
+    Segment,
+    /// Bytes were taken from a writer.
+    Write,
+    /// Bytes were given to a reader.
+    Read,
+    /// A socket was opened.
+    Open,
+    /// A socket was closed.
+    Close,
+    /// A connection was given to an acceptor.
+    Accept,
+    /// A name was resolved.
+    Resolve,
+    /// Entropy was given out.
+    Entropy,
+    /// A note of the program.
+    Note,
+    /// A host ended.
+    Exit,
+}
+
+impl EventKind {
+    fn name(self) -> &'static str {
+        match self {
+            EventKind::Poll => "poll",
+            EventKind::Spawn => "spawn",
+            EventKind::End => "end",
+            EventKind::Timer => "timer",
+            EventKind::Job => "job",
+            EventKind::Segment => "segment",
+            EventKind::Write => "write",
+            EventKind::Read => "read",
+            EventKind::Open => "open",
+            EventKind::Close => "close",
+            EventKind::Accept => "accept",
+            EventKind::Resolve => "resolve",
+            EventKind::Entropy => "entropy",
+            EventKind::Note => "note",
+            EventKind::Exit => "exit",
+        }
+    }
+}
+
+/// One event of a world.
+///
+/// It holds no address, no hash order and nothing of the machine's own time, so equal runs have
+/// equal events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceEvent {
+    pub(crate) index: u64,
+    pub(crate) time: u64,
+    pub(crate) host: u32,
+    pub(crate) task: u32,
+    pub(crate) kind: EventKind,
+    pub(crate) label: &'static str,
+    pub(crate) a: u64,
+    pub(crate) b: u64,
+    pub(crate) cause: u64,
+}
+
+impl TraceEvent {
+    /// Its place in the trace, from 0.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Virtual time in nanoseconds since the world began.
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> EventKind {
+        self.kind
+    }
+
+    /// The label given by the program or the kind's detail.
+    pub fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// The two small numbers of the event; what they are depends on the kind.
+    pub fn values(&self) -> (u64, u64) {
+        (self.a, self.b)
+    }
+
+    fn record(&self) -> [u8; RollingHash::RECORD] {
+        let label = xxh64(self.label.as_bytes(), 0);
+        let head = u64::from(self.host) << 32 | u64::from(self.task);
+        let words = [
+            TRACE_VERSION,
+            self.time,
+            head,
+            self.kind as u64,
+            label,
+            self.a,
+            self.b,
+            self.cause,
+        ];
+        let mut record = [0; RollingHash::RECORD];
+        for (chunk, word) in record.chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        record
+    }
+}
+
+/// One line of a trace as text, such as `t=1.002003004s a/3 write tcp#5 64 0 <- 118`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TraceLine {
+    pub(crate) event: TraceEvent,
+    pub(crate) host: String,
+}
+
+impl TraceLine {
+    /// The event behind the line.
+    pub fn event(&self) -> &TraceEvent {
+        &self.event
+    }
+
+    /// Name of the host it happened on.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl fmt::Display for TraceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let e = &self.event;
+        write!(
+            f,
+            "t={}.{:09}s {}/{} {} {} {} {} <- {}",
+            e.time / 1_000_000_000,
+            e.time % 1_000_000_000,
+            self.host,
+            e.task,
+            e.kind.name(),
+            if e.label.is_empty() { "-" } else { e.label },
+            e.a,
+            e.b,
+            e.cause
+        )
+    }
+}
+
+impl fmt::Debug for TraceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Trace {
+    keep: Keep,
+    hash: RollingHash,
+    next: u64,
+    kept: VecDeque<TraceEvent>,
+}
+
+impl Trace {
+    pub(crate) fn new(keep: Keep) -> Trace {
+        Trace {
+            keep,
+            hash: RollingHash::new(),
+            next: 0,
+            kept: VecDeque::new(),
+        }
+    }
+
+    /// Appends `event`, giving it the next index.
+    pub(crate) fn push(&mut self, mut event: TraceEvent) -> u64 {
+        event.index = self.next;
+        self.next += 1;
+        self.hash.update(&event.record());
+        let limit = match self.keep {
+            Keep::Off => 0,
+            Keep::Tail(limit) => limit,
+            Keep::Full => usize::MAX,
+        };
+        if limit > 0 {
+            if self.kept.len() >= limit {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(event);
+        }
+        event.index
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.next
+    }
+
+    pub(crate) fn digest(&self) -> u64 {
+        self.hash.digest()
+    }
+
+    pub(crate) fn kept(&self) -> impl DoubleEndedIterator<Item = &TraceEvent> {
+        self.kept.iter()
+    }
+}

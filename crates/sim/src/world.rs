@@ -1,0 +1,199 @@
+//! A world driven by hand.
+
+use crate::current::{self, Shared};
+use crate::driver::{self, Turn};
+use crate::failure::{Failure, FailureKind};
+use crate::link::nanos;
+use crate::report::Report;
+use crate::state::State;
+use crate::trace::TraceLine;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What one step of a world was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// A task was polled.
+    Polled,
+    /// An event happened: a timer, a segment, a job.
+    Fired,
+    /// The time asked for was reached before anything else.
+    Reached,
+    /// All clients are done, or nothing is left to happen.
+    Finished,
+}
+
+/// A simulated world; made by [`Builder::build`](crate::Builder::build).
+///
+/// It stays on the thread that made it. However it is driven, equal worlds do the same.
+pub struct World {
+    shared: Rc<Shared>,
+}
+
+impl World {
+    pub(crate) fn new(state: State) -> World {
+        World {
+            shared: Shared::new(state),
+        }
+    }
+
+    fn turn(&mut self, until: u64) -> Result<Step, Failure> {
+        if self.is_finished() {
+            return Ok(Step::Finished);
+        }
+        let entered = current::enter(&self.shared);
+        let turn = driver::turn(&self.shared, None, until);
+        let step = match turn {
+            Turn::Polled => Step::Polled,
+            Turn::Fired => Step::Fired,
+            Turn::Reached => Step::Reached,
+            Turn::Idle => {
+                let stuck = self.shared.act(|state| {
+                    let live = state.live_clients;
+                    if live > 0 {
+                        let message = format!("nothing can run and {live} clients are not done");
+                        state.fail(FailureKind::Deadlock, message);
+                    }
+                    live > 0
+                });
+                if stuck { Step::Polled } else { Step::Finished }
+            }
+            Turn::Failed | Turn::MainDone | Turn::MainPanicked(_) => Step::Polled,
+        };
+        drop(entered);
+        match self.failure() {
+            Some(failure) => Err(failure),
+            None if self.is_finished() => Ok(Step::Finished),
+            None => Ok(step),
+        }
+    }
+
+    /// Does one thing: polls one task, or lets the next event happen.
+    ///
+    /// # Errors
+    /// The world's [`Failure`], also at later calls.
+    ///
+    /// # Panics
+    /// If a world turns on this thread already.
+    pub fn step(&mut self) -> Result<Step, Failure> {
+        self.turn(u64::MAX)
+    }
+
+    /// Runs for `span` of virtual time: what is due by then has happened.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
+    pub fn run_for(&mut self, span: Duration) -> Result<Step, Failure> {
+        let until = self.nanos().saturating_add(nanos(span));
+        loop {
+            let step = self.turn(until)?;
+            if matches!(step, Step::Reached | Step::Finished) {
+                return Ok(step);
+            }
+            if self.nanos() >= until {
+                return Ok(Step::Reached);
+            }
+        }
+    }
+
+    /// Runs until `done` holds, asked before each step, or nothing is left to happen.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
+    pub fn run_until(&mut self, mut done: impl FnMut(&World) -> bool) -> Result<Step, Failure> {
+        loop {
+            if done(self) {
+                return Ok(Step::Reached);
+            }
+            if self.step()? == Step::Finished {
+                return Ok(Step::Finished);
+            }
+        }
+    }
+
+    /// Runs to the end, ends all hosts and reports.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
+    pub fn finish(mut self) -> Result<Report, Failure> {
+        self.run_until(|_| false)?;
+        self.end();
+        match self.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(self.shared.act(|state| state.report())),
+        }
+    }
+
+    fn end(&mut self) {
+        let entered = current::enter(&self.shared);
+        let hosts = self.shared.act(|state| state.machines.len() as u32);
+        for host in 0..hosts {
+            driver::end_host(&self.shared, host);
+        }
+        drop(entered);
+    }
+
+    /// Virtual time since the world began.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.nanos())
+    }
+
+    fn nanos(&self) -> u64 {
+        self.shared.act(|state| state.now)
+    }
+
+    /// Events of the trace so far.
+    pub fn events(&self) -> u64 {
+        self.shared.act(|state| state.trace.len())
+    }
+
+    /// Hash of the trace so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.shared.act(|state| state.trace.digest())
+    }
+
+    /// The events kept, oldest first.
+    pub fn trace(&self) -> Vec<TraceLine> {
+        self.shared
+            .act(|state| state.trace.kept().map(|event| state.line(event)).collect())
+    }
+
+    /// Whether all clients are done.
+    pub fn is_finished(&self) -> bool {
+        self.shared
+            .act(|state| state.failure.is_none() && state.has_clients && state.live_clients == 0)
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        self.shared.act(|state| state.failure.clone())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // A world abandoned inside another one cannot turn: what it holds is dropped as it is.
+        if !current::is_running() {
+            self.end();
+        }
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("now", &self.now())
+            .field("events", &self.events())
+            .finish_non_exhaustive()
+    }
+}
