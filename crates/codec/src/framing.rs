@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::{Decode, Encode, Framed, MessageCodec};
 
 pub(crate) mod length_delimited;
+pub(crate) mod lines;
 
 /// Cuts a byte stream into frames, and writes frames so that they can be found again.
 ///

@@ -65,8 +65,10 @@ pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use framed::{Codec, Framed, FramedDecoder, FramedEncoder};
 pub use framing::Framing;
 pub use framing::length_delimited::LengthDelimited;
+pub use framing::lines::{Lines, Unterminated};
 pub use message::MessageCodec;
 pub use message::raw::Raw;
+pub use message::text::{Encoding, Text};
 
 #[cfg(feature = "json")]
 pub use message::json::Json;

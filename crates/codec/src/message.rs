@@ -13,6 +13,7 @@ pub(crate) mod msgpack;
 #[cfg(feature = "postcard")]
 pub(crate) mod postcard;
 pub(crate) mod raw;
+pub(crate) mod text;
 
 /// Turns one value into one whole frame, and one whole frame into one value.
 ///

@@ -4,8 +4,8 @@
 mod suite;
 
 use bowline_codec::{
-    Codec, Decode, DecodeErrorKind, Encode, Framing, Json, LengthDelimited, MessageCodec, Msgpack,
-    OutputBatch, Postcard, Raw,
+    Codec, Decode, DecodeErrorKind, Encode, Framing, Json, LengthDelimited, Lines, MessageCodec,
+    Msgpack, OutputBatch, Postcard, Raw, Text, Unterminated,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
@@ -115,6 +115,32 @@ proptest! {
         let mut input = wire_of(writer.framing(), &payloads);
         input.truncate(keep.index(input.len() + 1));
         check(|| layout.framing(), &input, &pieces, |frame| layout.wire(frame.len()));
+    }
+
+    // C1, C2, C3
+    #[test]
+    fn lines_of_noise(
+        newline in prop::sample::select(vec!["lf", "cr", "crlf"]),
+        max_frame in 1..12usize,
+        max_skip in 1..30usize,
+        last in prop::sample::select(vec![Unterminated::Accept, Unterminated::Refuse]),
+        input in vec(prop::sample::select(b"\r\n\r\nabcdef\xff".to_vec()), 0..120),
+        pieces in vec(1..9usize, 1..6),
+    ) {
+        let new = || {
+            let lines = match newline {
+                "lf" => Lines::lf(),
+                "cr" => Lines::cr(),
+                _ => Lines::crlf(),
+            };
+            lines.max_frame(max_frame).max_skip(max_skip).last_without_delimiter(last)
+        };
+        // With its newline kept, an item is all its bytes.
+        check(|| new().keep_end(), &input, &pieces, |line| line.len() as u64);
+        check(|| new().keep_end().with(Raw::new()), &input, &pieces, |line| line.len() as u64);
+        let whole = run(new().text(), &input, &Cut::Whole);
+        prop_assert_eq!(run(new().text(), &input, &Cut::Pieces(pieces)), whole.clone());
+        prop_assert_eq!(run(new().with(Text::new()), &input, &Cut::AsNeeded), whole);
     }
 
     // C1, C2, C3
