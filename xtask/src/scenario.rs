@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::process::{Outcome, Step};
 
-const USAGE: &str = "cargo xtask sim SCENARIO --seed N | --seeds N [--from K]";
+const USAGE: &str = "cargo xtask sim SCENARIO --seed N [--until EVENT] | --seeds N [--from K]";
 
 /// Runs `scenario` under one seed, or under a row of them.
 ///
@@ -13,6 +13,9 @@ const USAGE: &str = "cargo xtask sim SCENARIO --seed N | --seeds N [--from K]";
 pub(crate) fn run(root: &Path, scenario: &str, arguments: &[&str]) -> Outcome {
     let options: Vec<(&str, u64)> = match arguments {
         ["--seed", seed] => vec![("--seed", number(seed)?)],
+        ["--seed", seed, "--until", event] => {
+            vec![("--seed", number(seed)?), ("--until", number(event)?)]
+        }
         ["--seeds", count] => vec![("--seeds", number(count)?)],
         ["--seeds", count, "--from", first] => {
             vec![("--seeds", number(count)?), ("--from", number(first)?)]
