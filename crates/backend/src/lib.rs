@@ -42,6 +42,7 @@
         feature = "sim"
     )),
     allow(
+        dead_code,
         unused_imports,
         unused_variables,
         unreachable_code,
