@@ -1,1 +1,48 @@
-//! Byte and message transports on any runtime: memory streams, framed message streams.
+//! Byte and message transports on any runtime.
+//!
+//! A [`MessageStream`] makes messages of any byte stream with any codec; [`MemoryStream`] is a
+//! byte stream inside one process. What every transport offers is [`Transport`] with its halves
+//! [`TransportSend`] and [`TransportRecv`]: sending is atomic, queues are bounded, the end of the
+//! peer is told from a failure, and every [`Error`] says whether the peer may have received the
+//! message. Sockets are those of `bowline-backend`.
+//!
+//! Nothing runs in the background: what is queued is written by the calls of its user. Use the
+//! byte streams themselves where there are no messages, and `bowline-rpc` where messages are
+//! calls.
+//!
+//! # Examples
+//!
+//! ```
+//! use bowline_codec::{Framing, LengthDelimited, Raw};
+//! use bowline_transport::{MemoryStream, MessageStream, Transport, TransportRecv, TransportSend};
+//! use bytes::Bytes;
+//!
+//! # futures_util::FutureExt::now_or_never(async {
+//! let (client, server) = MemoryStream::pair();
+//! let mut client = MessageStream::new(client, LengthDelimited::u32().with(Raw::new()));
+//! let server = MessageStream::new(server, LengthDelimited::u32().with(Raw::new()));
+//!
+//! client.send(&Bytes::from("hello")).await?;
+//!
+//! let (mut replies, mut requests) = server.into_split(); // for two tasks, if need be
+//! while let Ok(Some(request)) = requests.recv().await {
+//!     replies.send(&request).await?;
+//! #   break;
+//! }
+//!
+//! assert_eq!(client.recv().await?, Some(Bytes::from("hello")));
+//! # Ok::<(), bowline_transport::Error>(())
+//! # }).expect("nothing waits").unwrap();
+//! ```
+
+mod error;
+mod memory;
+mod message_stream;
+mod transport;
+
+pub use error::{Break, Delivery, Error, ErrorKind, Operation};
+pub use memory::{MemoryReadHalf, MemoryStream, MemoryStreamBuilder, MemoryWriteHalf};
+pub use message_stream::{
+    MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder, Messages,
+};
+pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};

@@ -1,0 +1,256 @@
+//! Messages over any byte stream, through any codec.
+
+mod outbound;
+mod receiver;
+mod sender;
+
+pub use receiver::{MessageReceiver, Messages};
+pub use sender::MessageSender;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bowline_backend::stream::{Address, ByteStream};
+use bowline_backend::time::{self, Sleep};
+use bowline_codec::Codec;
+
+use self::outbound::Outbound;
+use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::transport::{Transport, TransportSend};
+
+/// Bytes queued from which `reserve` waits.
+const HIGH_WATER: usize = 64 * 1024;
+
+/// How long `close` waits for what is queued.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A byte stream and a codec: messages both ways.
+///
+/// Sending is atomic: a `send` that is dropped queued its frame whole or not at all. The queue is
+/// bounded: from 64 KiB ([`high_water`](MessageStreamBuilder::high_water)) senders wait until a
+/// quarter of that is left; a single frame may exceed it. What is queued is written by whatever
+/// half is polled. Incoming frames are bounded by the codec's own limit.
+///
+/// Dropped without [`close`](Transport::close) or [`shutdown`](TransportSend::shutdown) it aborts
+/// the connection, so that the peer does not take a cut conversation for a finished one.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::{Framing, LengthDelimited, Raw};
+/// use bowline_transport::{MemoryStream, MessageStream, Transport};
+/// use bytes::Bytes;
+///
+/// # futures_util::FutureExt::now_or_never(async {
+/// let codec = || LengthDelimited::u32().with(Raw::new());
+/// let (here, there) = MemoryStream::pair();
+/// let mut here = MessageStream::new(here, codec());
+/// let mut there = MessageStream::new(there, codec());
+///
+/// here.send(&Bytes::from("ping")).await?;
+/// assert_eq!(there.recv().await?, Some(Bytes::from("ping")));
+/// here.close().await?;
+/// assert_eq!(there.recv().await?, None);
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).expect("nothing waits").unwrap();
+/// ```
+#[must_use = "dropped without `close` it aborts the connection"]
+pub struct MessageStream<S: ByteStream, C: Codec> {
+    sender: MessageSender<S, C>,
+    receiver: MessageReceiver<S, C>,
+    local: Option<Address>,
+    close_timeout: Duration,
+}
+
+impl<S: ByteStream, C: Codec> MessageStream<S, C> {
+    /// Speaks `codec` over `stream`, with the default limits.
+    pub fn new(stream: S, codec: C) -> Self {
+        MessageStream::<S, C>::builder().over(stream, codec)
+    }
+
+    /// Other limits than the default ones.
+    pub fn builder() -> MessageStreamBuilder {
+        MessageStreamBuilder {
+            high_water: HIGH_WATER,
+            close_timeout: CLOSE_TIMEOUT,
+        }
+    }
+
+    /// Our address, where the stream could say.
+    pub fn local_addr(&self) -> Option<&Address> {
+        self.local.as_ref()
+    }
+
+    /// Who is at the other end, where the stream could say.
+    pub fn peer_addr(&self) -> Option<&Address> {
+        self.sender.peer_addr()
+    }
+
+    /// The two directions as values of their own, for two tasks.
+    pub fn into_split(self) -> (MessageSender<S, C>, MessageReceiver<S, C>) {
+        self.sender.outbound().set_whole(false);
+        (self.sender, self.receiver)
+    }
+
+    /// The stream again, from its two halves; with the default time limit of `close`.
+    ///
+    /// # Errors
+    ///
+    /// Both halves, where they are not of one stream.
+    #[allow(clippy::type_complexity, reason = "the two halves, as they came")]
+    pub fn reunite(
+        sender: MessageSender<S, C>,
+        receiver: MessageReceiver<S, C>,
+    ) -> Result<Self, (MessageSender<S, C>, MessageReceiver<S, C>)> {
+        if !Arc::ptr_eq(sender.outbound(), receiver.outbound()) {
+            return Err((sender, receiver));
+        }
+        sender.outbound().set_whole(true);
+        Ok(MessageStream {
+            sender,
+            receiver,
+            local: None,
+            close_timeout: CLOSE_TIMEOUT,
+        })
+    }
+}
+
+/// The limits of a [`MessageStream`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `over` is called"]
+pub struct MessageStreamBuilder {
+    high_water: usize,
+    close_timeout: Duration,
+}
+
+impl MessageStreamBuilder {
+    /// From how many queued bytes on senders wait, until a quarter is left; default 64 KiB.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero.
+    pub fn high_water(mut self, bytes: usize) -> Self {
+        assert!(
+            bytes > 0,
+            "the high water of a message stream is at least 1"
+        );
+        self.high_water = bytes;
+        self
+    }
+
+    /// How long `close` waits for what is queued to be written; default 5 s.
+    pub fn close_timeout(mut self, most: Duration) -> Self {
+        self.close_timeout = most;
+        self
+    }
+
+    /// Speaks `codec` over `stream`.
+    pub fn over<S: ByteStream, C: Codec>(self, stream: S, codec: C) -> MessageStream<S, C> {
+        let (local, peer) = (stream.local_addr().ok(), stream.peer_addr().ok());
+        let (reading, writing) = stream.into_split();
+        let (encoder, decoder) = codec.split();
+        let outbound = Arc::new(Outbound::new(writing, self.high_water, peer));
+        MessageStream {
+            sender: MessageSender::new(encoder, outbound.clone()),
+            receiver: MessageReceiver::new(decoder, reading, outbound),
+            local,
+            close_timeout: self.close_timeout,
+        }
+    }
+}
+
+impl<S, C> Transport for MessageStream<S, C>
+where
+    S: ByteStream,
+    C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+{
+    type Sent = C::Sent;
+    type Received = C::Item;
+    type Sender<'a> = &'a mut MessageSender<S, C>;
+    type Receiver<'a> = &'a mut MessageReceiver<S, C>;
+
+    async fn connect(&mut self) -> Result<(), Error> {
+        let outbound = self.sender.outbound();
+        if outbound.is_closed() {
+            return Err(outbound.closed(Operation::Connect));
+        }
+        Ok(())
+    }
+
+    fn split(&mut self) -> (Self::Sender<'_>, Self::Receiver<'_>) {
+        (&mut self.sender, &mut self.receiver)
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        if self.sender.outbound().is_closed() {
+            return Ok(());
+        }
+        let most = self.close_timeout;
+        let closing = Closing(self);
+        let sender = &mut closing.0.sender;
+        // The clock is asked only once something waits: a stream that is flushed closes anywhere.
+        let mut sleep: Option<Pin<Box<Sleep>>> = None;
+        let result = poll_fn(|cx| {
+            if let Poll::Ready(result) = sender.poll_shutdown(cx) {
+                return Poll::Ready(result);
+            }
+            let sleep =
+                sleep.get_or_insert_with(|| Box::pin(time::sleep_until(time::now() + most)));
+            ready!(sleep.as_mut().poll(cx));
+            Poll::Ready(Err(Error::new(Operation::Close, ErrorKind::Elapsed)
+                .with_peer(sender.peer_addr().cloned())
+                .with_unsent_frames(sender.outbound().unsent_frames())
+                .with_delivery(Delivery::MaybeSent)))
+        })
+        .await;
+        if result.is_ok() {
+            closing.0.release();
+        }
+        drop(closing);
+        result
+    }
+
+    fn abort(&mut self) {
+        let halves = (self.receiver.close(), self.sender.outbound().close());
+        if let (Some(reading), Some(writing)) = halves {
+            outbound::abort::<S>(reading, writing);
+        }
+    }
+}
+
+impl<S: ByteStream, C: Codec> MessageStream<S, C> {
+    fn release(&mut self) {
+        drop((self.sender.outbound().close(), self.receiver.close()));
+    }
+}
+
+/// A `close` under way: dropped before the release, it aborts.
+struct Closing<'a, S, C>(&'a mut MessageStream<S, C>)
+where
+    S: ByteStream,
+    C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static;
+
+impl<S, C> Drop for Closing<'_, S, C>
+where
+    S: ByteStream,
+    C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+{
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<S: ByteStream, C: Codec> fmt::Debug for MessageStream<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStream")
+            .field("local", &self.local)
+            .field("peer", &self.peer_addr())
+            .field("unsent", &self.sender.unsent())
+            .field("buffered", &self.receiver.buffered())
+            .finish_non_exhaustive()
+    }
+}

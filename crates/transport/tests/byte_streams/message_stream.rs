@@ -1,0 +1,199 @@
+//! What messages over any byte stream do.
+
+use bowline_backend::stream::ByteStream;
+use bowline_codec::{DecodeError, DecodeErrorKind, Framed, Framing, LengthDelimited, Raw};
+use bowline_transport::{
+    Break, ErrorKind, MessageStream, Transport, TransportRecv, TransportSend, TrySendError,
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::join;
+use std::error::Error;
+
+type Codec = Framed<LengthDelimited, Raw>;
+
+fn codec() -> Codec {
+    LengthDelimited::u32().with(Raw::new())
+}
+
+fn messages<S: ByteStream>(stream: S) -> MessageStream<S, Codec> {
+    MessageStream::new(stream, codec())
+}
+
+fn message(number: usize) -> Bytes {
+    Bytes::from(vec![number as u8; number * 37 % 9000])
+}
+
+pub async fn messages_go_both_ways<S: ByteStream>(here: S, there: S) {
+    let (mut here, mut there) = (messages(here), messages(there));
+    let client = async {
+        for number in 0..100 {
+            here.send(&message(number)).await.unwrap();
+            assert_eq!(here.recv().await.unwrap(), Some(message(number)));
+        }
+        here.close().await.unwrap();
+        here.close().await.unwrap();
+        assert!(here.send(&message(1)).await.unwrap_err().is_closed());
+        assert!(here.recv().await.unwrap_err().is_closed());
+        assert!(here.connect().await.unwrap_err().is_closed());
+    };
+    let server = async {
+        while let Some(request) = there.recv().await.unwrap() {
+            there.send(&request).await.unwrap();
+        }
+        there.close().await.unwrap();
+    };
+    join(client, server).await;
+}
+
+pub async fn an_end_between_frames_is_none_for_ever<S: ByteStream>(here: S, there: S) {
+    let (mut here, mut there) = (messages(here), messages(there));
+    let send = async {
+        here.send(&message(3)).await.unwrap();
+        here.close().await.unwrap();
+    };
+    let recv = async {
+        assert_eq!(there.recv().await.unwrap(), Some(message(3)));
+        for _ in 0..3 {
+            assert_eq!(there.recv().await.unwrap(), None);
+        }
+    };
+    join(send, recv).await;
+}
+
+pub async fn an_end_inside_a_frame_is_broken<S: ByteStream>(mut here: S, there: S) {
+    use bowline_backend::stream::ByteStreamExt;
+    let mut there = messages(there);
+    let send = async {
+        here.write_all(b"\0\0\0\x02ok\0\0\0\x09half").await.unwrap();
+        here.shutdown().await.unwrap();
+    };
+    let recv = async {
+        assert_eq!(there.recv().await.unwrap().unwrap(), "ok");
+        for _ in 0..3 {
+            let error = there.recv().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Broken(Break::Truncated));
+            let source = error.source().and_then(|s| s.downcast_ref::<DecodeError>());
+            let kind = source.unwrap().kind();
+            assert!(
+                matches!(kind, DecodeErrorKind::Truncated { have: 8, need: 13 }),
+                "{kind:?}"
+            );
+        }
+    };
+    join(send, recv).await;
+}
+
+pub async fn frames_before_a_reset_come_first<S: ByteStream>(here: S, there: S) {
+    let (mut here, mut there) = (messages(here), messages(there));
+    let write = async {
+        for number in 0..3 {
+            here.send(&message(number)).await.unwrap();
+        }
+        here.flush().await.unwrap();
+    };
+    let read = async {
+        // Once the first was read all three are in our buffer or may be lost with the reset.
+        assert_eq!(there.recv().await.unwrap(), Some(message(0)));
+    };
+    let ((), ()) = join(write, read).await;
+    here.abort();
+    let mut next = 1;
+    let error = loop {
+        match there.recv().await {
+            Ok(Some(got)) => {
+                assert_eq!(got, message(next));
+                next += 1;
+            }
+            Ok(None) => panic!("a reset is no clean end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_connection(), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error:?}");
+    let again = there.recv().await.unwrap_err();
+    assert_eq!(again.kind(), error.kind());
+}
+
+pub async fn a_dropped_stream_is_no_clean_end<S: ByteStream>(here: S, there: S) {
+    let mut there = messages(there);
+    drop(messages(here));
+    let error = there.recv().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
+}
+
+pub async fn split_halves_work_in_both_directions_at_once<S: ByteStream>(here: S, there: S) {
+    let (mut requests, mut replies) = messages(here).into_split();
+    let mut there = messages(there);
+    let send = async {
+        for number in 0..300 {
+            requests.send(&message(number)).await.unwrap();
+        }
+        requests.shutdown().await.unwrap();
+        assert!(requests.send(&message(1)).await.unwrap_err().is_closed());
+    };
+    let recv = async {
+        for number in 0..300 {
+            assert_eq!(replies.recv().await.unwrap(), Some(message(number)));
+        }
+        assert_eq!(replies.recv().await.unwrap(), None);
+    };
+    let echo = async {
+        while let Some(request) = there.recv().await.unwrap() {
+            there.send(&request).await.unwrap();
+        }
+        there.split().0.shutdown().await.unwrap();
+    };
+    join(join(send, recv), echo).await;
+    let whole = MessageStream::reunite(requests, replies).ok().unwrap();
+    drop(whole);
+}
+
+pub async fn a_shut_down_sender_still_receives<S: ByteStream>(here: S, there: S) {
+    let (mut here, mut there) = (messages(here), messages(there));
+    let ask = async {
+        here.send(&message(5)).await.unwrap();
+        here.split().0.shutdown().await.unwrap();
+        here.split().0.shutdown().await.unwrap();
+        assert_eq!(here.recv().await.unwrap(), Some(message(6)));
+        assert_eq!(here.recv().await.unwrap(), None);
+    };
+    let answer = async {
+        assert_eq!(there.recv().await.unwrap(), Some(message(5)));
+        assert_eq!(there.recv().await.unwrap(), None);
+        // Their end leaves our sends working.
+        there.send(&message(6)).await.unwrap();
+        there.close().await.unwrap();
+    };
+    join(ask, answer).await;
+}
+
+pub async fn a_full_queue_makes_senders_wait<S: ByteStream>(here: S, there: S) {
+    let builder = MessageStream::<S, Codec>::builder().high_water(1000);
+    let mut here = builder.over(here, codec());
+    let mut there = messages(there);
+    let piece = Bytes::from(vec![7; 5000]);
+    let mut sent = 0;
+    loop {
+        match here.split().0.try_send(&piece) {
+            Ok(()) => sent += 1,
+            Err(TrySendError::Full) => break,
+            Err(TrySendError::Failed(error)) => panic!("{error}"),
+        }
+        assert!(sent < 20_000, "nothing bounds the queue");
+    }
+    // At most the high water and one frame are queued.
+    assert!(here.split().0.unsent() < 1000 + 5004);
+    assert!(here.send(&piece).now_or_never().is_none());
+    let drain = async {
+        for _ in 0..sent + 1 {
+            assert_eq!(there.recv().await.unwrap(), Some(piece.clone()));
+        }
+        assert_eq!(there.recv().await.unwrap(), None);
+    };
+    let more = async {
+        here.send(&piece).await.unwrap();
+        here.close().await.unwrap();
+    };
+    join(more, drain).await;
+}
