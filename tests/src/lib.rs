@@ -1,1 +1,3 @@
-//! Conformance suites and cross-crate scenarios of Bowline.
+//! What the conformance suites and the cross-crate scenarios of Bowline share.
+
+pub mod latch;

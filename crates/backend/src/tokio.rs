@@ -209,11 +209,14 @@ impl Future for WheelTimer {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         loop {
-            ready!(this.sleep.as_mut().poll(cx));
+            // Asked first: the wheel would round a deadline of this millisecond up to the next.
             if Tokio::now() >= *this.deadline {
                 return Poll::Ready(());
             }
-            this.sleep.as_mut().reset(leg(*this.deadline));
+            ready!(this.sleep.as_mut().poll(cx));
+            if Tokio::now() < *this.deadline {
+                this.sleep.as_mut().reset(leg(*this.deadline));
+            }
         }
     }
 }

@@ -1,0 +1,250 @@
+//! Which backend is current: B17, B18, B60 to B62, B65 and B66.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
+use bowline_backend::time::{Instant, sleep_until};
+use bowline_backend::{Backend, blocking, entropy, net, stream, time};
+use bowline_tests::latch::Latch;
+
+use crate::{conformance, message};
+
+conformance! {
+    all: [current_is_right_in_task_job_and_drop, attaching_nests_and_restores]
+    real: [sockets_and_sleeps_are_dropped_anywhere]
+    dropping: []
+    real_dropping: []
+}
+
+// B17
+#[test]
+fn outside_a_backend_every_use_says_so() {
+    for backend in [Backend::Tokio, Backend::Sim] {
+        let uses: [(&str, Box<dyn Fn()>); 3] = [
+            ("spawn", Box::new(move || backend.spawn_detached(async {}))),
+            (
+                "sleep",
+                Box::new(move || drop(backend.sleep_until(Instant::NEVER))),
+            ),
+            ("job", Box::new(move || drop(backend.spawn_blocking(|| ())))),
+        ];
+        for (name, act) in uses {
+            let text = message(catch_unwind(AssertUnwindSafe(act)).unwrap_err());
+            let expected = format!(
+                "backend {backend} does not run on this thread; enter it through \
+                 Backend::block_on or choose with Backend::set_default"
+            );
+            assert_eq!(text, expected, "{name}");
+        }
+        assert!(!backend.is_running());
+    }
+}
+
+struct Asks(Arc<Mutex<Vec<Backend>>>, Latch);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(Backend::current().unwrap());
+        self.1.count_down();
+    }
+}
+
+// B18
+fn current_is_right_in_task_job_and_drop(backend: Backend, options: RunOptions) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let dropped = Latch::new(3);
+    backend.block_on_with(options, async {
+        assert_eq!(Backend::current(), Ok(backend));
+        assert!(backend.is_running());
+        let asks = Asks(seen.clone(), dropped.clone());
+        spawn_detached(async move {
+            let asks = asks;
+            yield_now().await;
+            asks.0.lock().unwrap().push(Backend::current().unwrap());
+            drop(asks);
+            panic!("of a task, on purpose");
+        });
+        let asks = Asks(seen.clone(), dropped.clone());
+        let in_job = blocking::spawn_blocking(move || {
+            drop(asks);
+            Backend::current().unwrap()
+        });
+        assert_eq!(in_job.await.unwrap(), backend);
+        // The value of a job that nobody waits for.
+        let asks = Asks(seen.clone(), dropped.clone());
+        drop(blocking::spawn_blocking(move || asks));
+        dropped.wait().await;
+    });
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 4);
+    assert!(seen.iter().all(|found| *found == backend), "{seen:?}");
+}
+
+// B60
+#[test]
+fn foreign_mains_are_recognised() {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio.block_on(async {
+        assert_eq!(Backend::current(), Ok(Backend::Tokio));
+        let task = tokio::spawn(async { Backend::current() });
+        assert_eq!(task.await.unwrap(), Ok(Backend::Tokio));
+        let job = tokio::task::spawn_blocking(Backend::current);
+        assert_eq!(job.await.unwrap(), Ok(Backend::Tokio));
+    });
+    {
+        let _entered = tokio.enter();
+        assert_eq!(Backend::current(), Ok(Backend::Tokio));
+    }
+    ::async_std::task::block_on(async {
+        assert_eq!(Backend::current(), Ok(Backend::AsyncStd));
+        let task = ::async_std::task::spawn(async { Backend::current() });
+        assert_eq!(task.await, Ok(Backend::AsyncStd));
+    });
+    // Foreign executors that cannot be asked see the default of the process.
+    let outside = futures_executor_block_on(async { Backend::current() });
+    assert_eq!(outside, Ok(Backend::default()));
+    // A tokio context entered inside a smol task stays smol: the innermost mark wins.
+    Backend::Smol.block_on(async {
+        let _entered = tokio.enter();
+        assert_eq!(Backend::current(), Ok(Backend::Smol));
+    });
+    let from_smol = thread::spawn(|| {
+        futures_executor_block_on(Backend::Smol.attach(async {
+            let latch = Latch::new(1);
+            let inner = latch.clone();
+            spawn_detached(async move { inner.count_down() });
+            latch.wait().await;
+            Backend::current()
+        }))
+    });
+    assert_eq!(from_smol.join().unwrap(), Ok(Backend::Smol));
+}
+
+/// An executor that is none of ours.
+fn futures_executor_block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+// B61
+fn attaching_nests_and_restores(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let other = if backend == Backend::Sim {
+            Backend::Sim
+        } else {
+            Backend::Smol
+        };
+        let nested = backend.attach(async {
+            let inner = other.attach(async { Backend::current().unwrap() }).await;
+            (inner, Backend::current().unwrap())
+        });
+        assert_eq!(nested.await, (other, backend));
+        let mut panics = Box::pin(other.attach(async { panic!("attached, on purpose") }));
+        let mut cx = Context::from_waker(Waker::noop());
+        let panicked = catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(&mut cx)));
+        assert!(panicked.is_err());
+        assert_eq!(Backend::current(), Ok(backend));
+        drop(panics);
+        assert_eq!(Backend::current(), Ok(backend));
+    });
+}
+
+// B62
+fn sockets_and_sleeps_are_dropped_anywhere(backend: Backend, options: RunOptions) {
+    use stream::ByteStreamExt;
+    let (listener, mut client) = backend.block_on_with(options.clone(), async {
+        let at = "127.0.0.1:0".parse().unwrap();
+        let listener = net::TcpListener::bind(at).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = net::TcpStream::connect(address).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        // On a plain thread.
+        let sleep = Box::pin(sleep_until(time::now()));
+        let plain = thread::spawn(move || {
+            assert_eq!(sleep.backend(), backend);
+            drop(sleep);
+            server.backend()
+        });
+        assert_eq!(plain.join().unwrap(), backend);
+        (listener, client)
+    });
+    // Under another backend, after its own has ended.
+    let other = if backend == Backend::Smol {
+        Backend::Tokio
+    } else {
+        Backend::Smol
+    };
+    other.block_on(async move {
+        assert_eq!(listener.backend(), backend);
+        assert_eq!(client.backend(), backend);
+        drop(listener);
+        let _ = poll_fn(|cx| std::pin::Pin::new(&mut client.shutdown()).poll(cx)).await;
+        drop(client);
+    });
+}
+
+// B65
+#[test]
+fn sizes_stay_small_with_every_backend_on() {
+    assert!(
+        size_of::<net::TcpStream>() <= 48,
+        "{}",
+        size_of::<net::TcpStream>()
+    );
+    assert!(
+        size_of::<time::Sleep>() <= 160,
+        "{}",
+        size_of::<time::Sleep>()
+    );
+    assert_eq!(size_of::<Backend>(), 1);
+}
+
+// B66
+#[test]
+fn the_default_changes_later_look_ups_alone() {
+    for backend in Backend::available() {
+        assert_eq!(Backend::from_name(backend.name()), Ok(*backend));
+        assert_eq!(backend.to_string().parse(), Ok(*backend));
+    }
+    let error = Backend::from_name("trio").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "no backend called \"trio\" is compiled in; there are tokio, smol, async-std, sim"
+    );
+    let before = Backend::current().unwrap();
+    assert_eq!(before, Backend::default());
+    assert_eq!(Backend::set_default(Backend::Smol), before);
+    assert_eq!(Backend::current(), Ok(Backend::Smol));
+    assert_eq!(Backend::set_default(before), Backend::Smol);
+    Backend::Tokio.block_on(async {
+        Backend::set_default(Backend::Smol);
+        assert_eq!(
+            Backend::current(),
+            Ok(Backend::Tokio),
+            "running code keeps its backend"
+        );
+        Backend::set_default(before);
+    });
+    let mut bytes = [0; 4];
+    entropy::fill(&mut bytes);
+}

@@ -1,0 +1,45 @@
+//! One suite, every backend: what `bowline-backend` promises, run on tokio and smol with one
+//! thread and several, on async-std and in the simulator.
+
+mod blocking;
+mod context;
+mod listeners;
+mod names;
+mod stream_errors;
+mod streams;
+mod tasks;
+mod time;
+
+/// Makes each case, a `fn(Backend, RunOptions)`, one test per backend and thread count. What a
+/// group leaves out is waived by `Capabilities`: `real` by `virtual_time`, `dropping` by
+/// `drops_tasks_on_exit`, `real_dropping` by both.
+macro_rules! conformance {
+    (all: [$($all:ident),* $(,)?] real: [$($real:ident),* $(,)?]
+     dropping: [$($dropping:ident),* $(,)?] real_dropping: [$($both:ident),* $(,)?]) => {
+        conformance!(@on tokio_one Tokio One [$($all)* $($real)* $($dropping)* $($both)*]);
+        conformance!(@on tokio_many Tokio Auto [$($all)* $($real)* $($dropping)* $($both)*]);
+        conformance!(@on smol_one Smol One [$($all)* $($real)* $($dropping)* $($both)*]);
+        conformance!(@on smol_many Smol Auto [$($all)* $($real)* $($dropping)* $($both)*]);
+        conformance!(@on async_std AsyncStd Auto [$($all)* $($real)*]);
+        conformance!(@on sim Sim One [$($all)* $($dropping)*]);
+    };
+    (@on $module:ident $backend:ident $threads:ident [$($case:ident)*]) => {
+        mod $module {
+            $(#[test]
+            fn $case() {
+                let options = bowline_backend::task::RunOptions::default()
+                    .threads(bowline_backend::task::Threads::$threads);
+                super::$case(bowline_backend::Backend::$backend, options);
+            })*
+        }
+    };
+}
+pub(crate) use conformance;
+
+/// The text of a panic.
+fn message(panic: Box<dyn std::any::Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
+    }
+}

@@ -1,0 +1,393 @@
+//! Tasks and life: B1 to B16.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::thread;
+
+use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
+use bowline_backend::time::{Instant, sleep_until};
+use bowline_backend::{Backend, blocking};
+use bowline_tests::latch::{Latch, OnDrop};
+
+use crate::{conformance, message};
+
+conformance! {
+    all: [
+        many_detached_tasks_all_run,
+        a_task_spawned_by_a_task_runs,
+        a_panicking_task_disturbs_no_other,
+        yields_in_a_loop_let_a_sibling_finish,
+        block_on_returns_the_value_and_resumes_the_panic,
+        block_on_takes_borrowing_futures,
+        nested_block_on_is_refused,
+        runs_follow_each_other,
+        waking_after_completion_is_harmless,
+        one_task_is_polled_by_one_thread_at_a_time,
+    ]
+    real: [
+        a_foreign_thread_wakes_a_parked_backend,
+        a_wake_before_pending_is_not_lost,
+        a_waker_outlives_its_backend,
+        runs_in_several_threads,
+    ]
+    dropping: [
+        no_detached_future_survives_block_on,
+        a_task_that_spawns_in_its_drop_ends,
+    ]
+    real_dropping: []
+}
+
+// B1
+fn many_detached_tasks_all_run(backend: Backend, options: RunOptions) {
+    let latch = Latch::new(10_000);
+    backend.block_on_with(options, async {
+        for _ in 0..10_000 {
+            let latch = latch.clone();
+            spawn_detached(async move { latch.count_down() });
+        }
+        latch.wait().await;
+    });
+}
+
+// B2
+fn a_task_spawned_by_a_task_runs(backend: Backend, options: RunOptions) {
+    let latch = Latch::new(1);
+    backend.block_on_with(options, async {
+        let inner = latch.clone();
+        spawn_detached(async move { spawn_detached(async move { inner.count_down() }) });
+        latch.wait().await;
+    });
+}
+
+// B3
+fn a_panicking_task_disturbs_no_other(backend: Backend, options: RunOptions) {
+    let (others, dropped) = (Latch::new(100), Latch::new(1));
+    backend.block_on_with(options, async {
+        for index in 0..101 {
+            if index == 50 {
+                let on_drop = OnDrop(dropped.clone());
+                spawn_detached(async move {
+                    let _on_drop = on_drop;
+                    yield_now().await;
+                    panic!("of a task, on purpose");
+                });
+                continue;
+            }
+            let others = others.clone();
+            spawn_detached(async move {
+                yield_now().await;
+                others.count_down();
+            });
+        }
+        others.wait().await;
+        dropped.wait().await;
+    });
+}
+
+// B4
+#[test]
+fn spawning_polls_nothing_inline_on_one_thread() {
+    use bowline_backend::task::Threads;
+    for backend in [Backend::Tokio, Backend::Smol, Backend::Sim] {
+        let touched = Arc::new(AtomicBool::new(false));
+        let options = RunOptions::default().threads(Threads::One);
+        backend.block_on_with(options, async {
+            let (flag, latch) = (touched.clone(), Latch::new(1));
+            let done = latch.clone();
+            spawn_detached(async move {
+                flag.store(true, Ordering::SeqCst);
+                done.count_down();
+            });
+            assert!(!touched.load(Ordering::SeqCst), "{backend} polled inline");
+            latch.wait().await;
+        });
+    }
+}
+
+// B5
+fn yields_in_a_loop_let_a_sibling_finish(backend: Backend, options: RunOptions) {
+    let latch = Latch::new(1);
+    backend.block_on_with(options, async {
+        let sibling = latch.clone();
+        spawn_detached(async move {
+            yield_now().await;
+            sibling.count_down();
+        });
+        let mut yields = 0;
+        while latch.left() > 0 {
+            yield_now().await;
+            yields += 1;
+            // A sibling on another thread may need its time; on one it has 1 000 turns.
+            assert!(yields < 1_000_000, "the sibling starved");
+        }
+    });
+}
+
+// B6
+fn block_on_returns_the_value_and_resumes_the_panic(backend: Backend, options: RunOptions) {
+    assert_eq!(backend.block_on_with(options.clone(), async { 7 }), 7);
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        backend.block_on_with(options.clone(), async {
+            panic!("of the main future, on purpose")
+        })
+    }));
+    assert_eq!(
+        message(panic.unwrap_err()),
+        "of the main future, on purpose"
+    );
+    assert_eq!(
+        backend.block_on_with(options, async { 8 }),
+        8,
+        "usable after a panic"
+    );
+}
+
+// B7
+fn block_on_takes_borrowing_futures(backend: Backend, options: RunOptions) {
+    let (count, text) = (Cell::new(0), String::from("borrowed"));
+    let length = backend.block_on_with(options, async {
+        yield_now().await;
+        count.set(count.get() + 1);
+        text.len()
+    });
+    assert_eq!((length, count.get()), (8, 1));
+}
+
+// B8
+fn nested_block_on_is_refused(backend: Backend, options: RunOptions) {
+    for inner in Backend::available() {
+        backend.block_on_with(options.clone(), async {
+            let nested = catch_unwind(AssertUnwindSafe(|| inner.block_on(async {})));
+            let text = message(nested.unwrap_err());
+            let expected = format!("Backend::block_on inside a run of backend {backend}");
+            assert!(text.starts_with(&expected), "{text}");
+        });
+    }
+}
+
+// B9
+fn no_detached_future_survives_block_on(backend: Backend, options: RunOptions) {
+    let alive = Latch::new(3);
+    backend.block_on_with(options, async {
+        let started = Latch::new(3);
+        let (on_drop, start) = (OnDrop(alive.clone()), started.clone());
+        spawn_detached(async move {
+            let _on_drop = on_drop;
+            let sleep = sleep_until(Instant::NEVER);
+            start.count_down();
+            sleep.await;
+        });
+        let (on_drop, start) = (OnDrop(alive.clone()), started.clone());
+        spawn_detached(async move {
+            let _on_drop = on_drop;
+            let at = "127.0.0.1:0".parse().unwrap();
+            let listener = bowline_backend::net::TcpListener::bind(at).unwrap();
+            start.count_down();
+            let _ = listener.accept().await;
+        });
+        let (on_drop, start) = (OnDrop(alive.clone()), started.clone());
+        spawn_detached(async move {
+            let _on_drop = on_drop;
+            start.count_down();
+            loop {
+                let _ = blocking::spawn_blocking(|| ()).await;
+            }
+        });
+        started.wait().await;
+    });
+    assert_eq!(alive.left(), 0, "futures alive after block_on");
+}
+
+struct SpawnsInDrop(Latch, usize);
+
+impl Drop for SpawnsInDrop {
+    fn drop(&mut self) {
+        self.0.count_down();
+        if self.1 > 0 {
+            let again = SpawnsInDrop(self.0.clone(), self.1 - 1);
+            spawn_detached(async move {
+                let _again = again;
+                poll_fn(|_| Poll::<()>::Pending).await;
+            });
+        }
+    }
+}
+
+// B10
+fn a_task_that_spawns_in_its_drop_ends(backend: Backend, options: RunOptions) {
+    let drops = Latch::new(4);
+    backend.block_on_with(options, async {
+        let started = Latch::new(1);
+        let (value, start) = (SpawnsInDrop(drops.clone(), 3), started.clone());
+        spawn_detached(async move {
+            let _value = value;
+            start.count_down();
+            poll_fn(|_| Poll::<()>::Pending).await;
+        });
+        started.wait().await;
+    });
+    assert_eq!(drops.left(), 0, "what was spawned in a destructor leaked");
+}
+
+fn live_tasks_after(backend: Backend, options: &RunOptions, runs: usize) {
+    for _ in 0..runs {
+        let latch = Latch::new(1);
+        let inner = latch.clone();
+        backend.block_on_with(options.clone(), async {
+            spawn_detached(async move { inner.count_down() });
+            latch.wait().await;
+        });
+    }
+}
+
+// B11
+fn runs_follow_each_other(backend: Backend, options: RunOptions) {
+    live_tasks_after(backend, &options, 50);
+}
+
+// B11
+fn runs_in_several_threads(backend: Backend, options: RunOptions) {
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| live_tasks_after(backend, &options, 10));
+        }
+    });
+}
+
+// B12
+fn a_foreign_thread_wakes_a_parked_backend(backend: Backend, options: RunOptions) {
+    for _ in 0..20 {
+        let latch = Latch::new(1);
+        let foreign = latch.clone();
+        let (parked, is_parked) = std::sync::mpsc::channel();
+        let waker = thread::spawn(move || {
+            is_parked.recv().unwrap();
+            foreign.count_down();
+        });
+        backend.block_on_with(options.clone(), async {
+            let mut wait = Box::pin(latch.wait());
+            poll_fn(|cx| {
+                let outcome = wait.as_mut().poll(cx);
+                let _ = parked.send(());
+                outcome
+            })
+            .await;
+        });
+        waker.join().unwrap();
+    }
+}
+
+// B13
+fn a_wake_before_pending_is_not_lost(backend: Backend, options: RunOptions) {
+    const RACES: usize = 100_000;
+    let (give, wakers) = std::sync::mpsc::channel::<(Waker, Arc<AtomicBool>)>();
+    let other = thread::spawn(move || {
+        for (waker, flag) in wakers {
+            flag.store(true, Ordering::SeqCst);
+            waker.wake();
+        }
+    });
+    backend.block_on_with(options, async {
+        for _ in 0..RACES {
+            let flag = Arc::new(AtomicBool::new(false));
+            let mut sent = false;
+            poll_fn(|cx| {
+                if flag.load(Ordering::SeqCst) {
+                    return Poll::Ready(());
+                }
+                if !sent {
+                    sent = true;
+                    give.send((cx.waker().clone(), flag.clone())).unwrap();
+                }
+                Poll::Pending
+            })
+            .await;
+        }
+    });
+    drop(give);
+    other.join().unwrap();
+}
+
+/// The waker of a task that has ended.
+async fn waker_of_a_finished_task() -> Waker {
+    let (latch, slot) = (Latch::new(1), Arc::new(Mutex::new(None)));
+    let (done, left) = (OnDrop(latch.clone()), slot.clone());
+    spawn_detached(async move {
+        let _done = done;
+        poll_fn(|cx| {
+            *left.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
+    });
+    latch.wait().await;
+    let waker = slot.lock().unwrap().take();
+    waker.unwrap()
+}
+
+// B14
+fn waking_after_completion_is_harmless(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let waker = waker_of_a_finished_task().await;
+        waker.wake_by_ref();
+        yield_now().await;
+        waker.wake();
+        yield_now().await;
+    });
+}
+
+// B15
+fn a_waker_outlives_its_backend(backend: Backend, options: RunOptions) {
+    let slot = Arc::new(Mutex::new(None));
+    let left = slot.clone();
+    let finished = backend.block_on_with(options, async {
+        let started = Latch::new(1);
+        let start = started.clone();
+        spawn_detached(poll_fn(move |cx| {
+            *left.lock().unwrap() = Some(cx.waker().clone());
+            start.count_down();
+            Poll::<()>::Pending
+        }));
+        started.wait().await;
+        waker_of_a_finished_task().await
+    });
+    finished.wake_by_ref();
+    let unfinished = slot.lock().unwrap().take().unwrap();
+    unfinished.wake_by_ref();
+    drop(unfinished.clone());
+    thread::spawn(move || unfinished.wake()).join().unwrap();
+    drop(finished);
+}
+
+// B16
+fn one_task_is_polled_by_one_thread_at_a_time(backend: Backend, options: RunOptions) {
+    const TASKS: usize = 8;
+    let (latch, overlaps) = (Latch::new(TASKS), Arc::new(AtomicUsize::new(0)));
+    backend.block_on_with(options, async {
+        for _ in 0..TASKS {
+            let (done, overlaps) = (latch.clone(), overlaps.clone());
+            let (inside, mut polls) = (AtomicBool::new(false), 0);
+            spawn_detached(poll_fn(move |cx| {
+                if inside.swap(true, Ordering::SeqCst) {
+                    overlaps.fetch_add(1, Ordering::SeqCst);
+                }
+                polls += 1;
+                // Two wakes at once: a runtime that does not coalesce them polls twice.
+                cx.waker().wake_by_ref();
+                cx.waker().clone().wake();
+                inside.store(false, Ordering::SeqCst);
+                if polls < 500 {
+                    return Poll::Pending;
+                }
+                done.count_down();
+                Poll::Ready(())
+            }));
+        }
+        latch.wait().await;
+    });
+    assert_eq!(overlaps.load(Ordering::SeqCst), 0);
+}
