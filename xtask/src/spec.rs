@@ -79,8 +79,9 @@ fn read_mentions(root: &Path, ledger: &Ledger) -> Result<Mentions, String> {
         let text = tree::read(&path)?;
         if is_test_file(&name) {
             mentions.add(&name, &text, &prefixes);
-        } else if let Some((code, tests)) = text.split_once("#[cfg(test)]") {
+        } else if let Some(start) = test_module(&text) {
             // Line numbers stay right when the code above is blanked, not cut.
+            let (code, tests) = text.split_at(start);
             let blank = "\n".repeat(code.matches('\n').count());
             mentions.add(&name, &format!("{blank}{tests}"), &prefixes);
         }
@@ -91,6 +92,20 @@ fn read_mentions(root: &Path, ledger: &Ledger) -> Result<Mentions, String> {
 /// `crates/x/tests/..`, and a module of tests in a file of its own.
 fn is_test_file(name: &str) -> bool {
     name.contains("/tests/") || name.ends_with("/tests.rs")
+}
+
+/// Where the module of tests at the end of a file begins. Above it, an id in a comment is that of
+/// an invariant of the type, which may look alike.
+fn test_module(text: &str) -> Option<usize> {
+    text.match_indices("#[cfg(test)]")
+        .map(|(at, _)| at)
+        .find(|&at| {
+            let after = text[at..]
+                .lines()
+                .skip(1)
+                .find(|line| !line.starts_with("#["));
+            after.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+        })
 }
 
 fn disagreements(ledger: &Ledger, mentions: &Mentions) -> Vec<String> {
@@ -123,7 +138,7 @@ fn disagreements(ledger: &Ledger, mentions: &Mentions) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{disagreements, is_test_file};
+    use super::{disagreements, is_test_file, test_module};
     use crate::spec::ledger::Ledger;
     use crate::spec::mention::Mentions;
 
@@ -165,6 +180,13 @@ mod tests {
     #[test]
     fn a_range_fails() {
         assert_eq!(complaints("// ZA1 to ZA2").len(), 1);
+    }
+
+    #[test]
+    fn only_the_module_of_tests_counts() {
+        let text = "#[cfg(test)]\nuse x;\n// ZA1\n#[cfg(test)]\n#[expect(y)]\nmod tests {\n}";
+        assert_eq!(test_module(text), text.rfind("#[cfg(test)]"));
+        assert_eq!(test_module("#[cfg(test)]\nmod tests;\n"), None);
     }
 
     #[test]
