@@ -1,1 +1,83 @@
-//! Structured concurrency for Rust on any runtime: cancel scopes, task groups, deadlines.
+//! Structured concurrency for `Send` futures, with one meaning on every backend: cancel scopes,
+//! task groups, deadlines.
+//!
+//! Four laws let you predict what happens. *Lifetime*: a group does not return before everything
+//! started in it has ended; dropped by foreign code, it hands its tasks to the root, which waits
+//! for them. *Cancel is drop at the next `Pending`*: running code is never interrupted, a body
+//! gets at least one poll, and completing in the poll in which it is cancelled wins. *Outer
+//! wins*: of several cancelled scopes only the outermost returns, and its [`Cause`] says who,
+//! why and where. *Nothing is lost*: a cancelled operation either happened and was reported, or
+//! did not happen.
+//!
+//! Not here: sockets, and work that outlives its scope.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(feature = "smol")] {
+//! use bowline_backend::Backend;
+//! use bowline_concurrency::{GroupError, Root, sleep_forever, task_group, timeout};
+//! use std::time::Duration;
+//!
+//! let total: Result<u64, GroupError<std::io::Error>> =
+//!     Root::new().backend(Backend::Smol).block_on(task_group(|group| async move {
+//!         let workers: Vec<_> = (1..=4).map(|n| group.spawn_ok(async move { n * n })).collect();
+//!         let mut total = 0;
+//!         for worker in workers {
+//!             total += worker.join().await.unwrap_or(0);
+//!         }
+//!         let late = timeout(Duration::from_millis(1), sleep_forever()).await;
+//!         assert!(late.is_err());
+//!         Ok(total)
+//!     }));
+//! assert_eq!(total.unwrap(), 30);
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! `tokio`, `smol`, `async-std`, `sim`: one backend each; none is on by default. With none the
+//! crate builds, and polling what needs a backend panics, naming the features.
+
+mod root;
+
+mod cancel_scope;
+mod deadline;
+mod task_group;
+mod task_handle;
+
+mod checkpoint;
+mod sleep;
+
+mod cause;
+mod outcome;
+mod panic;
+mod task_id;
+
+mod ambient;
+mod node;
+mod owner;
+mod scoped;
+
+pub use cancel_scope::{
+    CancelHandle, CancelScope, CancelScopeFuture, CancelScopeRun, cancel_scope,
+};
+pub use cause::{Cause, CauseKind};
+pub use checkpoint::{
+    Cancelled, Checkpoint, YieldNow, cancelled, check_cancelled, checkpoint, is_cancelled,
+    yield_now,
+};
+pub use deadline::{
+    Deadline, Elapsed, MoveOn, Timeout, current_effective_deadline, move_on_after, move_on_at,
+    timeout, timeout_at,
+};
+pub use outcome::Outcome;
+pub use panic::Panic;
+pub use root::Root;
+pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};
+pub use task_group::{
+    ChildError, ChildErrorKind, GroupError, GroupStatistics, Named, PanicPolicy, SpawnError,
+    TaskGroup, TaskGroupBuilder, TaskGroupFuture, task_group,
+};
+pub use task_handle::{Join, JoinError, TaskHandle, TaskStatus, Wait};
+pub use task_id::TaskId;

@@ -1,0 +1,239 @@
+use crate::cause::{Cause, CauseKind};
+use crate::node::NodeRef;
+use crate::outcome::Outcome;
+use crate::owner::{self, Limit};
+use crate::scoped::Scoped;
+use bowline_backend::time::Instant;
+use pin_project_lite::pin_project;
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Runs a body that can be cancelled through the handle it is given.
+///
+/// Cancelling drops the body at its next `Pending`; running code is never interrupted. A body
+/// that completes in the poll in which it is cancelled is [`Outcome::Done`]. If an enclosing
+/// scope is cancelled too, that one returns and this one never does.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the body: what the body had done stays done.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_concurrency::{CauseKind, Root, cancel_scope, sleep_forever};
+///
+/// let outcome = Root::new().backend(Backend::Smol).block_on(cancel_scope(|scope| async move {
+///     scope.cancel("nobody listens");
+///     sleep_forever().await
+/// }));
+/// let cause = outcome.into_result().unwrap_err();
+/// assert_eq!(cause.kind(), CauseKind::Explicit);
+/// assert_eq!(cause.reason(), "nobody listens");
+/// # }
+/// ```
+#[track_caller]
+pub fn cancel_scope<F, Fut>(f: F) -> CancelScopeFuture<F, Fut>
+where
+    F: FnOnce(CancelHandle) -> Fut,
+    Fut: Future,
+{
+    CancelScopeFuture {
+        start: Some(f),
+        scoped: Scoped::new(None, Limit::Never, Location::caller(), None),
+    }
+}
+
+pin_project! {
+    /// Future of [`cancel_scope`].
+    #[must_use = "a scope runs nothing until it is awaited"]
+    pub struct CancelScopeFuture<F, Fut> {
+        start: Option<F>,
+        #[pin]
+        scoped: Scoped<Fut>,
+    }
+}
+
+impl<F, Fut> Future for CancelScopeFuture<F, Fut>
+where
+    F: FnOnce(CancelHandle) -> Fut,
+    Fut: Future,
+{
+    type Output = Outcome<Fut::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let start = this.start;
+        this.scoped.poll(cx, |node| {
+            let start = start.take()?;
+            Some(start(CancelHandle::new(node.clone())))
+        })
+    }
+}
+
+impl<F, Fut> fmt::Debug for CancelScopeFuture<F, Fut> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelScopeFuture").finish_non_exhaustive()
+    }
+}
+
+/// A cancel scope before it runs: a handle of it can be given away, a deadline set.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_concurrency::{CancelScope, Root, sleep};
+/// use std::time::Duration;
+///
+/// let scope = CancelScope::new().timeout(Duration::from_secs(5)).name("greeting");
+/// let handle = scope.handle();
+/// let outcome = Root::new().backend(Backend::Smol).block_on(scope.run(async { "hello" }));
+/// assert_eq!(outcome.done(), Some("hello"));
+/// assert!(!handle.cancel_called());
+/// # }
+/// ```
+#[must_use = "a scope runs nothing until `run` is awaited"]
+pub struct CancelScope {
+    node: NodeRef,
+    limit: Limit,
+}
+
+impl CancelScope {
+    /// A scope without deadline or name.
+    #[track_caller]
+    pub fn new() -> CancelScope {
+        CancelScope {
+            node: owner::new_scope(Cow::Borrowed(""), Location::caller()),
+            limit: Limit::Never,
+        }
+    }
+
+    /// Cancels the body `span` after its first poll. `Duration::MAX` means never.
+    pub fn timeout(mut self, span: Duration) -> CancelScope {
+        self.limit = Limit::After(span);
+        self
+    }
+
+    /// Cancels the body at `deadline`; one that has passed lets it be polled once.
+    pub fn deadline(mut self, deadline: Instant) -> CancelScope {
+        self.limit = Limit::At(deadline);
+        self
+    }
+
+    /// Names the scope for reports. To be called before [`handle`](CancelScope::handle): handles
+    /// given before belong to the unnamed scope.
+    pub fn name(self, name: &'static str) -> CancelScope {
+        CancelScope {
+            node: owner::new_scope(Cow::Borrowed(name), self.node.location),
+            limit: self.limit,
+        }
+    }
+
+    /// A handle of this scope.
+    pub fn handle(&self) -> CancelHandle {
+        CancelHandle::new(self.node.clone())
+    }
+
+    /// Runs `body` in this scope.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the body: what the body had done stays done.
+    pub fn run<F: Future>(self, body: F) -> CancelScopeRun<F> {
+        let location = self.node.location;
+        CancelScopeRun {
+            scoped: Scoped::new(Some(self.node), self.limit, location, Some(body)),
+        }
+    }
+}
+
+impl Default for CancelScope {
+    #[track_caller]
+    fn default() -> CancelScope {
+        CancelScope::new()
+    }
+}
+
+impl fmt::Debug for CancelScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelScope")
+            .field("name", &self.node.name)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// Future of [`CancelScope::run`].
+    #[must_use = "a scope runs nothing until it is awaited"]
+    pub struct CancelScopeRun<F> {
+        #[pin]
+        scoped: Scoped<F>,
+    }
+}
+
+impl<F: Future> Future for CancelScopeRun<F> {
+    type Output = Outcome<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().scoped.poll(cx, |_| None)
+    }
+}
+
+impl<F> fmt::Debug for CancelScopeRun<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelScopeRun").finish_non_exhaustive()
+    }
+}
+
+/// Cancels a scope or group from anywhere, on any thread.
+///
+/// Cheap to clone; outlives its scope harmlessly.
+#[derive(Clone)]
+pub struct CancelHandle {
+    node: NodeRef,
+}
+
+impl CancelHandle {
+    pub(crate) fn new(node: NodeRef) -> CancelHandle {
+        CancelHandle { node }
+    }
+
+    /// Asks the body to stop: it is dropped at its next `Pending`. True if this call was the
+    /// first to cancel the scope; reason, place and time of the first stay.
+    #[track_caller]
+    pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        let at = Location::caller();
+        let reason = reason.into();
+        self.node
+            .cancel(|| Cause::here(CauseKind::Explicit, reason, at, &self.node))
+    }
+
+    /// Whether the scope itself was cancelled, by a call or its deadline.
+    pub fn cancel_called(&self) -> bool {
+        self.node.cancel_called()
+    }
+
+    /// Whether the scope returned because it was cancelled, its body dropped.
+    pub fn cancelled_caught(&self) -> bool {
+        self.node.cancelled_caught()
+    }
+}
+
+impl fmt::Debug for CancelHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelHandle")
+            .field("name", &self.node.name)
+            .field("cancel_called", &self.cancel_called())
+            .field("cancelled_caught", &self.cancelled_caught())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+use crate::ambient;
+use crate::cause::Cause;
+use crate::node::NodeRef;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Lets other tasks run, and never returns if the code around it is cancelled.
+///
+/// # Cancel safety
+///
+/// Nothing happened.
+pub fn checkpoint() -> Checkpoint {
+    Checkpoint { yielded: false }
+}
+
+/// Lets other tasks run once; returns also in a cancelled scope.
+///
+/// # Cancel safety
+///
+/// Nothing happened.
+#[doc(alias = "cancel_shielded_checkpoint")]
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// Waits until the code around it is cancelled, and says why. Outside of any scope it waits for
+/// ever.
+///
+/// The body gets one poll after the cancel, so code behind this runs up to its first `Pending`.
+///
+/// # Cancel safety
+///
+/// Nothing happened.
+pub fn cancelled() -> Cancelled {
+    Cancelled { watch: None }
+}
+
+/// Whether the code that asks is cancelled: its scope or one around it.
+pub fn is_cancelled() -> bool {
+    ambient::is_cancelled()
+}
+
+/// Says why the code that asks is cancelled.
+///
+/// # Errors
+///
+/// The cause of the outermost cancelled scope around the caller.
+pub fn check_cancelled() -> Result<(), Cause> {
+    match visible_cause() {
+        Some(cause) => Err(cause),
+        None => Ok(()),
+    }
+}
+
+fn visible_cause() -> Option<Cause> {
+    let node = ambient::current()?;
+    if !node.is_cancelled() {
+        return None;
+    }
+    node.visible_cause()
+}
+
+/// Future of [`checkpoint`].
+#[derive(Debug)]
+#[must_use = "a checkpoint is none until it is awaited"]
+pub struct Checkpoint {
+    yielded: bool,
+}
+
+impl Future for Checkpoint {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if ambient::is_cancelled() {
+            return Poll::Pending;
+        }
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "nothing is yielded until this is awaited"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Future of [`cancelled`].
+#[must_use = "this waits for nothing until it is awaited"]
+pub struct Cancelled {
+    watch: Option<Watch>,
+}
+
+/// A place in a node's list of those to wake, given up on drop.
+struct Watch {
+    node: NodeRef,
+    key: Option<usize>,
+}
+
+impl Future for Cancelled {
+    type Output = Cause;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause> {
+        let Some(node) = ambient::current() else {
+            return Poll::Pending;
+        };
+        let watch = match &mut self.watch {
+            Some(watch) if watch.node.address() == node.address() => watch,
+            other => other.insert(Watch { node, key: None }),
+        };
+        if !watch.node.watch(cx.waker(), &mut watch.key) {
+            return Poll::Pending;
+        }
+        match watch.node.visible_cause() {
+            Some(cause) => Poll::Ready(cause),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.node.unwatch(key);
+        }
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cancelled").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,344 @@
+use crate::ambient;
+use crate::cause::{Cause, CauseKind};
+use crate::node::{Kind, Node, NodeRef};
+use crate::task_id::TaskId;
+use bowline_backend::time::{Instant, Sleep};
+use std::borrow::Cow;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+/// When a region ends at the latest.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Never,
+    At(Instant),
+    /// Counted from the first poll.
+    After(Duration),
+}
+
+/// The part of a wrapper that keeps its body's node in the tree.
+///
+/// Invariants:
+/// 1. The waker of the current poll is stored in the node before the body is polled, and the
+///    cancelled bit read after: a cancel either is seen or wakes.
+/// 2. The outermost wrapper of a task is its host: it keeps the task's one backend sleep, armed
+///    at the smallest deadline of the task's nodes whenever a poll returns `Pending`.
+/// 3. Dropping the owner takes the node out of the tree and returns its holds, so a panic in
+///    the body leaves nothing behind.
+pub(crate) struct Owner {
+    node: Option<NodeRef>,
+    /// Address of the parent; the parent lives as long as the node is linked.
+    place: usize,
+    stage: Stage,
+    limit: Limit,
+    /// The wrapper is the task's outermost one.
+    host: bool,
+    /// The wrapper adds a hold to its ancestors.
+    holding: bool,
+    waker: Option<Waker>,
+    timer: Option<Timer>,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not polled yet.
+    New,
+    /// In the tree where the ambient context says.
+    Linked,
+    /// A task or root: its place never changes.
+    Fixed,
+    Left,
+}
+
+impl Owner {
+    pub(crate) fn new(limit: Limit) -> Owner {
+        Owner {
+            node: None,
+            place: 0,
+            stage: Stage::New,
+            limit,
+            host: false,
+            holding: false,
+            waker: None,
+            timer: None,
+        }
+    }
+
+    /// For a task or root, whose node stands in the tree already.
+    pub(crate) fn fixed(node: NodeRef) -> Owner {
+        let mut owner = Owner::new(Limit::Never);
+        owner.node = Some(node);
+        owner.stage = Stage::Fixed;
+        owner.host = true;
+        owner
+    }
+
+    pub(crate) fn set_node(&mut self, node: NodeRef) {
+        self.node = Some(node);
+    }
+
+    /// Gives a scope that nobody has a handle of its node, at the first poll.
+    pub(crate) fn ensure_scope(&mut self, location: &'static Location<'static>) {
+        if self.node.is_none() {
+            self.node = Some(new_scope(Cow::Borrowed(""), location));
+        }
+    }
+
+    pub(crate) fn holding(&mut self) {
+        self.holding = true;
+    }
+
+    pub(crate) fn node(&self) -> &NodeRef {
+        self.node.as_ref().expect("an owner has its node in a poll")
+    }
+
+    /// First step of a poll: the place in the tree, the waker, the timer.
+    pub(crate) fn arrive(&mut self, cx: &mut Context<'_>) {
+        if self.stage != Stage::Fixed {
+            let (place, in_task) = ambient::place();
+            self.host = !in_task;
+            if self.stage == Stage::New || place != self.place {
+                self.take_place(place);
+            }
+        }
+        if !self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.node().store_waker(cx.waker());
+        }
+        if self.timer.as_ref().is_some_and(|t| t.alarm.rang()) {
+            self.ring();
+        }
+    }
+
+    fn take_place(&mut self, place: usize) {
+        let node = self.node().clone();
+        let parent = ambient::current();
+        let passed_on = node.holds_passed_on() + usize::from(self.holding);
+        if self.stage == Stage::New {
+            if let Some(parent) = &parent {
+                node.link(parent);
+            }
+            if self.holding {
+                node.hold_above(1);
+            }
+            self.start_limit(&node);
+        } else {
+            node.release_above(passed_on);
+            node.unlink();
+            match &parent {
+                Some(parent) => node.link(parent),
+                None => node.refresh(),
+            }
+            node.hold_above(passed_on);
+            self.timer = None;
+            self.bring_deadlines(&node);
+        }
+        self.place = place;
+        self.stage = Stage::Linked;
+    }
+
+    fn start_limit(&mut self, node: &NodeRef) {
+        let deadline = match self.limit {
+            Limit::Never => return self.bring_deadlines(node),
+            Limit::At(deadline) => deadline,
+            Limit::After(Duration::MAX) => Instant::NEVER,
+            Limit::After(span) => ambient_clock(node).saturating_add(span),
+        };
+        if deadline.is_never() {
+            return;
+        }
+        node.set_deadline(deadline);
+        let now = match self.limit {
+            Limit::After(span) if !span.is_zero() => None,
+            _ => Some(ambient_clock(node)),
+        };
+        match now.filter(|now| deadline <= *now) {
+            Some(now) => {
+                node.cancel(|| Cause::deadline(node, now));
+            }
+            None => self.bring_deadlines(node),
+        }
+    }
+
+    /// Tells the task's outermost node of the deadlines that came with this one.
+    fn bring_deadlines(&self, node: &NodeRef) {
+        let soonest = if self.stage == Stage::New {
+            node.deadline()
+        } else {
+            let mut soonest = Instant::NEVER;
+            node.each_of_task(|n| {
+                if !n.cancel_called() {
+                    soonest = soonest.min(n.deadline());
+                }
+            });
+            soonest
+        };
+        if soonest.is_never() {
+            return;
+        }
+        match ambient::task().filter(|_| !self.host) {
+            Some(task) => task.expect_deadline(soonest),
+            None => node.expect_deadline(soonest),
+        }
+    }
+
+    /// Runs `f` at the node's place: a poll or drop of the body, or a call of user code.
+    pub(crate) fn inside<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        ambient::inside(&mut self.node, self.host, f)
+    }
+
+    /// Last step of a poll that is not over: arms the timer, and says whether the body is to be
+    /// dropped now.
+    pub(crate) fn is_cut(&mut self) -> bool {
+        self.arm();
+        let node = self.node();
+        node.is_cancelled() && !node.is_held()
+    }
+
+    /// Arms the task's timer, if this is the outermost wrapper.
+    pub(crate) fn arm(&mut self) {
+        if !self.host {
+            return;
+        }
+        loop {
+            let soonest = self.node().soonest();
+            let armed = self.timer.as_ref().map_or(Instant::NEVER, |t| t.armed);
+            if soonest >= armed {
+                return;
+            }
+            let node = self.node().clone();
+            match &mut self.timer {
+                Some(timer) => timer.reset(soonest),
+                None => self.timer = Some(Timer::new(node, soonest)),
+            }
+            self.ring();
+        }
+    }
+
+    /// Polls the timer and, when its time has come, cancels what has expired.
+    fn ring(&mut self) {
+        let Some(timer) = &mut self.timer else { return };
+        if timer.poll().is_ready() {
+            timer.armed = Instant::NEVER;
+            let node = self.node();
+            node.expire(ambient_clock(node));
+        }
+    }
+
+    /// Whether the cancel comes from an ancestor, which then drops us: we must not return.
+    pub(crate) fn outer_cancelled(&self) -> bool {
+        let node = self.node();
+        !node.is_masked() && node.parent().is_some_and(|parent| parent.is_cancelled())
+    }
+
+    /// Cancels this node for a reason of its own kind.
+    pub(crate) fn cancel(&self, kind: CauseKind, at: &'static Location<'static>) {
+        let node = self.node();
+        node.cancel(|| Cause::here(kind, Cow::Borrowed(""), at, node));
+    }
+
+    /// Takes the node out of the tree and returns its holds.
+    pub(crate) fn leave(&mut self) {
+        if self.stage == Stage::Linked {
+            self.release();
+            self.node().unlink();
+        }
+        self.stage = Stage::Left;
+        self.timer = None;
+    }
+
+    /// Leaves the node in the tree, for a root to adopt, and returns its holds.
+    pub(crate) fn give_away(&mut self) {
+        self.release();
+        self.stage = Stage::Left;
+    }
+
+    fn release(&mut self) {
+        if self.holding && self.stage == Stage::Linked {
+            self.holding = false;
+            self.node().release_above(1);
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+pub(crate) fn new_scope(name: Cow<'static, str>, location: &'static Location<'static>) -> NodeRef {
+    Arc::new(Node::new(Kind::Scope, TaskId::OUTSIDE, name, location, ()))
+}
+
+/// The clock of the node's backend; a node without one takes the current backend and keeps it.
+fn ambient_clock(node: &NodeRef) -> Instant {
+    let backend = node.backend().unwrap_or_else(|| {
+        let backend = ambient::backend();
+        node.keep_backend(backend);
+        backend
+    });
+    backend.now()
+}
+
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    alarm: Arc<Alarm>,
+    waker: Waker,
+    /// `NEVER` once it has fired.
+    armed: Instant,
+}
+
+/// Wakes the host and remembers why, so that a poll for another reason leaves the timer alone.
+struct Alarm {
+    fired: AtomicBool,
+    node: NodeRef,
+}
+
+impl Timer {
+    fn new(node: NodeRef, deadline: Instant) -> Timer {
+        let backend = node.backend().unwrap_or_else(ambient::backend);
+        let alarm = Arc::new(Alarm {
+            fired: AtomicBool::new(false),
+            node,
+        });
+        Timer {
+            sleep: Box::pin(backend.sleep_until(deadline)),
+            waker: Waker::from(alarm.clone()),
+            alarm,
+            armed: deadline,
+        }
+    }
+
+    fn reset(&mut self, deadline: Instant) {
+        self.sleep.as_mut().reset(deadline);
+        self.armed = deadline;
+    }
+
+    fn poll(&mut self) -> Poll<()> {
+        self.sleep
+            .as_mut()
+            .poll(&mut Context::from_waker(&self.waker))
+    }
+}
+
+impl Alarm {
+    fn rang(&self) -> bool {
+        self.fired.load(Ordering::Relaxed) && self.fired.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.fired.store(true, Ordering::Release);
+        self.node.wake_owner();
+    }
+}

@@ -1,0 +1,214 @@
+use crate::ambient;
+use crate::node::{Kind, Node, NodeRef, Payload};
+use crate::owner::Owner;
+use crate::task_id::TaskId;
+use bowline_backend::Backend;
+use bowline_backend::task::RunOptions;
+use bowline_backend::time::Sleep;
+use pin_project_lite::pin_project;
+use std::any::Any;
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How often a root that waits for leftovers names them.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// Enters a backend and waits for every task below it.
+///
+/// The backend given here counts for every clock, sleep and spawn of this crate inside,
+/// whatever the default of the process is.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_concurrency::{GroupError, Root, task_group};
+///
+/// let sum: Result<u32, GroupError<String>> = Root::new().backend(Backend::Smol).block_on(
+///     task_group(|group| async move {
+///         let left = group.spawn_ok(async { 1 });
+///         let right = group.spawn_ok(async { 2 });
+///         let left = left.join().await.map_err(|e| e.to_string())?;
+///         Ok(left + right.join().await.map_err(|e| e.to_string())?)
+///     }),
+/// );
+/// assert_eq!(sum.unwrap(), 3);
+/// # }
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a root runs nothing until `block_on`"]
+pub struct Root {
+    backend: Option<Backend>,
+    name: Cow<'static, str>,
+    options: RunOptions,
+}
+
+impl Root {
+    /// A root on [`Backend::current`], with the backend's own defaults.
+    pub fn new() -> Root {
+        Root::default()
+    }
+
+    /// Runs on this backend.
+    pub fn backend(mut self, backend: Backend) -> Root {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Names the root for reports.
+    pub fn name(mut self, name: &str) -> Root {
+        self.name = Cow::Owned(name.to_owned());
+        self
+    }
+
+    /// Worker threads and the like.
+    pub fn options(mut self, options: RunOptions) -> Root {
+        self.options = options;
+        self
+    }
+
+    /// Polls `future` to its end, then waits for every task it left behind.
+    ///
+    /// Left behind are the children of groups that foreign code dropped; they are cancelled
+    /// already. While they hold out, their names go to standard error every 10 s.
+    ///
+    /// # Panics
+    ///
+    /// Resumes a panic of `future` after that wait. Panics where a backend runs on this thread
+    /// already, and with no backend compiled in.
+    #[track_caller]
+    pub fn block_on<F: Future>(self, future: F) -> F::Output {
+        let backend = self.backend.unwrap_or_else(ambient::backend);
+        let node = root_node(self.name, TaskId::new(1));
+        node.keep_backend(backend);
+        let run = RootRun {
+            owner: Owner::fixed(node),
+            ended: None,
+            report: None,
+            body: Some(future),
+        };
+        match backend.block_on_with(self.options, run) {
+            Ok(output) => output,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+#[track_caller]
+fn root_node(name: Cow<'static, str>, id: TaskId) -> NodeRef {
+    let state = RootState {
+        last_id: AtomicU64::new(id.as_u64()),
+    };
+    Arc::new(Node::new(Kind::Root, id, name, Location::caller(), state))
+}
+
+/// A root's own part of its node.
+pub(crate) struct RootState {
+    last_id: AtomicU64,
+}
+
+impl RootState {
+    pub(crate) fn next_id(&self) -> TaskId {
+        TaskId::new(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl Payload for RootState {
+    fn root(&self) -> Option<&RootState> {
+        Some(self)
+    }
+}
+
+/// The root of what is not below any [`Root`]: one per backend and process, or per host of a
+/// simulated world.
+struct ProcessRoot(NodeRef);
+
+/// The root above `node`, which may be none of ours.
+pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
+    match node.map(|node| node.top()) {
+        Some(top) if top.kind == Kind::Root => top,
+        _ => {
+            let slot = bowline_backend::task::realm_slot(|| {
+                ProcessRoot(root_node(Cow::Borrowed("process"), TaskId::OUTSIDE))
+            });
+            slot.0.clone()
+        }
+    }
+}
+
+type Caught<T> = Result<T, Box<dyn Any + Send>>;
+
+pin_project! {
+    struct RootRun<F: Future> {
+        owner: Owner,
+        ended: Option<Caught<F::Output>>,
+        report: Option<Pin<Box<Sleep>>>,
+        #[pin]
+        body: Option<F>,
+    }
+
+    impl<F: Future> PinnedDrop for RootRun<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.body.is_some() {
+                this.owner.inside(|| this.body.set(None));
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for RootRun<F> {
+    type Output = Caught<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        this.owner.arrive(cx);
+        if let Some(body) = this.body.as_mut().as_pin_mut() {
+            let polled = catch_unwind(AssertUnwindSafe(|| this.owner.inside(|| body.poll(cx))));
+            let ended = match polled {
+                Ok(Poll::Pending) => {
+                    this.owner.arm();
+                    return Poll::Pending;
+                }
+                Ok(Poll::Ready(output)) => Ok(output),
+                Err(panic) => Err(panic),
+            };
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                this.owner.inside(|| this.body.set(None));
+            }));
+            *this.ended = Some(dropped.and(ended));
+        }
+        if !this.owner.node().close_if_empty() {
+            name_leftovers(this.owner.node(), this.report, cx);
+            return Poll::Pending;
+        }
+        let ended = this.ended.take();
+        Poll::Ready(ended.expect("a root was polled after it had returned"))
+    }
+}
+
+/// Arms the report's sleep, and prints one each time it fires.
+fn name_leftovers(node: &NodeRef, report: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
+    let Some(backend) = node.backend() else {
+        return;
+    };
+    let next = || backend.now().saturating_add(REPORT_EVERY);
+    let sleep = report.get_or_insert_with(|| Box::pin(backend.sleep_until(next())));
+    while sleep.as_mut().poll(cx).is_ready() {
+        for group in node.tasks() {
+            for task in group.tasks() {
+                eprintln!(
+                    "bowline: waiting for {} \"{}\" spawned at {}",
+                    task.id, task.name, task.location
+                );
+            }
+        }
+        sleep.as_mut().reset(next());
+    }
+}

@@ -1,0 +1,201 @@
+use crate::cause::Cause;
+use crate::panic::Panic;
+use crate::task_id::TaskId;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a task group did not end well: the error of its body, those of its children, or a cancel
+/// of the group itself.
+///
+/// Cancelled children are no errors. A group cancelled from outside does not return at all.
+#[derive(Debug)]
+pub struct GroupError<E> {
+    host: Option<E>,
+    children: Vec<ChildError<E>>,
+    cause: Option<Cause>,
+}
+
+impl<E> GroupError<E> {
+    pub(crate) fn new(
+        host: Option<E>,
+        children: Vec<ChildError<E>>,
+        cause: Option<Cause>,
+    ) -> GroupError<E> {
+        GroupError {
+            host,
+            children,
+            cause,
+        }
+    }
+
+    /// The error of the body.
+    pub fn host(&self) -> Option<&E> {
+        self.host.as_ref()
+    }
+
+    /// The errors of the children, in the order in which they ended.
+    pub fn children(&self) -> &[ChildError<E>] {
+        &self.children
+    }
+
+    /// Why the group was cancelled, if it was.
+    pub fn cause(&self) -> Option<&Cause> {
+        self.cause.as_ref()
+    }
+
+    /// Whether nothing failed and the body was cut short by a cancel of the group.
+    pub fn is_cancelled(&self) -> bool {
+        self.is_empty() && self.cause.is_some()
+    }
+
+    /// Whether there is no error in it.
+    pub fn is_empty(&self) -> bool {
+        self.host.is_none() && self.children.is_empty()
+    }
+
+    /// The body's error, then those of children that returned one.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
+        let children = self.children.iter().filter_map(ChildError::error);
+        self.host.iter().chain(children)
+    }
+
+    /// The error, if it is the only one and was returned rather than panicked.
+    ///
+    /// # Errors
+    ///
+    /// The group error itself, if there are none or several.
+    pub fn into_single(mut self) -> Result<E, GroupError<E>> {
+        match (self.host.is_some(), self.children.len()) {
+            (true, 0) => self.host.take().ok_or(self),
+            (false, 1) => match self.children.remove(0) {
+                ChildError {
+                    kind: ChildErrorKind::Failed(error),
+                    ..
+                } => Ok(error),
+                other => {
+                    self.children.push(other);
+                    Err(self)
+                }
+            },
+            _ => Err(self),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return match &self.cause {
+                Some(cause) => write!(f, "task group ended: {cause}"),
+                None => f.write_str("task group ended without a result"),
+            };
+        }
+        let mut separator = "";
+        if let Some(error) = &self.host {
+            write!(f, "body: {error}")?;
+            separator = "; ";
+        }
+        for child in &self.children {
+            write!(f, "{separator}{child}")?;
+            separator = "; ";
+        }
+        Ok(())
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for GroupError<E> {}
+
+/// How one child of a group failed.
+#[derive(Debug)]
+pub struct ChildError<E> {
+    pub(super) id: TaskId,
+    pub(super) name: Cow<'static, str>,
+    pub(super) kind: ChildErrorKind<E>,
+}
+
+/// What happened to a child that did not end well.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ChildErrorKind<E> {
+    /// It returned this error.
+    Failed(E),
+    /// It panicked.
+    Panicked(Panic),
+    /// The runtime dropped it.
+    Lost,
+}
+
+impl<E> ChildError<E> {
+    pub(crate) fn new(id: TaskId, name: Cow<'static, str>, kind: ChildErrorKind<E>) -> Self {
+        ChildError { id, name, kind }
+    }
+
+    /// The child's number.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The child's name, empty if it was given none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> &ChildErrorKind<E> {
+        &self.kind
+    }
+
+    /// The error, if the child returned one.
+    pub fn error(&self) -> Option<&E> {
+        match &self.kind {
+            ChildErrorKind::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ChildError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id)?;
+        if !self.name.is_empty() {
+            write!(f, " \"{}\"", self.name)?;
+        }
+        match &self.kind {
+            ChildErrorKind::Failed(error) => write!(f, ": {error}"),
+            ChildErrorKind::Panicked(panic) => write!(f, ": {panic}"),
+            ChildErrorKind::Lost => f.write_str(": dropped by the runtime"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for ChildError<E> {}
+
+/// A group took no child; the future comes back, not polled.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError<F> {
+    /// The group has ended.
+    #[error("the task group has ended")]
+    Closed(F),
+    /// The group has as many live children as it may.
+    #[error("the task group is full")]
+    Full(F),
+}
+
+impl<F> SpawnError<F> {
+    /// The future that was not spawned.
+    pub fn into_inner(self) -> F {
+        match self {
+            SpawnError::Closed(future) | SpawnError::Full(future) => future,
+        }
+    }
+}
+
+impl<F> fmt::Debug for SpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SpawnError::Closed(_) => "Closed(..)",
+            SpawnError::Full(_) => "Full(..)",
+        })
+    }
+}

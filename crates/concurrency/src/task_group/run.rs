@@ -1,0 +1,236 @@
+use super::error::GroupError;
+use super::state::GroupState;
+use super::{TaskGroup, TaskGroupBuilder};
+use crate::ambient;
+use crate::cause::{Cause, CauseKind};
+use crate::node::{Kind, Node, NodeRef};
+use crate::owner::{Limit, Owner};
+use crate::root;
+use crate::task_id::TaskId;
+use pin_project_lite::pin_project;
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+pin_project! {
+    /// Future of [`task_group`](crate::task_group).
+    ///
+    /// Invariants:
+    /// 1. It returns, or resumes a panic, only after the body was dropped and every child
+    ///    counted out.
+    /// 2. Once the group has no child and its body is gone it is closed, under the lock that
+    ///    admits children: none comes after.
+    #[must_use = "a task group runs nothing until it is awaited"]
+    pub struct TaskGroupFuture<T, E, F, Fut>
+    where
+        E: Send,
+        E: 'static,
+    {
+        start: Option<(TaskGroupBuilder, F)>,
+        hosted: Option<Hosted<T, E>>,
+        // Cancelled from outside and ended: pending until the outer scope drops us.
+        frozen: bool,
+        // Before `keeper`: the body is gone before the group is given to the root.
+        #[pin]
+        body: Option<Fut>,
+        keeper: Keeper<E>,
+    }
+
+    impl<T, E, F, Fut> PinnedDrop for TaskGroupFuture<T, E, F, Fut>
+    where
+        E: Send,
+        E: 'static,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            this.keeper.abandon();
+            if this.body.is_some() {
+                this.keeper.owner.inside(|| this.body.set(None));
+            }
+        }
+    }
+}
+
+/// How the body ended.
+enum Hosted<T, E> {
+    Done(T),
+    Failed(E),
+    Panicked(Box<dyn Any + Send>),
+    Cut,
+}
+
+/// The group's place in the tree. Dropped before its children have ended, it gives them to the
+/// root; also when the body's destructor panics.
+struct Keeper<E: Send + 'static> {
+    group: Option<Arc<Node<GroupState<E>>>>,
+    owner: Owner,
+    over: bool,
+}
+
+impl<T, E, F, Fut> TaskGroupFuture<T, E, F, Fut>
+where
+    F: FnOnce(TaskGroup<E>) -> Fut,
+    Fut: Future<Output = Result<T, E>> + Send,
+    E: Send + 'static,
+{
+    pub(super) fn new(options: TaskGroupBuilder, f: F) -> Self {
+        TaskGroupFuture {
+            start: Some((options, f)),
+            hosted: None,
+            frozen: false,
+            body: None,
+            keeper: Keeper {
+                group: None,
+                owner: Owner::new(Limit::Never),
+                over: false,
+            },
+        }
+    }
+}
+
+impl<T, E, F, Fut> Future for TaskGroupFuture<T, E, F, Fut>
+where
+    F: FnOnce(TaskGroup<E>) -> Fut,
+    Fut: Future<Output = Result<T, E>> + Send,
+    E: Send + 'static,
+{
+    type Output = Result<T, GroupError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if *this.frozen {
+            return Poll::Pending;
+        }
+        let keeper = this.keeper;
+        let mut make = None;
+        if let Some((options, f)) = this.start.take() {
+            let group = keeper.open(options);
+            make = Some((f, TaskGroup { node: group }));
+        }
+        keeper.owner.arrive(cx);
+        if this.hosted.is_none() {
+            let owner = &mut keeper.owner;
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                owner.inside(|| {
+                    if let Some((f, group)) = make {
+                        this.body.set(Some(f(group)));
+                    }
+                    let body = this.body.as_mut().as_pin_mut();
+                    body.expect("a group was polled after it had returned")
+                        .poll(cx)
+                })
+            }));
+            let hosted = match polled {
+                Ok(Poll::Pending) if !owner.is_cut() => return Poll::Pending,
+                Ok(Poll::Pending) => Hosted::Cut,
+                Ok(Poll::Ready(Ok(value))) => Hosted::Done(value),
+                Ok(Poll::Ready(Err(error))) => Hosted::Failed(error),
+                Err(panic) => Hosted::Panicked(panic),
+            };
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                owner.inside(|| this.body.set(None));
+            }));
+            let hosted = match dropped {
+                Ok(()) => hosted,
+                Err(panic) => Hosted::Panicked(panic),
+            };
+            if matches!(hosted, Hosted::Failed(_) | Hosted::Panicked(_)) {
+                owner.cancel(CauseKind::HostFailed, owner.node().location);
+            }
+            *this.hosted = Some(hosted);
+        }
+        if !keeper.owner.node().close_if_empty() {
+            keeper.owner.arm();
+            return Poll::Pending;
+        }
+        let outer_cancelled = keeper.owner.outer_cancelled();
+        let group = keeper.end();
+        let (errors, panic) = group.payload.take_report();
+        let hosted = this.hosted.take();
+        if let Some(panic) = panic {
+            drop((errors, hosted));
+            resume_unwind(panic.into_payload());
+        }
+        let host = match hosted {
+            Some(Hosted::Panicked(panic)) => resume_unwind(panic),
+            _ if outer_cancelled => {
+                *this.frozen = true;
+                return Poll::Pending;
+            }
+            Some(Hosted::Done(value)) if errors.is_empty() => return Poll::Ready(Ok(value)),
+            Some(Hosted::Failed(error)) => Some(error),
+            Some(Hosted::Done(_) | Hosted::Cut) | None => None,
+        };
+        if host.is_none() && errors.is_empty() {
+            group.note_caught();
+        }
+        Poll::Ready(Err(GroupError::new(host, errors, group.own_cause())))
+    }
+}
+
+impl<E: Send + 'static> Keeper<E> {
+    fn open(&mut self, options: TaskGroupBuilder) -> Arc<Node<GroupState<E>>> {
+        let TaskGroupBuilder {
+            name,
+            panics,
+            max_children,
+            location,
+        } = options;
+        let backend = ambient::backend();
+        let root = root::above(ambient::current().as_ref());
+        let state = GroupState::new(root, panics, max_children);
+        let group = Arc::new(Node::new(
+            Kind::Group,
+            TaskId::OUTSIDE,
+            name,
+            location,
+            state,
+        ));
+        group.keep_backend(backend);
+        self.owner.set_node(group.clone());
+        self.owner.holding();
+        self.group = Some(group.clone());
+        group
+    }
+
+    fn end(&mut self) -> Arc<Node<GroupState<E>>> {
+        self.over = true;
+        self.owner.leave();
+        let group = self.group.take();
+        group.expect("a group was polled after it had returned")
+    }
+
+    /// Foreign code drops the group: closes it and cancels what is in it.
+    fn abandon(&mut self) {
+        let Some(group) = self.group.as_ref().filter(|_| !self.over) else {
+            return;
+        };
+        group.close();
+        let node: NodeRef = group.clone();
+        node.cancel(|| {
+            let at: &'static Location<'static> = node.location;
+            Cause::here(CauseKind::Dropped, Cow::Borrowed(""), at, &node)
+        });
+    }
+}
+
+impl<E: Send + 'static> Drop for Keeper<E> {
+    fn drop(&mut self) {
+        let Some(group) = self.group.take().filter(|_| !self.over) else {
+            return;
+        };
+        self.owner.give_away();
+        let node: NodeRef = group.clone();
+        node.adopt(&group.payload.root);
+    }
+}
+
+impl<T, E: Send + 'static, F, Fut> fmt::Debug for TaskGroupFuture<T, E, F, Fut> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskGroupFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,352 @@
+use crate::ambient;
+use crate::cause::{Cause, CauseKind};
+use crate::node::{Node, NodeRef, Payload, Roster};
+use crate::task_id::TaskId;
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// A child of a task group.
+///
+/// Dropping it neither cancels nor stops the child; its result is then not kept.
+pub struct TaskHandle<T: Send + 'static> {
+    node: Arc<Node<Slot<T>>>,
+}
+
+/// What a task is doing or what became of it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskStatus {
+    /// It has not ended.
+    Running,
+    /// It was cancelled and has not ended.
+    Cancelling,
+    /// It returned well.
+    Done,
+    /// It returned an error, which its group has.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// It was cancelled and dropped.
+    Cancelled,
+    /// The runtime dropped it.
+    Lost,
+    /// Its group did not take it; it never ran.
+    Refused,
+}
+
+impl TaskStatus {
+    /// Whether the task is over.
+    pub fn has_ended(self) -> bool {
+        !matches!(self, TaskStatus::Running | TaskStatus::Cancelling)
+    }
+}
+
+/// Why a child has no value.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// It returned an error, which its group has.
+    #[error("the task failed")]
+    Failed,
+    /// It panicked.
+    #[error("the task panicked")]
+    Panicked,
+    /// It was cancelled.
+    #[error("the task was cancelled: {0}")]
+    Cancelled(Cause),
+    /// The runtime dropped it.
+    #[error("the task was dropped by the runtime")]
+    Lost,
+    /// Its group did not take it; it never ran.
+    #[error("the task was refused by its group")]
+    Refused,
+}
+
+impl<T: Send + 'static> TaskHandle<T> {
+    pub(crate) fn new(node: Arc<Node<Slot<T>>>) -> TaskHandle<T> {
+        TaskHandle { node }
+    }
+
+    /// The task's number within its root.
+    pub fn id(&self) -> TaskId {
+        self.node.id
+    }
+
+    /// The task's name, empty if it was given none.
+    pub fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    /// What the task is doing.
+    pub fn status(&self) -> TaskStatus {
+        match self.node.payload.lock().status {
+            TaskStatus::Running if self.node.is_cancelled() => TaskStatus::Cancelling,
+            status => status,
+        }
+    }
+
+    /// Cancels this child alone. True if this call was the first.
+    #[track_caller]
+    pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
+        let at = Location::caller();
+        let reason = reason.into();
+        if self.status().has_ended() {
+            return false;
+        }
+        let node: NodeRef = self.node.clone();
+        node.cancel(|| Cause::here(CauseKind::Explicit, reason, at, &node))
+    }
+
+    /// Waits until the task has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happened: the task goes on.
+    pub fn wait(&self) -> Wait<'_, T> {
+        Wait {
+            handle: self,
+            place: None,
+        }
+    }
+
+    /// Waits for the task's value. The error of a task that failed belongs to its group, which
+    /// fails with it also if it was joined.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] says why there is no value.
+    ///
+    /// # Cancel safety
+    ///
+    /// The task goes on; its value is not kept.
+    pub fn join(self) -> Join<T> {
+        Join {
+            handle: self,
+            place: None,
+        }
+    }
+
+    /// The task's result if it has ended, the handle otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the task has not ended.
+    pub fn try_join(self) -> Result<Result<T, JoinError>, TaskHandle<T>> {
+        let result = self.node.payload.lock().take();
+        result.ok_or(self)
+    }
+
+    fn forget(&self, place: &mut Option<usize>) {
+        if let Some(key) = place.take() {
+            let former = self.node.payload.lock().waiters.remove(key);
+            drop(former);
+        }
+    }
+
+    /// Whether one who waits may go on; registers it otherwise.
+    fn poll_ended(&self, place: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
+        let frozen = ambient::is_cancelled();
+        let context = ambient::current();
+        let mut former = None;
+        let mut slot = self.node.payload.lock();
+        let ended = slot.status.has_ended();
+        let waiter = place.and_then(|key| slot.waiters.get_mut(key));
+        let granted = waiter.as_ref().is_some_and(|waiter| waiter.granted);
+        if ended && (granted || !frozen) {
+            return Poll::Ready(());
+        }
+        if ended || frozen {
+            return Poll::Pending;
+        }
+        let entry = Waiter {
+            waker: cx.waker().clone(),
+            context,
+            granted: false,
+        };
+        match waiter {
+            Some(waiter) => former = Some(std::mem::replace(waiter, entry)),
+            None => *place = Some(slot.waiters.insert(entry)),
+        }
+        drop(slot);
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl<T: Send + 'static> Drop for TaskHandle<T> {
+    fn drop(&mut self) {
+        let mut slot = self.node.payload.lock();
+        slot.unwanted = true;
+        let value = slot.value.take();
+        drop(slot);
+        drop(value);
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskHandle")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Future of [`TaskHandle::wait`].
+#[must_use = "this waits for nothing until it is awaited"]
+pub struct Wait<'a, T: Send + 'static> {
+    handle: &'a TaskHandle<T>,
+    place: Option<usize>,
+}
+
+impl<T: Send + 'static> Future for Wait<'_, T> {
+    type Output = TaskStatus;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskStatus> {
+        let this = &mut *self;
+        if this.handle.poll_ended(&mut this.place, cx).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(this.handle.status())
+    }
+}
+
+impl<T: Send + 'static> Drop for Wait<'_, T> {
+    fn drop(&mut self) {
+        self.handle.forget(&mut self.place);
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Wait<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wait").field(self.handle).finish()
+    }
+}
+
+/// Future of [`TaskHandle::join`].
+#[must_use = "this waits for nothing until it is awaited"]
+pub struct Join<T: Send + 'static> {
+    handle: TaskHandle<T>,
+    place: Option<usize>,
+}
+
+impl<T: Send + 'static> Future for Join<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.handle.poll_ended(&mut this.place, cx).is_pending() {
+            return Poll::Pending;
+        }
+        match this.handle.node.payload.lock().take() {
+            Some(result) => Poll::Ready(result),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Join<T> {
+    fn drop(&mut self) {
+        self.handle.forget(&mut self.place);
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Join<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Join").field(&self.handle).finish()
+    }
+}
+
+/// A task's own part of its node: the place of its result.
+pub(crate) struct Slot<T> {
+    state: Mutex<SlotState<T>>,
+}
+
+struct SlotState<T> {
+    status: TaskStatus,
+    value: Option<T>,
+    cause: Option<Cause>,
+    /// The handle is gone: a value would be for nobody.
+    unwanted: bool,
+    waiters: Roster<Waiter>,
+}
+
+struct Waiter {
+    waker: Waker,
+    /// Where it waits: cancelled, it is frozen and not granted.
+    context: Option<NodeRef>,
+    granted: bool,
+}
+
+impl<T: Send + 'static> Payload for Slot<T> {}
+
+impl<T> Slot<T> {
+    pub(crate) fn new(status: TaskStatus) -> Slot<T> {
+        Slot {
+            state: Mutex::new(SlotState {
+                status,
+                value: None,
+                cause: None,
+                unwanted: false,
+                waiters: Roster::new(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SlotState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how the task ended and wakes those who wait for it.
+    pub(crate) fn fill(&self, status: TaskStatus, value: Option<T>, cause: Option<Cause>) {
+        let mut state = self.lock();
+        state.status = status;
+        state.cause = cause;
+        let surplus = if state.unwanted {
+            value
+        } else {
+            state.value = value;
+            None
+        };
+        let mut wakers = Vec::new();
+        for waiter in state.waiters.iter_mut() {
+            if waiter.context.as_ref().is_some_and(|c| c.is_cancelled()) {
+                continue;
+            }
+            waiter.granted = true;
+            wakers.push(waiter.waker.clone());
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        drop_quietly(surplus);
+    }
+}
+
+/// Drops a value nobody wants: a panic in its destructor has no one to go to, and the child has
+/// to be counted out.
+fn drop_quietly<T>(value: Option<T>) {
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
+    drop(dropped);
+}
+
+impl<T> SlotState<T> {
+    fn take(&mut self) -> Option<Result<T, JoinError>> {
+        Some(match self.status {
+            TaskStatus::Running | TaskStatus::Cancelling => return None,
+            TaskStatus::Done => return self.value.take().map(Ok),
+            TaskStatus::Failed => Err(JoinError::Failed),
+            TaskStatus::Panicked => Err(JoinError::Panicked),
+            TaskStatus::Cancelled => match self.cause.clone() {
+                Some(cause) => Err(JoinError::Cancelled(cause)),
+                None => Err(JoinError::Lost),
+            },
+            TaskStatus::Lost => Err(JoinError::Lost),
+            TaskStatus::Refused => Err(JoinError::Refused),
+        })
+    }
+}
