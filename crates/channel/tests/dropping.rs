@@ -3,7 +3,12 @@
 #[path = "stepping/task.rs"]
 mod task;
 
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
 use bowline_channel::{RecvError, TryRecvError, TrySendError, bounded};
 use task::Task;
@@ -194,4 +199,30 @@ fn a_leaked_receive_does_no_more_harm_than_to_keep_its_promise() {
     assert_eq!(receiver.try_recv(), Ok(1));
     drop(receiver);
     assert_eq!(sender.try_send(3), Err(TrySendError::Closed(3)));
+}
+
+struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker panicked");
+    }
+}
+
+#[test]
+fn a_value_is_not_lost_to_a_peer_whose_waker_panics() {
+    let (sender, receiver) = bounded(1);
+    sender.try_send(1).unwrap();
+    let waker = Waker::from(Arc::new(PanickingWaker));
+    let mut bad = sender.send(2);
+    let polled = Pin::new(&mut bad).poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    let good = Task::parked(sender.send(3));
+
+    let received = catch_unwind(AssertUnwindSafe(|| receiver.try_recv()));
+    assert!(received.is_err());
+    assert_eq!(receiver.try_recv(), Ok(1));
+    assert_eq!(receiver.try_recv(), Ok(2));
+    assert_eq!(good.finish(), Ok(()));
+    assert_eq!(receiver.try_recv(), Ok(3));
 }
