@@ -1,1 +1,66 @@
-//! Remote procedure calls: a registry of methods, executors that run them, brokers that carry the calls.
+//! Remote procedure calls: a registry of methods, executors that run them, brokers that carry
+//! the calls.
+//!
+//! A [`Registry`] maps names to methods, an [`executor`] runs their handlers, a broker carries
+//! calls between callers and executors. The same program runs inside one process
+//! ([`MemoryBroker`]) or over TCP ([`TcpBroker`]) by changing one line. Every call has exactly one
+//! outcome, and an outcome that is an error says how far the call got: [`Certainty`].
+//!
+//! Not for public HTTP interfaces, and not for exactly-once processing.
+//!
+//! # How it ends
+//! `run(body)` of a broker owns every task of it and ends them before it returns; `start(&group)`
+//! puts them into a group of the caller. There is no other way to start one.
+//!
+//! # Example
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use bowline_backend::Backend;
+//! use bowline_rpc::{Caller, Error, MemoryBroker, Registry, executor::AsyncExecutor};
+//!
+//! let registry = Registry::new("example");
+//! registry.register_blocking("mul", |(a, b, c): (i64, i64, i64)| a * b * c)?;
+//!
+//! let product = Backend::Tokio.block_on(async {
+//!     MemoryBroker::new(AsyncExecutor::new(registry, 4))
+//!         .run(async |broker| -> Result<i64, Error> {
+//!             Ok(broker.call_named::<i64>("mul", (1, 2, 3)).await?)
+//!         })
+//!         .await
+//! })?;
+//! assert_eq!(product, 6);
+//! # Ok(())
+//! # }
+//! ```
+
+mod broker;
+mod call;
+mod caller;
+mod codec;
+mod connection;
+mod context;
+mod error;
+pub mod executor;
+mod failure;
+mod lifetime;
+mod limits;
+mod memory_broker;
+mod method;
+mod name;
+pub mod proto;
+mod registry;
+mod tcp_broker;
+
+pub use broker::{Broker, CallOptions, OutCall, Reply, UnknownMethod};
+pub use call::{Call, Handler, Method, NoError};
+pub use caller::{CallBuilder, Caller, Named, Request, Typed};
+pub use codec::Codec;
+pub use context::{Context, Peer};
+pub use error::{CallError, Certainty, Code, ErrorBody};
+pub use failure::{Error, ErrorKind};
+pub use limits::{BadLimit, Limits, LimitsReport};
+pub use memory_broker::{MemoryBroker, MemoryBrokerStart};
+pub use method::{MethodDef, MethodInfo, MethodSpec};
+pub use name::{DeclaredName, MethodName};
+pub use registry::{Registry, RegistryError};
+pub use tcp_broker::{Endpoint, TcpBroker, TcpBrokerBuilder};

@@ -1,0 +1,143 @@
+//! What carries calls between callers and executors.
+
+use std::sync::Arc;
+
+use bowline_backend::time::Instant;
+use bytes::Bytes;
+
+use crate::{Call, CallError, Codec, ErrorBody, MethodName, RegistryError};
+
+/// Carries calls to wherever their methods run.
+///
+/// A handle: clones are the same broker, and a handle does not keep the broker alive. Programs
+/// call through [`Caller`](crate::Caller), which every broker has.
+pub trait Broker: Clone + Send + Sync + 'static {
+    /// Sends an encoded call and waits for its outcome.
+    ///
+    /// # Errors
+    /// The outcome of a call that did not succeed.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it cancels the call.
+    fn submit(&self, call: OutCall) -> impl Future<Output = Result<Reply, CallError>> + Send;
+
+    /// Sends a call that is a value and waits for its outcome.
+    ///
+    /// # Errors
+    /// The outcome of a call that did not succeed, with the method's own error as a value.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it cancels the call.
+    fn submit_typed<C: Call>(
+        &self,
+        call: C,
+        options: CallOptions,
+    ) -> impl Future<Output = Result<C::Reply, CallError<C::Error>>> + Send;
+
+    /// The name that a call of type `C` goes by here.
+    ///
+    /// # Errors
+    /// Its name completed with the project is not a name.
+    fn name_of<C: Call>(&self) -> Result<MethodName, RegistryError>;
+
+    /// Cancels everything now and ends every task of the broker.
+    fn close(&self);
+
+    /// Completes when the broker is closed.
+    ///
+    /// # Cancel safety
+    /// *Nothing happened.*
+    fn closed(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What may be said about a call besides its method and arguments.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CallOptions {
+    /// When the caller stops waiting; [`Instant::NEVER`] is no deadline.
+    pub deadline: Instant,
+    /// The format of arguments and reply.
+    pub codec: Codec,
+    /// What happens while no peer offers the method.
+    pub unknown: UnknownMethod,
+}
+
+/// What happens to a call while no peer offers its method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownMethod {
+    /// It waits until one does or its deadline ends it.
+    Wait,
+    /// It fails at once.
+    FailFast,
+}
+
+/// An encoded call on its way out.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OutCall {
+    /// The method's full name.
+    pub method: Arc<str>,
+    /// The encoded tuple of arguments.
+    pub body: Bytes,
+    /// What else was said.
+    pub options: CallOptions,
+}
+
+impl OutCall {
+    /// A call of `method` with the encoded arguments `body`.
+    pub fn new(method: impl Into<Arc<str>>, body: Bytes, options: CallOptions) -> Self {
+        Self {
+            method: method.into(),
+            body,
+            options,
+        }
+    }
+}
+
+/// An encoded reply.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Reply {
+    /// The encoded result, in the codec of the call.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// A reply with the encoded result `body`.
+    pub fn new(body: Bytes) -> Self {
+        Self { body }
+    }
+}
+
+/// The outcome of an encoded call as that of a typed one.
+pub(crate) fn typed<C: Call>(
+    codec: Codec,
+    outcome: Result<Reply, CallError>,
+) -> Result<C::Reply, CallError<C::Error>> {
+    match outcome {
+        Ok(reply) => decode_reply(codec, &reply),
+        Err(error) => {
+            Err(error.try_map_application(|body: ErrorBody| codec.decode::<C::Error>(&body.bytes)))
+        }
+    }
+}
+
+pub(crate) fn decode_reply<T: serde::de::DeserializeOwned, E>(
+    codec: Codec,
+    reply: &Reply,
+) -> Result<T, CallError<E>> {
+    codec.decode(&reply.body).map_err(|error| {
+        CallError::new(crate::Code::BadReply, crate::Certainty::Executed)
+            .with_message(error.to_string())
+    })
+}
+
+pub(crate) fn encode_arguments<T: serde::Serialize, E>(
+    codec: Codec,
+    arguments: &T,
+) -> Result<Bytes, CallError<E>> {
+    codec.encode(arguments).map_err(|error| {
+        CallError::new(crate::Code::BadArguments, crate::Certainty::NeverSent)
+            .with_message(error.to_string())
+    })
+}

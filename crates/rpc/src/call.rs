@@ -1,0 +1,297 @@
+//! Calls as values, and the functions that handle them.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use bowline_backend::blocking;
+
+use crate::method::{ErasedHandler, HandlerEnd, HandlerFuture};
+use crate::{Codec, Context, DeclaredName, MethodSpec};
+
+/// A call as a value: a method and its arguments.
+///
+/// Made by `#[bowline::rpc]`, which turns `async fn add(a: i64, b: i64) -> i64` into a function
+/// that returns a small struct implementing this trait. [`Caller::call`](crate::Caller::call)
+/// sends it wherever the broker finds an executor; [`run`](Call::run) runs it here.
+///
+/// By hand:
+/// ```
+/// use bowline_rpc::{Call, Context, DeclaredName, MethodSpec, NoError};
+///
+/// struct Double(i64);
+///
+/// impl Call for Double {
+///     type Args = (i64,);
+///     type Reply = i64;
+///     type Error = NoError;
+///     const NAME: DeclaredName = DeclaredName::explicit("double");
+///     const SPEC: MethodSpec = MethodSpec::new();
+///
+///     fn into_args(self) -> (i64,) {
+///         (self.0,)
+///     }
+///     fn from_args((n,): (i64,)) -> Self {
+///         Double(n)
+///     }
+///     async fn run(self, _context: Context) -> Result<i64, NoError> {
+///         Ok(self.0 * 2)
+///     }
+/// }
+/// ```
+pub trait Call: Send + Sized + 'static {
+    /// The arguments as a tuple, in order.
+    type Args: Serialize + DeserializeOwned + Send + 'static;
+    /// What a call that succeeds gives.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+    /// What a call that fails in the method's own terms gives; [`NoError`] if it never does.
+    type Error: Serialize + DeserializeOwned + Send + 'static;
+    /// What its declaration says about its name.
+    const NAME: DeclaredName;
+    /// Its options.
+    const SPEC: MethodSpec;
+
+    /// Takes the arguments out.
+    fn into_args(self) -> Self::Args;
+
+    /// Makes the call from its arguments.
+    fn from_args(arguments: Self::Args) -> Self;
+
+    /// Runs the method here and now.
+    ///
+    /// For a [`blocking`](MethodSpec::blocking) method the future is ready at its first poll and
+    /// holds the thread in it.
+    fn run(self, context: Context)
+    -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
+}
+
+/// The error of a method that has none: no value of this type exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoError {}
+
+impl fmt::Display for NoError {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl std::error::Error for NoError {}
+
+/// A function whose call is a value, as `#[bowline::rpc]` leaves it: what a registry registers.
+///
+/// Implemented for every function of at most 12 arguments that returns a [`Call`]; `M` only tells
+/// the arities apart.
+pub trait Method<M> {
+    /// The call the function makes.
+    type Call: Call;
+}
+
+macro_rules! methods {
+    ($($argument:ident)*) => {
+        impl<F, C, $($argument),*> Method<fn($($argument),*)> for F
+        where
+            F: Fn($($argument),*) -> C,
+            C: Call,
+        {
+            type Call = C;
+        }
+    };
+}
+
+methods!();
+methods!(A);
+methods!(A B);
+methods!(A B D);
+methods!(A B D E);
+methods!(A B D E G);
+methods!(A B D E G H);
+methods!(A B D E G H I);
+methods!(A B D E G H I J);
+methods!(A B D E G H I J K);
+methods!(A B D E G H I J K L);
+methods!(A B D E G H I J K L N);
+methods!(A B D E G H I J K L N O);
+
+/// A function or closure that handles calls without a [`Call`] type: one tuple of arguments, which
+/// a [`Context`] may precede.
+///
+/// Implemented for such functions; `M` tells the forms apart. What the function returns is the
+/// reply, a `Result` included: only methods with a [`Call`] type have errors of their own.
+pub trait Handler<M>: Send + Sync + 'static {
+    /// The tuple of arguments.
+    type Args: DeserializeOwned + Send + 'static;
+    /// What it returns.
+    type Reply: Serialize + Send + 'static;
+
+    /// Runs the function.
+    fn handle(
+        &self,
+        context: Context,
+        arguments: Self::Args,
+    ) -> impl Future<Output = Self::Reply> + Send + 'static;
+}
+
+impl<F, A, Fut> Handler<fn(A) -> Fut> for F
+where
+    F: Fn(A) -> Fut + Send + Sync + 'static,
+    A: DeserializeOwned + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Serialize + Send + 'static,
+{
+    type Args = A;
+    type Reply = Fut::Output;
+
+    fn handle(
+        &self,
+        _: Context,
+        arguments: A,
+    ) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self(arguments)
+    }
+}
+
+impl<F, A, Fut> Handler<fn(Context, A) -> Fut> for F
+where
+    F: Fn(Context, A) -> Fut + Send + Sync + 'static,
+    A: DeserializeOwned + Send + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Serialize + Send + 'static,
+{
+    type Args = A;
+    type Reply = Fut::Output;
+
+    fn handle(
+        &self,
+        context: Context,
+        arguments: A,
+    ) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self(context, arguments)
+    }
+}
+
+/// A blocking function as a [`Handler`]: its job runs where blocking work runs.
+pub(crate) struct Blocking<F>(std::sync::Arc<F>);
+
+impl<F> Blocking<F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self(std::sync::Arc::new(function))
+    }
+}
+
+impl<F, A, R> Handler<(A, R)> for Blocking<F>
+where
+    F: Fn(A) -> R + Send + Sync + 'static,
+    A: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    type Args = A;
+    type Reply = R;
+
+    fn handle(&self, _: Context, arguments: A) -> impl Future<Output = R> + Send + 'static {
+        let function = self.0.clone();
+        on_blocking_thread(move || function(arguments))
+    }
+}
+
+/// Runs `job` as blocking work; its panic goes on here.
+async fn on_blocking_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    match blocking::spawn_blocking(job).await {
+        Ok(value) => value,
+        Err(blocking::BlockingError::Panicked(payload)) => std::panic::resume_unwind(payload),
+        // The backend is shutting down: this task is dropped in a moment.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// The handler of a call type.
+pub(crate) struct CallHandler<C>(PhantomData<fn() -> C>);
+
+impl<C> CallHandler<C> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<C: Call> ErasedHandler for CallHandler<C> {
+    fn begin(
+        &self,
+        codec: Codec,
+        body: &Bytes,
+        context: Context,
+    ) -> Result<HandlerFuture, HandlerEnd> {
+        let arguments: C::Args = codec
+            .decode(body)
+            .map_err(|e| HandlerEnd::BadArguments(e.to_string()))?;
+        let call = C::from_args(arguments);
+        Ok(Box::pin(async move {
+            match run_call(call, context).await {
+                Ok(reply) => encoded(codec, &reply, HandlerEnd::Reply),
+                Err(error) => encoded(codec, &error, HandlerEnd::Application),
+            }
+        }))
+    }
+}
+
+/// Runs `call` where its options say.
+pub(crate) async fn run_call<C: Call>(call: C, context: Context) -> Result<C::Reply, C::Error> {
+    if C::SPEC.is_blocking() {
+        on_blocking_thread(move || {
+            let mut running = std::pin::pin!(call.run(context));
+            match Pin::as_mut(&mut running).poll(&mut TaskContext::from_waker(Waker::noop())) {
+                Poll::Ready(result) => result,
+                Poll::Pending => panic!("a method declared blocking awaited something"),
+            }
+        })
+        .await
+    } else {
+        call.run(context).await
+    }
+}
+
+/// The handler of a function without a call type.
+pub(crate) struct FunctionHandler<H, M> {
+    handler: H,
+    form: PhantomData<fn() -> M>,
+}
+
+impl<H, M> FunctionHandler<H, M> {
+    pub(crate) fn new(handler: H) -> Self {
+        Self {
+            handler,
+            form: PhantomData,
+        }
+    }
+}
+
+impl<H, M> ErasedHandler for FunctionHandler<H, M>
+where
+    H: Handler<M>,
+    M: 'static,
+{
+    fn begin(
+        &self,
+        codec: Codec,
+        body: &Bytes,
+        context: Context,
+    ) -> Result<HandlerFuture, HandlerEnd> {
+        let arguments: H::Args = codec
+            .decode(body)
+            .map_err(|e| HandlerEnd::BadArguments(e.to_string()))?;
+        let running = self.handler.handle(context, arguments);
+        Ok(Box::pin(async move {
+            encoded(codec, &running.await, HandlerEnd::Reply)
+        }))
+    }
+}
+
+fn encoded<T: Serialize>(codec: Codec, value: &T, end: fn(Bytes) -> HandlerEnd) -> HandlerEnd {
+    match codec.encode(value) {
+        Ok(body) => end(body),
+        Err(error) => HandlerEnd::Internal(format!("the reply did not encode: {error}")),
+    }
+}

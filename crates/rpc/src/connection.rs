@@ -1,0 +1,8 @@
+//! One connection: the mailbox through which the rest of the program reaches it, and the driver
+//! that owns the stream and the protocol machine.
+
+mod driver;
+mod mailbox;
+
+pub(crate) use driver::{Driver, Host};
+pub(crate) use mailbox::Mailbox;

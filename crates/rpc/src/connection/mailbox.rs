@@ -1,0 +1,315 @@
+//! What callers and handlers hand to a connection's driver, and how callers wait for outcomes.
+
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use slab::Slab;
+
+use crate::executor::{CallRef, JobEnd, ReplySink};
+use crate::proto::{CallId, Open};
+use crate::{CallError, Certainty, Code, Limits};
+
+/// The meeting point of one connection's driver with callers and handlers.
+///
+/// Invariants:
+/// - M1 a ticket is removed by exactly one: by its [`InFlight`] once it is settled, or by the
+///   driver once it is abandoned and its mail or its terminal event came by.
+/// - M2 `driver` is set only while the driver sleeps with an empty inbox, so the first mail takes
+///   it and wakes, and the others cost no wake.
+/// - M3 no waker is woken and nothing of the user's is dropped under the lock.
+/// - M4 at most `max_calls` tickets and `max_bytes` of bodies in mail that is not read; answers are
+///   bounded by the calls the peer may have open.
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    max_calls: usize,
+    max_bytes: usize,
+}
+
+struct State {
+    inbox: Vec<Mail>,
+    bytes: usize,
+    tickets: Slab<Ticket>,
+    driver: Option<Waker>,
+    ended: bool,
+}
+
+/// What the driver is asked to do.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    Open {
+        ticket: usize,
+        open: Open,
+        bytes: usize,
+    },
+    Cancel(CallId),
+    Answer {
+        call: CallId,
+        end: JobEnd,
+    },
+    Close {
+        code: Code,
+        message: &'static str,
+    },
+}
+
+/// A call as its caller sees it.
+#[derive(Debug)]
+enum Ticket {
+    /// In the inbox.
+    Queued(Option<Waker>),
+    /// In the machine.
+    Sent(CallId, Option<Waker>),
+    Settled(Result<Bytes, CallError>),
+    /// Its caller is gone; whoever meets it removes it.
+    Abandoned,
+}
+
+impl Mailbox {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            state: Mutex::new(State {
+                inbox: Vec::new(),
+                bytes: 0,
+                tickets: Slab::new(),
+                driver: None,
+                ended: false,
+            }),
+            max_calls: limits.max_calls as usize + limits.queue_calls,
+            max_bytes: limits.queue_bytes,
+        }
+    }
+
+    /// Hands a call over; what it carries was encoded to `bytes` bytes.
+    pub(crate) fn open(self: &Arc<Self>, open: Open, bytes: usize) -> Result<InFlight, CallError> {
+        let mut state = self.state();
+        let refused = if state.ended {
+            Some(Code::ConnectionLost)
+        } else if state.tickets.len() >= self.max_calls || state.bytes + bytes > self.max_bytes {
+            Some(Code::Overloaded)
+        } else {
+            None
+        };
+        if let Some(code) = refused {
+            drop(state);
+            return Err(CallError::new(code, Certainty::NeverSent));
+        }
+        let ticket = state.tickets.insert(Ticket::Queued(None));
+        state.bytes += bytes;
+        state.inbox.push(Mail::Open {
+            ticket,
+            open,
+            bytes,
+        });
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+        Ok(InFlight {
+            mailbox: self.clone(),
+            ticket: Some(ticket),
+        })
+    }
+
+    /// Closes the connection after what was asked so far.
+    pub(crate) fn close(&self, code: Code, message: &'static str) {
+        self.post(Mail::Close { code, message });
+    }
+
+    fn post(&self, mail: Mail) {
+        let mut state = self.state();
+        if state.ended {
+            drop(state);
+            drop(mail);
+            return;
+        }
+        state.inbox.push(mail);
+        let driver = state.driver.take();
+        drop(state);
+        wake(driver);
+    }
+
+    /// Takes all mail into `mail`, which is empty.
+    pub(crate) fn collect(&self, mail: &mut Vec<Mail>) {
+        let mut state = self.state();
+        let former = state.driver.take();
+        mem::swap(&mut state.inbox, mail);
+        state.bytes = 0;
+        drop(state);
+        drop(former);
+    }
+
+    /// Remembers how to wake the driver; false if there is mail, so it must not sleep.
+    pub(crate) fn sleep(&self, cx: &Context<'_>) -> bool {
+        let waker = cx.waker().clone();
+        let mut state = self.state();
+        if !state.inbox.is_empty() {
+            drop(state);
+            return false;
+        }
+        let former = state.driver.replace(waker);
+        drop(state);
+        drop(former);
+        true
+    }
+
+    /// Whether somebody still waits for the call behind `ticket`; if not, the ticket is gone.
+    pub(crate) fn is_wanted(&self, ticket: usize) -> bool {
+        let mut state = self.state();
+        if matches!(state.tickets.get(ticket), Some(Ticket::Abandoned)) {
+            state.tickets.remove(ticket);
+            return false;
+        }
+        true
+    }
+
+    /// The machine took the call behind `ticket` as `call`; the answer is whether its caller is
+    /// still there.
+    pub(crate) fn sent(&self, ticket: usize, call: CallId) -> bool {
+        let mut state = self.state();
+        match state.tickets.get_mut(ticket) {
+            Some(Ticket::Queued(waker)) => {
+                let waker = waker.take();
+                state.tickets[ticket] = Ticket::Sent(call, waker);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The one outcome of the call behind `ticket`; wakers go to `wakers`, to be woken later.
+    pub(crate) fn settle_ticket(
+        &self,
+        ticket: usize,
+        outcome: Result<Bytes, CallError>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let mut state = self.state();
+        let waker = match state.tickets.get_mut(ticket) {
+            Some(Ticket::Abandoned) => {
+                state.tickets.remove(ticket);
+                drop(state);
+                return;
+            }
+            Some(Ticket::Queued(waker) | Ticket::Sent(_, waker)) => waker.take(),
+            // M1: nobody else settles.
+            Some(Ticket::Settled(_)) | None => return,
+        };
+        state.tickets[ticket] = Ticket::Settled(outcome);
+        wakers.extend(waker);
+    }
+
+    /// The driver is gone: calls it still owed an outcome end now, later ones at once.
+    pub(crate) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        let mail = mem::take(&mut state.inbox);
+        let driver = state.driver.take();
+        let mut wakers = Vec::new();
+        let mut gone = Vec::new();
+        for (key, ticket) in &mut state.tickets {
+            let (waker, certainty) = match ticket {
+                Ticket::Queued(waker) => (waker.take(), Certainty::NeverSent),
+                Ticket::Sent(_, waker) => (waker.take(), Certainty::MaybeExecuted),
+                Ticket::Settled(_) => continue,
+                Ticket::Abandoned => {
+                    gone.push(key);
+                    continue;
+                }
+            };
+            *ticket = Ticket::Settled(Err(CallError::new(Code::ConnectionLost, certainty)));
+            wakers.extend(waker);
+        }
+        for key in gone {
+            state.tickets.remove(key);
+        }
+        drop(state);
+        drop((mail, driver));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock, so a poisoned state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReplySink for Mailbox {
+    fn settle(&self, call: CallRef, end: JobEnd) {
+        if let CallRef::Peer(call) = call {
+            self.post(Mail::Answer { call, end });
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The outcome of a call, to come. Dropped before, it cancels the call.
+#[must_use = "dropping it cancels the call"]
+pub(crate) struct InFlight {
+    mailbox: Arc<Mailbox>,
+    /// `None` once the outcome was taken.
+    ticket: Option<usize>,
+}
+
+impl Future for InFlight {
+    type Output = Result<Bytes, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some(key) = this.ticket else {
+            panic!("polled after its end")
+        };
+        let mut state = this.mailbox.state();
+        match &mut state.tickets[key] {
+            Ticket::Queued(waker) | Ticket::Sent(_, waker) => {
+                let former = match waker {
+                    Some(known) if known.will_wake(cx.waker()) => None,
+                    waker => waker.replace(cx.waker().clone()),
+                };
+                drop(state);
+                drop(former);
+                Poll::Pending
+            }
+            Ticket::Settled(_) | Ticket::Abandoned => {
+                let ticket = state.tickets.remove(key);
+                drop(state);
+                this.ticket = None;
+                match ticket {
+                    Ticket::Settled(outcome) => Poll::Ready(outcome),
+                    // Only the drop of this future abandons its ticket.
+                    _ => unreachable!("an abandoned call was polled"),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Some(key) = self.ticket else { return };
+        let mut state = self.mailbox.state();
+        let ended = state.ended;
+        let former = mem::replace(&mut state.tickets[key], Ticket::Abandoned);
+        let mut driver = None;
+        match &former {
+            // The driver meets it in the inbox.
+            Ticket::Queued(_) if !ended => {}
+            Ticket::Sent(call, _) if !ended => {
+                state.inbox.push(Mail::Cancel(*call));
+                driver = state.driver.take();
+            }
+            _ => {
+                state.tickets.remove(key);
+            }
+        }
+        drop(state);
+        wake(driver);
+        drop(former);
+    }
+}

@@ -1,0 +1,127 @@
+//! What can go wrong that is no call's outcome.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use crate::proto::{CloseCause, Guess};
+use crate::{CallError, RegistryError};
+
+/// Why a broker did not start, listen or connect; or any failure of this crate, for bodies of
+/// [`run`](crate::TcpBroker::run) that use `?`.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What kind of failure it is, and so what can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The peer does not speak this protocol; what it speaks, by its first bytes.
+    NotOurProtocol(Guess),
+    /// The peer belongs to another project.
+    WrongProject,
+    /// The peer did not prove who it is, or we did not.
+    Unauthenticated,
+    /// The peer and this side have no common ground, or the address is of a kind unknown here.
+    Unsupported,
+    /// A registry refused.
+    Registry,
+    /// A socket could not be opened, a name not resolved, or the connection ended before it was
+    /// ready. Trying again may help.
+    Transport,
+    /// A call failed; the source is its [`CallError`].
+    Call,
+    /// The surrounding scope was cancelled.
+    Cancelled,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn transport(what: impl fmt::Display, error: io::Error) -> Self {
+        Self {
+            source: Some(Box::new(error)),
+            ..Self::new(ErrorKind::Transport, what.to_string())
+        }
+    }
+
+    /// Why a connection to `peer` did not come about.
+    pub(crate) fn connection(peer: impl fmt::Display, cause: CloseCause) -> Self {
+        let kind = if let Some(guess) = cause.not_our_protocol() {
+            ErrorKind::NotOurProtocol(guess)
+        } else if cause.is_wrong_project() {
+            ErrorKind::WrongProject
+        } else {
+            match &cause {
+                CloseCause::ClosedByPeer {
+                    code: crate::Code::Unauthenticated,
+                    ..
+                }
+                | CloseCause::Violation(crate::proto::Violation::Unauthenticated) => {
+                    ErrorKind::Unauthenticated
+                }
+                cause if cause.is_permanent() => ErrorKind::Unsupported,
+                _ => ErrorKind::Transport,
+            }
+        };
+        Self {
+            source: Some(Box::new(cause)),
+            ..Self::new(kind, format!("no connection to {peer}"))
+        }
+    }
+
+    pub(crate) fn cancelled() -> Self {
+        Self::new(ErrorKind::Cancelled, "the broker was cancelled")
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_ref()
+            .map(|source| &**source as &(dyn StdError + 'static))
+    }
+}
+
+impl<E: fmt::Debug + Send + Sync + 'static> From<CallError<E>> for Error {
+    fn from(error: CallError<E>) -> Self {
+        Self {
+            source: Some(Box::new(error)),
+            ..Self::new(ErrorKind::Call, "a call failed")
+        }
+    }
+}
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        Self {
+            source: Some(Box::new(error)),
+            ..Self::new(ErrorKind::Registry, "the registry refused")
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The group that owns every task of a broker.
+
+use std::convert::Infallible;
+
+use bowline_channel::oneshot;
+use bowline_concurrency::{TaskGroup, task_group};
+
+use crate::Error;
+
+/// Runs `body` with a group of its own and ends the group before it returns.
+pub(crate) async fn scoped<T, E, F, Fut>(body: F) -> Result<T, E>
+where
+    F: FnOnce(TaskGroup<Infallible>) -> Fut + Send,
+    Fut: Future<Output = Result<T, E>> + Send,
+    T: Send,
+    E: From<Error> + Send,
+{
+    let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
+        let result = body(group.clone()).await;
+        group.cancel("the body of the broker ended");
+        Ok(result)
+    })
+    .await;
+    match ended {
+        Ok(result) => result,
+        Err(_) => Err(Error::cancelled().into()),
+    }
+}
+
+/// A group within `group`, in a task of its own; it stays until it is cancelled.
+pub(crate) async fn nested<E: Send + 'static>(
+    group: &TaskGroup<E>,
+) -> Result<TaskGroup<Infallible>, Error> {
+    let (sender, receiver) = oneshot();
+    drop(group.spawn_ok(async move {
+        let ended = task_group::<(), Infallible, _, _>(|inner: TaskGroup<Infallible>| async move {
+            // Nobody waits any more: nobody will use the group.
+            if sender.send(inner).is_ok() {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+        .await;
+        drop(ended);
+    }));
+    receiver.await.map_err(|_| Error::cancelled())
+}
+
+/// Completes when `group` is cancelled or has ended.
+pub(crate) async fn ended(group: &TaskGroup<Infallible>) {
+    let (sender, ended) = oneshot::<Infallible>();
+    drop(group.spawn_ok(async move {
+        let _until_dropped = sender;
+        std::future::pending::<()>().await
+    }));
+    let _ = ended.await;
+}

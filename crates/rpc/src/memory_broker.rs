@@ -1,0 +1,323 @@
+//! A broker within one process: calls go straight to an executor.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bowline_backend::entropy;
+use bowline_backend::time::{self, Instant};
+use bowline_channel::{OneshotSender, oneshot};
+use bowline_concurrency::{TaskGroup, sleep_until, timeout_at};
+
+use crate::broker::{UnknownMethod, typed};
+use crate::call::run_call;
+use crate::context::Cancel;
+use crate::executor::{CallRef, Executor, Job, JobBody, JobEnd, ReplySink, Stop};
+use crate::lifetime::{self, nested, scoped};
+use crate::{
+    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, Error, ErrorBody, MethodName,
+    OutCall, Peer, RegistryError, Reply,
+};
+
+/// Calls go to an executor in this process; typed arguments and replies move without being
+/// encoded.
+///
+/// A method the executor does not have is waited for like everywhere, so such a call ends at its
+/// deadline with [`NoPeer`](Code::NoPeer), or at once with `.fail_fast()`. When the executor has
+/// no room for one more call, it ends with [`Overloaded`](Code::Overloaded).
+///
+/// A handle, made by [`run`](MemoryBrokerStart::run) or [`start`](MemoryBrokerStart::start);
+/// clones are the same broker.
+///
+/// # Examples
+/// ```
+/// use bowline_backend::Backend;
+/// use bowline_rpc::{Caller, Error, MemoryBroker, Registry, executor::AsyncExecutor};
+///
+/// let registry = Registry::new("example");
+/// registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
+/// let sum = Backend::Tokio.block_on(
+///     MemoryBroker::new(AsyncExecutor::new(registry, 4))
+///         .run(async |broker| -> Result<i64, Error> { Ok(broker.call_named::<i64>("add", (2, 3)).await?) }),
+/// )?;
+/// assert_eq!(sum, 5);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+pub struct MemoryBroker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    executor: Arc<dyn Executor>,
+    group: TaskGroup<Infallible>,
+    me: Peer,
+    next_call: AtomicU64,
+}
+
+impl MemoryBroker {
+    /// A broker over `executor`, to be run or started.
+    #[expect(clippy::new_ret_no_self, reason = "a broker exists only while it runs")]
+    pub fn new(executor: impl Executor) -> MemoryBrokerStart {
+        MemoryBrokerStart {
+            executor: Arc::new(executor),
+        }
+    }
+
+    async fn submit_job(
+        &self,
+        body: JobBody,
+        stop: Stop,
+        options: &CallOptions,
+        sink: Arc<dyn ReplySink>,
+        done: bowline_channel::OneshotReceiver<JobEnd>,
+    ) -> Result<bytes::Bytes, CallError> {
+        if self.shared.group.handle().cancel_called() {
+            return Err(CallError::new(Code::Cancelled, Certainty::NeverSent)
+                .with_message("the broker is closed"));
+        }
+        let call = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+        let job = Job::new(
+            body,
+            stop,
+            options.deadline,
+            Some(self.shared.me.clone()),
+            CallRef::Local(call),
+            sink,
+        );
+        let cancel = CancelOnDrop(Some(job.cancel()));
+        // A job that is refused is answered, so the answer comes by `done` in any case.
+        let _ = self.shared.executor.admit(job);
+        let end = if options.deadline == Instant::NEVER {
+            done.await
+        } else {
+            match timeout_at(options.deadline, done).await {
+                Ok(end) => end,
+                Err(_) => {
+                    return Err(CallError::new(
+                        Code::DeadlineExceeded,
+                        Certainty::MaybeExecuted,
+                    ));
+                }
+            }
+        };
+        cancel.disarm();
+        match end {
+            Ok(JobEnd::Reply(body)) => Ok(body),
+            Ok(JobEnd::Application(body)) => {
+                let codec = crate::proto::CodecId(options.codec.id());
+                Err(CallError::from_application(ErrorBody::new(codec, body)))
+            }
+            Ok(JobEnd::Failed {
+                code,
+                certainty,
+                message,
+            }) => Err(CallError::new(code, certainty).with_message(message)),
+            Err(_) => Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted)),
+        }
+    }
+
+    async fn no_such_method<E>(&self, name: &str, options: &CallOptions) -> CallError<E> {
+        let code = match options.unknown {
+            UnknownMethod::FailFast => Code::UnknownMethod,
+            UnknownMethod::Wait => {
+                sleep_until(options.deadline).await;
+                Code::NoPeer
+            }
+        };
+        CallError::new(code, Certainty::NeverSent).with_message(name)
+    }
+}
+
+impl Broker for MemoryBroker {
+    async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
+        let Some(method) = self.shared.executor.registry().find(&call.method) else {
+            return Err(self.no_such_method(&call.method, &call.options).await);
+        };
+        let (sender, done) = oneshot();
+        let sink = Arc::new(EncodedSink(Mutex::new(Some(sender))));
+        let stop = Stop::of(method.entry.spec);
+        let mut options = call.options;
+        cap(&mut options, method.entry.spec.max_duration());
+        let body = JobBody::Encoded {
+            entry: method.entry,
+            codec: options.codec,
+            body: call.body,
+        };
+        self.submit_job(body, stop, &options, sink, done)
+            .await
+            .map(Reply::new)
+    }
+
+    async fn submit_typed<C: Call>(
+        &self,
+        call: C,
+        mut options: CallOptions,
+    ) -> Result<C::Reply, CallError<C::Error>> {
+        let registry = self.shared.executor.registry();
+        if !registry.has_call::<C>() {
+            let name = registry.name_of_call::<C>();
+            return Err(self
+                .no_such_method(name.as_deref().unwrap_or_default(), &options)
+                .await);
+        }
+        cap(&mut options, C::SPEC.max_duration());
+        let (sender, done) = oneshot();
+        let slot = Arc::new(TypedSlot::<C> {
+            result: Mutex::new(None),
+            done: Mutex::new(Some(sender)),
+        });
+        let result = slot.clone();
+        let body = JobBody::Local(Box::new(move |context| {
+            Box::pin(async move {
+                let end = run_call(call, context).await;
+                *lock(&result.result) = Some(end);
+            })
+        }));
+        let end = self
+            .submit_job(body, Stop::of(C::SPEC), &options, slot.clone(), done)
+            .await;
+        let result = lock(&slot.result).take();
+        match (end, result) {
+            (Ok(_), Some(Ok(reply))) => Ok(reply),
+            (Ok(_), Some(Err(error))) => Err(CallError::from_application(error)),
+            (Ok(_), None) => Err(CallError::new(Code::Internal, Certainty::MaybeExecuted)),
+            (Err(error), _) => typed::<C>(Codec::Postcard, Err(error)),
+        }
+    }
+
+    fn name_of<C: Call>(&self) -> Result<MethodName, RegistryError> {
+        self.shared.executor.registry().name_of_call::<C>()
+    }
+
+    fn close(&self) {
+        self.shared.group.cancel("the broker was closed");
+    }
+
+    async fn closed(&self) {
+        lifetime::ended(&self.shared.group).await;
+    }
+}
+
+impl fmt::Debug for MemoryBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBroker")
+            .field("executor", &self.shared.executor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`MemoryBroker`] that does not run yet.
+#[must_use = "a broker exists once it is run or started"]
+#[derive(Debug)]
+pub struct MemoryBrokerStart {
+    executor: Arc<dyn Executor>,
+}
+
+impl MemoryBrokerStart {
+    /// Runs the broker for as long as `body` takes: every handler has ended when it returns.
+    ///
+    /// Starting locks the registry for good.
+    ///
+    /// # Errors
+    /// What `body` returns; [`Error`] of kind `Cancelled` if the broker was closed under it.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropped, it drops the body and every handler.
+    pub async fn run<T, E, F, Fut>(self, body: F) -> Result<T, E>
+    where
+        F: FnOnce(MemoryBroker) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        scoped(|group| async move { body(self.open(group)).await }).await
+    }
+
+    /// Starts the broker as a child of `group`, which ends with it.
+    ///
+    /// Starting locks the registry for good.
+    ///
+    /// # Errors
+    /// Kind `Cancelled` if the group is closed.
+    ///
+    /// # Cancel safety
+    /// *Nothing happened*: the broker is closed again.
+    pub async fn start<E: Send + 'static>(
+        self,
+        group: &TaskGroup<E>,
+    ) -> Result<MemoryBroker, Error> {
+        Ok(self.open(nested(group).await?))
+    }
+
+    fn open(self, group: TaskGroup<Infallible>) -> MemoryBroker {
+        self.executor.registry().lock();
+        self.executor.start(&group);
+        let mut instance = [0; 16];
+        entropy::fill(&mut instance);
+        MemoryBroker {
+            shared: Arc::new(Shared {
+                executor: self.executor,
+                group,
+                me: Peer::new(None, instance),
+                next_call: AtomicU64::new(1),
+            }),
+        }
+    }
+}
+
+/// Cuts the deadline to what the method allows.
+fn cap(options: &mut CallOptions, longest: Option<Duration>) {
+    if let Some(longest) = longest {
+        options.deadline = options.deadline.min(time::now() + longest);
+    }
+}
+
+/// Cancels a job unless it ended.
+struct CancelOnDrop(Option<Cancel>);
+
+impl CancelOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel.request("the caller gave up");
+        }
+    }
+}
+
+struct EncodedSink(Mutex<Option<OneshotSender<JobEnd>>>);
+
+impl ReplySink for EncodedSink {
+    fn settle(&self, _: CallRef, end: JobEnd) {
+        let sender = lock(&self.0).take();
+        if let Some(sender) = sender {
+            let _ = sender.send(end);
+        }
+    }
+}
+
+/// Holds the typed result of a local job until its end is told.
+struct TypedSlot<C: Call> {
+    result: Mutex<Option<Result<C::Reply, C::Error>>>,
+    done: Mutex<Option<OneshotSender<JobEnd>>>,
+}
+
+impl<C: Call> ReplySink for TypedSlot<C> {
+    fn settle(&self, _: CallRef, end: JobEnd) {
+        let sender = lock(&self.done).take();
+        if let Some(sender) = sender {
+            let _ = sender.send(end);
+        }
+    }
+}
+
+fn lock<T>(slot: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,256 @@
+//! What a method is apart from its name: its options and the handler behind it.
+
+use std::any::TypeId;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::call::{CallHandler, FunctionHandler};
+use crate::{Call, Codec, Context, DeclaredName, Handler, MethodName, RegistryError};
+
+/// The options of a method; a constant of every [`Call`].
+///
+/// ```
+/// use bowline_rpc::MethodSpec;
+/// const SPEC: MethodSpec = MethodSpec::new().idempotent();
+/// assert!(SPEC.is_idempotent() && !SPEC.is_blocking());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodSpec {
+    idempotent: bool,
+    no_cancel: bool,
+    blocking: bool,
+    timeout: Option<Duration>,
+    schema: u64,
+}
+
+impl MethodSpec {
+    /// No option set.
+    pub const fn new() -> Self {
+        Self {
+            idempotent: false,
+            no_cancel: false,
+            blocking: false,
+            timeout: None,
+            schema: 0,
+        }
+    }
+
+    /// Running it twice is as good as once; peers are told so.
+    pub const fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// The handler runs to its end when its caller goes away; its result is then dropped.
+    pub const fn no_cancel(mut self) -> Self {
+        self.no_cancel = true;
+        self
+    }
+
+    /// The handler holds its thread, so it runs where blocking work runs. Such a handler is never
+    /// dropped half-way: cancelling only sets the flag its [`Context`] shows.
+    pub const fn blocking(mut self) -> Self {
+        self.blocking = true;
+        self
+    }
+
+    /// No call of it lasts longer than `timeout`, whatever its caller allows.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The hash of its argument and reply types as written; 0 is unknown.
+    pub const fn schema(mut self, hash: u64) -> Self {
+        self.schema = hash;
+        self
+    }
+
+    /// Whether running it twice is as good as once.
+    pub const fn is_idempotent(&self) -> bool {
+        self.idempotent
+    }
+
+    /// Whether it runs to its end when its caller goes away.
+    pub const fn is_no_cancel(&self) -> bool {
+        self.no_cancel
+    }
+
+    /// Whether it holds its thread.
+    pub const fn is_blocking(&self) -> bool {
+        self.blocking
+    }
+
+    /// The longest a call may last.
+    pub const fn max_duration(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The hash of its argument and reply types; 0 is unknown.
+    pub const fn schema_hash(&self) -> u64 {
+        self.schema
+    }
+}
+
+impl Default for MethodSpec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a registry tells about one of its methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MethodInfo {
+    /// The method's options.
+    pub spec: MethodSpec,
+}
+
+/// A method on its way into a registry: options, handler, and where its name comes from.
+///
+/// What [`Registry::register_all`](crate::Registry::register_all) takes.
+#[derive(Clone)]
+pub struct MethodDef {
+    name: NameSource,
+    entry: Arc<Entry>,
+}
+
+#[derive(Clone)]
+pub(crate) enum NameSource {
+    Declared(DeclaredName),
+    Given(Arc<str>),
+}
+
+impl MethodDef {
+    /// The method of the call type `C`, under its declared name.
+    pub fn of<C: Call>() -> Self {
+        Self {
+            name: NameSource::Declared(C::NAME),
+            entry: Arc::new(Entry {
+                spec: C::SPEC,
+                call: Some(TypeId::of::<C>()),
+                handler: Box::new(CallHandler::<C>::new()),
+            }),
+        }
+    }
+
+    /// An async function or closure under `name`.
+    ///
+    /// Its argument is one tuple, which a [`Context`] may precede; what it returns is the reply.
+    pub fn function<H, M>(name: impl Into<Arc<str>>, handler: H) -> Self
+    where
+        H: Handler<M>,
+        M: 'static,
+    {
+        Self::with_spec(name, MethodSpec::new(), handler)
+    }
+
+    pub(crate) fn with_spec<H, M>(name: impl Into<Arc<str>>, spec: MethodSpec, handler: H) -> Self
+    where
+        H: Handler<M>,
+        M: 'static,
+    {
+        Self {
+            name: NameSource::Given(name.into()),
+            entry: Arc::new(Entry {
+                spec,
+                call: None,
+                handler: Box::new(FunctionHandler::new(handler)),
+            }),
+        }
+    }
+
+    /// The same method under another name.
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = NameSource::Given(name.into());
+        self
+    }
+
+    /// The method's options.
+    pub fn spec(&self) -> MethodSpec {
+        self.entry.spec
+    }
+
+    pub(crate) fn into_parts(self) -> (NameSource, Arc<Entry>) {
+        (self.name, self.entry)
+    }
+}
+
+impl fmt::Debug for MethodDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("MethodDef");
+        match &self.name {
+            NameSource::Declared(name) => out.field("name", name),
+            NameSource::Given(name) => out.field("name", name),
+        };
+        out.field("spec", &self.entry.spec).finish_non_exhaustive()
+    }
+}
+
+/// A method as a registry holds it; shared by all its names.
+pub(crate) struct Entry {
+    pub(crate) spec: MethodSpec,
+    /// The call type behind it, if there is one.
+    pub(crate) call: Option<TypeId>,
+    handler: Box<dyn ErasedHandler>,
+}
+
+impl Entry {
+    /// Decodes the arguments and makes the future that runs the handler; nothing has run yet.
+    pub(crate) fn begin(
+        &self,
+        codec: Codec,
+        body: &Bytes,
+        context: Context,
+    ) -> Result<HandlerFuture, HandlerEnd> {
+        self.handler.begin(codec, body, context)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A method that was looked up: its name at that moment and the entry behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) name: MethodName,
+    pub(crate) entry: Arc<Entry>,
+}
+
+/// How a handler ended.
+#[derive(Debug)]
+pub(crate) enum HandlerEnd {
+    /// The encoded reply.
+    Reply(Bytes),
+    /// The encoded error of the method.
+    Application(Bytes),
+    /// The arguments did not decode; the handler has not run.
+    BadArguments(String),
+    /// The reply did not encode.
+    Internal(String),
+}
+
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = HandlerEnd> + Send>>;
+
+pub(crate) trait ErasedHandler: Send + Sync {
+    fn begin(
+        &self,
+        codec: Codec,
+        body: &Bytes,
+        context: Context,
+    ) -> Result<HandlerFuture, HandlerEnd>;
+}
+
+/// The full name of a definition.
+pub(crate) fn check_name(name: Arc<str>) -> Result<MethodName, RegistryError> {
+    MethodName::new(name)
+}

@@ -1,0 +1,459 @@
+//! The table of methods.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::call::Blocking;
+use crate::method::{Entry, NameSource, Resolved, check_name};
+use crate::name::Digest;
+use crate::{Call, DeclaredName, Handler, Method, MethodDef, MethodInfo, MethodName, MethodSpec};
+
+/// Maps names to methods, in insertion order.
+///
+/// A handle: clones share one table. Starting a broker locks the table for good, after which every
+/// change through every clone is refused.
+///
+/// The project is the namespace of all its names: peers of other projects do not connect.
+///
+/// Invariants of the table:
+/// - R1 `by_name` and `by_place` hold the same pairs of name and place; `by_call` counts the names
+///   of each call type in them.
+/// - R2 a place is never used twice, so iterating `by_place` is insertion order.
+/// - R3 once `locked` is true nothing changes any more, `locked` included.
+///
+/// # Examples
+/// ```
+/// use bowline_rpc::{Registry, RegistryError};
+///
+/// let registry = Registry::new("shop");
+/// registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
+/// assert!(registry.contains("add"));
+///
+/// let again = registry.register_fn("add", |(a, _): (i64, i64)| async move { a });
+/// assert!(matches!(again, Err(RegistryError::Duplicate(name)) if name == "add"));
+///
+/// registry.lock();
+/// assert!(matches!(registry.remove("add"), Err(RegistryError::Locked)));
+/// # Ok::<(), RegistryError>(())
+/// ```
+#[derive(Clone)]
+pub struct Registry {
+    settings: Arc<Settings>,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    project: Arc<str>,
+    digest: Digest,
+    naming: Naming,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    Automatic,
+    Manual,
+}
+
+#[derive(Default)]
+struct Table {
+    by_name: BTreeMap<MethodName, u64>,
+    by_place: BTreeMap<u64, (MethodName, Arc<Entry>)>,
+    /// How many names each call type has.
+    by_call: BTreeMap<TypeId, usize>,
+    next: u64,
+    locked: bool,
+}
+
+impl Registry {
+    /// An empty registry of `project`; `""` is no project.
+    pub fn new(project: impl Into<Arc<str>>) -> Self {
+        Self {
+            settings: Arc::new(Settings {
+                project: project.into(),
+                digest: Digest::LeftOut,
+                naming: Naming::Automatic,
+            }),
+            table: Arc::default(),
+        }
+    }
+
+    /// Automatic names end in a digest of their function, so that two versions of a function never
+    /// answer for each other.
+    #[must_use = "the setting belongs to the returned registry"]
+    pub fn strict(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).digest = Digest::Appended;
+        self
+    }
+
+    /// A method whose attribute names no name is refused by [`register`](Self::register).
+    #[must_use = "the setting belongs to the returned registry"]
+    pub fn manual_names(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).naming = Naming::Manual;
+        self
+    }
+
+    /// Registers a function with the attribute `#[bowline::rpc]` under its automatic name, or the
+    /// one its attribute gives.
+    ///
+    /// # Errors
+    /// Every kind of [`RegistryError`] but `Unknown`; nothing has changed then.
+    pub fn register<F, M>(&self, function: F) -> Result<MethodName, RegistryError>
+    where
+        F: Method<M>,
+    {
+        let _ = function;
+        self.add(MethodDef::of::<F::Call>())
+    }
+
+    /// Registers a function with the attribute under `name`; one function may have several names.
+    ///
+    /// # Errors
+    /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.
+    pub fn register_as<F, M>(
+        &self,
+        name: impl Into<Arc<str>>,
+        function: F,
+    ) -> Result<MethodName, RegistryError>
+    where
+        F: Method<M>,
+    {
+        let _ = function;
+        self.add(MethodDef::of::<F::Call>().named(name))
+    }
+
+    /// Registers an async function or closure under `name`.
+    ///
+    /// Its argument is one tuple, which a [`Context`](crate::Context) may precede.
+    ///
+    /// # Errors
+    /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.
+    pub fn register_fn<H, M>(
+        &self,
+        name: impl Into<Arc<str>>,
+        handler: H,
+    ) -> Result<MethodName, RegistryError>
+    where
+        H: Handler<M>,
+        M: 'static,
+    {
+        self.add(MethodDef::function(name, handler))
+    }
+
+    /// Registers a function or closure that may hold its thread under `name`; it runs where
+    /// blocking work runs. Its argument is one tuple.
+    ///
+    /// # Errors
+    /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.
+    pub fn register_blocking<F, A, R>(
+        &self,
+        name: impl Into<Arc<str>>,
+        function: F,
+    ) -> Result<MethodName, RegistryError>
+    where
+        F: Fn(A) -> R + Send + Sync + 'static,
+        A: serde::de::DeserializeOwned + Send + 'static,
+        R: serde::Serialize + Send + 'static,
+    {
+        self.add(MethodDef::with_spec(
+            name,
+            MethodSpec::new().blocking(),
+            Blocking::new(function),
+        ))
+    }
+
+    /// Registers all of `methods` or none.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register), for the first method that is refused.
+    pub fn register_all(
+        &self,
+        methods: impl IntoIterator<Item = MethodDef>,
+    ) -> Result<Vec<MethodName>, RegistryError> {
+        // User code runs in the iterator: collected before the table is locked.
+        let mut named = Vec::new();
+        for method in methods {
+            named.push(self.name(method)?);
+        }
+        let mut table = self.table();
+        table.check_open()?;
+        for (place, (name, _)) in named.iter().enumerate() {
+            if table.by_name.contains_key(name)
+                || named[..place].iter().any(|(other, _)| other == name)
+            {
+                return Err(RegistryError::Duplicate(name.clone()));
+            }
+        }
+        let mut names = Vec::with_capacity(named.len());
+        for (name, entry) in named {
+            table.insert(name.clone(), entry);
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// Gives the method called `existing` the further name `new`.
+    ///
+    /// # Errors
+    /// `Unknown(existing)`, and as [`register_fn`](Self::register_fn) for `new`.
+    pub fn alias(
+        &self,
+        new: impl Into<Arc<str>>,
+        existing: &str,
+    ) -> Result<MethodName, RegistryError> {
+        let new = check_name(new.into())?;
+        let mut table = self.table();
+        table.check_open()?;
+        let entry = match table.entry(existing) {
+            Some((_, entry)) => entry.clone(),
+            None => return Err(RegistryError::Unknown(existing.into())),
+        };
+        if table.by_name.contains_key(&new) {
+            return Err(RegistryError::Duplicate(new));
+        }
+        table.insert(new.clone(), entry);
+        Ok(new)
+    }
+
+    /// Removes `name`; other names of the same method stay.
+    ///
+    /// # Errors
+    /// `Unknown`, `Locked`; nothing has changed then.
+    pub fn remove(&self, name: &str) -> Result<(), RegistryError> {
+        let removed = {
+            let mut table = self.table();
+            table.check_open()?;
+            let Some(place) = table.by_name.remove(name) else {
+                return Err(RegistryError::Unknown(name.into()));
+            };
+            let removed = table.by_place.remove(&place);
+            if let Some(call) = removed.as_ref().and_then(|(_, entry)| entry.call)
+                && let Some(names) = table.by_call.get_mut(&call)
+            {
+                *names -= 1;
+                if *names == 0 {
+                    table.by_call.remove(&call);
+                }
+            }
+            removed
+        };
+        drop(removed);
+        Ok(())
+    }
+
+    /// Whether there is a method called `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.table().by_name.contains_key(name)
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.table().by_name.len()
+    }
+
+    /// Whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The names and what is known of their methods, in insertion order; a copy of this moment.
+    pub fn iter(&self) -> impl Iterator<Item = (MethodName, MethodInfo)> + use<> {
+        let all: Vec<_> = self
+            .table()
+            .by_place
+            .values()
+            .map(|(name, entry)| (name.clone(), MethodInfo { spec: entry.spec }))
+            .collect();
+        all.into_iter()
+    }
+
+    /// The names, in insertion order; a copy of this moment.
+    pub fn names(&self) -> Vec<MethodName> {
+        self.iter().map(|(name, _)| name).collect()
+    }
+
+    /// The names of a function with the attribute, in insertion order.
+    pub fn names_of<F, M>(&self, function: F) -> Vec<MethodName>
+    where
+        F: Method<M>,
+    {
+        let _ = function;
+        let table = self.table();
+        let call = Some(TypeId::of::<F::Call>());
+        table
+            .by_place
+            .values()
+            .filter(|(_, entry)| entry.call == call)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// What is known of the method called `name`.
+    pub fn resolve(&self, name: &str) -> Option<MethodInfo> {
+        self.table()
+            .entry(name)
+            .map(|(_, entry)| MethodInfo { spec: entry.spec })
+    }
+
+    /// Refuses every later change through every clone; again is fine.
+    pub fn lock(&self) {
+        self.table().locked = true;
+    }
+
+    /// Whether changes are refused.
+    pub fn is_locked(&self) -> bool {
+        self.table().locked
+    }
+
+    /// The project; `""` is none.
+    pub fn project(&self) -> &str {
+        &self.settings.project
+    }
+
+    /// Whether automatic names end in a digest of their function.
+    pub fn is_strict(&self) -> bool {
+        self.settings.digest == Digest::Appended
+    }
+
+    /// The method called `name`.
+    pub(crate) fn find(&self, name: &str) -> Option<Resolved> {
+        self.table().entry(name).map(|(name, entry)| Resolved {
+            name: name.clone(),
+            entry: entry.clone(),
+        })
+    }
+
+    /// All methods in insertion order.
+    pub(crate) fn all(&self) -> Vec<Resolved> {
+        let table = self.table();
+        table
+            .by_place
+            .values()
+            .map(|(name, entry)| Resolved {
+                name: name.clone(),
+                entry: entry.clone(),
+            })
+            .collect()
+    }
+
+    /// Whether the call type `C` is registered, under whatever name.
+    pub(crate) fn has_call<C: Call>(&self) -> bool {
+        self.table().by_call.contains_key(&TypeId::of::<C>())
+    }
+
+    /// The name the call type `C` goes by: its first name here, else the one it would get here.
+    pub(crate) fn name_of_call<C: Call>(&self) -> Result<MethodName, RegistryError> {
+        let call = Some(TypeId::of::<C>());
+        let here = {
+            let table = self.table();
+            table
+                .by_place
+                .values()
+                .find(|(_, entry)| entry.call == call)
+                .map(|(name, _)| name.clone())
+        };
+        match here {
+            Some(name) => Ok(name),
+            None => self.complete(&C::NAME),
+        }
+    }
+
+    fn add(&self, method: MethodDef) -> Result<MethodName, RegistryError> {
+        let (name, entry) = self.name(method)?;
+        let mut table = self.table();
+        table.check_open()?;
+        if table.by_name.contains_key(&name) {
+            return Err(RegistryError::Duplicate(name));
+        }
+        table.insert(name.clone(), entry);
+        Ok(name)
+    }
+
+    fn name(&self, method: MethodDef) -> Result<(MethodName, Arc<Entry>), RegistryError> {
+        let (name, entry) = method.into_parts();
+        let name = match name {
+            NameSource::Given(name) => check_name(name)?,
+            NameSource::Declared(name) => {
+                if self.settings.naming == Naming::Manual && name.chosen().is_none() {
+                    return Err(RegistryError::NameRequired);
+                }
+                self.complete(&name)?
+            }
+        };
+        Ok((name, entry))
+    }
+
+    fn complete(&self, name: &DeclaredName) -> Result<MethodName, RegistryError> {
+        name.complete(&self.settings.project, self.settings.digest)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing that can panic runs under the lock, so a poisoned table is whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("project", &self.settings.project)
+            .field("names", &self.names())
+            .field("locked", &self.is_locked())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    fn check_open(&self) -> Result<(), RegistryError> {
+        if self.locked {
+            Err(RegistryError::Locked)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn entry(&self, name: &str) -> Option<&(MethodName, Arc<Entry>)> {
+        self.by_place.get(self.by_name.get(name)?)
+    }
+
+    fn insert(&mut self, name: MethodName, entry: Arc<Entry>) {
+        let place = self.next;
+        self.next += 1;
+        if let Some(call) = entry.call {
+            *self.by_call.entry(call).or_default() += 1;
+        }
+        self.by_name.insert(name.clone(), place);
+        self.by_place.insert(place, (name, entry));
+    }
+}
+
+/// Why a registry refused a change; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// There is a method of this name.
+    #[error("there is a method called `{0}` already")]
+    Duplicate(MethodName),
+    /// A broker has started with this registry, or it was locked by hand.
+    #[error("the registry is locked")]
+    Locked,
+    /// There is no method of this name.
+    #[error("there is no method called `{0}`")]
+    Unknown(Arc<str>),
+    /// The registry takes chosen names only and the method has none.
+    #[error("the registry takes chosen names only, and the method has none")]
+    NameRequired,
+    /// The name is not one.
+    #[error("the method name {name:?} {why}")]
+    BadName {
+        /// What was to be a name.
+        name: Arc<str>,
+        /// What is wrong with it, as the end of a sentence.
+        why: &'static str,
+    },
+    /// Names that start with `sys.` are the library's.
+    #[error("the method name `{0}` is reserved")]
+    ReservedName(Arc<str>),
+}

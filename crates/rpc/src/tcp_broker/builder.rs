@@ -1,0 +1,279 @@
+//! Starting a [`TcpBroker`].
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_backend::entropy;
+use bowline_backend::net::{self, Query, TcpListener};
+use bowline_concurrency::{TaskGroup, timeout};
+
+use super::dial::{Attempt, dial};
+use super::listen::accept;
+use super::routes::Routes;
+use super::{Shared, TcpBroker};
+use crate::executor::Executor;
+use crate::lifetime::{nested, scoped};
+use crate::proto::Config;
+use crate::{BadLimit, Error, ErrorKind, Limits, Registry};
+
+/// The port of addresses that name none.
+const DEFAULT_PORT: u16 = 15383;
+/// How long starting waits for the first connection to each endpoint.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where to listen or connect: a socket address, `host:port`, `host` (port 15383), or one of these
+/// after `tcp://`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint(Place);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Socket(SocketAddr),
+    Named(String),
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self(Place::Socket(address))
+    }
+}
+
+impl From<&str> for Endpoint {
+    fn from(text: &str) -> Self {
+        let address = text.strip_prefix("tcp://").unwrap_or(text);
+        match address.parse() {
+            Ok(address) => Self(Place::Socket(address)),
+            Err(_) => Self(Place::Named(address.into())),
+        }
+    }
+}
+
+impl From<String> for Endpoint {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Socket(address) => write!(f, "{address}"),
+            Place::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Endpoint {
+    /// The addresses behind it, never none.
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let name = match &self.0 {
+            Place::Socket(address) => return Ok(vec![*address]),
+            Place::Named(name) => name,
+        };
+        if name.contains("://") {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{name} is no TCP address"),
+            ));
+        }
+        let (host, port) = match name
+            .rsplit_once(':')
+            .map(|(host, port)| (host, port.parse()))
+        {
+            Some((host, Ok(port))) => (host, port),
+            _ => (name.as_str(), DEFAULT_PORT),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        net::resolve(Query::host(host, port))
+            .await
+            .map_err(|error| {
+                Error::transport(format_args!("{name} was not resolved"), error.into())
+            })
+    }
+}
+
+/// A [`TcpBroker`] that does not run yet.
+#[must_use = "a broker exists once it is run or started"]
+#[derive(Debug)]
+pub struct TcpBrokerBuilder {
+    executor: Arc<dyn Executor>,
+    registry: Registry,
+    limits: Limits,
+    listen: Vec<Endpoint>,
+    connect: Vec<Endpoint>,
+}
+
+impl TcpBrokerBuilder {
+    pub(super) fn new(executor: Arc<dyn Executor>) -> Self {
+        let registry = executor.registry().clone();
+        Self {
+            executor,
+            registry,
+            limits: Limits::default(),
+            listen: Vec::new(),
+            connect: Vec::new(),
+        }
+    }
+
+    /// The project whose names it calls, for a broker that only calls; one with an executor has
+    /// the project of its registry.
+    pub fn project(mut self, project: impl Into<Arc<str>>) -> Self {
+        if self.executor.capacity().max_workers == 0 {
+            let registry = Registry::new(project);
+            self.registry = if self.registry.is_strict() {
+                registry.strict()
+            } else {
+                registry
+            };
+        }
+        self
+    }
+
+    /// Calls go by names that end in the digest of their function, as a
+    /// [strict](Registry::strict) registry gives them.
+    pub fn strict(mut self) -> Self {
+        if self.executor.capacity().max_workers == 0 {
+            self.registry = self.registry.strict();
+        }
+        self
+    }
+
+    /// Other limits than the default ones.
+    ///
+    /// # Errors
+    /// The limit that does not fit the others.
+    pub fn limits(mut self, limits: Limits) -> Result<Self, BadLimit> {
+        limits.check()?;
+        self.limits = limits;
+        Ok(self)
+    }
+
+    /// Listens there, once started; port 0 is any free port. As often as wanted.
+    pub fn listen(mut self, at: impl Into<Endpoint>) -> Self {
+        self.listen.push(at.into());
+        self
+    }
+
+    /// Connects there, once started, and again whenever the connection is lost. As often as
+    /// wanted.
+    pub fn connect(mut self, to: impl Into<Endpoint>) -> Self {
+        self.connect.push(to.into());
+        self
+    }
+
+    /// Runs the broker for as long as `body` takes. When it returns, the peers have been told,
+    /// every socket is closed and every handler has ended.
+    ///
+    /// Starting locks the registry for good, and waits until the peer behind every
+    /// [`connect`](Self::connect) has told its methods.
+    ///
+    /// # Errors
+    /// What `body` returns. Before that [`Error`]: an address could not be bound, or no connection
+    /// came about within 10 s, or never will.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropped, it drops the body, every connection and every handler.
+    pub async fn run<T, E, F, Fut>(self, body: F) -> Result<T, E>
+    where
+        F: FnOnce(TcpBroker) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        scoped(|group| async move {
+            let broker = self.open(group).await?;
+            let result = body(broker.clone()).await;
+            broker.shut_down().await;
+            result
+        })
+        .await
+    }
+
+    /// Starts the broker as a child of `group`, which ends with it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run) before its body; kind `Cancelled` if the group is closed.
+    ///
+    /// # Cancel safety
+    /// *Nothing happened*: the broker is closed again.
+    pub async fn start<E: Send + 'static>(self, group: &TaskGroup<E>) -> Result<TcpBroker, Error> {
+        let group = CancelUnlessKept(Some(nested(group).await?));
+        let broker = self
+            .open(group.0.clone().expect("it is kept below"))
+            .await?;
+        group.keep();
+        Ok(broker)
+    }
+
+    async fn open(self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
+        let mut local = Vec::new();
+        let mut listeners = Vec::new();
+        for endpoint in &self.listen {
+            for address in endpoint.addresses().await? {
+                let failed =
+                    |error| Error::transport(format_args!("{address} was not bound"), error);
+                let listener = TcpListener::bind(address).map_err(failed)?;
+                local.push(listener.local_addr().map_err(failed)?);
+                listeners.push(listener);
+            }
+        }
+        self.executor.registry().lock();
+        self.executor.start(&group);
+        let mut instance = [0; 16];
+        entropy::fill(&mut instance);
+        let config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
+        let shared = Arc::new(Shared {
+            registry: self.registry,
+            executor: self.executor,
+            config: Arc::new(config),
+            limits: self.limits,
+            routes: Arc::new(Routes::new()),
+            group: group.clone(),
+            local,
+        });
+        for listener in listeners {
+            drop(group.spawn_ok(accept(shared.clone(), listener)));
+        }
+        let mut attempts = Vec::new();
+        for endpoint in self.connect {
+            let (attempt, connected) = Attempt::new();
+            drop(group.spawn_ok(dial(shared.clone(), endpoint.clone(), attempt.clone())));
+            attempts.push((endpoint, attempt, connected));
+        }
+        for (endpoint, attempt, connected) in attempts {
+            match timeout(CONNECT_TIMEOUT, connected).await {
+                Ok(Ok(outcome)) => outcome?,
+                Ok(Err(_)) => return Err(Error::cancelled()),
+                Err(_) => {
+                    return Err(attempt.last_failure().unwrap_or_else(|| {
+                        Error::new(
+                            ErrorKind::Transport,
+                            format!("no connection to {endpoint} within 10 s"),
+                        )
+                    }));
+                }
+            }
+        }
+        Ok(TcpBroker { shared })
+    }
+}
+
+/// Cancels a group, unless it is kept.
+struct CancelUnlessKept(Option<TaskGroup<Infallible>>);
+
+impl CancelUnlessKept {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelUnlessKept {
+    fn drop(&mut self) {
+        if let Some(group) = &self.0 {
+            group.cancel("the broker did not start");
+        }
+    }
+}

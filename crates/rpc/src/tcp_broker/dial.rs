@@ -1,0 +1,120 @@
+//! The tasks that connect, and connect again.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bowline_backend::net::TcpStream;
+use bowline_backend::time;
+use bowline_channel::{OneshotReceiver, OneshotSender, oneshot};
+use bowline_concurrency::sleep;
+
+use super::link::drive;
+use super::listen::full_jitter;
+use super::{Endpoint, Shared};
+use crate::proto::Side;
+use crate::{Error, ErrorKind};
+
+/// The first pause between two attempts; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A connection that lasted so long makes the pauses short again.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// What is known of the first connection to an endpoint, for the one who waits for it.
+pub(super) struct Attempt {
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Told once: of the connection, or of a failure that lasts.
+    waiting: Option<OneshotSender<Result<(), Error>>>,
+    /// The last failure that may pass.
+    last: Option<Error>,
+}
+
+impl Attempt {
+    pub(super) fn new() -> (Arc<Self>, OneshotReceiver<Result<(), Error>>) {
+        let (sender, receiver) = oneshot();
+        (
+            Arc::new(Self {
+                state: Mutex::new(State {
+                    waiting: Some(sender),
+                    last: None,
+                }),
+            }),
+            receiver,
+        )
+    }
+
+    /// The peer's methods are known.
+    pub(super) fn connected(&self) {
+        self.tell(Ok(()));
+    }
+
+    /// The last failure, if there was one.
+    pub(super) fn last_failure(&self) -> Option<Error> {
+        self.state().last.take()
+    }
+
+    fn failed_for_good(&self, error: Error) {
+        self.tell(Err(error));
+    }
+
+    fn failed(&self, error: Error) {
+        let former = self.state().last.replace(error);
+        drop(former);
+    }
+
+    fn tell(&self, outcome: Result<(), Error>) {
+        let waiting = self.state().waiting.take();
+        if let Some(sender) = waiting {
+            let _ = sender.send(outcome);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps one connection to `endpoint` up. Gives up where connecting again would end the same way.
+pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<Attempt>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let began = time::now();
+        match connect(&endpoint).await {
+            Ok(stream) => match drive(&shared, stream, Side::Dialer, Some(attempt.clone())).await {
+                Some(cause) if cause.is_permanent() => {
+                    return attempt.failed_for_good(Error::connection(&endpoint, cause));
+                }
+                Some(cause) => attempt.failed(Error::connection(&endpoint, cause)),
+                None => attempt.failed(Error::new(
+                    ErrorKind::Transport,
+                    "the broker has too many connections",
+                )),
+            },
+            Err(error) => attempt.failed(error),
+        }
+        if time::now().saturating_duration_since(began) >= HEALTHY {
+            pause = FIRST_PAUSE;
+        }
+        sleep(full_jitter(pause)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// One connection to the first address of `endpoint` that takes it.
+async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Error> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in endpoint.addresses().await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(Error::transport(
+        format_args!("no connection to {endpoint}"),
+        last,
+    ))
+}

@@ -1,0 +1,187 @@
+//! One connection of a broker: its driver's host, and the task that drives it.
+
+use std::sync::Arc;
+
+use bowline_backend::entropy;
+use bowline_backend::stream::{Address, ByteStream};
+use bowline_backend::time;
+
+use super::Shared;
+use super::dial::Attempt;
+use crate::connection::{Driver, Host, Mailbox};
+use crate::context::Cancel;
+use crate::executor::{CallRef, Job, JobBody, JobEnd, ReplySink, Stop};
+use crate::method::Resolved;
+use crate::proto::{
+    Advertised, CloseCause, Command, Event, IncomingCall, Machine, MethodId, MethodOptions, Side,
+    Target,
+};
+use crate::{Certainty, Code, Codec, Limits, Peer};
+
+/// Drives `stream` until the connection is over and says why; `None` if it was not taken on,
+/// because there are too many. `attempt` is told when the peer's methods are known.
+pub(super) async fn drive<S: ByteStream>(
+    shared: &Arc<Shared>,
+    stream: S,
+    side: Side,
+    attempt: Option<Arc<Attempt>>,
+) -> Option<CloseCause> {
+    let limits = &shared.limits;
+    let mailbox = Arc::new(Mailbox::new(limits));
+    let unready = match side {
+        Side::Listener => limits.unauthenticated,
+        Side::Dialer => usize::MAX,
+    };
+    let connection = shared
+        .routes
+        .connect(&mailbox, limits.connections, unready)?;
+    let mut link = Link {
+        shared: shared.clone(),
+        connection,
+        mailbox: mailbox.clone(),
+        address: stream.peer_addr().ok(),
+        peer: None,
+        methods: Vec::new(),
+        attempt,
+    };
+    let mut seed = [0; 32];
+    entropy::fill(&mut seed);
+    let now = time::now();
+    let mut machine = Machine::new(shared.config.clone(), side, now, seed);
+    let methods = link.offered();
+    // A fresh machine takes its snapshot, if it is within the limit of methods.
+    if machine.command(now, Command::Advertise(methods)).is_err() {
+        link.methods.clear();
+        let _ = machine.command(now, Command::Advertise(Vec::new()));
+    }
+    Some(
+        Driver::new(stream, machine, mailbox, link, limits)
+            .run()
+            .await,
+    )
+}
+
+struct Link {
+    shared: Arc<Shared>,
+    connection: u64,
+    mailbox: Arc<Mailbox>,
+    address: Option<Address>,
+    peer: Option<Peer>,
+    /// What we offer: the method with id `n` at `n - 1`.
+    methods: Vec<Resolved>,
+    attempt: Option<Arc<Attempt>>,
+}
+
+impl Link {
+    fn offered(&mut self) -> Vec<Advertised> {
+        let workers = self.shared.executor.capacity().max_workers;
+        if workers > 0 {
+            self.methods = self.shared.registry.all();
+        }
+        let advertise = |(method, id): (&Resolved, u32)| {
+            let spec = method.entry.spec;
+            let mut options = MethodOptions::default();
+            if spec.is_idempotent() {
+                options = options.with(MethodOptions::IDEMPOTENT);
+            }
+            if spec.is_no_cancel() {
+                options = options.with(MethodOptions::NO_CANCEL);
+            }
+            Advertised::new(MethodId(id), method.name.shared().clone())
+                .schema(spec.schema_hash())
+                .options(options)
+                .concurrency(u32::try_from(workers).unwrap_or(u32::MAX))
+        };
+        self.methods.iter().zip(1..).map(advertise).collect()
+    }
+
+    fn method(&self, target: &Target) -> Option<Resolved> {
+        match target {
+            Target::Method(MethodId(id)) => {
+                self.methods.get((*id as usize).checked_sub(1)?).cloned()
+            }
+            Target::Name(_) if self.methods.is_empty() => None,
+            Target::Name(name) => self.shared.registry.find(name),
+        }
+    }
+
+    fn refuse(&self, call: CallRef, code: Code, message: impl Into<String>) -> Cancel {
+        let end = JobEnd::Failed {
+            code,
+            certainty: Certainty::Refused,
+            message: message.into(),
+        };
+        self.mailbox.settle(call, end);
+        Cancel::Never
+    }
+}
+
+impl Host for Link {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Ready(hello) => {
+                self.peer = Some(Peer::new(self.address.clone(), hello.instance));
+                self.shared.routes.ready(self.connection);
+            }
+            Event::Advertised(methods) => self.shared.routes.offer(self.connection, methods),
+            Event::Withdrawn(methods) => self.shared.routes.withdraw(self.connection, &methods),
+            Event::Discovered => {
+                if let Some(attempt) = self.attempt.take() {
+                    attempt.connected();
+                }
+            }
+            // A peer that leaves gets no new call; one that is gone neither.
+            Event::Draining { .. } | Event::Closed(_) => {
+                self.shared.routes.disconnect_offers(self.connection)
+            }
+            _ => {}
+        }
+    }
+
+    fn opened(&mut self, incoming: IncomingCall) -> Cancel {
+        let call = CallRef::Peer(incoming.call);
+        if self.shared.executor.capacity().max_workers == 0 {
+            return self.refuse(call, Code::NoExecutor, "");
+        }
+        let Some(method) = self.method(&incoming.target) else {
+            let name = match incoming.target {
+                Target::Name(name) => name.to_string(),
+                Target::Method(_) => "no such id".into(),
+            };
+            return self.refuse(call, Code::UnknownMethod, name);
+        };
+        let Some(codec) = Codec::from_id(incoming.codec.0) else {
+            return self.refuse(call, Code::Unsupported, "no such codec");
+        };
+        let spec = method.entry.spec;
+        let limits: &Limits = &self.shared.limits;
+        let longest = spec
+            .max_duration()
+            .unwrap_or(limits.max_deadline)
+            .min(limits.max_deadline);
+        let deadline = incoming.deadline.min(time::now() + longest);
+        let body = JobBody::Encoded {
+            entry: method.entry,
+            codec,
+            body: incoming.body,
+        };
+        let job = Job::new(
+            body,
+            Stop::of(spec),
+            deadline,
+            self.peer.clone(),
+            call,
+            self.mailbox.clone(),
+        );
+        let cancel = job.cancel();
+        // A job that is refused is answered.
+        let _ = self.shared.executor.admit(job);
+        cancel
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.routes.disconnect(self.connection);
+    }
+}
