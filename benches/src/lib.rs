@@ -1,1 +1,4 @@
-//! Benchmarks of Bowline against peer libraries.
+//! What the benchmarks of Bowline share: counting allocations and medians.
+
+pub mod allocations;
+pub mod rounds;
