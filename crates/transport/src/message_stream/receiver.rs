@@ -136,7 +136,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             }
         } else if spare < READ_MIN / 4 {
             // A frame is on its way: grow with what has come of it, not with what it declares.
-            let most = self.buffer.len().max(READ_MIN).min(READ_MAX);
+            let most = self.buffer.len().clamp(READ_MIN, READ_MAX);
             self.buffer
                 .reserve(self.decoder.need().clamp(READ_MIN, most));
         }

@@ -40,7 +40,7 @@ async fn send_all<W: ByteWriter>(writer: &mut W, bytes: &[u8]) {
     writer.shutdown().await.unwrap();
 }
 
-pub async fn bytes_arrive_intact_in_any_pieces<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn bytes_arrive_intact_in_any_pieces<S: ByteStream>(mut here: S, mut there: S) {
     let sent = pattern(300_000);
     let (_, got) = join(send_all(&mut here, &sent), read_all(&mut there)).await;
     assert!(got.unwrap() == sent, "the bytes changed on their way");
@@ -49,7 +49,7 @@ pub async fn bytes_arrive_intact_in_any_pieces<S: ByteStream>(mut here: S, mut t
     assert_eq!(got.unwrap()[..], [9]);
 }
 
-pub async fn vectored_writes_arrive_in_order<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn vectored_writes_arrive_in_order<S: ByteStream>(mut here: S, mut there: S) {
     let pieces: Vec<Vec<u8>> = (0..3000).map(|i| pattern(i % 17)).collect();
     let sent = pieces.concat();
     let write = async {
@@ -66,7 +66,7 @@ pub async fn vectored_writes_arrive_in_order<S: ByteStream>(mut here: S, mut the
     assert!(got.unwrap() == sent);
 }
 
-pub async fn each_direction_ends_alone<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn each_direction_ends_alone<S: ByteStream>(mut here: S, mut there: S) {
     here.shutdown().await.unwrap();
     assert!(read_all(&mut there).await.unwrap().is_empty());
     let (_, got) = join(send_all(&mut there, b"still here"), read_all(&mut here)).await;
@@ -76,7 +76,7 @@ pub async fn each_direction_ends_alone<S: ByteStream>(mut here: S, mut there: S)
     there.shutdown().await.unwrap();
 }
 
-pub async fn the_end_is_sticky<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn the_end_is_sticky<S: ByteStream>(mut here: S, mut there: S) {
     let (_, got) = join(send_all(&mut here, b"x"), read_all(&mut there)).await;
     assert_eq!(got.unwrap(), "x");
     for _ in 0..3 {
@@ -85,14 +85,14 @@ pub async fn the_end_is_sticky<S: ByteStream>(mut here: S, mut there: S) {
     }
 }
 
-pub async fn a_shut_down_side_takes_nothing_more<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn a_shut_down_side_takes_nothing_more<S: ByteStream>(mut here: S, mut there: S) {
     here.shutdown().await.unwrap();
     let error = here.write_all(b"late").await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     assert!(read_all(&mut there).await.unwrap().is_empty());
 }
 
-pub async fn a_writer_waits_for_a_reader<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn a_writer_waits_for_a_reader<S: ByteStream>(mut here: S, mut there: S) {
     const BOUND: usize = 64 << 20;
     let chunk = pattern(64 * 1024);
     let mut sent = 0;
@@ -114,7 +114,7 @@ pub async fn a_writer_waits_for_a_reader<S: ByteStream>(mut here: S, mut there: 
     assert!(got.ends_with(b"end"));
 }
 
-pub async fn a_dropped_read_takes_nothing<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn a_dropped_read_takes_nothing<S: ByteStream>(mut here: S, mut there: S) {
     let sent = pattern(20_000);
     let read = async {
         let mut got = BytesMut::new();
@@ -137,7 +137,7 @@ pub async fn a_dropped_read_takes_nothing<S: ByteStream>(mut here: S, mut there:
     assert!(got == sent);
 }
 
-pub async fn a_waiting_read_holds_no_buffer<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn a_waiting_read_holds_no_buffer<S: ByteStream>(mut here: S, mut there: S) {
     let mut buffer = BytesMut::new();
     assert!(there.read_into(&mut buffer, MOST).now_or_never().is_none());
     assert_eq!(buffer.capacity(), 0);
@@ -146,7 +146,7 @@ pub async fn a_waiting_read_holds_no_buffer<S: ByteStream>(mut here: S, mut ther
     assert!(buffer.capacity() > 0);
 }
 
-pub async fn halves_end_as_the_whole_does<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn halves_end_as_the_whole_does<S: ByteStream>(here: S, there: S) {
     let (mut here_read, mut here_write) = here.into_split();
     let (mut there_read, mut there_write) = there.into_split();
     let sent = pattern(100_000);
@@ -159,7 +159,7 @@ pub async fn halves_end_as_the_whole_does<S: ByteStream>(here: S, there: S) {
     drop((here_read, here_write, there_read, there_write));
 }
 
-pub async fn only_halves_of_one_stream_reunite<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn only_halves_of_one_stream_reunite<S: ByteStream>(here: S, there: S) {
     let (here_read, here_write) = here.into_split();
     let (there_read, there_write) = there.into_split();
     let Err(refused) = S::reunite(here_read, there_write) else {
@@ -177,7 +177,7 @@ pub async fn only_halves_of_one_stream_reunite<S: ByteStream>(here: S, there: S)
     drop(there_read);
 }
 
-pub async fn an_abort_resets_the_peer<S: ByteStream>(here: S, mut there: S) {
+pub(crate) async fn an_abort_resets_the_peer<S: ByteStream>(here: S, mut there: S) {
     here.abort();
     let mut buffer = BytesMut::new();
     let error = there.read_into(&mut buffer, MOST).await.unwrap_err();
@@ -189,7 +189,7 @@ pub async fn an_abort_resets_the_peer<S: ByteStream>(here: S, mut there: S) {
     there.shutdown().await.unwrap();
 }
 
-pub async fn a_closed_peer_refuses_writes<S: ByteStream>(here: S, mut there: S) {
+pub(crate) async fn a_closed_peer_refuses_writes<S: ByteStream>(here: S, mut there: S) {
     drop(here);
     let mut buffer = BytesMut::new();
     assert_eq!(there.read_into(&mut buffer, MOST).await.unwrap(), 0);
@@ -204,7 +204,7 @@ pub async fn a_closed_peer_refuses_writes<S: ByteStream>(here: S, mut there: S) 
     assert!(is_gone(&error), "{error:?}");
 }
 
-pub async fn bytes_nobody_read_may_reset_the_peer<S: ByteStream>(mut here: S, mut there: S) {
+pub(crate) async fn bytes_nobody_read_may_reset_the_peer<S: ByteStream>(mut here: S, mut there: S) {
     here.write_all(b"answer").await.unwrap();
     there.write_all(b"unread").await.unwrap();
     // Arrived for certain: the first byte is there.
@@ -223,7 +223,7 @@ pub async fn bytes_nobody_read_may_reset_the_peer<S: ByteStream>(mut here: S, mu
     assert!(b"answer".starts_with(&got[..]));
 }
 
-pub async fn addresses_mirror_each_other<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn addresses_mirror_each_other<S: ByteStream>(here: S, there: S) {
     assert_eq!(here.local_addr().unwrap(), there.peer_addr().unwrap());
     assert_eq!(here.peer_addr().unwrap(), there.local_addr().unwrap());
     let peer = there.peer_addr().unwrap();

@@ -70,9 +70,9 @@ fn within(backend: Backend, law: impl Future<Output = ()>) {
 suite!(memory_on_tokio, Backend::Tokio, pairs::memory);
 suite!(memory_on_smol, Backend::Smol, pairs::memory);
 suite!(memory_on_async_std, Backend::AsyncStd, pairs::memory);
-// suite!(memory_in_sim, Backend::Sim, pairs::memory);
-// suite!(small_memory_in_sim, Backend::Sim, pairs::small_memory);
+suite!(memory_in_sim, Backend::Sim, pairs::memory);
+suite!(small_memory_in_sim, Backend::Sim, pairs::small_memory);
 suite!(tcp_on_tokio, Backend::Tokio, pairs::tcp);
 suite!(tcp_on_smol, Backend::Smol, pairs::tcp);
 suite!(tcp_on_async_std, Backend::AsyncStd, pairs::tcp);
-// suite!(tcp_in_sim, Backend::Sim, pairs::tcp);
+suite!(tcp_in_sim, Backend::Sim, pairs::tcp);

@@ -3,16 +3,16 @@
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_transport::MemoryStream;
 
-pub async fn memory() -> (MemoryStream, MemoryStream) {
+pub(crate) async fn memory() -> (MemoryStream, MemoryStream) {
     MemoryStream::pair()
 }
 
 /// So small that every frame is cut.
-pub async fn small_memory() -> (MemoryStream, MemoryStream) {
+pub(crate) async fn small_memory() -> (MemoryStream, MemoryStream) {
     MemoryStream::builder().capacity(7).pair()
 }
 
-pub async fn tcp() -> (TcpStream, TcpStream) {
+pub(crate) async fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let connecting = TcpStream::connect(listener.local_addr().unwrap());
     let (connected, accepted) = futures_util::future::join(connecting, listener.accept()).await;
