@@ -177,12 +177,13 @@ fn ended(shared: &Shared, key: TaskKey, body: Body) {
         state.record(EventKind::End, "", 0, 0);
         let task = state.tasks.remove(key);
         let host = state.host();
+        if let Err(payload) = &dropped {
+            let text = format!("{} in a destructor", message_of(payload));
+            state.host_failed(host, FailureKind::Panic, text);
+        }
         state.running = None;
         task.filter(|task| task.root).map(|_| host)
     });
-    if let Err(payload) = dropped {
-        note_panic(shared, host, &payload);
-    }
     // The one host of `block_on` is ended by `block_on`, after it dropped the main future.
     let caller = host
         .is_some_and(|host| shared.act(|state| state.machines[host as usize].role == Role::Main));
@@ -214,15 +215,6 @@ fn panicked(shared: &Shared, key: TaskKey, body: Body, payload: &Payload) {
     if !contained {
         end_host(shared, host);
     }
-}
-
-fn note_panic(shared: &Shared, host: Option<u32>, payload: &Payload) {
-    let text = message_of(payload);
-    shared.act(|state| {
-        if let Some(host) = host {
-            state.host_failed(host, FailureKind::Panic, format!("{text} in a destructor"));
-        }
-    });
 }
 
 impl State {

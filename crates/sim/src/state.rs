@@ -6,7 +6,7 @@ use crate::failure::{Failure, FailureKind, WaitLine};
 use crate::machine::{Life, Machine};
 use crate::oracle::{self, Label, Oracle, Scope};
 use crate::report::Report;
-use crate::task::{Body, BoxedFuture, TaskKey, Tasks, Waits};
+use crate::task::{Birth, Body, BoxedFuture, TaskKey, Tasks, Waits};
 use crate::tcp::Net;
 use crate::trace::{EventKind, Trace, TraceEvent, TraceLine};
 use slab::Slab;
@@ -189,9 +189,12 @@ impl State {
         machine.next_task += 1;
         let number = machine.next_task;
         self.record(EventKind::Spawn, "", u64::from(number), u64::from(host));
-        Ok(self
-            .tasks
-            .insert(host, number, root, body, location, self.cause, self.now))
+        let birth = Birth {
+            location,
+            now: self.now,
+            cause: self.cause,
+        };
+        Ok(self.tasks.insert(host, number, root, body, birth))
     }
 
     pub(crate) fn spawn_here(

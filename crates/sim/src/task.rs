@@ -141,6 +141,13 @@ impl Inbox {
     }
 }
 
+/// Where, when and why a task was spawned.
+pub(crate) struct Birth {
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) now: u64,
+    pub(crate) cause: u64,
+}
+
 pub(crate) struct Tasks {
     slots: Slab<Task>,
     runnable: VecDeque<TaskKey>,
@@ -170,9 +177,7 @@ impl Tasks {
         number: u32,
         root: bool,
         body: Body,
-        location: &'static Location<'static>,
-        cause: u64,
-        now: u64,
+        birth: Birth,
     ) -> TaskKey {
         let key = TaskKey {
             slot: self.slots.vacant_key(),
@@ -192,10 +197,10 @@ impl Tasks {
             body,
             waker: Waker::from(Arc::clone(&signal)),
             signal,
-            location,
+            location: birth.location,
             waits: Waits::NotPolled,
-            since: now,
-            cause,
+            since: birth.now,
+            cause: birth.cause,
         });
         self.runnable.push_back(key);
         self.peak = self.peak.max(self.slots.len());

@@ -13,9 +13,14 @@ impl State {
     pub(crate) fn deliver(&mut self, from: SocketRef, to: SocketRef, segment: Segment) {
         let (label, size) = segment.describe();
         self.cause = self.record(EventKind::Segment, label, u64::from(to.slot), size);
-        if self.net.stream(to).is_none() {
-            self.deliver_to_nobody(from, to, &segment);
-            return;
+        match self.net.stream(to).map(|stream| stream.phase) {
+            None => {
+                self.deliver_to_nobody(from, to, &segment);
+                return;
+            }
+            // What was under way when the connection died: a reset may overtake it.
+            Some(Phase::Dead) => return,
+            Some(_) => {}
         }
         match segment {
             Segment::SynAck { window } => self.connected(to, from, window),
@@ -59,9 +64,6 @@ impl State {
         if stream.orphan {
             // Nobody will read it: a closed socket answers data with a reset.
             self.reset(to);
-            return;
-        }
-        if stream.phase == Phase::Dead {
             return;
         }
         let size = bytes.len();

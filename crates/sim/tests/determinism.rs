@@ -1,0 +1,269 @@
+//! Same seed, same run; another seed, another run.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[path = "scenario/echo.rs"]
+mod echo;
+
+use bowline_sim::{Choices, EventKind, Keep, Sim, block_on, host};
+use std::collections::BTreeSet;
+use std::process::Command;
+
+const CHILD: &str = "BOWLINE_SIM_TEST_CHILD";
+
+fn hash(seed: u64) -> u64 {
+    echo::world(seed).run().expect("the world runs").trace_hash
+}
+
+// SIM1
+#[test]
+fn two_processes_agree() {
+    if std::env::var(CHILD).is_ok() {
+        for seed in 0..20 {
+            println!("hash {seed} {:016x}", hash(seed));
+        }
+        return;
+    }
+    let run = |padding: usize| {
+        let output = Command::new(std::env::current_exe().expect("this test's binary"))
+            .args(["--exact", "two_processes_agree", "--nocapture"])
+            .env(CHILD, "1")
+            .env("PADDING", "x".repeat(padding))
+            .output()
+            .expect("the binary runs again");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines()
+            .filter_map(|line| line.find("hash ").map(|at| line[at..].to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = (run(0), run(5000));
+    assert_eq!(first.len(), 20);
+    assert_eq!(first, second);
+    for (seed, line) in first.iter().enumerate() {
+        assert_eq!(*line, format!("hash {seed} {:016x}", hash(seed as u64)));
+    }
+}
+
+// SIM2
+#[test]
+fn seeds_differ() {
+    let hashes: BTreeSet<u64> = (0..1000).map(hash).collect();
+    assert!(hashes.len() > 990, "only {} hashes", hashes.len());
+}
+
+// SIM4
+#[test]
+fn one_more_draw_leaves_other_hosts_alone() {
+    let entropy_of_a = |extra: usize| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        Sim::builder()
+            .seed(5)
+            .host("b", move || async move {
+                for _ in 0..extra {
+                    host::random_u64();
+                    Sim::choose("dice", 0..6);
+                }
+            })
+            .client("a", move || {
+                let sender = sender.clone();
+                async move {
+                    for _ in 0..8 {
+                        let drawn = (host::random_u64(), Sim::choose("dice", 0..6));
+                        sender.send(drawn).expect("the test listens");
+                    }
+                }
+            })
+            .run()
+            .expect("the world runs");
+        receiver.try_iter().collect::<Vec<_>>()
+    };
+    let plain = entropy_of_a(0);
+    assert_eq!(plain.len(), 8);
+    assert_eq!(plain, entropy_of_a(1));
+    assert_eq!(plain, entropy_of_a(17));
+}
+
+// SIM5
+#[test]
+fn recorded_choices_run_again() {
+    let recorded = echo::world(11).record_choices(1_000_000).run();
+    let recorded = recorded.expect("the world runs");
+    let choices = recorded.choices().clone();
+    assert!(choices.is_complete());
+    assert_eq!(choices.as_slice().len() as u64, recorded.choices_used);
+    // Another seed: only the list decides.
+    let replayed = echo::world(99).replay(choices.clone()).run();
+    let replayed = replayed.expect("the replay runs");
+    assert_eq!(replayed.trace_hash, recorded.trace_hash);
+
+    let half = choices.as_slice().len() / 2;
+    let shortened = choices.clone().truncated(half);
+    let shortened = echo::world(99).replay(shortened).run();
+    assert_ne!(
+        shortened.expect("it still runs").trace_hash,
+        recorded.trace_hash
+    );
+}
+
+// SIM6
+#[test]
+fn no_choices_are_the_tame_run() {
+    let tame = |seed| {
+        echo::world(seed)
+            .replay(Choices::default())
+            .trace(Keep::Full)
+            .record_choices(1_000_000)
+            .run()
+            .expect("the tame world runs")
+    };
+    let report = tame(1);
+    assert_eq!(report.trace_hash, tame(2).trace_hash);
+    assert!(
+        report
+            .choices()
+            .as_slice()
+            .iter()
+            .all(|choice| choice.taken() == 0)
+    );
+    // FIFO: both clients do the same at the same pace, so neither is overtaken by two polls.
+    let polls: Vec<&str> = report
+        .trace()
+        .iter()
+        .filter(|line| line.event().kind() == EventKind::Poll && line.host() != "server")
+        .map(|line| line.host())
+        .collect();
+    let alternating = polls.chunks(2).all(|pair| pair == ["a", "b"]);
+    assert!(alternating, "{polls:?}");
+    // Full length: every write of 700 bytes is taken whole.
+    let writes = report.trace().iter().map(|line| line.event());
+    let mut of_clients = writes.filter(|event| event.kind() == EventKind::Write);
+    assert!(of_clients.clone().count() >= 12);
+    assert!(of_clients.all(|event| matches!(event.values().1, 700 | 512 | 188)));
+}
+
+/// Hashes of seeds 0 to 19. They change only with the trace version, and on purpose.
+const GOLDEN: [u64; 20] = [
+    0x3278_161e_6ab0_98c4,
+    0xbf06_65f9_c285_66e8,
+    0xf40c_0d8e_9a1a_19aa,
+    0x51dc_d41d_cfef_c752,
+    0x85e3_07f5_9785_eb0d,
+    0x4f8c_5c1f_0ac8_7865,
+    0x7c76_df20_0b5f_5ab1,
+    0x4f7b_0ff8_9411_bf93,
+    0x5c0c_706f_db46_6df4,
+    0x72b9_2c0a_383a_81c0,
+    0x1692_d454_c8b9_e352,
+    0x7535_ae9d_663d_2c53,
+    0xc1b3_9fd9_97bf_10be,
+    0xba4b_73fe_e189_d946,
+    0xce24_8a9c_487e_aa32,
+    0x18f3_34f2_2ed2_ffb9,
+    0x854e_7977_950f_b341,
+    0x91c5_a8ad_6bbe_ec71,
+    0xdde8_1b4c_bfca_5cac,
+    0x7274_ec9e_8f88_ecad,
+];
+
+// SIM7
+#[test]
+fn golden_hashes() {
+    let hashes: Vec<u64> = (0..20).map(hash).collect();
+    assert_eq!(
+        hashes, GOLDEN,
+        "the trace changed: raise the trace version and take {hashes:#018x?}"
+    );
+}
+
+// SIM8
+#[test]
+fn parallel_worlds_do_not_touch() {
+    let alone: Vec<u64> = (0..4).map(hash).collect();
+    for _ in 0..20 {
+        let threads: Vec<_> = (0..4)
+            .map(|seed| std::thread::spawn(move || hash(seed)))
+            .collect();
+        let together: Vec<u64> = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a world on a thread"))
+            .collect();
+        assert_eq!(together, alone);
+    }
+}
+
+/// What the client saw: an address, when it had it, when it had a byte, entropy.
+type Seen = (std::net::IpAddr, u64, u64, u64);
+
+// SIM9
+#[test]
+fn everything_drawn_is_a_choice() {
+    let run = |seed| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let report = Sim::builder()
+            .seed(seed)
+            .host("far", || async {
+                let listener = echo::listen(80)?;
+                let stream = echo::accept(&listener).await?;
+                echo::write_all(&stream, b"x").await
+            })
+            .client("near", move || {
+                let sender = sender.clone();
+                async move {
+                    let ips = host::resolve("far", host::Family::Any).await?;
+                    let named = host::now();
+                    let stream = echo::dial("far", 80).await?;
+                    echo::read_some(&stream, 1).await?;
+                    let seen: Seen = (ips[0], named, host::now(), host::random_u64());
+                    sender.send(seen).expect("the test listens");
+                    Ok::<(), std::io::Error>(())
+                }
+            })
+            .record_choices(100_000)
+            .run()
+            .expect("the world runs");
+        (receiver.recv().expect("it ran"), report)
+    };
+    let (seen, report) = run(3);
+    assert_eq!(seen, run(3).0);
+    let labels: BTreeSet<&str> = report
+        .choices()
+        .as_slice()
+        .iter()
+        .map(|choice| choice.label())
+        .collect();
+    for label in [
+        "entropy",
+        "latency",
+        "name delay",
+        "name order",
+        "ephemeral port",
+        "poll cost",
+    ] {
+        assert!(labels.contains(label), "{label} is not among {labels:?}");
+    }
+    // Over seeds each of them takes other values: they come from the oracle and nowhere else.
+    let many: Vec<_> = (0..30).map(|seed| run(seed).0).collect();
+    assert!(many.iter().any(|seen| seen.0.is_ipv4()) && many.iter().any(|seen| seen.0.is_ipv6()));
+    let numbers = |pick: fn(&Seen) -> u64| many.iter().map(pick).collect::<BTreeSet<_>>();
+    for values in [
+        numbers(|seen| seen.1),
+        numbers(|seen| seen.2),
+        numbers(|seen| seen.3),
+    ] {
+        assert!(values.len() > 25);
+    }
+}
+
+// SIM1
+#[test]
+fn one_host_worlds_agree() {
+    let run = |seed| {
+        block_on(seed, async {
+            let mut bytes = [0; 13];
+            host::fill(&mut bytes);
+            host::yield_now().await;
+            (bytes, host::now())
+        })
+    };
+    assert_eq!(run(4), run(4));
+    assert_ne!(run(4), run(5));
+}

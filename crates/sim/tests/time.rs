@@ -1,0 +1,165 @@
+//! Virtual time: it jumps, never fires early, and orders ties by draw.
+
+use bowline_sim::host::{self, Sleep};
+use bowline_sim::{Sim, block_on};
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+const SECOND: u64 = 1_000_000_000;
+
+// SIM20
+#[test]
+fn ten_years_take_no_time() {
+    let ten_years = 10 * 365 * 24 * 3600 * SECOND;
+    // The best of some: the machine may be busy with something else meanwhile.
+    let best = (0..50)
+        .map(|seed| {
+            let start = Instant::now();
+            let woke = block_on(seed, async {
+                Sleep::new(ten_years).await;
+                host::now()
+            });
+            assert!((ten_years..ten_years + 1000).contains(&woke));
+            start.elapsed()
+        })
+        .min();
+    assert!(best < Some(Duration::from_millis(1)), "{best:?}");
+}
+
+// SIM21
+#[test]
+fn a_yield_between_read_and_write_loses_an_update() {
+    let total = |seed| {
+        block_on(seed, async {
+            let counter = Arc::new(AtomicU64::new(0));
+            let done = Arc::new(AtomicU64::new(0));
+            for _ in 0..2 {
+                let (counter, done) = (Arc::clone(&counter), Arc::clone(&done));
+                host::spawn(async move {
+                    let read = counter.load(Ordering::Relaxed);
+                    host::yield_now().await;
+                    counter.store(read + 1, Ordering::Relaxed);
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            while done.load(Ordering::Relaxed) < 2 {
+                host::yield_now().await;
+            }
+            counter.load(Ordering::Relaxed)
+        })
+    };
+    let totals: BTreeSet<u64> = (0..100).map(total).collect();
+    assert_eq!(totals, BTreeSet::from([1, 2]));
+}
+
+// SIM22
+#[test]
+fn never_early() {
+    for jitter in [0, 1_000_000] {
+        Sim::builder()
+            .seed(3)
+            .timer_jitter(Duration::from_nanos(jitter))
+            .client("sleeper", move || async move {
+                for _ in 0..1000 {
+                    let deadline = host::now() + host::random_u64() % SECOND;
+                    Sleep::new(deadline).await;
+                    let late = host::now().checked_sub(deadline).expect("early");
+                    assert!(late <= jitter + 1000, "late by {late}");
+                }
+            })
+            .run()
+            .expect("the sleeper ends");
+    }
+}
+
+// SIM22
+#[test]
+fn equal_deadlines_fire_in_both_orders() {
+    let order = |seed| {
+        block_on(seed, async {
+            let order = Arc::new(Mutex::new(Vec::new()));
+            for name in ["first", "second"] {
+                let order = Arc::clone(&order);
+                host::spawn(async move {
+                    Sleep::new(SECOND).await;
+                    order.lock().expect("not poisoned").push(name);
+                });
+            }
+            Sleep::new(2 * SECOND).await;
+            order.lock().expect("not poisoned").clone()
+        })
+    };
+    let orders: BTreeSet<_> = (0..50).map(order).collect();
+    assert_eq!(orders.len(), 2);
+    // The order of the timers themselves is drawn, not only that of the tasks they wake.
+    let timers = |seed| {
+        let report = Sim::builder()
+            .seed(seed)
+            .strategy(bowline_sim::Strategy::Fifo)
+            .trace(bowline_sim::Keep::Full)
+            .client("a", || Sleep::new(SECOND))
+            .client("b", || Sleep::new(SECOND))
+            .run()
+            .expect("both wake");
+        let mut fired = report
+            .trace()
+            .iter()
+            .filter(|line| line.event().kind() == bowline_sim::EventKind::Timer);
+        fired.next().expect("a timer fired").host().to_owned()
+    };
+    let first: BTreeSet<_> = (0..50).map(timers).collect();
+    assert_eq!(first.len(), 2);
+}
+
+async fn poll(mut sleep: Pin<&mut Sleep>) -> bool {
+    poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_ready())).await
+}
+
+// SIM22
+#[test]
+fn reset_moves_a_sleep() {
+    block_on(1, async {
+        let mut sleep = pin!(Sleep::new(5 * SECOND));
+        assert!(!poll(sleep.as_mut()).await);
+        sleep.as_mut().reset(SECOND);
+        sleep.as_mut().await;
+        assert!((SECOND..2 * SECOND).contains(&host::now()));
+        // After completion, to never and back again, then into the past.
+        sleep.as_mut().reset(Sleep::NEVER);
+        assert!(!poll(sleep.as_mut()).await);
+        sleep.as_mut().reset(9 * SECOND);
+        assert!(!poll(sleep.as_mut()).await);
+        sleep.as_mut().reset(Sleep::NEVER);
+        sleep.as_mut().reset(7 * SECOND);
+        sleep.as_mut().await;
+        assert!((7 * SECOND..8 * SECOND).contains(&host::now()));
+        sleep.as_mut().reset(1);
+        assert!(poll(sleep.as_mut()).await);
+    });
+}
+
+// SIM20
+#[test]
+fn dropped_timers_leave_nothing() {
+    let end = block_on(1, async {
+        let mut sleeps: Vec<_> = (0..10_000)
+            .map(|i| Box::pin(Sleep::new(1000 * SECOND + i)))
+            .collect();
+        poll_fn(|cx| {
+            for sleep in &mut sleeps {
+                assert!(sleep.as_mut().poll(cx).is_pending());
+            }
+            Poll::Ready(())
+        })
+        .await;
+        drop(sleeps);
+        Sleep::new(SECOND).await;
+        host::now()
+    });
+    assert!(end < 2 * SECOND);
+}
