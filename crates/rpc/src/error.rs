@@ -1,0 +1,470 @@
+//! How a call can fail: the code, how far the call got, and what the peer said.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::proto::{CodecId, Rejected};
+
+/// Why a call failed.
+///
+/// The numbers are those of the wire. A code the peer sends that is unknown here, or that only
+/// this side can know, reads as [`Internal`](Self::Internal).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u16)]
+pub enum Code {
+    /// The caller, or whoever owns it, cancelled the call.
+    Cancelled = 1,
+    /// The deadline passed.
+    DeadlineExceeded = 2,
+    /// The method failed in its own terms; the error carries its value.
+    Application = 3,
+    /// The executor has no such method.
+    UnknownMethod = 4,
+    /// Caller and executor disagree about the types of the method.
+    WrongSchema = 5,
+    /// The arguments did not decode.
+    BadArguments = 6,
+    /// The handler panicked.
+    Panic = 7,
+    /// No room for one more call; perhaps later.
+    Overloaded = 8,
+    /// The arguments or the reply are larger than a limit.
+    TooLarge = 9,
+    /// The peer could not prove who it is.
+    Unauthenticated = 10,
+    /// The caller may not call this method.
+    PermissionDenied = 11,
+    /// Nothing at the peer runs handlers.
+    NoExecutor = 12,
+    /// No peer offers the method. Known to this side only.
+    NoPeer = 13,
+    /// The caller calls too often.
+    RateLimited = 14,
+    /// The connection is gone. Known to this side only.
+    ConnectionLost = 15,
+    /// A peer broke the protocol.
+    Protocol = 16,
+    /// The peer does not know this kind of call.
+    Unsupported = 17,
+    /// The call is nested too deep.
+    HopLimit = 18,
+    /// The peer takes no new calls because it is about to leave.
+    Draining = 19,
+    /// The reply did not decode. Known to this side only.
+    BadReply = 20,
+    /// Something went wrong that has no code.
+    Internal = 21,
+}
+
+const CODES: [Code; 21] = [
+    Code::Cancelled,
+    Code::DeadlineExceeded,
+    Code::Application,
+    Code::UnknownMethod,
+    Code::WrongSchema,
+    Code::BadArguments,
+    Code::Panic,
+    Code::Overloaded,
+    Code::TooLarge,
+    Code::Unauthenticated,
+    Code::PermissionDenied,
+    Code::NoExecutor,
+    Code::NoPeer,
+    Code::RateLimited,
+    Code::ConnectionLost,
+    Code::Protocol,
+    Code::Unsupported,
+    Code::HopLimit,
+    Code::Draining,
+    Code::BadReply,
+    Code::Internal,
+];
+
+impl Code {
+    /// The number on the wire.
+    pub const fn as_u16(self) -> u16 {
+        self as u16
+    }
+
+    /// What a number received from a peer means: numbers that are unknown, or that a peer has no
+    /// business to send, are [`Internal`](Self::Internal).
+    pub fn from_wire(number: u16) -> Code {
+        let code = usize::from(number)
+            .checked_sub(1)
+            .and_then(|at| CODES.get(at));
+        match code {
+            None | Some(Code::NoPeer | Code::ConnectionLost | Code::BadReply) => Code::Internal,
+            Some(code) => *code,
+        }
+    }
+
+    /// How far a call got that an executor answered with this code, where nothing more is known.
+    pub const fn usual_certainty(self) -> Certainty {
+        match self {
+            Code::UnknownMethod
+            | Code::WrongSchema
+            | Code::BadArguments
+            | Code::Overloaded
+            | Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::NoExecutor
+            | Code::RateLimited
+            | Code::Unsupported
+            | Code::HopLimit
+            | Code::Draining => Certainty::Refused,
+            Code::Application | Code::Panic => Certainty::Executed,
+            _ => Certainty::MaybeExecuted,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Code::Cancelled => "the call was cancelled",
+            Code::DeadlineExceeded => "the deadline of the call passed",
+            Code::Application => "the method failed",
+            Code::UnknownMethod => "the peer has no such method",
+            Code::WrongSchema => "the peer has the method with other types",
+            Code::BadArguments => "the arguments did not decode",
+            Code::Panic => "the handler panicked",
+            Code::Overloaded => "there is no room for the call",
+            Code::TooLarge => "the arguments or the reply are too large",
+            Code::Unauthenticated => "the peer is not authenticated",
+            Code::PermissionDenied => "the caller may not call this method",
+            Code::NoExecutor => "nothing runs handlers at the peer",
+            Code::NoPeer => "no peer offers the method",
+            Code::RateLimited => "the caller calls too often",
+            Code::ConnectionLost => "the connection was lost",
+            Code::Protocol => "the protocol was broken",
+            Code::Unsupported => "the peer does not support this call",
+            Code::HopLimit => "the call is nested too deep",
+            Code::Draining => "the peer takes no new calls",
+            Code::BadReply => "the reply did not decode",
+            Code::Internal => "the call failed for an internal reason",
+        })
+    }
+}
+
+/// How far a call got before it failed: whether the handler may have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Certainty {
+    /// No byte of the call was accepted by the transport: it did not run.
+    NeverSent = 0,
+    /// The peer said that it did not start it: it did not run.
+    Refused = 1,
+    /// Bytes of the call left and no answer came: it may have run, wholly, in part or not at all.
+    MaybeExecuted = 2,
+    /// The handler ran and ended.
+    Executed = 3,
+}
+
+impl Certainty {
+    /// What a number received from a peer means. It cannot say that we never sent the call, and
+    /// what it says in numbers unknown here tells nothing.
+    pub const fn from_wire(number: u8) -> Certainty {
+        match number {
+            1 => Certainty::Refused,
+            3 => Certainty::Executed,
+            _ => Certainty::MaybeExecuted,
+        }
+    }
+
+    /// The number on the wire; what was never sent, told to a peer, is *refused*.
+    pub const fn to_wire(self) -> u8 {
+        match self {
+            Certainty::NeverSent | Certainty::Refused => 1,
+            Certainty::MaybeExecuted => 2,
+            Certainty::Executed => 3,
+        }
+    }
+
+    /// Whether the handler certainly did not run, so that calling again is safe for any method.
+    pub const fn did_not_run(self) -> bool {
+        matches!(self, Certainty::NeverSent | Certainty::Refused)
+    }
+}
+
+/// An application error as it came over the wire: bytes of a codec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorBody {
+    /// The codec of the call.
+    pub codec: CodecId,
+    /// The encoded error.
+    pub bytes: Bytes,
+}
+
+impl ErrorBody {
+    /// `bytes`, encoded with `codec`.
+    pub fn new(codec: CodecId, bytes: Bytes) -> Self {
+        Self { codec, bytes }
+    }
+}
+
+/// The one outcome of a call that did not succeed.
+///
+/// `E` is the application error of the method. Where it has not been decoded yet, and for calls by
+/// name, it is the [`ErrorBody`].
+///
+/// # Examples
+/// ```
+/// use bowline_rpc::{CallError, Certainty, Code};
+///
+/// let error: CallError = CallError::new(Code::NoPeer, Certainty::NeverSent).with_message("math.add");
+/// assert_eq!(error.code(), Code::NoPeer);
+/// assert!(error.certainty().did_not_run());
+/// assert_eq!(error.to_string(), "no peer offers the method: math.add");
+/// ```
+#[derive(Clone)]
+pub struct CallError<E = ErrorBody> {
+    code: Code,
+    certainty: Certainty,
+    size: Option<(u32, u32)>,
+    retry_after: Option<Duration>,
+    message: Option<Box<str>>,
+    application: Option<E>,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// Longest message kept, in bytes.
+const MAX_MESSAGE: usize = 4096;
+
+impl<E> CallError<E> {
+    /// A failure with nothing but a code and a certainty.
+    pub fn new(code: Code, certainty: Certainty) -> Self {
+        Self {
+            code,
+            certainty,
+            size: None,
+            retry_after: None,
+            message: None,
+            application: None,
+            cause: None,
+        }
+    }
+
+    /// The method failed in its own terms, with `error`.
+    pub fn from_application(error: E) -> Self {
+        Self {
+            application: Some(error),
+            ..Self::new(Code::Application, Certainty::Executed)
+        }
+    }
+
+    /// Says more. Control characters are escaped and everything past 4 KiB is cut.
+    #[must_use = "this returns the error with the message and changes nothing"]
+    pub fn with_message(mut self, message: impl AsRef<str>) -> Self {
+        self.message = escape(message.as_ref(), MAX_MESSAGE);
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use = "this returns the error with the time and changes nothing"]
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Says which limit was passed, and by what, in bytes.
+    #[must_use = "this returns the error with the sizes and changes nothing"]
+    pub fn with_sizes(mut self, limit: u32, actual: u32) -> Self {
+        self.size = Some((limit, actual));
+        self
+    }
+
+    /// Says what it came from.
+    #[must_use = "this returns the error with the cause and changes nothing"]
+    pub fn with_cause(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
+        self.cause = Some(Arc::new(cause));
+        self
+    }
+
+    /// Why the call failed.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Whether the handler may have run.
+    pub fn certainty(&self) -> Certainty {
+        self.certainty
+    }
+
+    /// What was said about it; empty if nothing was.
+    pub fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or_default()
+    }
+
+    /// When the peer suggests to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The limit and the actual size, in bytes, of [`Code::TooLarge`].
+    pub fn sizes(&self) -> Option<(u32, u32)> {
+        self.size
+    }
+
+    /// The application error, if that is what it is.
+    pub fn application(&self) -> Option<&E> {
+        self.application.as_ref()
+    }
+
+    /// The application error, or this error back if it is another.
+    ///
+    /// # Errors
+    /// The error itself, unless its code is [`Code::Application`] and it carries a value.
+    pub fn into_application(mut self) -> Result<E, CallError<E>> {
+        match self.application.take() {
+            Some(error) => Ok(error),
+            None => Err(self),
+        }
+    }
+
+    /// The same failure with another form of the application error: decoded, say. Where `f` fails
+    /// the failure keeps its code and says so in its message.
+    pub fn try_map_application<T, D: fmt::Display>(
+        self,
+        f: impl FnOnce(E) -> Result<T, D>,
+    ) -> CallError<T> {
+        let mut message = self.message;
+        let application = match self.application.map(f) {
+            None => None,
+            Some(Ok(value)) => Some(value),
+            Some(Err(error)) => {
+                message = escape(&format!("its error did not decode: {error}"), MAX_MESSAGE);
+                None
+            }
+        };
+        CallError {
+            code: self.code,
+            certainty: self.certainty,
+            size: self.size,
+            retry_after: self.retry_after,
+            message,
+            application,
+            cause: self.cause,
+        }
+    }
+}
+
+/// `text` with control characters escaped, cut before `max` bytes; nothing if it is empty.
+pub(crate) fn escape(text: &str, max: usize) -> Option<Box<str>> {
+    let mut kept = String::new();
+    for c in text.chars() {
+        let before = kept.len();
+        if c.is_control() {
+            kept.extend(c.escape_default());
+        } else {
+            kept.push(c);
+        }
+        if kept.len() > max {
+            kept.truncate(before);
+            break;
+        }
+    }
+    (!kept.is_empty()).then(|| kept.into_boxed_str())
+}
+
+impl<E: fmt::Debug> fmt::Debug for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("CallError");
+        out.field("code", &self.code)
+            .field("certainty", &self.certainty);
+        if let Some(message) = &self.message {
+            out.field("message", message);
+        }
+        if let Some(sizes) = &self.size {
+            out.field("sizes", sizes);
+        }
+        if let Some(after) = &self.retry_after {
+            out.field("retry_after", after);
+        }
+        if let Some(application) = &self.application {
+            out.field("application", application);
+        }
+        if let Some(cause) = &self.cause {
+            out.field("cause", cause);
+        }
+        out.finish()
+    }
+}
+
+impl<E> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if let Some(message) = &self.message {
+            write!(f, ": {message}")?;
+        }
+        if let Some((limit, actual)) = self.size {
+            write!(f, " ({actual} bytes, limit {limit})")?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: fmt::Debug> StdError for CallError<E> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause
+            .as_ref()
+            .map(|cause| &**cause as &(dyn StdError + 'static))
+    }
+}
+
+impl<E> From<Rejected> for CallError<E> {
+    /// The outcome of a call that the machine did not take: it was never sent.
+    fn from(rejected: Rejected) -> Self {
+        let error = CallError::new(rejected.code(), Certainty::NeverSent);
+        match rejected {
+            Rejected::TooLarge { limit, actual } => error.with_sizes(limit, actual),
+            _ => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_keeps_its_number_and_local_ones_are_not_taken_from_peers() {
+        for (at, code) in CODES.iter().enumerate() {
+            assert_eq!(usize::from(code.as_u16()), at + 1);
+            let local = matches!(code, Code::NoPeer | Code::ConnectionLost | Code::BadReply);
+            let expected = if local { Code::Internal } else { *code };
+            assert_eq!(Code::from_wire(code.as_u16()), expected);
+        }
+        assert_eq!(Code::from_wire(0), Code::Internal);
+        assert_eq!(Code::from_wire(22), Code::Internal);
+        assert_eq!(Code::from_wire(u16::MAX), Code::Internal);
+    }
+
+    #[test]
+    fn certainty_from_a_peer_never_says_never_sent() {
+        let read: Vec<_> = (0..=4).map(Certainty::from_wire).collect();
+        use Certainty::{Executed, MaybeExecuted, Refused};
+        assert_eq!(
+            read,
+            [
+                MaybeExecuted,
+                Refused,
+                MaybeExecuted,
+                Executed,
+                MaybeExecuted
+            ]
+        );
+    }
+
+    #[test]
+    fn messages_are_escaped_and_cut_between_characters() {
+        assert_eq!(escape("a\nb\u{1b}", 100).as_deref(), Some("a\\nb\\u{1b}"));
+        assert_eq!(escape("éé", 3).as_deref(), Some("é"));
+        assert_eq!(escape("\n", 1), None);
+    }
+}

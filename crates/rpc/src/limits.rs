@@ -1,0 +1,238 @@
+//! The limits of brokers and connections, and what they add up to.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Everything that bounds what a peer can make us hold, and how long we wait for it.
+///
+/// Three presets: [`paranoid`](Self::paranoid) for strangers, [`Limits::default`], and
+/// [`trusted`](Self::trusted) for peers of one's own. Fields may be set on a preset.
+///
+/// # Examples
+/// ```
+/// use bowline_rpc::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.max_calls = 64;
+/// assert!(limits.report().connection() < Limits::default().report().connection());
+/// assert!(limits.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Longest payload of one frame we accept, in bytes, 1024 to 16 777 215. Longer: violation.
+    pub max_frame: u32,
+    /// Longest arguments or reply, in bytes, at least `max_frame`. Longer: `TooLarge`.
+    pub max_message: u32,
+    /// Bytes of bodies a peer may send us per call and direction, at least 4096. A body costs its
+    /// length plus 16. This version sends a body in one frame, so a larger one is `TooLarge`.
+    pub call_window: u32,
+    /// Calls open at once per direction, at hop level 0; each deeper level has an eighth. The
+    /// caller queues; a peer that passes it breaks the protocol.
+    pub max_calls: u32,
+    /// Notifications a peer may send before we took one.
+    pub notify_window: u32,
+    /// Methods a peer may advertise at once. More: violation.
+    pub max_methods: u32,
+    /// Bytes of metadata of one call. More: violation.
+    pub max_metadata: u16,
+    /// Calls waiting for a slot at one connection. More: `Overloaded`, never sent.
+    pub queue_calls: usize,
+    /// Bytes of bodies of those calls. More: `Overloaded`, never sent.
+    pub queue_bytes: usize,
+    /// Bytes of frames in the write buffer from which commands wait.
+    pub write_buffer: usize,
+    /// A connection whose transport accepts nothing for so long is broken.
+    pub write_stall: Duration,
+    /// Bytes either side may send before the connection is ready, at least 1024.
+    pub handshake_bytes: usize,
+    /// Time the handshake may take.
+    pub handshake_timeout: Duration,
+    /// Nothing received for so long: a PING. For three times as long: broken.
+    pub heartbeat: Duration,
+    /// Connections still in their handshake. More: closed when accepted.
+    pub unauthenticated: usize,
+    /// The same from one /32 (IPv4) or /64 (IPv6).
+    pub unauthenticated_per_prefix: usize,
+    /// Connections of one broker. More: accepting pauses.
+    pub connections: usize,
+    /// How long a cancelled handler may clean up.
+    pub cancel_grace: Duration,
+    /// How long a drain waits for calls in flight.
+    pub drain: Duration,
+    /// Longest deadline an executor grants.
+    pub max_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frame: 64 * 1024,
+            max_message: 4 * 1024 * 1024,
+            call_window: 64 * 1024,
+            max_calls: 1024,
+            notify_window: 256,
+            max_methods: 4096,
+            max_metadata: 8192,
+            queue_calls: 1024,
+            queue_bytes: 16 * 1024 * 1024,
+            write_buffer: 256 * 1024,
+            write_stall: Duration::from_secs(30),
+            handshake_bytes: 4096,
+            handshake_timeout: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(5),
+            unauthenticated: 256,
+            unauthenticated_per_prefix: 32,
+            connections: 10_000,
+            cancel_grace: Duration::from_secs(1),
+            drain: Duration::from_secs(5),
+            max_deadline: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Limits {
+    /// For peers that may mean harm: small frames, few calls.
+    pub fn paranoid() -> Self {
+        Self {
+            max_frame: 16 * 1024,
+            max_message: 256 * 1024,
+            call_window: 16 * 1024,
+            max_calls: 64,
+            notify_window: 32,
+            max_methods: 256,
+            max_metadata: 1024,
+            queue_calls: 64,
+            queue_bytes: 1024 * 1024,
+            write_buffer: 64 * 1024,
+            unauthenticated: 64,
+            unauthenticated_per_prefix: 4,
+            connections: 1024,
+            ..Self::default()
+        }
+    }
+
+    /// For peers of one's own: large frames, many calls.
+    pub fn trusted() -> Self {
+        Self {
+            max_frame: 1024 * 1024,
+            max_message: 64 * 1024 * 1024,
+            call_window: 1024 * 1024,
+            max_calls: 8192,
+            notify_window: 4096,
+            max_methods: 65_536,
+            queue_calls: 8192,
+            queue_bytes: 256 * 1024 * 1024,
+            write_buffer: 1024 * 1024,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the limits fit each other.
+    ///
+    /// # Errors
+    /// The name of the first field that does not.
+    pub fn check(&self) -> Result<(), BadLimit> {
+        let heartbeat = self.heartbeat.as_millis();
+        let checks = [
+            ("max_frame", (1024..=16_777_215).contains(&self.max_frame)),
+            ("max_message", self.max_message >= self.max_frame),
+            ("call_window", (4096..=1 << 31).contains(&self.call_window)),
+            ("max_calls", self.max_calls > 0),
+            ("notify_window", self.notify_window > 0),
+            ("max_methods", self.max_methods > 0),
+            ("max_metadata", self.max_metadata > 0),
+            ("handshake_bytes", self.handshake_bytes >= 1024),
+            (
+                "heartbeat",
+                heartbeat > 0 && heartbeat <= u128::from(u32::MAX),
+            ),
+        ];
+        match checks.iter().find(|(_, holds)| !holds) {
+            Some((field, _)) => Err(BadLimit { field }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the limits add up to.
+    pub fn report(&self) -> LimitsReport {
+        LimitsReport {
+            limits: self.clone(),
+        }
+    }
+
+    /// Calls open at once per direction over all hop levels.
+    pub(crate) fn slots(&self) -> usize {
+        let deeper = (self.max_calls / 8).max(1) as usize;
+        self.max_calls as usize + 8 * deeper
+    }
+
+    /// Longest body this side puts into, or takes from, one frame of one call.
+    pub(crate) fn max_body(&self) -> u32 {
+        self.max_frame
+            .min(self.max_message)
+            .min(self.call_window - 16)
+    }
+}
+
+/// A limit that is zero, out of range or does not fit another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the limit {field} is out of range")]
+pub struct BadLimit {
+    field: &'static str,
+}
+
+impl BadLimit {
+    /// The field of [`Limits`] it is about.
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+/// The worst case of [`Limits`], in bytes. `Display` prints it by parts.
+#[derive(Clone, Debug)]
+pub struct LimitsReport {
+    limits: Limits,
+}
+
+/// What a connection holds besides bodies: fixed tables, control frames.
+const FIXED: usize = 64 * 1024;
+/// Table entry, queue entry and event of one call, with room for doubling tables.
+const PER_CALL: usize = 1024;
+/// One advertised method: its name and its entries.
+const PER_METHOD: usize = 1024;
+
+impl LimitsReport {
+    /// Most bytes of calls of ours that wait for a slot.
+    pub fn queue(&self) -> usize {
+        self.limits.queue_bytes + self.limits.queue_calls * PER_CALL
+    }
+
+    /// Most bytes of calls in flight, both directions: arguments not yet taken by the executor,
+    /// replies not yet written, replies not yet taken by the caller.
+    pub fn in_flight(&self) -> usize {
+        let metadata = usize::from(self.limits.max_metadata) + self.limits.max_frame as usize;
+        let per_slot = 2 * self.limits.max_frame as usize + metadata + 2 * PER_CALL;
+        self.limits.slots() * (per_slot + self.limits.max_frame as usize)
+    }
+
+    /// Most bytes of the table of the peer's methods and of changes to it not yet taken.
+    pub fn methods(&self) -> usize {
+        2 * self.limits.max_methods as usize * PER_METHOD
+    }
+
+    /// Most bytes of the protocol state of one connection, buffers of the driver not counted.
+    pub fn connection(&self) -> usize {
+        FIXED + self.queue() + self.in_flight() + self.methods()
+    }
+}
+
+impl fmt::Display for LimitsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "queue      {:>14} bytes", self.queue())?;
+        writeln!(f, "in flight  {:>14} bytes", self.in_flight())?;
+        writeln!(f, "methods    {:>14} bytes", self.methods())?;
+        writeln!(f, "connection {:>14} bytes", self.connection())?;
+        write!(f, "connections {:>13}", self.limits.connections)
+    }
+}

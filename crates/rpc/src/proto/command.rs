@@ -1,0 +1,340 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_backend::time::Instant;
+use bytes::Bytes;
+
+use super::{Advertised, CodecId, Extensions, MethodId};
+use crate::{Certainty, Code};
+
+/// One call of one machine, of ours or of the peer's, or the connection itself.
+///
+/// Calls of ours are named by a place of the machine, because their number on the wire is given
+/// only when they are sent; calls of the peer's are named by that number. An id
+/// comes again after two thousand million calls at the soonest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(u64);
+
+const OURS: u64 = 1 << 63;
+
+impl CallId {
+    /// The connection itself: what commands that concern no call return.
+    pub const CONNECTION: CallId = CallId(0);
+
+    pub(super) fn ours(generation: u32, slot: u32) -> CallId {
+        CallId(OURS | u64::from(generation & 0x7FFF_FFFF) << 32 | u64::from(slot))
+    }
+
+    /// `wire` is below 2^63: higher ones are a violation.
+    pub(super) fn theirs(wire: u64) -> CallId {
+        CallId(wire & !OURS)
+    }
+
+    /// Whether this side opened the call.
+    pub fn is_ours(self) -> bool {
+        self.0 & OURS != 0
+    }
+
+    /// Place of a call of ours: small, dense, and free again after the call's terminal event. Good
+    /// as index of a table of waiting callers.
+    pub fn slot(self) -> usize {
+        (self.0 & 0xFFFF_FFFF) as usize
+    }
+
+    /// The whole id as a number.
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == CallId::CONNECTION {
+            f.write_str("CallId(connection)")
+        } else if self.is_ours() {
+            write!(f, "CallId(ours {}.{})", self.slot(), (self.0 & !OURS) >> 32)
+        } else {
+            write!(f, "CallId(theirs {})", self.0)
+        }
+    }
+}
+
+/// What a driver tells a machine to do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Call a method of the peer. Ends with exactly one [`Replied`](super::Event::Replied) or
+    /// [`Failed`](super::Event::Failed).
+    Open(Open),
+    /// Answer a call of the peer with a result. A body that is larger than the peer takes is
+    /// answered with [`Code::TooLarge`].
+    Reply {
+        /// The peer's call.
+        call: CallId,
+        /// The encoded result.
+        body: Bytes,
+    },
+    /// Answer a call of the peer with an error.
+    Fail {
+        /// The peer's call.
+        call: CallId,
+        /// The error.
+        failure: Failure,
+    },
+    /// Give up a call of ours. Its terminal event comes at once; the peer is told.
+    Cancel {
+        /// Our call.
+        call: CallId,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// Offer methods to the peer. Given before the connection is ready they are its first
+    /// snapshot, which is sent, empty if need be, as soon as it is ready.
+    Advertise(Vec<Advertised>),
+    /// Offer these methods no longer. Calls in flight are not touched.
+    Withdraw(Vec<MethodId>),
+    /// Ask the peer to open nothing new. Calls it opens all the same are still taken.
+    Drain {
+        /// How long calls in flight may take.
+        within: Duration,
+    },
+    /// Take no new call from now on: calls of the peer above the last taken one are refused.
+    Leave {
+        /// How long calls in flight may take.
+        within: Duration,
+    },
+    /// Close the connection: answers given so far are still sent, everything else ends now.
+    Close {
+        /// Why; [`Code::Cancelled`] for no reason in particular.
+        code: Code,
+        /// At most 512 bytes are sent.
+        message: Arc<str>,
+    },
+}
+
+/// The method a call is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// By the id the peer advertised.
+    Method(MethodId),
+    /// By name, 1 to 200 bytes.
+    Name(Arc<str>),
+}
+
+/// A call on its way out.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub(super) target: Target,
+    pub(super) codec: CodecId,
+    pub(super) priority: u8,
+    pub(super) hops: u8,
+    pub(super) deadline: Instant,
+    pub(super) extensions: Extensions,
+    pub(super) body: Bytes,
+}
+
+impl Open {
+    /// A call of `target` with the arguments `body`, encoded with `codec`: priority 4, hop level
+    /// 0, no deadline.
+    pub fn new(target: Target, codec: CodecId, body: Bytes) -> Self {
+        Self {
+            target,
+            codec,
+            priority: 4,
+            hops: 0,
+            deadline: Instant::NEVER,
+            extensions: Extensions::new(),
+            body,
+        }
+    }
+
+    /// When the caller stops waiting. [`Instant::NEVER`] is no deadline.
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Priority at the executor, 0 to 7, higher first; above 7 counts as 7.
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority.min(7);
+        self
+    }
+
+    /// How many calls this one is nested in, 0 to 8. More is rejected.
+    pub fn hops(mut self, hops: u8) -> Self {
+        self.hops = hops;
+        self
+    }
+
+    /// Idempotency key, trace, metadata, schema.
+    pub fn extensions(mut self, extensions: Extensions) -> Self {
+        self.extensions = extensions;
+        self
+    }
+}
+
+/// The error that answers a call of the peer.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub(super) code: Code,
+    pub(super) certainty: Certainty,
+    pub(super) detail: Detail,
+    pub(super) retry_after: Duration,
+    pub(super) message: Arc<str>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Detail {
+    None,
+    Application(Bytes),
+    Sizes { limit: u32, actual: u32 },
+}
+
+impl Failure {
+    /// A failure with the usual certainty of `code`.
+    pub fn new(code: Code) -> Self {
+        Self {
+            code,
+            certainty: code.usual_certainty(),
+            detail: Detail::None,
+            retry_after: Duration::ZERO,
+            message: Arc::from(""),
+        }
+    }
+
+    /// The method failed in its own terms; `error` is encoded with the call's codec.
+    pub fn application(error: Bytes) -> Self {
+        Self {
+            detail: Detail::Application(error),
+            ..Self::new(Code::Application)
+        }
+    }
+
+    /// Something was too large.
+    pub fn too_large(certainty: Certainty, limit: u32, actual: u32) -> Self {
+        Self {
+            certainty,
+            detail: Detail::Sizes { limit, actual },
+            ..Self::new(Code::TooLarge)
+        }
+    }
+
+    /// Whether the handler may have run.
+    pub fn certainty(mut self, certainty: Certainty) -> Self {
+        self.certainty = certainty;
+        self
+    }
+
+    /// What to tell the caller. At most 4 KiB are sent, and no more than fits its frames.
+    pub fn message(mut self, message: impl Into<Arc<str>>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// When to try again.
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = after;
+        self
+    }
+
+    pub(super) fn held(&self) -> usize {
+        let detail = match &self.detail {
+            Detail::Application(body) => body.len(),
+            _ => 0,
+        };
+        detail + self.message.len()
+    }
+}
+
+/// Why a call is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// Nobody waits for it any more.
+    Dropped,
+    /// Its deadline passed.
+    Deadline,
+    /// The caller's broker is leaving.
+    Drain,
+    /// Another call took its place.
+    Superseded,
+    /// Somebody in charge said so.
+    Admin,
+}
+
+impl CancelReason {
+    pub(super) fn to_wire(self) -> u16 {
+        match self {
+            CancelReason::Dropped => 1,
+            CancelReason::Deadline => 2,
+            CancelReason::Drain => 3,
+            CancelReason::Superseded => 4,
+            CancelReason::Admin => 5,
+        }
+    }
+
+    pub(super) fn from_wire(number: u16) -> Self {
+        match number {
+            2 => CancelReason::Deadline,
+            3 => CancelReason::Drain,
+            4 => CancelReason::Superseded,
+            5 => CancelReason::Admin,
+            _ => CancelReason::Dropped,
+        }
+    }
+}
+
+/// A command the machine did not take. Nothing has changed, and no event will come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+    /// The peer asked for no new calls.
+    #[error("the peer takes no new calls")]
+    Draining,
+    /// The local queue is full, or events wait to be polled.
+    #[error("the queue of the connection is full")]
+    Overloaded,
+    /// The body is larger than a call may carry.
+    #[error("{actual} bytes are more than the limit of {limit}")]
+    TooLarge {
+        /// Bytes allowed.
+        limit: u32,
+        /// Bytes given.
+        actual: u32,
+    },
+    /// The call is nested deeper than 8 levels.
+    #[error("the call is nested too deep")]
+    HopLimit,
+    /// There is no such call, or it has its answer already.
+    #[error("there is no such call")]
+    NoSuchCall,
+    /// The peer does not understand the codec.
+    #[error("the peer does not know the codec")]
+    Codec,
+    /// The handshake is not done.
+    #[error("the connection is not ready")]
+    NotReady,
+    /// A method has no id, or its name is empty or longer than 200 bytes.
+    #[error("a method cannot be named so")]
+    BadName,
+}
+
+impl Rejected {
+    /// The code of a call that ends so.
+    pub fn code(&self) -> Code {
+        match self {
+            Rejected::Closed => Code::ConnectionLost,
+            Rejected::Draining => Code::Draining,
+            Rejected::Overloaded => Code::Overloaded,
+            Rejected::TooLarge { .. } => Code::TooLarge,
+            Rejected::HopLimit => Code::HopLimit,
+            Rejected::Codec => Code::Unsupported,
+            Rejected::NoSuchCall | Rejected::NotReady => Code::Internal,
+            Rejected::BadName => Code::UnknownMethod,
+        }
+    }
+}

@@ -1,0 +1,622 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_backend::time::Instant;
+use bytes::{Bytes, BytesMut};
+
+use super::bucket::Bucket;
+use super::frame::{CHARGE, CLOSE, GOAWAY, HELLO, Header, OPEN_HEAD, PING, PREFACE};
+use super::handshake::{Agreed, Hello, millis};
+use super::incoming::{Answer, Incoming};
+use super::methods::{Directory, MAX_NAME};
+use super::outgoing::{Ended, LEVELS, Outgoing};
+use super::{
+    Advertised, CallId, CancelReason, CloseCause, CodecId, Command, Config, ErrorOf, Event,
+    Failure, Guess, Open, Rejected, Side, StreamEnd, Target, Violation,
+};
+use crate::{CallError, Certainty, Code};
+
+/// Events that may wait before no more frames are taken.
+pub(super) const MAX_EVENTS: usize = 4096;
+
+/// One end of one connection.
+///
+/// # Driving it
+/// A driver owns the byte stream and the machine, and repeats, in any order:
+///
+/// * **Read.** Append received bytes to one buffer and call [`handle_bytes`](Self::handle_bytes):
+///   it takes whole frames from the front and leaves a part of one. When the stream ends, call
+///   [`handle_end`](Self::handle_end).
+/// * **Events.** After every input poll [`poll_event`](Self::poll_event) until it gives none. If
+///   4096 events wait, `handle_bytes` takes no more frames: poll, then call it again. A driver that
+///   hands in at most 64 KiB at a time never meets this.
+/// * **Commands.** [`command`](Self::command) whenever there is one; what comes of it is an event.
+/// * **Write.** [`poll_transmit`](Self::poll_transmit) into a batch until it adds nothing or the
+///   batch is large enough; write the batch; report with
+///   [`on_transmitted`](Self::on_transmitted) each time the transport took bytes. Order does not
+///   change: what is in the batch is written before what is polled later.
+/// * **Time.** Keep one timer at [`poll_timeout`](Self::poll_timeout), call
+///   [`handle_timeout`](Self::handle_timeout) when it fires. It may be left armed too early: that
+///   call then does nothing.
+///
+/// When [`is_finished`](Self::is_finished), what is in the batch is written if the stream still
+/// takes it, unless `handle_end` was called: after that nothing more may be written, because
+/// calls have been reported as never sent. Then the stream is closed, whatever its state.
+///
+/// # Example
+/// ```
+/// use bowline_backend::time::Instant;
+/// use bowline_codec::OutputBatch;
+/// use bowline_rpc::proto::{CodecId, Command, Config, Event, Machine, Open, Side, Target};
+/// use bytes::{Bytes, BytesMut};
+/// use std::sync::Arc;
+///
+/// let now = Instant::from_nanos(0);
+/// let config = |instance| Arc::new(Config::new("example", [instance; 16]));
+/// let mut dialer = Machine::new(config(1), Side::Dialer, now, [3; 32]);
+/// let mut listener = Machine::new(config(2), Side::Listener, now, [4; 32]);
+///
+/// // A network: what one sends, the other receives, until nobody has anything to say.
+/// fn exchange(from: &mut Machine, to: &mut Machine, now: Instant) -> bool {
+///     let mut batch = OutputBatch::new();
+///     from.poll_transmit(now, &mut batch, 64 * 1024);
+///     let mut bytes: BytesMut = batch.slices().flatten().copied().collect();
+///     from.on_transmitted(bytes.len());
+///     let moved = !bytes.is_empty();
+///     to.handle_bytes(now, &mut bytes).expect("no violation");
+///     moved
+/// }
+///
+/// let target = Target::Name("mul".into());
+/// let call = Open::new(target, CodecId::JSON, Bytes::from_static(b"[2,3]"));
+/// let id = dialer.command(now, Command::Open(call))?;
+/// let result = 'result: loop {
+///     while exchange(&mut dialer, &mut listener, now) | exchange(&mut listener, &mut dialer, now) {}
+///     while let Some(event) = listener.poll_event() {
+///         if let Event::Opened(call) = event {
+///             let answer = Command::Reply { call: call.call, body: Bytes::from_static(b"6") };
+///             listener.command(now, answer)?;
+///         }
+///     }
+///     while let Some(event) = dialer.poll_event() {
+///         if let Event::Replied { call, body } = event {
+///             assert_eq!(call, id);
+///             break 'result body;
+///         }
+///     }
+/// };
+/// assert_eq!(&result[..], b"6");
+/// # Ok::<(), bowline_rpc::proto::Rejected>(())
+/// ```
+// Invariants
+// M1 Each call of ours gets exactly one `Replied` or `Failed`: `settle` and `on_reply` are the only
+//    makers, and `Outgoing` gives each call to them once.
+// M2 `Closed` is pushed once, after the last event of any call, by `close` alone.
+// M3 `held` is the sum of `Event::held` over `events`.
+// M4 Once `phase` is `Over`, nothing is sent but what `control` and `answers` hold, nothing is
+//    received, and no timeout is due.
+pub struct Machine {
+    pub(super) config: Arc<Config>,
+    pub(super) side: Side,
+    pub(super) seed: [u8; 32],
+    pub(super) phase: Phase,
+    pub(super) started: Instant,
+    pub(super) violation: Option<Violation>,
+    pub(super) handshake_bytes: usize,
+    pub(super) preface: [u8; 8],
+    pub(super) preface_len: usize,
+    pub(super) tail: (usize, usize),
+    pub(super) peer: Option<Box<Hello>>,
+    pub(super) agreed: Agreed,
+    pub(super) control: BytesMut,
+    pub(super) pongs: u32,
+    pub(super) adverts: VecDeque<Bytes>,
+    pub(super) snapshot: Vec<Advertised>,
+    pub(super) advertised: usize,
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Incoming,
+    pub(super) directory: Directory,
+    pub(super) discovered: bool,
+    pub(super) draining: bool,
+    pub(super) leaving: bool,
+    pub(super) notifications: u32,
+    pub(super) pings: Bucket,
+    pub(super) changes: Bucket,
+    pub(super) events: VecDeque<Event>,
+    pub(super) held: usize,
+    pub(super) handed: u64,
+    pub(super) transmitted: u64,
+    pub(super) received_at: Instant,
+    pub(super) pinged_at: Option<Instant>,
+    pub(super) interval: Duration,
+    pub(super) stats: Stats,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waits for the peer's preface.
+    Preface,
+    /// Waits for its HELLO.
+    Hello,
+    /// Waits for its READY.
+    Ready,
+    /// Both are ready.
+    Open,
+    /// Closed or ended.
+    Over,
+}
+
+/// What a machine counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Frames of the peer for calls that were over.
+    pub late_frames: u64,
+    /// Frames of a type not known here, skipped.
+    pub unknown_frames: u64,
+    /// Calls the peer opened after it was told that we leave.
+    pub refused_calls: u64,
+    /// Notifications dropped, because this version takes none.
+    pub dropped_notifications: u64,
+}
+
+impl Machine {
+    /// One end of a connection that begins now.
+    ///
+    /// `seed` is what is random about it: fresh for each connection, from a cryptographic
+    /// generator. The peer sees it, as the nonce of the handshake.
+    pub fn new(config: Arc<Config>, side: Side, now: Instant, seed: [u8; 32]) -> Machine {
+        let limits = &config.limits;
+        // 0.9 to 1.1 of the heartbeat, so that many connections do not beat together.
+        let jitter = 900 + u32::from(u16::from_be_bytes([seed[30], seed[31]])) * 201 / 65536;
+        let interval = limits.heartbeat / 1000 * jitter;
+        let changes = Bucket::new(1000, u64::from(limits.max_methods));
+        let mut machine = Machine {
+            side,
+            seed,
+            phase: Phase::Preface,
+            started: now,
+            violation: None,
+            handshake_bytes: 0,
+            preface: [0; 8],
+            preface_len: 0,
+            tail: (0, PREFACE.len()),
+            peer: None,
+            agreed: Agreed::default(),
+            control: BytesMut::new(),
+            pongs: 0,
+            adverts: VecDeque::new(),
+            snapshot: Vec::new(),
+            advertised: 0,
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            directory: Directory::default(),
+            discovered: false,
+            draining: false,
+            leaving: false,
+            notifications: 0,
+            pings: Bucket::new(10, 20),
+            changes,
+            events: VecDeque::new(),
+            held: 0,
+            handed: 0,
+            transmitted: 0,
+            received_at: now,
+            pinged_at: None,
+            interval,
+            stats: Stats::default(),
+            config,
+        };
+        if side == Side::Dialer {
+            let hello = Hello::offer(&machine.config, seed);
+            machine.put_hello(&hello);
+        }
+        machine
+    }
+
+    pub(super) fn put_hello(&mut self, hello: &Hello) {
+        self.control.extend_from_slice(&PREFACE);
+        self.put_control(HELLO, 0, &hello.encode());
+    }
+
+    pub(super) fn put_control(&mut self, kind: u8, aux: u16, payload: &[u8]) {
+        let header = Header::new(kind, payload.len(), aux, 0);
+        self.control.extend_from_slice(&header.to_bytes());
+        self.control.extend_from_slice(payload);
+    }
+
+    /// Does what the driver wants. For [`Command::Open`] gives the id of the call, otherwise that
+    /// of the call concerned or [`CallId::CONNECTION`].
+    ///
+    /// # Errors
+    /// Where the command cannot be done; then nothing has changed.
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<CallId, Rejected> {
+        if self.phase == Phase::Over {
+            return Err(Rejected::Closed);
+        }
+        match command {
+            Command::Open(open) => self.open(open),
+            Command::Reply { call, body } => self.reply(call, body),
+            Command::Fail { call, failure } => self.fail(call, failure),
+            Command::Cancel { call, reason } => self.cancel(call, reason),
+            Command::Advertise(methods) => self.advertise(methods),
+            Command::Withdraw(methods) => self.withdraw(&methods),
+            Command::Drain { within } => self.goaway(u64::MAX, within),
+            Command::Leave { within } => {
+                let call = self.goaway(self.incoming.highest(), within)?;
+                self.leaving = true;
+                Ok(call)
+            }
+            Command::Close { code, message } => {
+                self.close(
+                    now,
+                    CloseCause::Closed(code),
+                    Sent::HandedOut,
+                    Some(&message),
+                );
+                Ok(CallId::CONNECTION)
+            }
+        }
+    }
+
+    fn open(&mut self, open: Open) -> Result<CallId, Rejected> {
+        let limits = &self.config.limits;
+        if self.draining {
+            return Err(Rejected::Draining);
+        }
+        if usize::from(open.hops) >= LEVELS {
+            return Err(Rejected::HopLimit);
+        }
+        if let Target::Name(name) = &open.target
+            && !(1..=MAX_NAME).contains(&name.len())
+        {
+            return Err(Rejected::BadName);
+        }
+        self.fits(&open)?;
+        if self.outgoing.queued() >= limits.queue_calls
+            || self.outgoing.queued_bytes() + open.body.len() > limits.queue_bytes
+            || self.events.len() >= MAX_EVENTS
+        {
+            return Err(Rejected::Overloaded);
+        }
+        Ok(self.outgoing.push(open))
+    }
+
+    /// Whether a call may be sent as it is; before the handshake, whether it may as far as we know.
+    pub(super) fn fits(&self, open: &Open) -> Result<(), Rejected> {
+        let limits = &self.config.limits;
+        let ready = self.phase == Phase::Open;
+        let (frame, body) = if ready {
+            (self.agreed.max_frame, self.agreed.max_body)
+        } else {
+            (limits.max_frame as usize, limits.max_body() as usize)
+        };
+        let around = OPEN_HEAD + self.extensions_len(open);
+        if open.extensions.len() > usize::from(limits.max_metadata) + 1024 {
+            let actual = saturate(open.extensions.len());
+            return Err(Rejected::TooLarge {
+                limit: u32::from(limits.max_metadata) + 1024,
+                actual,
+            });
+        }
+        let limit = body.min(frame.saturating_sub(around));
+        if open.body.len() > limit {
+            return Err(Rejected::TooLarge {
+                limit: saturate(limit),
+                actual: saturate(open.body.len()),
+            });
+        }
+        if ready && !self.agreed.codecs.contains(&open.codec) {
+            return Err(Rejected::Codec);
+        }
+        Ok(())
+    }
+
+    pub(super) fn extensions_len(&self, open: &Open) -> usize {
+        let name = match &open.target {
+            Target::Name(name) => 3 + name.len(),
+            Target::Method(_) => 0,
+        };
+        name + open.extensions.len()
+    }
+
+    fn reply(&mut self, call: CallId, body: Bytes) -> Result<CallId, Rejected> {
+        if !self.incoming.is_open(call) {
+            return Err(Rejected::NoSuchCall);
+        }
+        let limit = self.agreed.max_body;
+        let answer = if body.len() > limit {
+            let failure =
+                Failure::too_large(Certainty::Executed, saturate(limit), saturate(body.len()));
+            Answer::Fail(call.as_u64(), Box::new(failure))
+        } else {
+            Answer::Reply(call.as_u64(), body)
+        };
+        self.incoming.answer(answer)?;
+        Ok(call)
+    }
+
+    fn fail(&mut self, call: CallId, mut failure: Failure) -> Result<CallId, Rejected> {
+        if !self.incoming.is_open(call) {
+            return Err(Rejected::NoSuchCall);
+        }
+        failure.fit(self.agreed.max_frame);
+        self.incoming
+            .answer(Answer::Fail(call.as_u64(), Box::new(failure)))?;
+        Ok(call)
+    }
+
+    fn cancel(&mut self, call: CallId, reason: CancelReason) -> Result<CallId, Rejected> {
+        let code = match reason {
+            CancelReason::Deadline => Code::DeadlineExceeded,
+            _ => Code::Cancelled,
+        };
+        let ended = self
+            .outgoing
+            .give_up(call, Some(reason))
+            .ok_or(Rejected::NoSuchCall)?;
+        self.settle(ended, code, Sent::HandedOut);
+        Ok(call)
+    }
+
+    fn goaway(&mut self, last: u64, within: Duration) -> Result<CallId, Rejected> {
+        if self.phase != Phase::Open {
+            return Err(Rejected::NotReady);
+        }
+        let mut payload = [0; 12];
+        payload[..8].copy_from_slice(&last.to_be_bytes());
+        payload[8..].copy_from_slice(&millis(within).to_be_bytes());
+        self.put_control(GOAWAY, Code::Draining.as_u16(), &payload);
+        Ok(CallId::CONNECTION)
+    }
+
+    /// Takes the input that the stream has ended or broken. Calls without outcome fail at once, as
+    /// never sent if the transport took no byte of them.
+    pub fn handle_end(&mut self, now: Instant, end: StreamEnd) {
+        let (have, need) = self.tail;
+        let cause = match end {
+            StreamEnd::Broken(kind) => CloseCause::Broken(kind),
+            StreamEnd::Ended if self.phase == Phase::Preface && self.wrong_preface() => {
+                let guess = Guess::from_first_bytes(&self.preface[..self.preface_len]);
+                CloseCause::Violation(Violation::NotOurProtocol { guess })
+            }
+            StreamEnd::Ended if have > 0 => CloseCause::Truncated { have, need },
+            StreamEnd::Ended => CloseCause::Ended,
+        };
+        self.close(now, cause, Sent::Transmitted, None);
+        self.control = BytesMut::new();
+        self.incoming.clear();
+    }
+
+    pub(super) fn wrong_preface(&self) -> bool {
+        self.preface[..self.preface_len] != PREFACE[..self.preface_len]
+    }
+
+    /// Does what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.phase != Phase::Over
+            && let Some(call) = self.outgoing.expired(now)
+        {
+            if let Some(ended) = self.outgoing.give_up(call, Some(CancelReason::Deadline)) {
+                self.settle(ended, Code::DeadlineExceeded, Sent::HandedOut);
+            }
+        }
+        match self.phase {
+            Phase::Over => {}
+            Phase::Open => {
+                if now >= self.next_beat() {
+                    if self.pinged_at.is_some() {
+                        self.close(now, CloseCause::HeartbeatTimeout, Sent::HandedOut, None);
+                    } else {
+                        self.pinged_at = Some(now);
+                        self.put_control(PING, 0, &now.as_nanos().to_be_bytes());
+                    }
+                }
+            }
+            _ => {
+                if now >= self.handshake_deadline() {
+                    self.close(now, CloseCause::HandshakeTimeout, Sent::HandedOut, None);
+                    self.control = BytesMut::new();
+                }
+            }
+        }
+    }
+
+    fn handshake_deadline(&self) -> Instant {
+        self.started
+            .saturating_add(self.config.limits.handshake_timeout)
+    }
+
+    fn next_beat(&self) -> Instant {
+        match self.pinged_at {
+            Some(at) => at.saturating_add(self.interval * 2),
+            None => self.received_at.saturating_add(self.interval),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do next; `None` once the
+    /// connection is over.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Over => return None,
+            Phase::Open => self.next_beat(),
+            _ => self.handshake_deadline(),
+        };
+        Some(
+            self.outgoing
+                .next_deadline()
+                .map_or(own, |deadline| deadline.min(own)),
+        )
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.held -= event.held();
+        if let Event::Replied { call, .. } | Event::Failed { call, .. } = &event {
+            self.outgoing.reported(*call);
+        }
+        if self.events.is_empty() && self.events.capacity() > 512 {
+            self.events = VecDeque::new();
+        }
+        Some(event)
+    }
+
+    pub(super) fn push(&mut self, event: Event) {
+        self.held += event.held();
+        self.events.push_back(event);
+    }
+
+    /// Bytes this machine holds: tables, queues, bodies, events not yet polled.
+    ///
+    /// Never more than [`LimitsReport::connection`](crate::LimitsReport::connection).
+    pub fn memory_in_use(&self) -> usize {
+        let adverts: usize = self.adverts.iter().map(Bytes::len).sum();
+        let snapshot: usize = self.snapshot.iter().map(Advertised::wire_len).sum();
+        size_of::<Self>()
+            + self.control.capacity()
+            + adverts
+            + snapshot
+            + self.snapshot.capacity() * size_of::<Advertised>()
+            + self.outgoing.memory()
+            + self.incoming.memory()
+            + self.directory.memory()
+            + self.events.capacity() * size_of::<Event>()
+            + self.held
+    }
+
+    /// Whether there is nothing more to send or to receive. Events may still wait.
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Over && self.control.is_empty() && !self.incoming.has_answers()
+    }
+
+    /// Whether the handshake is done and the connection is not over.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Reports the outcome of a call that was given up or lost.
+    pub(super) fn settle(&mut self, ended: Ended, code: Code, sent: Sent) {
+        let certainty = self.certainty(&ended, sent);
+        self.push(Event::Failed {
+            call: ended.call,
+            error: CallError::new(code, certainty),
+        });
+    }
+
+    pub(super) fn certainty(&self, ended: &Ended, sent: Sent) -> Certainty {
+        let untouched = match sent {
+            Sent::HandedOut => ended.queued,
+            Sent::Transmitted => ended.queued || ended.start >= self.transmitted,
+        };
+        if untouched {
+            Certainty::NeverSent
+        } else {
+            Certainty::MaybeExecuted
+        }
+    }
+
+    /// Ends the connection; the second end changes nothing.
+    pub(super) fn close(
+        &mut self,
+        _now: Instant,
+        cause: CloseCause,
+        sent: Sent,
+        message: Option<&str>,
+    ) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let code = match &cause {
+            CloseCause::Closed(_) => Code::Cancelled,
+            _ => Code::ConnectionLost,
+        };
+        for call in self.outgoing.waiting_above(0) {
+            if let Some(ended) = self.outgoing.give_up(call, None) {
+                let certainty = self.certainty(&ended, sent);
+                let error = ErrorOf::new(code, certainty).with_cause(cause.clone());
+                self.push(Event::Failed { call, error });
+            }
+        }
+        self.outgoing.clear();
+        self.adverts = VecDeque::new();
+        self.snapshot = Vec::new();
+        self.directory = Directory::default();
+        match &cause {
+            CloseCause::Closed(code) => {
+                self.incoming.keep_answers();
+                if self.side == Side::Dialer || !matches!(self.phase, Phase::Preface | Phase::Hello)
+                {
+                    self.put_close(*code, message.unwrap_or_default());
+                }
+            }
+            CloseCause::Violation(violation) => {
+                self.incoming.clear();
+                if !matches!(violation, Violation::NotOurProtocol { .. }) && self.may_say_why() {
+                    self.put_close(violation.code(), violation.rule());
+                }
+            }
+            _ => self.incoming.clear(),
+        }
+        self.phase = Phase::Over;
+        self.push(Event::Closed(cause));
+    }
+
+    /// A listener says nothing to a stranger whose HELLO it has not seen.
+    fn may_say_why(&self) -> bool {
+        self.side == Side::Dialer || self.phase != Phase::Preface
+    }
+
+    /// The CLOSE goes out after everything else: `poll_transmit` writes `control` last once the
+    /// phase is over.
+    fn put_close(&mut self, code: Code, message: &str) {
+        if self.side == Side::Listener && matches!(self.phase, Phase::Preface | Phase::Hello) {
+            // The peer cannot read a frame before the preface.
+            self.control.extend_from_slice(&PREFACE);
+        }
+        let message = &message[..message.floor_char_boundary(512)];
+        self.put_control(CLOSE, code.as_u16(), message.as_bytes());
+    }
+
+    pub(super) fn has_codec(&self, codec: u8) -> bool {
+        self.agreed.codecs.contains(&CodecId(codec))
+    }
+
+    /// The charge of a body.
+    pub(super) fn charge(body: usize) -> u32 {
+        saturate(body.saturating_add(CHARGE))
+    }
+}
+
+/// Which calls count as never sent when they are settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Those not handed out: what was handed out may still be written.
+    HandedOut,
+    /// Those of which the transport took no byte: nothing more is written.
+    Transmitted,
+}
+
+pub(super) fn saturate(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("side", &self.side)
+            .field("phase", &self.phase)
+            .field("queued", &self.outgoing.queued())
+            .field("events", &self.events.len())
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! Laws for any input: total, cut-invariant, bounded, one outcome per call.
+
+#[path = "proto_pair/laws.rs"]
+mod laws;
+#[path = "proto_pair/pair.rs"]
+mod pair;
+
+use bowline_rpc::Limits;
+use bowline_rpc::proto::Side;
+use bytes::BytesMut;
+use laws::{Joined, small, story};
+use pair::{START, events, frame, machine, millis, open_frame, ready, sent};
+use proptest::prelude::*;
+
+/// The bytes of a dialer with some calls, from its first byte.
+fn conversation() -> Vec<u8> {
+    let mut dialer = machine(Side::Dialer, &Limits::default());
+    let mut bytes = sent(&mut dialer, START);
+    bytes.extend(frame(0x03, 0, 0, 0, &[2, b'm', b'e']));
+    bytes.extend(frame(0x20, 0, 0, 0, &[]));
+    bytes.extend(open_frame(1, b"small"));
+    bytes.extend(open_frame(3, &[7; 5000]));
+    bytes.extend(frame(0x14, 0, 1, 3, &[]));
+    bytes.extend(frame(0x70, 0, 0, 0, b"unknown"));
+    bytes.extend(frame(0x06, 0, 0, 0, &[9; 8]));
+    bytes.extend(open_frame(5, b""));
+    bytes
+}
+
+// R12
+#[test]
+fn a_cut_at_every_byte_gives_the_same_events() {
+    let bytes = conversation();
+    let mut endings = vec![bytes.clone()];
+    endings.push([&bytes[..], &frame(0x04, 0, 19, 0, b"bye")].concat());
+    endings.push([&bytes[..], &open_frame(5, b"")].concat());
+    endings.push([&bytes[..], &[0xFF; 40]].concat());
+    for bytes in endings {
+        let whole = story(machine(Side::Listener, &Limits::default()), &[&bytes]);
+        assert!(whole.len() >= 7, "{whole:?}");
+        for cut in 0..=bytes.len() {
+            let (a, b) = bytes.split_at(cut);
+            assert_eq!(
+                story(machine(Side::Listener, &Limits::default()), &[a, b]),
+                whole,
+                "cut at {cut}"
+            );
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(
+            story(machine(Side::Listener, &Limits::default()), &single),
+            whole
+        );
+    }
+}
+
+/// Bytes that look like frames: known types, small numbers, lengths that fit, mostly.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = vec![
+        1u8, 3, 4, 5, 6, 7, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x17, 0x20, 0x21, 0x70,
+    ];
+    let one = (
+        proptest::sample::select(kinds),
+        prop_oneof![4 => Just(0u8), 1 => any::<u8>()],
+        prop_oneof![4 => 0u16..4, 1 => any::<u16>()],
+        prop_oneof![8 => 0u64..12, 1 => any::<u64>()],
+        prop_oneof![
+            2 => proptest::collection::vec(prop_oneof![3 => 0u8..5, 1 => any::<u8>()], 0..48),
+            1 => Just(open_frame(0, b"x")[16..].to_vec()),
+        ],
+    );
+    let one = one.prop_map(|(kind, flags, aux, id, payload)| frame(kind, flags, aux, id, &payload));
+    proptest::collection::vec(one, 0..24).prop_map(|frames| frames.concat())
+}
+
+fn cuts(bytes: &[u8], lengths: &[usize]) -> Vec<Vec<u8>> {
+    let mut parts = Vec::new();
+    let mut rest = bytes;
+    let mut lengths = lengths.iter().cycle();
+    while !rest.is_empty() {
+        let length = lengths.next().map_or(1, |n| *n).clamp(1, rest.len());
+        parts.push(rest[..length].to_vec());
+        rest = &rest[length..];
+    }
+    parts
+}
+
+proptest! {
+    // R12
+    #[test]
+    fn any_bytes_are_answered_and_cuts_change_nothing(
+        noise in proptest::collection::vec(any::<u8>(), 0..200),
+        frames in frames(),
+        lengths in proptest::collection::vec(1usize..60, 1..8),
+        after_handshake in any::<bool>(),
+    ) {
+        let bytes = if frames.is_empty() { noise } else { frames };
+        let fresh = || {
+            if after_handshake { ready(&small()).1 } else { machine(Side::Listener, &small()) }
+        };
+        let parts = cuts(&bytes, &lengths);
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        prop_assert_eq!(story(fresh(), &[&bytes]), story(fresh(), &parts));
+    }
+
+    #[test]
+    fn joined_machines_give_every_call_one_outcome(
+        steps in proptest::collection::vec((0u8..12, any::<u16>()), 1..200),
+    ) {
+        Joined::new().run(&steps);
+    }
+}
+
+#[test]
+fn memory_stays_within_the_report_when_nobody_polls() {
+    let limits = small();
+    let bound = limits.report().connection();
+    let (_, mut listener) = ready(&limits);
+    let mut input = BytesMut::new();
+    for round in 0..2000u64 {
+        // As many calls, cancels and advertisements as the rules allow, and nobody takes the events.
+        let now = START + millis(round * 1000);
+        input.extend(open_frame(2 * round + 1, &[0; 1000]));
+        input.extend(frame(0x14, 0, 1, 2 * round + 1, &[]));
+        input.extend(frame(0x20, 0, 0, 0, &[]));
+        if listener.handle_bytes(now, &mut input).is_err() {
+            break;
+        }
+        assert!(listener.memory_in_use() <= bound);
+    }
+    assert!(listener.is_finished() || !input.is_empty() || listener.memory_in_use() <= bound);
+}
+
+#[test]
+fn a_call_costs_no_memory_once_it_is_over() {
+    let (mut dialer, mut listener) = ready(&Limits::default());
+    let mut after_warm_up = (0, 0);
+    for round in 0..20_000u32 {
+        let deadline = START + std::time::Duration::from_secs(30);
+        pair::open(
+            &mut dialer,
+            pair::call(&round.to_be_bytes()).deadline(deadline),
+        );
+        let bytes = sent(&mut dialer, START);
+        pair::receive(&mut listener, START, &bytes).unwrap();
+        let incoming = pair::opened(events(&mut listener));
+        pair::reply(&mut listener, incoming[0].call, b"r").unwrap();
+        let bytes = sent(&mut listener, START);
+        pair::receive(&mut dialer, START, &bytes).unwrap();
+        events(&mut dialer);
+        if round == 1000 {
+            after_warm_up = (dialer.memory_in_use(), listener.memory_in_use());
+        }
+    }
+    assert_eq!(
+        (dialer.memory_in_use(), listener.memory_in_use()),
+        after_warm_up
+    );
+    assert!(
+        after_warm_up.0 < 8 * 1024 && after_warm_up.1 < 8 * 1024,
+        "{after_warm_up:?}"
+    );
+}
