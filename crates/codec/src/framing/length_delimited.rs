@@ -1,6 +1,10 @@
 //! Frames behind a header that states their length.
 
+mod header;
+
 use bytes::{Buf, Bytes, BytesMut};
+
+use header::{Header, Read, Unstatable, Width};
 
 use crate::{
     Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
@@ -41,9 +45,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct LengthDelimited {
     header: Header,
-    order: Order,
-    adjust: i32,
-    counts: Counts,
     max_frame: usize,
     max_skip: usize,
     oversized: Oversized,
@@ -51,26 +52,6 @@ pub struct LengthDelimited {
     position: u64,
     need: usize,
     failed: Option<DecodeError>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Header {
-    /// So many bytes.
-    Fixed(usize),
-    Varint,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    Big,
-    Little,
-}
-
-/// What the number in the header counts, besides the adjustment.
-#[derive(Clone, Copy, Debug)]
-enum Counts {
-    Payload,
-    Whole,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,28 +72,26 @@ enum State {
 
 const DEFAULT_MAX_FRAME: usize = 1024 * 1024;
 const DEFAULT_MAX_SKIP: usize = 1024 * 1024;
-/// LEB128 of 64 bits, 7 at a time.
-const VARINT_MAX: usize = 10;
 
 impl LengthDelimited {
     /// A header of one byte: payloads of at most 255 bytes.
     pub fn u8() -> Self {
-        Self::new(Header::Fixed(1))
+        Self::new(Width::Fixed(1))
     }
 
     /// A header of two bytes: payloads of at most 65 535 bytes.
     pub fn u16() -> Self {
-        Self::new(Header::Fixed(2))
+        Self::new(Width::Fixed(2))
     }
 
     /// A header of four bytes.
     pub fn u32() -> Self {
-        Self::new(Header::Fixed(4))
+        Self::new(Width::Fixed(4))
     }
 
     /// A header of eight bytes.
     pub fn u64() -> Self {
-        Self::new(Header::Fixed(8))
+        Self::new(Width::Fixed(8))
     }
 
     /// A header in LEB128: 7 bits a byte, least significant first, at most 10 bytes.
@@ -120,36 +99,32 @@ impl LengthDelimited {
     /// Only the shortest form of a number is accepted.
     #[doc(alias = "leb128")]
     pub fn varint() -> Self {
-        Self::new(Header::Varint)
+        Self::new(Width::Varint)
     }
 
-    fn new(header: Header) -> Self {
-        let mut framing = Self {
+    fn new(width: Width) -> Self {
+        let header = Header::new(width);
+        Self {
             header,
-            order: Order::Big,
-            adjust: 0,
-            counts: Counts::Payload,
             max_frame: DEFAULT_MAX_FRAME,
             max_skip: DEFAULT_MAX_SKIP,
             oversized: Oversized::Fail,
             state: State::Header,
             position: 0,
-            need: 1,
+            need: header.min_len(),
             failed: None,
-        };
-        framing.need = framing.header_min();
-        framing
+        }
     }
 
     /// Least significant byte first. Changes nothing for a varint.
     pub fn le(mut self) -> Self {
-        self.order = Order::Little;
+        self.header = self.header.little();
         self
     }
 
     /// The header states the length of the payload plus `bytes`, which may be negative.
     pub fn adjust(mut self, bytes: i32) -> Self {
-        self.adjust = bytes;
+        self.header = self.header.adjusted(bytes);
         self
     }
 
@@ -157,7 +132,7 @@ impl LengthDelimited {
     ///
     /// Adds to [`adjust`](Self::adjust).
     pub fn header_included(mut self) -> Self {
-        self.counts = Counts::Whole;
+        self.header = self.header.counting_whole();
         self
     }
 
@@ -172,8 +147,8 @@ impl LengthDelimited {
     /// If `bytes` is zero.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         assert!(bytes > 0, "max_frame must not be zero");
-        self.max_frame = match self.header {
-            Header::Fixed(8) => bytes,
+        self.max_frame = match self.header.width() {
+            Width::Fixed(8) => bytes,
             _ => bytes.min(u32::MAX as usize),
         };
         self
@@ -204,59 +179,7 @@ impl LengthDelimited {
     /// The largest payload that is sent and accepted, in bytes: the smaller of
     /// [`max_frame`](Self::max_frame) and what the header can state.
     pub fn limit(&self) -> usize {
-        let statable = self.statable();
-        let overhead = match (self.counts, self.header) {
-            (Counts::Payload, _) => 0,
-            (Counts::Whole, Header::Fixed(width)) => width,
-            (Counts::Whole, Header::Varint) => VARINT_MAX,
-        };
-        let room = statable - i128::from(self.adjust) - overhead as i128;
-        usize::try_from(room.max(0))
-            .unwrap_or(usize::MAX)
-            .min(self.max_frame)
-    }
-
-    /// Fewest bytes a header takes.
-    fn header_min(&self) -> usize {
-        match self.header {
-            Header::Fixed(width) => width,
-            Header::Varint => 1,
-        }
-    }
-
-    /// The largest number a header holds.
-    fn statable(&self) -> i128 {
-        match self.header {
-            Header::Fixed(width) => (1 << (8 * width)) - 1,
-            Header::Varint => i128::from(u64::MAX),
-        }
-    }
-
-    /// What the header adds to the length of a payload, for a header of `header` bytes.
-    fn overhead(&self, header: usize) -> i128 {
-        i128::from(self.adjust)
-            + match self.counts {
-                Counts::Payload => 0,
-                Counts::Whole => header as i128,
-            }
-    }
-
-    /// Reads a header: the number in it and its length, or how many more bytes it takes at least.
-    fn read_header(&self, src: &[u8]) -> Result<Result<(u64, usize), usize>, DecodeErrorKind> {
-        match self.header {
-            Header::Fixed(width) => {
-                if src.len() < width {
-                    return Ok(Err(width - src.len()));
-                }
-                let fold = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-                let number = match self.order {
-                    Order::Big => src[..width].iter().fold(0, fold),
-                    Order::Little => src[..width].iter().rev().fold(0, fold),
-                };
-                Ok(Ok((number, width)))
-            }
-            Header::Varint => read_varint(src),
-        }
+        self.header.max_payload().min(self.max_frame)
     }
 
     /// Reads the header at the front of `src` and decides what to do with its frame.
@@ -264,16 +187,14 @@ impl LengthDelimited {
     /// `None` if the header is partial.
     fn start(&mut self, src: &[u8]) -> Result<Option<State>, DecodeError> {
         let at = |kind| DecodeError::new(kind).with_offset(self.position);
-        let (stated, header) = match self.read_header(src).map_err(at)? {
-            Ok(read) => read,
-            Err(need) => {
+        let (header, payload) = match self.header.read(src) {
+            Read::Whole { header, payload } => (header, payload),
+            Read::Bad => return Err(at(DecodeErrorKind::BadLength)),
+            Read::Partial(need) => {
                 self.need = need;
                 return Ok(None);
             }
         };
-        // 128 bits hold any u64 plus or minus any i32.
-        let payload = u64::try_from(i128::from(stated) - self.overhead(header))
-            .map_err(|_| at(DecodeErrorKind::BadLength))?;
         let limit = self.limit();
         let kind = DecodeErrorKind::TooLong {
             limit,
@@ -303,57 +224,23 @@ impl LengthDelimited {
     fn finish(&mut self, whole: u64) {
         self.position = self.position.saturating_add(whole);
         self.state = State::Header;
-        self.need = self.header_min();
+        self.need = self.header.min_len();
     }
 
-    /// The header of a payload of `payload` bytes: the number and how many bytes it takes.
-    fn header_for(&self, payload: usize) -> Result<(u64, usize), EncodeErrorKind> {
-        let limit = self.limit();
-        if payload > limit {
-            return Err(EncodeErrorKind::TooLong {
-                limit,
-                actual: payload,
-            });
-        }
-        let sizes = match self.header {
-            Header::Fixed(width) => width..=width,
-            Header::Varint => 1..=VARINT_MAX,
-        };
-        // A varint that counts itself: the shortest that is as long as it says.
-        for header in sizes {
-            let stated = payload as i128 + self.overhead(header);
-            if stated > self.statable() {
-                return Err(EncodeErrorKind::TooLong {
-                    limit,
-                    actual: payload,
-                });
-            }
-            let Ok(number) = u64::try_from(stated) else {
-                continue;
-            };
-            let fits = match self.header {
-                Header::Fixed(_) => true,
-                Header::Varint => varint_len(number) == header,
-            };
-            if fits {
-                return Ok((number, header));
-            }
-        }
-        let minimum = usize::try_from(-self.overhead(self.header_min())).unwrap_or_default();
-        Err(EncodeErrorKind::TooShort {
-            minimum,
-            actual: payload,
-        })
-    }
-
+    /// Writes the header of a payload of `payload` bytes, or nothing.
     fn put_header(&self, payload: usize, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        let (number, header) = self.header_for(payload).map_err(EncodeError::new)?;
-        match (self.header, self.order) {
-            (Header::Fixed(_), Order::Big) => out.put_slice(&number.to_be_bytes()[8 - header..]),
-            (Header::Fixed(_), Order::Little) => out.put_slice(&number.to_le_bytes()[..header]),
-            (Header::Varint, _) => put_varint(number, out),
-        }
-        Ok(())
+        let (limit, actual) = (self.limit(), payload);
+        let written = if payload > limit {
+            Err(Unstatable::TooLong)
+        } else {
+            self.header.write(payload, out)
+        };
+        written.map_err(|why| {
+            EncodeError::new(match why {
+                Unstatable::TooLong => EncodeErrorKind::TooLong { limit, actual },
+                Unstatable::TooShort(minimum) => EncodeErrorKind::TooShort { minimum, actual },
+            })
+        })
     }
 }
 
@@ -446,39 +333,3 @@ impl Encode<Bytes> for LengthDelimited {
 }
 
 impl Framing for LengthDelimited {}
-
-/// The number at the front of `src` and its length, or that one more byte is needed.
-fn read_varint(src: &[u8]) -> Result<Result<(u64, usize), usize>, DecodeErrorKind> {
-    let mut number = 0u64;
-    for (index, byte) in src.iter().enumerate().take(VARINT_MAX) {
-        let bits = u64::from(byte & 0x7f);
-        // The tenth byte holds the one bit that is left of 64, and is the last.
-        if index + 1 == VARINT_MAX && *byte > 1 {
-            return Err(DecodeErrorKind::BadLength);
-        }
-        number |= bits << (7 * index);
-        if byte & 0x80 == 0 {
-            // A last byte of zero says nothing that a shorter form would not.
-            let canonical = *byte != 0 || index == 0;
-            return if canonical {
-                Ok(Ok((number, index + 1)))
-            } else {
-                Err(DecodeErrorKind::BadLength)
-            };
-        }
-    }
-    Ok(Err(1))
-}
-
-fn varint_len(number: u64) -> usize {
-    let bits = (u64::BITS - number.leading_zeros()).max(1);
-    bits.div_ceil(7) as usize
-}
-
-fn put_varint(mut number: u64, out: &mut OutputBatch) {
-    while number >= 0x80 {
-        out.put_u8(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.put_u8(number as u8);
-}
