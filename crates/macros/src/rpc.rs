@@ -1,8 +1,161 @@
 //! `#[bowline::rpc]`.
 
-use proc_macro2::TokenStream;
+mod declaration;
+mod digest;
+mod options;
 
-/// The whole expansion; a refusal becomes a `compile_error!`.
-pub(crate) fn expand(_attribute: TokenStream, item: TokenStream) -> TokenStream {
-    item
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::ItemFn;
+
+use declaration::{Declaration, Returns};
+use options::Options;
+
+/// The whole expansion; a refusal becomes a `compile_error!` beside the untouched function.
+pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    match try_expand(attribute, item.clone()) {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            let error = error.to_compile_error();
+            quote!(#error #item)
+        }
+    }
+}
+
+fn try_expand(attribute: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    let options = Options::parse(attribute)?;
+    let function: ItemFn = syn::parse2(item)?;
+    let declaration = Declaration::of(&function)?;
+    options.check(&declaration)?;
+    Ok(generate(&options, &declaration, &function))
+}
+
+fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> TokenStream {
+    let Declaration {
+        name,
+        arguments,
+        types,
+        context,
+        is_async,
+        returns,
+        ..
+    } = declaration;
+    let facade = &options.facade;
+    let rpc = quote!(#facade::rpc);
+    let visibility = &function.vis;
+    let (docs, others): (Vec<_>, Vec<_>) = function
+        .attrs
+        .iter()
+        .partition(|attr| attr.path().is_ident("doc"));
+    let text = name.to_string();
+    let summary = format!(
+        "A call of `{text}`: awaited it runs here, given to a broker it runs where the broker finds it."
+    );
+    let shown = format!("{text}(..)");
+
+    let declared = match &options.name {
+        Some(chosen) => quote!(#rpc::DeclaredName::explicit(#chosen)),
+        None => {
+            let digest = digest::of_function(function);
+            quote!(#rpc::DeclaredName::automatic(::core::module_path!(), #text, #digest))
+        }
+    };
+    let spec = options.spec(declaration, &rpc);
+    let output = &declaration.output;
+    let (reply, error, wrap) = match returns {
+        Returns::Value(reply) => (
+            reply.clone(),
+            quote!(#rpc::NoError),
+            quote!(::core::result::Result::Ok),
+        ),
+        Returns::Result(reply, error) => (
+            quote!(#reply),
+            quote!(#error),
+            quote!(::core::convert::identity),
+        ),
+    };
+
+    let body = format_ident!("__body_of_{}", name);
+    let inputs = &function.sig.inputs;
+    let block = &function.block;
+    let asyncness = &function.sig.asyncness;
+    let wait = is_async.then(|| quote!(.await));
+    let given = context.then(|| quote!(context,));
+    let empty = context.then(|| quote!(#rpc::Context::empty(),));
+    let ignored = (!*context).then(|| quote!(let _ = context;));
+    let run_doc = "Runs it here and now, with an empty context.";
+    let (future, ready) = if *is_async {
+        (
+            quote!(::core::pin::Pin<::std::boxed::Box<dyn ::core::future::Future<Output = #output> + ::core::marker::Send>>),
+            quote!(::std::boxed::Box::pin(self.run())),
+        )
+    } else {
+        (
+            quote!(::core::future::Ready<#output>),
+            quote!(::core::future::ready(self.run())),
+        )
+    };
+
+    quote! {
+        #[doc = #summary]
+        #[allow(non_camel_case_types)]
+        #[must_use = "a call does nothing unless it is awaited or given to a broker"]
+        #visibility struct #name { #(#arguments: #types),* }
+
+        #(#docs)*
+        #visibility fn #name(#(#arguments: #types),*) -> #name {
+            #name { #(#arguments),* }
+        }
+
+        const _: () = {
+            #(#others)*
+            #asyncness fn #body(#inputs) -> #output #block
+
+            impl #name {
+                #[doc = #run_doc]
+                #visibility #asyncness fn run(self) -> #output {
+                    let #name { #(#arguments),* } = self;
+                    #body(#empty #(#arguments),*) #wait
+                }
+            }
+
+            impl #rpc::Call for #name {
+                type Args = (#(#types,)*);
+                type Reply = #reply;
+                type Error = #error;
+                const NAME: #rpc::DeclaredName = #declared;
+                const SPEC: #rpc::MethodSpec = #spec;
+
+                fn into_args(self) -> Self::Args {
+                    let #name { #(#arguments),* } = self;
+                    (#(#arguments,)*)
+                }
+
+                fn from_args((#(#arguments,)*): Self::Args) -> Self {
+                    #name { #(#arguments),* }
+                }
+
+                async fn run(self, context: #rpc::Context) -> ::core::result::Result<#reply, #error> {
+                    #ignored
+                    let #name { #(#arguments),* } = self;
+                    #wrap(#body(#given #(#arguments),*) #wait)
+                }
+            }
+
+            impl ::core::future::IntoFuture for #name {
+                type Output = #output;
+                type IntoFuture = #future;
+
+                fn into_future(self) -> Self::IntoFuture {
+                    #ready
+                }
+            }
+
+            impl ::core::fmt::Debug for #name {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.write_str(#shown)
+                }
+            }
+        };
+    }
 }
