@@ -275,7 +275,6 @@ fn assertions_are_nothing_outside_a_world() {
     assert!(!evaluated);
 }
 
-// SIM28
 #[test]
 fn the_horizon_is_a_failure_with_live_clients() {
     let builder = Sim::builder()

@@ -143,7 +143,6 @@ fn reset_moves_a_sleep() {
     });
 }
 
-// SIM20
 #[test]
 fn dropped_timers_leave_nothing() {
     let end = block_on(1, async {
