@@ -5,9 +5,6 @@ use std::path::Path;
 use crate::manifest;
 use crate::process::{Outcome, Step};
 
-/// What a program without a backend is told.
-const NO_BACKEND: &str = "no backend enabled: turn on one of the features";
-
 /// Checks the library of every crate under `crates/`; warnings fail too.
 ///
 /// # Errors
@@ -41,43 +38,20 @@ pub(crate) fn run(root: &Path) -> Outcome {
         }
     }
     println!("features: {checked} combinations ok");
-    few_backends(root)
+    without_backends(root)
 }
 
-/// What holds only in a build with no backend, or with one: a library builds, a program does not
-/// and says why, and tests that are empty in every other build pass.
-fn few_backends(root: &Path) -> Outcome {
-    Step::cargo("build --quiet --no-default-features --package bowline-rpc").run(root)?;
-    let program = "build --quiet --no-default-features --package bowline-backend --example enter";
-    match Step::cargo(program).capture(root) {
-        Ok(_) => return Err("a program without a backend builds".to_owned()),
-        Err(text) if text.contains(NO_BACKEND) => {
-            println!("features: a program without a backend is refused")
-        }
-        Err(text) => {
-            return Err(format!(
-                "a program without a backend fails to build for another reason\n{text}"
-            ));
-        }
-    }
+/// Runs the tests that are empty in every build with a backend: `tests/no_backend.rs` of a crate.
+fn without_backends(root: &Path) -> Outcome {
     for manifest in manifest::all(root)? {
-        for (file, features) in [("no_backend", ""), ("one_backend", "smol")] {
-            if root
-                .join(&manifest.folder)
-                .join(format!("tests/{file}.rs"))
-                .exists()
-            {
-                Step::cargo("test --quiet --no-default-features")
-                    .arguments(&[
-                        "--package",
-                        &manifest.name,
-                        "--test",
-                        file,
-                        "--features",
-                        features,
-                    ])
-                    .run(root)?;
-            }
+        if root
+            .join(&manifest.folder)
+            .join("tests/no_backend.rs")
+            .exists()
+        {
+            Step::cargo("test --quiet --no-default-features --test no_backend --package")
+                .argument(manifest.name)
+                .run(root)?;
         }
     }
     Ok(())
