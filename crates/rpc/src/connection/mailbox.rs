@@ -39,20 +39,10 @@ struct State {
 /// What the driver is asked to do.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    Open {
-        ticket: usize,
-        open: Open,
-        bytes: usize,
-    },
+    Open { ticket: usize, open: Open },
     Cancel(CallId),
-    Answer {
-        call: CallId,
-        end: JobEnd,
-    },
-    Close {
-        code: Code,
-        message: &'static str,
-    },
+    Answer { call: CallId, end: JobEnd },
+    Close { code: Code, message: &'static str },
 }
 
 /// A call as its caller sees it.
@@ -98,11 +88,7 @@ impl Mailbox {
         }
         let ticket = state.tickets.insert(Ticket::Queued(None));
         state.bytes += bytes;
-        state.inbox.push(Mail::Open {
-            ticket,
-            open,
-            bytes,
-        });
+        state.inbox.push(Mail::Open { ticket, open });
         let driver = state.driver.take();
         drop(state);
         wake(driver);

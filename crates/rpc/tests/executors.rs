@@ -1,0 +1,137 @@
+//! What executors promise, behind both brokers.
+
+#[path = "suite/backends.rs"]
+#[allow(dead_code)]
+mod backends;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use backends::{fall, on_every_backend, registry};
+use bowline_concurrency::{TaskGroup, task_group, yield_now};
+use bowline_rpc::executor::{AsyncExecutor, NullExecutor};
+use bowline_rpc::{
+    Broker, CallError, Caller, Certainty, Code, Error, MemoryBroker, Registry, TcpBroker,
+};
+
+/// Runs the case with a memory broker, then with a client of a TCP broker, over one executor each.
+macro_rules! behind_both {
+    ($registry:expr, $workers:expr, $case:ident) => {
+        MemoryBroker::new(AsyncExecutor::new($registry, $workers))
+            .run(async |broker| -> Result<(), Error> {
+                $case(broker).await;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        TcpBroker::builder(AsyncExecutor::new($registry, $workers))
+            .listen("127.0.0.1:0")
+            .run(async |server| -> Result<(), Error> {
+                TcpBroker::caller()
+                    .project("example")
+                    .connect(server.local_addrs()[0])
+                    .run(async |client| -> Result<(), Error> {
+                        $case(client).await;
+                        Ok(())
+                    })
+                    .await
+            })
+            .await
+            .unwrap();
+    };
+}
+
+async fn mul(broker: impl Broker) {
+    assert_eq!(broker.call_named::<i64>("mul", (1, 2, 3)).await.unwrap(), 6);
+}
+
+async fn a_hundred(broker: impl Broker) {
+    let sums = task_group(|group: TaskGroup<CallError>| async move {
+        let mut calls = Vec::new();
+        for n in 0..100_i64 {
+            let broker = broker.clone();
+            calls.push(group.spawn(async move { broker.call_named::<i64>("add", (n, 1)).await }));
+        }
+        let mut sums = Vec::new();
+        for call in calls {
+            sums.extend(call.join().await.ok());
+        }
+        Ok(sums)
+    })
+    .await
+    .unwrap();
+    assert_eq!(sums, (1..=100).collect::<Vec<_>>());
+}
+
+async fn a_panic(broker: impl Broker) {
+    let error = broker.call(fall()).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.certainty()),
+        (Code::Panic, Certainty::Executed)
+    );
+    assert_eq!(broker.call_named::<i64>("add", (2, 3)).await.unwrap(), 5);
+}
+
+/// A method that counts how many of it run at once.
+fn counting(most: &Arc<AtomicUsize>, runs: &Arc<AtomicUsize>) -> Registry {
+    let registry = Registry::new("example");
+    let (most, runs, now) = (most.clone(), runs.clone(), Arc::new(AtomicUsize::new(0)));
+    registry
+        .register_fn("add", move |(a, b): (i64, i64)| {
+            let (most, runs, now) = (most.clone(), runs.clone(), now.clone());
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                for _ in 0..3 {
+                    yield_now().await;
+                }
+                now.fetch_sub(1, Ordering::SeqCst);
+                runs.fetch_add(1, Ordering::SeqCst);
+                a + b
+            }
+        })
+        .unwrap();
+    registry
+}
+
+on_every_backend! {
+    // EX1
+    async fn a_blocking_method_gives_its_product() {
+        behind_both!(registry(), 4, mul);
+    }
+
+    // EX2
+    async fn a_hundred_calls_give_a_hundred_results() {
+        behind_both!(registry(), 16, a_hundred);
+    }
+
+    // EX3
+    async fn no_more_handlers_run_than_there_are_workers() {
+        let (most, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        behind_both!(counting(&most, &runs), 4, a_hundred);
+        assert_eq!(most.load(Ordering::SeqCst), 4);
+        assert_eq!(runs.load(Ordering::SeqCst), 200);
+    }
+
+    // EX5
+    async fn an_executor_that_runs_nothing_offers_nothing() {
+        let registry = registry();
+        let names = registry.names();
+        TcpBroker::builder(NullExecutor::new(registry.clone()))
+            .listen("127.0.0.1:0")
+            .run(async |server| -> Result<(), Error> {
+                TcpBroker::caller().project("example").connect(server.local_addrs()[0]).run(async |client| {
+                    let error = client.call_named::<i64>("add", (2, 3)).fail_fast().await.unwrap_err();
+                    assert_eq!(error.code(), Code::UnknownMethod);
+                    Ok(())
+                }).await
+            })
+            .await
+            .unwrap();
+        assert_eq!(registry.names(), names);
+    }
+
+    // EX6
+    async fn a_panic_fails_its_call_and_nothing_else() {
+        behind_both!(registry(), 1, a_panic);
+    }
+}
