@@ -1,0 +1,326 @@
+//! What brokers promise to callers and handlers, over TCP on every backend.
+
+#[path = "suite/backends.rs"]
+#[allow(dead_code)]
+mod backends;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use backends::{Div, DivError, div, fall, on_every_backend, registry};
+use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::stream::ByteStreamExt;
+use bowline_backend::time;
+use bowline_channel::{Receiver, Sender, bounded};
+use bowline_concurrency::{TaskGroup, sleep_forever, task_group, timeout};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::proto::Guess;
+use bowline_rpc::{
+    Broker, CallError, Caller, Certainty, Code, Error, ErrorKind, MemoryBroker, Registry,
+    TcpBroker, TcpBrokerBuilder,
+};
+use bytes::BytesMut;
+
+const SOON: Duration = Duration::from_millis(50);
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+fn serve(registry: Registry) -> TcpBrokerBuilder {
+    TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0")
+}
+
+fn client(server: &TcpBroker) -> TcpBrokerBuilder {
+    TcpBroker::caller()
+        .project("example")
+        .connect(server.local_addrs()[0])
+}
+
+/// Tells when it is dropped.
+struct Tells(Sender<&'static str>, &'static str);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(self.1);
+    }
+}
+
+/// A registry with `hang`: says `started`, starts a child, and never ends by itself; handler and
+/// child say when they end.
+fn hanging() -> (Registry, Receiver<&'static str>) {
+    let (sender, receiver) = bounded(256);
+    let registry = registry();
+    registry
+        .register_fn("hang", move |(): ()| {
+            let sender = sender.clone();
+            async move {
+                let _handler = Tells(sender.clone(), "handler ended");
+                let _ = task_group(|group: TaskGroup<CallError>| async move {
+                    let child = Tells(sender.clone(), "child ended");
+                    drop(group.spawn_ok(async move {
+                        let _child = child;
+                        sleep_forever().await;
+                    }));
+                    sender
+                        .send("started")
+                        .await
+                        .map_err(|_| CallError::new(Code::Internal, Certainty::Executed))?;
+                    Ok(())
+                })
+                .await;
+            }
+        })
+        .unwrap();
+    (registry, receiver)
+}
+
+async fn next(events: &Receiver<&'static str>) -> &'static str {
+    timeout(LONG, events.recv())
+        .await
+        .expect("something happens")
+        .expect("a sender is left")
+}
+
+on_every_backend! {
+    // BR6
+    async fn a_method_nobody_offers_is_waited_for_or_refused_at_once() {
+        serve(registry()).run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| {
+                let began = time::now();
+                let error = client.call_named::<i64>("nobody", ()).timeout(SOON).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+                assert!(time::now().saturating_duration_since(began) >= SOON);
+                let error = client.call_named::<i64>("nobody", ()).fail_fast().await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::UnknownMethod, Certainty::NeverSent));
+                Ok(())
+            }).await
+        }).await.unwrap();
+        MemoryBroker::new(AsyncExecutor::new(registry(), 1)).run(async |broker| -> Result<(), Error> {
+            let error = broker.call_named::<i64>("nobody", ()).timeout(SOON).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+            let error = broker.call_named::<i64>("nobody", ()).fail_fast().await.unwrap_err();
+            assert_eq!(error.code(), Code::UnknownMethod);
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // BR2
+    async fn either_side_calls_the_other_on_one_connection() {
+        serve(registry()).run(async |server| -> Result<(), Error> {
+            let mine = Registry::new("example");
+            mine.register_fn("name", |(): ()| async { String::from("client") }).unwrap();
+            let both = TcpBroker::builder(AsyncExecutor::new(mine, 4)).connect(server.local_addrs()[0]);
+            both.run(async |client| {
+                assert_eq!(server.call_named::<String>("name", ()).await?, "client");
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert_eq!((server.connections(), client.connections()), (1, 1));
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // BR3
+    async fn peers_take_turns() {
+        let servers: Vec<_> = (0..3).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        let counted = servers.clone();
+        task_group(|group: TaskGroup<Error>| async move {
+            let mut calling = TcpBroker::caller().project("example");
+            for served in &counted {
+                let registry = Registry::new("example");
+                let served = served.clone();
+                registry.register_fn("count", move |(): ()| {
+                    served.fetch_add(1, Ordering::SeqCst);
+                    async {}
+                })?;
+                let server = serve(registry).start(&group).await?;
+                calling = calling.connect(server.local_addrs()[0]);
+            }
+            calling.run(async |client| -> Result<(), Error> {
+                for _ in 0..9 {
+                    client.call_named::<()>("count", ()).await?;
+                }
+                Ok(())
+            }).await?;
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+        let each: Vec<_> = servers.iter().map(|served| served.load(Ordering::SeqCst)).collect();
+        assert_eq!(each, [3, 3, 3]);
+    }
+
+    // BR9
+    async fn an_application_error_comes_back_typed_and_equal() {
+        serve(registry()).run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| {
+                assert_eq!(client.call(div(7, 2)).await.unwrap(), 3);
+                let error: CallError<DivError> = client.call(Div(7, 0)).await.unwrap_err();
+                assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 7 }));
+                assert_eq!((error.code(), error.certainty()), (Code::Application, Certainty::Executed));
+                Ok(())
+            }).await
+        }).await.unwrap();
+        MemoryBroker::new(AsyncExecutor::new(registry(), 1)).run(async |broker| -> Result<(), Error> {
+            let error = broker.call(div(7, 0)).await.unwrap_err();
+            assert_eq!(error.into_application().unwrap(), DivError::ByZero { dividend: 7 });
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // BR16
+    async fn a_broker_that_is_dropped_leaves_nothing() {
+        let (registry, events) = hanging();
+        let (sender, address) = bowline_channel::oneshot();
+        let running = serve(registry).run(async move |server| -> Result<(), Error> {
+            let _ = sender.send(server.local_addrs()[0]);
+            client(&server).run(async |client| {
+                Ok(client.call_named::<()>("hang", ()).no_deadline().await?)
+            }).await
+        });
+        let mut running = Box::pin(running);
+        let address = while_running(&mut running, address).await.unwrap();
+        assert_eq!(while_running(&mut running, events.recv()).await, Ok("started"));
+        drop(running);
+        let mut ended = [next(&events).await, next(&events).await];
+        ended.sort_unstable();
+        assert_eq!(ended, ["child ended", "handler ended"]);
+        // The last sender was the registry's: the executor is gone too.
+        assert!(timeout(LONG, events.recv()).await.expect("the registry is dropped").is_err());
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    // R4
+    async fn a_caller_that_is_dropped_ends_the_handler_and_its_children() {
+        let (registry, events) = hanging();
+        serve(registry).run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| {
+                let mut call = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ())));
+                assert_eq!(while_running(&mut call, events.recv()).await, Ok("started"));
+                drop(call);
+                let mut ended = [next(&events).await, next(&events).await];
+                ended.sort_unstable();
+                assert_eq!(ended, ["child ended", "handler ended"]);
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R5, EX17
+    async fn a_deadline_ends_a_running_call_and_one_in_the_queue_is_never_started() {
+        let (registry, events) = hanging();
+        let server = TcpBroker::builder(AsyncExecutor::new(registry, 1)).listen("127.0.0.1:0");
+        server.run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| {
+                let mut first = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ()).timeout(SOON * 3)));
+                assert_eq!(while_running(&mut first, events.recv()).await, Ok("started"));
+                let began = time::now();
+                let second = client.call_named::<()>("hang", ()).timeout(SOON).await.unwrap_err();
+                assert_eq!(second.code(), Code::DeadlineExceeded);
+                assert!(time::now().saturating_duration_since(began) >= SOON);
+                assert_eq!(first.await.unwrap_err().code(), Code::DeadlineExceeded);
+                let mut ended = [next(&events).await, next(&events).await];
+                ended.sort_unstable();
+                assert_eq!(ended, ["child ended", "handler ended"]);
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert!(events.try_recv().is_err(), "the queued call ran");
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R7
+    async fn a_lost_peer_fails_every_call_in_flight_at_once() {
+        let (registry, events) = hanging();
+        task_group(|group: TaskGroup<Error>| async move {
+            let server = serve(registry).start(&group).await?;
+            client(&server).run(async |client| -> Result<(), Error> {
+                let calls: Vec<_> = (0..20).map(|_| {
+                    let client = client.clone();
+                    group.spawn_ok(async move { client.call_named::<()>("hang", ()).no_deadline().await })
+                }).collect();
+                for _ in 0..20 {
+                    assert_eq!(next(&events).await, "started");
+                }
+                server.close();
+                for call in calls {
+                    let outcome = timeout(LONG, call.join()).await.expect("it ends at once").expect("it is not cancelled");
+                    let error = outcome.unwrap_err();
+                    assert_eq!(error.certainty(), Certainty::MaybeExecuted, "{error}");
+                    assert_eq!(error.code(), Code::ConnectionLost, "{error}");
+                }
+                let error = client.call_named::<()>("hang", ()).fail_fast().await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::UnknownMethod, Certainty::NeverSent));
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R15
+    async fn a_call_that_fails_leaves_the_connection_alone() {
+        serve(registry()).run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| {
+                let error = client.call_named::<i64>("add", ("two", 3)).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::Refused));
+                let error = client.call_named::<String>("add", (2, 3)).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::BadReply, Certainty::Executed));
+                assert_eq!(client.call(fall()).await.unwrap_err().code(), Code::Panic);
+                let large = "x".repeat(70_000);
+                assert_eq!(client.call_named::<i64>("add", (large,)).await.unwrap_err().code(), Code::TooLarge);
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert_eq!(server.connections(), 1);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R21
+    async fn other_protocols_are_named_and_closed() {
+        serve(registry()).run(async |server| -> Result<(), Error> {
+            let mut stream = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            let mut answer = BytesMut::new();
+            // The listener answers nothing that the peer could not read, and ends.
+            while matches!(timeout(LONG, stream.read_into(&mut answer, std::num::NonZeroUsize::MAX)).await.expect("it ends"), Ok(1..)) {}
+            client(&server).run(async |client| {
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                Ok(())
+            }).await
+        }).await.unwrap();
+
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        task_group(|group: TaskGroup<Error>| async move {
+            drop(group.spawn_ok(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+                let mut rest = BytesMut::new();
+                while matches!(stream.read_into(&mut rest, std::num::NonZeroUsize::MAX).await, Ok(1..)) {}
+            }));
+            let error = TcpBroker::caller().connect(address).run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotOurProtocol(Guess::Http), "{error}");
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // RG11
+    async fn projects_that_differ_do_not_connect() {
+        serve(registry()).run(async |server| -> Result<(), Error> {
+            let other = TcpBroker::caller().project("other").connect(server.local_addrs()[0]);
+            let error = other.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
+            Ok(())
+        }).await.unwrap();
+    }
+}
+
+/// Polls both until the second is ready; the first must not end.
+async fn while_running<A: Future + Unpin, B: Future>(first: &mut A, second: B) -> B::Output {
+    let mut second = std::pin::pin!(second);
+    std::future::poll_fn(|cx| {
+        if std::pin::Pin::new(&mut *first).poll(cx).is_ready() {
+            panic!("it ended");
+        }
+        second.as_mut().poll(cx)
+    })
+    .await
+}
