@@ -8,7 +8,7 @@ use crate::proto::{CloseCause, Guess};
 use crate::{CallError, RegistryError};
 
 /// Why a broker did not start, listen or connect; or any failure of this crate, for bodies of
-/// [`run`](crate::TcpBroker::run) that use `?`.
+/// [`run`](crate::TcpBrokerBuilder::run) that use `?`.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

@@ -17,12 +17,6 @@ use crate::{Call, DeclaredName, Handler, Method, MethodDef, MethodInfo, MethodNa
 ///
 /// The project is the namespace of all its names: peers of other projects do not connect.
 ///
-/// Invariants of the table:
-/// - R1 `by_name` and `by_place` hold the same pairs of name and place; `by_call` counts the names
-///   of each call type in them.
-/// - R2 a place is never used twice, so iterating `by_place` is insertion order.
-/// - R3 once `locked` is true nothing changes any more, `locked` included.
-///
 /// # Examples
 /// ```
 /// use bowline_rpc::{Registry, RegistryError};
@@ -57,6 +51,11 @@ enum Naming {
     Manual,
 }
 
+/// Invariants:
+/// - R1 `by_name` and `by_place` hold the same pairs of name and place; `by_call` counts the names
+///   of each call type in them.
+/// - R2 a place is never used twice, so iterating `by_place` is insertion order.
+/// - R3 once `locked` is true nothing changes any more, `locked` included.
 #[derive(Default)]
 struct Table {
     by_name: BTreeMap<MethodName, u64>,

@@ -255,7 +255,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     }
 
     fn settle(&mut self, call: CallId, outcome: Result<Bytes, crate::CallError>) {
-        // D2
+        // Invariant D2.
         if let Some(ticket) = self.tickets.get(call.slot()) {
             self.mailbox
                 .settle_ticket(*ticket, outcome, &mut self.wakers);

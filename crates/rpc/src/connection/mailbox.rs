@@ -179,7 +179,7 @@ impl Mailbox {
                 return;
             }
             Some(Ticket::Queued(waker) | Ticket::Sent(_, waker)) => waker.take(),
-            // M1: nobody else settles.
+            // Invariant M1: nobody else settles.
             Some(Ticket::Settled(_)) | None => return,
         };
         state.tickets[ticket] = Ticket::Settled(outcome);

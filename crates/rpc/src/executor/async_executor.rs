@@ -21,12 +21,11 @@ const DEFAULT_QUEUE: usize = 1024;
 /// runs within the task that brought its call; one that waits becomes a task of its own.
 ///
 /// A handle: clones are one executor.
-///
-/// Invariants:
-/// - E1 `running` is the number of [`Place`]s there are, and at most `max_workers`.
-/// - E2 a job waits only while all places are taken: a place given up goes to the first job that
-///   waits, or out of `running`. Only who set `handing` does so, and all that was `freed` meanwhile.
-/// - E3 nothing is started, answered or dropped under the lock.
+// Invariants:
+// - E1 `running` is the number of `Place`s there are, and at most `max_workers`.
+// - E2 a job waits only while all places are taken: a place given up goes to the first job that
+//   waits, or out of `running`. Only who set `handing` does so, and all that was `freed` meanwhile.
+// - E3 nothing is started, answered or dropped under the lock.
 #[derive(Clone)]
 pub struct AsyncExecutor {
     registry: Registry,

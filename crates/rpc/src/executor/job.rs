@@ -65,6 +65,10 @@ impl JobEnd {
     }
 }
 
+/// Makes the future of a local job.
+pub(crate) type LocalStart =
+    Box<dyn FnOnce(Context) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
 /// What a job runs.
 pub(crate) enum JobBody {
     /// A method with encoded arguments.
@@ -74,7 +78,7 @@ pub(crate) enum JobBody {
         body: Bytes,
     },
     /// A future of the caller's, which keeps its result itself.
-    Local(Box<dyn FnOnce(Context) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>),
+    Local(LocalStart),
 }
 
 /// One call on its way through an executor.

@@ -298,7 +298,7 @@ impl Table {
         self.forget_if_unused(route);
     }
 
-    // T1
+    // Invariant T1.
     fn forget_if_unused(&mut self, key: usize) {
         let route = &self.routes[key];
         if route.offers.is_empty() && route.waiting.is_empty() && route.calls == 0 {
