@@ -195,8 +195,8 @@ pub struct LimitsReport {
     limits: Limits,
 }
 
-/// What a connection holds besides bodies: fixed tables, control frames.
-const FIXED: usize = 64 * 1024;
+/// What a connection holds besides bodies: fixed tables, control frames, the queue of events.
+const FIXED: usize = 2 * 1024 * 1024;
 /// Table entry, queue entry and event of one call, with room for doubling tables.
 const PER_CALL: usize = 1024;
 /// One advertised method: its name and its entries.

@@ -200,15 +200,20 @@ fn less_than_a_microsecond_is_still_a_deadline() {
 // R7
 #[test]
 fn a_lost_connection_ends_every_call_and_tells_how_far_it_got() {
+    lose_connection(0, Certainty::NeverSent);
+    lose_connection(1, Certainty::MaybeExecuted);
+}
+
+/// Six calls are handed out; the transport takes four of them and `more` bytes of the fifth.
+fn lose_connection(more: usize, fifth: Certainty) {
     let (mut dialer, mut listener) = ready(&Limits::default());
     let ids: Vec<_> = (0..6)
         .map(|n| open(&mut dialer, call(&[n]).deadline(Instant::NEVER)))
         .collect();
-    // All six are handed out; the transport takes four of them and the first byte of the fifth.
     let bytes = handed_out(&mut dialer, START);
     let each = bytes.len() / 6;
     dialer.on_transmitted(each * 4);
-    dialer.on_transmitted(1);
+    dialer.on_transmitted(more);
     receive(&mut listener, START, &bytes[..each * 4]).unwrap();
     // The seventh is not even handed out.
     let queued = open(&mut dialer, call(b"7"));
@@ -241,7 +246,7 @@ fn a_lost_connection_ends_every_call_and_tells_how_far_it_got() {
             (ids[1], Err((Code::Overloaded, Certainty::Refused))),
             (ids[2], Err((Code::Application, Certainty::Executed))),
             (ids[3], lost(Certainty::MaybeExecuted)),
-            (ids[4], lost(Certainty::MaybeExecuted)),
+            (ids[4], lost(fifth)),
             (ids[5], lost(Certainty::NeverSent)),
             (queued, lost(Certainty::NeverSent)),
         ]

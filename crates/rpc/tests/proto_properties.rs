@@ -13,13 +13,13 @@ use pair::{START, events, frame, machine, millis, open_frame, ready, sent};
 use proptest::prelude::*;
 
 /// The bytes of a dialer with some calls, from its first byte.
-fn conversation() -> Vec<u8> {
+fn conversation(second: usize) -> Vec<u8> {
     let mut dialer = machine(Side::Dialer, &Limits::default());
     let mut bytes = sent(&mut dialer, START);
     bytes.extend(frame(0x03, 0, 0, 0, &[2, b'm', b'e']));
     bytes.extend(frame(0x20, 0, 0, 0, &[]));
     bytes.extend(open_frame(1, b"small"));
-    bytes.extend(open_frame(3, &[7; 5000]));
+    bytes.extend(open_frame(3, &vec![7; second]));
     bytes.extend(frame(0x14, 0, 1, 3, &[]));
     bytes.extend(frame(0x70, 0, 0, 0, b"unknown"));
     bytes.extend(frame(0x06, 0, 0, 0, &[9; 8]));
@@ -30,8 +30,9 @@ fn conversation() -> Vec<u8> {
 // R12
 #[test]
 fn a_cut_at_every_byte_gives_the_same_events() {
-    let bytes = conversation();
-    let mut endings = vec![bytes.clone()];
+    // From 4 KiB on a body shares the buffer it came in.
+    let mut endings = vec![conversation(4096)];
+    let bytes = conversation(20);
     endings.push([&bytes[..], &frame(0x04, 0, 19, 0, b"bye")].concat());
     endings.push([&bytes[..], &open_frame(5, b"")].concat());
     endings.push([&bytes[..], &[0xFF; 40]].concat());
@@ -116,19 +117,31 @@ fn memory_stays_within_the_report_when_nobody_polls() {
     let limits = small();
     let bound = limits.report().connection();
     let (_, mut listener) = ready(&limits);
+    let entry = [&[0, 0, 0, 1][..], &[0; 14], &[0, 1, 0, 1, b'f']].concat();
+    let change = [
+        frame(0x20, 0, 1, 0, &entry),
+        frame(0x21, 0, 1, 0, &[0, 0, 0, 1]),
+    ]
+    .concat();
     let mut input = BytesMut::new();
-    for round in 0..2000u64 {
-        // As many calls, cancels and advertisements as the rules allow, and nobody takes the events.
-        let now = START + millis(round * 1000);
-        input.extend(open_frame(2 * round + 1, &[0; 1000]));
-        input.extend(frame(0x14, 0, 1, 2 * round + 1, &[]));
-        input.extend(frame(0x20, 0, 0, 0, &[]));
-        if listener.handle_bytes(now, &mut input).is_err() {
-            break;
-        }
+    let rounds = 3000;
+    for round in 0..rounds {
+        // As fast as the rate allows, and nobody takes the events.
+        input.extend_from_slice(&change);
+        let now = START + millis(round * 100);
+        listener
+            .handle_bytes(now, &mut input)
+            .expect("within the rate");
         assert!(listener.memory_in_use() <= bound);
     }
-    assert!(listener.is_finished() || !input.is_empty() || listener.memory_in_use() <= bound);
+    // It stopped taking frames, and goes on once there is room.
+    assert_eq!(input.len() / change.len(), (6000 - 4096) / 2);
+    assert_eq!(events(&mut listener).len(), 4096);
+    input.truncate(10 * change.len());
+    listener
+        .handle_bytes(START + millis(rounds * 100), &mut input)
+        .expect("within the rate");
+    assert_eq!((events(&mut listener).len(), input.len()), (20, 0));
 }
 
 #[test]
