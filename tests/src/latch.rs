@@ -49,7 +49,11 @@ impl Latch {
             if state.left == 0 {
                 return Poll::Ready(());
             }
-            if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            if !state
+                .waiting
+                .iter()
+                .any(|waker| waker.will_wake(cx.waker()))
+            {
                 state.waiting.push(cx.waker().clone());
             }
             Poll::Pending

@@ -25,7 +25,11 @@ async fn echo(mut stream: TcpStream) {
     stream.set_nodelay(true).unwrap();
     let mut incoming = Vec::with_capacity(64 * 1024);
     let mut outgoing = Vec::with_capacity(64 * 1024);
-    while stream.read_buf(&mut incoming).await.is_ok_and(|count| count > 0) {
+    while stream
+        .read_buf(&mut incoming)
+        .await
+        .is_ok_and(|count| count > 0)
+    {
         let taken = frames(&incoming, |id, body| push(&mut outgoing, id, body));
         incoming.drain(..taken);
         stream.write_all(&outgoing).await.unwrap();

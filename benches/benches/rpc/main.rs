@@ -39,7 +39,10 @@ pub(crate) fn say_port(port: u16) {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// Serves until standard input ends, then says how many allocations there were.
@@ -147,10 +150,30 @@ fn print_table(samples: &[Samples; SYSTEMS.len()]) {
          bowline / tarpc |"
     );
     println!("|---|---|---|---|---|---|");
-    row("sequential, p50, µs", samples, |one| median(&one.sequential_p50_us), 1);
-    row("64 in flight, calls/s", samples, |one| median(&one.calls_per_second), 0);
-    row("64 in flight, p99, µs", samples, |one| median(&one.pipelined_p99_us), 1);
-    row("64 in flight, allocations per call, both ends", samples, |one| median(&one.allocations), 2);
+    row(
+        "sequential, p50, µs",
+        samples,
+        |one| median(&one.sequential_p50_us),
+        1,
+    );
+    row(
+        "64 in flight, calls/s",
+        samples,
+        |one| median(&one.calls_per_second),
+        0,
+    );
+    row(
+        "64 in flight, p99, µs",
+        samples,
+        |one| median(&one.pipelined_p99_us),
+        1,
+    );
+    row(
+        "64 in flight, allocations per call, both ends",
+        samples,
+        |one| median(&one.allocations),
+        2,
+    );
     println!("<!-- /bench:rpc -->");
 }
 
@@ -162,7 +185,11 @@ fn row(
 ) {
     let [floor, tarpc, bowline] = [0, 1, 2].map(|index| value(&samples[index]));
     let over = |peer: f64| {
-        if peer < 0.01 { "-".to_owned() } else { format!("{:.2}", bowline / peer) }
+        if peer < 0.01 {
+            "-".to_owned()
+        } else {
+            format!("{:.2}", bowline / peer)
+        }
     };
     println!(
         "| {name} | {floor:.digits$} | {tarpc:.digits$} | {bowline:.digits$} | {} | {} |",

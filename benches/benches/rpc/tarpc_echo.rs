@@ -40,7 +40,9 @@ pub(crate) async fn serve() {
 
 pub(crate) async fn call(port: u16, calls: usize, in_flight: usize) -> Vec<Duration> {
     let address = ("127.0.0.1", port);
-    let transport = tarpc::serde_transport::tcp::connect(address, Bincode::default).await.unwrap();
+    let transport = tarpc::serde_transport::tcp::connect(address, Bincode::default)
+        .await
+        .unwrap();
     transport.get_ref().set_nodelay(true).unwrap();
     let client = EchoClient::new(client::Config::default(), transport).spawn();
     let callers = (0..in_flight).map(|_| {
@@ -49,7 +51,10 @@ pub(crate) async fn call(port: u16, calls: usize, in_flight: usize) -> Vec<Durat
             let mut latencies = Vec::with_capacity(calls / in_flight);
             for _ in 0..calls / in_flight {
                 let start = Instant::now();
-                let reply = client.echo(context::current(), PAYLOAD.to_vec()).await.unwrap();
+                let reply = client
+                    .echo(context::current(), PAYLOAD.to_vec())
+                    .await
+                    .unwrap();
                 latencies.push(start.elapsed());
                 assert_eq!(reply, PAYLOAD);
             }

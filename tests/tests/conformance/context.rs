@@ -212,7 +212,7 @@ fn sizes_stay_small_with_every_backend_on() {
         size_of::<net::TcpStream>()
     );
     assert!(
-        size_of::<time::Sleep>() <= 160,
+        size_of::<time::Sleep>() <= 128,
         "{}",
         size_of::<time::Sleep>()
     );

@@ -48,7 +48,7 @@ impl TcpListener {
             let accepted = state.accept(self.socket, cx.waker());
             accepted.map_ok(|end| {
                 let stream = TcpStream::of(self.world, end, state);
-                let peer = stream.peer;
+                let peer = stream.peer();
                 (stream, peer)
             })
         })

@@ -29,8 +29,14 @@ use std::time::Duration;
 pub struct TcpStream {
     world: u64,
     socket: SocketRef,
+    // Apart, so that a backend can keep simulated and real sockets in one small enum.
+    addresses: Box<Addresses>,
+}
+
+#[derive(Debug)]
+struct Addresses {
     local: SocketAddr,
-    pub(super) peer: SocketAddr,
+    peer: SocketAddr,
 }
 
 impl TcpStream {
@@ -51,6 +57,10 @@ impl TcpStream {
         }
     }
 
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.addresses.peer
+    }
+
     pub(super) fn of(world: u64, socket: SocketRef, state: &mut State) -> TcpStream {
         let local = state.net.find(socket).map(|found| found.local);
         let peer = state.net.stream(socket).map(|stream| stream.peer);
@@ -58,8 +68,10 @@ impl TcpStream {
         TcpStream {
             world,
             socket,
-            local: local.unwrap_or(nowhere),
-            peer: peer.unwrap_or(nowhere),
+            addresses: Box::new(Addresses {
+                local: local.unwrap_or(nowhere),
+                peer: peer.unwrap_or(nowhere),
+            }),
         }
     }
 
@@ -116,7 +128,7 @@ impl TcpStream {
     /// # Errors
     /// None; the result has the kernel's shape.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local)
+        Ok(self.addresses.local)
     }
 
     /// The peer's address, also after it closed.
@@ -124,7 +136,7 @@ impl TcpStream {
     /// # Errors
     /// None; the result has the kernel's shape.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.peer)
+        Ok(self.addresses.peer)
     }
 
     /// Sets whether small writes go out at once.

@@ -1,0 +1,155 @@
+//! `#[bowline::rpc]`: a call is a value, here and through brokers.
+
+use std::time::Duration;
+
+use bowline::rpc::executor::AsyncExecutor;
+use bowline::rpc::{
+    Call, CallError, Caller, Code, Context, Error, MemoryBroker, Registry, TcpBroker,
+};
+use serde::{Deserialize, Serialize};
+
+/// Adds.
+#[bowline::rpc]
+pub async fn add(a: i64, mut b: i64) -> i64 {
+    b += a;
+    b
+}
+
+#[bowline::rpc(idempotent, timeout = "5s")]
+fn mul(a: i64, b: i64, c: i64) -> i64 {
+    a * b * c
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum DivError {
+    ByZero { dividend: i64 },
+}
+
+#[bowline::rpc(name = "math.div")]
+async fn div(dividend: i64, divisor: i64) -> Result<i64, DivError> {
+    dividend
+        .checked_div(divisor)
+        .ok_or(DivError::ByZero { dividend })
+}
+
+#[bowline::rpc]
+async fn remaining(context: Context) -> Option<Duration> {
+    context.remaining()
+}
+
+#[bowline::rpc]
+async fn nothing() {}
+
+mod inner {
+    #[bowline::rpc]
+    pub(super) async fn twice(n: u8) -> u16 {
+        super::add(n.into(), n.into())
+            .await
+            .try_into()
+            .unwrap_or(u16::MAX)
+    }
+}
+
+fn registry() -> Registry {
+    let registry = Registry::new("example");
+    registry.register(add).unwrap();
+    registry.register(mul).unwrap();
+    registry.register(div).unwrap();
+    registry.register(remaining).unwrap();
+    registry.register(nothing).unwrap();
+    registry.register(inner::twice).unwrap();
+    registry
+}
+
+// RG1
+#[test]
+fn names_are_automatic_or_chosen() {
+    let names = registry().names();
+    assert_eq!(
+        names,
+        [
+            "example.rpc_macro.add",
+            "example.rpc_macro.mul",
+            "math.div",
+            "example.rpc_macro.remaining",
+            "example.rpc_macro.nothing",
+            "example.rpc_macro.inner.twice",
+        ]
+    );
+}
+
+// RG2
+#[test]
+fn strict_names_end_in_a_digest_of_the_function() {
+    let name = Registry::new("").strict().register(add).unwrap();
+    let digest = name.strip_prefix("rpc_macro.add.").unwrap();
+    assert!(
+        digest.len() == 32 && digest.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{name}"
+    );
+}
+
+#[test]
+fn options_are_those_of_the_attribute() {
+    fn spec<C: Call>(_: &C) -> bowline::rpc::MethodSpec {
+        C::SPEC
+    }
+    let of_mul = spec(&mul(1, 2, 3));
+    assert!(of_mul.is_blocking() && of_mul.is_idempotent());
+    assert_eq!(of_mul.max_duration(), Some(Duration::from_secs(5)));
+    assert_eq!(spec(&add(1, 2)).schema_hash(), 0xc42f_8faa_649e_d966);
+    assert_eq!(format!("{:?}", add(1, 2)), "add(..)");
+}
+
+async fn everything<B: bowline::rpc::Broker>(broker: B) {
+    assert_eq!(broker.call(add(2, 3)).await.unwrap(), 5);
+    assert_eq!(broker.call(mul(1, 2, 3)).await.unwrap(), 6);
+    assert_eq!(broker.call(div(7, 2)).await.unwrap(), 3);
+    let error: CallError<DivError> = broker.call(div(7, 0)).await.unwrap_err();
+    assert_eq!(error.code(), Code::Application);
+    assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 7 }));
+    let left = broker
+        .call(remaining())
+        .timeout(Duration::from_secs(9))
+        .await
+        .unwrap();
+    assert!(
+        left.is_some_and(|left| left <= Duration::from_secs(9)),
+        "{left:?}"
+    );
+    broker.call(nothing()).await.unwrap();
+    assert_eq!(broker.call(inner::twice(200)).await.unwrap(), 400);
+}
+
+// BR1
+#[bowline::test]
+async fn a_call_is_the_same_here_in_memory_and_over_tcp() {
+    assert_eq!(add(2, 3).await, 5);
+    assert_eq!(mul(1, 2, 3).await, 6);
+    assert_eq!(div(7, 0).await, Err(DivError::ByZero { dividend: 7 }));
+    assert_eq!(remaining().await, None);
+
+    MemoryBroker::new(AsyncExecutor::new(registry(), 4))
+        .run(async |broker| -> Result<(), Error> {
+            everything(broker).await;
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    TcpBroker::builder(AsyncExecutor::new(registry(), 4))
+        .listen("127.0.0.1:0")
+        .run(async |server| -> Result<(), Error> {
+            let client = TcpBroker::caller()
+                .project("example")
+                .connect(server.local_addrs()[0]);
+            client
+                .run(async |client| {
+                    everything(client).await;
+                    Ok(())
+                })
+                .await
+        })
+        .await
+        .unwrap();
+}
