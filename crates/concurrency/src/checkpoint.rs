@@ -27,7 +27,9 @@ pub fn yield_now() -> YieldNow {
 /// Waits until the code around it is cancelled, and says why. Outside of any scope it waits for
 /// ever.
 ///
-/// The body gets one poll after the cancel, so code behind this runs up to its first `Pending`.
+/// A parked body gets one poll after the cancel, so code behind this runs up to its first
+/// `Pending`. A cancel that comes from another thread in the middle of a poll takes effect at the
+/// end of that poll.
 ///
 /// # Cancel safety
 ///

@@ -6,12 +6,11 @@ mod every_backend;
 use bowline_concurrency::{
     CancelHandle, CancelScope, CauseKind, Deadline, Outcome, Root, cancel_scope, cancelled,
     check_cancelled, checkpoint, current_effective_deadline, is_cancelled, sleep, sleep_forever,
-    task_group, yield_now,
+    task_group,
 };
 use every_backend::every_backend;
 use futures_util::future::{join, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -176,30 +175,28 @@ fn nothing_of_ours_proceeds_after_the_cancel(root: Root) {
 
 fn cancelled_wakes_through_a_foreign_waker(root: Root) {
     use futures_util::stream::{FuturesUnordered, StreamExt};
-    let seen = Arc::new(AtomicBool::new(false));
-    let flag = seen.clone();
-    let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
+    let seen = AtomicBool::new(false);
+    root.block_on(async {
         let scope = CancelScope::new();
         let handle = scope.handle();
-        group.spawn_ok(async move {
-            yield_now().await;
-            handle.cancel("now");
-        });
-        let outcome = scope
-            .run(async move {
-                let mut set = FuturesUnordered::new();
-                set.push(async move {
-                    cancelled().await;
-                    flag.store(true, Ordering::SeqCst);
-                });
-                set.next().await;
-                sleep_forever().await
-            })
-            .await;
-        assert!(outcome.cause().is_some());
-        Ok(())
-    }));
-    assert!(result.is_ok());
+        let mut run = Box::pin(scope.run(async {
+            let mut set = FuturesUnordered::new();
+            set.push(async {
+                cancelled().await;
+                seen.store(true, Ordering::SeqCst);
+            });
+            set.next().await;
+            sleep_forever().await
+        }));
+        // Parked first: a cancel in the middle of a poll cuts the body at the end of that poll.
+        poll_fn(|cx| {
+            assert!(run.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        handle.cancel("now");
+        assert!(run.await.cause().is_some());
+    });
     assert!(
         seen.load(Ordering::SeqCst),
         "the set polls only what was woken"

@@ -6,19 +6,32 @@ mod every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::{
     CauseKind, ChildErrorKind, GroupError, JoinError, PanicPolicy, Root, SpawnError, TaskGroup,
-    TaskStatus, cancel_scope, checkpoint, is_cancelled, now, sleep, sleep_forever, task_group,
-    yield_now,
+    TaskStatus, cancel_scope, check_cancelled, checkpoint, is_cancelled, now, sleep, sleep_forever,
+    task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+
+type Causes = Arc<Mutex<Vec<CauseKind>>>;
+
+/// Says why the body that holds it was dropped.
+struct Witness(Causes);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if let Err(cause) = check_cancelled() {
+            self.0.lock().unwrap().push(cause.kind());
+        }
+    }
+}
 
 every_backend!(
     a_group_waits_for_its_children,
@@ -128,18 +141,18 @@ fn a_failing_child_cancels_the_others(root: Root) {
 
 // TG3
 fn a_failing_body_cancels_the_children(root: Root) {
-    let cause = Arc::new(std::sync::Mutex::new(None));
-    let kept = cause.clone();
+    let causes = Causes::default();
+    let witness = Witness(causes.clone());
     let result = root.block_on(task_group::<(), _, _, _>(|group| async move {
-        let child = group.spawn_ok(async move {
-            *kept.lock().unwrap() = Some(bowline_concurrency::cancelled().await.kind());
+        group.spawn_ok(async move {
+            let _witness = witness;
+            sleep_forever().await
         });
-        drop(child);
         yield_now().await;
         Err("host")
     }));
     let error = result.expect_err("the body failed");
-    assert_eq!(*cause.lock().unwrap(), Some(CauseKind::HostFailed));
+    assert_eq!(*causes.lock().unwrap(), [CauseKind::HostFailed]);
     assert_eq!(error.host(), Some(&"host"));
     assert!(error.children().is_empty());
     assert_eq!(error.into_single().ok(), Some("host"));
@@ -189,11 +202,14 @@ fn an_ended_group_refuses(root: Root) {
 fn a_dropped_join_does_no_harm(root: Root) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counter = ran.clone();
+    let gate = Arc::new(AtomicBool::new(false));
     let result: Result<_, GroupError<()>> = root.block_on(task_group(|group| async move {
         let child = || {
-            let counter = counter.clone();
+            let (counter, gate) = (counter.clone(), gate.clone());
             async move {
-                sleep(3 * MS).await;
+                while !gate.load(Ordering::SeqCst) {
+                    yield_now().await;
+                }
                 counter.fetch_add(1, Ordering::SeqCst);
                 7
             }
@@ -210,6 +226,7 @@ fn a_dropped_join_does_no_harm(root: Root) {
         .await;
         drop(wait);
         drop(join);
+        gate.store(true, Ordering::SeqCst);
         Ok(first.join().await.ok())
     }));
     assert_eq!(result.ok(), Some(Some(7)));
@@ -278,17 +295,16 @@ fn a_panic_of_the_body_waits_for_the_children(root: Root) {
 fn a_dropped_group_goes_to_the_root(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let inner = alive.clone();
-    let causes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let causes = Causes::default();
     let kept = causes.clone();
     root.block_on(async move {
         let mut group = Box::pin(task_group::<(), (), _, _>(|group| async move {
             for _ in 0..10 {
                 let probe = Alive::new(&inner);
-                let kept = kept.clone();
+                let witness = Witness(kept.clone());
                 group.spawn_ok(async move {
-                    let _probe = probe;
-                    let cause = bowline_concurrency::cancelled().await;
-                    kept.lock().unwrap().push(cause.kind());
+                    let _kept = (probe, witness);
+                    sleep_forever().await
                 });
             }
             sleep_forever().await;
