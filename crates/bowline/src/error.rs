@@ -1,0 +1,180 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Any error, for `main` and for examples.
+///
+/// Every error of Bowline's crates and the common ones of the standard library become one with
+/// `?`; others with [`Error::new`]. It is a box: a library should return its own error instead.
+/// As the error of `main` it prints itself and all its sources, one a line.
+///
+/// # Examples
+///
+/// ```
+/// fn read(text: &str) -> Result<u16, bowline::Error> {
+///     if text.is_empty() {
+///         return Err("nothing to read".into());
+///     }
+///     Ok(text.parse()?)
+/// }
+///
+/// assert_eq!(read("7").unwrap(), 7);
+/// assert_eq!(read("").unwrap_err().to_string(), "nothing to read");
+/// assert!(read("x").unwrap_err().downcast_ref::<std::num::ParseIntError>().is_some());
+/// ```
+pub struct Error(Box<dyn StdError + Send + Sync>);
+
+impl Error {
+    /// Boxes any error.
+    pub fn new(error: impl StdError + Send + Sync + 'static) -> Self {
+        Error(Box::new(error))
+    }
+
+    /// The error within, if it is of this type.
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+
+    /// The error within.
+    pub fn into_inner(self) -> Box<dyn StdError + Send + Sync> {
+        self.0
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)?;
+        let mut cause = self.0.source();
+        while let Some(source) = cause {
+            write!(f, "\n  because: {source}")?;
+            cause = source.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<Box<dyn StdError + Send + Sync>> for Error {
+    fn from(error: Box<dyn StdError + Send + Sync>) -> Self {
+        Error(error)
+    }
+}
+
+impl From<&str> for Error {
+    fn from(message: &str) -> Self {
+        Error(message.into())
+    }
+}
+
+impl From<String> for Error {
+    fn from(message: String) -> Self {
+        Error(message.into())
+    }
+}
+
+impl From<bowline_backend::blocking::BlockingError> for Error {
+    // Its text alone: the payload of a panic cannot be shared between threads.
+    fn from(error: bowline_backend::blocking::BlockingError) -> Self {
+        Error(error.to_string().into())
+    }
+}
+
+macro_rules! from {
+    ($($error:ty),* $(,)?) => { $(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Error::new(error)
+            }
+        }
+    )* };
+}
+
+/// Errors that carry a value of the user's.
+macro_rules! from_carrying {
+    ($value:ident: $($error:ty),* $(,)?) => { $(
+        impl<$value: fmt::Debug + Send + Sync + 'static> From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Error::new(error)
+            }
+        }
+    )* };
+}
+
+from! {
+    std::fmt::Error,
+    std::io::Error,
+    std::net::AddrParseError,
+    std::num::ParseFloatError,
+    std::num::ParseIntError,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
+
+    bowline_backend::NoBackend,
+    bowline_backend::UnknownBackend,
+
+    bowline_channel::CapacityError,
+    bowline_channel::RecvError,
+    bowline_channel::TryRecvError,
+
+    bowline_codec::DecodeError,
+    bowline_codec::EncodeError,
+
+    bowline_concurrency::Cause,
+    bowline_concurrency::Elapsed,
+    bowline_concurrency::JoinError,
+
+    bowline_transport::Error,
+    bowline_transport::TryRecvError,
+    bowline_transport::TrySendError,
+
+    bowline_rpc::BadLimit,
+    bowline_rpc::Error,
+    bowline_rpc::RegistryError,
+}
+
+from_carrying! {
+    T:
+    bowline_channel::SendError<T>,
+    bowline_channel::TrySendError<T>,
+    bowline_rpc::CallError<T>,
+}
+
+impl<E: fmt::Debug + fmt::Display + Send + Sync + 'static> From<bowline_concurrency::GroupError<E>>
+    for Error
+{
+    fn from(error: bowline_concurrency::GroupError<E>) -> Self {
+        Error::new(error)
+    }
+}
+
+#[cfg(feature = "sim")]
+from! {
+    bowline_sim::Difference,
+    bowline_sim::Failure,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debug_form_names_every_cause() {
+        let reset = std::io::Error::other("cable");
+        let error = bowline_transport::Error::from_io(bowline_transport::Operation::Recv, reset);
+        let shown = format!("{:?}", Error::from(error));
+        assert_eq!(
+            shown,
+            "recv: the connection is broken: the stream failed\n  because: cable"
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! What the expansion of `#[bowline::test]` calls.
+
+use std::future::Future;
+use std::process::Termination;
+
+use bowline_backend::Backend;
+use bowline_concurrency::Root;
+
+/// Runs one test in a root of its own.
+#[inline]
+pub fn test_on<F: Future<Output: Termination>>(backend: &str, test: fn() -> F) -> F::Output {
+    let backend = Backend::from_name(backend).expect("the feature of the backend is on");
+    Root::new().backend(backend).block_on(test())
+}
+
+/// Runs one test once for each seed, in a world of its own; the seed of a failure is printed.
+///
+/// `BOWLINE_SIM_SEED` stands for the whole range, to run a failure again.
+#[cfg(feature = "sim")]
+#[inline]
+pub fn test_in_sim<F: Future<Output: Termination>>(
+    seeds: std::ops::Range<u64>,
+    test: fn() -> F,
+) -> std::process::ExitCode {
+    let chosen = std::env::var("BOWLINE_SIM_SEED").ok();
+    let seeds = match chosen.map(|text| text.parse::<u64>()) {
+        None => seeds,
+        Some(Ok(seed)) => seed..seed.saturating_add(1),
+        Some(Err(error)) => panic!("BOWLINE_SIM_SEED is not a number: {error}"),
+    };
+    for seed in seeds {
+        let told = Told(seed);
+        let code = bowline_sim::block_on(seed, test()).report();
+        if code != std::process::ExitCode::SUCCESS {
+            return code;
+        }
+        std::mem::forget(told);
+    }
+    std::process::ExitCode::SUCCESS
+}
+
+/// Says which seed it was, unless forgotten; also while a panic unwinds.
+#[cfg(feature = "sim")]
+struct Told(u64);
+
+#[cfg(feature = "sim")]
+impl Drop for Told {
+    fn drop(&mut self) {
+        eprintln!(
+            "the test failed in the world of seed {0}; BOWLINE_SIM_SEED={0} runs it again",
+            self.0
+        );
+    }
+}
