@@ -583,3 +583,17 @@ fn a_silent_peer_is_asked_and_then_given_up() {
         [(id, Err((Code::ConnectionLost, Certainty::MaybeExecuted)))]
     );
 }
+
+#[test]
+fn the_place_of_a_call_is_not_used_again_before_its_end_was_polled() {
+    let (mut dialer, _) = ready(&Limits::default());
+    let first = open(&mut dialer, call(b"1"));
+    sent(&mut dialer, START);
+    receive(&mut dialer, START, &frame(0x12, 0, 0, 1, b"r")).unwrap();
+    let second = open(&mut dialer, call(b"2"));
+    assert_ne!(first.slot(), second.slot());
+    assert_eq!(ends(&mut dialer), [(first, Ok(b"r".to_vec()))]);
+    let third = open(&mut dialer, call(b"3"));
+    assert_eq!(first.slot(), third.slot());
+    assert_ne!(first, third);
+}
