@@ -49,6 +49,8 @@
 
 mod backends;
 mod error;
+#[cfg(doctest)]
+mod guide;
 pub mod prelude;
 mod testing;
 

@@ -1,0 +1,16 @@
+//! The readme and the pages of the guide, whose code blocks are tests of this crate.
+
+#[cfg(all(feature = "tokio", feature = "sim"))]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../../docs/guide/choosing-a-runtime.md")]
+    struct ChoosingARuntime;
+
+    #[doc = include_str!("../../../docs/guide/first-call.md")]
+    struct FirstCall;
+
+    #[doc = include_str!("../../../docs/guide/testing-in-the-simulator.md")]
+    struct TestingInTheSimulator;
+}
