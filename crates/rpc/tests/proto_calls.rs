@@ -596,4 +596,11 @@ fn the_place_of_a_call_is_not_used_again_before_its_end_was_polled() {
     let third = open(&mut dialer, call(b"3"));
     assert_eq!(first.slot(), third.slot());
     assert_ne!(first, third);
+    // The same when it was given up before the peer ended it.
+    sent(&mut dialer, START);
+    cancel(&mut dialer, third).unwrap();
+    receive(&mut dialer, START, &frame(0x12, 0, 0, 5, b"r")).unwrap();
+    assert_ne!(open(&mut dialer, call(b"4")).slot(), third.slot());
+    assert_eq!(ends(&mut dialer).len(), 1);
+    assert_eq!(open(&mut dialer, call(b"5")).slot(), third.slot());
 }

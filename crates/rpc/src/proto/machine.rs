@@ -582,7 +582,11 @@ impl Machine {
             // The peer cannot read a frame before the preface.
             self.control.extend_from_slice(&PREFACE);
         }
-        let message = &message[..message.floor_char_boundary(512)];
+        let mut end = message.len().min(512);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        let message = &message[..end];
         self.put_control(CLOSE, code.as_u16(), message.as_bytes());
     }
 
