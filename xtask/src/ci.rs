@@ -47,12 +47,10 @@ fn quickstart(root: &Path) -> Outcome {
         let lines = example("sim")
             .arguments(&["--seed", seed])
             .run_keeping(root, |_| true)?;
-        let hash = lines
+        lines
             .iter()
-            .find_map(|line| line.split_once("trace hash"))
-            .map(|(_, hash)| hash.trim());
-        hash.map(|hash| hash.trim_start_matches([':', '=', ' ']).to_owned())
-            .ok_or_else(|| "the quickstart printed no `trace hash` in the simulator".to_owned())
+            .find_map(|line| trace_hash(line))
+            .ok_or_else(|| "the quickstart printed no trace hash in the simulator".to_owned())
     };
     let (first, again, other) = (simulated("1")?, simulated("1")?, simulated("2")?);
     if first != again {
@@ -66,10 +64,29 @@ fn quickstart(root: &Path) -> Outcome {
     Ok(())
 }
 
+/// The hash in `seed 1: trace 49f041f4cf3a14f1, ..`.
+fn trace_hash(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(": trace ")?;
+    let hash: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    (hash.len() == 16).then_some(hash)
+}
+
 fn timed<T>(name: &str, check: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     println!("\n== {name}");
     let started = Instant::now();
     let result = check()?;
     println!("== {name}: {} s", started.elapsed().as_secs());
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace_hash;
+
+    #[test]
+    fn the_hash_is_found() {
+        let line = "seed 1: trace 49f041f4cf3a14f1, 27972 events, 200ms of virtual time";
+        assert_eq!(trace_hash(line).as_deref(), Some("49f041f4cf3a14f1"));
+        assert_eq!(trace_hash("seed 1: trace 49f0"), None);
+    }
 }
