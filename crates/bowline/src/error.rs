@@ -48,7 +48,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)?;
+        write!(f, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(source) = cause {
             write!(f, "\n  because: {source}")?;

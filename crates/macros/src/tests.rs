@@ -29,6 +29,12 @@ fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> 
     let outcomes: Vec<_> = of(&function.attrs, &["should_panic", "ignore"])
         .cloned()
         .collect();
+    // The harness wants these to return nothing at all.
+    let panics = outcomes.iter().any(|a| is(a, &["should_panic"]));
+    if let (true, syn::ReturnType::Type(..)) = (panics, &function.sig.output) {
+        let text = "a function with `#[should_panic]` returns nothing";
+        return Err(Error::new_spanned(&function.sig.output, text));
+    }
     let ItemFn {
         attrs,
         vis,
@@ -47,12 +53,16 @@ fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> 
             }
             _ => quote!(#facade::__private::test_on(#backend, super::#name)),
         };
+        let (output, run) = match panics {
+            true => (quote!(), quote!(let _ = #run;)),
+            false => (quote!(-> impl ::std::process::Termination), run),
+        };
         quote! {
             #facade::#with! {
                 {
                     #[::core::prelude::v1::test]
                     #(#outcomes)*
-                    fn #test() -> impl ::std::process::Termination { #run }
+                    fn #test() #output { #run }
                 }
                 {}
             }
@@ -193,6 +203,11 @@ mod unit {
             )
             .contains("must be async")
         );
+        let panics = quote!(
+            #[should_panic]
+            async fn works() -> Result<(), E> {}
+        );
+        assert!(refusal(quote!(), panics).contains("returns nothing"));
         assert!(refusal(quote!(loom), item()).starts_with("unknown option `loom`"));
         assert!(refusal(quote!(tokio, seeds = 4), item()).contains("add `sim`"));
         assert!(refusal(quote!(seed = 1, seeds = 4), item()).contains("give one of them"));

@@ -23,7 +23,7 @@ pub(crate) fn run_in(backend: Backend, address: SocketAddr, place: &str) -> Resu
 
 /// Connects, calls, and says what happened.
 pub(crate) async fn run(server: impl Into<Endpoint>, place: &str) -> Result<(), Error> {
-    println!("client in {place}:");
+    println!("client {place}:");
     let caller = TcpBroker::caller().project("quickstart").connect(server);
     caller
         .run(async |broker| -> Result<(), Error> {
@@ -78,7 +78,7 @@ async fn burst(broker: &TcpBroker) -> Result<(), Error> {
     println!("  {CALLS} calls, {IN_FLIGHT} in flight: {took:.1?}, {rate:.0} calls/s");
     let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
     println!(
-        "  latency: median {:.0?}, 90 % {:.0?}, 99 % {:.0?}, most {:.0?}",
+        "  latency: median {:.1?}, 90 % {:.1?}, 99 % {:.1?}, most {:.1?}",
         at(50),
         at(90),
         at(99),

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<(), Error> {
     if let Some(address) = options.client {
-        return client::run_in(options.backend, address, "a second process");
+        return client::run_in(options.backend, address, "in a second process");
     }
     #[cfg(feature = "sim")]
     if options.backend == Backend::Sim {
@@ -65,7 +65,7 @@ async fn serve(backend: Backend) -> Result<(), Error> {
             let (done, ended) = oneshot();
             let thread = std::thread::spawn(move || {
                 // Nobody waits for the result any more only if this program is ending.
-                let _ = done.send(client::run_in(backend, address, "a second thread"));
+                let _ = done.send(client::run_in(backend, address, "in a second thread"));
             });
             ended.await??;
             thread.join().expect("the thread has sent its result");

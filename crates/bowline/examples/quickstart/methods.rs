@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 
 /// An `async fn`: runs among the server's tasks.
 #[bowline::rpc]
-pub async fn add(a: i64, b: i64) -> i64 {
+pub(crate) async fn add(a: i64, b: i64) -> i64 {
     a + b
 }
 
 /// A plain `fn`: runs on a thread that may block.
 #[bowline::rpc]
-pub fn count_primes(below: u32) -> u32 {
+pub(crate) fn count_primes(below: u32) -> u32 {
     let is_prime = |n: &u32| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
     (2..below).filter(is_prime).count() as u32
 }
 
 /// Fails with an error of its own, which the caller gets as the value it is.
 #[bowline::rpc]
-pub async fn divide(a: i64, b: i64) -> Result<i64, DivideError> {
+pub(crate) async fn divide(a: i64, b: i64) -> Result<i64, DivideError> {
     match a.checked_div(b) {
         Some(quotient) => Ok(quotient),
         None => Err(DivideError { dividend: a }),
@@ -32,9 +32,9 @@ pub async fn divide(a: i64, b: i64) -> Result<i64, DivideError> {
 
 /// There is no quotient.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct DivideError {
+pub(crate) struct DivideError {
     /// What was to be divided.
-    pub dividend: i64,
+    pub(crate) dividend: i64,
 }
 
 /// The functions above, and two closures by name that share a counter: `sleep` runs as long as it

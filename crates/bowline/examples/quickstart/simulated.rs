@@ -13,7 +13,7 @@ pub(crate) fn run(seed: u64) -> Result<(), Error> {
         .scenario("quickstart")
         .seed(seed)
         .host("server", serve)
-        .client("client", || client::run("server:15383", "a second host"))
+        .client("client", || client::run("server:15383", "on a second host"))
         .run()?;
     println!(
         "seed {seed}: trace {:016x}, {} events, {:?} of virtual time",

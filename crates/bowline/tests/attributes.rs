@@ -1,0 +1,46 @@
+//! The attribute macros, where the facade says which backends there are.
+
+use std::time::Duration;
+
+use bowline::backend::{Backend, time};
+use bowline::concurrency::sleep;
+
+#[bowline::test(tokio)]
+async fn a_named_backend_is_the_one_that_runs() {
+    assert_eq!(Backend::current().unwrap().name(), "tokio");
+}
+
+#[bowline::test]
+async fn every_backend_of_the_build_runs_the_test() -> Result<(), bowline::Error> {
+    let backend = Backend::current()?;
+    assert!(Backend::available().contains(&backend));
+    let before = time::now();
+    sleep(Duration::from_millis(2)).await;
+    assert!(time::now() >= before + Duration::from_millis(2));
+    Ok(())
+}
+
+#[bowline::test]
+#[should_panic(expected = "on purpose")]
+async fn a_panic_reaches_the_harness() {
+    panic!("on purpose");
+}
+
+#[bowline::test(sim, seeds = 20)]
+async fn a_simulated_minute_takes_no_time() {
+    let before = time::now();
+    sleep(Duration::from_secs(60)).await;
+    assert!(time::now() >= before + Duration::from_secs(60));
+}
+
+/// The facade may be found elsewhere.
+mod vendored {
+    pub mod deep {
+        pub use bowline;
+    }
+}
+
+#[bowline::test(crate = crate::vendored::deep::bowline)]
+async fn the_facade_may_be_found_elsewhere() {
+    assert!(Backend::current().is_ok());
+}
