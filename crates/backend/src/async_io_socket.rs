@@ -95,7 +95,6 @@ pin_project! {
     pub(crate) struct ReactorTimer {
         #[pin]
         timer: async_io::Timer,
-        deadline: Instant,
         fired: bool,
     }
 }
@@ -104,35 +103,29 @@ impl Timer for ReactorTimer {
     fn new(deadline: Instant) -> ReactorTimer {
         ReactorTimer {
             timer: async_io::Timer::at(origin::to_std(deadline, StdInstant::now())),
-            deadline,
             fired: false,
         }
     }
 
-    fn reset(self: Pin<&mut Self>, deadline: Instant) {
-        let mut this = self.project();
-        *this.deadline = deadline;
-        *this.fired = false;
-        this.timer
-            .set_at(origin::to_std(deadline, StdInstant::now()));
-    }
-}
-
-impl Future for ReactorTimer {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_at(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let mut this = self.project();
         while !*this.fired {
             ready!(this.timer.as_mut().poll(cx));
             let now = StdInstant::now();
             // What lies further ahead than the reactor is told comes in several legs.
-            if origin::from_std(now) < *this.deadline {
-                this.timer.set_at(origin::to_std(*this.deadline, now));
+            if origin::from_std(now) < deadline {
+                this.timer.set_at(origin::to_std(deadline, now));
             } else {
                 *this.fired = true;
             }
         }
         Poll::Ready(())
+    }
+
+    fn reset(self: Pin<&mut Self>, deadline: Instant) {
+        let mut this = self.project();
+        *this.fired = false;
+        this.timer
+            .set_at(origin::to_std(deadline, StdInstant::now()));
     }
 }

@@ -51,8 +51,10 @@ pub(crate) trait Runtime: Types {
 }
 
 /// A timer that can be armed again. `Instant::NEVER` is never given to it.
-pub(crate) trait Timer: Future<Output = ()> + Send + Sync + Sized + 'static {
+pub(crate) trait Timer: Send + Sync + Sized + 'static {
     fn new(deadline: Instant) -> Self;
+    /// Ready at `deadline`, which is that of `new` or of the last `reset`: kept once, above.
+    fn poll_at(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
     /// Keeps the waker of the last poll.
     fn reset(self: Pin<&mut Self>, deadline: Instant);
 }
@@ -77,17 +79,13 @@ impl Types for Off {
     type TcpListener = Off;
 }
 
-impl Future for Off {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        match *self {}
-    }
-}
-
 impl Timer for Off {
     fn new(_: Instant) -> Off {
         unreachable!("the backend of this timer is off")
+    }
+
+    fn poll_at(self: Pin<&mut Self>, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        match *self {}
     }
 
     fn reset(self: Pin<&mut Self>, _: Instant) {

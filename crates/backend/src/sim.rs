@@ -296,15 +296,11 @@ impl Timer for WorldTimer {
         }
     }
 
+    fn poll_at(self: Pin<&mut Self>, cx: &mut Context<'_>, _: Instant) -> Poll<()> {
+        self.project().sleep.poll(cx)
+    }
+
     fn reset(self: Pin<&mut Self>, deadline: Instant) {
         self.project().sleep.reset(deadline.as_nanos());
-    }
-}
-
-impl Future for WorldTimer {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.project().sleep.poll(cx)
     }
 }

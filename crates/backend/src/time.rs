@@ -7,7 +7,7 @@ pub use instant::Instant;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -52,16 +52,17 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 #[track_caller]
 pub(crate) fn sleep_on(backend: Backend, deadline: Instant) -> Sleep {
     backend.running();
-    let armed = if deadline.is_never() {
-        None
+    let state = if deadline.is_never() {
+        State::Idle { parked: None }
     } else {
-        Some(new_timer(backend, deadline))
+        State::Armed {
+            timer: new_timer(backend, deadline),
+        }
     };
     Sleep {
-        timer: armed,
+        state,
         deadline,
         backend,
-        parked: None,
     }
 }
 
@@ -74,13 +75,21 @@ pin_project! {
     /// thread.
     #[must_use = "futures do nothing unless polled"]
     pub struct Sleep {
-        // None until the first deadline that is not NEVER.
         #[pin]
-        timer: Option<AnyTimer>,
+        state: State,
         deadline: Instant,
         backend: Backend,
-        // The waker of the last poll while the deadline is NEVER: no timer keeps it then.
-        parked: Option<Waker>,
+    }
+}
+
+pin_project! {
+    /// What waits for the deadline.
+    #[project = StateProjection]
+    enum State {
+        /// Until the first deadline that is not NEVER; no timer keeps the waker yet.
+        Idle { parked: Option<Waker> },
+        /// A timer, which goes on ticking where the deadline became NEVER again: a year ahead.
+        Armed { #[pin] timer: AnyTimer },
     }
 }
 
@@ -106,24 +115,40 @@ impl Sleep {
     pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         let mut this = self.project();
         *this.deadline = deadline;
-        if deadline.is_never() {
-            return;
-        }
-        match this.timer.as_mut().as_pin_mut() {
-            Some(timer) => {
+        let waker = match this.state.as_mut().project() {
+            StateProjection::Armed { timer } => {
                 delegate!(timer.project(), ChoiceProjection, timer => timer.reset(deadline));
+                return;
             }
-            None => {
-                let backend = this.backend.running();
-                this.timer.set(Some(new_timer(backend, deadline)));
-            }
-        }
-        let Some(waker) = this.parked.take() else {
-            return;
+            StateProjection::Idle { .. } if deadline.is_never() => return,
+            StateProjection::Idle { parked } => parked.take(),
         };
-        let timer = this.timer.as_pin_mut().expect("armed just now");
-        if poll_timer(timer, &mut Context::from_waker(&waker)).is_ready() {
+        let timer = new_timer(this.backend.running(), deadline);
+        this.state.set(State::Armed { timer });
+        let Some(waker) = waker else { return };
+        let mut cx = Context::from_waker(&waker);
+        if this.state.poll_at(&mut cx, deadline).is_ready() {
             waker.wake();
+        }
+    }
+}
+
+impl State {
+    fn poll_at(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        match self.project() {
+            StateProjection::Idle { parked } => {
+                if !parked
+                    .as_ref()
+                    .is_some_and(|waker| waker.will_wake(cx.waker()))
+                {
+                    *parked = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            StateProjection::Armed { timer } => {
+                let timer = timer.project();
+                delegate!(timer, ChoiceProjection, timer => timer.poll_at(cx, deadline))
+            }
         }
     }
 }
@@ -133,24 +158,8 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        if this.deadline.is_never() {
-            if !this
-                .parked
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
-                *this.parked = Some(cx.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        let timer = this.timer.as_pin_mut().expect("a deadline has a timer");
-        ready!(poll_timer(timer, cx));
-        Poll::Ready(())
+        this.state.poll_at(cx, *this.deadline)
     }
-}
-
-fn poll_timer(timer: Pin<&mut AnyTimer>, cx: &mut Context<'_>) -> Poll<()> {
-    delegate!(timer.project(), ChoiceProjection, timer => timer.poll(cx))
 }
 
 impl fmt::Debug for Sleep {

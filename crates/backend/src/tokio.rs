@@ -184,7 +184,6 @@ pin_project! {
     pub(crate) struct WheelTimer {
         #[pin]
         sleep: tokio::time::Sleep,
-        deadline: Instant,
     }
 }
 
@@ -192,32 +191,25 @@ impl Timer for WheelTimer {
     fn new(deadline: Instant) -> WheelTimer {
         WheelTimer {
             sleep: tokio::time::sleep_until(leg(deadline)),
-            deadline,
+        }
+    }
+
+    fn poll_at(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let mut sleep = self.project().sleep;
+        loop {
+            // Asked first: the wheel would round a deadline of this millisecond up to the next.
+            if Tokio::now() >= deadline {
+                return Poll::Ready(());
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if Tokio::now() < deadline {
+                sleep.as_mut().reset(leg(deadline));
+            }
         }
     }
 
     fn reset(self: Pin<&mut Self>, deadline: Instant) {
-        let this = self.project();
-        *this.deadline = deadline;
-        this.sleep.reset(leg(deadline));
-    }
-}
-
-impl Future for WheelTimer {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        loop {
-            // Asked first: the wheel would round a deadline of this millisecond up to the next.
-            if Tokio::now() >= *this.deadline {
-                return Poll::Ready(());
-            }
-            ready!(this.sleep.as_mut().poll(cx));
-            if Tokio::now() < *this.deadline {
-                this.sleep.as_mut().reset(leg(*this.deadline));
-            }
-        }
+        self.project().sleep.reset(leg(deadline));
     }
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bowline::backend::entropy::random_u64;
-use bowline::backend::net::{Query, TcpListener, TcpStream, resolve};
+use bowline::backend::net::{Family, Query, TcpListener, TcpStream, resolve};
 use bowline::backend::stream::ByteStreamExt;
 use bowline::backend::task::spawn_detached;
 use bowline::sim::{Builder, Link, Sim};
@@ -43,7 +43,7 @@ async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 async fn client(length: usize) -> std::io::Result<()> {
-    let server = resolve(Query::host("server", PORT)).await?[0];
+    let server = resolve(Query::host("server", PORT).family(Family::V4)).await?[0];
     let mut stream = TcpStream::connect(server).await?;
     let sent: Vec<u8> = (0..length).map(|_| random_u64() as u8).collect();
     let mut received = BytesMut::new();
