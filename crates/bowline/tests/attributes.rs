@@ -35,12 +35,12 @@ async fn a_simulated_minute_takes_no_time() {
 
 /// The facade may be found elsewhere.
 mod vendored {
-    pub mod deep {
-        pub use bowline;
+    pub(crate) mod deep {
+        pub(crate) use ::bowline as knots;
     }
 }
 
-#[bowline::test(crate = crate::vendored::deep::bowline)]
+#[bowline::test(crate = crate::vendored::deep::knots)]
 async fn the_facade_may_be_found_elsewhere() {
     assert!(Backend::current().is_ok());
 }

@@ -17,7 +17,11 @@ pub(crate) async fn add(a: i64, b: i64) -> i64 {
 /// A plain `fn`: runs on a thread that may block.
 #[bowline::rpc]
 pub(crate) fn count_primes(below: u32) -> u32 {
-    let is_prime = |n: &u32| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u32| {
+        (2..)
+            .take_while(|d| d * d <= *n)
+            .all(|d| !n.is_multiple_of(d))
+    };
     (2..below).filter(is_prime).count() as u32
 }
 
