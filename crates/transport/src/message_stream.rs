@@ -74,10 +74,7 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
 
     /// Other limits than the default ones.
     pub fn builder() -> MessageStreamBuilder {
-        MessageStreamBuilder {
-            high_water: HIGH_WATER,
-            close_timeout: CLOSE_TIMEOUT,
-        }
+        MessageStreamBuilder::default()
     }
 
     /// Our address, where the stream could say.
@@ -125,6 +122,15 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
 pub struct MessageStreamBuilder {
     high_water: usize,
     close_timeout: Duration,
+}
+
+impl Default for MessageStreamBuilder {
+    fn default() -> Self {
+        MessageStreamBuilder {
+            high_water: HIGH_WATER,
+            close_timeout: CLOSE_TIMEOUT,
+        }
+    }
 }
 
 impl MessageStreamBuilder {
