@@ -1,5 +1,10 @@
 //! The halves of one message stream on two threads: neither steals the other's wake.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "two threads are what this is about"
+)]
+
 use std::thread;
 
 use bowline_backend::Backend;
