@@ -119,6 +119,8 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
                 }
             }
 
+            // Without arguments the tuple is the unit.
+            #[allow(clippy::unused_unit)]
             impl #rpc::Call for #name {
                 type Args = (#(#types,)*);
                 type Reply = #reply;

@@ -24,17 +24,15 @@ conformance! {
 // B17
 #[test]
 fn outside_a_backend_every_use_says_so() {
+    type Use = fn(Backend);
+    let uses: [(&str, Use); 3] = [
+        ("spawn", |backend| backend.spawn_detached(async {})),
+        ("sleep", |backend| drop(backend.sleep_until(Instant::NEVER))),
+        ("job", |backend| drop(backend.spawn_blocking(|| ()))),
+    ];
     for backend in [Backend::Tokio, Backend::Sim] {
-        let uses: [(&str, Box<dyn Fn()>); 3] = [
-            ("spawn", Box::new(move || backend.spawn_detached(async {}))),
-            (
-                "sleep",
-                Box::new(move || drop(backend.sleep_until(Instant::NEVER))),
-            ),
-            ("job", Box::new(move || drop(backend.spawn_blocking(|| ())))),
-        ];
         for (name, act) in uses {
-            let text = message(catch_unwind(AssertUnwindSafe(act)).unwrap_err());
+            let text = message(catch_unwind(|| act(backend)).unwrap_err());
             let expected = format!(
                 "backend {backend} does not run on this thread; enter it through \
                  Backend::block_on or choose with Backend::set_default"

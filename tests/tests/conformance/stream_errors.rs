@@ -105,7 +105,7 @@ async fn read(stream: &mut TcpStream) -> Outcome {
     }
 }
 
-async fn write(stream: &mut (impl ByteWriter + Unpin)) -> Outcome {
+async fn write(stream: &mut impl ByteWriter) -> Outcome {
     match stream.write_all(b"bytes").await {
         Ok(()) => Done,
         Err(error) => failed(&error),

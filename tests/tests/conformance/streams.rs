@@ -221,7 +221,7 @@ fn dropped_futures_lose_no_byte(backend: Backend, options: RunOptions) {
                 let length = (1 + random_u64() as usize % 30).min(rest.len());
                 server.write_all(&rest[..length]).await.unwrap();
                 rest = &rest[length..];
-                if random_u64() % 4 == 0 {
+                if random_u64().is_multiple_of(4) {
                     yield_now().await;
                 }
             }

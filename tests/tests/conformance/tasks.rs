@@ -377,8 +377,9 @@ fn one_task_is_polled_by_one_thread_at_a_time(backend: Backend, options: RunOpti
                 }
                 polls += 1;
                 // Two wakes at once: a runtime that does not coalesce them polls twice.
+                let again = cx.waker().clone();
                 cx.waker().wake_by_ref();
-                cx.waker().clone().wake();
+                again.wake();
                 inside.store(false, Ordering::SeqCst);
                 if polls < 500 {
                     return Poll::Pending;
