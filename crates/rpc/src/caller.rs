@@ -119,8 +119,8 @@ impl<R> fmt::Debug for Named<R> {
 
 /// A call about to be made: awaited, it is sent.
 ///
-/// Without further words it waits 30 s at most, less if the surrounding scope has less time left,
-/// and waits for a peer that offers the method.
+/// Without further words it waits 30 s at most, and for a peer that offers the method. A scope around
+/// it that ends earlier drops it, which cancels the call where it runs.
 #[must_use = "a call is sent when it is awaited"]
 #[derive(Debug)]
 pub struct CallBuilder<B, R> {
