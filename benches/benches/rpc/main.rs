@@ -25,9 +25,16 @@ const PIPELINED: usize = 64 * 2_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    match arguments.iter().position(|argument| argument == "--serve") {
-        Some(at) => serve(&arguments[at + 1]),
-        None => compare(),
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[1..] {
+        ["--serve", system] => serve(system),
+        // One system alone, for a profiler.
+        ["--only", system] => {
+            let mut samples = Samples::default();
+            measure(system, &mut samples);
+            println!("{system}: {:.0} calls/s", samples.calls_per_second[0]);
+        }
+        _ => compare(),
     }
 }
 

@@ -7,8 +7,9 @@ use socket2::SockRef;
 /// What a read reserves where the buffer has no room: 16 KiB.
 const READ_RESERVE: usize = 16 * 1024;
 
-/// Bytes of the first read into a buffer without room. It goes by the stack, so that a connection
-/// that turns out to have nothing to read allocates nothing.
+/// Bytes of the first read into a buffer with less room than this. It goes by the stack, so that a
+/// connection that turns out to have nothing to read allocates nothing, and what is left of a
+/// buffer whose front was split off does not cut one read into two.
 const FIRST_READ: usize = 4 * 1024;
 
 /// Receives once into the spare capacity of `buffer`, at most `max` bytes.
@@ -24,7 +25,8 @@ pub(crate) fn recv_into_spare(
     buffer: &mut BytesMut,
     max: NonZeroUsize,
 ) -> io::Result<usize> {
-    if buffer.capacity() == buffer.len() {
+    let room = buffer.capacity() - buffer.len();
+    if room < FIRST_READ.min(max.get()) {
         return recv_first(socket, buffer, max);
     }
     let spare = buffer.spare_capacity_mut();

@@ -31,6 +31,9 @@ const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 const FLUSH: usize = 64 * 1024;
 /// Turns in one poll, after which other tasks get theirs.
 const TURNS: usize = 16;
+/// Events of one turn, after which what they caused is written and other tasks get their turn: both
+/// ends then work on one half of many calls each, instead of waiting for the other's whole batch.
+const EVENTS: usize = 32;
 /// How long the peer may take to end its side after a close.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -130,16 +133,19 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             let now = time::now();
             let mut moved = self.take_mail(now);
             moved |= self.poll_read(cx, now);
-            moved |= self.take_events();
+            let events = self.take_events();
             moved |= self.take_mail(now);
             moved |= self.poll_write(cx, now);
             moved |= self.poll_timer(cx, now);
-            moved |= self.take_events();
+            moved |= self.take_events() + events > 0;
             self.wakers.drain(..).for_each(Waker::wake);
-            if self.machine.is_finished() && self.out.is_empty()
-                || !self.writing && self.cause.is_some()
-            {
+            // The cause comes with the last event, so no outcome is left behind.
+            let nothing_to_write = self.machine.is_finished() && self.out.is_empty();
+            if self.cause.is_some() && (nothing_to_write || !self.writing) {
                 return Poll::Ready(());
+            }
+            if events == EVENTS {
+                break;
             }
             if !moved && self.mailbox.sleep(cx) {
                 return Poll::Pending;
@@ -227,10 +233,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         );
     }
 
-    fn take_events(&mut self) -> bool {
-        let mut moved = false;
-        while let Some(event) = self.machine.poll_event() {
-            moved = true;
+    /// At most [`EVENTS`]; how many there were.
+    fn take_events(&mut self) -> usize {
+        for taken in 0..EVENTS {
+            let Some(event) = self.machine.poll_event() else {
+                return taken;
+            };
             match event {
                 Event::Replied { call, body } => self.settle(call, Ok(body)),
                 Event::Failed { call, error } => self.settle(call, Err(error)),
@@ -251,7 +259,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 other => self.host.event(other),
             }
         }
-        moved
+        EVENTS
     }
 
     fn settle(&mut self, call: CallId, outcome: Result<Bytes, crate::CallError>) {
