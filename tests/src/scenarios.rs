@@ -49,14 +49,14 @@ impl Scenario {
         self.builder(seed).run()
     }
 
-    /// Runs it to its event `until` and gives the lines of its trace.
+    /// Runs it past its event `until` and gives the lines of its trace.
     ///
     /// # Errors
     ///
-    /// As [`run`](Scenario::run), where the run fails before that event.
+    /// As [`run`](Scenario::run), where the run fails up to that event.
     pub fn run_until(self, seed: u64, until: u64) -> Result<Vec<String>, Failure> {
         let mut world = self.builder(seed).build();
-        while world.events() < until {
+        while world.events() <= until {
             if world.step()? == Step::Finished {
                 break;
             }

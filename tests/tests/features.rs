@@ -35,7 +35,14 @@ const TEXT: &str =
 // B63
 #[test]
 fn without_a_backend_libraries_build_and_programs_do_not() {
-    let library = "pub async fn nap() {\n    let now = bowline_backend::time::now();\n    \
+    let library = "pub async fn sockets(at: std::net::SocketAddr) -> std::io::Result<()> {\n    \
+                   use bowline_backend::net;\n    \
+                   let _ = net::resolve(net::Query::host(\"localhost\", 1)).await?;\n    \
+                   let _ = net::reverse(at).await?;\n    \
+                   let listener = net::TcpListener::bind(at)?;\n    \
+                   let _ = net::TcpStream::connect(listener.local_addr()?).await?;\n    \
+                   listener.accept().await.map(drop)\n}\n\n\
+                   pub async fn nap() {\n    let now = bowline_backend::time::now();\n    \
                    bowline_backend::time::sleep_until(now).await\n}\n\n#[test]\n\
                    #[should_panic = \"no backend enabled: turn on one of the features\"]\n\
                    fn a_polled_sleep_says_so() {\n    \

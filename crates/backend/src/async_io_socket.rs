@@ -61,7 +61,7 @@ impl ListenSocket for TcpListener {
         loop {
             let (stream, peer) = self.listener.read_with(|l| l.accept()).await?;
             stream.set_nonblocking(true)?;
-            if socket::apply_accepted(&stream, &self.accept).is_ok() {
+            if socket::fit_accepted(&stream, &self.accept)? {
                 return Ok((TcpStream::register(stream)?, peer));
             }
         }

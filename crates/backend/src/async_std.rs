@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant as StdInstant};
 
 use crate::Backend;
@@ -59,9 +60,10 @@ impl Runtime for AsyncStd {
     }
 
     fn block_on<F: Future>(options: RunOptions, future: F) -> F::Output {
-        let output = async_std::task::block_on(future);
+        let run = AssertUnwindSafe(|| async_std::task::block_on(future));
+        let outcome = catch_unwind(run);
         JOBS.wait(options.blocking_grace);
-        output
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {

@@ -8,9 +8,7 @@ mod tcp_halves;
 
 pub use listener::TcpListener;
 pub use options::{Keepalive, Nodelay, TcpListenOptions, TcpOptions};
-#[cfg(feature = "real")]
-pub use resolve::reverse;
-pub use resolve::{Family, Query, ResolveError, ResolveErrorKind, resolve};
+pub use resolve::{Family, Query, ResolveError, ResolveErrorKind, resolve, reverse};
 pub use tcp::TcpStream;
 pub use tcp_halves::{TcpReadHalf, TcpWriteHalf};
 

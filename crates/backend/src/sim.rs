@@ -203,6 +203,10 @@ impl StreamSocket for net::TcpStream {
         net::TcpStream::poll_shutdown(self, cx)
     }
 
+    fn end_sending(&self) {
+        net::TcpStream::end_sending(self);
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         net::TcpStream::local_addr(self)
     }

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::accept_error::AcceptErrorKind;
 use crate::net::{Keepalive, Nodelay, StreamSocket, TcpListenOptions, TcpOptions};
 use crate::stream::recv_into_spare;
 
@@ -111,9 +112,14 @@ pub(crate) fn listen_tcp(
     Ok(socket.into())
 }
 
-/// Sets what `options` say about an accepted stream.
-pub(crate) fn apply_accepted(stream: &impl AsFd, options: &TcpOptions) -> io::Result<()> {
-    apply(&SockRef::from(stream), options)
+/// Sets what `options` say about an accepted stream. False where the peer is gone already: then the
+/// next one is accepted. Other errors are of the options and go to the caller.
+pub(crate) fn fit_accepted(stream: &impl AsFd, options: &TcpOptions) -> io::Result<bool> {
+    match apply(&SockRef::from(stream), options) {
+        Ok(()) => Ok(true),
+        Err(error) if AcceptErrorKind::of(&error) == AcceptErrorKind::Skip => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn apply(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<()> {
@@ -146,10 +152,16 @@ fn set_keepalive(socket: &SockRef<'_>, keepalive: Option<Keepalive>) -> io::Resu
         return socket.set_keepalive(false);
     };
     let parameters = TcpKeepalive::new()
-        .with_time(keepalive.idle)
-        .with_interval(keepalive.interval)
+        .with_time(whole_seconds(keepalive.idle))
+        .with_interval(whole_seconds(keepalive.interval))
         .with_retries(keepalive.count);
     socket.set_tcp_keepalive(&parameters)
+}
+
+/// Rounded up to seconds, at least one: the system knows no shorter ones and refuses zero.
+fn whole_seconds(span: Duration) -> Duration {
+    let up = u64::from(span.subsec_nanos() > 0);
+    Duration::from_secs(span.as_secs().saturating_add(up).max(1))
 }
 
 /// Checks that a descriptor from outside is a TCP socket over IP and makes it fit for us.
@@ -197,6 +209,11 @@ impl<S: Readiness> StreamSocket for S {
         self.poll_io(cx, Direction::Write, |socket| {
             socket.send_vectored_with_flags(slices, SendFlags::NOSIGNAL.bits() as i32)
         })
+    }
+
+    fn end_sending(&self) {
+        // Where it fails the connection is dead, and its peer knows.
+        let _ = SockRef::from(self).shutdown(std::net::Shutdown::Write);
     }
 
     fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {

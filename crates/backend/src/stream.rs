@@ -28,8 +28,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub trait ByteReader: AsyncRead + Send + Unpin + 'static {
     /// Appends 1 to `max` bytes to `buffer`; `Ok(0)` means that the peer ended.
     ///
-    /// Writes into the spare capacity of `buffer`. Where there is none it reserves at most
-    /// `min(max, 16 KiB)`, and only once there is something to read: a connection that waits
+    /// Writes into the spare capacity of `buffer`. Where there is little, under 4 KiB, it reserves
+    /// at most `min(max, 16 KiB)`, and only once there is something to read: a connection that waits
     /// holds no buffer. One call is at most one successful receive. `Ok(0)` is sticky: every
     /// later read says it again.
     ///

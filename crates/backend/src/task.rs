@@ -103,7 +103,9 @@ fn process_slot<T: Any + Send + Sync>(backend: Backend, init: fn() -> T) -> Arc<
     let slot = found.unwrap_or_else(|| {
         // Made outside the lock, for `init` is foreign code; the first to arrive stays.
         let made: Arc<dyn Any + Send + Sync> = Arc::new(init());
-        slots().entry(key).or_insert(made).clone()
+        let kept = slots().entry(key).or_insert_with(|| made.clone()).clone();
+        drop(made);
+        kept
     });
     slot.downcast().expect("a slot is filed under its own type")
 }

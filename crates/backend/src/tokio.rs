@@ -149,7 +149,7 @@ impl ListenSocket for TcpListener {
     async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
         loop {
             let (stream, peer) = self.listener.accept().await?;
-            if socket::apply_accepted(&stream, &self.accept).is_ok() {
+            if socket::fit_accepted(&stream, &self.accept)? {
                 return Ok((stream, peer));
             }
         }

@@ -237,7 +237,7 @@ impl Tasks {
 
     /// Takes the `index`th runnable task; 0 is the oldest.
     pub(crate) fn take_runnable(&mut self, index: usize) -> Option<TaskKey> {
-        self.runnable.swap_remove_front(index)
+        self.runnable.remove(index)
     }
 
     pub(crate) fn of_host(&self, host: u32) -> Vec<TaskKey> {

@@ -83,9 +83,13 @@ fn current_is_right_in_task_job_and_drop(backend: Backend, options: RunOptions) 
     assert!(seen.iter().all(|found| *found == backend), "{seen:?}");
 }
 
+/// Held by the tests that read or change the default of the process.
+static DEFAULT: Mutex<()> = Mutex::new(());
+
 // B60
 #[test]
 fn foreign_mains_are_recognised() {
+    let _default = DEFAULT.lock().unwrap();
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -201,6 +205,20 @@ fn sockets_and_sleeps_are_dropped_anywhere(backend: Backend, options: RunOptions
     });
 }
 
+// B62
+#[test]
+fn a_simulated_half_is_dropped_outside_its_world() {
+    use stream::ByteStream;
+    let (reader, writer) = Backend::Sim.block_on(async {
+        let listener = net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = net::TcpStream::connect(address).await.unwrap();
+        client.into_split()
+    });
+    drop(writer);
+    Backend::Sim.block_on(async move { drop(reader) });
+}
+
 // B65
 #[test]
 fn sizes_stay_small_with_every_backend_on() {
@@ -220,6 +238,7 @@ fn sizes_stay_small_with_every_backend_on() {
 // B66
 #[test]
 fn the_default_changes_later_look_ups_alone() {
+    let _default = DEFAULT.lock().unwrap();
     for backend in Backend::available() {
         assert_eq!(Backend::from_name(backend.name()), Ok(*backend));
         assert_eq!(backend.to_string().parse(), Ok(*backend));

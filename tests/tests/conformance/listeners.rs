@@ -28,7 +28,7 @@ conformance! {
         a_small_backlog_delays_and_refuses_nothing_else,
         a_listener_goes_with_its_task,
     ]
-    real: []
+    real: [bad_accept_options_are_told]
     dropping: []
     real_dropping: []
 }
@@ -220,6 +220,33 @@ fn a_small_backlog_delays_and_refuses_nothing_else(backend: Backend, options: Ru
             });
         }
         latch.wait().await;
+    });
+}
+
+// S15
+fn bad_accept_options_are_told(backend: Backend, options: RunOptions) {
+    use bowline_backend::net::{Keepalive, TcpOptions};
+    use std::time::Duration;
+    backend.block_on_with(options, async {
+        let second = Duration::from_secs(1);
+        let bind = |keepalive| {
+            let accept = TcpOptions::new().keepalive(keepalive);
+            let listen = TcpListenOptions::new().accept_options(accept);
+            TcpListener::bind_with(any(), listen).unwrap()
+        };
+        // Shorter than the system can: rounded up.
+        let listener = bind(Keepalive::new(second / 2, second / 2, 3));
+        let _client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        listener.accept().await.unwrap();
+        // Longer than the system can: an error, not connections that close one after the other.
+        let listener = bind(Keepalive::new(100_000 * second, second, 3));
+        let _client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let error = listener.accept().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     });
 }
 

@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -34,17 +36,20 @@ fn sleeps_never_fire_early(backend: Backend, options: RunOptions) {
     const SLEEPS: usize = 1_000;
     backend.block_on_with(options, async {
         let latch = Latch::new(SLEEPS);
+        let early = Arc::new(AtomicUsize::new(0));
         for _ in 0..SLEEPS {
-            let latch = latch.clone();
+            let (latch, early) = (latch.clone(), early.clone());
             let deadline = now() + Duration::from_micros(random_u64() % 50_000);
             spawn_detached(async move {
                 sleep_until(deadline).await;
-                if now() >= deadline {
-                    latch.count_down();
+                if now() < deadline {
+                    early.fetch_add(1, Ordering::SeqCst);
                 }
+                latch.count_down();
             });
         }
         latch.wait().await;
+        assert_eq!(early.load(Ordering::SeqCst), 0, "sleeps fired early");
     });
 }
 

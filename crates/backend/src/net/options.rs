@@ -24,7 +24,7 @@ pub struct Keepalive {
 
 impl Keepalive {
     /// Probes after `idle`, then every `interval`; `count` unanswered ones break the connection.
-    /// The system rounds to whole seconds.
+    /// Times are rounded up to whole seconds, at least one.
     pub fn new(idle: Duration, interval: Duration, count: u32) -> Keepalive {
         Keepalive {
             idle,

@@ -252,6 +252,8 @@ pub(crate) trait StreamSocket: Send + Sync + Sized + 'static {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
     fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Ends the sending side from a destructor, on whatever thread that runs.
+    fn end_sending(&self);
     fn local_addr(&self) -> io::Result<SocketAddr>;
     fn peer_addr(&self) -> io::Result<SocketAddr>;
     fn set_nodelay(&self, nodelay: Nodelay) -> io::Result<()>;
@@ -324,6 +326,10 @@ impl StreamSocket for Off {
     }
 
     fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match *self {}
+    }
+
+    fn end_sending(&self) {
         match *self {}
     }
 

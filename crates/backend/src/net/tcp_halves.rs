@@ -2,7 +2,7 @@ use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -157,9 +157,7 @@ impl AsyncWrite for TcpWriteHalf {
 impl Drop for TcpWriteHalf {
     fn drop(&mut self) {
         if let Some(stream) = &self.stream {
-            // A shutdown never waits, on any backend; one that fails leaves nothing to do.
-            let mut cx = Context::from_waker(Waker::noop());
-            let _ = delegate!(&stream.0, stream => StreamSocket::poll_shutdown(stream, &mut cx));
+            delegate!(&stream.0, stream => StreamSocket::end_sending(stream));
         }
     }
 }

@@ -48,8 +48,12 @@ fn recv_first(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) ->
     let mut first = [0; FIRST_READ];
     let limit = FIRST_READ.min(max.get());
     let received = (&mut &**socket).read(&mut first[..limit])?;
-    let filled_it = received == FIRST_READ;
-    buffer.reserve(if filled_it { READ_RESERVE } else { received });
+    let more = if received == FIRST_READ {
+        READ_RESERVE.min(max.get())
+    } else {
+        0
+    };
+    buffer.reserve(received.max(more));
     buffer.extend_from_slice(&first[..received]);
     Ok(received)
 }

@@ -123,6 +123,12 @@ impl TcpStream {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends our direction from a destructor: as [`poll_shutdown`](TcpStream::poll_shutdown), and
+    /// nothing outside the world the stream was made in.
+    pub fn end_sending(&self) {
+        current::if_world(self.world, |state| state.shutdown(self.socket));
+    }
+
     /// Our address.
     ///
     /// # Errors
