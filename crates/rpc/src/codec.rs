@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use bowline_codec::{Json, Msgpack, Postcard};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Encoded values up to this size take one exact allocation.
 const SMALL: usize = 256;
+/// Bytes of a description of what did not decode.
+const DIAGNOSTICS: usize = 256;
 
 /// The format of arguments and replies.
 ///
@@ -66,26 +69,14 @@ impl Codec {
         }
     }
 
-    /// Decodes a value that takes up all of `body`.
+    /// Decodes a value that takes up all of `body` and nests at most 128 deep.
     pub(crate) fn decode<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, FormatError> {
-        let (value, rest) = match self {
-            Codec::Postcard => {
-                let (value, rest) = postcard::take_from_bytes(body).map_err(FormatError::new)?;
-                (value, rest.len())
-            }
-            Codec::MessagePack => {
-                let mut rest = body;
-                let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
-                    .map_err(FormatError::new)?;
-                (value, rest.len())
-            }
-            Codec::Json => (serde_json::from_slice(body).map_err(FormatError::new)?, 0),
-        };
-        if rest == 0 {
-            Ok(value)
-        } else {
-            Err(FormatError(format!("{rest} bytes follow the value")))
+        match self {
+            Codec::Postcard => Postcard::<T>::new().decode(body),
+            Codec::MessagePack => Msgpack::<T>::new().diagnostics(DIAGNOSTICS).decode(body),
+            Codec::Json => Json::<T>::new().diagnostics(DIAGNOSTICS).decode(body),
         }
+        .map_err(FormatError::new)
     }
 }
 
@@ -108,6 +99,11 @@ impl fmt::Display for FormatError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::AsyncExecutor;
+    use crate::{Broker, CallOptions, Code, Error, MemoryBroker, OutCall, Registry, UnknownMethod};
+    use bowline_backend::Backend;
+    use bowline_backend::time::Instant;
+    use serde::Deserialize;
 
     #[test]
     fn values_keep_their_worth_in_every_codec() {
@@ -128,5 +124,58 @@ mod tests {
             let longer: Result<u8, _> = codec.decode(&body);
             assert!(longer.is_err() || matches!((codec, longer), (Codec::Json, Ok(77))));
         }
+    }
+
+    /// Decoded by recursion.
+    #[derive(Serialize, Deserialize)]
+    enum Nested {
+        Leaf,
+        Node(Box<Nested>),
+    }
+
+    #[test]
+    fn arguments_nested_too_deeply_are_refused_and_overflow_no_stack() {
+        let bodies = [
+            (Codec::Postcard, [vec![1; 60_000], vec![0]].concat()),
+            (
+                Codec::MessagePack,
+                [&b"\x91"[..], &b"\x81\xa4Node".repeat(10_000), b"\xa4Leaf"].concat(),
+            ),
+            (
+                Codec::Json,
+                [
+                    &b"["[..],
+                    &b"{\"Node\":".repeat(7500),
+                    b"\"Leaf\"",
+                    &b"}".repeat(7500),
+                    b"]",
+                ]
+                .concat(),
+            ),
+        ];
+        let registry = Registry::new("example");
+        registry
+            .register_fn("nest", |(_nested,): (Nested,)| async {})
+            .unwrap();
+        let broker = MemoryBroker::new(AsyncExecutor::new(registry, 1));
+        let called = broker.run(async |broker| -> Result<(), Error> {
+            for (codec, body) in bodies {
+                let options = CallOptions {
+                    deadline: Instant::NEVER,
+                    codec,
+                    unknown: UnknownMethod::FailFast,
+                };
+                let deep = OutCall::new("nest", body.into(), options.clone());
+                let error = broker.submit(deep).await.unwrap_err();
+                assert_eq!(error.code(), Code::BadArguments, "{codec:?}");
+                let body = codec
+                    .encode(&(Nested::Node(Box::new(Nested::Leaf)),))
+                    .unwrap();
+                let shallow = OutCall::new("nest", body, options);
+                broker.submit(shallow).await.unwrap();
+            }
+            Ok(())
+        });
+        Backend::Tokio.block_on(called).unwrap();
     }
 }
