@@ -6,13 +6,13 @@ mod pair;
 use bowline_backend::time::Instant;
 use bowline_rpc::proto::{
     BrokenKind, CallId, CancelReason, CodecId, Command, Event, Failure, Machine, Open, Rejected,
-    StreamEnd, Target, Violation,
+    Side, StreamEnd, Target, Violation,
 };
 use bowline_rpc::{Certainty, Code, Limits};
 use bytes::Bytes;
 use pair::{
-    START, call, events, frame, handed_out, millis, open, open_frame, opened, pump, ready, receive,
-    reply, sent,
+    START, call, events, frame, handed_out, machine, millis, open, open_frame, opened, pump, ready,
+    receive, reply, sent,
 };
 
 type Outcome = (CallId, Result<Vec<u8>, (Code, Certainty)>);
@@ -288,6 +288,26 @@ fn a_body_larger_than_the_peer_takes_fails_that_call_alone() {
         receive(&mut listener, START, &open_frame(5, &body)),
         Err(Violation::Rule("call-window"))
     );
+}
+
+// R14
+#[test]
+fn a_body_longer_than_a_frame_the_smaller_side_takes_fails_that_call_alone() {
+    let mut small = Limits::default();
+    small.max_frame = 1024;
+    let mut dialer = machine(Side::Dialer, &small);
+    let mut listener = machine(Side::Listener, &Limits::default());
+    pump(&mut dialer, &mut listener, START);
+    let first = open(&mut dialer, call(b""));
+    let second = open(&mut dialer, call(b""));
+    pump(&mut dialer, &mut listener, START);
+    let calls = opened(events(&mut listener));
+    reply(&mut listener, calls[0].call, &[1; 1025]).unwrap();
+    reply(&mut listener, calls[1].call, &[2; 1024]).unwrap();
+    pump(&mut dialer, &mut listener, START);
+    let ends = ends(&mut dialer);
+    assert_eq!(ends[0], (first, Err((Code::TooLarge, Certainty::Executed))));
+    assert_eq!(ends[1], (second, Ok(vec![2; 1024])));
 }
 
 #[test]

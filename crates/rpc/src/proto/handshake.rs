@@ -147,6 +147,7 @@ impl Hello {
     pub(super) fn agree(&self, ours: &Limits, codecs: Vec<CodecId>) -> Agreed {
         let max_body = ours
             .max_body()
+            .min(self.max_frame)
             .min(self.max_message)
             .min(self.call_window - 16);
         Agreed {
