@@ -35,7 +35,7 @@ pub(crate) async fn nested<E: Send + 'static>(
     drop(group.spawn_ok(async move {
         let ended = task_group::<(), Infallible, _, _>(|inner: TaskGroup<Infallible>| async move {
             // Nobody waits any more: nobody will use the group.
-            if sender.send(inner).is_ok() {
+            if sender.send(CancelUnlessTaken(Some(inner))).is_ok() {
                 std::future::pending::<()>().await;
             }
             Ok(())
@@ -43,7 +43,19 @@ pub(crate) async fn nested<E: Send + 'static>(
         .await;
         drop(ended);
     }));
-    receiver.await.map_err(|_| Error::cancelled())
+    let taken = receiver.await.ok().and_then(|mut guard| guard.0.take());
+    taken.ok_or_else(Error::cancelled)
+}
+
+/// A group on its way to who asked for it; one that does not arrive is cancelled.
+struct CancelUnlessTaken(Option<TaskGroup<Infallible>>);
+
+impl Drop for CancelUnlessTaken {
+    fn drop(&mut self) {
+        if let Some(group) = &self.0 {
+            group.cancel("nobody waits for the group");
+        }
+    }
 }
 
 /// Completes when `group` is cancelled or has ended.
@@ -54,4 +66,33 @@ pub(crate) async fn ended(group: &TaskGroup<Infallible>) {
         std::future::pending::<()>().await
     }));
     let _ = ended.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bowline_backend::Backend;
+    use bowline_concurrency::{Root, timeout, yield_now};
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    #[test]
+    fn a_group_that_nobody_receives_ends() {
+        Root::new().backend(Backend::Sim).block_on(async {
+            let outer = task_group(|group: TaskGroup<Infallible>| async move {
+                let mut asking = Box::pin(nested(&group));
+                let polled = asking
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
+                assert!(polled.is_pending());
+                for _ in 0..100 {
+                    yield_now().await;
+                }
+                drop(asking);
+                Ok(())
+            });
+            let ended = timeout(Duration::from_secs(10), outer).await;
+            assert!(ended.is_ok(), "the inner group is open");
+        });
+    }
 }

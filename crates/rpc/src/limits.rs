@@ -52,13 +52,13 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Connections still in their handshake. More: closed when accepted.
     pub unauthenticated: usize,
-    /// The same from one /32 (IPv4) or /64 (IPv6).
+    /// The same from one /32 (IPv4) or /64 (IPv6). Carried, not enforced yet.
     pub unauthenticated_per_prefix: usize,
     /// Connections of one broker. More: accepting pauses.
     pub connections: usize,
-    /// How long a cancelled handler may clean up.
+    /// How long a cancelled handler may clean up. Carried, not enforced yet.
     pub cancel_grace: Duration,
-    /// How long a drain waits for calls in flight.
+    /// How long a drain waits for calls in flight. Carried, not enforced yet.
     pub drain: Duration,
     /// Longest deadline an executor grants.
     pub max_deadline: Duration,

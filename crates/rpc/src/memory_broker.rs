@@ -236,7 +236,8 @@ impl MemoryBrokerStart {
         scoped(|group| async move { body(self.open(group)).await }).await
     }
 
-    /// Starts the broker as a child of `group`, which ends with it.
+    /// Starts the broker as a child of `group`, which stays open until the broker is closed by
+    /// `close()` or the group is cancelled.
     ///
     /// Starting locks the registry for good.
     ///

@@ -192,7 +192,8 @@ impl TcpBrokerBuilder {
         .await
     }
 
-    /// Starts the broker as a child of `group`, which ends with it.
+    /// Starts the broker as a child of `group`, which stays open until the broker is closed by
+    /// `close()` or the group is cancelled.
     ///
     /// # Errors
     /// As [`run`](Self::run) before its body; kind `Cancelled` if the group is closed.
