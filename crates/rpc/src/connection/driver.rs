@@ -1,11 +1,13 @@
 //! The task of one connection: owns the stream and the machine, and moves what is between them.
 
+mod requests;
+mod transfer;
+
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bowline_backend::stream::{ByteStream, ByteStreamExt};
@@ -17,10 +19,7 @@ use bytes::{Bytes, BytesMut};
 use super::Mailbox;
 use super::mailbox::Mail;
 use crate::context::Cancel;
-use crate::executor::JobEnd;
-use crate::proto::{
-    BrokenKind, CallId, CloseCause, Command, Event, Failure, IncomingCall, Machine, StreamEnd,
-};
+use crate::proto::{BrokenKind, CallId, CloseCause, Event, IncomingCall, Machine, StreamEnd};
 use crate::{Code, Limits};
 
 /// Most slices of one write.
@@ -166,73 +165,6 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         moved
     }
 
-    fn handle(&mut self, now: Instant, mail: Mail) {
-        match mail {
-            Mail::Open { ticket, open } => {
-                if !self.mailbox.is_wanted(ticket) {
-                    return;
-                }
-                match self.machine.command(now, Command::Open(open)) {
-                    Ok(call) => {
-                        let slot = call.slot();
-                        if self.tickets.len() <= slot {
-                            self.tickets.resize(slot + 1, usize::MAX);
-                        }
-                        self.tickets[slot] = ticket;
-                        if !self.mailbox.sent(ticket, call) {
-                            self.cancel(now, call);
-                        }
-                    }
-                    Err(rejected) => {
-                        self.mailbox
-                            .settle_ticket(ticket, Err(rejected.into()), &mut self.wakers)
-                    }
-                }
-            }
-            Mail::Cancel(call) => self.cancel(now, call),
-            Mail::Answer { call, end } => {
-                self.running.remove(&call);
-                let command = match end {
-                    JobEnd::Reply(body) => Command::Reply { call, body },
-                    JobEnd::Application(body) => Command::Fail {
-                        call,
-                        failure: Failure::application(body),
-                    },
-                    JobEnd::Failed {
-                        code,
-                        certainty,
-                        message,
-                    } => Command::Fail {
-                        call,
-                        failure: Failure::new(code).certainty(certainty).message(message),
-                    },
-                };
-                // Rejected only if the connection is over: then the peer waits no more.
-                let _ = self.machine.command(now, command);
-            }
-            Mail::Close { code, message } => {
-                let _ = self.machine.command(
-                    now,
-                    Command::Close {
-                        code,
-                        message: message.into(),
-                    },
-                );
-            }
-        }
-    }
-
-    fn cancel(&mut self, now: Instant, call: CallId) {
-        // Rejected if the outcome was faster.
-        let _ = self.machine.command(
-            now,
-            Command::Cancel {
-                call,
-                reason: crate::proto::CancelReason::Dropped,
-            },
-        );
-    }
-
     /// At most [`EVENTS`]; how many there were.
     fn take_events(&mut self) -> usize {
         for taken in 0..EVENTS {
@@ -268,87 +200,6 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             self.mailbox
                 .settle_ticket(*ticket, outcome, &mut self.wakers);
         }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if !self.reading || self.cause.is_some() {
-            return false;
-        }
-        match Pin::new(&mut self.stream).poll_read_into(cx, &mut self.read, READ) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(0)) => {
-                // What is not written by now was reported as never sent, so it stays unwritten.
-                self.reading = false;
-                self.writing = false;
-                self.machine.handle_end(now, StreamEnd::Ended);
-                true
-            }
-            Poll::Ready(Ok(_)) => {
-                // The machine turns a violation into a CLOSE and its last event.
-                let _ = self.machine.handle_bytes(now, &mut self.read);
-                true
-            }
-            Poll::Ready(Err(error)) => {
-                self.broken(now, &error);
-                true
-            }
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = false;
-        while self.writing {
-            if self.out.len() < self.write_buffer.min(FLUSH) {
-                moved |= self.machine.poll_transmit(now, &mut self.out, FLUSH);
-            }
-            if self.out.is_empty() {
-                break;
-            }
-            match self.poll_write_once(cx) {
-                Poll::Pending => {
-                    self.stalls_at.get_or_insert(now + self.write_stall);
-                    break;
-                }
-                Poll::Ready(Ok(n)) => {
-                    self.stalls_at = None;
-                    self.out.advance(n);
-                    self.machine.on_transmitted(n);
-                    moved = true;
-                }
-                Poll::Ready(Err(error)) => {
-                    self.broken(now, &error);
-                    moved = true;
-                }
-            }
-        }
-        moved
-    }
-
-    fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.stream);
-        let written = if stream.is_write_vectored() && self.out.segments() > 1 {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (place, slice) in slices.iter_mut().zip(self.out.slices()) {
-                *place = IoSlice::new(slice);
-                count += 1;
-            }
-            ready!(stream.poll_write_vectored(cx, &slices[..count]))?
-        } else {
-            ready!(stream.poll_write(cx, self.out.coalesce(16 * 1024)))?
-        };
-        if written == 0 {
-            Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
-        } else {
-            Poll::Ready(Ok(written))
-        }
-    }
-
-    fn broken(&mut self, now: Instant, error: &io::Error) {
-        self.reading = false;
-        self.writing = false;
-        self.machine
-            .handle_end(now, StreamEnd::Broken(BrokenKind::Io(error.kind())));
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {

@@ -1,24 +1,21 @@
 //! Frames in.
 
+mod handshake;
+mod ours;
+mod theirs;
+
 use std::time::Duration;
 
 use bowline_backend::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::extension::Refused;
 use super::frame::{
-    ADVERTISE, CANCEL, CLOSE, CREDIT, END, FAIL, FAIL_HEAD, GOAWAY, HEADER, HELLO, Header, ITEM,
-    OPEN, OPEN_HEAD, PING, PONG, PREFACE, PROOF, READY, REPLY, WITHDRAW,
+    ADVERTISE, CANCEL, CLOSE, CREDIT, END, FAIL, GOAWAY, HEADER, HELLO, Header, ITEM, OPEN, PING,
+    PONG, PREFACE, PROOF, READY, REPLY, WITHDRAW,
 };
-use super::handshake::{Hello, decode_ready, encode_ready};
-use super::incoming::Answer;
-use super::machine::{MAX_EVENTS, Phase, Sent, saturate};
-use super::methods::MAX_NAME;
-use super::{
-    CallId, CancelReason, CloseCause, CodecId, ErrorOf, Event, Extensions, Failure, Guess,
-    IncomingCall, Machine, MethodId, PeerHello, Side, Target, Violation,
-};
-use crate::{CallError, Certainty, Code, ErrorBody};
+use super::machine::{MAX_EVENTS, Phase, Sent};
+use super::{CallId, CloseCause, Event, Guess, Machine, Violation};
+use crate::{CallError, Certainty, Code};
 
 /// Bodies from this length on are shared with the buffer they came in; shorter ones are copied
 /// out, so that a small body does not keep a large buffer.
@@ -120,67 +117,6 @@ impl Machine {
         Ok(true)
     }
 
-    fn on_handshake(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        payload: &[u8],
-    ) -> Result<(), Violation> {
-        match (self.phase, header.kind) {
-            (_, CLOSE) => {
-                self.on_close(now, header, payload);
-                Ok(())
-            }
-            (Phase::Hello, HELLO) => self.on_hello(payload),
-            (Phase::Ready, READY) => self.on_ready(payload),
-            _ => Err(Violation::Rule("handshake-order")),
-        }
-    }
-
-    fn on_hello(&mut self, payload: &[u8]) -> Result<(), Violation> {
-        let hello = Hello::decode(payload)?;
-        let codecs = match self.side {
-            Side::Listener => {
-                let answer = Hello::answer(&self.config, self.seed, &hello)?;
-                self.put_hello(&answer);
-                self.put_ready();
-                answer.codecs
-            }
-            Side::Dialer => {
-                hello.check_answer(&self.config)?;
-                hello.codecs.clone()
-            }
-        };
-        self.agreed = hello.agree(&self.config.limits, codecs);
-        self.peer = Some(Box::new(hello));
-        self.phase = Phase::Ready;
-        Ok(())
-    }
-
-    fn put_ready(&mut self) {
-        let payload = encode_ready(&self.config.principal);
-        self.put_control(READY, 0, &payload);
-    }
-
-    fn on_ready(&mut self, payload: &[u8]) -> Result<(), Violation> {
-        let principal = decode_ready(payload)?;
-        if self.side == Side::Dialer {
-            self.put_ready();
-        }
-        self.phase = Phase::Open;
-        let instance = self.peer.take().map_or([0; 16], |hello| hello.instance);
-        let room = self.agreed.max_frame - OPEN_HEAD;
-        self.push(Event::Ready(Box::new(PeerHello {
-            instance,
-            codecs: self.agreed.codecs.clone(),
-            principal,
-            max_body: saturate(self.agreed.max_body.min(room)),
-            max_calls: self.agreed.max_calls,
-        })));
-        self.put_snapshot();
-        Ok(())
-    }
-
     fn on_close(&mut self, now: Instant, header: &Header, payload: &[u8]) {
         let said = &payload[..payload.len().min(512)];
         let message = crate::error::escape(&String::from_utf8_lossy(said), 512).unwrap_or_default();
@@ -235,241 +171,6 @@ impl Machine {
         Ok(())
     }
 
-    fn on_open(
-        &mut self,
-        now: Instant,
-        header: &Header,
-        input: &mut BytesMut,
-    ) -> Result<(), Violation> {
-        let frame = &input[..header.frame_len()];
-        let Some(head) = frame.get(HEADER..HEADER + OPEN_HEAD) else {
-            return Err(Violation::Rule("open-length"));
-        };
-        let method = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-        let [kind, codec, priority, hops] = [head[4], head[5], head[6], head[7]];
-        let budget = head[8..]
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        let body_at = HEADER + OPEN_HEAD + usize::from(header.aux);
-        let Some(extensions) = frame.get(HEADER + OPEN_HEAD..body_at) else {
-            return Err(Violation::Rule("open-length"));
-        };
-        let body = &frame[body_at..];
-        self.incoming.number(header.id, 1 - self.side.parity())?;
-        if Self::charge(body.len()) > self.config.limits.call_window {
-            return Err(Violation::Rule("call-window"));
-        }
-        let checked = Extensions::check(extensions, self.config.limits.max_metadata);
-        if let Err(Refused::Malformed(rule)) = checked {
-            return Err(Violation::Rule(rule));
-        }
-        if self.leaving {
-            self.stats.refused_calls += 1;
-            input.advance(header.frame_len());
-            return Ok(());
-        }
-        if kind == NOTIFY {
-            self.on_notification()?;
-            input.advance(header.frame_len());
-            return Ok(());
-        }
-        self.incoming
-            .insert(header.id, hops, self.config.limits.max_calls)?;
-        let refusal = if header.has_more() {
-            let total = body.first_chunk().map(|total| u32::from_be_bytes(*total));
-            let total = total.ok_or(Violation::Rule("message-total"))?;
-            Some(Failure::too_large(
-                Certainty::Refused,
-                self.config.limits.max_body(),
-                total,
-            ))
-        } else if checked == Err(Refused::Unsupported) || kind != 0 || !self.has_codec(codec) {
-            Some(Failure::new(Code::Unsupported))
-        } else if hops > 8 {
-            Some(Failure::new(Code::HopLimit))
-        } else {
-            None
-        };
-        if let Some(failure) = refusal {
-            self.refuse(header.id, failure);
-            input.advance(header.frame_len());
-            return Ok(());
-        }
-        let extensions = Extensions::from_checked(Bytes::copy_from_slice(extensions));
-        let body = take_body(input, body_at, header.frame_len());
-        let target = match extensions.name() {
-            _ if method != 0 => Some(Target::Method(MethodId(method))),
-            Some(name) if (1..=MAX_NAME).contains(&name.len()) => std::str::from_utf8(name)
-                .ok()
-                .map(|name| Target::Name(name.into())),
-            _ => None,
-        };
-        let Some(target) = target else {
-            self.refuse(header.id, Failure::new(Code::UnknownMethod));
-            return Ok(());
-        };
-        let deadline = match budget {
-            0 => Instant::NEVER,
-            micros => now.saturating_add(Duration::from_micros(micros)),
-        };
-        self.push(Event::Opened(IncomingCall {
-            call: CallId::theirs(header.id),
-            target,
-            codec: CodecId(codec),
-            priority: priority.min(7),
-            hops,
-            deadline,
-            extensions,
-            body,
-        }));
-        Ok(())
-    }
-
-    fn refuse(&mut self, id: u64, failure: Failure) {
-        let queued = self.incoming.answer(Answer::Fail(id, Box::new(failure)));
-        debug_assert!(queued.is_ok(), "the call was just taken");
-    }
-
-    /// No method of this version takes notifications: they are dropped, and their credit given
-    /// back in halves of the window, so that a peer that sends them all the same does not stall.
-    fn on_notification(&mut self) -> Result<(), Violation> {
-        let window = self.config.limits.notify_window;
-        self.stats.dropped_notifications += 1;
-        self.notifications += 1;
-        if self.notifications > window {
-            return Err(Violation::Rule("notify-window"));
-        }
-        if self.notifications >= window.div_ceil(2) && self.control.len() < 4096 {
-            self.put_control(CREDIT, 0, &self.notifications.to_be_bytes());
-            self.notifications = 0;
-        }
-        Ok(())
-    }
-
-    fn on_reply(&mut self, header: &Header, input: &mut BytesMut) -> Result<(), Violation> {
-        self.check_ours(header.id)?;
-        let frame = &input[..header.frame_len()];
-        let body_at = HEADER + usize::from(header.aux);
-        let Some(extensions) = frame.get(HEADER..body_at) else {
-            return Err(Violation::Rule("reply-length"));
-        };
-        let body = &frame[body_at..];
-        if Self::charge(body.len()) > self.config.limits.call_window {
-            return Err(Violation::Rule("call-window"));
-        }
-        let checked = Extensions::check(extensions, self.config.limits.max_metadata);
-        if let Err(Refused::Malformed(rule)) = checked {
-            return Err(Violation::Rule(rule));
-        }
-        match self.outgoing.is_skipping(header.id) {
-            None => {
-                input.advance(header.frame_len());
-                return self.late();
-            }
-            Some(true) => return Err(Violation::Rule("reply-twice")),
-            Some(false) => {}
-        }
-        if header.has_more() {
-            let total = body.first_chunk().map(|total| u32::from_be_bytes(*total));
-            let total = total.ok_or(Violation::Rule("message-total"))?;
-            if let Some((_, call)) = self.outgoing.on_wire(header.id) {
-                if self
-                    .outgoing
-                    .give_up(call, Some(CancelReason::Dropped))
-                    .is_some()
-                {
-                    let error = CallError::new(Code::TooLarge, Certainty::Executed);
-                    let error = error.with_sizes(self.config.limits.max_body(), total);
-                    self.push(Event::Failed { call, error });
-                }
-                self.outgoing.skip(header.id);
-            }
-            input.advance(header.frame_len());
-            return Ok(());
-        }
-        match self.outgoing.end(header.id).flatten() {
-            Some(ended) if checked.is_err() => {
-                input.advance(header.frame_len());
-                let error = CallError::new(Code::Unsupported, Certainty::Executed);
-                self.push(Event::Failed {
-                    call: ended.call,
-                    error,
-                });
-            }
-            Some(ended) => {
-                let body = take_body(input, body_at, header.frame_len());
-                self.push(Event::Replied {
-                    call: ended.call,
-                    body,
-                });
-            }
-            // It has its outcome already; now its slot is free.
-            None => input.advance(header.frame_len()),
-        }
-        Ok(())
-    }
-
-    fn on_fail(&mut self, header: &Header, payload: &[u8]) -> Result<(), Violation> {
-        self.check_ours(header.id)?;
-        let malformed = Violation::Rule("fail-length");
-        let (head, rest) = payload.split_first_chunk::<FAIL_HEAD>().ok_or(malformed)?;
-        let message = usize::from(u16::from_be_bytes([head[6], head[7]]));
-        let (message, detail) = rest.split_at_checked(message).ok_or(malformed)?;
-        let retry_after = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
-        let codec = self
-            .outgoing
-            .on_wire(header.id)
-            .map(|(codec, _)| CodecId(codec));
-        let code = Code::from_wire(header.aux);
-        let ended = match self.outgoing.end(header.id) {
-            None => return self.late(),
-            Some(None) => return Ok(()),
-            Some(Some(ended)) => ended,
-        };
-        let certainty = Certainty::from_wire(head[0]);
-        let mut error = match (code, head[1], codec) {
-            (Code::Application, 1, Some(codec)) => {
-                ErrorOf::from_application(ErrorBody::new(codec, Bytes::copy_from_slice(detail)))
-            }
-            (_, 2, _) if detail.len() >= 8 => {
-                let at = |at: usize| {
-                    u32::from_be_bytes([detail[at], detail[at + 1], detail[at + 2], detail[at + 3]])
-                };
-                ErrorOf::new(code, certainty).with_sizes(at(0), at(4))
-            }
-            _ => CallError::new(code, certainty),
-        };
-        if !message.is_empty() {
-            error =
-                error.with_message(String::from_utf8_lossy(&message[..message.len().min(4096)]));
-        }
-        if retry_after > 0 {
-            error = error.with_retry_after(Duration::from_millis(u64::from(retry_after)));
-        }
-        self.push(Event::Failed {
-            call: ended.call,
-            error,
-        });
-        Ok(())
-    }
-
-    /// CANCEL of a call of the peer.
-    fn on_cancel(&mut self, header: &Header) -> Result<(), Violation> {
-        self.check_theirs(header.id)?;
-        match self.incoming.cancel(header.id) {
-            None => self.late(),
-            Some(false) => Ok(()),
-            Some(true) => {
-                let reason = CancelReason::from_wire(header.aux);
-                self.push(Event::Cancelled {
-                    call: CallId::theirs(header.id),
-                    reason,
-                });
-                Ok(())
-            }
-        }
-    }
-
     /// No call here has items, so an ITEM belongs to a reply being skipped, to a call that is
     /// over, or to none.
     fn on_item(&mut self, header: &Header) -> Result<(), Violation> {
@@ -491,43 +192,6 @@ impl Machine {
                 }
                 Ok(())
             }
-        }
-    }
-
-    fn on_end_of_items(&mut self, header: &Header) -> Result<(), Violation> {
-        self.check_theirs(header.id)?;
-        if self.incoming.is_open(CallId::theirs(header.id)) {
-            return Err(Violation::Rule("end-on-unary"));
-        }
-        self.late()
-    }
-
-    fn on_credit(&mut self, header: &Header, payload: &[u8]) -> Result<(), Violation> {
-        let amount = payload.try_into().map(u32::from_be_bytes);
-        let amount = amount.map_err(|_| Violation::Rule("credit-length"))?;
-        if amount == 0 {
-            return Err(Violation::Rule("credit-zero"));
-        }
-        if header.id == 0 {
-            // For notifications, of which we send none.
-            return match self.agreed.notify_window.checked_add(amount) {
-                Some(window) if window <= 1 << 31 => {
-                    self.agreed.notify_window = window;
-                    Ok(())
-                }
-                _ => Err(Violation::Rule("credit-overflow")),
-            };
-        }
-        if self.check_ours(header.id).is_err() {
-            // Grants for our reply: it needs none.
-            self.check_theirs(header.id)?;
-            let known = self.incoming.contains(header.id);
-            return if known { Ok(()) } else { self.late() };
-        }
-        match self.outgoing.grant(header.id, amount) {
-            None => self.late(),
-            Some(true) => Ok(()),
-            Some(false) => Err(Violation::Rule("credit-overflow")),
         }
     }
 
@@ -627,9 +291,6 @@ impl Machine {
         Ok(())
     }
 }
-
-/// Bits of an OPEN's kind: a notification.
-const NOTIFY: u8 = 4;
 
 /// Takes the frame that ends at `to` from the front of `input` and gives what starts at `from`.
 fn take_body(input: &mut BytesMut, from: usize, to: usize) -> Bytes {

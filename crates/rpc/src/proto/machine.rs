@@ -1,3 +1,7 @@
+mod commands;
+mod ending;
+mod timing;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -7,16 +11,14 @@ use bowline_backend::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use super::bucket::Bucket;
-use super::frame::{CHARGE, CLOSE, GOAWAY, HELLO, Header, OPEN_HEAD, PING, PREFACE};
-use super::handshake::{Agreed, Hello, millis};
-use super::incoming::{Answer, Incoming};
-use super::methods::{Directory, MAX_NAME};
-use super::outgoing::{Ended, LEVELS, Outgoing};
-use super::{
-    Advertised, CallId, CancelReason, CloseCause, CodecId, Command, Config, ErrorOf, Event,
-    Failure, Guess, Open, Rejected, Side, StreamEnd, Target, Violation,
-};
-use crate::{CallError, Certainty, Code};
+use super::frame::{CHARGE, HELLO, Header, PREFACE};
+use super::handshake::{Agreed, Hello};
+use super::incoming::Incoming;
+use super::methods::Directory;
+use super::outgoing::Outgoing;
+use super::{Advertised, CodecId, Config, Event, Side, Violation};
+
+pub(super) use ending::Sent;
 
 /// Events that may wait before no more frames are taken.
 pub(super) const MAX_EVENTS: usize = 4096;
@@ -228,230 +230,6 @@ impl Machine {
         self.control.extend_from_slice(payload);
     }
 
-    /// Does what the driver wants. For [`Command::Open`] gives the id of the call, otherwise that
-    /// of the call concerned or [`CallId::CONNECTION`].
-    ///
-    /// # Errors
-    /// Where the command cannot be done; then nothing has changed.
-    pub fn command(&mut self, now: Instant, command: Command) -> Result<CallId, Rejected> {
-        if self.phase == Phase::Over {
-            return Err(Rejected::Closed);
-        }
-        match command {
-            Command::Open(open) => self.open(open),
-            Command::Reply { call, body } => self.reply(call, body),
-            Command::Fail { call, failure } => self.fail(call, failure),
-            Command::Cancel { call, reason } => self.cancel(call, reason),
-            Command::Advertise(methods) => self.advertise(methods),
-            Command::Withdraw(methods) => self.withdraw(&methods),
-            Command::Drain { within } => self.goaway(u64::MAX, within),
-            Command::Leave { within } => {
-                let call = self.goaway(self.incoming.highest(), within)?;
-                self.leaving = true;
-                Ok(call)
-            }
-            Command::Close { code, message } => {
-                self.close(
-                    now,
-                    CloseCause::Closed(code),
-                    Sent::HandedOut,
-                    Some(&message),
-                );
-                Ok(CallId::CONNECTION)
-            }
-        }
-    }
-
-    fn open(&mut self, open: Open) -> Result<CallId, Rejected> {
-        let limits = &self.config.limits;
-        if self.draining {
-            return Err(Rejected::Draining);
-        }
-        if usize::from(open.hops) >= LEVELS {
-            return Err(Rejected::HopLimit);
-        }
-        if let Target::Name(name) = &open.target
-            && !(1..=MAX_NAME).contains(&name.len())
-        {
-            return Err(Rejected::BadName);
-        }
-        self.fits(&open)?;
-        if self.outgoing.queued() >= limits.queue_calls
-            || self.outgoing.queued_bytes() + open.body.len() > limits.queue_bytes
-            || self.events.len() >= MAX_EVENTS
-        {
-            return Err(Rejected::Overloaded);
-        }
-        Ok(self.outgoing.push(open))
-    }
-
-    /// Whether a call may be sent as it is; before the handshake, whether it may as far as we know.
-    pub(super) fn fits(&self, open: &Open) -> Result<(), Rejected> {
-        let limits = &self.config.limits;
-        let ready = self.phase == Phase::Open;
-        let (frame, body) = if ready {
-            (self.agreed.max_frame, self.agreed.max_body)
-        } else {
-            (limits.max_frame as usize, limits.max_body() as usize)
-        };
-        let around = OPEN_HEAD + self.extensions_len(open);
-        if open.extensions.len() > usize::from(limits.max_metadata) + 1024 {
-            let actual = saturate(open.extensions.len());
-            return Err(Rejected::TooLarge {
-                limit: u32::from(limits.max_metadata) + 1024,
-                actual,
-            });
-        }
-        let limit = body.min(frame.saturating_sub(around));
-        if open.body.len() > limit {
-            return Err(Rejected::TooLarge {
-                limit: saturate(limit),
-                actual: saturate(open.body.len()),
-            });
-        }
-        if ready && !self.agreed.codecs.contains(&open.codec) {
-            return Err(Rejected::Codec);
-        }
-        Ok(())
-    }
-
-    pub(super) fn extensions_len(&self, open: &Open) -> usize {
-        let name = match &open.target {
-            Target::Name(name) => 3 + name.len(),
-            Target::Method(_) => 0,
-        };
-        name + open.extensions.len()
-    }
-
-    fn reply(&mut self, call: CallId, body: Bytes) -> Result<CallId, Rejected> {
-        if !self.incoming.is_open(call) {
-            return Err(Rejected::NoSuchCall);
-        }
-        let limit = self.agreed.max_body;
-        let answer = if body.len() > limit {
-            let failure =
-                Failure::too_large(Certainty::Executed, saturate(limit), saturate(body.len()));
-            Answer::Fail(call.as_u64(), Box::new(failure))
-        } else {
-            Answer::Reply(call.as_u64(), body)
-        };
-        self.incoming.answer(answer)?;
-        Ok(call)
-    }
-
-    fn fail(&mut self, call: CallId, mut failure: Failure) -> Result<CallId, Rejected> {
-        if !self.incoming.is_open(call) {
-            return Err(Rejected::NoSuchCall);
-        }
-        failure.fit(self.agreed.max_frame);
-        self.incoming
-            .answer(Answer::Fail(call.as_u64(), Box::new(failure)))?;
-        Ok(call)
-    }
-
-    fn cancel(&mut self, call: CallId, reason: CancelReason) -> Result<CallId, Rejected> {
-        let code = match reason {
-            CancelReason::Deadline => Code::DeadlineExceeded,
-            _ => Code::Cancelled,
-        };
-        let ended = self
-            .outgoing
-            .give_up(call, Some(reason))
-            .ok_or(Rejected::NoSuchCall)?;
-        self.settle(ended, code, Sent::HandedOut);
-        Ok(call)
-    }
-
-    fn goaway(&mut self, last: u64, within: Duration) -> Result<CallId, Rejected> {
-        if self.phase != Phase::Open {
-            return Err(Rejected::NotReady);
-        }
-        let mut payload = [0; 12];
-        payload[..8].copy_from_slice(&last.to_be_bytes());
-        payload[8..].copy_from_slice(&millis(within).to_be_bytes());
-        self.put_control(GOAWAY, Code::Draining.as_u16(), &payload);
-        Ok(CallId::CONNECTION)
-    }
-
-    /// Takes the input that the stream has ended or broken. Calls without outcome fail at once, as
-    /// never sent if the transport took no byte of them.
-    pub fn handle_end(&mut self, now: Instant, end: StreamEnd) {
-        let (have, need) = self.tail;
-        let cause = match end {
-            StreamEnd::Broken(kind) => CloseCause::Broken(kind),
-            StreamEnd::Ended if self.phase == Phase::Preface && self.wrong_preface() => {
-                let guess = Guess::from_first_bytes(&self.preface[..self.preface_len]);
-                CloseCause::Violation(Violation::NotOurProtocol { guess })
-            }
-            StreamEnd::Ended if have > 0 => CloseCause::Truncated { have, need },
-            StreamEnd::Ended => CloseCause::Ended,
-        };
-        self.close(now, cause, Sent::Transmitted, None);
-        self.control = BytesMut::new();
-        self.incoming.clear();
-    }
-
-    pub(super) fn wrong_preface(&self) -> bool {
-        self.preface[..self.preface_len] != PREFACE[..self.preface_len]
-    }
-
-    /// Does what is due by `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while self.phase != Phase::Over
-            && let Some(call) = self.outgoing.expired(now)
-        {
-            if let Some(ended) = self.outgoing.give_up(call, Some(CancelReason::Deadline)) {
-                self.settle(ended, Code::DeadlineExceeded, Sent::HandedOut);
-            }
-        }
-        match self.phase {
-            Phase::Over => {}
-            Phase::Open => {
-                if now >= self.next_beat() {
-                    if self.pinged_at.is_some() {
-                        self.close(now, CloseCause::HeartbeatTimeout, Sent::HandedOut, None);
-                    } else {
-                        self.pinged_at = Some(now);
-                        self.put_control(PING, 0, &now.as_nanos().to_be_bytes());
-                    }
-                }
-            }
-            _ => {
-                if now >= self.handshake_deadline() {
-                    self.close(now, CloseCause::HandshakeTimeout, Sent::HandedOut, None);
-                    self.control = BytesMut::new();
-                }
-            }
-        }
-    }
-
-    fn handshake_deadline(&self) -> Instant {
-        self.started
-            .saturating_add(self.config.limits.handshake_timeout)
-    }
-
-    fn next_beat(&self) -> Instant {
-        match self.pinged_at {
-            Some(at) => at.saturating_add(self.interval * 2),
-            None => self.received_at.saturating_add(self.interval),
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do next; `None` once the
-    /// connection is over.
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
-        let own = match self.phase {
-            Phase::Over => return None,
-            Phase::Open => self.next_beat(),
-            _ => self.handshake_deadline(),
-        };
-        Some(
-            self.outgoing
-                .next_deadline()
-                .map_or(own, |deadline| deadline.min(own)),
-        )
-    }
-
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
@@ -503,93 +281,6 @@ impl Machine {
         self.stats
     }
 
-    /// Reports the outcome of a call that was given up or lost.
-    pub(super) fn settle(&mut self, ended: Ended, code: Code, sent: Sent) {
-        let certainty = self.certainty(&ended, sent);
-        self.push(Event::Failed {
-            call: ended.call,
-            error: CallError::new(code, certainty),
-        });
-    }
-
-    pub(super) fn certainty(&self, ended: &Ended, sent: Sent) -> Certainty {
-        let untouched = match sent {
-            Sent::HandedOut => ended.queued,
-            Sent::Transmitted => ended.queued || ended.start >= self.transmitted,
-        };
-        if untouched {
-            Certainty::NeverSent
-        } else {
-            Certainty::MaybeExecuted
-        }
-    }
-
-    /// Ends the connection; the second end changes nothing.
-    pub(super) fn close(
-        &mut self,
-        _now: Instant,
-        cause: CloseCause,
-        sent: Sent,
-        message: Option<&str>,
-    ) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        let code = match &cause {
-            CloseCause::Closed(_) => Code::Cancelled,
-            _ => Code::ConnectionLost,
-        };
-        for call in self.outgoing.waiting_above(0) {
-            if let Some(ended) = self.outgoing.give_up(call, None) {
-                let certainty = self.certainty(&ended, sent);
-                let error = ErrorOf::new(code, certainty).with_cause(cause.clone());
-                self.push(Event::Failed { call, error });
-            }
-        }
-        self.outgoing.clear();
-        self.adverts = VecDeque::new();
-        self.snapshot = Vec::new();
-        self.directory = Directory::default();
-        match &cause {
-            CloseCause::Closed(code) => {
-                self.incoming.keep_answers();
-                if self.side == Side::Dialer || !matches!(self.phase, Phase::Preface | Phase::Hello)
-                {
-                    self.put_close(*code, message.unwrap_or_default());
-                }
-            }
-            CloseCause::Violation(violation) => {
-                self.incoming.clear();
-                if !matches!(violation, Violation::NotOurProtocol { .. }) && self.may_say_why() {
-                    self.put_close(violation.code(), violation.rule());
-                }
-            }
-            _ => self.incoming.clear(),
-        }
-        self.phase = Phase::Over;
-        self.push(Event::Closed(cause));
-    }
-
-    /// A listener says nothing to a stranger whose HELLO it has not seen.
-    fn may_say_why(&self) -> bool {
-        self.side == Side::Dialer || self.phase != Phase::Preface
-    }
-
-    /// The CLOSE goes out after everything else: `poll_transmit` writes `control` last once the
-    /// phase is over.
-    fn put_close(&mut self, code: Code, message: &str) {
-        if self.side == Side::Listener && matches!(self.phase, Phase::Preface | Phase::Hello) {
-            // The peer cannot read a frame before the preface.
-            self.control.extend_from_slice(&PREFACE);
-        }
-        let mut end = message.len().min(512);
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        let message = &message[..end];
-        self.put_control(CLOSE, code.as_u16(), message.as_bytes());
-    }
-
     pub(super) fn has_codec(&self, codec: u8) -> bool {
         self.agreed.codecs.contains(&CodecId(codec))
     }
@@ -598,15 +289,6 @@ impl Machine {
     pub(super) fn charge(body: usize) -> u32 {
         saturate(body.saturating_add(CHARGE))
     }
-}
-
-/// Which calls count as never sent when they are settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// Those not handed out: what was handed out may still be written.
-    HandedOut,
-    /// Those of which the transport took no byte: nothing more is written.
-    Transmitted,
 }
 
 pub(super) fn saturate(length: usize) -> u32 {

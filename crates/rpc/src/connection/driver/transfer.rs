@@ -1,0 +1,94 @@
+//! Bytes between the stream and the machine.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bowline_backend::stream::ByteStream;
+use bowline_backend::time::Instant;
+
+use super::{Driver, FLUSH, Host, READ, SLICES};
+use crate::proto::{BrokenKind, StreamEnd};
+
+impl<S: ByteStream, H: Host> Driver<S, H> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if !self.reading || self.cause.is_some() {
+            return false;
+        }
+        match Pin::new(&mut self.stream).poll_read_into(cx, &mut self.read, READ) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(0)) => {
+                // What is not written by now was reported as never sent, so it stays unwritten.
+                self.reading = false;
+                self.writing = false;
+                self.machine.handle_end(now, StreamEnd::Ended);
+                true
+            }
+            Poll::Ready(Ok(_)) => {
+                // The machine turns a violation into a CLOSE and its last event.
+                let _ = self.machine.handle_bytes(now, &mut self.read);
+                true
+            }
+            Poll::Ready(Err(error)) => {
+                self.broken(now, &error);
+                true
+            }
+        }
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut moved = false;
+        while self.writing {
+            if self.out.len() < self.write_buffer.min(FLUSH) {
+                moved |= self.machine.poll_transmit(now, &mut self.out, FLUSH);
+            }
+            if self.out.is_empty() {
+                break;
+            }
+            match self.poll_write_once(cx) {
+                Poll::Pending => {
+                    self.stalls_at.get_or_insert(now + self.write_stall);
+                    break;
+                }
+                Poll::Ready(Ok(n)) => {
+                    self.stalls_at = None;
+                    self.out.advance(n);
+                    self.machine.on_transmitted(n);
+                    moved = true;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.broken(now, &error);
+                    moved = true;
+                }
+            }
+        }
+        moved
+    }
+
+    fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        let written = if stream.is_write_vectored() && self.out.segments() > 1 {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (place, slice) in slices.iter_mut().zip(self.out.slices()) {
+                *place = IoSlice::new(slice);
+                count += 1;
+            }
+            ready!(stream.poll_write_vectored(cx, &slices[..count]))?
+        } else {
+            ready!(stream.poll_write(cx, self.out.coalesce(16 * 1024)))?
+        };
+        if written == 0 {
+            Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
+        } else {
+            Poll::Ready(Ok(written))
+        }
+    }
+
+    fn broken(&mut self, now: Instant, error: &io::Error) {
+        self.reading = false;
+        self.writing = false;
+        self.machine
+            .handle_end(now, StreamEnd::Broken(BrokenKind::Io(error.kind())));
+    }
+}

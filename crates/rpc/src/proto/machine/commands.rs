@@ -1,0 +1,162 @@
+//! What the driver asks for.
+
+use std::time::Duration;
+
+use bowline_backend::time::Instant;
+use bytes::Bytes;
+
+use super::{MAX_EVENTS, Machine, Phase, Sent, saturate};
+use crate::proto::frame::{GOAWAY, OPEN_HEAD};
+use crate::proto::handshake::millis;
+use crate::proto::incoming::Answer;
+use crate::proto::methods::MAX_NAME;
+use crate::proto::outgoing::LEVELS;
+use crate::proto::{CallId, CancelReason, CloseCause, Command, Failure, Open, Rejected, Target};
+use crate::{Certainty, Code};
+
+impl Machine {
+    /// Does what the driver wants. For [`Command::Open`] gives the id of the call, otherwise that
+    /// of the call concerned or [`CallId::CONNECTION`].
+    ///
+    /// # Errors
+    /// Where the command cannot be done; then nothing has changed.
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<CallId, Rejected> {
+        if self.phase == Phase::Over {
+            return Err(Rejected::Closed);
+        }
+        match command {
+            Command::Open(open) => self.open(open),
+            Command::Reply { call, body } => self.reply(call, body),
+            Command::Fail { call, failure } => self.fail(call, failure),
+            Command::Cancel { call, reason } => self.cancel(call, reason),
+            Command::Advertise(methods) => self.advertise(methods),
+            Command::Withdraw(methods) => self.withdraw(&methods),
+            Command::Drain { within } => self.goaway(u64::MAX, within),
+            Command::Leave { within } => {
+                let call = self.goaway(self.incoming.highest(), within)?;
+                self.leaving = true;
+                Ok(call)
+            }
+            Command::Close { code, message } => {
+                self.close(
+                    now,
+                    CloseCause::Closed(code),
+                    Sent::HandedOut,
+                    Some(&message),
+                );
+                Ok(CallId::CONNECTION)
+            }
+        }
+    }
+
+    fn open(&mut self, open: Open) -> Result<CallId, Rejected> {
+        let limits = &self.config.limits;
+        if self.draining {
+            return Err(Rejected::Draining);
+        }
+        if usize::from(open.hops) >= LEVELS {
+            return Err(Rejected::HopLimit);
+        }
+        if let Target::Name(name) = &open.target
+            && !(1..=MAX_NAME).contains(&name.len())
+        {
+            return Err(Rejected::BadName);
+        }
+        self.fits(&open)?;
+        if self.outgoing.queued() >= limits.queue_calls
+            || self.outgoing.queued_bytes() + open.body.len() > limits.queue_bytes
+            || self.events.len() >= MAX_EVENTS
+        {
+            return Err(Rejected::Overloaded);
+        }
+        Ok(self.outgoing.push(open))
+    }
+
+    /// Whether a call may be sent as it is; before the handshake, whether it may as far as we know.
+    pub(in crate::proto) fn fits(&self, open: &Open) -> Result<(), Rejected> {
+        let limits = &self.config.limits;
+        let ready = self.phase == Phase::Open;
+        let (frame, body) = if ready {
+            (self.agreed.max_frame, self.agreed.max_body)
+        } else {
+            (limits.max_frame as usize, limits.max_body() as usize)
+        };
+        let around = OPEN_HEAD + self.extensions_len(open);
+        if open.extensions.len() > usize::from(limits.max_metadata) + 1024 {
+            let actual = saturate(open.extensions.len());
+            return Err(Rejected::TooLarge {
+                limit: u32::from(limits.max_metadata) + 1024,
+                actual,
+            });
+        }
+        let limit = body.min(frame.saturating_sub(around));
+        if open.body.len() > limit {
+            return Err(Rejected::TooLarge {
+                limit: saturate(limit),
+                actual: saturate(open.body.len()),
+            });
+        }
+        if ready && !self.agreed.codecs.contains(&open.codec) {
+            return Err(Rejected::Codec);
+        }
+        Ok(())
+    }
+
+    pub(in crate::proto) fn extensions_len(&self, open: &Open) -> usize {
+        let name = match &open.target {
+            Target::Name(name) => 3 + name.len(),
+            Target::Method(_) => 0,
+        };
+        name + open.extensions.len()
+    }
+
+    fn reply(&mut self, call: CallId, body: Bytes) -> Result<CallId, Rejected> {
+        if !self.incoming.is_open(call) {
+            return Err(Rejected::NoSuchCall);
+        }
+        let limit = self.agreed.max_body;
+        let answer = if body.len() > limit {
+            let failure =
+                Failure::too_large(Certainty::Executed, saturate(limit), saturate(body.len()));
+            Answer::Fail(call.as_u64(), Box::new(failure))
+        } else {
+            Answer::Reply(call.as_u64(), body)
+        };
+        self.incoming.answer(answer)?;
+        Ok(call)
+    }
+
+    fn fail(&mut self, call: CallId, mut failure: Failure) -> Result<CallId, Rejected> {
+        if !self.incoming.is_open(call) {
+            return Err(Rejected::NoSuchCall);
+        }
+        failure.fit(self.agreed.max_frame);
+        self.incoming
+            .answer(Answer::Fail(call.as_u64(), Box::new(failure)))?;
+        Ok(call)
+    }
+
+    fn cancel(&mut self, call: CallId, reason: CancelReason) -> Result<CallId, Rejected> {
+        let code = match reason {
+            CancelReason::Deadline => Code::DeadlineExceeded,
+            _ => Code::Cancelled,
+        };
+        let ended = self
+            .outgoing
+            .give_up(call, Some(reason))
+            .ok_or(Rejected::NoSuchCall)?;
+        self.settle(ended, code, Sent::HandedOut);
+        Ok(call)
+    }
+
+    fn goaway(&mut self, last: u64, within: Duration) -> Result<CallId, Rejected> {
+        if self.phase != Phase::Open {
+            return Err(Rejected::NotReady);
+        }
+        let mut payload = [0; 12];
+        payload[..8].copy_from_slice(&last.to_be_bytes());
+        payload[8..].copy_from_slice(&millis(within).to_be_bytes());
+        self.put_control(GOAWAY, Code::Draining.as_u16(), &payload);
+        Ok(CallId::CONNECTION)
+    }
+}

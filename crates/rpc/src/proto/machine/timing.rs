@@ -1,0 +1,68 @@
+//! What is due when.
+
+use bowline_backend::time::Instant;
+use bytes::BytesMut;
+
+use super::{Machine, Phase, Sent};
+use crate::Code;
+use crate::proto::frame::PING;
+use crate::proto::{CancelReason, CloseCause};
+
+impl Machine {
+    /// Does what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.phase != Phase::Over
+            && let Some(call) = self.outgoing.expired(now)
+        {
+            if let Some(ended) = self.outgoing.give_up(call, Some(CancelReason::Deadline)) {
+                self.settle(ended, Code::DeadlineExceeded, Sent::HandedOut);
+            }
+        }
+        match self.phase {
+            Phase::Over => {}
+            Phase::Open => {
+                if now >= self.next_beat() {
+                    if self.pinged_at.is_some() {
+                        self.close(now, CloseCause::HeartbeatTimeout, Sent::HandedOut, None);
+                    } else {
+                        self.pinged_at = Some(now);
+                        self.put_control(PING, 0, &now.as_nanos().to_be_bytes());
+                    }
+                }
+            }
+            _ => {
+                if now >= self.handshake_deadline() {
+                    self.close(now, CloseCause::HandshakeTimeout, Sent::HandedOut, None);
+                    self.control = BytesMut::new();
+                }
+            }
+        }
+    }
+
+    fn handshake_deadline(&self) -> Instant {
+        self.started
+            .saturating_add(self.config.limits.handshake_timeout)
+    }
+
+    fn next_beat(&self) -> Instant {
+        match self.pinged_at {
+            Some(at) => at.saturating_add(self.interval * 2),
+            None => self.received_at.saturating_add(self.interval),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do next; `None` once the
+    /// connection is over.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Over => return None,
+            Phase::Open => self.next_beat(),
+            _ => self.handshake_deadline(),
+        };
+        Some(
+            self.outgoing
+                .next_deadline()
+                .map_or(own, |deadline| deadline.min(own)),
+        )
+    }
+}
