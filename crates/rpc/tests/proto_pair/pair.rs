@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bowline_backend::time::Instant;
 use bowline_codec::OutputBatch;
-use bowline_rpc::Limits;
 use bowline_rpc::proto::{
-    CallId, CodecId, Command, Config, Event, IncomingCall, Machine, Open, Rejected, Side, Target,
-    Violation,
+    CallId, CancelReason, CodecId, Command, Config, Event, IncomingCall, Machine, Open, Rejected,
+    Side, Target, Violation,
 };
+use bowline_rpc::{Certainty, Code, Limits};
 use bytes::{Bytes, BytesMut};
 
 pub(crate) const START: Instant = Instant::from_nanos(1_000_000_000);
@@ -131,4 +131,26 @@ pub(crate) fn opened(events: Vec<Event>) -> Vec<IncomingCall> {
 
 pub(crate) fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+pub(crate) type Outcome = (CallId, Result<Vec<u8>, (Code, Certainty)>);
+
+/// The ends of calls of ours.
+pub(crate) fn ends(machine: &mut Machine) -> Vec<Outcome> {
+    let ends = events(machine).into_iter().filter_map(|event| match event {
+        Event::Replied { call, body } => Some((call, Ok(body.to_vec()))),
+        Event::Failed { call, error } => Some((call, Err((error.code(), error.certainty())))),
+        _ => None,
+    });
+    ends.collect()
+}
+
+pub(crate) fn cancel(machine: &mut Machine, call: CallId) -> Result<CallId, Rejected> {
+    machine.command(
+        START,
+        Command::Cancel {
+            call,
+            reason: CancelReason::Dropped,
+        },
+    )
 }
