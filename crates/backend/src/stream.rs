@@ -24,8 +24,15 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
+/// A side of a byte stream: what reader and writer have in common.
+///
+/// Whoever implements [`ByteReader`] or [`ByteWriter`] says so with an empty `impl` of this. It
+/// is what [`ByteStreamExt`] is given to, so that its methods appear on byte streams and their
+/// halves and on nothing else.
+pub trait ByteSide: Send + Unpin + 'static {}
+
 /// The reading side of a byte stream.
-pub trait ByteReader: AsyncRead + Send + Unpin + 'static {
+pub trait ByteReader: AsyncRead + ByteSide {
     /// Appends 1 to `max` bytes to `buffer`; `Ok(0)` means that the peer ended.
     ///
     /// Writes into the spare capacity of `buffer`. Where there is little, under 4 KiB, it reserves
@@ -55,7 +62,7 @@ pub trait ByteReader: AsyncRead + Send + Unpin + 'static {
 /// [`AsyncWrite`] is *our* shutdown: it ends the sending side after everything written, leaves
 /// reading as it is, may be repeated, and a write after it fails with
 /// [`io::ErrorKind::BrokenPipe`].
-pub trait ByteWriter: AsyncWrite + Send + Unpin + 'static {
+pub trait ByteWriter: AsyncWrite + ByteSide {
     /// Whether one `poll_write_vectored` is one system call over many slices.
     fn is_write_vectored(&self) -> bool;
 }

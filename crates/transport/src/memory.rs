@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bowline_backend::stream::{Address, ByteReader, ByteStream, ByteWriter, ReuniteError};
+use bowline_backend::stream::{
+    Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError,
+};
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -172,6 +174,8 @@ impl AsyncRead for MemoryStream {
     }
 }
 
+impl ByteSide for MemoryStream {}
+
 impl ByteReader for MemoryStream {
     fn poll_read_into(
         mut self: Pin<&mut Self>,
@@ -274,6 +278,8 @@ impl AsyncRead for MemoryReadHalf {
     }
 }
 
+impl ByteSide for MemoryReadHalf {}
+
 impl ByteReader for MemoryReadHalf {
     fn poll_read_into(
         self: Pin<&mut Self>,
@@ -315,6 +321,8 @@ impl AsyncWrite for MemoryWriteHalf {
         Poll::Ready(Ok(()))
     }
 }
+
+impl ByteSide for MemoryWriteHalf {}
 
 impl ByteWriter for MemoryWriteHalf {
     fn is_write_vectored(&self) -> bool {

@@ -14,7 +14,7 @@ use super::options::{Keepalive, Nodelay, TcpOptions};
 use super::tcp_halves::{TcpReadHalf, TcpWriteHalf};
 use crate::Backend;
 use crate::runtime::{AnyTcpStream, Choice, Off, Runtime, Variant};
-use crate::stream::{Address, ByteReader, ByteStream, ByteWriter, ReuniteError};
+use crate::stream::{Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError};
 
 /// A TCP connection of the backend that was current when it was made.
 ///
@@ -143,6 +143,8 @@ impl TcpStream {
         delegate!(&self.0, stream => StreamSocket::take_error(stream))
     }
 }
+
+impl ByteSide for TcpStream {}
 
 impl ByteReader for TcpStream {
     fn poll_read_into(

@@ -9,7 +9,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::tcp::{StreamSocket, TcpStream};
 use crate::Backend;
-use crate::stream::{Address, ByteReader, ByteStream, ByteWriter, ReuniteError};
+use crate::stream::{Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError};
 
 /// The reading side of a [`TcpStream`]. Dropping it is not visible to the peer; the descriptor
 /// closes with the second half.
@@ -101,6 +101,8 @@ impl TcpWriteHalf {
     }
 }
 
+impl ByteSide for TcpReadHalf {}
+
 impl ByteReader for TcpReadHalf {
     fn poll_read_into(
         self: Pin<&mut Self>,
@@ -111,6 +113,8 @@ impl ByteReader for TcpReadHalf {
         delegate!(&self.0.0, stream => StreamSocket::poll_read_into(stream, cx, buffer, max))
     }
 }
+
+impl ByteSide for TcpWriteHalf {}
 
 impl ByteWriter for TcpWriteHalf {
     fn is_write_vectored(&self) -> bool {

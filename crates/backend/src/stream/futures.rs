@@ -7,12 +7,14 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use futures_io::AsyncWrite;
 
-use super::{ByteReader, ByteWriter};
+use super::{ByteReader, ByteSide, ByteWriter};
 
 /// Slices handed to one vectored write.
 const SLICES: usize = 64;
 
 /// The operations of byte streams as futures.
+///
+/// Every [`ByteSide`] has them: whole streams have all four, a half those of its direction.
 ///
 /// # Examples
 ///
@@ -41,7 +43,7 @@ const SLICES: usize = 64;
 /// # #[cfg(not(feature = "tokio"))]
 /// # fn main() {}
 /// ```
-pub trait ByteStreamExt {
+pub trait ByteStreamExt: ByteSide {
     /// Appends 1 to `max` bytes to `buffer`; 0 means that the peer ended.
     ///
     /// # Errors
@@ -125,7 +127,7 @@ pub trait ByteStreamExt {
     }
 }
 
-impl<S: ?Sized> ByteStreamExt for S {}
+impl<S: ByteSide + ?Sized> ByteStreamExt for S {}
 
 /// Future of [`ByteStreamExt::read_into`].
 #[derive(Debug)]
