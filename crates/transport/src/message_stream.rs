@@ -18,7 +18,7 @@ use bowline_backend::stream::{Address, ByteStream};
 use bowline_backend::time::{self, Sleep};
 use bowline_codec::Codec;
 
-use self::outbound::Outbound;
+use self::outbound::{Outbound, Setup};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::transport::{Transport, TransportSend};
 
@@ -62,8 +62,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct MessageStream<S: ByteStream, C: Codec> {
     sender: MessageSender<S, C>,
     receiver: MessageReceiver<S, C>,
-    local: Option<Address>,
-    close_timeout: Duration,
 }
 
 impl<S: ByteStream, C: Codec> MessageStream<S, C> {
@@ -79,7 +77,7 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
 
     /// Our address, where the stream could say.
     pub fn local_addr(&self) -> Option<&Address> {
-        self.local.as_ref()
+        self.sender.outbound().setup().local.as_ref()
     }
 
     /// Who is at the other end, where the stream could say.
@@ -93,7 +91,7 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
         (self.sender, self.receiver)
     }
 
-    /// The stream again, from its two halves; with the default time limit of `close`.
+    /// The stream again, from its two halves.
     ///
     /// # Errors
     ///
@@ -107,12 +105,7 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
             return Err((sender, receiver));
         }
         sender.outbound().set_whole(true);
-        Ok(MessageStream {
-            sender,
-            receiver,
-            local: None,
-            close_timeout: CLOSE_TIMEOUT,
-        })
+        Ok(MessageStream { sender, receiver })
     }
 }
 
@@ -156,15 +149,18 @@ impl MessageStreamBuilder {
 
     /// Speaks `codec` over `stream`.
     pub fn over<S: ByteStream, C: Codec>(self, stream: S, codec: C) -> MessageStream<S, C> {
-        let (local, peer) = (stream.local_addr().ok(), stream.peer_addr().ok());
+        let setup = Setup {
+            high_water: self.high_water,
+            close_timeout: self.close_timeout,
+            local: stream.local_addr().ok(),
+            peer: stream.peer_addr().ok(),
+        };
         let (reading, writing) = stream.into_split();
         let (encoder, decoder) = codec.split();
-        let outbound = Arc::new(Outbound::new(writing, self.high_water, peer));
+        let outbound = Arc::new(Outbound::new(writing, setup));
         MessageStream {
             sender: MessageSender::new(encoder, outbound.clone()),
             receiver: MessageReceiver::new(decoder, reading, outbound),
-            local,
-            close_timeout: self.close_timeout,
         }
     }
 }
@@ -195,7 +191,7 @@ where
         if self.sender.outbound().is_closed() {
             return Ok(());
         }
-        let most = self.close_timeout;
+        let most = self.sender.outbound().setup().close_timeout;
         let closing = Closing(self);
         let sender = &mut closing.0.sender;
         // The clock is asked only once something waits: a stream that is flushed closes anywhere.
@@ -253,7 +249,7 @@ where
 impl<S: ByteStream, C: Codec> fmt::Debug for MessageStream<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageStream")
-            .field("local", &self.local)
+            .field("local", &self.local_addr())
             .field("peer", &self.peer_addr())
             .field("unsent", &self.sender.unsent())
             .field("buffered", &self.receiver.buffered())

@@ -5,6 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use bowline_backend::stream::{Address, ByteStream, ByteWriter};
 use bowline_codec::OutputBatch;
@@ -44,8 +45,15 @@ pub(super) struct Outbound<S: ByteStream> {
     state: Mutex<State<S>>,
     wakers: Arc<HalfWakers>,
     write_waker: Waker,
-    high_water: usize,
-    peer: Option<Address>,
+    setup: Setup,
+}
+
+/// What was fixed when the message stream was made; its halves share it.
+pub(super) struct Setup {
+    pub(super) high_water: usize,
+    pub(super) close_timeout: Duration,
+    pub(super) local: Option<Address>,
+    pub(super) peer: Option<Address>,
 }
 
 struct State<S: ByteStream> {
@@ -87,7 +95,7 @@ enum Round {
 }
 
 impl<S: ByteStream> Outbound<S> {
-    pub(super) fn new(half: S::WriteHalf, high_water: usize, peer: Option<Address>) -> Self {
+    pub(super) fn new(half: S::WriteHalf, setup: Setup) -> Self {
         let wakers = Arc::new(HalfWakers::default());
         let writing = Writing {
             half,
@@ -106,13 +114,12 @@ impl<S: ByteStream> Outbound<S> {
             }),
             write_waker: Waker::from(wakers.clone()),
             wakers,
-            high_water,
-            peer,
+            setup,
         }
     }
 
-    pub(super) fn peer(&self) -> Option<&Address> {
-        self.peer.as_ref()
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     /// Writes what can be written without waiting, for a half that will wait with `cx`.
@@ -192,10 +199,6 @@ impl<S: ByteStream> Outbound<S> {
     /// Frames queued and not wholly written.
     pub(super) fn unsent_frames(&self) -> usize {
         self.lock().unsent_frames()
-    }
-
-    pub(super) fn high_water(&self) -> usize {
-        self.high_water
     }
 
     /// Whether a frame may be queued: not after the side was ended, broken or closed.
@@ -298,7 +301,7 @@ impl<S: ByteStream> Outbound<S> {
     }
 
     pub(super) fn closed(&self, operation: Operation) -> Error {
-        Error::new(operation, ErrorKind::Closed).with_peer(self.peer.clone())
+        Error::new(operation, ErrorKind::Closed).with_peer(self.setup.peer.clone())
     }
 
     fn broken(
@@ -310,7 +313,7 @@ impl<S: ByteStream> Outbound<S> {
     ) -> Error {
         Error::new(operation, ErrorKind::Broken(how))
             .with_source(source.clone())
-            .with_peer(self.peer.clone())
+            .with_peer(self.setup.peer.clone())
             .with_delivery(Delivery::MaybeSent)
             .with_unsent_frames(unsent_frames)
     }

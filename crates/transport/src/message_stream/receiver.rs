@@ -82,7 +82,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
 
     /// Who is at the other end, where the stream could say.
     pub fn peer_addr(&self) -> Option<&Address> {
-        self.outbound.peer()
+        self.outbound.setup().peer.as_ref()
     }
 
     /// Bytes that were read and not yet decoded.

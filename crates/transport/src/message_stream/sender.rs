@@ -37,7 +37,7 @@ impl<S: ByteStream, C: Codec> MessageSender<S, C> {
 
     /// Who is at the other end, where the stream could say.
     pub fn peer_addr(&self) -> Option<&Address> {
-        self.outbound.peer()
+        self.outbound.setup().peer.as_ref()
     }
 
     /// Bytes that are queued and not yet handed to the stream.
@@ -97,7 +97,7 @@ impl<S: ByteStream> Drop for Queue<'_, S> {
 impl<S: ByteStream, C: Codec<Sent: Sync>> TransportSend<C::Sent> for MessageSender<S, C> {
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.outbound.check_open(Operation::Send)?;
-        let high = self.outbound.high_water();
+        let high = self.outbound.setup().high_water;
         let limit = |crowded| if crowded { high / 4 } else { high };
         if self.outbound.unsent() >= limit(self.crowded).max(1) {
             self.crowded = true;
