@@ -89,6 +89,20 @@ impl From<bowline_backend::blocking::BlockingError> for Error {
     }
 }
 
+/// Two halves of different streams, which are dropped.
+impl<R, W> From<bowline_backend::stream::ReuniteError<R, W>> for Error {
+    fn from(error: bowline_backend::stream::ReuniteError<R, W>) -> Self {
+        Error(error.to_string().into())
+    }
+}
+
+/// A future that no group took, which is dropped.
+impl<F> From<bowline_concurrency::SpawnError<F>> for Error {
+    fn from(error: bowline_concurrency::SpawnError<F>) -> Self {
+        Error(error.to_string().into())
+    }
+}
+
 macro_rules! from {
     ($($error:ty),* $(,)?) => { $(
         impl From<$error> for Error {
@@ -101,8 +115,8 @@ macro_rules! from {
 
 /// Errors that carry a value of the user's.
 macro_rules! from_carrying {
-    ($value:ident: $($error:ty),* $(,)?) => { $(
-        impl<$value: fmt::Debug + Send + Sync + 'static> From<$error> for Error {
+    ($value:ident: $bound:path; $($error:ty),* $(,)?) => { $(
+        impl<$value: fmt::Debug + $bound + Send + Sync + 'static> From<$error> for Error {
             fn from(error: $error) -> Self {
                 Error::new(error)
             }
@@ -121,6 +135,7 @@ from! {
 
     bowline_backend::NoBackend,
     bowline_backend::UnknownBackend,
+    bowline_backend::net::ResolveError,
 
     bowline_channel::CapacityError,
     bowline_channel::RecvError,
@@ -140,21 +155,23 @@ from! {
     bowline_rpc::BadLimit,
     bowline_rpc::Error,
     bowline_rpc::RegistryError,
+    bowline_rpc::executor::Refusal,
+    bowline_rpc::proto::CloseCause,
+    bowline_rpc::proto::Rejected,
+    bowline_rpc::proto::Violation,
 }
 
 from_carrying! {
-    T:
+    T: fmt::Debug;
     bowline_channel::SendError<T>,
     bowline_channel::TrySendError<T>,
     bowline_rpc::CallError<T>,
 }
 
-impl<E: fmt::Debug + fmt::Display + Send + Sync + 'static> From<bowline_concurrency::GroupError<E>>
-    for Error
-{
-    fn from(error: bowline_concurrency::GroupError<E>) -> Self {
-        Error::new(error)
-    }
+from_carrying! {
+    E: fmt::Display;
+    bowline_concurrency::ChildError<E>,
+    bowline_concurrency::GroupError<E>,
 }
 
 #[cfg(feature = "sim")]
