@@ -1,5 +1,6 @@
 //! Describing a world.
 
+use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
 use crate::machine::{MainFuture, Role, Start};
 use crate::oracle::Choices;
@@ -101,6 +102,7 @@ struct Planned {
     name: String,
     role: Role,
     start: Start,
+    limits: HostLimits,
     location: &'static Location<'static>,
 }
 
@@ -223,13 +225,27 @@ impl Builder {
     /// # Panics
     /// If there is no such host.
     pub fn host_must_not_fail(mut self, name: &str) -> Builder {
-        let Some(host) = self.hosts.iter_mut().find(|host| host.name == name) else {
-            panic!("there is no host {name:?}");
-        };
+        let host = self.planned(name);
         if host.role == Role::Host {
             host.role = Role::FaithfulHost;
         }
         self
+    }
+
+    /// Sets what the host or client `name`, added before, has at most.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn limits(mut self, name: &str, limits: HostLimits) -> Builder {
+        self.planned(name).limits = limits;
+        self
+    }
+
+    fn planned(&mut self, name: &str) -> &mut Planned {
+        match self.hosts.iter_mut().find(|host| host.name == name) {
+            Some(host) => host,
+            None => panic!("there is no host {name:?}"),
+        }
     }
 
     fn add<F, T>(
@@ -255,6 +271,7 @@ impl Builder {
             name: name.to_owned(),
             role,
             start: Rc::new(start),
+            limits: HostLimits::default(),
             location,
         });
         self
@@ -277,6 +294,9 @@ impl Builder {
         let mut text = String::new();
         for host in &self.hosts {
             text.push_str(&format!("{}={:?};", host.name, host.role));
+            if host.limits != HostLimits::default() {
+                text.push_str(&format!("{:?};", host.limits));
+            }
         }
         for (one, other, link) in &self.links {
             text.push_str(&format!(
@@ -288,7 +308,13 @@ impl Builder {
         let mut state = State::new(config);
         for host in &self.hosts {
             let start = Rc::clone(&host.start);
-            state.add_machine(&host.name, host.role, Some(start), host.location);
+            state.add_machine(
+                &host.name,
+                host.role,
+                host.limits,
+                Some(start),
+                host.location,
+            );
         }
         for (one, other, link) in &self.links {
             let (one, other) = (self.index(one), self.index(other));

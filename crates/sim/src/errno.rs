@@ -12,6 +12,7 @@ pub(crate) enum Errno {
     AddrNotAvailable,
     TimedOut,
     Invalid,
+    TooManyFiles,
 }
 
 impl Errno {
@@ -26,6 +27,7 @@ impl Errno {
                 Errno::AddrNotAvailable => 99,
                 Errno::TimedOut => 110,
                 Errno::Invalid => 22,
+                Errno::TooManyFiles => 24,
             })
         } else {
             io::Error::from(match self {
@@ -36,6 +38,7 @@ impl Errno {
                 Errno::AddrNotAvailable => io::ErrorKind::AddrNotAvailable,
                 Errno::TimedOut => io::ErrorKind::TimedOut,
                 Errno::Invalid => io::ErrorKind::InvalidInput,
+                Errno::TooManyFiles => io::ErrorKind::Other,
             })
         }
     }

@@ -47,8 +47,9 @@ pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 
 /// Runs `job` on the world's thread after a drawn time of at most 10 ms.
 ///
-/// Nothing interrupts it. It must not park the thread to wait for something the world does. At
-/// most 512 jobs of a host overlap; more wait their turn. On a host that is ending the job is
+/// Nothing interrupts it. It must not park the thread to wait for something the world does. As
+/// many jobs of a host overlap as it has blocking threads (512, if its
+/// [limits](crate::HostLimits) say nothing else); more wait their turn. On a host that is ending the job is
 /// dropped without running.
 #[track_caller]
 pub fn spawn_blocking(job: Box<dyn FnOnce() + Send>) {

@@ -1,5 +1,7 @@
 //! What a world keeps of one host.
 
+use crate::errno::Errno;
+use crate::limits::HostLimits;
 use crate::tcp::SocketRef;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, VecDeque};
@@ -50,10 +52,13 @@ pub(crate) struct Machine {
     pub(crate) listeners: BTreeMap<u16, Vec<SocketRef>>,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
+    pub(crate) limits: HostLimits,
+    /// Sockets that programs of the host hold.
+    descriptors: usize,
 }
 
 impl Machine {
-    pub(crate) fn new(index: usize, name: &str, role: Role) -> Machine {
+    pub(crate) fn new(index: usize, name: &str, role: Role, limits: HostLimits) -> Machine {
         let number = u32::try_from(index + 1).expect("fewer than 2^24 hosts");
         let [_, a, b, c] = number.to_be_bytes();
         Machine {
@@ -70,6 +75,8 @@ impl Machine {
             listeners: BTreeMap::new(),
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
+            limits,
+            descriptors: 0,
         }
     }
 
@@ -89,6 +96,19 @@ impl Machine {
                 self.ports.remove(&port);
             }
         }
+    }
+
+    /// A descriptor for a socket that is being made.
+    pub(crate) fn take_descriptor(&mut self) -> Result<(), Errno> {
+        if self.descriptors >= self.limits.descriptors {
+            return Err(Errno::TooManyFiles);
+        }
+        self.descriptors += 1;
+        Ok(())
+    }
+
+    pub(crate) fn free_descriptor(&mut self) {
+        self.descriptors -= 1;
     }
 
     /// Forgets what an incarnation had; its sockets and tasks are gone already.

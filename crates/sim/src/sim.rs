@@ -3,8 +3,10 @@
 use crate::builder::{Builder, Config};
 use crate::current::{self, Shared};
 use crate::driver::{self, Turn};
+use crate::ending;
 use crate::failure::FailureKind;
 use crate::host;
+use crate::limits::HostLimits;
 use crate::machine::Role;
 use crate::oracle::Label;
 use crate::state::{Running, State};
@@ -105,7 +107,11 @@ impl Sim {
 pub fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
     let location = Location::caller();
     let mut state = State::new(Config::new(seed));
-    state.add_machine("localhost", Role::Main, None, location);
+    let limits = HostLimits {
+        descriptors: usize::MAX,
+        ..HostLimits::default()
+    };
+    state.add_machine("localhost", Role::Main, limits, None, location);
     let shared = Shared::new(state);
     let entered = current::enter(&shared);
     let mut future = pin!(Some(future));
@@ -139,7 +145,7 @@ pub fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
     let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None)));
     panic = panic.or(dropped.err());
     shared.act(|state| state.running = None);
-    driver::end_host(&shared, 0);
+    ending::end_host(&shared, 0);
     let failure = shared.act(|state| state.failure.clone());
     drop(entered);
     if let Some(failure) = failure {
@@ -158,13 +164,14 @@ impl State {
         &mut self,
         name: &str,
         role: Role,
+        limits: HostLimits,
         start: Option<crate::machine::Start>,
         location: &'static Location<'static>,
     ) {
         let index = self.machines.len();
         let host = index as u32;
         self.machines
-            .push(crate::machine::Machine::new(index, name, role));
+            .push(crate::machine::Machine::new(index, name, role, limits));
         if role == Role::Client {
             self.has_clients = true;
             self.live_clients += 1;

@@ -3,6 +3,7 @@
 use crate::builder::Config;
 use crate::event::{Event, EventKey, EventQueue};
 use crate::failure::{Failure, FailureKind, WaitLine};
+use crate::jobs::Job;
 use crate::machine::{Life, Machine};
 use crate::oracle::{self, Label, Oracle, Scope};
 use crate::report::Report;
@@ -16,10 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-/// Jobs of one host that may overlap in virtual time.
-const BLOCKING_THREADS: usize = 512;
-/// A blocking job takes 0 to this many nanoseconds.
-const JOB_TIME: u64 = 10_000_000;
 /// Lines of trace shown in a failure.
 const FAILURE_TAIL: usize = 40;
 
@@ -38,15 +35,6 @@ pub(crate) struct Timer {
     pub(crate) waker: Waker,
     pub(crate) key: Option<EventKey>,
     pub(crate) running: Running,
-}
-
-pub(crate) type JobClosure = Box<dyn FnOnce() + Send>;
-
-pub(crate) struct Job {
-    pub(crate) closure: JobClosure,
-    pub(crate) host: u32,
-    pub(crate) location: &'static Location<'static>,
-    pub(crate) key: Option<EventKey>,
 }
 
 pub(crate) struct State {
@@ -273,74 +261,6 @@ impl State {
             }
             self.dropped.push(timer.waker);
         }
-    }
-
-    // Blocking jobs
-
-    /// Queues a job; gives it back, to be dropped, where the host is ending.
-    pub(crate) fn submit_job(
-        &mut self,
-        closure: JobClosure,
-        location: &'static Location<'static>,
-    ) -> Option<JobClosure> {
-        let host = self.host();
-        if self.machine().life != Life::Running {
-            return Some(closure);
-        }
-        let slot = self.jobs.insert(Job {
-            closure,
-            host,
-            location,
-            key: None,
-        });
-        if self.machine().running_jobs < BLOCKING_THREADS {
-            self.start_job(slot);
-        } else {
-            self.machine().waiting_jobs.push_back(slot);
-        }
-        None
-    }
-
-    fn start_job(&mut self, slot: usize) {
-        let host = self.jobs[slot].host;
-        let time = self
-            .oracle
-            .choose(oracle::JOB_TIME, Scope::Host(host), JOB_TIME + 1);
-        let key = self
-            .events
-            .push(self.now + time, 0, Event::Job(slot), self.cause);
-        self.jobs[slot].key = Some(key);
-        self.machines[host as usize].running_jobs += 1;
-    }
-
-    /// Takes a finished job out; the next waiting one takes its thread.
-    pub(crate) fn finish_job(&mut self, slot: usize) -> Job {
-        let job = self.jobs.remove(slot);
-        let machine = &mut self.machines[job.host as usize];
-        machine.running_jobs -= 1;
-        if let Some(next) = machine.waiting_jobs.pop_front() {
-            self.start_job(next);
-        }
-        job
-    }
-
-    /// Takes out all jobs of an ending host, unrun.
-    pub(crate) fn take_jobs(&mut self, host: u32) -> Vec<Job> {
-        let slots: Vec<_> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| job.host == host)
-            .map(|(slot, _)| slot)
-            .collect();
-        let mut jobs = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let job = self.jobs.remove(slot);
-            if let Some(key) = job.key {
-                self.events.cancel(key);
-            }
-            jobs.push(job);
-        }
-        jobs
     }
 
     // What a run tells

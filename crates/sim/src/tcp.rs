@@ -20,6 +20,7 @@ pub(crate) use listen::Listener;
 pub(crate) use stream::{Phase, Stream};
 
 use crate::builder::Config;
+use crate::errno::Errno;
 use crate::event::Event;
 use crate::link::Link;
 use crate::machine::Machine;
@@ -88,6 +89,8 @@ pub(crate) struct Socket {
     pub(crate) host: u32,
     pub(crate) local: SocketAddr,
     pub(crate) kind: Kind,
+    /// Whether a program holds it, so that it counts among the host's descriptors.
+    held: bool,
 }
 
 pub(crate) struct Net {
@@ -134,6 +137,7 @@ impl Net {
             host,
             local,
             kind,
+            held: false,
         });
         SocketRef {
             slot: u32::try_from(slot).expect("fewer than 2^32 sockets"),
@@ -248,11 +252,33 @@ impl State {
         self.events.push(arrival, 0, event, self.cause);
     }
 
+    /// Gives a socket a descriptor of its host, until it is closed.
+    fn hold(&mut self, socket: SocketRef) -> Result<(), Errno> {
+        if let Some(found) = self.net.find(socket)
+            && !found.held
+        {
+            self.machines[found.host as usize].take_descriptor()?;
+            found.held = true;
+        }
+        Ok(())
+    }
+
+    /// Frees the descriptor of a socket that its program closed.
+    fn let_go(&mut self, socket: SocketRef) {
+        if let Some(found) = self.net.find(socket)
+            && found.held
+        {
+            found.held = false;
+            self.machines[found.host as usize].free_descriptor();
+        }
+    }
+
     /// Removes a socket and frees its port.
     pub(crate) fn remove_socket(&mut self, socket: SocketRef) {
         if self.net.find(socket).is_none() {
             return;
         }
+        self.let_go(socket);
         let removed = self.net.sockets.remove(socket.slot as usize);
         let machine = &mut self.machines[removed.host as usize];
         machine.release_port(removed.local.port());

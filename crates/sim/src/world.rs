@@ -2,6 +2,7 @@
 
 use crate::current::{self, Shared};
 use crate::driver::{self, Turn};
+use crate::ending;
 use crate::failure::{Failure, FailureKind};
 use crate::link::nanos;
 use crate::report::Report;
@@ -139,7 +140,7 @@ impl World {
         let entered = current::enter(&self.shared);
         let hosts = self.shared.act(|state| state.machines.len() as u32);
         for host in 0..hosts {
-            driver::end_host(&self.shared, host);
+            ending::end_host(&self.shared, host);
         }
         drop(entered);
     }

@@ -24,8 +24,8 @@ impl TcpListener {
     /// Listens at `addr`; port 0 draws a free one.
     ///
     /// # Errors
-    /// `AddrInUse` for an address another listener has, `AddrNotAvailable` for one that is not the
-    /// host's or where no port is free.
+    /// `AddrInUse` for an address another listener has or where no port is free, `AddrNotAvailable`
+    /// for one that is not the host's, `EMFILE` beyond the host's descriptors.
     pub fn bind(addr: SocketAddr, options: TcpListenOptions) -> io::Result<TcpListener> {
         current::with("bind", |state| {
             let socket = state.listen(addr, &options)?;
@@ -42,7 +42,8 @@ impl TcpListener {
     /// to one of them.
     ///
     /// # Errors
-    /// None yet; a connection reset before it was taken is given out and fails when used.
+    /// `EMFILE` where the host has no descriptor left; the connection stays queued. A connection
+    /// reset before it was taken is given out and fails when used.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         current::with_world(self.world, "a TCP listener", |state| {
             let accepted = state.accept(self.socket, cx.waker());

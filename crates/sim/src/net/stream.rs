@@ -45,7 +45,8 @@ impl TcpStream {
     /// # Errors
     /// `ConnectionRefused` where nobody listens, `TimedOut` after 127 s without an answer,
     /// `InvalidInput` for port 0, an unspecified address or a local address of another family,
-    /// `AddrNotAvailable` and `AddrInUse` for the local address.
+    /// `AddrNotAvailable` and `AddrInUse` for the local address, `EMFILE` beyond the host's
+    /// descriptors.
     ///
     /// # Cancel safety
     /// *Nothing happened*: dropping the future closes the socket.

@@ -15,7 +15,6 @@ pub(crate) const SEND_BUFFER: usize = 128 * 1024;
 pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
 
 const FIRST_EPHEMERAL: u16 = 32_768;
-const EPHEMERAL: u64 = 28_232;
 
 /// Requests are sent again after 1, 2, 4, .. s; the seventh silence is the end, 127 s after the first.
 const RETRY: u64 = 1_000_000_000;
@@ -62,6 +61,10 @@ impl State {
         );
         stream.remote_host = route.unwrap_or(host);
         let socket = self.net.insert(host, local, Kind::Stream(Box::new(stream)));
+        if let Err(error) = self.hold(socket) {
+            self.remove_socket(socket);
+            return Err(error);
+        }
         self.record(
             EventKind::Open,
             "connect",
@@ -107,10 +110,12 @@ impl State {
 
     /// A free port: the first one from a drawn start.
     pub(crate) fn ephemeral_port(&mut self) -> Result<u16, Errno> {
-        let start = self.choose(oracle::PORT, EPHEMERAL);
+        let count = self.machine().limits.ephemeral_ports;
+        let start = self.choose(oracle::PORT, u64::from(count)) as u16;
         let machine = self.machine();
-        (0..EPHEMERAL)
-            .map(|step| FIRST_EPHEMERAL + ((start + step) % EPHEMERAL) as u16)
+        (start..count)
+            .chain(0..start)
+            .map(|step| FIRST_EPHEMERAL.saturating_add(step))
             .find(|port| !machine.ports.contains_key(port))
             .ok_or(Errno::AddrNotAvailable)
     }

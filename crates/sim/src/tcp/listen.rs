@@ -52,7 +52,7 @@ impl State {
             return Err(Errno::AddrNotAvailable);
         }
         let port = match at.port() {
-            0 => self.ephemeral_port()?,
+            0 => self.ephemeral_port().map_err(|_| Errno::AddrInUse)?,
             port => {
                 let listeners = machine.listeners.get(&port).cloned().unwrap_or_default();
                 let taken = machine.ports.get(&port).copied().unwrap_or(0) as usize;
@@ -81,6 +81,10 @@ impl State {
         let machine = self.machine();
         machine.hold_port(port);
         machine.listeners.entry(port).or_default().push(socket);
+        if let Err(error) = self.hold(socket) {
+            self.remove_socket(socket);
+            return Err(error);
+        }
         self.record(
             EventKind::Open,
             "listen",
@@ -217,7 +221,14 @@ impl State {
         let Some(listener) = self.net.listener(socket) else {
             return Poll::Ready(Err(Errno::Invalid.error()));
         };
-        if let Some(end) = listener.queue.pop_front() {
+        if let Some(&end) = listener.queue.front() {
+            // Refused for want of a descriptor, it stays queued.
+            if let Err(error) = self.hold(end) {
+                return Poll::Ready(Err(error.error()));
+            }
+            if let Some(listener) = self.net.listener(socket) {
+                listener.queue.pop_front();
+            }
             let port = self.net.stream(end).map_or(0, |stream| stream.peer.port());
             let slot = u64::from(end.slot);
             self.record(EventKind::Accept, "tcp", slot, u64::from(port));
@@ -238,6 +249,7 @@ impl State {
 
     /// The listener is gone: whoever was not accepted hears a reset.
     pub(crate) fn close_listener(&mut self, socket: SocketRef) {
+        self.let_go(socket);
         let Some(listener) = self.net.listener(socket) else {
             return;
         };

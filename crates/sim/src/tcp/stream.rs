@@ -297,6 +297,7 @@ impl State {
 
     /// The owner is gone: ends both directions as a kernel does for a closed descriptor.
     pub(crate) fn close(&mut self, socket: SocketRef) {
+        self.let_go(socket);
         let Some(stream) = self.net.stream(socket) else {
             return;
         };

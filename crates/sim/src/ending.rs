@@ -1,0 +1,86 @@
+//! The end of a host: its futures dropped, its sockets closed.
+
+use crate::current::Shared;
+use crate::driver::drop_quietly;
+use crate::machine::{Life, Role};
+use crate::state::{Running, State};
+use crate::task::Body;
+use crate::tcp::Kind;
+use crate::trace::EventKind;
+
+/// Ends a host as the kernel ends a process: its futures are dropped, its sockets closed.
+pub(crate) fn end_host(shared: &Shared, host: u32) {
+    let tasks = shared.act(|state| {
+        let machine = &mut state.machines[host as usize];
+        if machine.life != Life::Running {
+            return None;
+        }
+        machine.life = Life::Closing;
+        Some(state.tasks.of_host(host))
+    });
+    let Some(tasks) = tasks else {
+        return;
+    };
+    for key in tasks {
+        let body = shared.act(|state| {
+            let task = state.tasks.find(key)?;
+            let number = task.number;
+            let body = std::mem::replace(&mut task.body, Body::Away);
+            state.running = Some(Running {
+                host,
+                task: Some(key),
+                number,
+            });
+            Some(body)
+        });
+        // What a destructor panics with while its host ends has nobody left to hear it.
+        let _ = drop_quietly(body);
+        drop(shared.act(|state| state.tasks.remove(key)));
+    }
+    let (jobs, slots) = shared.act(|state| {
+        state.running = Some(Running {
+            host,
+            task: None,
+            number: 0,
+        });
+        let jobs = state.take_jobs(host);
+        let slots = std::mem::take(&mut state.machines[host as usize].slots);
+        (jobs, slots)
+    });
+    for job in jobs {
+        let _ = drop_quietly(job.closure);
+    }
+    for (_, value) in slots {
+        let _ = drop_quietly(value);
+    }
+    shared.act(|state| state.sweep(host));
+}
+
+impl State {
+    /// Closes what an ending host still has and marks it ended.
+    fn sweep(&mut self, host: u32) {
+        for socket in self.net.of_host(host) {
+            match self.net.find(socket).map(|found| &found.kind) {
+                Some(Kind::Listener(_)) => self.close_listener(socket),
+                Some(Kind::Stream(stream)) if !stream.orphan => self.close(socket),
+                _ => {}
+            }
+        }
+        let timers: Vec<_> = self
+            .timers
+            .iter()
+            .filter(|(_, timer)| timer.running.host == host)
+            .map(|(slot, timer)| (slot, timer.serial))
+            .collect();
+        for (slot, serial) in timers {
+            self.drop_timer(slot, serial);
+        }
+        self.record(EventKind::Exit, "", u64::from(host), 0);
+        let machine = &mut self.machines[host as usize];
+        machine.reset();
+        if machine.role == Role::Client {
+            self.live_clients -= 1;
+        }
+        self.running = None;
+    }
+}

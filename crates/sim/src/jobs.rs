@@ -1,0 +1,91 @@
+//! Blocking jobs: closures that run on the world's thread, at a drawn time.
+//!
+//! Invariants
+//! 1. At most `blocking_threads` jobs of a host have a time at which they end; the others wait in
+//!    order.
+
+use crate::event::{Event, EventKey};
+use crate::machine::Life;
+use crate::oracle::{self, Scope};
+use crate::state::State;
+use std::panic::Location;
+
+/// A blocking job takes 0 to this many nanoseconds.
+const JOB_TIME: u64 = 10_000_000;
+
+pub(crate) type JobClosure = Box<dyn FnOnce() + Send>;
+
+pub(crate) struct Job {
+    pub(crate) closure: JobClosure,
+    pub(crate) host: u32,
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) key: Option<EventKey>,
+}
+
+impl State {
+    /// Queues a job; gives it back, to be dropped, where the host is ending.
+    pub(crate) fn submit_job(
+        &mut self,
+        closure: JobClosure,
+        location: &'static Location<'static>,
+    ) -> Option<JobClosure> {
+        let host = self.host();
+        if self.machine().life != Life::Running {
+            return Some(closure);
+        }
+        let slot = self.jobs.insert(Job {
+            closure,
+            host,
+            location,
+            key: None,
+        });
+        if self.machine().running_jobs < self.machine().limits.blocking_threads.max(1) {
+            self.start_job(slot);
+        } else {
+            self.machine().waiting_jobs.push_back(slot);
+        }
+        None
+    }
+
+    fn start_job(&mut self, slot: usize) {
+        let host = self.jobs[slot].host;
+        let time = self
+            .oracle
+            .choose(oracle::JOB_TIME, Scope::Host(host), JOB_TIME + 1);
+        let key = self
+            .events
+            .push(self.now + time, 0, Event::Job(slot), self.cause);
+        self.jobs[slot].key = Some(key);
+        self.machines[host as usize].running_jobs += 1;
+    }
+
+    /// Takes a finished job out; the next waiting one takes its thread.
+    pub(crate) fn finish_job(&mut self, slot: usize) -> Job {
+        let job = self.jobs.remove(slot);
+        let machine = &mut self.machines[job.host as usize];
+        machine.running_jobs -= 1;
+        if let Some(next) = machine.waiting_jobs.pop_front() {
+            self.start_job(next);
+        }
+        job
+    }
+
+    /// Takes out all jobs of an ending host, unrun.
+    pub(crate) fn take_jobs(&mut self, host: u32) -> Vec<Job> {
+        let slots: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.host == host)
+            .map(|(slot, _)| slot)
+            .collect();
+        let mut jobs = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let job = self.jobs.remove(slot);
+            if let Some(key) = job.key {
+                self.events.cancel(key);
+            }
+            jobs.push(job);
+        }
+        jobs
+    }
+}

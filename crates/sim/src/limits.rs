@@ -1,0 +1,28 @@
+//! What one host has at most.
+
+/// What a host has at most; see [`Builder::limits`](crate::Builder::limits).
+///
+/// Passing one of them gives the error a kernel gives, never a panic. The one host of
+/// [`block_on`](crate::block_on) has the defaults, but any number of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostLimits {
+    /// Open sockets of the host (default 1024). One more is refused with `EMFILE`; a connection
+    /// that could not be accepted stays queued.
+    pub descriptors: usize,
+    /// Ports that are given out where none is asked for (default 28 232). With all taken a
+    /// connect fails with `AddrNotAvailable` and a bind with `AddrInUse`.
+    pub ephemeral_ports: u16,
+    /// Blocking jobs that overlap in virtual time (default 512, at least 1); others wait.
+    pub blocking_threads: usize,
+}
+
+impl Default for HostLimits {
+    fn default() -> HostLimits {
+        HostLimits {
+            descriptors: 1024,
+            ephemeral_ports: 28_232,
+            blocking_threads: 512,
+        }
+    }
+}
