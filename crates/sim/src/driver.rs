@@ -265,6 +265,8 @@ fn fire(shared: &Shared) {
             }
             Event::Syn(syn) => state.syn(syn),
             Event::Segment { from, to, segment } => state.deliver(from, to, segment),
+            Event::Datagram(packet) => state.deliver_datagram(*packet),
+            Event::Unreachable { to, peer } => state.was_unreachable(to, peer),
             Event::ConnectRetry(socket) => {
                 state.cause = state.record(EventKind::Timer, "connect", u64::from(socket.slot), 0);
                 state.request(socket);

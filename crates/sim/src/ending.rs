@@ -66,6 +66,9 @@ impl State {
                 _ => {}
             }
         }
+        for socket in self.udp.select(|socket| socket.host == host) {
+            self.close_udp(socket);
+        }
         let timers: Vec<_> = self
             .timers
             .iter()

@@ -13,6 +13,13 @@ pub(crate) enum Errno {
     TimedOut,
     Invalid,
     TooManyFiles,
+    NetUnreachable,
+    FamilyNotSupported,
+    NoDestination,
+    NotConnected,
+    MessageTooLong,
+    NotAllowed,
+    NoBuffers,
 }
 
 impl Errno {
@@ -28,6 +35,13 @@ impl Errno {
                 Errno::TimedOut => 110,
                 Errno::Invalid => 22,
                 Errno::TooManyFiles => 24,
+                Errno::NetUnreachable => 101,
+                Errno::FamilyNotSupported => 97,
+                Errno::NoDestination => 89,
+                Errno::NotConnected => 107,
+                Errno::MessageTooLong => 90,
+                Errno::NotAllowed => 13,
+                Errno::NoBuffers => 105,
             })
         } else {
             io::Error::from(match self {
@@ -39,6 +53,13 @@ impl Errno {
                 Errno::TimedOut => io::ErrorKind::TimedOut,
                 Errno::Invalid => io::ErrorKind::InvalidInput,
                 Errno::TooManyFiles => io::ErrorKind::Other,
+                Errno::NetUnreachable => io::ErrorKind::NetworkUnreachable,
+                Errno::FamilyNotSupported => io::ErrorKind::Other,
+                Errno::NoDestination => io::ErrorKind::Other,
+                Errno::NotConnected => io::ErrorKind::NotConnected,
+                Errno::MessageTooLong => io::ErrorKind::Other,
+                Errno::NotAllowed => io::ErrorKind::PermissionDenied,
+                Errno::NoBuffers => io::ErrorKind::Other,
             })
         }
     }

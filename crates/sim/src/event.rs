@@ -5,8 +5,11 @@
 //! 2. An entry is removed exactly, never left behind as a tombstone, so the earliest entry is
 //!    always real and time never jumps to something cancelled.
 
-use crate::tcp::{Segment, SocketRef, Syn};
+use crate::table::SocketRef;
+use crate::tcp::{Segment, Syn};
+use crate::udp::Packet;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// Order of events: time, then class, then the drawn tie, then age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +34,10 @@ pub(crate) enum Event {
         to: SocketRef,
         segment: Segment,
     },
+    /// A datagram arrives.
+    Datagram(Box<Packet>),
+    /// The answer to a datagram: nobody is at the port.
+    Unreachable { to: SocketRef, peer: SocketAddr },
     /// No answer to a connection request yet.
     ConnectRetry(SocketRef),
 }
@@ -38,7 +45,10 @@ pub(crate) enum Event {
 impl Event {
     fn class(&self) -> u8 {
         match self {
-            Event::Syn(_) | Event::Segment { .. } => 0,
+            Event::Syn(_)
+            | Event::Segment { .. }
+            | Event::Datagram(_)
+            | Event::Unreachable { .. } => 0,
             Event::ConnectRetry(_) | Event::Timer(_) => 1,
             Event::Job(_) => 2,
         }

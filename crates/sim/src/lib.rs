@@ -66,9 +66,11 @@ mod link;
 mod machine;
 mod oracle;
 mod state;
+mod table;
 mod task;
 mod tcp;
 mod trace;
+mod udp;
 mod xxhash;
 
 pub use builder::{Builder, HostOutcome, Strategy};

@@ -13,6 +13,10 @@ pub struct HostLimits {
     /// Ports that are given out where none is asked for (default 28 232). With all taken a
     /// connect fails with `AddrNotAvailable` and a bind with `AddrInUse`.
     pub ephemeral_ports: u16,
+    /// Bytes of datagrams that the host's sockets sent and that have not arrived, or that wait to
+    /// be received, each with 768 bytes for its record (default 16 MiB). Sending beyond it is
+    /// refused with `ENOBUFS`; what arrives beyond it is lost.
+    pub datagram_bytes: usize,
     /// Blocking jobs that overlap in virtual time (default 512, at least 1); others wait.
     pub blocking_threads: usize,
 }
@@ -22,6 +26,7 @@ impl Default for HostLimits {
         HostLimits {
             descriptors: 1024,
             ephemeral_ports: 28_232,
+            datagram_bytes: 16 * 1024 * 1024,
             blocking_threads: 512,
         }
     }

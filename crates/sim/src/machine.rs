@@ -2,7 +2,7 @@
 
 use crate::errno::Errno;
 use crate::limits::HostLimits;
-use crate::tcp::SocketRef;
+use crate::table::SocketRef;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -50,6 +50,11 @@ pub(crate) struct Machine {
     /// How many sockets use a local port.
     pub(crate) ports: BTreeMap<u16, u32>,
     pub(crate) listeners: BTreeMap<u16, Vec<SocketRef>>,
+    pub(crate) udp_ports: BTreeMap<u16, Vec<SocketRef>>,
+    /// When the last datagram to itself arrives.
+    pub(crate) udp_arrival: u64,
+    /// Datagrams sent and not arrived, and those that wait to be received.
+    pub(crate) datagram_bytes: usize,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
     pub(crate) limits: HostLimits,
@@ -73,6 +78,9 @@ impl Machine {
             slots: Vec::new(),
             ports: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            udp_ports: BTreeMap::new(),
+            udp_arrival: 0,
+            datagram_bytes: 0,
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
             limits,

@@ -7,7 +7,9 @@
 mod listener;
 mod options;
 mod stream;
+mod udp;
 
 pub use listener::TcpListener;
-pub use options::{Keepalive, TcpListenOptions, TcpOptions};
+pub use options::{Datagram, Keepalive, TcpListenOptions, TcpOptions, UdpOptions};
 pub use stream::{Connect, TcpStream};
+pub use udp::UdpSocket;

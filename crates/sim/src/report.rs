@@ -19,6 +19,8 @@ pub struct Report {
     pub virtual_time: Duration,
     /// Payload bytes that arrived at sockets.
     pub bytes: u64,
+    /// Datagrams that arrived at sockets.
+    pub datagrams: u64,
     /// Hosts that ended by an error or a panic.
     pub crashes: u64,
     /// The ids of [`sometimes!`](crate::sometimes) that were reached, and whether they were ever

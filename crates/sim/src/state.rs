@@ -7,9 +7,11 @@ use crate::jobs::Job;
 use crate::machine::{Life, Machine};
 use crate::oracle::{self, Label, Oracle, Scope};
 use crate::report::Report;
+use crate::table::Table;
 use crate::task::{Birth, Body, BoxedFuture, TaskKey, Tasks, Waits};
 use crate::tcp::Net;
 use crate::trace::{EventKind, Trace, TraceEvent, TraceLine};
+use crate::udp::UdpSocket;
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -48,6 +50,7 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     pub(crate) machines: Vec<Machine>,
     pub(crate) net: Net,
+    pub(crate) udp: Table<UdpSocket>,
     pub(crate) timers: Slab<Timer>,
     pub(crate) jobs: Slab<Job>,
     pub(crate) running: Option<Running>,
@@ -77,6 +80,7 @@ impl State {
             tasks: Tasks::new(id),
             machines: Vec::new(),
             net: Net::new(&config),
+            udp: Table::new(),
             timers: Slab::new(),
             jobs: Slab::new(),
             running: None,
@@ -272,6 +276,7 @@ impl State {
             polls: self.polls,
             virtual_time: Duration::from_nanos(self.now),
             bytes: self.net.bytes,
+            datagrams: self.net.datagrams,
             crashes: self.crashes,
             sometimes: self.sometimes.clone(),
             peak_tasks: self.tasks.peak(),

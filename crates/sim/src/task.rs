@@ -46,6 +46,8 @@ pub(crate) enum Waits {
     Write(usize),
     Accept(SocketAddr),
     Name(String),
+    Receive(SocketAddr),
+    Send(SocketAddr),
 }
 
 impl fmt::Display for Waits {
@@ -59,6 +61,8 @@ impl fmt::Display for Waits {
             Waits::Read(socket) => write!(f, "bytes from tcp#{socket}"),
             Waits::Write(socket) => write!(f, "room in the send buffer of tcp#{socket}"),
             Waits::Accept(at) => write!(f, "a connection at {at}"),
+            Waits::Receive(at) => write!(f, "a datagram at {at}"),
+            Waits::Send(to) => write!(f, "room to send a datagram to {to}"),
             Waits::Name(name) => write!(f, "the name {name:?}"),
         }
     }

@@ -15,7 +15,7 @@ mod deliver;
 mod listen;
 mod stream;
 
-pub(crate) use connect::Syn;
+pub(crate) use connect::{FIRST_EPHEMERAL, Syn, any_like};
 pub(crate) use listen::Listener;
 pub(crate) use stream::{Phase, Stream};
 
@@ -26,20 +26,14 @@ use crate::link::Link;
 use crate::machine::Machine;
 use crate::oracle::{self, Scope};
 use crate::state::State;
+use crate::table::{SocketRef, Table};
 use bytes::Bytes;
-use slab::Slab;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Payload of one segment between hosts and within one.
 const SEGMENT: usize = 1_460;
 const LOOPBACK_SEGMENT: usize = 32_768;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SocketRef {
-    pub(crate) slot: u32,
-    pub(crate) serial: u32,
-}
 
 #[derive(Debug)]
 pub(crate) enum Segment {
@@ -85,7 +79,6 @@ pub(crate) enum Kind {
 }
 
 pub(crate) struct Socket {
-    serial: u32,
     pub(crate) host: u32,
     pub(crate) local: SocketAddr,
     pub(crate) kind: Kind,
@@ -94,12 +87,13 @@ pub(crate) struct Socket {
 }
 
 pub(crate) struct Net {
-    sockets: Slab<Socket>,
-    next_serial: u32,
+    sockets: Table<Socket>,
     default_link: Link,
     links: BTreeMap<(u32, u32), Link>,
     /// Payload bytes delivered to receivers.
     pub(crate) bytes: u64,
+    /// Datagrams delivered to receivers.
+    pub(crate) datagrams: u64,
     pub(crate) buffered: usize,
     pub(crate) peak_buffered: usize,
 }
@@ -107,11 +101,11 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn new(config: &Config) -> Net {
         Net {
-            sockets: Slab::new(),
-            next_serial: 0,
+            sockets: Table::new(),
             default_link: config.default_link,
             links: BTreeMap::new(),
             bytes: 0,
+            datagrams: 0,
             buffered: 0,
             peak_buffered: 0,
         }
@@ -130,25 +124,16 @@ impl Net {
     }
 
     pub(crate) fn insert(&mut self, host: u32, local: SocketAddr, kind: Kind) -> SocketRef {
-        let serial = self.next_serial;
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let slot = self.sockets.insert(Socket {
-            serial,
+        self.sockets.insert(Socket {
             host,
             local,
             kind,
             held: false,
-        });
-        SocketRef {
-            slot: u32::try_from(slot).expect("fewer than 2^32 sockets"),
-            serial,
-        }
+        })
     }
 
     pub(crate) fn find(&mut self, socket: SocketRef) -> Option<&mut Socket> {
-        self.sockets
-            .get_mut(socket.slot as usize)
-            .filter(|found| found.serial == socket.serial)
+        self.sockets.find(socket)
     }
 
     pub(crate) fn stream(&mut self, socket: SocketRef) -> Option<&mut Stream> {
@@ -166,24 +151,17 @@ impl Net {
     }
 
     pub(crate) fn of_host(&self, host: u32) -> Vec<SocketRef> {
-        self.sockets
-            .iter()
-            .filter(|(_, socket)| socket.host == host)
-            .map(|(slot, socket)| SocketRef {
-                slot: slot as u32,
-                serial: socket.serial,
-            })
-            .collect()
+        self.sockets.select(|socket| socket.host == host)
     }
 
-    fn count_buffered(&mut self, bytes: usize) {
+    pub(crate) fn count_buffered(&mut self, bytes: usize) {
         self.buffered += bytes;
         self.peak_buffered = self.peak_buffered.max(self.buffered);
     }
 }
 
 /// An address as routing sees it: an IPv4 address mapped into IPv6 is that IPv4 address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
             Some(ip) => SocketAddr::new(IpAddr::V4(ip), address.port()),
@@ -195,7 +173,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 impl State {
     /// The running host of an address, as `from` sees it.
-    fn route(&self, from: u32, ip: IpAddr) -> Option<u32> {
+    pub(crate) fn route(&self, from: u32, ip: IpAddr) -> Option<u32> {
         if ip.is_loopback() {
             return Some(from);
         }
@@ -206,7 +184,7 @@ impl State {
             .map(|index| index as u32)
     }
 
-    fn latency(&mut self, from: u32, to: u32) -> u64 {
+    pub(crate) fn latency(&mut self, from: u32, to: u32) -> u64 {
         let link = self.net.link(from, to);
         let spread = link.longest.saturating_sub(link.shortest).saturating_add(1);
         link.shortest
@@ -275,11 +253,10 @@ impl State {
 
     /// Removes a socket and frees its port.
     pub(crate) fn remove_socket(&mut self, socket: SocketRef) {
-        if self.net.find(socket).is_none() {
-            return;
-        }
         self.let_go(socket);
-        let removed = self.net.sockets.remove(socket.slot as usize);
+        let Some(removed) = self.net.sockets.remove(socket) else {
+            return;
+        };
         let machine = &mut self.machines[removed.host as usize];
         machine.release_port(removed.local.port());
         match removed.kind {

@@ -53,6 +53,8 @@ pub enum EventKind {
     Note,
     /// A host ended.
     Exit,
+    /// A datagram arrived, or the answer to one.
+    Datagram,
 }
 
 impl EventKind {
@@ -73,6 +75,7 @@ impl EventKind {
             EventKind::Entropy => "entropy",
             EventKind::Note => "note",
             EventKind::Exit => "exit",
+            EventKind::Datagram => "datagram",
         }
     }
 }

@@ -98,7 +98,7 @@ fn ports_are_freed() {
     });
 }
 
-// SIM64
+// SIM64, SIM75
 #[test]
 fn families_are_apart_unless_dual_stack() {
     block_on(1, async {

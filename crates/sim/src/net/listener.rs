@@ -2,7 +2,7 @@
 
 use super::{TcpListenOptions, TcpStream};
 use crate::current;
-use crate::tcp::SocketRef;
+use crate::table::SocketRef;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};

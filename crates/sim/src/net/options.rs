@@ -1,5 +1,6 @@
-//! Options of TCP sockets.
+//! Options of sockets, and what they receive.
 
+use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -66,4 +67,47 @@ impl Default for TcpListenOptions {
             recv_buffer: None,
         }
     }
+}
+
+/// Options of a UDP socket.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct UdpOptions {
+    /// Address to connect from; its family must be the peer's. Port 0 draws one. Unused by `bind`.
+    pub local: Option<SocketAddr>,
+    /// Whether several sockets may share the address (default false).
+    pub reuse_port: bool,
+    /// Whether an IPv6 socket leaves IPv4 alone (default true).
+    pub v6only: bool,
+    /// Whether datagrams may go to every host (default false).
+    pub broadcast: bool,
+    /// Bytes that may be on their way before senders wait; 208 KiB if `None`.
+    pub send_buffer: Option<usize>,
+    /// Bytes that may wait to be received before more are lost; 208 KiB if `None`.
+    pub recv_buffer: Option<usize>,
+}
+
+impl Default for UdpOptions {
+    fn default() -> UdpOptions {
+        UdpOptions {
+            local: None,
+            reuse_port: false,
+            v6only: true,
+            broadcast: false,
+            send_buffer: None,
+            recv_buffer: None,
+        }
+    }
+}
+
+/// A datagram as it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Datagram<A> {
+    /// What of it was asked for.
+    pub payload: Bytes,
+    /// Who sent it.
+    pub from: A,
+    /// Whether it was longer than asked for; the rest is gone.
+    pub truncated: bool,
 }

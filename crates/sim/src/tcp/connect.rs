@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(crate) const SEND_BUFFER: usize = 128 * 1024;
 pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
 
-const FIRST_EPHEMERAL: u16 = 32_768;
+pub(crate) const FIRST_EPHEMERAL: u16 = 32_768;
 
 /// Requests are sent again after 1, 2, 4, .. s; the seventh silence is the end, 127 s after the first.
 const RETRY: u64 = 1_000_000_000;

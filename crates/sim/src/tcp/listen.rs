@@ -122,12 +122,8 @@ impl State {
         if self.net.stream(syn.from).map(|stream| stream.phase) != Some(Phase::Connecting) {
             return;
         }
-        let nobody = SocketRef {
-            slot: u32::MAX,
-            serial: 0,
-        };
         let Some((socket, local)) = self.listener_for(&syn) else {
-            self.answer(syn.to_host, nobody, syn.from, Segment::Rst);
+            self.answer(syn.to_host, SocketRef::NOBODY, syn.from, Segment::Rst);
             return;
         };
         let Some(listener) = self.net.listener(socket) else {
