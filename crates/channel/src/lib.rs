@@ -51,6 +51,7 @@ mod oneshot;
 mod receiver;
 mod sender;
 
+mod ends;
 mod exchange;
 mod park;
 mod wait_list;

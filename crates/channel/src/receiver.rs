@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use crate::ends::either_end;
 use crate::error::{RecvError, TryRecvError};
 use crate::exchange::{Exchange, Interest};
 use crate::park;
@@ -101,57 +102,9 @@ impl<T> Receiver<T> {
             Err(TryRecvError::Empty) => park::wait_for(self.recv()),
         }
     }
-
-    /// Closes the channel, for all its senders and receivers.
-    ///
-    /// Waiting senders get their values back; receivers drain what is buffered
-    /// and then get [`RecvError`]. Closing again does nothing.
-    pub fn close(&self) {
-        self.exchange.close();
-    }
-
-    /// Whether the channel was closed, by `close()` or because one end is gone.
-    /// Values may still be buffered.
-    pub fn is_closed(&self) -> bool {
-        self.exchange.is_closed()
-    }
-
-    /// How many values are buffered, counting those promised to a waiting
-    /// receiver that has not fetched them yet.
-    pub fn len(&self) -> usize {
-        self.exchange.len()
-    }
-
-    /// Whether no value is buffered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether the buffer has no room; always so on a rendezvous channel.
-    pub fn is_full(&self) -> bool {
-        self.len() >= self.capacity()
-    }
-
-    /// How many values can be buffered; 0 for a rendezvous channel.
-    pub fn capacity(&self) -> usize {
-        self.exchange.capacity()
-    }
-
-    /// How many senders this channel has.
-    pub fn sender_count(&self) -> usize {
-        self.exchange.sender_count()
-    }
-
-    /// How many receivers this channel has.
-    pub fn receiver_count(&self) -> usize {
-        self.exchange.receiver_count()
-    }
-
-    /// Whether both are receivers of one channel.
-    pub fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.exchange, &other.exchange)
-    }
 }
+
+either_end!(Receiver, "receivers");
 
 impl<T> Stream for Receiver<T> {
     type Item = T;
@@ -177,16 +130,6 @@ impl<T> Drop for Receiver<T> {
             self.exchange.forget_recv(key);
         }
         self.exchange.remove_receiver();
-    }
-}
-
-impl<T> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver")
-            .field("len", &self.len())
-            .field("capacity", &self.capacity())
-            .field("closed", &self.is_closed())
-            .finish_non_exhaustive()
     }
 }
 

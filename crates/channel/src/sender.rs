@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::ends::either_end;
 use crate::error::{SendError, TrySendError};
 use crate::exchange::{Exchange, SendProgress};
 use crate::park;
@@ -87,57 +88,9 @@ impl<T> Sender<T> {
             Err(TrySendError::Full(value)) => park::wait_for(self.send(value)),
         }
     }
-
-    /// Closes the channel, for all its senders and receivers.
-    ///
-    /// Waiting senders get their values back; receivers drain what is buffered
-    /// and then get [`RecvError`](crate::RecvError). Closing again does
-    /// nothing.
-    pub fn close(&self) {
-        self.exchange.close();
-    }
-
-    /// Whether the channel was closed, by `close()` or because one end is gone.
-    pub fn is_closed(&self) -> bool {
-        self.exchange.is_closed()
-    }
-
-    /// How many values are buffered, counting those promised to a waiting
-    /// receiver that has not fetched them yet.
-    pub fn len(&self) -> usize {
-        self.exchange.len()
-    }
-
-    /// Whether no value is buffered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether the buffer has no room; always so on a rendezvous channel.
-    pub fn is_full(&self) -> bool {
-        self.len() >= self.capacity()
-    }
-
-    /// How many values can be buffered; 0 for a rendezvous channel.
-    pub fn capacity(&self) -> usize {
-        self.exchange.capacity()
-    }
-
-    /// How many senders this channel has.
-    pub fn sender_count(&self) -> usize {
-        self.exchange.sender_count()
-    }
-
-    /// How many receivers this channel has.
-    pub fn receiver_count(&self) -> usize {
-        self.exchange.receiver_count()
-    }
-
-    /// Whether both are senders of one channel.
-    pub fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.exchange, &other.exchange)
-    }
 }
+
+either_end!(Sender, "senders");
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
@@ -149,16 +102,6 @@ impl<T> Clone for Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.exchange.remove_sender();
-    }
-}
-
-impl<T> fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("len", &self.len())
-            .field("capacity", &self.capacity())
-            .field("closed", &self.is_closed())
-            .finish_non_exhaustive()
     }
 }
 
