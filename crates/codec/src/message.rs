@@ -4,6 +4,49 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{DecodeError, EncodeError};
 
+/// What every payload codec of a `T` is beside its own two functions: a [`MessageCodec`] of any
+/// `T` that serde knows both ways, and plain to copy, default and show whatever `T` is, as no
+/// derive would have it.
+#[cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))]
+macro_rules! payload_codec {
+    ($codec:ident { $($field:ident),* }) => {
+        impl<T: Serialize + DeserializeOwned> crate::MessageCodec for $codec<T> {
+            type Sent = T;
+            type Received = T;
+
+            fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
+                self.encode(message, out)
+            }
+
+            fn decode(&self, frame: &bytes::Bytes) -> Result<T, DecodeError> {
+                self.decode(frame)
+            }
+        }
+
+        impl<T> Default for $codec<T> {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl<T> Clone for $codec<T> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<T> Copy for $codec<T> {}
+
+        impl<T> std::fmt::Debug for $codec<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($codec))
+                    $(.field(stringify!($field), &self.$field))*
+                    .finish()
+            }
+        }
+    };
+}
+
 #[cfg(any(feature = "msgpack", feature = "postcard"))]
 mod depth;
 #[cfg(feature = "json")]

@@ -1,15 +1,14 @@
 //! JSON through serde_json.
 
-use std::fmt;
 use std::marker::PhantomData;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::quote;
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// Messages as JSON, compact and in UTF-8.
 ///
@@ -55,7 +54,7 @@ impl<T> Json<T> {
         self
     }
 
-    /// As [`MessageCodec::encode`], for a type that can only be serialised.
+    /// As [`MessageCodec::encode`](crate::MessageCodec::encode), for a type that can only be serialised.
     ///
     /// # Errors
     ///
@@ -71,7 +70,7 @@ impl<T> Json<T> {
         })
     }
 
-    /// As [`MessageCodec::decode`], for a type that can only be deserialised.
+    /// As [`MessageCodec::decode`](crate::MessageCodec::decode), for a type that can only be deserialised.
     ///
     /// # Errors
     ///
@@ -121,37 +120,4 @@ impl<T> Json<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> MessageCodec for Json<T> {
-    type Sent = T;
-    type Received = T;
-
-    fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
-        self.encode(message, out)
-    }
-
-    fn decode(&self, frame: &Bytes) -> Result<T, DecodeError> {
-        self.decode(frame)
-    }
-}
-
-impl<T> Default for Json<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T> Clone for Json<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Json<T> {}
-
-impl<T> fmt::Debug for Json<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Json")
-            .field("diagnostics", &self.diagnostics)
-            .finish()
-    }
-}
+payload_codec!(Json { diagnostics });

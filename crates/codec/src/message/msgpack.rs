@@ -1,16 +1,15 @@
 //! MessagePack through rmp-serde.
 
-use std::fmt;
 use std::marker::PhantomData;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use rmp_serde::decode::Error as Refusal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::depth::Nesting;
 use super::quote;
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// Messages as MessagePack, the fields of a struct by name unless [`compact`](Self::compact).
 ///
@@ -65,7 +64,7 @@ impl<T> Msgpack<T> {
         self
     }
 
-    /// As [`MessageCodec::encode`], for a type that can only be serialised.
+    /// As [`MessageCodec::encode`](crate::MessageCodec::encode), for a type that can only be serialised.
     ///
     /// # Errors
     ///
@@ -86,7 +85,7 @@ impl<T> Msgpack<T> {
         })
     }
 
-    /// As [`MessageCodec::decode`], for a type that can only be deserialised.
+    /// As [`MessageCodec::decode`](crate::MessageCodec::decode), for a type that can only be deserialised.
     ///
     /// # Errors
     ///
@@ -122,38 +121,7 @@ impl<T> Msgpack<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> MessageCodec for Msgpack<T> {
-    type Sent = T;
-    type Received = T;
-
-    fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
-        self.encode(message, out)
-    }
-
-    fn decode(&self, frame: &Bytes) -> Result<T, DecodeError> {
-        self.decode(frame)
-    }
-}
-
-impl<T> Default for Msgpack<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T> Clone for Msgpack<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Msgpack<T> {}
-
-impl<T> fmt::Debug for Msgpack<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Msgpack")
-            .field("fields", &self.fields)
-            .field("diagnostics", &self.diagnostics)
-            .finish()
-    }
-}
+payload_codec!(Msgpack {
+    fields,
+    diagnostics
+});

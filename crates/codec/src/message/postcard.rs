@@ -1,15 +1,14 @@
 //! Postcard: small, fast and not self-describing.
 
-use std::fmt;
 use std::marker::PhantomData;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::depth::Nesting;
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// Messages as postcard: varints and lengths, no names and no types.
 ///
@@ -44,7 +43,7 @@ impl<T> Postcard<T> {
         }
     }
 
-    /// As [`MessageCodec::encode`], for a type that can only be serialised.
+    /// As [`MessageCodec::encode`](crate::MessageCodec::encode), for a type that can only be serialised.
     ///
     /// # Errors
     ///
@@ -60,7 +59,7 @@ impl<T> Postcard<T> {
         })
     }
 
-    /// As [`MessageCodec::decode`], for a type that can only be deserialised.
+    /// As [`MessageCodec::decode`](crate::MessageCodec::decode), for a type that can only be deserialised.
     ///
     /// # Errors
     ///
@@ -107,35 +106,4 @@ impl Flavor for Appending<'_> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> MessageCodec for Postcard<T> {
-    type Sent = T;
-    type Received = T;
-
-    fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
-        self.encode(message, out)
-    }
-
-    fn decode(&self, frame: &Bytes) -> Result<T, DecodeError> {
-        self.decode(frame)
-    }
-}
-
-impl<T> Default for Postcard<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T> Clone for Postcard<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Postcard<T> {}
-
-impl<T> fmt::Debug for Postcard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Postcard")
-    }
-}
+payload_codec!(Postcard {});
