@@ -1,6 +1,7 @@
 use crate::ambient;
 use crate::cause::Cause;
 use crate::node::NodeRef;
+use bowline_backend::task;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +12,9 @@ use std::task::{Context, Poll};
 ///
 /// Nothing happened.
 pub fn checkpoint() -> Checkpoint {
-    Checkpoint { yielded: false }
+    Checkpoint {
+        turn: task::yield_now(),
+    }
 }
 
 /// Lets other tasks run once; returns also in a cancelled scope.
@@ -21,7 +24,9 @@ pub fn checkpoint() -> Checkpoint {
 /// Nothing happened.
 #[doc(alias = "cancel_shielded_checkpoint")]
 pub fn yield_now() -> YieldNow {
-    YieldNow { yielded: false }
+    YieldNow {
+        turn: task::yield_now(),
+    }
 }
 
 /// Waits until the code around it is cancelled, and says why. Outside of any scope it waits for
@@ -67,7 +72,7 @@ fn visible_cause() -> Option<Cause> {
 #[derive(Debug)]
 #[must_use = "a checkpoint is none until it is awaited"]
 pub struct Checkpoint {
-    yielded: bool,
+    turn: task::YieldNow,
 }
 
 impl Future for Checkpoint {
@@ -77,12 +82,7 @@ impl Future for Checkpoint {
         if ambient::is_cancelled() {
             return Poll::Pending;
         }
-        if self.yielded {
-            return Poll::Ready(());
-        }
-        self.yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Pin::new(&mut self.turn).poll(cx)
     }
 }
 
@@ -90,19 +90,14 @@ impl Future for Checkpoint {
 #[derive(Debug)]
 #[must_use = "nothing is yielded until this is awaited"]
 pub struct YieldNow {
-    yielded: bool,
+    turn: task::YieldNow,
 }
 
 impl Future for YieldNow {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.yielded {
-            return Poll::Ready(());
-        }
-        self.yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Pin::new(&mut self.turn).poll(cx)
     }
 }
 

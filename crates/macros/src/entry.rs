@@ -17,20 +17,13 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = Options::parse(attribute)?;
-    let function: ItemFn = syn::parse2(item).map_err(|error| {
-        Error::new(
-            error.span(),
-            "`#[bowline::main]` goes on an `async fn` without arguments",
-        )
-    })?;
-    check_signature(&function.sig, "main")?;
     let ItemFn {
         attrs,
         vis,
         sig,
         block,
         ..
-    } = function;
+    } = function(item, "main")?;
     let (name, output, facade) = (&sig.ident, &sig.output, &options.facade);
     let (check, backend) = match &options.backend {
         None => (
@@ -108,8 +101,17 @@ impl Options {
     }
 }
 
-/// Refuses what neither a `main` nor a test can be.
-pub(crate) fn check_signature(signature: &Signature, attribute: &str) -> Result<()> {
+/// The function that stands under the attribute, if it can be a `main` or a test.
+pub(crate) fn function(item: TokenStream, attribute: &str) -> Result<ItemFn> {
+    let function: ItemFn = syn::parse2(item).map_err(|error| {
+        let text = format!("`#[bowline::{attribute}]` goes on an `async fn` without arguments");
+        Error::new(error.span(), text)
+    })?;
+    check_signature(&function.sig, attribute)?;
+    Ok(function)
+}
+
+fn check_signature(signature: &Signature, attribute: &str) -> Result<()> {
     let refuse = |tokens: &dyn quote::ToTokens, why: &str| {
         let text = format!("a function with `#[bowline::{attribute}]` {why}");
         Err(Error::new_spanned(tokens.to_token_stream(), text))

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::{Attribute, Error, Ident, ItemFn, LitInt, Path, Result};
 
-use crate::entry::check_signature;
+use crate::entry;
 use crate::options::{BACKENDS, default_facade, entries, identifier};
 
 /// The whole expansion; a refusal becomes a `compile_error!`.
@@ -17,13 +17,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// in a declarative macro of it that keeps or drops its tokens.
 fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = Options::parse(attribute)?;
-    let function: ItemFn = syn::parse2(item).map_err(|error| {
-        Error::new(
-            error.span(),
-            "`#[bowline::test]` goes on an `async fn` without arguments",
-        )
-    })?;
-    check_signature(&function.sig, "test")?;
+    let function = entry::function(item, "test")?;
     let (name, facade) = (function.sig.ident.clone(), &options.facade);
     let cfgs: Vec<_> = of(&function.attrs, &["cfg"]).cloned().collect();
     let outcomes: Vec<_> = of(&function.attrs, &["should_panic", "ignore"])
