@@ -1,37 +1,28 @@
-//! Lifetime, errors and panics of task groups.
+//! Lifetime and errors of task groups.
 
+#[path = "suite/alive.rs"]
+mod alive;
 #[path = "suite/every_backend.rs"]
 mod every_backend;
+#[path = "suite/witness.rs"]
+mod witness;
 
+use alive::Alive;
 use bowline_backend::Backend;
 use bowline_concurrency::{
-    CauseKind, ChildErrorKind, GroupError, JoinError, PanicPolicy, Root, SpawnError, TaskGroup,
-    TaskStatus, cancel_scope, check_cancelled, checkpoint, is_cancelled, now, sleep, sleep_forever,
-    task_group, yield_now,
+    CauseKind, GroupError, JoinError, Root, SpawnError, TaskGroup, TaskStatus, checkpoint, now,
+    sleep, sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
+use witness::{Causes, Witness};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-
-type Causes = Arc<Mutex<Vec<CauseKind>>>;
-
-/// Says why the body that holds it was dropped.
-struct Witness(Causes);
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        if let Err(cause) = check_cancelled() {
-            self.0.lock().unwrap().push(cause.kind());
-        }
-    }
-}
 
 every_backend!(
     a_group_waits_for_its_children,
@@ -40,39 +31,10 @@ every_backend!(
     an_ended_group_gives_the_future_back,
     an_ended_group_refuses,
     a_dropped_join_does_no_harm,
-    a_panic_resumes_after_the_others_ended,
-    a_panic_can_be_collected,
-    a_panic_of_the_body_waits_for_the_children,
-    a_dropped_group_goes_to_the_root,
-    children_of_dropped_groups_end_before_block_on,
     a_cancelled_child_harms_no_sibling,
-    a_group_cancelled_from_outside_waits_and_never_returns,
-    a_panic_in_a_destructor_is_counted,
     many_children_of_children_are_awaited,
     cancel_races_with_ends,
 );
-
-/// Counts those that are alive.
-struct Alive(Arc<AtomicUsize>);
-
-impl Alive {
-    fn new(counter: &Arc<AtomicUsize>) -> Alive {
-        counter.fetch_add(1, Ordering::SeqCst);
-        Alive(counter.clone())
-    }
-}
-
-impl Clone for Alive {
-    fn clone(&self) -> Alive {
-        Alive::new(&self.0)
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 // TG1
 fn a_group_waits_for_its_children(root: Root) {
@@ -233,140 +195,6 @@ fn a_dropped_join_does_no_harm(root: Root) {
     assert_eq!(ran.load(Ordering::SeqCst), 2);
 }
 
-// TG29
-fn a_panic_resumes_after_the_others_ended(root: Root) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let inner = alive.clone();
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        root.block_on(task_group::<(), (), _, _>(|group| async move {
-            for _ in 0..5 {
-                let probe = Alive::new(&inner);
-                group.spawn_ok(async move {
-                    let _probe = probe;
-                    sleep_forever().await
-                });
-            }
-            group.spawn_ok(async { panic!("child") });
-            sleep_forever().await;
-            Ok(())
-        }))
-    }));
-    let payload = caught.expect_err("the panic goes on in the host");
-    assert_eq!(payload.downcast_ref::<&str>(), Some(&"child"));
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
-}
-
-// TG29
-fn a_panic_can_be_collected(root: Root) {
-    let options = TaskGroup::builder().panics(PanicPolicy::Collect).name("g");
-    let result = root.block_on(options.run::<(), (), _, _>(|group| async move {
-        group.spawn_ok(async { panic!("child {}", 1) });
-        sleep_forever().await;
-        Ok(())
-    }));
-    let error = result.expect_err("a child panicked");
-    assert_eq!(error.children().len(), 1);
-    match error.children()[0].kind() {
-        ChildErrorKind::Panicked(panic) => assert_eq!(panic.message(), "child 1"),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn a_panic_of_the_body_waits_for_the_children(root: Root) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let inner = alive.clone();
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        root.block_on(task_group::<(), (), _, _>(|group| async move {
-            let probe = Alive::new(&inner);
-            group.spawn_ok(async move {
-                let _probe = probe;
-                sleep_forever().await
-            });
-            yield_now().await;
-            panic!("host");
-        }))
-    }));
-    let payload = caught.expect_err("the panic goes on");
-    assert_eq!(payload.downcast_ref::<&str>(), Some(&"host"));
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
-}
-
-// TG31
-fn a_dropped_group_goes_to_the_root(root: Root) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let inner = alive.clone();
-    let causes = Causes::default();
-    let kept = causes.clone();
-    root.block_on(async move {
-        let mut group = Box::pin(task_group::<(), (), _, _>(|group| async move {
-            for _ in 0..10 {
-                let probe = Alive::new(&inner);
-                let witness = Witness(kept.clone());
-                group.spawn_ok(async move {
-                    let _kept = (probe, witness);
-                    sleep_forever().await
-                });
-            }
-            sleep_forever().await;
-            Ok(())
-        }));
-        poll_fn(|cx| {
-            assert!(group.as_mut().poll(cx).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-        drop(group);
-    });
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
-    assert_eq!(*causes.lock().unwrap(), [CauseKind::Dropped; 10]);
-}
-
-// TG31
-fn children_of_dropped_groups_end_before_block_on(root: Root) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let inner = alive.clone();
-    root.block_on(async move {
-        for round in 0..100 {
-            let inner = inner.clone();
-            let mut group = Box::pin(task_group::<(), (), _, _>(|group| async move {
-                // Groups in groups: dropped with the child that runs them.
-                for n in 0..3 {
-                    let probe = Alive::new(&inner);
-                    group.spawn(async move {
-                        let _probe = probe.clone();
-                        let nested = task_group::<(), (), _, _>(|group| async move {
-                            group.spawn_ok(async move {
-                                let _probe = probe;
-                                if n == 0 {
-                                    checkpoint().await
-                                } else {
-                                    sleep_forever().await;
-                                }
-                            });
-                            sleep_forever().await;
-                            Ok(())
-                        });
-                        let _ = nested.await;
-                        Ok(())
-                    });
-                }
-                sleep_forever().await;
-                Ok(())
-            }));
-            for _ in 0..round % 4 {
-                poll_fn(|cx| {
-                    assert!(group.as_mut().poll(cx).is_pending());
-                    Poll::Ready(())
-                })
-                .await;
-                yield_now().await;
-            }
-            drop(group);
-        }
-    });
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
-}
-
 fn a_cancelled_child_harms_no_sibling(root: Root) {
     let result: Result<_, GroupError<()>> = root.block_on(task_group(|group| async move {
         let stopped = group.spawn_ok(sleep_forever());
@@ -386,58 +214,6 @@ fn a_cancelled_child_harms_no_sibling(root: Root) {
         Ok(other)
     }));
     assert_eq!(result.ok(), Some(Some(7)));
-}
-
-fn a_group_cancelled_from_outside_waits_and_never_returns(root: Root) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let inner = alive.clone();
-    let outcome = root.block_on(cancel_scope(|scope| async move {
-        let group = task_group::<(), (), _, _>(|group| async move {
-            for _ in 0..20 {
-                let probe = Alive::new(&inner);
-                group.spawn_ok(async move {
-                    let _probe = probe;
-                    sleep_forever().await
-                });
-            }
-            scope.cancel("outer");
-            assert!(is_cancelled());
-            Ok(())
-        });
-        let _ = group.await;
-        unreachable!("the group was cancelled from outside");
-    }));
-    let cause = outcome.into_result().expect_err("it was cancelled");
-    assert_eq!(cause.reason(), "outer");
-    assert_eq!(
-        alive.load(Ordering::SeqCst),
-        0,
-        "the scope was held until all had ended"
-    );
-}
-
-fn a_panic_in_a_destructor_is_counted(root: Root) {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            panic!("in drop");
-        }
-    }
-    let options = TaskGroup::builder().panics(PanicPolicy::Collect);
-    let result = root.block_on(options.run::<(), (), _, _>(|group| async move {
-        group.spawn_ok(async {
-            let _bomb = Bomb;
-            sleep_forever().await
-        });
-        yield_now().await;
-        group.cancel("enough");
-        Ok(())
-    }));
-    let error = result.expect_err("a destructor panicked");
-    assert!(matches!(
-        error.children()[0].kind(),
-        ChildErrorKind::Panicked(_)
-    ));
 }
 
 fn many_children_of_children_are_awaited(root: Root) {
@@ -519,32 +295,4 @@ fn group_futures_are_send() {
     let made = is_send(generic::<_, ()>(7));
     let result = Root::new().backend(Backend::Smol).block_on(made);
     assert_eq!(result.ok(), Some(7));
-}
-
-// TG31
-#[test]
-fn groups_without_a_root_go_to_that_of_the_process() {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let inner = alive.clone();
-    Backend::Tokio.block_on(async move {
-        let counter = inner.clone();
-        let mut group = Box::pin(task_group::<(), (), _, _>(|group| async move {
-            let probe = Alive::new(&inner);
-            group.spawn_ok(async move {
-                let _probe = probe;
-                sleep_forever().await
-            });
-            sleep_forever().await;
-            Ok(())
-        }));
-        poll_fn(|cx| {
-            assert!(group.as_mut().poll(cx).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-        drop(group);
-        while counter.load(Ordering::SeqCst) != 0 {
-            bowline_backend::task::yield_now().await;
-        }
-    });
 }
