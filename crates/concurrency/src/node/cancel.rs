@@ -1,0 +1,98 @@
+//! Cancelling a node, and who is told.
+
+use super::{EFFECTIVE, MASK, Node, OWN, Payload};
+use crate::cause::Cause;
+use std::sync::Arc;
+use std::task::Waker;
+
+impl<P: ?Sized> Node<P> {
+    /// Registers a waker that the next cancel wakes, or says that it has come already.
+    pub(crate) fn watch(&self, waker: &Waker, key: &mut Option<usize>) -> bool {
+        let mut links = self.lock();
+        if self.is_cancelled() {
+            return true;
+        }
+        let watchers = links.watchers.get_or_insert_default();
+        let waker = waker.clone();
+        let former = match key.and_then(|key| watchers.get_mut(key)) {
+            Some(place) => Some(std::mem::replace(place, waker)),
+            None => {
+                *key = Some(watchers.insert(waker));
+                None
+            }
+        };
+        drop(links);
+        drop(former);
+        false
+    }
+
+    pub(crate) fn unwatch(&self, key: usize) {
+        let mut links = self.lock();
+        let former = links.watchers.as_mut().and_then(|w| w.try_remove(key));
+        drop(links);
+        drop(former);
+    }
+}
+
+impl Node<dyn Payload> {
+    /// Cancels the node, unless it was before. The first cause stays.
+    pub(crate) fn cancel(self: &Arc<Self>, cause: impl FnOnce() -> Cause) -> bool {
+        if self.cancel_called() {
+            return false;
+        }
+        let cause = cause();
+        {
+            let _links = self.lock();
+            if self.cancel_called() {
+                return false;
+            }
+            let _ = self.cause.set(cause);
+            self.set(OWN);
+        }
+        self.refresh();
+        true
+    }
+
+    /// Brings `EFFECTIVE` of this node and all below it up to date and wakes who is concerned.
+    pub(crate) fn refresh(self: &Arc<Self>) {
+        let mut stack = vec![self.clone()];
+        let mut wakers = Vec::new();
+        while let Some(node) = stack.pop() {
+            let links = node.lock();
+            let inherited =
+                !node.has(MASK) && links.parent.as_ref().is_some_and(|p| p.is_cancelled());
+            let wanted = inherited || node.has(OWN);
+            if wanted == node.has(EFFECTIVE) {
+                continue;
+            }
+            if wanted {
+                node.set(EFFECTIVE);
+            } else {
+                node.clear(EFFECTIVE);
+            }
+            wakers.extend(links.waker.clone());
+            if let Some(watchers) = links.watchers.as_ref().filter(|_| wanted) {
+                wakers.extend(watchers.iter().map(|(_, waker)| waker.clone()));
+            }
+            stack.extend(links.tasks.iter().cloned());
+            stack.extend(links.scopes.iter().cloned());
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The cause of the outermost cancel visible from here.
+    pub(crate) fn visible_cause(self: &Arc<Self>) -> Option<Cause> {
+        let mut found = None;
+        let mut at = Some(self.clone());
+        while let Some(node) = at {
+            if node.has(OWN) {
+                found = node.own_cause().or(found);
+            }
+            if node.has(MASK) {
+                break;
+            }
+            at = node.parent();
+        }
+        found
+    }
+}

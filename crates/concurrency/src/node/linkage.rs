@@ -1,0 +1,117 @@
+//! Into the tree, out of it, and to a root when the owner is gone.
+
+use super::{ADOPTED, Admission, CLOSED, DRAINING, Node, NodeRef, Payload};
+use std::sync::Arc;
+
+impl Node<dyn Payload> {
+    /// Puts the node below `parent`, among the nodes of the same task.
+    pub(crate) fn link(self: &Arc<Self>, parent: &NodeRef) {
+        let key = parent.lock().scopes.insert(self.clone());
+        self.linked(parent, key);
+    }
+
+    /// Puts the node below `parent` as a task, if `parent` is open and has fewer than `limit`.
+    pub(crate) fn link_task(
+        self: &Arc<Self>,
+        parent: &NodeRef,
+        limit: usize,
+    ) -> Result<(), Admission> {
+        let key = {
+            let mut links = parent.lock();
+            if parent.has(CLOSED) {
+                return Err(Admission::Closed);
+            }
+            if links.tasks.len() >= limit {
+                return Err(Admission::Full);
+            }
+            links.tasks.insert(self.clone())
+        };
+        self.linked(parent, key);
+        Ok(())
+    }
+
+    fn linked(self: &Arc<Self>, parent: &NodeRef, key: usize) {
+        if let Some(backend) = parent.backend() {
+            self.keep_backend(backend);
+        }
+        {
+            let mut links = self.lock();
+            links.parent = Some(parent.clone());
+            links.key = key;
+        }
+        if self.is_cancelled() || parent.is_cancelled() {
+            self.refresh();
+        }
+    }
+
+    /// Takes the node out of its parent's roster of scopes.
+    pub(crate) fn unlink(self: &Arc<Self>) {
+        let Some((parent, key)) = self.take_parent() else {
+            return;
+        };
+        let former = parent.lock().scopes.remove(key);
+        drop(former);
+    }
+
+    /// Takes the node out of its parent's roster of tasks, and passes on that it has ended:
+    /// the last one wakes a draining owner or unlinks a parent whose owner is gone.
+    pub(crate) fn unlink_task(self: &Arc<Self>) {
+        let mut node = self.clone();
+        while let Some((parent, key)) = node.take_parent() {
+            let (former, last, waker) = {
+                let mut links = parent.lock();
+                let former = links.tasks.remove(key);
+                let last = links.tasks.is_empty();
+                let waker = (last && parent.has(DRAINING))
+                    .then(|| links.waker.clone())
+                    .flatten();
+                (former, last, waker)
+            };
+            drop(former);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            if !(last && parent.has(ADOPTED)) {
+                return;
+            }
+            node = parent;
+        }
+    }
+
+    fn take_parent(&self) -> Option<(NodeRef, usize)> {
+        let mut links = self.lock();
+        let parent = links.parent.take()?;
+        Some((parent, links.key))
+    }
+
+    /// Gives a closed group whose owner is gone to `root`, until its last task has ended.
+    pub(crate) fn adopt(self: &Arc<Self>, root: &NodeRef) {
+        self.unlink();
+        if self.task_count() == 0 {
+            return;
+        }
+        let key = root.lock().tasks.insert(self.clone());
+        self.linked(root, key);
+        let empty = {
+            let links = self.lock();
+            let empty = links.tasks.is_empty();
+            if !empty {
+                self.set(ADOPTED);
+            }
+            empty
+        };
+        // Before `ADOPTED` was set the last task could not do this for us.
+        if empty {
+            self.unlink_task();
+        }
+    }
+
+    /// The topmost node above this one.
+    pub(crate) fn top(self: &Arc<Self>) -> NodeRef {
+        let mut at = self.clone();
+        while let Some(parent) = at.parent() {
+            at = parent;
+        }
+        at
+    }
+}
