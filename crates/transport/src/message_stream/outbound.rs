@@ -1,23 +1,22 @@
 //! The sending side of a message stream, which both of its halves drive.
 
-use std::io::{self, IoSlice};
+mod half_wakers;
+mod writing;
+
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bowline_backend::stream::{Address, ByteStream, ByteWriter};
+use bowline_backend::stream::{Address, ByteStream};
 use bowline_codec::OutputBatch;
 use futures_io::AsyncWrite;
 
+use self::half_wakers::HalfWakers;
+use self::writing::{Round, Writing, break_of, write};
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
-
-/// Slices handed to one vectored write.
-const SLICES: usize = 64;
-
-/// Bytes joined for a stream that writes one slice at a time.
-const COALESCE: usize = 64 * 1024;
 
 /// Which half of the message stream acts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,11 +69,6 @@ struct State<S: ByteStream> {
     whole: bool,
 }
 
-struct Writing<W> {
-    half: W,
-    front: OutputBatch,
-}
-
 /// How far the sending side has come; only ever downwards.
 #[derive(Clone)]
 enum Phase {
@@ -84,14 +78,6 @@ enum Phase {
     Ended,
     Broken(Break, Arc<io::Error>),
     Closed,
-}
-
-/// What one round of writing came to.
-enum Round {
-    Drained,
-    Blocked,
-    Ended,
-    Failed(io::Error),
 }
 
 impl<S: ByteStream> Outbound<S> {
@@ -354,93 +340,5 @@ impl<S: ByteStream> State<S> {
 
     fn unsent_frames(&self) -> usize {
         self.front_frames + self.back.unsent_frames()
-    }
-}
-
-/// Writes the front until it is empty or the stream takes no more.
-fn write<W: ByteWriter>(writing: &mut Writing<W>, cx: &mut Context<'_>) -> Round {
-    let Writing { half, front } = writing;
-    while !front.is_empty() {
-        let written = if half.is_write_vectored() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (place, slice) in slices.iter_mut().zip(front.slices()) {
-                *place = IoSlice::new(slice);
-                count += 1;
-            }
-            Pin::new(&mut *half).poll_write_vectored(cx, &slices[..count])
-        } else {
-            Pin::new(&mut *half).poll_write(cx, front.coalesce(COALESCE))
-        };
-        match written {
-            Poll::Pending => return Round::Blocked,
-            Poll::Ready(Ok(0)) => return Round::Failed(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(count)) => front.advance(count),
-            Poll::Ready(Err(error)) => return Round::Failed(error),
-        }
-    }
-    Round::Drained
-}
-
-fn break_of(error: &io::Error) -> Break {
-    match error.kind() {
-        io::ErrorKind::WriteZero => Break::WriteZero,
-        io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted => Break::Reset,
-        _ => Break::Other,
-    }
-}
-
-/// Who waits for the stream to take more bytes.
-#[derive(Default)]
-struct HalfWakers {
-    slots: Mutex<[Option<Waker>; 2]>,
-}
-
-impl HalfWakers {
-    fn store(&self, half: Half, waker: &Waker) {
-        let mut slots = self.lock();
-        if slots[half as usize]
-            .as_ref()
-            .is_some_and(|old| old.will_wake(waker))
-        {
-            return;
-        }
-        drop(slots);
-        let mut waker = Some(waker.clone());
-        slots = self.lock();
-        mem::swap(&mut slots[half as usize], &mut waker);
-        drop(slots);
-        drop(waker);
-    }
-
-    fn forget(&self, half: Half) {
-        let old = self.lock()[half as usize].take();
-        drop(old);
-    }
-
-    fn wake_sender(&self) {
-        let waker = self.lock()[Half::Sender as usize].take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for HalfWakers {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let woken = mem::take(&mut *self.lock());
-        for waker in woken.into_iter().flatten() {
-            waker.wake();
-        }
     }
 }
