@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 // SIM3
 #[test]
+#[expect(clippy::iter_over_hash_type, reason = "the leak that is to be found")]
 fn hash_order_is_found() {
     let builder = Sim::builder().seed(1).client("leaky", || async {
         Sim::note("start", 1);
