@@ -1,25 +1,24 @@
-//! Sockets and timers on async-io's reactor, which smol and async-std share.
+//! Sockets, signals and timers on async-io's reactor, which smol and async-std share.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant as StdInstant;
 
 use async_io::Async;
+use async_signal::Signals;
+use futures_core::Stream;
 use futures_lite::ready;
 use pin_project_lite::pin_project;
 use socket2::SockRef;
 
-use crate::net::{ListenSocket, TcpListenOptions, TcpOptions};
 use crate::runtime::Timer;
+use crate::signal::{Signal, SignalSource};
 use crate::socket::{self, Direction, Readiness};
 use crate::time::{Instant, origin};
 
-pub(crate) type TcpStream = Async<std::net::TcpStream>;
-
-impl Readiness for TcpStream {
+impl Readiness for Async<OwnedFd> {
     fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,
@@ -39,54 +38,51 @@ impl Readiness for TcpStream {
         socket::poll_ready(ready, || act(&socket))
     }
 
-    fn register(stream: std::net::TcpStream) -> io::Result<Self> {
-        Async::new_nonblocking(stream)
+    async fn io<T: Send>(
+        &self,
+        direction: Direction,
+        mut act: impl FnMut(&SockRef<'_>) -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        let act = |socket: &OwnedFd| {
+            let socket = SockRef::from(socket);
+            socket::uninterrupted(|| act(&socket))
+        };
+        match direction {
+            Direction::Read => self.read_with(act).await,
+            Direction::Write => self.write_with(act).await,
+        }
     }
 
-    fn unregister(self) -> io::Result<std::net::TcpStream> {
+    fn register(socket: OwnedFd) -> io::Result<Self> {
+        Async::new_nonblocking(socket)
+    }
+
+    fn unregister(self) -> io::Result<OwnedFd> {
         self.into_inner()
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct TcpListener {
-    listener: Async<std::net::TcpListener>,
-    accept: TcpOptions,
+/// Listens for `signal` by a pipe of its own, which every delivery is written to.
+pub(crate) fn listen_signal(signal: Signal) -> io::Result<Signals> {
+    Signals::new([match signal {
+        Signal::Interrupt => async_signal::Signal::Int,
+        Signal::Terminate => async_signal::Signal::Term,
+        Signal::Hangup => async_signal::Signal::Hup,
+        Signal::Quit => async_signal::Signal::Quit,
+        Signal::User1 => async_signal::Signal::Usr1,
+        Signal::User2 => async_signal::Signal::Usr2,
+        Signal::WindowChange => async_signal::Signal::Winch,
+    }])
 }
 
-impl ListenSocket for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        loop {
-            let (stream, peer) = self.listener.read_with(|l| l.accept()).await?;
-            stream.set_nonblocking(true)?;
-            if socket::fit_accepted(&stream, &self.accept)? {
-                return Ok((TcpStream::register(stream)?, peer));
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.get_ref().local_addr()
-    }
-
-    fn from_std(listener: std::net::TcpListener, options: TcpListenOptions) -> io::Result<Self> {
-        socket::adopt(&listener)?;
-        Ok(TcpListener {
-            listener: Async::new_nonblocking(listener)?,
-            accept: options.accept,
-        })
-    }
-
-    fn into_std(self) -> io::Result<std::net::TcpListener> {
-        let listener = self.listener.into_inner()?;
-        listener.set_nonblocking(false)?;
-        Ok(listener)
-    }
-
-    fn try_as_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        Ok(self.listener.as_fd())
+impl SignalSource for Signals {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self)
+            .poll_next(cx)
+            .map(|delivered| match delivered {
+                Some(delivered) => delivered.map(drop),
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+            })
     }
 }
 

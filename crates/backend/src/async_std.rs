@@ -3,19 +3,21 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant as StdInstant};
 
+use async_io::Async;
+
 use crate::Backend;
-use crate::async_io_socket::{ReactorTimer, TcpListener, TcpStream};
+use crate::async_io_socket::{self, ReactorTimer};
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::entropy::system;
-use crate::net::{ListenSocket, TcpListenOptions, TcpOptions};
 use crate::running_jobs::RunningJobs;
 use crate::runtime::{Runtime, Types};
-use crate::socket;
+use crate::signal::Signal;
+use crate::socket::Kernel;
 use crate::task::{Detached, RunOptions};
 use crate::time::{Instant, origin};
 
@@ -37,8 +39,7 @@ pub(crate) struct Process;
 impl Types for AsyncStd {
     type Context = Process;
     type Timer = ReactorTimer;
-    type TcpStream = TcpStream;
-    type TcpListener = TcpListener;
+    type Signals = async_signal::Signals;
 }
 
 impl Runtime for AsyncStd {
@@ -96,11 +97,11 @@ impl Runtime for AsyncStd {
         system::random_u64()
     }
 
-    async fn connect_tcp(to: SocketAddr, options: TcpOptions) -> io::Result<TcpStream> {
-        socket::connect_tcp(to, options).await
+    fn listen_signal(signal: Signal) -> io::Result<Self::Signals> {
+        async_io_socket::listen_signal(signal)
     }
+}
 
-    fn bind_tcp(at: SocketAddr, options: TcpListenOptions) -> io::Result<TcpListener> {
-        TcpListener::from_std(socket::listen_tcp(at, &options)?, options)
-    }
+impl Kernel for AsyncStd {
+    type Socket = Async<OwnedFd>;
 }

@@ -1,16 +1,44 @@
 //! Sockets and names.
 
+#[macro_use]
+mod byte_stream;
+mod datagram;
 mod listener;
 mod options;
 mod resolve;
+mod socket;
 mod tcp;
-mod tcp_halves;
+mod udp;
+mod udp_options;
+#[cfg(unix)]
+mod unix_datagram;
+#[cfg(unix)]
+mod unix_listener;
+mod unix_options;
+#[cfg(unix)]
+mod unix_stream;
 
+pub use datagram::Received;
 pub use listener::TcpListener;
 pub use options::{Keepalive, Nodelay, TcpListenOptions, TcpOptions};
 pub use resolve::{Family, Query, ResolveError, ResolveErrorKind, resolve, reverse};
-pub use tcp::TcpStream;
-pub use tcp_halves::{TcpReadHalf, TcpWriteHalf};
+pub use tcp::{TcpReadHalf, TcpStream, TcpWriteHalf};
+pub use udp::UdpSocket;
+pub use udp_options::UdpOptions;
+#[cfg(unix)]
+pub use unix_datagram::UnixDatagram;
+#[cfg(unix)]
+pub use unix_listener::UnixListener;
+#[cfg(unix)]
+pub use unix_options::{Credentials, Stale, UnixListenOptions, UnixOptions};
+#[cfg(unix)]
+pub use unix_stream::{UnixReadHalf, UnixStream, UnixWriteHalf};
 
-pub(crate) use listener::ListenSocket;
-pub(crate) use tcp::StreamSocket;
+#[cfg(feature = "sim")]
+pub(crate) use socket::OwnedSocket;
+pub(crate) use socket::{
+    DatagramSocket, ListenSocket, Socket, SocketKind, SocketTypes, Sockets, StreamSocket,
+    TcpSocket, UnixSocket,
+};
+#[cfg(feature = "real")]
+pub(crate) use udp_options::Group;

@@ -2,16 +2,17 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use crate::Backend;
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
-use crate::net::{ListenSocket, StreamSocket, TcpListenOptions, TcpOptions};
+use crate::net::{SocketTypes, Sockets};
+use crate::signal::{Signal, SignalSource};
 use crate::task::RunOptions;
 use crate::time::Instant;
 
@@ -20,12 +21,11 @@ pub(crate) trait Types: 'static {
     /// What a job or an attached future restores: a handle, an executor.
     type Context: Clone + Send + Sync + Unpin + 'static;
     type Timer: Timer;
-    type TcpStream: StreamSocket;
-    type TcpListener: ListenSocket<Stream = Self::TcpStream>;
+    type Signals: SignalSource;
 }
 
-/// The functions of an adapter.
-pub(crate) trait Runtime: Types {
+/// The functions of an adapter, apart from those of its sockets.
+pub(crate) trait Runtime: Types + Sockets {
     const CAPABILITIES: Capabilities;
 
     /// Whether the functions below may be called on this thread.
@@ -43,11 +43,7 @@ pub(crate) trait Runtime: Types {
     fn unix_time() -> Duration;
     fn fill(buffer: &mut [u8]);
     fn random_u64() -> u64;
-    fn connect_tcp(
-        to: SocketAddr,
-        options: TcpOptions,
-    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static;
-    fn bind_tcp(at: SocketAddr, options: TcpListenOptions) -> io::Result<Self::TcpListener>;
+    fn listen_signal(signal: Signal) -> io::Result<Self::Signals>;
 }
 
 /// A timer that can be armed again. `Instant::NEVER` is never given to it.
@@ -61,22 +57,13 @@ pub(crate) trait Timer: Send + Sync + Sized + 'static {
 
 /// In the place of an adapter whose feature is off. It has no values.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    all(
-        feature = "tokio",
-        feature = "smol",
-        feature = "async-std",
-        feature = "sim"
-    ),
-    expect(dead_code, reason = "every backend is on")
-)]
+#[allow(dead_code, reason = "every backend may be on")]
 pub(crate) enum Off {}
 
 impl Types for Off {
     type Context = Off;
     type Timer = Off;
-    type TcpStream = Off;
-    type TcpListener = Off;
+    type Signals = Off;
 }
 
 impl Timer for Off {
@@ -123,25 +110,43 @@ pin_project! {
     }
 }
 
+impl<T, S, A, W> Choice<T, S, A, W> {
+    /// The backend that it is of.
+    pub(crate) fn backend(&self) -> Backend {
+        match self {
+            #[cfg(feature = "tokio")]
+            Choice::Tokio { .. } => Backend::Tokio,
+            #[cfg(feature = "smol")]
+            Choice::Smol { .. } => Backend::Smol,
+            #[cfg(feature = "async-std")]
+            Choice::AsyncStd { .. } => Backend::AsyncStd,
+            #[cfg(feature = "sim")]
+            Choice::Sim { .. } => Backend::Sim,
+            #[allow(unreachable_patterns, reason = "variants of backends that are off")]
+            _ => unreachable!("a backend that is off made nothing"),
+        }
+    }
+}
+
 macro_rules! choices {
-    ($($(#[$doc:meta])* $alias:ident = $associated:ident, $wrap:ident;)*) => {
-        $($(#[$doc])* pub(crate) type $alias = Choice<
-            <TokioTypes as Types>::$associated,
-            <SmolTypes as Types>::$associated,
-            <AsyncStdTypes as Types>::$associated,
-            <SimTypes as Types>::$associated,
+    ($($alias:ident = $types:ident::$associated:ident, $wrap:ident;)*) => {
+        $(pub(crate) type $alias = Choice<
+            <TokioTypes as $types>::$associated,
+            <SmolTypes as $types>::$associated,
+            <AsyncStdTypes as $types>::$associated,
+            <SimTypes as $types>::$associated,
         >;)*
 
         /// Puts what an adapter made into the variant of its backend.
-        pub(crate) trait Variant: Types {
-            $(fn $wrap(value: Self::$associated) -> $alias;)*
+        pub(crate) trait Variant: Types + SocketTypes {
+            $(fn $wrap(value: <Self as $types>::$associated) -> $alias;)*
         }
 
         #[allow(unused_macros, reason = "no backend may be on")]
         macro_rules! variant {
             ($adapter:ty, $name:ident) => {
                 impl Variant for $adapter {
-                    $(fn $wrap(value: Self::$associated) -> $alias {
+                    $(fn $wrap(value: <Self as $types>::$associated) -> $alias {
                         Choice::$name { value }
                     })*
                 }
@@ -151,10 +156,15 @@ macro_rules! choices {
 }
 
 choices! {
-    AnyContext = Context, any_context;
-    AnyTimer = Timer, any_timer;
-    AnyTcpStream = TcpStream, any_tcp_stream;
-    AnyTcpListener = TcpListener, any_tcp_listener;
+    AnyContext = Types::Context, any_context;
+    AnyTimer = Types::Timer, any_timer;
+    AnySignals = Types::Signals, any_signals;
+    AnyTcpStream = SocketTypes::TcpStream, any_tcp_stream;
+    AnyTcpListener = SocketTypes::TcpListener, any_tcp_listener;
+    AnyUdpSocket = SocketTypes::UdpSocket, any_udp_socket;
+    AnyUnixStream = SocketTypes::UnixStream, any_unix_stream;
+    AnyUnixListener = SocketTypes::UnixListener, any_unix_listener;
+    AnyUnixDatagram = SocketTypes::UnixDatagram, any_unix_datagram;
 }
 
 #[cfg(feature = "tokio")]

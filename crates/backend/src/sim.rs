@@ -16,10 +16,13 @@ use pin_project_lite::pin_project;
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::net::{
-    Keepalive, ListenSocket, Nodelay, ResolveError, ResolveErrorKind, StreamSocket,
-    TcpListenOptions, TcpOptions,
+    Keepalive, ListenSocket, Nodelay, OwnedSocket, ResolveError, ResolveErrorKind, Socket,
+    SocketKind, SocketTypes, Sockets, StreamSocket, TcpListenOptions, TcpOptions, TcpSocket,
+    UdpOptions, UnixListenOptions, UnixOptions,
 };
-use crate::runtime::{Runtime, Timer, Types};
+use crate::runtime::{Off, Runtime, Timer, Types};
+use crate::signal::Signal;
+use crate::stream::{Address, UnixAddress};
 use crate::task::RunOptions;
 use crate::time::Instant;
 
@@ -39,8 +42,16 @@ pub(crate) struct World;
 impl Types for Sim {
     type Context = World;
     type Timer = WorldTimer;
+    type Signals = Off;
+}
+
+impl SocketTypes for Sim {
     type TcpStream = net::TcpStream;
     type TcpListener = TcpListener;
+    type UdpSocket = Off;
+    type UnixStream = Off;
+    type UnixListener = Off;
+    type UnixDatagram = Off;
 }
 
 impl Runtime for Sim {
@@ -95,6 +106,12 @@ impl Runtime for Sim {
         host::random_u64()
     }
 
+    fn listen_signal(_: Signal) -> io::Result<Off> {
+        unsupported("the simulator has no signals")
+    }
+}
+
+impl Sockets for Sim {
     async fn connect_tcp(to: SocketAddr, options: TcpOptions) -> io::Result<net::TcpStream> {
         let stream = net::TcpStream::connect(to, stream_options(&options)).await?;
         Ok(stream)
@@ -108,10 +125,37 @@ impl Runtime for Sim {
         listen.v6only = !options.dual_stack;
         listen.send_buffer = options.accept.send_buffer;
         listen.recv_buffer = options.accept.recv_buffer;
-        Ok(TcpListener {
+        Ok(TcpListener(Box::new(Listening {
             listener: net::TcpListener::bind(at, listen)?,
             accept: options.accept,
-        })
+        })))
+    }
+    fn bind_udp(_: SocketAddr, _: UdpOptions) -> io::Result<Off> {
+        unsupported(NO_DATAGRAMS)
+    }
+
+    fn connect_udp(_: SocketAddr, _: UdpOptions) -> io::Result<Off> {
+        unsupported(NO_DATAGRAMS)
+    }
+
+    async fn connect_unix(_: UnixAddress, _: UnixOptions) -> io::Result<Off> {
+        unsupported(NO_UNIX)
+    }
+
+    fn bind_unix(_: UnixAddress, _: UnixListenOptions) -> io::Result<Off> {
+        unsupported(NO_UNIX)
+    }
+
+    fn unix_pair() -> io::Result<(Off, Off)> {
+        unsupported(NO_UNIX)
+    }
+
+    fn unix_datagram(_: Option<UnixAddress>, _: UnixOptions) -> io::Result<Off> {
+        unsupported(NO_UNIX)
+    }
+
+    fn unix_datagram_pair() -> io::Result<(Off, Off)> {
+        unsupported(NO_UNIX)
     }
 }
 
@@ -160,9 +204,39 @@ fn probes(keepalive: Keepalive) -> net::Keepalive {
     }
 }
 
-fn unsupported<T>() -> io::Result<T> {
-    let why = "the simulator has no sockets of the standard library";
+const NO_STD: &str = "the simulator has no sockets of the standard library";
+const NO_DATAGRAMS: &str = "the simulator has no UDP";
+const NO_UNIX: &str = "the simulator has no Unix sockets";
+
+fn unsupported<T>(why: &str) -> io::Result<T> {
     Err(io::Error::new(ErrorKind::Unsupported, why))
+}
+
+impl Socket for net::TcpStream {
+    fn local_addr(&self) -> io::Result<Address> {
+        net::TcpStream::local_addr(self).map(Address::Inet)
+    }
+
+    fn peer_addr(&self) -> io::Result<Address> {
+        net::TcpStream::peer_addr(self).map(Address::Inet)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        net::TcpStream::take_error(self)
+    }
+
+    fn adopt(_: OwnedSocket, _: SocketKind) -> io::Result<net::TcpStream> {
+        unsupported(NO_STD)
+    }
+
+    fn into_owned(self) -> io::Result<OwnedSocket> {
+        unsupported(NO_STD)
+    }
+
+    #[cfg(unix)]
+    fn try_as_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>> {
+        unsupported(NO_STD)
+    }
 }
 
 impl StreamSocket for net::TcpStream {
@@ -207,14 +281,12 @@ impl StreamSocket for net::TcpStream {
         net::TcpStream::end_sending(self);
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        net::TcpStream::local_addr(self)
+    fn abort(self) {
+        net::TcpStream::abort(self);
     }
+}
 
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        net::TcpStream::peer_addr(self)
-    }
-
+impl TcpSocket for net::TcpStream {
     fn set_nodelay(&self, nodelay: Nodelay) -> io::Result<()> {
         net::TcpStream::set_nodelay(self, nodelay == Nodelay::On)
     }
@@ -226,31 +298,14 @@ impl StreamSocket for net::TcpStream {
     fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         net::TcpStream::set_linger(self, linger)
     }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        net::TcpStream::take_error(self)
-    }
-
-    fn abort(self) {
-        net::TcpStream::abort(self);
-    }
-
-    fn from_std(_: std::net::TcpStream) -> io::Result<net::TcpStream> {
-        unsupported()
-    }
-
-    fn into_std(self) -> io::Result<std::net::TcpStream> {
-        unsupported()
-    }
-
-    #[cfg(unix)]
-    fn try_as_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>> {
-        unsupported()
-    }
 }
 
+/// Apart from its handle, so that the choice over all backends stays small.
 #[derive(Debug)]
-pub(crate) struct TcpListener {
+pub(crate) struct TcpListener(Box<Listening>);
+
+#[derive(Debug)]
+struct Listening {
     listener: net::TcpListener,
     accept: TcpOptions,
 }
@@ -258,30 +313,45 @@ pub(crate) struct TcpListener {
 impl ListenSocket for TcpListener {
     type Stream = net::TcpStream;
 
-    async fn accept(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
-        let (stream, peer) = poll_fn(|cx| self.listener.poll_accept(cx)).await?;
-        stream.set_nodelay(self.accept.nodelay == Nodelay::On)?;
-        stream.set_linger(self.accept.linger)?;
-        stream.set_keepalive(self.accept.keepalive.map(probes))?;
-        stream.set_user_timeout(self.accept.user_timeout)?;
-        Ok((stream, peer))
+    async fn accept(&self) -> io::Result<(net::TcpStream, Address)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(net::TcpStream, Address)>> {
+        let (stream, peer) = ready!(self.0.listener.poll_accept(cx))?;
+        let accept = &self.0.accept;
+        stream.set_nodelay(accept.nodelay == Nodelay::On)?;
+        stream.set_linger(accept.linger)?;
+        stream.set_keepalive(accept.keepalive.map(probes))?;
+        stream.set_user_timeout(accept.user_timeout)?;
+        Poll::Ready(Ok((stream, Address::Inet(peer))))
+    }
+}
+
+impl Socket for TcpListener {
+    fn local_addr(&self) -> io::Result<Address> {
+        self.0.listener.local_addr().map(Address::Inet)
     }
 
-    fn from_std(_: std::net::TcpListener, _: TcpListenOptions) -> io::Result<TcpListener> {
-        unsupported()
+    fn peer_addr(&self) -> io::Result<Address> {
+        Err(ErrorKind::NotConnected.into())
     }
 
-    fn into_std(self) -> io::Result<std::net::TcpListener> {
-        unsupported()
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(None)
+    }
+
+    fn adopt(_: OwnedSocket, _: SocketKind) -> io::Result<TcpListener> {
+        unsupported(NO_STD)
+    }
+
+    fn into_owned(self) -> io::Result<OwnedSocket> {
+        unsupported(NO_STD)
     }
 
     #[cfg(unix)]
     fn try_as_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>> {
-        unsupported()
+        unsupported(NO_STD)
     }
 }
 

@@ -4,25 +4,26 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant as StdInstant};
 
 use async_executor::Executor;
+use async_io::Async;
 
 use crate::Backend;
-use crate::async_io_socket::{ReactorTimer, TcpListener, TcpStream};
+use crate::async_io_socket::{self, ReactorTimer};
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::current;
 use crate::entropy::system;
-use crate::net::{ListenSocket, TcpListenOptions, TcpOptions};
 use crate::running_jobs::RunningJobs;
 use crate::runtime::{Runtime, Types};
+use crate::signal::Signal;
 use crate::smol::stop::Stop;
-use crate::socket;
+use crate::socket::Kernel;
 use crate::task::{Detached, RunOptions, Threads};
 use crate::time::{Instant, origin};
 
@@ -115,8 +116,7 @@ fn start_thread(name: String, work: impl FnOnce() + Send + 'static) -> thread::J
 impl Types for Smol {
     type Context = Arc<Realm>;
     type Timer = ReactorTimer;
-    type TcpStream = TcpStream;
-    type TcpListener = TcpListener;
+    type Signals = async_signal::Signals;
 }
 
 impl Runtime for Smol {
@@ -198,11 +198,11 @@ impl Runtime for Smol {
         system::random_u64()
     }
 
-    async fn connect_tcp(to: SocketAddr, options: TcpOptions) -> io::Result<TcpStream> {
-        socket::connect_tcp(to, options).await
+    fn listen_signal(signal: Signal) -> io::Result<Self::Signals> {
+        async_io_socket::listen_signal(signal)
     }
+}
 
-    fn bind_tcp(at: SocketAddr, options: TcpListenOptions) -> io::Result<TcpListener> {
-        TcpListener::from_std(socket::listen_tcp(at, &options)?, options)
-    }
+impl Kernel for Smol {
+    type Socket = Async<OwnedFd>;
 }

@@ -13,7 +13,7 @@ pub use address::{Address, UnixAddress};
 pub use futures::{ByteStreamExt, ReadInto, Shutdown, WriteAll, WriteAllVectored};
 
 #[cfg(feature = "real")]
-pub(crate) use spare::recv_into_spare;
+pub(crate) use spare::{recv_datagram_into_spare, recv_into_spare};
 
 use std::fmt;
 use std::io;

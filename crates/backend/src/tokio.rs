@@ -2,8 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,6 +11,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use socket2::SockRef;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
 
 use crate::Backend;
@@ -19,9 +19,9 @@ use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::current;
 use crate::entropy::system;
-use crate::net::{ListenSocket, TcpListenOptions, TcpOptions};
 use crate::runtime::{Runtime, Timer, Types};
-use crate::socket::{self, Direction, Readiness};
+use crate::signal::{Signal, SignalSource};
+use crate::socket::{self, Direction, Kernel, Readiness};
 use crate::task::{Detached, RunOptions, Threads};
 use crate::time::{Instant, origin};
 
@@ -31,8 +31,7 @@ pub(crate) struct Tokio;
 impl Types for Tokio {
     type Context = Handle;
     type Timer = WheelTimer;
-    type TcpStream = tokio::net::TcpStream;
-    type TcpListener = TcpListener;
+    type Signals = tokio::signal::unix::Signal;
 }
 
 impl Runtime for Tokio {
@@ -100,16 +99,34 @@ impl Runtime for Tokio {
         system::random_u64()
     }
 
-    async fn connect_tcp(to: SocketAddr, options: TcpOptions) -> io::Result<Self::TcpStream> {
-        socket::connect_tcp(to, options).await
-    }
-
-    fn bind_tcp(at: SocketAddr, options: TcpListenOptions) -> io::Result<TcpListener> {
-        TcpListener::from_std(socket::listen_tcp(at, &options)?, options)
+    fn listen_signal(signal: Signal) -> io::Result<Self::Signals> {
+        use tokio::signal::unix::SignalKind;
+        tokio::signal::unix::signal(match signal {
+            Signal::Interrupt => SignalKind::interrupt(),
+            Signal::Terminate => SignalKind::terminate(),
+            Signal::Hangup => SignalKind::hangup(),
+            Signal::Quit => SignalKind::quit(),
+            Signal::User1 => SignalKind::user_defined1(),
+            Signal::User2 => SignalKind::user_defined2(),
+            Signal::WindowChange => SignalKind::window_change(),
+        })
     }
 }
 
-impl Readiness for tokio::net::TcpStream {
+impl SignalSource for tokio::signal::unix::Signal {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        tokio::signal::unix::Signal::poll_recv(self, cx).map(|delivered| match delivered {
+            Some(()) => Ok(()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        })
+    }
+}
+
+impl Kernel for Tokio {
+    type Socket = AsyncFd<OwnedFd>;
+}
+
+impl Readiness for AsyncFd<OwnedFd> {
     fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,
@@ -117,64 +134,43 @@ impl Readiness for tokio::net::TcpStream {
         mut act: impl FnMut(&SockRef<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         let socket = SockRef::from(self);
-        let interest = match direction {
-            Direction::Read => Interest::READABLE,
-            Direction::Write => Interest::WRITABLE,
-        };
         let ready = || match direction {
-            Direction::Read => self.poll_read_ready(cx),
-            Direction::Write => self.poll_write_ready(cx),
+            Direction::Read => self.poll_read_ready(cx).map_ok(drop),
+            Direction::Write => self.poll_write_ready(cx).map_ok(drop),
         };
-        socket::poll_ready(ready, || self.try_io(interest, || act(&socket)))
+        socket::poll_ready(ready, || self.try_io(interest(direction), |_| act(&socket)))
     }
 
-    fn register(stream: std::net::TcpStream) -> io::Result<Self> {
-        tokio::net::TcpStream::from_std(stream)
-    }
-
-    fn unregister(self) -> io::Result<std::net::TcpStream> {
-        self.into_std()
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct TcpListener {
-    listener: tokio::net::TcpListener,
-    accept: TcpOptions,
-}
-
-impl ListenSocket for TcpListener {
-    type Stream = tokio::net::TcpStream;
-
-    async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
-        loop {
-            let (stream, peer) = self.listener.accept().await?;
-            if socket::fit_accepted(&stream, &self.accept)? {
-                return Ok((stream, peer));
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    fn from_std(listener: std::net::TcpListener, options: TcpListenOptions) -> io::Result<Self> {
-        socket::adopt(&listener)?;
-        Ok(TcpListener {
-            listener: tokio::net::TcpListener::from_std(listener)?,
-            accept: options.accept,
+    async fn io<T: Send>(
+        &self,
+        direction: Direction,
+        mut act: impl FnMut(&SockRef<'_>) -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        self.async_io(interest(direction), |socket| {
+            let socket = SockRef::from(socket);
+            socket::uninterrupted(|| act(&socket))
         })
+        .await
     }
 
-    fn into_std(self) -> io::Result<std::net::TcpListener> {
-        let listener = self.listener.into_std()?;
-        listener.set_nonblocking(false)?;
-        Ok(listener)
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for the sake of types that may close what they hold or \
+                  change it; an OwnedFd does neither"
+    )]
+    fn register(socket: OwnedFd) -> io::Result<Self> {
+        AsyncFd::new(socket)
     }
 
-    fn try_as_fd(&self) -> io::Result<BorrowedFd<'_>> {
-        Ok(self.listener.as_fd())
+    fn unregister(self) -> io::Result<OwnedFd> {
+        Ok(self.into_inner())
+    }
+}
+
+fn interest(direction: Direction) -> Interest {
+    match direction {
+        Direction::Read => Interest::READABLE,
+        Direction::Write => Interest::WRITABLE,
     }
 }
 

@@ -222,11 +222,16 @@ fn a_simulated_half_is_dropped_outside_its_world() {
 // B65
 #[test]
 fn sizes_stay_small_with_every_backend_on() {
-    assert!(
-        size_of::<net::TcpStream>() <= 48,
-        "{}",
-        size_of::<net::TcpStream>()
-    );
+    for (socket, size) in [
+        ("TcpStream", size_of::<net::TcpStream>()),
+        ("TcpListener", size_of::<net::TcpListener>()),
+        ("UdpSocket", size_of::<net::UdpSocket>()),
+        ("UnixStream", size_of::<net::UnixStream>()),
+        ("UnixListener", size_of::<net::UnixListener>()),
+        ("UnixDatagram", size_of::<net::UnixDatagram>()),
+    ] {
+        assert!(size <= 48, "a {socket} takes {size} bytes");
+    }
     assert!(
         size_of::<time::Sleep>() <= 128,
         "{}",

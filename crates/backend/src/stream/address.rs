@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where one end of a stream is.
@@ -23,6 +23,20 @@ impl Address {
             Address::Inet(address) => Some(*address),
             _ => None,
         }
+    }
+
+    /// The address of a Unix socket, where it is one.
+    pub fn as_unix(&self) -> Option<&UnixAddress> {
+        match self {
+            Address::Unix(address) => Some(address),
+            _ => None,
+        }
+    }
+}
+
+impl From<UnixAddress> for Address {
+    fn from(address: UnixAddress) -> Address {
+        Address::Unix(address)
     }
 }
 
@@ -86,6 +100,56 @@ impl UnixAddress {
         let name = name.into();
         check_name(&name, "abstract name")?;
         Ok(UnixAddress(Kind::Abstract(name)))
+    }
+
+    /// A path that the system gave us, which may fill `sun_path` to its end.
+    #[cfg(feature = "real")]
+    pub(crate) fn of_system_path(path: &Path) -> UnixAddress {
+        UnixAddress(Kind::Path(path.to_owned()))
+    }
+
+    /// An abstract name that the system gave us.
+    #[cfg(feature = "real")]
+    pub(crate) fn of_system_name(name: &[u8]) -> UnixAddress {
+        UnixAddress(Kind::Abstract(name.to_owned()))
+    }
+
+    /// An address to bind to, for which the system chooses an abstract name.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn autobind() -> UnixAddress {
+        UnixAddress::UNNAMED
+    }
+
+    /// The path, where it is one.
+    pub fn as_path(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Path(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The abstract name, where it is one.
+    pub fn as_abstract(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Abstract(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether the socket has no name.
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self.0, Kind::Unnamed)
+    }
+
+    /// Whether it can be connected to.
+    #[cfg(unix)]
+    pub(crate) fn check_named(&self) -> io::Result<()> {
+        if self.is_unnamed() {
+            return Err(invalid(
+                "an address without a name, to which nothing connects".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 

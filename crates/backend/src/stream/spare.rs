@@ -1,8 +1,9 @@
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 
 use bytes::BytesMut;
-use socket2::SockRef;
+use socket2::{MaybeUninitSlice, SockAddr, SockRef};
 
 /// What a read reserves where the buffer has no room: 16 KiB.
 const READ_RESERVE: usize = 16 * 1024;
@@ -13,13 +14,6 @@ const READ_RESERVE: usize = 16 * 1024;
 const FIRST_READ: usize = 4 * 1024;
 
 /// Receives once into the spare capacity of `buffer`, at most `max` bytes.
-///
-/// Invariant SPARE1: the kernel reported `n`, `n` is at most the length of the spare slice it was
-/// given, and that call wrote the first `n` bytes of it.
-#[expect(
-    unsafe_code,
-    reason = "reading into uninitialised spare capacity saves zeroing up to 64 KiB per read"
-)]
 pub(crate) fn recv_into_spare(
     socket: &SockRef<'_>,
     buffer: &mut BytesMut,
@@ -29,18 +23,51 @@ pub(crate) fn recv_into_spare(
     if room < FIRST_READ.min(max.get()) {
         return recv_first(socket, buffer, max);
     }
+    into_spare(buffer, max, |spare| Ok((socket.recv(spare)?, ()))).map(|(received, ())| received)
+}
+
+/// Receives one datagram into the spare capacity of `buffer`, at most `max` bytes, for which room
+/// is made. Says whether it was cut, and who sent it.
+pub(crate) fn recv_datagram_into_spare(
+    socket: &SockRef<'_>,
+    buffer: &mut BytesMut,
+    max: NonZeroUsize,
+) -> io::Result<(usize, bool, SockAddr)> {
+    buffer.reserve(max.get());
+    let (received, (truncated, from)) = into_spare(buffer, max, |spare| {
+        let mut slices = [MaybeUninitSlice::new(spare)];
+        let (received, flags, from) = socket.recv_from_vectored(&mut slices)?;
+        Ok((received, (flags.is_truncated(), from)))
+    })?;
+    Ok((received, truncated, from))
+}
+
+/// Lets `receive` fill the front of the spare capacity, at most `max` bytes of it.
+///
+/// Invariant SPARE1: the kernel reported `n`, `n` is at most the length of the spare slice it was
+/// given, and that call wrote the first `n` bytes of it. The two callers above keep it: they return
+/// what one receive into the slice returned.
+#[expect(
+    unsafe_code,
+    reason = "reading into uninitialised spare capacity saves zeroing up to 64 KiB per read"
+)]
+fn into_spare<T>(
+    buffer: &mut BytesMut,
+    max: NonZeroUsize,
+    receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> io::Result<(usize, T)>,
+) -> io::Result<(usize, T)> {
     let spare = buffer.spare_capacity_mut();
     let limit = spare.len().min(max.get());
-    let received = socket.recv(&mut spare[..limit])?;
+    let (received, rest) = receive(&mut spare[..limit])?;
     assert!(
         received <= limit,
         "the system reported more than it was given room for"
     );
     let filled = buffer.len() + received;
-    // SAFETY: SPARE1. `recv` initialised the first `received` bytes of the spare slice, and
+    // SAFETY: SPARE1. `receive` initialised the first `received` bytes of the spare slice, and
     // `received <= limit` was checked, so `filled` is within the capacity.
     unsafe { buffer.set_len(filled) };
-    Ok(received)
+    Ok((received, rest))
 }
 
 /// Receives once into a buffer that has no room, and makes room for more where more is likely.

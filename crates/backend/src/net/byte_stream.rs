@@ -1,0 +1,379 @@
+//! What every socket over a choice of adapters has, written once: the two macros here expand to
+//! the inherent functions and traits of the public types.
+
+/// The functions that every socket has, for a tuple struct around a
+/// [`Choice`](crate::runtime::Choice).
+macro_rules! socket {
+    ($socket:ident, $associated:ident, $kind:ident, $wrap:ident, $std:ty) => {
+        impl $socket {
+            /// Takes in a socket of the standard library; its options stay. It becomes
+            /// non-blocking and is closed on exec.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](std::io::ErrorKind::InvalidInput) where the descriptor is of
+            /// another family or type, [`NotConnected`](std::io::ErrorKind::NotConnected) where a
+            /// stream is not connected, and [`Unsupported`](std::io::ErrorKind::Unsupported) in the
+            /// simulator.
+            ///
+            /// # Panics
+            ///
+            /// Where the current backend does not run on this thread.
+            pub fn from_std(socket: $std) -> std::io::Result<$socket> {
+                use $crate::net::socket::{Socket, SocketKind, SocketTypes};
+                let backend = $crate::Backend::required().running();
+                dispatch!(backend, R => {
+                    type Native = <R as SocketTypes>::$associated;
+                    let socket = <Native as Socket>::adopt(socket.into(), SocketKind::$kind)?;
+                    Ok($socket(<R as $crate::runtime::Variant>::$wrap(socket)))
+                })
+            }
+
+            /// Gives the socket back to the standard library, in blocking mode.
+            ///
+            /// # Errors
+            ///
+            /// What the system reports; [`Unsupported`](std::io::ErrorKind::Unsupported) in the
+            /// simulator.
+            pub fn into_std(self) -> std::io::Result<$std> {
+                use $crate::net::socket::Socket;
+                let owned = delegate!(self.0, socket => Socket::into_owned(socket))?;
+                Ok(owned.into())
+            }
+
+            /// Lends the descriptor.
+            ///
+            /// # Errors
+            ///
+            /// [`Unsupported`](std::io::ErrorKind::Unsupported) in the simulator.
+            #[cfg(unix)]
+            pub fn try_as_fd(&self) -> std::io::Result<std::os::fd::BorrowedFd<'_>> {
+                use $crate::net::socket::Socket;
+                delegate!(&self.0, socket => Socket::try_as_fd(socket))
+            }
+
+            /// The backend that it stays with.
+            pub fn backend(&self) -> $crate::Backend {
+                self.0.backend()
+            }
+        }
+    };
+}
+
+/// A byte stream around a [`Choice`](crate::runtime::Choice), and its two halves.
+macro_rules! byte_stream {
+    ($stream:ident, $read:ident, $write:ident) => {
+        impl $stream {
+            /// The error that the system holds for this socket (`SO_ERROR`), and clears it.
+            ///
+            /// # Errors
+            ///
+            /// What the system reports.
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                delegate!(&self.0, stream => Socket::take_error(stream))
+            }
+        }
+
+        impl ByteSide for $stream {}
+        impl ByteSide for $read {}
+        impl ByteSide for $write {}
+
+        impl ByteReader for $stream {
+            fn poll_read_into(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut BytesMut,
+                max: NonZeroUsize,
+            ) -> Poll<io::Result<usize>> {
+                delegate!(&self.0, stream => StreamSocket::poll_read_into(stream, cx, buffer, max))
+            }
+        }
+
+        impl ByteWriter for $stream {
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+        }
+
+        impl ByteStream for $stream {
+            type ReadHalf = $read;
+            type WriteHalf = $write;
+
+            fn into_split(self) -> ($read, $write) {
+                let shared = Arc::new(self);
+                let stream = Some(shared.clone());
+                ($read(shared), $write { stream })
+            }
+
+            fn reunite(read: $read, mut write: $write) -> Result<$stream, ReuniteError<$read, $write>> {
+                if !Arc::ptr_eq(&read.0, write.shared()) {
+                    return Err(ReuniteError(read, write));
+                }
+                let shared = write.stream.take();
+                drop(read);
+                let stream = shared.and_then(Arc::into_inner);
+                Ok(stream.expect("a stream has two halves and no more"))
+            }
+
+            fn local_addr(&self) -> io::Result<Address> {
+                delegate!(&self.0, stream => Socket::local_addr(stream))
+            }
+
+            fn peer_addr(&self) -> io::Result<Address> {
+                delegate!(&self.0, stream => Socket::peer_addr(stream))
+            }
+
+            fn abort(self) {
+                delegate!(self.0, stream => StreamSocket::abort(stream));
+            }
+        }
+
+        impl AsyncRead for $stream {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                delegate!(&self.0, stream => StreamSocket::poll_read(stream, cx, buffer))
+            }
+        }
+
+        byte_stream!(@write $stream, this => &this.0);
+
+        impl fmt::Debug for $stream {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($stream))
+                    .field("backend", &self.backend())
+                    .field("local", &self.local_addr().ok())
+                    .field("peer", &self.peer_addr().ok())
+                    .finish()
+            }
+        }
+
+        #[doc = concat!("The reading side of a [`", stringify!($stream), "`].")]
+        ///
+        /// Dropping it is not visible to the peer; the descriptor closes with the second half.
+        #[derive(Debug)]
+        pub struct $read(Arc<$stream>);
+
+        #[doc = concat!("The writing side of a [`", stringify!($stream), "`].")]
+        ///
+        /// Dropping it ends the sending side; the descriptor closes with the second half.
+        #[derive(Debug)]
+        pub struct $write {
+            // None once it was reunited: then its drop must not end the sending side.
+            stream: Option<Arc<$stream>>,
+        }
+
+        impl $read {
+            fn shared(&self) -> &Arc<$stream> {
+                &self.0
+            }
+        }
+
+        impl $write {
+            fn shared(&self) -> &Arc<$stream> {
+                self.stream.as_ref().expect("a reunited half is gone")
+            }
+        }
+
+        byte_stream!(@half $read);
+        byte_stream!(@half $write);
+
+        impl ByteReader for $read {
+            fn poll_read_into(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut BytesMut,
+                max: NonZeroUsize,
+            ) -> Poll<io::Result<usize>> {
+                delegate!(&self.0.0, stream => StreamSocket::poll_read_into(stream, cx, buffer, max))
+            }
+        }
+
+        impl AsyncRead for $read {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                delegate!(&self.0.0, stream => StreamSocket::poll_read(stream, cx, buffer))
+            }
+        }
+
+        impl ByteWriter for $write {
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+        }
+
+        byte_stream!(@write $write, this => &this.shared().0);
+
+        impl Drop for $write {
+            fn drop(&mut self) {
+                if let Some(stream) = &self.stream {
+                    delegate!(&stream.0, stream => StreamSocket::end_sending(stream));
+                }
+            }
+        }
+    };
+    (@half $half:ident) => {
+        impl $half {
+            /// The backend that it stays with.
+            pub fn backend(&self) -> Backend {
+                self.shared().backend()
+            }
+
+            /// Our address.
+            ///
+            /// # Errors
+            ///
+            /// What the system reports.
+            pub fn local_addr(&self) -> io::Result<Address> {
+                self.shared().local_addr()
+            }
+
+            /// The address of the peer.
+            ///
+            /// # Errors
+            ///
+            /// What the system reports.
+            pub fn peer_addr(&self) -> io::Result<Address> {
+                self.shared().peer_addr()
+            }
+        }
+    };
+    (@write $writer:ident, $this:ident => $choice:expr) => {
+        impl AsyncWrite for $writer {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let $this = &*self;
+                delegate!($choice, stream => StreamSocket::poll_write(stream, cx, bytes))
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                slices: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let $this = &*self;
+                delegate!($choice, stream => StreamSocket::poll_write_vectored(stream, cx, slices))
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let $this = &*self;
+                delegate!($choice, stream => StreamSocket::poll_shutdown(stream, cx))
+            }
+        }
+    };
+}
+
+/// Sending and receiving of a socket of datagrams around a [`Choice`](crate::runtime::Choice).
+macro_rules! datagrams {
+    ($socket:ident) => {
+        impl $socket {
+            /// Sends one datagram to the peer that it is connected to.
+            ///
+            /// # Errors
+            ///
+            /// [`io::ErrorKind::NotConnected`] or, on some systems, `EDESTADDRREQ` without a peer;
+            /// `EMSGSIZE` where the payload is too long, and then the next send works;
+            /// [`io::ErrorKind::ConnectionRefused`] where an earlier datagram found nobody; what
+            /// else the system reports.
+            ///
+            /// # Cancel safety
+            ///
+            /// *Nothing happened*: the datagram is sent in the poll that says so.
+            pub async fn send(&self, payload: &[u8]) -> io::Result<()> {
+                delegate!(&self.0, socket => DatagramSocket::send(socket, payload).await)
+            }
+
+            /// Sends one datagram to `to`.
+            ///
+            /// # Errors
+            ///
+            /// [`io::ErrorKind::InvalidInput`] where `to` is of another family than the socket;
+            /// else as [`send`](Self::send).
+            ///
+            /// # Cancel safety
+            ///
+            /// *Nothing happened*: the datagram is sent in the poll that says so.
+            pub async fn send_to(&self, payload: &[u8], to: &Address) -> io::Result<()> {
+                delegate!(&self.0, socket => DatagramSocket::send_to(socket, payload, to).await)
+            }
+
+            /// Receives one datagram and appends at most `max` bytes of it to `buffer`, which gets
+            /// room for as many before. The rest of a longer one is gone, and
+            /// [`truncated`](Received::truncated) says so.
+            ///
+            /// # Errors
+            ///
+            /// [`io::ErrorKind::ConnectionRefused`] where a datagram sent by this connected socket
+            /// found nobody; what else the system reports.
+            ///
+            /// # Cancel safety
+            ///
+            /// *Nothing happened*: a datagram is taken in the poll that reports it.
+            pub async fn recv_from(
+                &self,
+                buffer: &mut BytesMut,
+                max: NonZeroUsize,
+            ) -> io::Result<Received> {
+                delegate!(&self.0, socket => DatagramSocket::recv_from(socket, buffer, max).await)
+            }
+
+            /// As [`send`](Self::send). One task is woken, that of the last poll for sending;
+            /// several use the async form.
+            ///
+            /// # Errors
+            ///
+            /// As [`send`](Self::send).
+            pub fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<()>> {
+                delegate!(&self.0, socket => DatagramSocket::poll_send(socket, cx, payload))
+            }
+
+            /// As [`recv_from`](Self::recv_from). One task is woken, that of the last poll for
+            /// receiving; several use the async form.
+            ///
+            /// # Errors
+            ///
+            /// As [`recv_from`](Self::recv_from).
+            pub fn poll_recv_from(
+                &self,
+                cx: &mut Context<'_>,
+                buffer: &mut BytesMut,
+                max: NonZeroUsize,
+            ) -> Poll<io::Result<Received>> {
+                delegate!(&self.0, socket => {
+                    DatagramSocket::poll_recv_from(socket, cx, buffer, max)
+                })
+            }
+
+            /// The error that the system holds for this socket (`SO_ERROR`), and clears it.
+            ///
+            /// # Errors
+            ///
+            /// What the system reports.
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                delegate!(&self.0, socket => Socket::take_error(socket))
+            }
+        }
+
+        impl fmt::Debug for $socket {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($socket))
+                    .field("backend", &self.backend())
+                    .field("local", &self.local_addr().ok())
+                    .field("peer", &self.peer_addr().ok())
+                    .finish()
+            }
+        }
+    };
+}

@@ -1,0 +1,13 @@
+use crate::stream::Address;
+
+/// What receiving one datagram gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received {
+    /// Bytes appended to the buffer. Zero is a datagram too: an empty one.
+    pub len: usize,
+    /// Who sent it; `None` for a Unix socket without a name.
+    pub from: Option<Address>,
+    /// Whether the datagram was longer than what was asked for. What did not fit is gone.
+    pub truncated: bool,
+}

@@ -1,0 +1,147 @@
+use std::io;
+
+use crate::stream::UnixAddress;
+
+/// Options of a Unix stream or datagram socket, by default as the system has it.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_backend::net::UnixOptions;
+///
+/// let options = UnixOptions::new().send_buffer(1 << 16);
+/// assert_ne!(options, UnixOptions::new());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixOptions {
+    pub(crate) local: Option<UnixAddress>,
+    pub(crate) send_buffer: Option<usize>,
+    pub(crate) recv_buffer: Option<usize>,
+}
+
+impl UnixOptions {
+    /// The defaults.
+    pub fn new() -> UnixOptions {
+        UnixOptions {
+            local: None,
+            send_buffer: None,
+            recv_buffer: None,
+        }
+    }
+
+    /// Binds to `address` before connecting, so that the peer can tell who we are.
+    #[must_use = "this returns the changed options"]
+    pub fn local(mut self, address: UnixAddress) -> UnixOptions {
+        self.local = Some(address);
+        self
+    }
+
+    /// Bytes of the send buffer. The system rounds and may double it.
+    #[must_use = "this returns the changed options"]
+    pub fn send_buffer(mut self, bytes: usize) -> UnixOptions {
+        self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// Bytes of the receive buffer. The system rounds and may double it.
+    #[must_use = "this returns the changed options"]
+    pub fn recv_buffer(mut self, bytes: usize) -> UnixOptions {
+        self.recv_buffer = Some(bytes);
+        self
+    }
+}
+
+impl Default for UnixOptions {
+    fn default() -> UnixOptions {
+        UnixOptions::new()
+    }
+}
+
+/// Options of a Unix listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixListenOptions {
+    pub(crate) backlog: u32,
+    pub(crate) mode: Option<u32>,
+    pub(crate) stale: Stale,
+}
+
+impl UnixListenOptions {
+    /// The defaults: a backlog of 1024, the permissions that the process gives new files, and a
+    /// path that exists is refused.
+    pub fn new() -> UnixListenOptions {
+        UnixListenOptions {
+            backlog: 1024,
+            mode: None,
+            stale: Stale::Refuse,
+        }
+    }
+
+    /// Connections that may wait to be accepted; the system clamps it.
+    #[must_use = "this returns the changed options"]
+    pub fn backlog(mut self, connections: u32) -> UnixListenOptions {
+        self.backlog = connections;
+        self
+    }
+
+    /// Permissions of the path, from 0 to `0o777`. They hold before anybody can connect. Of a path
+    /// alone: an abstract name has none.
+    #[must_use = "this returns the changed options"]
+    pub fn mode(mut self, mode: u32) -> UnixListenOptions {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// What to do where the path exists already.
+    #[must_use = "this returns the changed options"]
+    pub fn stale(mut self, stale: Stale) -> UnixListenOptions {
+        self.stale = stale;
+        self
+    }
+
+    /// Whether `at` can have the mode that was chosen.
+    pub(super) fn check_mode(&self, at: &UnixAddress) -> io::Result<()> {
+        let why = match self.mode {
+            Some(mode) if mode > 0o777 => format!("a mode of {mode:#o}; 0 to 0o777 are allowed"),
+            Some(_) if at.as_path().is_none() => format!("{at} is no path and has no mode"),
+            _ => return Ok(()),
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+    }
+}
+
+impl Default for UnixListenOptions {
+    fn default() -> UnixListenOptions {
+        UnixListenOptions::new()
+    }
+}
+
+/// What a listener does with a path that exists already.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Stale {
+    /// Fails with [`AddrInUse`](std::io::ErrorKind::AddrInUse).
+    #[default]
+    Refuse,
+    /// Takes its place where it is a socket at which a connect is refused: its listener is gone.
+    /// Anything else is never removed.
+    ReplaceIfRefused,
+}
+
+/// Who is at the other end of a Unix stream, as the system knew when it was connected.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// The process, where the system says.
+    pub pid: Option<u32>,
+    /// The effective user.
+    pub uid: u32,
+    /// The effective group.
+    pub gid: u32,
+}
+
+impl Credentials {
+    /// The credentials of a process.
+    pub(crate) fn new(pid: Option<u32>, uid: u32, gid: u32) -> Credentials {
+        Credentials { pid, uid, gid }
+    }
+}

@@ -1,0 +1,181 @@
+//! Sockets of datagrams, of UDP and of Unix.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as System, Type};
+
+use super::options::set_buffers;
+use super::stream::NO_SIGNAL;
+use super::{Direction, Readiness, address, connect, uninterrupted, writable};
+use crate::net::{DatagramSocket, Group, Received, UdpOptions, UnixOptions};
+use crate::stream::{Address, UnixAddress, recv_datagram_into_spare};
+
+/// Makes and registers a UDP socket of the family of `like`.
+pub(super) fn udp<S: Readiness>(
+    like: SocketAddr,
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    options: &UdpOptions,
+) -> io::Result<S> {
+    let socket = System::new(Domain::for_address(like), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if like.is_ipv6() {
+        socket.set_only_v6(!options.dual_stack)?;
+    }
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    if options.broadcast {
+        socket.set_broadcast(true)?;
+    }
+    set_buffers(
+        &SockRef::from(&socket),
+        options.send_buffer,
+        options.recv_buffer,
+    )?;
+    if let Some(local) = local {
+        socket.bind(&local.into())?;
+    }
+    for group in &options.groups {
+        match group {
+            Group::V4(group, interface) => socket.join_multicast_v4(group, interface)?,
+            Group::V6(group, interface) => socket.join_multicast_v6(group, *interface)?,
+        }
+    }
+    if let Some(peer) = peer {
+        socket.connect(&peer.into())?;
+    }
+    S::register(socket.into())
+}
+
+/// Makes and registers a Unix socket of datagrams.
+pub(super) fn unix<S: Readiness>(
+    peer: Option<&UnixAddress>,
+    options: &UnixOptions,
+) -> io::Result<S> {
+    let peer = match peer {
+        Some(peer) => Some(address::unix(peer)?),
+        None => None,
+    };
+    let socket = connect::unix_socket(Type::DGRAM, options)?;
+    if let Some(peer) = peer {
+        socket.connect(&peer)?;
+    }
+    S::register(socket.into())
+}
+
+impl<S: Readiness> DatagramSocket for S {
+    async fn send(&self, payload: &[u8]) -> io::Result<()> {
+        self.io(Direction::Write, |socket| send(socket, payload))
+            .await
+    }
+
+    async fn send_to(&self, payload: &[u8], to: &Address) -> io::Result<()> {
+        let target = address::target(to)?;
+        if to.as_unix().is_none() {
+            let sent = self.io(Direction::Write, |socket| send_to(socket, payload, &target));
+            return sent.await.map_err(|error| explain(self, to, error));
+        }
+        loop {
+            // Past the runtime: it would take a full receiver for a socket that cannot send, and
+            // wait for an event that never comes.
+            let attempt = || send_to(&SockRef::from(self), payload, &target);
+            match uninterrupted(attempt) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => return outcome.map_err(|error| explain(self, to, error)),
+            }
+            self.io(Direction::Write, until_writable).await?;
+            until_room::<S>(&target).await?;
+        }
+    }
+
+    async fn recv_from(&self, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
+        self.io(Direction::Read, |socket| receive(socket, buffer, max))
+            .await
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<()>> {
+        self.poll_io(cx, Direction::Write, |socket| send(socket, payload))
+    }
+
+    fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &[u8],
+        to: &Address,
+    ) -> Poll<io::Result<()>> {
+        let target = address::target(to)?;
+        let sent = self.poll_io(cx, Direction::Write, |socket| {
+            send_to(socket, payload, &target)
+        });
+        sent.map_err(|error| explain(self, to, error))
+    }
+
+    fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+    ) -> Poll<io::Result<Received>> {
+        self.poll_io(cx, Direction::Read, |socket| receive(socket, buffer, max))
+    }
+}
+
+fn send(socket: &SockRef<'_>, payload: &[u8]) -> io::Result<()> {
+    socket.send_with_flags(payload, NO_SIGNAL).map(drop)
+}
+
+fn send_to(socket: &SockRef<'_>, payload: &[u8], to: &SockAddr) -> io::Result<()> {
+    socket.send_to_with_flags(payload, to, NO_SIGNAL).map(drop)
+}
+
+fn receive(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
+    let (len, truncated, from) = recv_datagram_into_spare(socket, buffer, max)?;
+    Ok(Received {
+        len,
+        from: address::sender(&from),
+        truncated,
+    })
+}
+
+/// Kernels differ in how they refuse an address of another family; here all say it one way.
+fn explain<S: Readiness>(socket: &S, to: &Address, error: io::Error) -> io::Error {
+    let local = SockRef::from(socket).local_addr();
+    let fits = local.is_ok_and(|local| match to {
+        Address::Inet(to) => {
+            local.is_ipv4() && to.is_ipv4() || local.is_ipv6() && (to.is_ipv6() || dual(socket))
+        }
+        _ => local.is_unix(),
+    });
+    if fits {
+        return error;
+    }
+    let why = format!("{to} is of another family than the socket: {error}");
+    io::Error::new(ErrorKind::InvalidInput, why)
+}
+
+fn dual<S: Readiness>(socket: &S) -> bool {
+    SockRef::from(socket).only_v6().is_ok_and(|only| !only)
+}
+
+fn until_writable(socket: &SockRef<'_>) -> io::Result<()> {
+    if writable(socket)? {
+        return Ok(());
+    }
+    Err(ErrorKind::WouldBlock.into())
+}
+
+/// Waits until the receiver at `to` has room. The kernel tells that only to a socket connected to
+/// it, so one is made for as long as this waits. A receiver that is connected to the sender itself
+/// takes what it sends without a bound of its own and needs none of this.
+async fn until_room<S: Readiness>(to: &SockAddr) -> io::Result<()> {
+    let probe = System::new(Domain::UNIX, Type::DGRAM, None)?;
+    probe.set_nonblocking(true)?;
+    probe.connect(to)?;
+    let probe = S::register(probe.into())?;
+    probe.io(Direction::Write, until_writable).await
+}

@@ -1,0 +1,82 @@
+//! Paths of Unix sockets: taking them, replacing stale ones, giving them back after a failure.
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Socket, Type};
+
+use super::{address, connect};
+use crate::net::Stale;
+use crate::stream::UnixAddress;
+
+/// A path that a bind made. Dropped before it is kept, it is removed.
+#[derive(Debug)]
+#[must_use = "a path that is not kept is removed"]
+pub(super) struct Made(Option<PathBuf>);
+
+impl Made {
+    pub(super) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
+        match (&self.0, mode) {
+            (Some(path), Some(mode)) => fs::set_permissions(path, Permissions::from_mode(mode)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Where it is gone already, that is as well.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Binds `socket` to `at`, in the place of a stale socket where `stale` allows.
+pub(super) fn bind(socket: &Socket, at: &UnixAddress, stale: Stale) -> io::Result<Made> {
+    let to = connect::bindable(at)?;
+    let bound = match (socket.bind(&to), at.as_path(), stale) {
+        (Err(error), Some(path), Stale::ReplaceIfRefused)
+            if error.kind() == ErrorKind::AddrInUse && remove_stale(path, at)? =>
+        {
+            socket.bind(&to)
+        }
+        (bound, ..) => bound,
+    };
+    bound?;
+    Ok(Made(at.as_path().map(Path::to_owned)))
+}
+
+/// Removes the socket at `path` where a connect to it is refused. Between the look and the removal
+/// the path could become another's, so it is removed only while it is the same file; what is left
+/// of that race no system call closes.
+fn remove_stale(path: &Path, at: &UnixAddress) -> io::Result<bool> {
+    let Some(found) = socket_file(path)? else {
+        return Ok(false);
+    };
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match super::uninterrupted(|| probe.connect(&address::unix(at)?)) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+        // Somebody listens, with room or without, or receives datagrams.
+        _ => return Ok(false),
+    }
+    if socket_file(path)? != Some(found) {
+        return Ok(false);
+    }
+    fs::remove_file(path)?;
+    Ok(true)
+}
+
+/// Device and inode of the socket at `path`; none where it is something else.
+fn socket_file(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    let found = fs::symlink_metadata(path)?;
+    let same = (found.dev(), found.ino());
+    Ok(found.file_type().is_socket().then_some(same))
+}
