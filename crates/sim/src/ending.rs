@@ -69,6 +69,9 @@ impl State {
         for socket in self.udp.select(|socket| socket.host == host) {
             self.close_udp(socket);
         }
+        for socket in self.unix.select(|socket| socket.host == host) {
+            self.close_unix(socket);
+        }
         let timers: Vec<_> = self
             .timers
             .iter()

@@ -2,9 +2,11 @@
 //!
 //! These are the acts a runtime adapter needs. All of them panic where no world turns.
 
+mod files;
 mod resolve;
 mod sleep;
 
+pub use files::{File, create_file, file, remove_file};
 pub use resolve::{Family, Resolve, resolve};
 pub use sleep::{Sleep, YieldNow, yield_now};
 

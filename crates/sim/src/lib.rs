@@ -71,6 +71,7 @@ mod task;
 mod tcp;
 mod trace;
 mod udp;
+mod unix;
 mod xxhash;
 
 pub use builder::{Builder, HostOutcome, Strategy};

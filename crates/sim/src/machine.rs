@@ -3,10 +3,12 @@
 use crate::errno::Errno;
 use crate::limits::HostLimits;
 use crate::table::SocketRef;
+use crate::unix::Node;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,6 +57,11 @@ pub(crate) struct Machine {
     pub(crate) udp_arrival: u64,
     /// Datagrams sent and not arrived, and those that wait to be received.
     pub(crate) datagram_bytes: usize,
+    /// Paths outlive their sockets and the host's lives.
+    pub(crate) paths: BTreeMap<PathBuf, Node>,
+    pub(crate) next_inode: u64,
+    /// Abstract names of Unix sockets.
+    pub(crate) names: BTreeMap<Vec<u8>, SocketRef>,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
     pub(crate) limits: HostLimits,
@@ -81,6 +88,9 @@ impl Machine {
             udp_ports: BTreeMap::new(),
             udp_arrival: 0,
             datagram_bytes: 0,
+            paths: BTreeMap::new(),
+            next_inode: 0,
+            names: BTreeMap::new(),
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
             limits,

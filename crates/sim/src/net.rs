@@ -8,8 +8,18 @@ mod listener;
 mod options;
 mod stream;
 mod udp;
+mod unix_address;
+mod unix_datagram;
+mod unix_listener;
+mod unix_stream;
 
 pub use listener::TcpListener;
-pub use options::{Datagram, Keepalive, TcpListenOptions, TcpOptions, UdpOptions};
+pub use options::{
+    Datagram, Keepalive, TcpListenOptions, TcpOptions, UdpOptions, UnixListenOptions, UnixOptions,
+};
 pub use stream::{Connect, TcpStream};
 pub use udp::UdpSocket;
+pub use unix_address::{Credentials, UnixAddress};
+pub use unix_datagram::UnixDatagram;
+pub use unix_listener::UnixListener;
+pub use unix_stream::{UnixConnect, UnixStream};

@@ -43,6 +43,7 @@ pub(crate) const RESET_DATA: Label = Label::new("data before reset");
 pub(crate) const PORT: Label = Label::new("ephemeral port");
 pub(crate) const UDP_PORT: Label = Label::new("udp port");
 pub(crate) const UNREACHABLE: Label = Label::new("unreachable port");
+pub(crate) const UNIX_NAME: Label = Label::new("unix name");
 pub(crate) const NAME_DELAY: Label = Label::new("name delay");
 pub(crate) const NAME_ORDER: Label = Label::new("name order");
 pub(crate) const JOB_TIME: Label = Label::new("job time");

@@ -12,6 +12,7 @@ use crate::task::{Birth, Body, BoxedFuture, TaskKey, Tasks, Waits};
 use crate::tcp::Net;
 use crate::trace::{EventKind, Trace, TraceEvent, TraceLine};
 use crate::udp::UdpSocket;
+use crate::unix::UnixSocket;
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -51,6 +52,7 @@ pub(crate) struct State {
     pub(crate) machines: Vec<Machine>,
     pub(crate) net: Net,
     pub(crate) udp: Table<UdpSocket>,
+    pub(crate) unix: Table<UnixSocket>,
     pub(crate) timers: Slab<Timer>,
     pub(crate) jobs: Slab<Job>,
     pub(crate) running: Option<Running>,
@@ -81,6 +83,7 @@ impl State {
             machines: Vec::new(),
             net: Net::new(&config),
             udp: Table::new(),
+            unix: Table::new(),
             timers: Slab::new(),
             jobs: Slab::new(),
             running: None,

@@ -48,6 +48,7 @@ pub(crate) enum Waits {
     Name(String),
     Receive(SocketAddr),
     Send(SocketAddr),
+    Unix(&'static str, u32),
 }
 
 impl fmt::Display for Waits {
@@ -63,6 +64,7 @@ impl fmt::Display for Waits {
             Waits::Accept(at) => write!(f, "a connection at {at}"),
             Waits::Receive(at) => write!(f, "a datagram at {at}"),
             Waits::Send(to) => write!(f, "room to send a datagram to {to}"),
+            Waits::Unix(what, socket) => write!(f, "{what} unix#{socket}"),
             Waits::Name(name) => write!(f, "the name {name:?}"),
         }
     }

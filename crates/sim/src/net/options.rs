@@ -1,5 +1,6 @@
 //! Options of sockets, and what they receive.
 
+use super::UnixAddress;
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -96,6 +97,42 @@ impl Default for UdpOptions {
             broadcast: false,
             send_buffer: None,
             recv_buffer: None,
+        }
+    }
+}
+
+/// Options of a Unix stream or datagram socket.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UnixOptions {
+    /// Name to have, if any.
+    pub local: Option<UnixAddress>,
+    /// Bytes the peer holds of ours before we wait; 208 KiB if `None`.
+    pub send_buffer: Option<usize>,
+}
+
+/// Options of a Unix listener.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct UnixListenOptions {
+    /// Connections that may wait to be accepted beyond the first (default 1024); who connects then
+    /// waits.
+    pub backlog: u32,
+    /// Permission bits of the path; `0o755` if `None`.
+    pub mode: Option<u32>,
+    /// Whether a socket at the path that nobody listens at is replaced (default false).
+    pub replace_stale: bool,
+    /// Send buffer of accepted streams in bytes; 208 KiB if `None`.
+    pub send_buffer: Option<usize>,
+}
+
+impl Default for UnixListenOptions {
+    fn default() -> UnixListenOptions {
+        UnixListenOptions {
+            backlog: 1024,
+            mode: None,
+            replace_stale: false,
+            send_buffer: None,
         }
     }
 }

@@ -113,7 +113,7 @@ impl Stream {
 
 impl State {
     /// How many of `available` bytes one call moves: all, or by draw fewer.
-    fn length(&mut self, label: oracle::Label, available: usize) -> usize {
+    pub(crate) fn length(&mut self, label: oracle::Label, available: usize) -> usize {
         // One call in eight is short, so that large transfers keep moving.
         if available > 1 && self.choose(label, 8) == 7 {
             available - self.choose(label, available as u64) as usize
