@@ -174,16 +174,22 @@ where
     }
 }
 
-/// A blocking function as a [`Handler`]: its job runs where blocking work runs.
-pub(crate) struct Blocking<F>(std::sync::Arc<F>);
+/// A function or closure that may hold its thread: one tuple of arguments, which a [`Context`] may
+/// precede. What it returns is the reply.
+///
+/// Implemented for such functions; `M` tells the forms apart. Nothing interrupts it: where it runs
+/// for long, it asks [`Context::is_cancelled`] from time to time whether anybody still waits.
+pub trait BlockingHandler<M>: Send + Sync + 'static {
+    /// The tuple of arguments.
+    type Args: DeserializeOwned + Send + 'static;
+    /// What it returns.
+    type Reply: Serialize + Send + 'static;
 
-impl<F> Blocking<F> {
-    pub(crate) fn new(function: F) -> Self {
-        Self(std::sync::Arc::new(function))
-    }
+    /// Runs the function.
+    fn handle(&self, context: Context, arguments: Self::Args) -> Self::Reply;
 }
 
-impl<F, A, R> Handler<(A, R)> for Blocking<F>
+impl<F, A, R> BlockingHandler<fn(A) -> R> for F
 where
     F: Fn(A) -> R + Send + Sync + 'static,
     A: DeserializeOwned + Send + 'static,
@@ -192,9 +198,48 @@ where
     type Args = A;
     type Reply = R;
 
-    fn handle(&self, _: Context, arguments: A) -> impl Future<Output = R> + Send + 'static {
+    fn handle(&self, _: Context, arguments: A) -> R {
+        self(arguments)
+    }
+}
+
+impl<F, A, R> BlockingHandler<fn(Context, A) -> R> for F
+where
+    F: Fn(Context, A) -> R + Send + Sync + 'static,
+    A: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    type Args = A;
+    type Reply = R;
+
+    fn handle(&self, context: Context, arguments: A) -> R {
+        self(context, arguments)
+    }
+}
+
+/// A blocking function as a [`Handler`]: its job runs where blocking work runs.
+pub(crate) struct Blocking<H>(std::sync::Arc<H>);
+
+impl<H> Blocking<H> {
+    pub(crate) fn new(function: H) -> Self {
+        Self(std::sync::Arc::new(function))
+    }
+}
+
+impl<H, M> Handler<(M,)> for Blocking<H>
+where
+    H: BlockingHandler<M>,
+{
+    type Args = H::Args;
+    type Reply = H::Reply;
+
+    fn handle(
+        &self,
+        context: Context,
+        arguments: H::Args,
+    ) -> impl Future<Output = H::Reply> + Send + 'static {
         let function = self.0.clone();
-        on_blocking_thread(move || function(arguments))
+        on_blocking_thread(move || function.handle(context, arguments))
     }
 }
 

@@ -52,7 +52,7 @@ mod registry;
 mod tcp_broker;
 
 pub use broker::{Broker, CallOptions, OutCall, Reply, UnknownMethod};
-pub use call::{Call, Handler, Method, NoError};
+pub use call::{BlockingHandler, Call, Handler, Method, NoError};
 pub use caller::{CallBuilder, Caller, Named, Request, Typed};
 pub use codec::Codec;
 pub use context::{Context, Peer};

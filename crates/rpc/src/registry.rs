@@ -1,14 +1,22 @@
 //! The table of methods.
 
+mod error;
+mod table;
+
+pub use error::RegistryError;
+
 use std::any::TypeId;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::Blocking;
 use crate::method::{Entry, NameSource, Resolved, check_name};
 use crate::name::Digest;
-use crate::{Call, DeclaredName, Handler, Method, MethodDef, MethodInfo, MethodName, MethodSpec};
+use crate::{
+    BlockingHandler, Call, DeclaredName, Handler, Method, MethodDef, MethodInfo, MethodName,
+    MethodSpec,
+};
+use table::Table;
 
 /// Maps names to methods, in insertion order.
 ///
@@ -49,21 +57,6 @@ struct Settings {
 enum Naming {
     Automatic,
     Manual,
-}
-
-/// Invariants:
-/// - R1 `by_name` and `by_place` hold the same pairs of name and place; `by_call` counts the names
-///   of each call type in them.
-/// - R2 a place is never used twice, so iterating `by_place` is insertion order.
-/// - R3 once `locked` is true nothing changes any more, `locked` included.
-#[derive(Default)]
-struct Table {
-    by_name: BTreeMap<MethodName, u64>,
-    by_place: BTreeMap<u64, (MethodName, Arc<Entry>)>,
-    /// How many names each call type has.
-    by_call: BTreeMap<TypeId, usize>,
-    next: u64,
-    locked: bool,
 }
 
 impl Registry {
@@ -142,19 +135,19 @@ impl Registry {
     }
 
     /// Registers a function or closure that may hold its thread under `name`; it runs where
-    /// blocking work runs. Its argument is one tuple.
+    /// blocking work runs. Its argument is one tuple, which a [`Context`](crate::Context) may
+    /// precede.
     ///
     /// # Errors
     /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.
-    pub fn register_blocking<F, A, R>(
+    pub fn register_blocking<H, M>(
         &self,
         name: impl Into<Arc<str>>,
-        function: F,
+        function: H,
     ) -> Result<MethodName, RegistryError>
     where
-        F: Fn(A) -> R + Send + Sync + 'static,
-        A: serde::de::DeserializeOwned + Send + 'static,
-        R: serde::Serialize + Send + 'static,
+        H: BlockingHandler<M>,
+        M: 'static,
     {
         self.add(MethodDef::with_spec(
             name,
@@ -224,22 +217,12 @@ impl Registry {
         let removed = {
             let mut table = self.table();
             table.check_open()?;
-            let Some(place) = table.by_name.remove(name) else {
-                return Err(RegistryError::Unknown(name.into()));
-            };
-            let removed = table.by_place.remove(&place);
-            if let Some(call) = removed.as_ref().and_then(|(_, entry)| entry.call)
-                && let Some(names) = table.by_call.get_mut(&call)
-            {
-                *names -= 1;
-                if *names == 0 {
-                    table.by_call.remove(&call);
-                }
-            }
-            removed
+            table.remove(name)
         };
-        drop(removed);
-        Ok(())
+        match removed {
+            Some(_) => Ok(()),
+            None => Err(RegistryError::Unknown(name.into())),
+        }
     }
 
     /// Whether there is a method called `name`.
@@ -339,7 +322,7 @@ impl Registry {
 
     /// Whether the call type `C` is registered, under whatever name.
     pub(crate) fn has_call<C: Call>(&self) -> bool {
-        self.table().by_call.contains_key(&TypeId::of::<C>())
+        self.table().has_call(TypeId::of::<C>())
     }
 
     /// The name the call type `C` goes by: its first name here, else the one it would get here.
@@ -402,57 +385,4 @@ impl fmt::Debug for Registry {
             .field("locked", &self.is_locked())
             .finish_non_exhaustive()
     }
-}
-
-impl Table {
-    fn check_open(&self) -> Result<(), RegistryError> {
-        if self.locked {
-            Err(RegistryError::Locked)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn entry(&self, name: &str) -> Option<&(MethodName, Arc<Entry>)> {
-        self.by_place.get(self.by_name.get(name)?)
-    }
-
-    fn insert(&mut self, name: MethodName, entry: Arc<Entry>) {
-        let place = self.next;
-        self.next += 1;
-        if let Some(call) = entry.call {
-            *self.by_call.entry(call).or_default() += 1;
-        }
-        self.by_name.insert(name.clone(), place);
-        self.by_place.insert(place, (name, entry));
-    }
-}
-
-/// Why a registry refused a change; nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegistryError {
-    /// There is a method of this name.
-    #[error("there is a method called `{0}` already")]
-    Duplicate(MethodName),
-    /// A broker has started with this registry, or it was locked by hand.
-    #[error("the registry is locked")]
-    Locked,
-    /// There is no method of this name.
-    #[error("there is no method called `{0}`")]
-    Unknown(Arc<str>),
-    /// The registry takes chosen names only and the method has none.
-    #[error("the registry takes chosen names only, and the method has none")]
-    NameRequired,
-    /// The name is not one.
-    #[error("the method name {name:?} {why}")]
-    BadName {
-        /// What was to be a name.
-        name: Arc<str>,
-        /// What is wrong with it, as the end of a sentence.
-        why: &'static str,
-    },
-    /// Names that start with `sys.` are the library's.
-    #[error("the method name `{0}` is reserved")]
-    ReservedName(Arc<str>),
 }
