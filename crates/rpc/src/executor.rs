@@ -3,19 +3,21 @@
 //! An executor is inert until a broker starts it, and ends with the broker's scope.
 
 mod async_executor;
+mod attachment;
 mod job;
 mod null_executor;
+mod ticket;
 
 pub use async_executor::AsyncExecutor;
 pub use job::{Job, Refusal};
 pub use null_executor::NullExecutor;
+pub use ticket::Ticket;
 
+pub(crate) use attachment::Attachment;
 pub(crate) use job::{CallRef, JobBody, JobEnd, ReplySink, Stop};
+pub(crate) use ticket::JobHandle;
 
-use std::convert::Infallible;
 use std::fmt;
-
-use bowline_concurrency::TaskGroup;
 
 use crate::Registry;
 
@@ -27,14 +29,19 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// How much it takes.
     fn capacity(&self) -> Capacity;
 
-    /// From now on handlers run as children of `group`. Called by the broker that starts.
-    fn start(&self, group: &TaskGroup<Infallible>);
-
-    /// Takes a job: it runs now, or later when a place is free.
+    /// Takes a job: it runs now, or later when a place is free. Its handler runs as a child of
+    /// [the group it brings](Job::group).
     ///
     /// # Errors
-    /// [`Refusal`] if the queue is full; the job is answered so.
-    fn admit(&self, job: Job) -> Result<(), Refusal>;
+    /// [`Refusal`] if the queue is full and the job is not [patient](Job::is_patient); the job is
+    /// answered so.
+    fn admit(&self, job: Job) -> Result<Ticket, Refusal>;
+
+    /// Drops the waiting jobs that [nobody waits for](Job::is_cancelled). Called when a broker
+    /// ends, as other brokers may go on with the same executor.
+    ///
+    /// Unless an executor does something here, it drops them when it is their turn.
+    fn purge(&self) {}
 }
 
 /// How much an executor takes, in handlers.
@@ -47,6 +54,6 @@ pub struct Capacity {
     pub queue: usize,
     /// Handlers running now.
     pub running: usize,
-    /// Jobs waiting now.
+    /// Jobs waiting now, those of callers who wait for room in the queue included.
     pub waiting: usize,
 }

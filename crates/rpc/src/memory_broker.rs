@@ -2,31 +2,36 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bowline_backend::entropy;
 use bowline_backend::time::{self, Instant};
 use bowline_channel::{OneshotSender, oneshot};
-use bowline_concurrency::{TaskGroup, sleep_until, timeout_at};
+use bowline_concurrency::{TaskGroup, timeout_at};
 
 use crate::broker::{UnknownMethod, typed};
 use crate::call::run_call;
-use crate::context::Cancel;
-use crate::executor::{CallRef, Executor, Job, JobBody, JobEnd, ReplySink, Stop};
-use crate::lifetime::{self, nested, scoped};
+use crate::executor::{
+    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobHandle, ReplySink, Stop,
+};
+use crate::lifetime::{nested, scoped};
 use crate::{
     Broker, Call, CallError, CallOptions, Certainty, Code, Codec, Error, ErrorBody, MethodName,
     OutCall, Peer, RegistryError, Reply,
 };
 
+/// Calls that wait for a method nobody offers at one broker.
+const MAX_WAITING: usize = 1024;
+
 /// Calls go to an executor in this process; typed arguments and replies move without being
 /// encoded.
 ///
 /// A method the executor does not have is waited for like everywhere, so such a call ends at its
-/// deadline with [`NoPeer`](Code::NoPeer), or at once with `.fail_fast()`. When the executor has
-/// no room for one more call, it ends with [`Overloaded`](Code::Overloaded).
+/// deadline with [`NoPeer`](Code::NoPeer), or at once with `.fail_fast()`; at most 1024 calls wait so,
+/// one more is [`Overloaded`](Code::Overloaded). When the executor has no room for one more call, the
+/// call waits in order until it has. Closing the broker ends them all.
 ///
 /// A handle, made by [`run`](MemoryBrokerStart::run) or [`start`](MemoryBrokerStart::start);
 /// clones are the same broker.
@@ -52,9 +57,12 @@ pub struct MemoryBroker {
 
 struct Shared {
     executor: Arc<dyn Executor>,
+    attachment: Arc<Attachment>,
     group: TaskGroup<Infallible>,
     me: Peer,
     next_call: AtomicU64,
+    /// Calls that wait for a method nobody offers.
+    waiting: AtomicUsize,
 }
 
 impl MemoryBroker {
@@ -75,35 +83,36 @@ impl MemoryBroker {
         done: bowline_channel::OneshotReceiver<JobEnd>,
     ) -> Result<bytes::Bytes, CallError> {
         if self.shared.group.handle().cancel_called() {
-            return Err(CallError::new(Code::Cancelled, Certainty::NeverSent)
-                .with_message("the broker is closed"));
+            return Err(closed());
         }
-        let call = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+        let number = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
         let job = Job::new(
             body,
             stop,
             options.deadline,
             Some(self.shared.me.clone()),
-            CallRef::Local(call),
+            CallRef::Local(number),
+            self.shared.attachment.clone(),
             sink,
         );
-        let cancel = CancelOnDrop(Some(job.cancel()));
-        // A job that is refused is answered, so the answer comes by `done` in any case.
-        let _ = self.shared.executor.admit(job);
+        // Whatever becomes of the job, the answer comes by `done`.
+        let given = Given(Some(job.give_to(&*self.shared.executor)));
         let end = if options.deadline == Instant::NEVER {
             done.await
         } else {
             match timeout_at(options.deadline, done).await {
                 Ok(end) => end,
                 Err(_) => {
-                    return Err(CallError::new(
-                        Code::DeadlineExceeded,
-                        Certainty::MaybeExecuted,
-                    ));
+                    let certainty = if given.take_back() {
+                        Certainty::Refused
+                    } else {
+                        Certainty::MaybeExecuted
+                    };
+                    return Err(CallError::new(Code::DeadlineExceeded, certainty));
                 }
             }
         };
-        cancel.disarm();
+        given.answered();
         match end {
             Ok(JobEnd::Reply(body)) => Ok(body),
             Ok(JobEnd::Application(body)) => {
@@ -119,13 +128,20 @@ impl MemoryBroker {
         }
     }
 
+    /// What becomes of a call of a method the executor does not have: the registry is locked, so it
+    /// waits in vain.
     async fn no_such_method<E>(&self, name: &str, options: &CallOptions) -> CallError<E> {
         let code = match options.unknown {
             UnknownMethod::FailFast => Code::UnknownMethod,
-            UnknownMethod::Wait => {
-                sleep_until(options.deadline).await;
-                Code::NoPeer
-            }
+            UnknownMethod::Wait => match Waiting::enter(&self.shared.waiting) {
+                None => Code::Overloaded,
+                Some(_waiting) => {
+                    match timeout_at(options.deadline, self.shared.attachment.over()).await {
+                        Ok(()) => return closed(),
+                        Err(_) => Code::NoPeer,
+                    }
+                }
+            },
         };
         CallError::new(code, Certainty::NeverSent).with_message(name)
     }
@@ -134,7 +150,10 @@ impl MemoryBroker {
 impl Broker for MemoryBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
         let Some(method) = self.shared.executor.registry().find(&call.method) else {
-            return Err(self.no_such_method(&call.method, &call.options).await);
+            let OutCall {
+                method, options, ..
+            } = call;
+            return Err(self.no_such_method(&method, &options).await);
         };
         let (sender, done) = oneshot();
         let sink = Arc::new(EncodedSink(Mutex::new(Some(sender))));
@@ -197,7 +216,7 @@ impl Broker for MemoryBroker {
     }
 
     async fn closed(&self) {
-        lifetime::ended(&self.shared.group).await;
+        self.shared.attachment.over().await;
     }
 }
 
@@ -255,15 +274,16 @@ impl MemoryBrokerStart {
 
     fn open(self, group: TaskGroup<Infallible>) -> MemoryBroker {
         self.executor.registry().lock();
-        self.executor.start(&group);
         let mut instance = [0; 16];
         entropy::fill(&mut instance);
         MemoryBroker {
             shared: Arc::new(Shared {
+                attachment: Attachment::open(&group, &self.executor),
                 executor: self.executor,
                 group,
                 me: Peer::new(None, instance),
                 next_call: AtomicU64::new(1),
+                waiting: AtomicUsize::new(0),
             }),
         }
     }
@@ -276,19 +296,49 @@ fn cap(options: &mut CallOptions, longest: Option<Duration>) {
     }
 }
 
-/// Cancels a job unless it ended.
-struct CancelOnDrop(Option<Cancel>);
+fn closed<E>() -> CallError<E> {
+    CallError::new(Code::Cancelled, Certainty::NeverSent).with_message("the broker is closed")
+}
 
-impl CancelOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
+/// A place among the calls that wait for a method nobody offers.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    /// `None` if there are enough.
+    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
+        let one_more = |now: usize| (now < MAX_WAITING).then_some(now + 1);
+        waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()
+            .map(|_| Self(waiting))
     }
 }
 
-impl Drop for CancelOnDrop {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(cancel) = &self.0 {
-            cancel.request("the caller gave up");
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A job given to the executor; dropped before it is answered, it is cancelled.
+struct Given(Option<JobHandle>);
+
+impl Given {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+
+    /// True if it has not run and never will.
+    fn take_back(mut self) -> bool {
+        let job = self.0.take();
+        job.is_some_and(|job| job.request("the deadline passed"))
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let Some(job) = &self.0 {
+            job.request("the caller gave up");
         }
     }
 }

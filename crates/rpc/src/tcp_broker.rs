@@ -21,7 +21,7 @@ use bowline_concurrency::{TaskGroup, timeout, timeout_at};
 use bytes::Bytes;
 
 use crate::broker::{UnknownMethod, encode_arguments, typed};
-use crate::executor::{Executor, NullExecutor};
+use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::lifetime;
 use crate::proto::{CodecId, Config, Open, Target};
 use crate::{
@@ -69,6 +69,7 @@ pub struct TcpBroker {
 struct Shared {
     registry: Registry,
     executor: Arc<dyn Executor>,
+    attachment: Arc<Attachment>,
     config: Arc<Config>,
     limits: Limits,
     routes: Arc<Routes>,

@@ -3,16 +3,21 @@
 #[path = "suite/backends.rs"]
 #[allow(dead_code)]
 mod backends;
+#[path = "suite/held.rs"]
+mod held;
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use backends::{fall, on_every_backend, registry};
-use bowline_concurrency::{TaskGroup, task_group, yield_now};
-use bowline_rpc::executor::{AsyncExecutor, NullExecutor};
+use bowline_concurrency::{TaskGroup, sleep, task_group, timeout, yield_now};
+use bowline_rpc::executor::{AsyncExecutor, Executor, NullExecutor};
 use bowline_rpc::{
     Broker, CallError, Caller, Certainty, Code, Error, MemoryBroker, Registry, TcpBroker,
 };
+use futures_util::future::{Either, select};
+use held::{LONG, client, ended, held, hold};
 
 /// Runs the case with a memory broker, then with a client of a TCP broker, over one executor each.
 macro_rules! behind_both {
@@ -93,6 +98,17 @@ fn counting(most: &Arc<AtomicUsize>, runs: &Arc<AtomicUsize>) -> Registry {
     registry
 }
 
+/// Completes when so many jobs wait.
+async fn waiting(executor: &AsyncExecutor, jobs: usize) {
+    timeout(LONG, async {
+        while executor.capacity().waiting != jobs {
+            sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("they come and go");
+}
+
 on_every_backend! {
     // EX1
     async fn a_blocking_method_gives_its_product() {
@@ -112,6 +128,70 @@ on_every_backend! {
         assert_eq!(runs.load(Ordering::SeqCst), 200);
     }
 
+    // EX4
+    async fn a_full_queue_makes_callers_within_the_process_wait_and_refuses_peers() {
+        let held = held();
+        let executor = AsyncExecutor::new(held.registry, 1).queue(1);
+        task_group(|group: TaskGroup<Error>| async move {
+            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
+            let mut calls = vec![hold(&group, &memory, 0)];
+            held.started.recv().await.expect("it starts");
+            for n in 1..4 {
+                calls.push(hold(&group, &memory, n));
+                waiting(&executor, n as usize).await;
+            }
+            client(&server).run(async |client| -> Result<(), Error> {
+                let error = client.call_named::<i64>("held", (9,)).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::Refused));
+                Ok(())
+            }).await?;
+            for (call, n) in calls.into_iter().zip(0..) {
+                held.let_go.send(()).await.unwrap();
+                assert_eq!(call.await.unwrap(), n);
+            }
+            // The three that waited and no other.
+            for _ in 0..3 {
+                held.started.try_recv().expect("it ran");
+            }
+            assert!(held.started.try_recv().is_err(), "the refused call ran");
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // EX7
+    async fn a_job_whose_caller_is_gone_leaves_the_queue_and_never_runs() {
+        let held = held();
+        let executor = AsyncExecutor::new(held.registry, 1).queue(1);
+        task_group(|group: TaskGroup<Error>| async move {
+            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
+            client(&server).run(async |client| -> Result<(), Error> {
+                let running = hold(&group, &memory, 1);
+                held.started.recv().await.expect("it starts");
+                let local = memory.call_named::<i64>("held", (2,)).into_future();
+                let remote = client.call_named::<i64>("held", (3,)).into_future();
+                for call in [local, remote] {
+                    let both = select(call, Box::pin(waiting(&executor, 1))).await;
+                    assert!(matches!(both, Either::Right(_)), "the call ended");
+                    drop(both);
+                    waiting(&executor, 0).await;
+                }
+                // One whose deadline passes says that it was not started.
+                let late = memory.call_named::<i64>("held", (4,)).timeout(std::time::Duration::from_millis(50)).await;
+                assert_eq!(ended(late), (Code::DeadlineExceeded, Certainty::Refused));
+                held.let_go.send(()).await.unwrap();
+                assert_eq!(running.await.unwrap(), 1);
+                assert_eq!(memory.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert!(held.started.try_recv().is_err(), "a job that nobody waits for ran");
+                Ok(())
+            }).await?;
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+    }
+
     // EX5
     async fn an_executor_that_runs_nothing_offers_nothing() {
         let registry = registry();
@@ -124,6 +204,16 @@ on_every_backend! {
                     assert_eq!(error.code(), Code::UnknownMethod);
                     Ok(())
                 }).await
+            })
+            .await
+            .unwrap();
+        MemoryBroker::new(NullExecutor::new(registry.clone()))
+            .run(async |broker| -> Result<(), Error> {
+                let error = broker.call_named::<i64>("add", (2, 3)).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::NoExecutor, Certainty::Refused));
+                let error = broker.call(fall()).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::NoExecutor, Certainty::Refused));
+                Ok(())
             })
             .await
             .unwrap();

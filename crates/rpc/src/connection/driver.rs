@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Mailbox;
 use super::mailbox::Mail;
-use crate::context::Cancel;
+use crate::executor::JobHandle;
 use crate::proto::{BrokenKind, CallId, CloseCause, Event, IncomingCall, Machine, StreamEnd};
 use crate::{Code, Limits};
 
@@ -41,7 +41,7 @@ pub(crate) trait Host: Send + Sync {
     /// Something about the connection or the peer's methods.
     fn event(&mut self, event: Event);
     /// The peer calls; the answer is how to cancel the job.
-    fn opened(&mut self, call: IncomingCall) -> Cancel;
+    fn opened(&mut self, call: IncomingCall) -> JobHandle;
 }
 
 /// The task of one connection.
@@ -65,7 +65,7 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     stalls_at: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     tickets: Vec<usize>,
-    running: BTreeMap<CallId, Cancel>,
+    running: BTreeMap<CallId, JobHandle>,
     mail: Vec<Mail>,
     wakers: Vec<Waker>,
     cause: Option<CloseCause>,
@@ -176,12 +176,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 Event::Failed { call, error } => self.settle(call, Err(error)),
                 Event::Opened(incoming) => {
                     let call = incoming.call;
-                    let cancel = self.host.opened(incoming);
-                    self.running.insert(call, cancel);
+                    let job = self.host.opened(incoming);
+                    self.running.insert(call, job);
                 }
                 Event::Cancelled { call, .. } => {
-                    if let Some(cancel) = self.running.get(&call) {
-                        cancel.request("the caller gave up");
+                    if let Some(job) = self.running.get(&call) {
+                        job.request("the caller gave up");
                     }
                 }
                 Event::Closed(cause) => {
@@ -232,8 +232,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
 
     /// Ends what others wait for here; again is fine.
     fn stop(&mut self) {
-        for (_, cancel) in std::mem::take(&mut self.running) {
-            cancel.request("the connection to the caller was lost");
+        for (_, job) in std::mem::take(&mut self.running) {
+            job.request("the connection to the caller was lost");
         }
         self.mailbox.end();
     }

@@ -1,31 +1,40 @@
 //! Handlers as tasks of the broker's group.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Waker};
 
-use bowline_concurrency::TaskGroup;
-
-use super::{Capacity, Executor, Job, Refusal};
+use super::attachment::Work;
+use super::ticket::Waiting;
+use super::{Capacity, Executor, Job, Refusal, Ticket};
 use crate::{Code, Registry};
 
 /// Jobs that wait for a place unless told otherwise.
 const DEFAULT_QUEUE: usize = 1024;
+/// How deep the first polls of handlers nest that call each other within the process.
+const NESTING: usize = 8;
 
 /// Runs async handlers as tasks, and blocking ones where the backend runs blocking work.
 ///
-/// At most `max_workers` handlers run at once; at most [`queue`](Self::queue) jobs wait, in order;
-/// one more is answered [`Overloaded`](Code::Overloaded). A handler that completes without waiting
-/// runs within the task that brought its call; one that waits becomes a task of its own.
+/// At most `max_workers` handlers run at once; at most [`queue`](Self::queue) jobs of peers wait, in
+/// order; one more is answered [`Overloaded`](Code::Overloaded). Callers within the process wait
+/// with them, each for its own call.
 ///
-/// A handle: clones are one executor.
+/// A handler that completes without waiting costs no task: the handler of a call within the process
+/// begins in its caller's task, as a call of the function would, up to 8 of them within each other.
+/// All else runs in tasks that run one handler after the other, never in the task of a connection.
+///
+/// A handle: clones are one executor. Several brokers may use one at the same time; each ends its
+/// own calls only.
 // Invariants:
 // - E1 `running` is the number of `Place`s there are, and at most `max_workers`.
 // - E2 a job waits only while all places are taken: a place given up goes to the first job that
 //   waits, or out of `running`. Only who set `handing` does so, and all that was `freed` meanwhile.
 // - E3 nothing is started, answered or dropped under the lock.
+// - E4 a job leaves `waiting` when its caller gives up or its broker ends, so those beyond `queue`
+//   are as many as callers that wait in this process.
 #[derive(Clone)]
 pub struct AsyncExecutor {
     registry: Registry,
@@ -41,8 +50,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     running: usize,
-    waiting: VecDeque<Job>,
-    group: Option<TaskGroup<Infallible>>,
+    /// By number, in the order they came.
+    waiting: BTreeMap<u64, Job>,
+    next: u64,
     /// Places given up that are neither handed on nor taken out of `running` yet.
     freed: usize,
     /// Somebody hands on the places given up.
@@ -85,26 +95,40 @@ impl Executor for AsyncExecutor {
         }
     }
 
-    fn start(&self, group: &TaskGroup<Infallible>) {
-        let former = self.shared.state().group.replace(group.clone());
-        drop(former);
-    }
-
-    fn admit(&self, job: Job) -> Result<(), Refusal> {
+    fn admit(&self, job: Job) -> Result<Ticket, Refusal> {
         let mut state = self.shared.state();
         if state.running < self.shared.max_workers {
             state.running += 1;
             drop(state);
-            Place(self.shared.clone()).run(job);
-            Ok(())
-        } else if state.waiting.len() < self.queue {
-            state.waiting.push_back(job);
-            Ok(())
+            Place(self.shared.clone()).take(job);
+            Ok(Ticket::new())
+        } else if state.waiting.len() < self.queue || job.is_patient() {
+            let number = state.next;
+            state.next += 1;
+            state.waiting.insert(number, job);
+            drop(state);
+            Ok(Ticket::waiting(self.shared.clone(), number))
         } else {
             drop(state);
             job.refuse(Code::Overloaded);
             Err(Refusal)
         }
+    }
+
+    fn purge(&self) {
+        let mut state = self.shared.state();
+        let in_vain: Vec<u64> = state
+            .waiting
+            .iter()
+            .filter(|(_, job)| job.is_cancelled())
+            .map(|(number, _)| *number)
+            .collect();
+        let dropped: Vec<_> = in_vain
+            .iter()
+            .filter_map(|number| state.waiting.remove(number))
+            .collect();
+        drop(state);
+        drop(dropped);
     }
 }
 
@@ -122,31 +146,38 @@ impl Shared {
         // Nothing that can panic runs under the lock, so a poisoned state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Runs `task` in the broker's group; without one, or with a closed one, it is dropped.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let group = self.state().group.clone();
-        if let Some(group) = group {
-            drop(group.spawn_ok(task));
-        }
+impl Waiting for Shared {
+    fn withdraw(&self, number: u64) -> bool {
+        let withdrawn = self.state().waiting.remove(&number);
+        withdrawn.is_some()
     }
 }
 
 /// A place for one handler; given up by dropping it.
-struct Place(Arc<Shared>);
+pub(super) struct Place(Arc<Shared>);
 
 impl Place {
-    /// Runs `job` here up to its first wait, and the rest of it as a task.
-    fn run(self, job: Job) {
-        let shared = self.0.clone();
-        let mut running = Box::pin(self.work(job));
-        // The task polls again at once with its own waker, so none is needed here.
-        if running
+    /// Begins `job` where its first poll belongs.
+    fn take(self, job: Job) {
+        let nested = if job.is_local() {
+            Nested::enter()
+        } else {
+            None
+        };
+        let attachment = job.attachment().clone();
+        let Some(_nested) = nested else {
+            return attachment.give(Work::New(job, self));
+        };
+        let mut begun = Box::pin(self.work(job));
+        // What waits is polled again at once by a worker, so it needs no waker here.
+        if begun
             .as_mut()
             .poll(&mut TaskContext::from_waker(Waker::noop()))
             .is_pending()
         {
-            shared.spawn(running);
+            attachment.give(Work::Begun(begun));
         }
     }
 
@@ -162,19 +193,45 @@ impl Drop for Place {
         if state.handing {
             return;
         }
-        // A task that a closing group refuses gives up its place in here, once per waiting job:
+        // A broker that is over drops its job and gives up the place in here, once per waiting job:
         // the one loop hands them all on, instead of as many nested drops.
         state.handing = true;
         while state.freed > 0 {
             state.freed -= 1;
-            let Some(job) = state.waiting.pop_front() else {
+            let Some((_, job)) = state.waiting.pop_first() else {
                 state.running -= 1;
                 continue;
             };
             drop(state);
-            self.0.spawn(Place(self.0.clone()).work(job));
+            let attachment = job.attachment().clone();
+            attachment.give(Work::New(job, Place(self.0.clone())));
             state = self.0.state();
         }
         state.handing = false;
+    }
+}
+
+thread_local! {
+    /// First polls of handlers within each other on this thread.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One more first poll within others.
+struct Nested;
+
+impl Nested {
+    /// `None` if there are enough.
+    fn enter() -> Option<Self> {
+        let depth = DEPTH.get();
+        (depth < NESTING).then(|| {
+            DEPTH.set(depth + 1);
+            Nested
+        })
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
     }
 }

@@ -1,16 +1,19 @@
 //! One call on its way through an executor.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::fmt;
+use std::future;
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use bowline_backend::time::{self, Instant};
-use bowline_concurrency::{CancelScope, Outcome};
+use bowline_backend::time::{self, Instant, Sleep};
+use bowline_concurrency::{CancelScope, Outcome, TaskGroup};
 use bytes::Bytes;
 
+use super::{Attachment, Executor, JobHandle};
 use crate::context::Cancel;
 use crate::method::{Entry, HandlerEnd};
 use crate::proto::CallId;
@@ -92,6 +95,7 @@ pub struct Job {
     scope: Option<CancelScope>,
     caller: Option<Peer>,
     call: CallRef,
+    attachment: Arc<Attachment>,
     answer: Answer,
 }
 
@@ -105,6 +109,7 @@ impl Job {
         deadline: Instant,
         caller: Option<Peer>,
         call: CallRef,
+        attachment: Arc<Attachment>,
         sink: Arc<dyn ReplySink>,
     ) -> Self {
         let (cancel, scope) = match stop {
@@ -131,13 +136,37 @@ impl Job {
             scope,
             caller,
             call,
+            attachment,
             answer,
         }
     }
 
-    /// How to cancel it, in the queue or running.
-    pub(crate) fn cancel(&self) -> Cancel {
-        self.cancel.clone()
+    /// Gives it to `executor`; what comes back cancels it, waiting or running. A job that is refused
+    /// is answered.
+    pub(crate) fn give_to(self, executor: &dyn Executor) -> JobHandle {
+        let cancel = self.cancel.clone();
+        let ticket = executor.admit(self).unwrap_or_default();
+        JobHandle::new(cancel, ticket)
+    }
+
+    /// The group of its broker: its handler runs as a child of it.
+    pub fn group(&self) -> &TaskGroup<Infallible> {
+        self.attachment.group()
+    }
+
+    pub(super) fn attachment(&self) -> &Arc<Attachment> {
+        &self.attachment
+    }
+
+    /// Whether its caller is a task of this process.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.call, CallRef::Local(_))
+    }
+
+    /// Whether it waits where others are refused because the queue is full: its caller waits in this
+    /// process, so it holds no more than its caller does.
+    pub fn is_patient(&self) -> bool {
+        self.is_local()
     }
 
     /// When its caller stops waiting; [`Instant::NEVER`] if it waits as long as it takes.
@@ -145,12 +174,13 @@ impl Job {
         self.deadline
     }
 
-    /// Whether its caller gave it up.
+    /// Whether nobody waits for it: its caller gave it up, or its broker has ended.
     pub fn is_cancelled(&self) -> bool {
-        self.cancel.requested()
+        self.cancel.requested() || self.attachment.is_over()
     }
 
-    /// Runs it to its end; its answer is given by then.
+    /// Runs it to its end; its answer is given by then, and by its deadline where its caller is a
+    /// peer, whatever the handler does.
     ///
     /// A job that was cancelled or whose deadline passed is not started.
     pub async fn run(mut self) {
@@ -176,7 +206,7 @@ impl Job {
         self.answer.certainty = Certainty::MaybeExecuted;
         let running = run_body(body, context);
         let end = match self.scope.take() {
-            Some(scope) => match caught(scope.run(running)).await {
+            Some(scope) => match self.in_time(caught(scope.run(running))).await {
                 Ok(Outcome::Done(end)) => end,
                 Ok(Outcome::Cancelled(_))
                     if deadline.is_some_and(|deadline| deadline <= time::now()) =>
@@ -188,12 +218,53 @@ impl Job {
                 }
                 Err(payload) => panicked(&*payload),
             },
-            None => match caught(running).await {
-                Ok(end) => end,
-                Err(payload) => panicked(&*payload),
-            },
+            None => {
+                // Work on another thread outlives this task if the broker ends: it is told.
+                let unfinished = CancelOnDrop(Some(self.cancel.clone()));
+                let ended = self.in_time(caught(running)).await;
+                unfinished.disarm();
+                match ended {
+                    Ok(end) => end,
+                    Err(payload) => panicked(&*payload),
+                }
+            }
         };
         self.answer.give(end);
+    }
+
+    /// Runs a handler to its end, and answers a peer at the deadline if it is not there yet.
+    async fn in_time<F: Future>(&mut self, running: F) -> F::Output {
+        let mut running = pin!(running);
+        let mut alarm: Option<Pin<Box<Sleep>>> = None;
+        future::poll_fn(|cx| {
+            let polled = running.as_mut().poll(cx);
+            if polled.is_pending() && self.is_overdue(&mut alarm, cx) {
+                self.cancel.request("the deadline passed");
+                self.answer.give(JobEnd::failed(
+                    Code::DeadlineExceeded,
+                    Certainty::MaybeExecuted,
+                ));
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Whether a peer waits in vain. Callers of this process see to that themselves.
+    fn is_overdue(&self, alarm: &mut Option<Pin<Box<Sleep>>>, cx: &mut TaskContext<'_>) -> bool {
+        if self.is_local() || self.deadline == Instant::NEVER || self.answer.sink.is_none() {
+            return false;
+        }
+        match &self.cancel {
+            Cancel::Never => false,
+            // The scope's own deadline polls us.
+            Cancel::Scope(scope) => scope.cancel_called() && self.deadline <= time::now(),
+            Cancel::Flag(_) => alarm
+                .get_or_insert_with(|| Box::pin(time::sleep_until(self.deadline)))
+                .as_mut()
+                .poll(cx)
+                .is_ready(),
+        }
     }
 
     /// Answers it with `code` without running it.
@@ -226,6 +297,23 @@ impl Stop {
             Stop::Flag
         } else {
             Stop::Drop
+        }
+    }
+}
+
+/// Cancels unless it is disarmed.
+struct CancelOnDrop(Option<Cancel>);
+
+impl CancelOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel.request("the broker ended");
         }
     }
 }

@@ -1,10 +1,6 @@
 //! The executor that runs nothing.
 
-use std::convert::Infallible;
-
-use bowline_concurrency::TaskGroup;
-
-use super::{Capacity, Executor, Job, Refusal};
+use super::{Capacity, Executor, Job, Refusal, Ticket};
 use crate::{Code, Registry};
 
 /// Runs nothing: for brokers that only call.
@@ -37,9 +33,7 @@ impl Executor for NullExecutor {
         }
     }
 
-    fn start(&self, _: &TaskGroup<Infallible>) {}
-
-    fn admit(&self, job: Job) -> Result<(), Refusal> {
+    fn admit(&self, job: Job) -> Result<Ticket, Refusal> {
         job.refuse(Code::NoExecutor);
         Err(Refusal)
     }

@@ -14,7 +14,7 @@ use super::dial::{Attempt, dial};
 use super::listen::accept;
 use super::routes::Routes;
 use super::{Shared, TcpBroker};
-use crate::executor::Executor;
+use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
 use crate::proto::Config;
 use crate::{BadLimit, Error, ErrorKind, Limits, Registry};
@@ -222,12 +222,12 @@ impl TcpBrokerBuilder {
             }
         }
         self.executor.registry().lock();
-        self.executor.start(&group);
         let mut instance = [0; 16];
         entropy::fill(&mut instance);
         let config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
         let shared = Arc::new(Shared {
             registry: self.registry,
+            attachment: Attachment::open(&group, &self.executor),
             executor: self.executor,
             config: Arc::new(config),
             limits: self.limits,

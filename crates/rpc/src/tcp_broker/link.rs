@@ -9,8 +9,7 @@ use bowline_backend::time;
 use super::Shared;
 use super::dial::Attempt;
 use crate::connection::{Driver, Host, Mailbox};
-use crate::context::Cancel;
-use crate::executor::{CallRef, Job, JobBody, JobEnd, ReplySink, Stop};
+use crate::executor::{CallRef, Job, JobBody, JobEnd, JobHandle, ReplySink, Stop};
 use crate::method::Resolved;
 use crate::proto::{
     Advertised, CloseCause, Command, Event, IncomingCall, Machine, MethodId, MethodOptions, Side,
@@ -105,14 +104,14 @@ impl Link {
         }
     }
 
-    fn refuse(&self, call: CallRef, code: Code, message: impl Into<String>) -> Cancel {
+    fn refuse(&self, call: CallRef, code: Code, message: impl Into<String>) -> JobHandle {
         let end = JobEnd::Failed {
             code,
             certainty: Certainty::Refused,
             message: message.into(),
         };
         self.mailbox.settle(call, end);
-        Cancel::Never
+        JobHandle::of_none()
     }
 }
 
@@ -138,7 +137,7 @@ impl Host for Link {
         }
     }
 
-    fn opened(&mut self, incoming: IncomingCall) -> Cancel {
+    fn opened(&mut self, incoming: IncomingCall) -> JobHandle {
         let call = CallRef::Peer(incoming.call);
         if self.shared.executor.capacity().max_workers == 0 {
             return self.refuse(call, Code::NoExecutor, "");
@@ -171,12 +170,10 @@ impl Host for Link {
             deadline,
             self.peer.clone(),
             call,
+            self.shared.attachment.clone(),
             self.mailbox.clone(),
         );
-        let cancel = job.cancel();
-        // A job that is refused is answered.
-        let _ = self.shared.executor.admit(job);
-        cancel
+        job.give_to(&*self.shared.executor)
     }
 }
 

@@ -1,0 +1,402 @@
+//! What holds when brokers share an executor or end before their handlers, and where handlers begin.
+
+#[path = "suite/backends.rs"]
+#[allow(dead_code, unused_imports, unused_macros)]
+mod backends;
+#[path = "suite/held.rs"]
+mod held;
+
+use std::collections::BTreeSet;
+use std::future::IntoFuture;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use backends::{on_every_backend, registry};
+use bowline_backend::Backend;
+use bowline_backend::task::{RunOptions, Threads};
+use bowline_backend::time;
+use bowline_channel::{Receiver, bounded};
+use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
+use bowline_rpc::executor::{AsyncExecutor, Executor};
+use bowline_rpc::{
+    Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker, MethodDef,
+    MethodSpec, NoError, Registry, TcpBroker,
+};
+use futures_util::future::{Either, join, select};
+use held::{LONG, client, ended, held, hold};
+
+const SOON: Duration = Duration::from_millis(50);
+
+on_every_backend! {
+    async fn brokers_that_share_an_executor_end_apart() {
+        let held = held();
+        let executor = AsyncExecutor::new(held.registry, 4);
+        task_group(|group: TaskGroup<Error>| async move {
+            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
+            let other = MemoryBroker::new(executor).start(&group).await?;
+            client(&server).run(async |client| -> Result<(), Error> {
+                let first = hold(&group, &memory, 1);
+                let second = hold(&group, &client, 2);
+                let third = hold(&group, &other, 3);
+                for _ in 0..3 {
+                    held.started.recv().await.expect("it starts");
+                }
+                memory.close();
+                memory.closed().await;
+                assert_eq!(ended(first.await), (Code::Cancelled, Certainty::MaybeExecuted));
+                held.let_go.send(()).await.unwrap();
+                held.let_go.send(()).await.unwrap();
+                assert_eq!((second.await.unwrap(), third.await.unwrap()), (2, 3));
+                // A broker that came first or last, and one that ended, change nothing for another.
+                let third = hold(&group, &other, 4);
+                held.started.recv().await.expect("it starts");
+                server.close();
+                held.let_go.send(()).await.unwrap();
+                assert_eq!(third.await.unwrap(), 4);
+                let error = memory.call_named::<i64>("add", (2, 3)).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::NeverSent));
+                assert_eq!(other.call_named::<i64>("add", (2, 3)).await?, 5);
+                Ok(())
+            }).await?;
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn a_broker_that_ends_takes_its_waiting_calls_along_and_no_others() {
+        let held = held();
+        let executor = AsyncExecutor::new(held.registry, 1);
+        task_group(|group: TaskGroup<Error>| async move {
+            let one = MemoryBroker::new(executor.clone()).start(&group).await?;
+            let other = MemoryBroker::new(executor).start(&group).await?;
+            let running = hold(&group, &one, 1);
+            held.started.recv().await.expect("it starts");
+            let closing = hold(&group, &other, 2);
+            let waiting = hold(&group, &one, 3);
+            other.close();
+            // It never ran; the place is still taken.
+            assert!(matches!(ended(closing.await), (Code::Cancelled, Certainty::Refused | Certainty::NeverSent)));
+            assert!(held.started.try_recv().is_err());
+            held.let_go.send(()).await.unwrap();
+            assert_eq!(running.await.unwrap(), 1);
+            held.let_go.send(()).await.unwrap();
+            assert_eq!(waiting.await.unwrap(), 3);
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // RG16
+    async fn a_methods_timeout_ends_a_call_whose_handler_goes_on() {
+        behind_both(GoesOn).await;
+    }
+
+    async fn a_handler_may_call_itself_ten_thousand_deep() {
+        calls_itself(10_000).await;
+    }
+}
+
+#[test]
+fn a_handler_may_call_itself_a_hundred_thousand_deep() {
+    backends::run(Backend::Tokio, calls_itself(100_000));
+}
+
+/// A stack of any usual size would be too small, were each call a step down on it.
+async fn calls_itself(deep: u32) {
+    let registry = Registry::new("example");
+    let itself = Arc::new(OnceLock::<MemoryBroker>::new());
+    let filled = itself.clone();
+    registry
+        .register_fn("down", move |(n,): (u32,)| {
+            let itself = itself.clone();
+            async move {
+                let Some(less) = n.checked_sub(1) else {
+                    return 0;
+                };
+                let broker = itself.get().expect("it is set before the first call");
+                let deeper = broker.call_named::<u32>("down", (less,)).no_deadline();
+                deeper.await.map_or(0, |levels| levels + 1)
+            }
+        })
+        .unwrap();
+    let executor = AsyncExecutor::new(registry, deep as usize + 1);
+    let levels = MemoryBroker::new(executor)
+        .run(async |broker| -> Result<u32, Error> {
+            let _ = filled.set(broker.clone());
+            Ok(broker.call_named("down", (deep,)).no_deadline().await?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(levels, deep);
+}
+
+#[test]
+fn a_handler_that_computes_holds_up_no_other_call_of_its_connection() {
+    let options = RunOptions::default().threads(Threads::Fixed(NonZeroUsize::new(4).unwrap()));
+    let root = Root::new().backend(Backend::Tokio).options(options);
+    root.block_on(async {
+        let registry = Registry::new("example");
+        let done = Arc::new(AtomicBool::new(false));
+        let seen = done.clone();
+        registry
+            .register_fn("compute", move |(): ()| {
+                let seen = seen.clone();
+                async move {
+                    let patience = time::now() + LONG;
+                    while !seen.load(Ordering::SeqCst) && time::now() < patience {
+                        std::thread::yield_now();
+                    }
+                    seen.load(Ordering::SeqCst)
+                }
+            })
+            .unwrap();
+        registry
+            .register_fn("release", move |(): ()| {
+                done.store(true, Ordering::SeqCst);
+                async {}
+            })
+            .unwrap();
+        TcpBroker::builder(AsyncExecutor::new(registry, 8))
+            .listen("127.0.0.1:0")
+            .run(async |server| -> Result<(), Error> {
+                client(&server)
+                    .run(async |client| -> Result<(), Error> {
+                        let (computed, released) = join(
+                            client
+                                .call_named::<bool>("compute", ())
+                                .no_deadline()
+                                .into_future(),
+                            client
+                                .call_named::<()>("release", ())
+                                .no_deadline()
+                                .into_future(),
+                        )
+                        .await;
+                        released?;
+                        assert!(computed?, "the second call waited for the first");
+                        Ok(())
+                    })
+                    .await
+            })
+            .await
+            .unwrap();
+    });
+}
+
+/// One case on every backend whose blocking work runs beside its tasks.
+macro_rules! where_blocking_work_has_threads {
+    ($($name:ident)*) => {
+        $(
+            mod $name {
+                #[test]
+                fn tokio() {
+                    crate::backends::run(bowline_backend::Backend::Tokio, super::cases::$name());
+                }
+
+                #[test]
+                fn smol() {
+                    crate::backends::run(bowline_backend::Backend::Smol, super::cases::$name());
+                }
+
+                #[test]
+                fn async_std() {
+                    crate::backends::run(bowline_backend::Backend::AsyncStd, super::cases::$name());
+                }
+            }
+        )*
+    };
+}
+
+where_blocking_work_has_threads! {
+    a_blocking_handler_is_told_when_nobody_waits
+    a_methods_timeout_ends_a_call_whose_handler_holds_a_thread
+}
+
+/// Calls that may end, by their number.
+static RELEASED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+fn is_released(number: u64) -> bool {
+    RELEASED.lock().unwrap().contains(&number)
+}
+
+macro_rules! stubborn {
+    ($(#[$meta:meta])* $name:ident, $wire:literal, $spec:expr, |$number:ident, $context:ident| $run:block) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        struct $name(u64);
+
+        impl Call for $name {
+            type Args = (u64,);
+            type Reply = ();
+            type Error = NoError;
+            const NAME: DeclaredName = DeclaredName::explicit($wire);
+            const SPEC: MethodSpec = $spec.timeout(SOON);
+
+            fn into_args(self) -> (u64,) {
+                (self.0,)
+            }
+
+            fn from_args((number,): (u64,)) -> Self {
+                $name(number)
+            }
+
+            async fn run(self, $context: Context) -> Result<(), NoError> {
+                let $number = self.0;
+                $run
+                Ok(())
+            }
+        }
+    };
+}
+
+stubborn! {
+    /// Holds a thread until it is told that nobody waits, and then until it is released.
+    HoldsThread, "holds_thread", MethodSpec::new().blocking(), |number, context| {
+        let patience = time::now() + LONG;
+        while !(context.is_cancelled() && is_released(number)) && time::now() < patience {
+            std::thread::yield_now();
+        }
+    }
+}
+
+stubborn! {
+    /// Goes on until it is told that nobody waits, and then until it is released.
+    GoesOn, "goes_on", MethodSpec::new().no_cancel(), |number, context| {
+        let patience = time::now() + LONG;
+        while !(context.is_cancelled() && is_released(number)) && time::now() < patience {
+            sleep(SOON).await;
+        }
+    }
+}
+
+/// The caller hears of the deadline while the handler goes on and keeps its place.
+async fn ends_in_time<C: Call<Reply = (), Error = NoError>>(
+    broker: impl Broker,
+    executor: AsyncExecutor,
+    call: fn(u64) -> C,
+) {
+    let number = NEXT.fetch_add(1, Ordering::SeqCst);
+    let error = broker
+        .call(call(number))
+        .timeout(LONG * 2)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.code(), error.certainty()),
+        (Code::DeadlineExceeded, Certainty::MaybeExecuted)
+    );
+    assert_eq!(executor.capacity().running, 1);
+    RELEASED.lock().unwrap().insert(number);
+    timeout(LONG, async {
+        while executor.capacity().running > 0 {
+            sleep(SOON).await;
+        }
+    })
+    .await
+    .expect("it was told, so it ends");
+}
+
+async fn behind_both<C: Call<Reply = (), Error = NoError>>(call: fn(u64) -> C) {
+    let registry = registry();
+    registry.register_all([MethodDef::of::<C>()]).unwrap();
+    let executor = AsyncExecutor::new(registry, 4);
+    MemoryBroker::new(executor.clone())
+        .run(async |broker| -> Result<(), Error> {
+            ends_in_time(broker, executor.clone(), call).await;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    TcpBroker::builder(executor.clone())
+        .listen("127.0.0.1:0")
+        .run(async |server| -> Result<(), Error> {
+            client(&server)
+                .run(async |client| -> Result<(), Error> {
+                    ends_in_time(client, executor.clone(), call).await;
+                    Ok(())
+                })
+                .await
+        })
+        .await
+        .unwrap();
+}
+
+mod cases {
+    use super::*;
+
+    // RG16
+    pub(super) async fn a_methods_timeout_ends_a_call_whose_handler_holds_a_thread() {
+        behind_both(HoldsThread).await;
+    }
+
+    pub(super) async fn a_blocking_handler_is_told_when_nobody_waits() {
+        let ((starting, started), (telling, told)) = (bounded(8), bounded(8));
+        let registry = Registry::new("example");
+        registry
+            .register_blocking("until_told", move |context: Context, (): ()| {
+                let _ = starting.try_send(());
+                let patience = time::now() + LONG;
+                while time::now() < patience {
+                    if context.is_cancelled() {
+                        let _ = telling.try_send(());
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+            })
+            .unwrap();
+        let executor = AsyncExecutor::new(registry, 4);
+        let next = async |events: &Receiver<()>| {
+            timeout(LONG * 2, events.recv())
+                .await
+                .expect("in time")
+                .expect("the handler lives")
+        };
+        let call = |broker: &MemoryBroker| {
+            Box::pin(
+                broker
+                    .call_named::<()>("until_told", ())
+                    .no_deadline()
+                    .into_future(),
+            )
+        };
+        MemoryBroker::new(executor.clone())
+            .run(async |broker| -> Result<(), Error> {
+                // Its caller's deadline passed.
+                let late = broker
+                    .call_named::<()>("until_told", ())
+                    .timeout(SOON)
+                    .await;
+                assert_eq!(late.unwrap_err().code(), Code::DeadlineExceeded);
+                next(&started).await;
+                next(&told).await;
+                // Its caller is gone.
+                let dropped = select(call(&broker), Box::pin(next(&started))).await;
+                assert!(matches!(dropped, Either::Right(_)));
+                drop(dropped);
+                next(&told).await;
+                // Its broker is closed.
+                let calling = select(call(&broker), Box::pin(next(&started))).await;
+                let Either::Right(((), calling)) = calling else {
+                    panic!("it ended")
+                };
+                broker.close();
+                assert_eq!(calling.await.unwrap_err().code(), Code::Cancelled);
+                Ok(())
+            })
+            .await
+            .unwrap_err();
+        next(&told).await;
+        // The future of its broker is dropped.
+        let running = MemoryBroker::new(executor)
+            .run(async |broker| -> Result<(), Error> { Ok(call(&broker).await?) });
+        let dropped = select(Box::pin(running), Box::pin(next(&started))).await;
+        assert!(matches!(dropped, Either::Right(_)));
+        drop(dropped);
+        next(&told).await;
+    }
+}
