@@ -1,10 +1,12 @@
 //! Describing a world.
 
+use crate::event::Event;
 use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
 use crate::machine::{MainFuture, Role, Start};
 use crate::oracle::Choices;
 use crate::report::Report;
+use crate::script::Act;
 use crate::state::State;
 use crate::trace::{Keep, TRACE_VERSION};
 use crate::world::World;
@@ -115,6 +117,7 @@ pub struct Builder {
     config: Config,
     hosts: Vec<Planned>,
     links: Vec<(String, String, Link)>,
+    script: Vec<Act>,
 }
 
 impl Builder {
@@ -123,6 +126,7 @@ impl Builder {
             config: Config::new(0),
             hosts: Vec::new(),
             links: Vec::new(),
+            script: Vec::new(),
         }
     }
 
@@ -197,6 +201,15 @@ impl Builder {
     /// Sets the link between two hosts, in both directions. `build` panics on an unknown name.
     pub fn link(mut self, one: &str, other: &str, link: Link) -> Builder {
         self.links.push((one.to_owned(), other.to_owned(), link));
+        self
+    }
+
+    /// Does something to the world when it is `time` old, such as
+    /// [sending a signal](World::signal). Acts of one time are done in the order added.
+    ///
+    /// The world turns meanwhile, so the act must not drive it.
+    pub fn at(mut self, time: Duration, act: impl Fn(&mut World) + 'static) -> Builder {
+        self.script.push(Act::new(nanos(time), act));
         self
     }
 
@@ -304,6 +317,9 @@ impl Builder {
                 link.shortest, link.longest
             ));
         }
+        for act in &self.script {
+            text.push_str(&format!("at {};", act.at));
+        }
         config.hosts_hash = xxh64(text.as_bytes(), 0);
         let mut state = State::new(config);
         for host in &self.hosts {
@@ -320,6 +336,10 @@ impl Builder {
             let (one, other) = (self.index(one), self.index(other));
             state.net.set_link(one, other, *link);
             state.net.set_link(other, one, *link);
+        }
+        for act in &self.script {
+            let event = Event::Act(act.clone());
+            state.events.push(act.at, 0, event, 0);
         }
         World::new(state)
     }

@@ -78,7 +78,8 @@ pub(crate) fn is_world(id: u64) -> bool {
         .is_ok_and(|current| current == id)
 }
 
-fn current() -> Option<Rc<Shared>> {
+/// The world that turns on this thread.
+pub(crate) fn shared() -> Option<Rc<Shared>> {
     WORLD
         .try_with(|world| world.borrow().clone())
         .ok()
@@ -87,7 +88,7 @@ fn current() -> Option<Rc<Shared>> {
 
 /// Acts on the world of this thread.
 pub(crate) fn with<R>(what: &str, act: impl FnOnce(&mut State) -> R) -> R {
-    match current() {
+    match shared() {
         Some(shared) => shared.act(act),
         None => panic!("{what}: no simulated world turns on this thread"),
     }
@@ -96,7 +97,7 @@ pub(crate) fn with<R>(what: &str, act: impl FnOnce(&mut State) -> R) -> R {
 /// Acts on the world `id`, in which some object was made. Use elsewhere is a failure of the world
 /// that turns here, for no run could repeat it.
 pub(crate) fn with_world<R>(id: u64, what: &str, act: impl FnOnce(&mut State) -> R) -> R {
-    match current() {
+    match shared() {
         Some(shared) if shared.id == id => shared.act(act),
         Some(shared) => {
             let message = format!("{what} of another world was used");
@@ -109,7 +110,7 @@ pub(crate) fn with_world<R>(id: u64, what: &str, act: impl FnOnce(&mut State) ->
 
 /// Acts on the world `id` if it turns here; for destructors, which are inert elsewhere.
 pub(crate) fn if_world(id: u64, act: impl FnOnce(&mut State)) {
-    if let Some(shared) = current().filter(|shared| shared.id == id) {
+    if let Some(shared) = shared().filter(|shared| shared.id == id) {
         shared.act(act);
     }
 }

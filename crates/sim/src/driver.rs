@@ -10,8 +10,12 @@ use crate::current::Shared;
 use crate::ending::end_host;
 use crate::event::Event;
 use crate::failure::FailureKind;
+use crate::host::Signal;
+use crate::jobs::Job;
 use crate::machine::Role;
 use crate::oracle::{self, Scope};
+use crate::script::Act;
+use crate::signals::Delivery;
 use crate::state::{Running, State};
 use crate::task::{Body, TaskKey, Waits};
 use crate::trace::EventKind;
@@ -250,8 +254,16 @@ pub(crate) fn drop_quietly<T>(value: T) -> Result<(), Payload> {
     catch_unwind(AssertUnwindSafe(|| drop(value)))
 }
 
+/// What an event leaves to be done with the state free.
+enum Left {
+    Job(Job),
+    Act(Act),
+    /// The host was killed by this signal.
+    Killed(u32, Signal),
+}
+
 fn fire(shared: &Shared) {
-    let job = shared.act(|state| {
+    let left = shared.act(|state| {
         let (_, scheduled) = state.events.pop()?;
         state.cause = scheduled.cause;
         match scheduled.event {
@@ -279,15 +291,39 @@ fn fire(shared: &Shared) {
                     number: 0,
                 });
                 state.cause = state.record(EventKind::Job, "", 0, 0);
-                return Some(job);
+                return Some(Left::Job(job));
             }
+            Event::Signal { host, signal } => {
+                if let Delivery::Fatal = state.deliver_signal(host, signal) {
+                    return Some(Left::Killed(host, signal));
+                }
+            }
+            Event::Act(act) => return Some(Left::Act(act)),
         }
         state.running = None;
         None
     });
-    let Some(job) = job else {
-        return;
-    };
+    match left {
+        None => {}
+        Some(Left::Job(job)) => run_job(shared, job),
+        Some(Left::Act(act)) => act.run(),
+        Some(Left::Killed(host, signal)) => killed(shared, host, signal),
+    }
+}
+
+fn killed(shared: &Shared, host: u32, signal: Signal) {
+    shared.act(|state| {
+        let message = format!("killed by {signal}, for which it never listened");
+        match state.machines[host as usize].role {
+            Role::Main => state.fail(FailureKind::ClientError, message),
+            _ => state.host_failed(host, FailureKind::ClientError, message),
+        }
+        state.running = None;
+    });
+    end_host(shared, host);
+}
+
+fn run_job(shared: &Shared, job: Job) {
     let ran = catch_unwind(AssertUnwindSafe(job.closure));
     let crashed = shared.act(|state| {
         let Err(payload) = &ran else {

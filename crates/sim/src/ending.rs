@@ -72,6 +72,9 @@ impl State {
         for socket in self.unix.select(|socket| socket.host == host) {
             self.close_unix(socket);
         }
+        for listener in self.signals.select(|listener| listener.host == host) {
+            self.drop_signal(listener);
+        }
         let timers: Vec<_> = self
             .timers
             .iter()

@@ -5,6 +5,8 @@
 //! 2. An entry is removed exactly, never left behind as a tombstone, so the earliest entry is
 //!    always real and time never jumps to something cancelled.
 
+use crate::host::Signal;
+use crate::script::Act;
 use crate::table::SocketRef;
 use crate::tcp::{Segment, Syn};
 use crate::udp::Packet;
@@ -38,6 +40,10 @@ pub(crate) enum Event {
     Datagram(Box<Packet>),
     /// The answer to a datagram: nobody is at the port.
     Unreachable { to: SocketRef, peer: SocketAddr },
+    /// A signal arrives at a host.
+    Signal { host: u32, signal: Signal },
+    /// The script acts.
+    Act(Act),
     /// No answer to a connection request yet.
     ConnectRetry(SocketRef),
 }
@@ -48,7 +54,9 @@ impl Event {
             Event::Syn(_)
             | Event::Segment { .. }
             | Event::Datagram(_)
-            | Event::Unreachable { .. } => 0,
+            | Event::Unreachable { .. }
+            | Event::Signal { .. }
+            | Event::Act(_) => 0,
             Event::ConnectRetry(_) | Event::Timer(_) => 1,
             Event::Job(_) => 2,
         }

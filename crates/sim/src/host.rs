@@ -4,10 +4,12 @@
 
 mod files;
 mod resolve;
+mod signal;
 mod sleep;
 
 pub use files::{File, create_file, file, remove_file};
 pub use resolve::{Family, Resolve, resolve};
+pub use signal::{Signal, Signals, raise, signals};
 pub use sleep::{Sleep, YieldNow, yield_now};
 
 use crate::current;

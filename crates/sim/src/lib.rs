@@ -65,6 +65,8 @@ mod limits;
 mod link;
 mod machine;
 mod oracle;
+mod script;
+mod signals;
 mod state;
 mod table;
 mod task;

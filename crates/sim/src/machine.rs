@@ -1,6 +1,7 @@
 //! What a world keeps of one host.
 
 use crate::errno::Errno;
+use crate::host::Signal;
 use crate::limits::HostLimits;
 use crate::table::SocketRef;
 use crate::unix::Node;
@@ -62,6 +63,8 @@ pub(crate) struct Machine {
     pub(crate) next_inode: u64,
     /// Abstract names of Unix sockets.
     pub(crate) names: BTreeMap<Vec<u8>, SocketRef>,
+    /// Those the present life ever listened for.
+    pub(crate) handled_signals: Vec<Signal>,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
     pub(crate) limits: HostLimits,
@@ -91,6 +94,7 @@ impl Machine {
             paths: BTreeMap::new(),
             next_inode: 0,
             names: BTreeMap::new(),
+            handled_signals: Vec::new(),
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
             limits,
@@ -133,6 +137,7 @@ impl Machine {
     pub(crate) fn reset(&mut self) {
         self.life = Life::Ended;
         self.incarnation += 1;
+        self.handled_signals.clear();
         self.running_jobs = 0;
         self.waiting_jobs.clear();
     }

@@ -7,6 +7,7 @@ use crate::jobs::Job;
 use crate::machine::{Life, Machine};
 use crate::oracle::{self, Label, Oracle, Scope};
 use crate::report::Report;
+use crate::signals::SignalListener;
 use crate::table::Table;
 use crate::task::{Birth, Body, BoxedFuture, TaskKey, Tasks, Waits};
 use crate::tcp::Net;
@@ -53,6 +54,7 @@ pub(crate) struct State {
     pub(crate) net: Net,
     pub(crate) udp: Table<UdpSocket>,
     pub(crate) unix: Table<UnixSocket>,
+    pub(crate) signals: Table<SignalListener>,
     pub(crate) timers: Slab<Timer>,
     pub(crate) jobs: Slab<Job>,
     pub(crate) running: Option<Running>,
@@ -84,6 +86,7 @@ impl State {
             net: Net::new(&config),
             udp: Table::new(),
             unix: Table::new(),
+            signals: Table::new(),
             timers: Slab::new(),
             jobs: Slab::new(),
             running: None,

@@ -6,6 +6,7 @@
 //! 2. A wake touches the inbox only, never the world's state, so it may come at any moment.
 //! 3. A key names one task for ever: serials are not used twice.
 
+use crate::host;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::fmt;
@@ -49,6 +50,7 @@ pub(crate) enum Waits {
     Receive(SocketAddr),
     Send(SocketAddr),
     Unix(&'static str, u32),
+    Signal(host::Signal),
 }
 
 impl fmt::Display for Waits {
@@ -65,6 +67,7 @@ impl fmt::Display for Waits {
             Waits::Receive(at) => write!(f, "a datagram at {at}"),
             Waits::Send(to) => write!(f, "room to send a datagram to {to}"),
             Waits::Unix(what, socket) => write!(f, "{what} unix#{socket}"),
+            Waits::Signal(signal) => write!(f, "the signal {signal}"),
             Waits::Name(name) => write!(f, "the name {name:?}"),
         }
     }
@@ -78,7 +81,7 @@ pub(crate) struct Task {
     /// Whether its end is its host's end.
     pub(crate) root: bool,
     pub(crate) body: Body,
-    signal: Arc<Signal>,
+    wakeup: Arc<Wakeup>,
     pub(crate) waker: Waker,
     pub(crate) location: &'static Location<'static>,
     pub(crate) waits: Waits,
@@ -90,17 +93,17 @@ pub(crate) struct Task {
 impl Task {
     /// From here on a wake makes the task runnable again.
     pub(crate) fn begin_poll(&mut self) {
-        self.signal.queued.store(false, Ordering::Release);
+        self.wakeup.queued.store(false, Ordering::Release);
     }
 }
 
-struct Signal {
+struct Wakeup {
     key: TaskKey,
     queued: AtomicBool,
     inbox: Arc<Inbox>,
 }
 
-impl Wake for Signal {
+impl Wake for Wakeup {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -190,7 +193,7 @@ impl Tasks {
             serial: self.next_serial,
         };
         self.next_serial += 1;
-        let signal = Arc::new(Signal {
+        let wakeup = Arc::new(Wakeup {
             key,
             queued: AtomicBool::new(true),
             inbox: Arc::clone(&self.inbox),
@@ -201,8 +204,8 @@ impl Tasks {
             number,
             root,
             body,
-            waker: Waker::from(Arc::clone(&signal)),
-            signal,
+            waker: Waker::from(Arc::clone(&wakeup)),
+            wakeup,
             location: birth.location,
             waits: Waits::NotPolled,
             since: birth.now,

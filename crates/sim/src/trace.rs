@@ -55,6 +55,8 @@ pub enum EventKind {
     Exit,
     /// A datagram arrived, or the answer to one.
     Datagram,
+    /// A signal was delivered.
+    Signal,
 }
 
 impl EventKind {
@@ -76,6 +78,7 @@ impl EventKind {
             EventKind::Note => "note",
             EventKind::Exit => "exit",
             EventKind::Datagram => "datagram",
+            EventKind::Signal => "signal",
         }
     }
 }

@@ -6,8 +6,8 @@
 //! Invariants
 //! 1. A path stays when its socket is gone, until it is unlinked; an abstract name goes with it.
 //! 2. A writer has at most its send buffer in the peer's queue, and waits while it is full.
-//! 3. A datagram receiver holds at most 11 datagrams, and of each sender at most one more than its
-//!    send buffer holds; the sender waits.
+//! 3. A datagram receiver holds at most 11 datagrams of senders it is not connected to, and of
+//!    each sender at most one more than its send buffer holds; the sender waits.
 
 mod datagram;
 mod listen;

@@ -31,13 +31,28 @@ pub enum Step {
 /// It stays on the thread that made it. However it is driven, equal worlds do the same.
 pub struct World {
     shared: Rc<Shared>,
+    /// A script's world is ended by its driver.
+    owned: bool,
 }
 
 impl World {
     pub(crate) fn new(state: State) -> World {
         World {
             shared: Shared::new(state),
+            owned: true,
         }
+    }
+
+    /// The world as its script sees it.
+    pub(crate) fn borrowed(shared: Rc<Shared>) -> World {
+        World {
+            shared,
+            owned: false,
+        }
+    }
+
+    pub(crate) fn act<R>(&mut self, act: impl FnOnce(&mut State) -> R) -> R {
+        self.shared.act(act)
     }
 
     fn turn(&mut self, until: u64) -> Result<Step, Failure> {
@@ -184,7 +199,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // A world abandoned inside another one cannot turn: what it holds is dropped as it is.
-        if !current::is_running() {
+        if self.owned && !current::is_running() {
             self.end();
         }
     }

@@ -138,6 +138,32 @@ fn a_sender_waits_for_its_own_buffer() {
 
 // SIM71
 #[test]
+fn a_pair_is_bounded_by_its_buffers() {
+    block_on(1, async {
+        let (one, other) = UnixDatagram::pair().expect("two");
+        assert_eq!(one.peer_addr().expect("a pair"), UnixAddress::Unnamed);
+        let mut sent = 0_u64;
+        loop {
+            let took = poll_fn(|cx| Poll::Ready(one.poll_send(cx, &[0; 512]))).await;
+            match took {
+                Poll::Ready(done) => done.expect("open"),
+                Poll::Pending => break,
+            }
+            sent += 1;
+        }
+        // 208 KiB of 512 bytes and as much for each record.
+        assert_eq!(sent, 208);
+        let got = recv(&other).await;
+        assert_eq!((got.payload.len(), got.from), (512, UnixAddress::Unnamed));
+        send(&one, b"room").await.expect("room");
+        drop(other);
+        assert_eq!(kind(send(&one, b"x").await), ErrorKind::ConnectionRefused);
+        assert_eq!(kind(send(&one, b"x").await), ErrorKind::NotConnected);
+    });
+}
+
+// SIM71
+#[test]
 fn a_receiver_that_is_gone_refuses() {
     block_on(1, async {
         assert_eq!(kind(connect("/run/sink", None)), ErrorKind::NotFound);

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 /// A Unix datagram socket of a simulated host.
 ///
 /// Datagrams arrive in the order sent, and none is lost between two open sockets: a sender waits
-/// while the receiver has more than 10, or its own send buffer is full. Any number of tasks may
+/// while its send buffer is full, or the receiver has more than 10 and is not connected to it. Any number of tasks may
 /// send and receive at once; a datagram goes to one of them.
 ///
 /// # Panics
@@ -53,6 +53,24 @@ impl UnixDatagram {
     /// where the socket at `to` hears another one alone.
     pub fn connect(to: UnixAddress, options: UnixOptions) -> io::Result<UnixDatagram> {
         UnixDatagram::open(&options, Some(to))
+    }
+
+    /// Two sockets without names, connected to each other.
+    ///
+    /// # Errors
+    /// `EMFILE` beyond the host's descriptors.
+    pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        current::with("pair", |state| {
+            let (one, other) = state.pair_unix_datagrams()?;
+            let world = state.id;
+            let end = |socket| UnixDatagram {
+                world,
+                socket,
+                addresses: Box::new((UnixAddress::Unnamed, Some(UnixAddress::Unnamed))),
+            };
+            Ok((end(one), end(other)))
+        })
+        .map_err(Errno::error)
     }
 
     fn open(options: &UnixOptions, to: Option<UnixAddress>) -> io::Result<UnixDatagram> {

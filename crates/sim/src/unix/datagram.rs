@@ -28,7 +28,6 @@ struct Message {
 pub(crate) struct UnixDatagram {
     /// Where it sends without an address. Of one that is gone it is told once.
     peer: Option<SocketRef>,
-    pub(crate) peer_address: Option<UnixAddress>,
     received: VecDeque<Message>,
     /// What it sent and nobody received, with the records.
     in_flight: usize,
@@ -51,7 +50,6 @@ impl State {
     pub(crate) fn open_unix_datagram(&mut self, options: &UnixOptions) -> Result<SocketRef, Errno> {
         let datagram = UnixDatagram {
             peer: None,
-            peer_address: None,
             received: VecDeque::new(),
             in_flight: 0,
             send_capacity: options.send_buffer.unwrap_or(BUFFER).max(RESERVED + 1),
@@ -69,6 +67,21 @@ impl State {
         Ok(socket)
     }
 
+    /// Two sockets without names, connected to each other.
+    pub(crate) fn pair_unix_datagrams(&mut self) -> Result<(SocketRef, SocketRef), Errno> {
+        let options = UnixOptions::default();
+        let one = self.open_unix_datagram(&options)?;
+        let other = self.open_unix_datagram(&options).inspect_err(|_| {
+            self.close_unix(one);
+        })?;
+        for (end, peer) in [(one, other), (other, one)] {
+            if let Some(datagram) = self.unix_datagram(end) {
+                datagram.peer = Some(peer);
+            }
+        }
+        Ok((one, other))
+    }
+
     /// Points an open socket at the one bound to `to`.
     pub(crate) fn connect_unix_datagram(
         &mut self,
@@ -80,7 +93,6 @@ impl State {
         self.may_send(socket, peer)?;
         if let Some(datagram) = self.unix_datagram(socket) {
             datagram.peer = Some(peer);
-            datagram.peer_address = Some(to.clone());
         }
         Ok(())
     }
@@ -146,7 +158,9 @@ impl State {
         let Some(receiver) = self.unix_datagram(target) else {
             return Poll::Ready(Err(Errno::Refused));
         };
-        if receiver.received.len() > QUEUE {
+        // One that is connected back holds as much as the sender's buffer.
+        let back = receiver.peer == Some(socket);
+        if !back && receiver.received.len() > QUEUE {
             keep(&mut receiver.senders, waker);
             self.waits(Waits::Unix("room for a datagram at", target.slot));
             return Poll::Pending;
