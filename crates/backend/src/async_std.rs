@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant as StdInstant};
 
 use async_io::Async;
@@ -14,7 +15,7 @@ use crate::async_io_socket::{self, ReactorTimer};
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::entropy::system;
-use crate::running_jobs::RunningJobs;
+use crate::running::Running;
 use crate::runtime::{Runtime, Types};
 use crate::signal::Signal;
 use crate::socket::Kernel;
@@ -25,7 +26,7 @@ use crate::time::{Instant, origin};
 pub(crate) struct AsyncStd;
 
 /// The jobs of the process, for its pool is the process's.
-static JOBS: RunningJobs = RunningJobs::new();
+static JOBS: LazyLock<Running> = LazyLock::new(Running::default);
 
 /// Whether this thread polls a task of async-std.
 pub(crate) fn in_task() -> bool {
@@ -75,10 +76,7 @@ impl Runtime for AsyncStd {
     }
 
     fn spawn_blocking(job: Job) {
-        drop(async_std::task::spawn_blocking(|| {
-            let _running = JOBS.enter();
-            job();
-        }));
+        drop(async_std::task::spawn_blocking(|| JOBS.run(job)));
     }
 
     fn now() -> Instant {

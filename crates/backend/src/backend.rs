@@ -147,8 +147,8 @@ impl Backend {
     ///
     /// The future need be neither `Send` nor `'static`. Before this returns, detached tasks that
     /// remain are dropped (unless the executor belongs to the process, see
-    /// [`Capabilities::drops_tasks_on_exit`]), and running blocking jobs are waited for at most
-    /// `options.blocking_grace`.
+    /// [`Capabilities::drops_tasks_on_exit`]), however long a poll in progress takes; then running
+    /// blocking jobs are waited for at most `options.blocking_grace`. Jobs not yet begun stop.
     ///
     /// # Panics
     ///

@@ -77,7 +77,15 @@ impl<T> Future for BlockingTask<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut stage = self.slot.lock();
         match mem::replace(&mut *stage, Stage::Taken) {
+            Stage::Done(Err(BlockingError::Stopped)) => {
+                // A task that tries again and again must come to where a shutdown can drop it.
+                *stage = Stage::Stopped;
+                drop(stage);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Stage::Done(outcome) => Poll::Ready(outcome),
+            Stage::Stopped => Poll::Ready(Err(BlockingError::Stopped)),
             Stage::Running(former) => {
                 let waker = match former {
                     Some(waker) if waker.will_wake(cx.waker()) => waker,
@@ -149,6 +157,8 @@ struct Slot<T>(Mutex<Stage<T>>);
 enum Stage<T> {
     Running(Option<Waker>),
     Done(Result<T, BlockingError>),
+    /// The future yielded once over it.
+    Stopped,
     Taken,
 }
 

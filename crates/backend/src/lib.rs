@@ -67,8 +67,8 @@ pub mod time;
 mod async_io_socket;
 #[cfg(feature = "async-std")]
 mod async_std;
-#[cfg(any(feature = "smol", feature = "async-std"))]
-mod running_jobs;
+#[cfg(feature = "real")]
+mod running;
 #[cfg(feature = "sim")]
 mod sim;
 #[cfg(feature = "smol")]

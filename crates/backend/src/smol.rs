@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant as StdInstant};
 
@@ -19,15 +19,17 @@ use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::current;
 use crate::entropy::system;
-use crate::running_jobs::RunningJobs;
+use crate::running::Running;
 use crate::runtime::{Runtime, Types};
 use crate::signal::Signal;
 use crate::smol::stop::Stop;
+use crate::smol::tasks::Tasks;
 use crate::socket::Kernel;
 use crate::task::{Detached, RunOptions, Threads};
 use crate::time::{Instant, origin};
 
 mod stop;
+mod tasks;
 
 #[derive(Debug)]
 pub(crate) struct Smol;
@@ -35,15 +37,16 @@ pub(crate) struct Smol;
 /// An executor with what belongs to it.
 ///
 /// Invariants:
-/// - SMOL1 An executor is dropped by the thread of its `block_on`, after its workers ended, with
-///   that thread marked as stopping: a task that spawns in its destructor there is dropped, and
-///   never reaches the executor of the process.
-/// - SMOL2 `Closed` is set before the executor goes, so late spawns through a kept context are
-///   dropped too.
+/// - SMOL1 Remaining tasks are dropped by the thread of the `block_on`, after its workers ended,
+///   with that thread marked as stopping: a task that spawns in its destructor there is dropped,
+///   and never reaches the executor of the process.
+/// - SMOL2 The executor is taken out before its tasks are ended, and a spawn holds the lock until
+///   its task is on the executor: late spawns are dropped, earlier ones ended.
 #[derive(Debug)]
 pub(crate) struct Realm {
-    executor: std::sync::RwLock<Option<Arc<Executor<'static>>>>,
-    jobs: RunningJobs,
+    executor: RwLock<Option<Arc<Executor<'static>>>>,
+    tasks: Arc<Tasks>,
+    jobs: Running,
 }
 
 thread_local! {
@@ -54,8 +57,9 @@ thread_local! {
 impl Realm {
     fn new() -> Arc<Realm> {
         Arc::new(Realm {
-            executor: std::sync::RwLock::new(Some(Arc::new(Executor::new()))),
-            jobs: RunningJobs::new(),
+            executor: RwLock::new(Some(Arc::new(Executor::new()))),
+            tasks: Arc::default(),
+            jobs: Running::default(),
         })
     }
 
@@ -79,27 +83,44 @@ impl Realm {
         })
     }
 
-    fn executor(&self) -> Option<Arc<Executor<'static>>> {
-        let executor = self.executor.read();
-        executor
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+    fn spawn(&self, task: Detached<impl Future<Output = ()> + Send + 'static>) {
+        let executor = self.executor.read().unwrap_or_else(PoisonError::into_inner);
+        match &*executor {
+            Some(executor) => executor.spawn(self.tasks.register(task)).detach(),
+            None => {
+                drop(executor);
+                drop(task);
+            }
+        }
     }
 
     /// Runs tasks on this thread until `until` is done. Blocks in the reactor, for else timers
     /// would fire on the reactor's own thread.
     fn work<F: Future>(self: &Arc<Self>, until: F) -> F::Output {
-        let executor = self.executor().expect("workers end before their executor");
+        let executor = self
+            .executor
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let executor = executor.expect("workers end before their executor");
         Smol::within(self, || async_io::block_on(executor.run(until)))
     }
 
-    /// Drops the executor with its tasks, here.
+    /// Drops the tasks, here.
     fn close(&self) {
-        let executor = self.executor.write();
-        let executor = executor
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        let executor = self
+            .executor
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
             .take();
-        drop(executor);
+        let Some(executor) = executor else { return };
+        self.tasks.close();
+        // Each task is in the queue, or a thread that woke it is about to put it there.
+        async_io::block_on(async {
+            while !executor.is_empty() {
+                executor.tick().await;
+            }
+        });
     }
 }
 
@@ -153,6 +174,7 @@ impl Runtime for Smol {
             })
             .collect();
         let outcome = catch_unwind(AssertUnwindSafe(|| realm.work(future)));
+        realm.jobs.close();
         stop.now();
         for worker in workers {
             // A worker has nothing to panic with: tasks keep their panics in.
@@ -165,21 +187,13 @@ impl Runtime for Smol {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        let task = Detached::new(Backend::Smol, future);
-        // SMOL2: without an executor the task is dropped unpolled.
-        if let Some(executor) = Realm::current().executor() {
-            executor.spawn(task).detach();
-        }
+        Realm::current().spawn(Detached::new(Backend::Smol, future));
     }
 
     fn spawn_blocking(job: Job) {
         let realm = Realm::current();
-        let job = move || {
-            let _running = realm.jobs.enter();
-            job();
-        };
         // Detached, for dropping the task would cancel a queued job.
-        blocking::unblock(job).detach();
+        blocking::unblock(move || realm.jobs.run(job)).detach();
     }
 
     fn now() -> Instant {

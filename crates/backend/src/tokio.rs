@@ -17,13 +17,15 @@ use tokio::runtime::{Builder, Handle};
 use crate::Backend;
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
-use crate::current;
 use crate::entropy::system;
 use crate::runtime::{Runtime, Timer, Types};
 use crate::signal::{Signal, SignalSource};
 use crate::socket::{self, Direction, Kernel, Readiness};
 use crate::task::{Detached, RunOptions, Threads};
 use crate::time::{Instant, origin};
+use crate::tokio::realm::Run;
+
+mod realm;
 
 #[derive(Debug)]
 pub(crate) struct Tokio;
@@ -62,24 +64,19 @@ impl Runtime for Tokio {
                 builder
             }
         };
-        let runtime = builder
-            .enable_all()
-            .thread_name(options.name)
-            .on_thread_start(|| current::mark_thread(Backend::Tokio))
-            .build()
-            .expect("tokio could not start its driver or threads");
-        let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(future)));
-        // A plain drop of the runtime would wait for blocking jobs for ever.
-        runtime.shutdown_timeout(options.blocking_grace);
+        builder.enable_all().thread_name(options.name);
+        let run = Run::new(builder).expect("tokio could not start its driver or threads");
+        let outcome = catch_unwind(AssertUnwindSafe(|| run.drive(future)));
+        run.end(options.blocking_grace);
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::spawn(Detached::new(Backend::Tokio, future)));
+        realm::spawn(&Handle::current(), Detached::new(Backend::Tokio, future));
     }
 
     fn spawn_blocking(job: Job) {
-        drop(tokio::task::spawn_blocking(job));
+        realm::spawn_blocking(&Handle::current(), job);
     }
 
     fn now() -> Instant {

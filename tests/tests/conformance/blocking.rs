@@ -1,8 +1,6 @@
 //! Blocking work and entropy: B30 to B40.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Barrier};
 
 use bowline_backend::blocking::{BlockingError, spawn_blocking};
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
@@ -17,13 +15,9 @@ conformance! {
         a_job_gives_its_panic,
         a_job_runs_without_its_future,
         a_job_may_spawn_and_read_the_clock,
-        jobs_at_shutdown_run_or_stop,
         entropy_differs_and_fills,
     ]
-    real: [
-        sixty_four_jobs_block_while_tasks_run,
-        a_stuck_job_is_left_after_the_grace,
-    ]
+    real: [sixty_four_jobs_block_while_tasks_run]
     dropping: []
     real_dropping: []
 }
@@ -104,44 +98,6 @@ fn a_job_may_spawn_and_read_the_clock(backend: Backend, options: RunOptions) {
         assert!(inside.await.unwrap() >= before);
         latch.wait().await;
     });
-}
-
-// B35
-fn a_stuck_job_is_left_after_the_grace(backend: Backend, options: RunOptions) {
-    let (release, stuck) = mpsc::channel::<()>();
-    let started = Arc::new(AtomicBool::new(false));
-    let flag = started.clone();
-    let options = options.blocking_grace(Duration::from_millis(50));
-    let before = Instant::now();
-    backend.block_on_with(options, async {
-        drop(spawn_blocking(move || {
-            flag.store(true, Ordering::SeqCst);
-            let _ = stuck.recv();
-        }));
-        while !started.load(Ordering::SeqCst) {
-            yield_now().await;
-        }
-    });
-    // The job still waits for us, so the run ended without it.
-    assert!(before.elapsed() >= Duration::from_millis(50));
-    release.send(()).unwrap();
-}
-
-// B36
-fn jobs_at_shutdown_run_or_stop(backend: Backend, options: RunOptions) {
-    let mut ended = Vec::new();
-    backend.block_on_with(options, async {
-        for _ in 0..200 {
-            let latch = Latch::new(1);
-            let on_drop = OnDrop(latch.clone());
-            ended.push(latch);
-            drop(spawn_blocking(move || drop(on_drop)));
-        }
-    });
-    // Each ran or was dropped unrun; async-std's pool may still be at it.
-    for latch in ended {
-        futures_lite::future::block_on(latch.wait());
-    }
 }
 
 // B40

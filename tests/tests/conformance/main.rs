@@ -5,6 +5,7 @@ mod blocking;
 mod context;
 mod listeners;
 mod names;
+mod shutdown;
 mod stream_errors;
 mod streams;
 mod tasks;

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
+use bowline_backend::Backend;
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
-use bowline_backend::time::{Instant, sleep_until};
-use bowline_backend::{Backend, blocking};
 use bowline_tests::latch::{Latch, OnDrop};
 
 use crate::{conformance, message};
@@ -34,10 +33,7 @@ conformance! {
         a_waker_outlives_its_backend,
         runs_in_several_threads,
     ]
-    dropping: [
-        no_detached_future_survives_block_on,
-        a_task_that_spawns_in_its_drop_ends,
-    ]
+    dropping: []
     real_dropping: []
 }
 
@@ -167,70 +163,6 @@ fn nested_block_on_is_refused(backend: Backend, options: RunOptions) {
             assert!(text.starts_with(&expected), "{text}");
         });
     }
-}
-
-// B9
-fn no_detached_future_survives_block_on(backend: Backend, options: RunOptions) {
-    let alive = Latch::new(3);
-    backend.block_on_with(options, async {
-        let started = Latch::new(3);
-        let (on_drop, start) = (OnDrop(alive.clone()), started.clone());
-        spawn_detached(async move {
-            let _on_drop = on_drop;
-            let sleep = sleep_until(Instant::NEVER);
-            start.count_down();
-            sleep.await;
-        });
-        let (on_drop, start) = (OnDrop(alive.clone()), started.clone());
-        spawn_detached(async move {
-            let _on_drop = on_drop;
-            let at = "127.0.0.1:0".parse().unwrap();
-            let listener = bowline_backend::net::TcpListener::bind(at).unwrap();
-            start.count_down();
-            let _ = listener.accept().await;
-        });
-        let (on_drop, start) = (OnDrop(alive.clone()), started.clone());
-        spawn_detached(async move {
-            let _on_drop = on_drop;
-            start.count_down();
-            loop {
-                let _ = blocking::spawn_blocking(|| ()).await;
-            }
-        });
-        started.wait().await;
-    });
-    assert_eq!(alive.left(), 0, "futures alive after block_on");
-}
-
-struct SpawnsInDrop(Latch, usize);
-
-impl Drop for SpawnsInDrop {
-    fn drop(&mut self) {
-        self.0.count_down();
-        if self.1 > 0 {
-            let again = SpawnsInDrop(self.0.clone(), self.1 - 1);
-            spawn_detached(async move {
-                let _again = again;
-                poll_fn(|_| Poll::<()>::Pending).await;
-            });
-        }
-    }
-}
-
-// B10
-fn a_task_that_spawns_in_its_drop_ends(backend: Backend, options: RunOptions) {
-    let drops = Latch::new(4);
-    backend.block_on_with(options, async {
-        let started = Latch::new(1);
-        let (value, start) = (SpawnsInDrop(drops.clone(), 3), started.clone());
-        spawn_detached(async move {
-            let _value = value;
-            start.count_down();
-            poll_fn(|_| Poll::<()>::Pending).await;
-        });
-        started.wait().await;
-    });
-    assert_eq!(drops.left(), 0, "what was spawned in a destructor leaked");
 }
 
 fn live_tasks_after(backend: Backend, options: &RunOptions, runs: usize) {
