@@ -13,7 +13,8 @@ pub fn test_on<F: Future<Output: Termination>>(backend: &str, test: fn() -> F) -
     Root::new().backend(backend).block_on(test())
 }
 
-/// Runs one test once for each seed, in a world of its own; the seed of a failure is printed.
+/// Runs one test once for each seed, in a world and a root of its own; the seed of a failure is
+/// printed.
 ///
 /// `BOWLINE_SIM_SEED` stands for the whole range, to run a failure again.
 #[cfg(feature = "sim")]
@@ -30,7 +31,8 @@ pub fn test_in_sim<F: Future<Output: Termination>>(
     };
     for seed in seeds {
         let told = Told(seed);
-        let code = bowline_sim::block_on(seed, test()).report();
+        let root = Root::new().backend(Backend::Sim);
+        let code = bowline_sim::block_on(seed, root.entered(test())).report();
         if code != std::process::ExitCode::SUCCESS {
             return code;
         }

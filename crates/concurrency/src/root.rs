@@ -85,17 +85,37 @@ impl Root {
     #[track_caller]
     pub fn block_on<F: Future>(self, future: F) -> F::Output {
         let backend = self.backend.unwrap_or_else(ambient::backend);
+        let options = self.options.clone();
+        match backend.block_on_with(options, self.run(backend, future)) {
+            Ok(output) => output,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// What [`block_on`](Root::block_on) blocks on, for whoever enters the backend in another way:
+    /// a simulated world made from a chosen seed.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn entered<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        let backend = self.backend.unwrap_or_else(ambient::backend);
+        let run = self.run(backend, future);
+        async move {
+            match run.await {
+                Ok(output) => output,
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn run<F: Future>(self, backend: Backend, future: F) -> RootRun<F> {
         let node = root_node(self.name, TaskId::new(1));
         node.keep_backend(backend);
-        let run = RootRun {
+        RootRun {
             owner: Owner::fixed(node),
             ended: None,
             report: None,
             body: Some(future),
-        };
-        match backend.block_on_with(self.options, run) {
-            Ok(output) => output,
-            Err(panic) => resume_unwind(panic),
         }
     }
 }

@@ -1,0 +1,66 @@
+//! What the attributes enter is a root: it returns only after every task that was left behind
+//! has had its last poll.
+
+use std::future::{Future, poll_fn};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use bowline::concurrency::{TaskGroup, cancelled, sleep_forever, task_group};
+
+/// Children that were told of the cancel and ran on to their first wait.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+/// Leaves behind a group whose child wants to say something when it is cancelled.
+async fn leave_a_child_behind() {
+    let mut group = Box::pin(task_group(async |group: TaskGroup<()>| {
+        group.spawn_ok(async {
+            cancelled().await;
+            TOLD.fetch_add(1, Ordering::SeqCst);
+            sleep_forever().await;
+        });
+        sleep_forever().await;
+        Ok(())
+    }));
+    poll_fn(|cx| {
+        assert!(group.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    bowline::backend::task::yield_now().await;
+    drop(group);
+}
+
+/// Runs `entry` some times: whether the child is polled again by chance depends on the schedule.
+fn every_child_is_told(entry: impl Fn()) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _counting = ONE_AT_A_TIME.lock();
+    for _ in 0..20 {
+        let before = TOLD.load(Ordering::SeqCst);
+        entry();
+        assert_eq!(TOLD.load(Ordering::SeqCst), before + 1);
+    }
+}
+
+#[bowline::main]
+async fn program() {
+    leave_a_child_behind().await;
+}
+
+#[test]
+fn main_is_a_root() {
+    every_child_is_told(program);
+}
+
+#[test]
+fn a_test_is_a_root_on_every_backend() {
+    for backend in bowline::backend::Backend::available() {
+        every_child_is_told(|| match backend.name() {
+            #[cfg(feature = "sim")]
+            "sim" => {
+                let _ = bowline::__private::test_in_sim(5..6, leave_a_child_behind);
+            }
+            real => bowline::__private::test_on(real, leave_a_child_behind),
+        });
+    }
+}
