@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::process::{Outcome, Step};
-use crate::{docs, features, layers, spec, test, tidy};
+use crate::{docs, features, layers, msrv, spec, test, tidy};
 
 /// Runs every check, cheapest first, and ends with the closing lines of the test runners.
 ///
@@ -22,6 +22,7 @@ pub(crate) fn run(root: &Path) -> Outcome {
             .run(root)
     })?;
     timed("features", || features::run(root))?;
+    timed("oldest compiler", || msrv::if_installed(root))?;
     let mut closing = timed("tests", || test::tests(root, &[]))?;
     closing.extend(timed("doc tests", || test::doc_tests(root))?);
     timed("api docs", || docs::api(root))?;

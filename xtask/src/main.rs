@@ -10,6 +10,7 @@ mod features;
 mod fuzz;
 mod layers;
 mod manifest;
+mod msrv;
 mod process;
 mod scenario;
 mod spec;
@@ -26,6 +27,7 @@ usage: cargo xtask <command>
   test [ARGS]                all tests on every backend (nextest where installed), then doc tests;
                              ARGS go to the test runner
   features                   each crate with each single feature and with none
+  msrv                       all of it under the oldest compiler that `rust-version` promises
   layers                     who may depend on whom; no runtime below the pure crates
   tidy                       file lengths, names, words
   spec [--fix]               every promise in docs/behaviours is named by a test, and back;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root),
         ["test", rest @ ..] => test::run(&root, rest),
         ["features"] => features::run(&root),
+        ["msrv"] => msrv::run(&root),
         ["layers"] => layers::run(&root),
         ["tidy"] => tidy::run(&root),
         ["spec"] => spec::check(&root),

@@ -66,10 +66,8 @@ pub trait Transport: Send {
     ///
     /// *Nothing happened.*
     fn send(&mut self, message: &Self::Sent) -> impl Future<Output = Result<(), Error>> + Send {
-        async move {
-            let (mut sender, _) = self.split();
-            sender.send(message).await
-        }
+        let (sender, _) = self.split();
+        send_by(sender, message)
     }
 
     /// [`TransportSend::flush`] of the sending half.
@@ -82,10 +80,8 @@ pub trait Transport: Send {
     ///
     /// *Nothing happened*: what is not written stays queued.
     fn flush(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
-        async move {
-            let (mut sender, _) = self.split();
-            sender.flush().await
-        }
+        let (sender, _) = self.split();
+        flush_by(sender)
     }
 
     /// [`TransportRecv::recv`] of the receiving half.
@@ -98,11 +94,27 @@ pub trait Transport: Send {
     ///
     /// *Nothing happened.*
     fn recv(&mut self) -> impl Future<Output = Result<Option<Self::Received>, Error>> + Send {
-        async move {
-            let (_, mut receiver) = self.split();
-            receiver.recv().await
-        }
+        let (_, receiver) = self.split();
+        recv_by(receiver)
     }
+}
+
+// Functions of their own, for the oldest compiler we promise cannot prove that an `async` block is
+// `Send` while it holds a lent half of a transport that it knows only by trait.
+
+async fn send_by<T: ?Sized + Sync>(
+    mut sender: impl TransportSend<T>,
+    message: &T,
+) -> Result<(), Error> {
+    sender.send(message).await
+}
+
+async fn flush_by<T: ?Sized + Sync>(mut sender: impl TransportSend<T>) -> Result<(), Error> {
+    sender.flush().await
+}
+
+async fn recv_by<T: Send>(mut receiver: impl TransportRecv<T>) -> Result<Option<T>, Error> {
+    receiver.recv().await
 }
 
 /// The sending half of a transport.
