@@ -63,4 +63,6 @@ pub use memory_broker::{MemoryBroker, MemoryBrokerStart};
 pub use method::{MethodDef, MethodInfo, MethodSpec};
 pub use name::{DeclaredName, MethodName};
 pub use registry::{Registry, RegistryError};
-pub use tcp_broker::{Endpoint, TcpBroker, TcpBrokerBuilder};
+pub use tcp_broker::{
+    AcceptErrors, BrokerStatistics, Endpoint, Strangers, TcpBroker, TcpBrokerBuilder,
+};

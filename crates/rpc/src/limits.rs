@@ -52,13 +52,13 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Connections still in their handshake. More: closed when accepted.
     pub unauthenticated: usize,
-    /// The same from one /32 (IPv4) or /64 (IPv6). Carried, not enforced yet.
+    /// The same from one /32 (IPv4) or /64 (IPv6).
     pub unauthenticated_per_prefix: usize,
-    /// Connections of one broker. More: accepting pauses.
+    /// Connections of one broker, at least 1. More: accepting pauses.
     pub connections: usize,
     /// How long a cancelled handler may clean up. Carried, not enforced yet.
     pub cancel_grace: Duration,
-    /// How long a drain waits for calls in flight. Carried, not enforced yet.
+    /// How long a broker that ends waits for calls in flight.
     pub drain: Duration,
     /// Longest deadline an executor grants.
     pub max_deadline: Duration,
@@ -143,6 +143,7 @@ impl Limits {
             ("max_methods", self.max_methods > 0),
             ("max_metadata", self.max_metadata > 0),
             ("handshake_bytes", self.handshake_bytes >= 1024),
+            ("connections", self.connections > 0),
             (
                 "heartbeat",
                 heartbeat > 0 && heartbeat <= u128::from(u32::MAX),

@@ -5,9 +5,12 @@ mod builder;
 mod dial;
 mod link;
 mod listen;
+mod prefix;
 mod routes;
+mod statistics;
 
 pub use builder::{Endpoint, TcpBrokerBuilder};
+pub use statistics::{AcceptErrors, BrokerStatistics, Strangers};
 
 use std::any::TypeId;
 use std::convert::Infallible;
@@ -17,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::time::Instant;
-use bowline_concurrency::{TaskGroup, timeout, timeout_at};
+use bowline_concurrency::{CancelHandle, TaskGroup, timeout, timeout_at};
 use bytes::Bytes;
 
 use crate::broker::{UnknownMethod, encode_arguments, typed};
@@ -29,6 +32,7 @@ use crate::{
     RegistryError, Reply,
 };
 use routes::{FindPeer, Key, Routes};
+use statistics::Counters;
 
 /// How long connections may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -73,6 +77,9 @@ struct Shared {
     config: Arc<Config>,
     limits: Limits,
     routes: Arc<Routes>,
+    counters: Counters,
+    /// The scopes of the tasks that accept.
+    accepting: Vec<CancelHandle>,
     group: TaskGroup<Infallible>,
     local: Vec<SocketAddr>,
 }
@@ -95,7 +102,13 @@ impl TcpBroker {
 
     /// How many connections are up now.
     pub fn connections(&self) -> usize {
-        self.shared.routes.connections()
+        self.shared.routes.connections().1
+    }
+
+    /// What it counted since it started, and what is open now.
+    pub fn statistics(&self) -> BrokerStatistics {
+        let connections = self.shared.routes.connections();
+        self.shared.counters.snapshot(connections)
     }
 
     /// Sends an encoded call to a peer that offers its method.
@@ -132,14 +145,25 @@ impl TcpBroker {
         let bytes = body.len();
         let open = Open::new(Target::Method(method), CodecId(options.codec.id()), body)
             .deadline(options.deadline);
-        mailbox.open(open, bytes)?.await.map(Reply::new)
+        let call = mailbox.open(open, bytes)?;
+        self.shared.counters.calls_sent.add(1);
+        call.await.map(Reply::new)
     }
 
-    /// Says goodbye to every peer and ends every task.
+    /// Takes no new calls, waits for those in flight, says goodbye to every peer and ends every
+    /// task.
     async fn shut_down(&self) {
-        self.shared.routes.close("");
-        // A peer that does not end its side in time is left.
-        let _ = timeout(FAREWELL, self.shared.routes.emptied()).await;
+        for accepting in &self.shared.accepting {
+            accepting.cancel("the broker takes no new connections");
+        }
+        let routes = &self.shared.routes;
+        let within = self.shared.limits.drain;
+        routes.drain(within);
+        if timeout(within, routes.fewer_than(1)).await.is_err() {
+            routes.close("");
+            // A peer that does not end its side in time is left.
+            let _ = timeout(FAREWELL, routes.fewer_than(1)).await;
+        }
         self.close();
     }
 }

@@ -9,18 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backends::{Div, DivError, div, fall, on_every_backend, registry};
-use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_backend::stream::ByteStreamExt;
+use bowline_backend::net::TcpStream;
 use bowline_backend::time;
 use bowline_channel::{Receiver, Sender, bounded};
 use bowline_concurrency::{TaskGroup, sleep_forever, task_group, timeout};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::proto::Guess;
 use bowline_rpc::{
     Broker, CallError, Caller, Certainty, Code, Error, ErrorKind, MemoryBroker, Registry,
     TcpBroker, TcpBrokerBuilder,
 };
-use bytes::BytesMut;
 
 const SOON: Duration = Duration::from_millis(50);
 /// Longer than anything here takes.
@@ -270,35 +267,6 @@ on_every_backend! {
                 assert_eq!(server.connections(), 1);
                 Ok(())
             }).await
-        }).await.unwrap();
-    }
-
-    // R21
-    async fn other_protocols_are_named_and_closed() {
-        serve(registry()).run(async |server| -> Result<(), Error> {
-            let mut stream = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-            let mut answer = BytesMut::new();
-            // The listener answers nothing that the peer could not read, and ends.
-            while matches!(timeout(LONG, stream.read_into(&mut answer, std::num::NonZeroUsize::MAX)).await.expect("it ends"), Ok(1..)) {}
-            client(&server).run(async |client| {
-                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
-                Ok(())
-            }).await
-        }).await.unwrap();
-
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        task_group(|group: TaskGroup<Error>| async move {
-            drop(group.spawn_ok(async move {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-                let mut rest = BytesMut::new();
-                while matches!(stream.read_into(&mut rest, std::num::NonZeroUsize::MAX).await, Ok(1..)) {}
-            }));
-            let error = TcpBroker::caller().connect(address).run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NotOurProtocol(Guess::Http), "{error}");
-            Ok(())
         }).await.unwrap();
     }
 

@@ -3,8 +3,9 @@
 #[path = "proto_pair/pair.rs"]
 mod pair;
 
-use bowline_rpc::proto::{Command, Rejected, Side, Violation};
+use bowline_rpc::proto::{Command, Rejected, Side, StreamEnd, Violation};
 use bowline_rpc::{Certainty, Code, Limits};
+use bytes::BytesMut;
 use pair::{
     START, call, ends, events, frame, machine, open, open_frame, opened, pump, ready, receive,
     reply, sent,
@@ -201,4 +202,28 @@ fn floods_of_pings_and_advertisements_end_the_connection() {
         receive(&mut listener, START, &withdraw),
         Err(Violation::Flood("advertisements"))
     );
+}
+
+#[test]
+fn frames_held_back_for_events_not_polled_are_taken_afterwards() {
+    let mut limits = Limits::trusted();
+    limits.max_calls = 6144;
+    let (_, mut listener) = ready(&limits);
+    let opens: Vec<u8> = (0..6144).flat_map(|n| open_frame(2 * n + 1, b"")).collect();
+    let mut input = BytesMut::from(&opens[..]);
+    input.extend_from_slice(&[0; 15]);
+    let mut taken = 0;
+    while !input.is_empty() {
+        listener.handle_bytes(START, &mut input).unwrap();
+        let calls = opened(events(&mut listener)).len();
+        taken += calls;
+        // Only what is left by a whole frame is held back.
+        assert_eq!(listener.is_holding(), calls == 4096, "{calls}");
+        if !listener.is_holding() {
+            break;
+        }
+    }
+    assert_eq!((taken, input.len()), (6144, 15));
+    listener.handle_end(START, StreamEnd::Ended);
+    assert!(!listener.is_holding());
 }

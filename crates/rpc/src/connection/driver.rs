@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use super::Mailbox;
 use super::mailbox::Mail;
 use crate::executor::JobHandle;
-use crate::proto::{BrokenKind, CallId, CloseCause, Event, IncomingCall, Machine, StreamEnd};
+use crate::proto::{BrokenKind, CallId, CloseCause, Event, IncomingCall, Machine, Stats};
 use crate::{Code, Limits};
 
 /// Most slices of one write.
@@ -44,6 +44,15 @@ pub(crate) trait Host: Send + Sync {
     fn opened(&mut self, call: IncomingCall) -> JobHandle;
 }
 
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Why.
+    pub(crate) cause: CloseCause,
+    /// What its machine counted.
+    pub(crate) stats: Stats,
+}
+
 /// The task of one connection.
 ///
 /// Invariants:
@@ -52,6 +61,8 @@ pub(crate) trait Host: Send + Sync {
 /// - D2 `tickets[call.slot()]` is the ticket of the call of ours that holds that place of the
 ///   machine.
 /// - D3 `running` holds a peer's call from its event until its answer.
+/// - D4 the machine hears of the end of the stream after every frame that came before it: while it
+///   holds frames back nothing is read, and a broken stream waits in `broken`.
 pub(crate) struct Driver<S: ByteStream, H: Host> {
     stream: S,
     machine: Machine,
@@ -66,9 +77,13 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     timer: Option<Pin<Box<Sleep>>>,
     tickets: Vec<usize>,
     running: BTreeMap<CallId, JobHandle>,
+    /// The connection ends as soon as no call is in flight.
+    draining: bool,
     mail: Vec<Mail>,
     wakers: Vec<Waker>,
     cause: Option<CloseCause>,
+    /// How the stream broke, until the machine is told.
+    broken: Option<BrokenKind>,
     reading: bool,
     writing: bool,
 }
@@ -94,9 +109,11 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             timer: None,
             tickets: Vec::new(),
             running: BTreeMap::new(),
+            draining: false,
             mail: Vec::new(),
             wakers: Vec::new(),
             cause: None,
+            broken: None,
             reading: true,
             writing: true,
         }
@@ -106,7 +123,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     ///
     /// # Cancel safety
     /// *Value lost*: dropped, it drops the stream, and calls in flight end as lost.
-    pub(crate) async fn run(mut self) -> CloseCause {
+    pub(crate) async fn run(mut self) -> Ended {
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.stop();
         if self.writing && self.stream.shutdown().await.is_ok() && self.reading {
@@ -122,9 +139,11 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             })
             .await;
         }
-        self.cause
-            .take()
-            .unwrap_or(CloseCause::Closed(Code::Cancelled))
+        let cause = self.cause.take();
+        Ended {
+            cause: cause.unwrap_or(CloseCause::Closed(Code::Cancelled)),
+            stats: self.machine.stats(),
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -136,7 +155,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             moved |= self.take_mail(now);
             moved |= self.poll_write(cx, now);
             moved |= self.poll_timer(cx, now);
-            moved |= self.take_events() + events > 0;
+            let more = self.take_events();
+            moved |= events + more > 0;
+            // With fewer events than asked for none is left: every call that came is in `running`.
+            if self.draining && more < EVENTS {
+                moved |= self.close_if_idle(now);
+            }
             self.wakers.drain(..).for_each(Waker::wake);
             // The cause comes with the last event, so no outcome is left behind.
             let nothing_to_write = self.machine.is_finished() && self.out.is_empty();
@@ -204,7 +228,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let due = self.machine.poll_timeout().unwrap_or(Instant::NEVER);
-        let deadline = due.min(self.stalls_at.unwrap_or(Instant::NEVER));
+        let stall = self.stalls_at.unwrap_or(Instant::NEVER);
+        let deadline = due.min(stall);
         if deadline == Instant::NEVER {
             return false;
         }
@@ -221,11 +246,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let now = time::now();
         if due <= now {
             self.machine.handle_timeout(now);
-        } else if deadline <= now {
-            self.writing = false;
-            self.reading = false;
-            self.machine
-                .handle_end(now, StreamEnd::Broken(BrokenKind::Stalled));
+        }
+        if stall <= now {
+            self.broken(BrokenKind::Stalled);
         }
         true
     }

@@ -4,6 +4,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -43,6 +44,7 @@ pub(crate) enum Mail {
     Cancel(CallId),
     Answer { call: CallId, end: JobEnd },
     Close { code: Code, message: &'static str },
+    Drain { within: Duration },
 }
 
 /// A call as its caller sees it.
@@ -101,6 +103,19 @@ impl Mailbox {
     /// Closes the connection after what was asked so far.
     pub(crate) fn close(&self, code: Code, message: &'static str) {
         self.post(Mail::Close { code, message });
+    }
+
+    /// Ends the connection as soon as no call is in flight on it; the peer is told that it will be
+    /// within `within`.
+    pub(crate) fn drain(&self, within: Duration) {
+        self.post(Mail::Drain { within });
+    }
+
+    /// Whether nothing is asked of the driver and no caller waits for an outcome.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state();
+        let over = |ticket: &Ticket| matches!(ticket, Ticket::Settled(_) | Ticket::Abandoned);
+        state.inbox.is_empty() && state.tickets.iter().all(|(_, ticket)| over(ticket))
     }
 
     fn post(&self, mail: Mail) {

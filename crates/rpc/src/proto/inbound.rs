@@ -60,6 +60,7 @@ impl Machine {
         if self.phase == Phase::Preface && !self.take_preface(input)? {
             return Ok(());
         }
+        self.holding = false;
         while self.phase != Phase::Over {
             let Some(header) = Header::parse(input) else {
                 self.tail = (input.len(), HEADER);
@@ -81,7 +82,11 @@ impl Machine {
                 }
             }
             self.tail = (input.len(), length);
-            if input.len() < length || self.events.len() >= MAX_EVENTS {
+            if input.len() < length {
+                return Ok(());
+            }
+            if self.events.len() >= MAX_EVENTS {
+                self.holding = true;
                 return Ok(());
             }
             if self.phase == Phase::Open {

@@ -31,9 +31,10 @@ pub(super) const MAX_EVENTS: usize = 4096;
 /// * **Read.** Append received bytes to one buffer and call [`handle_bytes`](Self::handle_bytes):
 ///   it takes whole frames from the front and leaves a part of one. When the stream ends, call
 ///   [`handle_end`](Self::handle_end).
-/// * **Events.** After every input poll [`poll_event`](Self::poll_event) until it gives none. If
-///   4096 events wait, `handle_bytes` takes no more frames: poll, then call it again. A driver that
-///   hands in at most 64 KiB at a time never meets this.
+/// * **Events.** After every input poll [`poll_event`](Self::poll_event), as often as you like. If
+///   4096 events wait, `handle_bytes` takes no more frames, and
+///   [`is_holding`](Self::is_holding) says so: then poll, and call it again with what is left,
+///   before you read more and before you tell that the stream has ended.
 /// * **Commands.** [`command`](Self::command) whenever there is one; what comes of it is an event.
 /// * **Write.** [`poll_transmit`](Self::poll_transmit) into a batch until it adds nothing or the
 ///   batch is large enough; write the batch; report with
@@ -110,6 +111,8 @@ pub struct Machine {
     pub(super) preface: [u8; 8],
     pub(super) preface_len: usize,
     pub(super) tail: (usize, usize),
+    /// Whole frames are left in the input until events are polled.
+    pub(super) holding: bool,
     pub(super) peer: Option<Box<Hello>>,
     pub(super) agreed: Agreed,
     pub(super) control: BytesMut,
@@ -186,6 +189,7 @@ impl Machine {
             preface: [0; 8],
             preface_len: 0,
             tail: (0, PREFACE.len()),
+            holding: false,
             peer: None,
             agreed: Agreed::default(),
             control: BytesMut::new(),
@@ -269,6 +273,12 @@ impl Machine {
     /// Whether there is nothing more to send or to receive. Events may still wait.
     pub fn is_finished(&self) -> bool {
         self.phase == Phase::Over && self.control.is_empty() && !self.incoming.has_answers()
+    }
+
+    /// Whether [`handle_bytes`](Self::handle_bytes) left whole frames in its input, because too many
+    /// events wait.
+    pub fn is_holding(&self) -> bool {
+        self.holding && self.phase != Phase::Over
     }
 
     /// Whether the handshake is done and the connection is not over.

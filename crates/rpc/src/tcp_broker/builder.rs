@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bowline_backend::entropy;
 use bowline_backend::net::{self, Query, TcpListener};
-use bowline_concurrency::{TaskGroup, timeout};
+use bowline_concurrency::{CancelScope, TaskGroup, timeout};
 
 use super::dial::{Attempt, dial};
 use super::listen::accept;
 use super::routes::Routes;
+use super::statistics::Counters;
 use super::{Shared, TcpBroker};
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
@@ -164,8 +165,10 @@ impl TcpBrokerBuilder {
         self
     }
 
-    /// Runs the broker for as long as `body` takes. When it returns, the peers have been told,
-    /// every socket is closed and every handler has ended.
+    /// Runs the broker for as long as `body` takes. Then it takes no new connections and calls,
+    /// waits for the calls in flight, in both directions, for
+    /// [`drain`](crate::Limits::drain) at most, and closes. When this returns, the peers have been
+    /// told, every socket is closed and every handler has ended.
     ///
     /// Starting locks the registry for good, and waits until the peer behind every
     /// [`connect`](Self::connect) has told its methods.
@@ -225,6 +228,7 @@ impl TcpBrokerBuilder {
         let mut instance = [0; 16];
         entropy::fill(&mut instance);
         let config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
+        let scopes: Vec<_> = listeners.iter().map(|_| CancelScope::new()).collect();
         let shared = Arc::new(Shared {
             registry: self.registry,
             attachment: Attachment::open(&group, &self.executor),
@@ -232,11 +236,14 @@ impl TcpBrokerBuilder {
             config: Arc::new(config),
             limits: self.limits,
             routes: Arc::new(Routes::new()),
+            counters: Counters::default(),
+            accepting: scopes.iter().map(CancelScope::handle).collect(),
             group: group.clone(),
             local,
         });
-        for listener in listeners {
-            drop(group.spawn_ok(accept(shared.clone(), listener)));
+        for (listener, scope) in listeners.into_iter().zip(scopes) {
+            let accepting = scope.run(accept(shared.clone(), listener));
+            drop(group.spawn_ok(async move { drop(accepting.await) }));
         }
         let mut attempts = Vec::new();
         for endpoint in self.connect {

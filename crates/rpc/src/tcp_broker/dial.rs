@@ -9,8 +9,9 @@ use bowline_backend::time;
 use bowline_channel::{OneshotReceiver, OneshotSender, oneshot};
 use bowline_concurrency::sleep;
 
-use super::link::drive;
+use super::link::{Place, drive};
 use super::listen::full_jitter;
+use super::routes::{NoRoom, Origin};
 use super::{Endpoint, Shared};
 use crate::proto::Side;
 use crate::{Error, ErrorKind};
@@ -84,16 +85,25 @@ pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<A
     loop {
         let began = time::now();
         match connect(&endpoint).await {
-            Ok(stream) => match drive(&shared, stream, Side::Dialer, Some(attempt.clone())).await {
-                Some(cause) if cause.is_permanent() => {
-                    return attempt.failed_for_good(Error::connection(&endpoint, cause));
+            Ok(stream) => {
+                shared.counters.dialed.add(1);
+                match Place::new(&shared, Origin::Dialed) {
+                    Ok(place) => {
+                        let cause = drive(place, stream, Side::Dialer, Some(attempt.clone())).await;
+                        let permanent = cause.is_permanent();
+                        let error = Error::connection(&endpoint, cause);
+                        if permanent {
+                            return attempt.failed_for_good(error);
+                        }
+                        attempt.failed(error);
+                    }
+                    Err(NoRoom::Closed) => return attempt.failed_for_good(Error::cancelled()),
+                    Err(NoRoom::Full | NoRoom::Handshakes) => attempt.failed(Error::new(
+                        ErrorKind::Transport,
+                        "the broker has too many connections",
+                    )),
                 }
-                Some(cause) => attempt.failed(Error::connection(&endpoint, cause)),
-                None => attempt.failed(Error::new(
-                    ErrorKind::Transport,
-                    "the broker has too many connections",
-                )),
-            },
+            }
             Err(error) => attempt.failed(error),
         }
         if time::now().saturating_duration_since(began) >= HEALTHY {

@@ -8,6 +8,7 @@ use bowline_backend::time;
 
 use super::Shared;
 use super::dial::Attempt;
+use super::routes::{NoRoom, Origin};
 use crate::connection::{Driver, Host, Mailbox};
 use crate::executor::{CallRef, Job, JobBody, JobEnd, JobHandle, ReplySink, Stop};
 use crate::method::Resolved;
@@ -17,27 +18,43 @@ use crate::proto::{
 };
 use crate::{Certainty, Code, Codec, Limits, Peer};
 
-/// Drives `stream` until the connection is over and says why; `None` if it was not taken on,
-/// because there are too many. `attempt` is told when the peer's methods are known.
+/// The place of one connection in the broker's table; given up by dropping it.
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    connection: u64,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Place {
+    pub(super) fn new(shared: &Arc<Shared>, origin: Origin) -> Result<Place, NoRoom> {
+        let mailbox = Arc::new(Mailbox::new(&shared.limits));
+        let connection = shared.routes.connect(&mailbox, origin, &shared.limits)?;
+        Ok(Place {
+            shared: shared.clone(),
+            connection,
+            mailbox,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.routes.disconnect(self.connection);
+    }
+}
+
+/// Drives `stream` until the connection is over and says why. `attempt` is told when the peer's
+/// methods are known.
 pub(super) async fn drive<S: ByteStream>(
-    shared: &Arc<Shared>,
+    place: Place,
     stream: S,
     side: Side,
     attempt: Option<Arc<Attempt>>,
-) -> Option<CloseCause> {
-    let limits = &shared.limits;
-    let mailbox = Arc::new(Mailbox::new(limits));
-    let unready = match side {
-        Side::Listener => limits.unauthenticated,
-        Side::Dialer => usize::MAX,
-    };
-    let connection = shared
-        .routes
-        .connect(&mailbox, limits.connections, unready)?;
+) -> CloseCause {
+    let shared = place.shared.clone();
+    let mailbox = place.mailbox.clone();
     let mut link = Link {
-        shared: shared.clone(),
-        connection,
-        mailbox: mailbox.clone(),
+        place,
         address: stream.peer_addr().ok(),
         peer: None,
         methods: Vec::new(),
@@ -53,17 +70,14 @@ pub(super) async fn drive<S: ByteStream>(
         link.methods.clear();
         let _ = machine.command(now, Command::Advertise(Vec::new()));
     }
-    Some(
-        Driver::new(stream, machine, mailbox, link, limits)
-            .run()
-            .await,
-    )
+    let driver = Driver::new(stream, machine, mailbox, link, &shared.limits);
+    let ended = driver.run().await;
+    shared.counters.add_protocol(&ended.stats);
+    ended.cause
 }
 
 struct Link {
-    shared: Arc<Shared>,
-    connection: u64,
-    mailbox: Arc<Mailbox>,
+    place: Place,
     address: Option<Address>,
     peer: Option<Peer>,
     /// What we offer: the method with id `n` at `n - 1`.
@@ -73,9 +87,9 @@ struct Link {
 
 impl Link {
     fn offered(&mut self) -> Vec<Advertised> {
-        let workers = self.shared.executor.capacity().max_workers;
+        let workers = self.place.shared.executor.capacity().max_workers;
         if workers > 0 {
-            self.methods = self.shared.registry.all();
+            self.methods = self.place.shared.registry.all();
         }
         let advertise = |(method, id): (&Resolved, u32)| {
             let spec = method.entry.spec;
@@ -100,7 +114,7 @@ impl Link {
                 self.methods.get((*id as usize).checked_sub(1)?).cloned()
             }
             Target::Name(_) if self.methods.is_empty() => None,
-            Target::Name(name) => self.shared.registry.find(name),
+            Target::Name(name) => self.place.shared.registry.find(name),
         }
     }
 
@@ -110,7 +124,7 @@ impl Link {
             certainty: Certainty::Refused,
             message: message.into(),
         };
-        self.mailbox.settle(call, end);
+        self.place.mailbox.settle(call, end);
         JobHandle::of_none()
     }
 }
@@ -120,26 +134,44 @@ impl Host for Link {
         match event {
             Event::Ready(hello) => {
                 self.peer = Some(Peer::new(self.address.clone(), hello.instance));
-                self.shared.routes.ready(self.connection);
+                self.place.shared.routes.ready(self.place.connection);
             }
-            Event::Advertised(methods) => self.shared.routes.offer(self.connection, methods),
-            Event::Withdrawn(methods) => self.shared.routes.withdraw(self.connection, &methods),
+            Event::Advertised(methods) => self
+                .place
+                .shared
+                .routes
+                .offer(self.place.connection, methods),
+            Event::Withdrawn(methods) => self
+                .place
+                .shared
+                .routes
+                .withdraw(self.place.connection, &methods),
             Event::Discovered => {
                 if let Some(attempt) = self.attempt.take() {
                     attempt.connected();
                 }
             }
             // A peer that leaves gets no new call; one that is gone neither.
-            Event::Draining { .. } | Event::Closed(_) => {
-                self.shared.routes.disconnect_offers(self.connection)
+            Event::Draining { .. } => self
+                .place
+                .shared
+                .routes
+                .disconnect_offers(self.place.connection),
+            Event::Closed(cause) => {
+                self.place.shared.counters.closed(&cause);
+                self.place
+                    .shared
+                    .routes
+                    .disconnect_offers(self.place.connection);
             }
             _ => {}
         }
     }
 
     fn opened(&mut self, incoming: IncomingCall) -> JobHandle {
+        self.place.shared.counters.calls_received.add(1);
         let call = CallRef::Peer(incoming.call);
-        if self.shared.executor.capacity().max_workers == 0 {
+        if self.place.shared.executor.capacity().max_workers == 0 {
             return self.refuse(call, Code::NoExecutor, "");
         }
         let Some(method) = self.method(&incoming.target) else {
@@ -153,7 +185,7 @@ impl Host for Link {
             return self.refuse(call, Code::Unsupported, "no such codec");
         };
         let spec = method.entry.spec;
-        let limits: &Limits = &self.shared.limits;
+        let limits: &Limits = &self.place.shared.limits;
         let longest = spec
             .max_duration()
             .unwrap_or(limits.max_deadline)
@@ -170,15 +202,9 @@ impl Host for Link {
             deadline,
             self.peer.clone(),
             call,
-            self.shared.attachment.clone(),
-            self.mailbox.clone(),
+            self.place.shared.attachment.clone(),
+            self.place.mailbox.clone(),
         );
-        job.give_to(&*self.shared.executor)
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.shared.routes.disconnect(self.connection);
+        job.give_to(&*self.place.shared.executor)
     }
 }

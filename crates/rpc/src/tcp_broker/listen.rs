@@ -5,39 +5,62 @@ use std::time::Duration;
 
 use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::entropy;
-use bowline_backend::net::TcpListener;
+use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::stream::Address;
 use bowline_concurrency::sleep;
 
 use super::Shared;
-use super::link::drive;
+use super::link::{Place, drive};
+use super::prefix::Prefix;
+use super::routes::{NoRoom, Origin};
 use crate::proto::Side;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts until the listener breaks; each connection becomes a task of the broker's group.
+/// Accepts until the listener breaks; each connection becomes a task of the broker's group. While
+/// there are as many connections as may be, those to come wait at the system.
 pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     let mut pause = FIRST_PAUSE;
     loop {
+        shared.routes.fewer_than(shared.limits.connections).await;
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 pause = FIRST_PAUSE;
-                let shared_too = shared.clone();
-                // Dropped at once, and so closed, where there are too many already.
-                drop(shared.group.spawn_ok(async move {
-                    drive(&shared_too, stream, Side::Listener, None).await;
-                }));
+                take_on(&shared, stream, &address).await;
             }
-            Err(error) => match AcceptErrorKind::of(&error) {
-                AcceptErrorKind::Skip => {}
-                AcceptErrorKind::Exhausted => {
-                    sleep(jittered(pause)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+            Err(error) => {
+                let kind = AcceptErrorKind::of(&error);
+                shared.counters.accept_failed(kind);
+                match kind {
+                    AcceptErrorKind::Skip => {}
+                    AcceptErrorKind::Exhausted => {
+                        sleep(jittered(pause)).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                    _ => return,
                 }
-                _ => return,
-            },
+            }
         }
     }
+}
+
+/// Starts the task of an accepted connection, or closes it where too many are in their handshake.
+async fn take_on(shared: &Arc<Shared>, stream: TcpStream, address: &Address) {
+    let origin = Origin::Accepted(Prefix::of(address));
+    let place = loop {
+        match Place::new(shared, origin) {
+            Ok(place) => break place,
+            // Someone else was faster: this one waits for the next that ends.
+            Err(NoRoom::Full) => shared.routes.fewer_than(shared.limits.connections).await,
+            Err(NoRoom::Handshakes) => return shared.counters.refused.add(1),
+            Err(NoRoom::Closed) => return,
+        }
+    };
+    shared.counters.accepted.add(1);
+    drop(shared.group.spawn_ok(async move {
+        drive(place, stream, Side::Listener, None).await;
+    }));
 }
 
 /// Between half of `pause` and all of it.

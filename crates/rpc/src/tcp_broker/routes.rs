@@ -1,16 +1,22 @@
 //! Which peers offer which methods, and the calls that wait for one that does.
 
+mod admission;
+mod find_peer;
+
 use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use slab::Slab;
 
+use super::prefix::Prefix;
+use crate::MethodName;
 use crate::connection::Mailbox;
 use crate::proto::{Advertised, MethodId};
-use crate::{Code, MethodName};
+
+pub(super) use admission::{NoRoom, Origin};
+pub(super) use find_peer::FindPeer;
 
 /// Calls that wait for a peer at one broker.
 const MAX_WAITING: usize = 1024;
@@ -22,7 +28,8 @@ const MAX_WAITING: usize = 1024;
 ///   so what peers and callers can make it hold is bounded by what they may offer and wait for.
 /// - T2 an offer is there exactly while its connection is up and its peer offers the method.
 /// - T3 `waiting` is the number of all waiting calls, at most 1024.
-/// - T4 no waker is woken and no connection is closed under the lock.
+/// - T4 `handshakes` and `handshakes_from` count the accepted connections that are not ready.
+/// - T5 no waker is woken and no connection is closed under the lock.
 pub(super) struct Routes {
     table: Mutex<Table>,
 }
@@ -35,9 +42,12 @@ struct Table {
     waiting: usize,
     connections: BTreeMap<u64, Up>,
     next_connection: u64,
+    handshakes: usize,
+    handshakes_from: BTreeMap<Prefix, usize>,
+    draining: bool,
     closed: bool,
-    /// Those who wait for the last connection to end.
-    emptied: Vec<Waker>,
+    /// Those who wait for a connection to end.
+    departures: Vec<Waker>,
 }
 
 struct Route {
@@ -59,9 +69,21 @@ struct Offer {
 /// A connection that is up.
 struct Up {
     mailbox: Arc<Mailbox>,
+    origin: Origin,
     ready: bool,
     /// The routes its peer's methods belong to.
     methods: BTreeMap<MethodId, usize>,
+}
+
+impl Up {
+    fn new(mailbox: Arc<Mailbox>, origin: Origin) -> Self {
+        Self {
+            mailbox,
+            origin,
+            ready: false,
+            methods: BTreeMap::new(),
+        }
+    }
 }
 
 /// What a call goes by.
@@ -107,41 +129,6 @@ impl Routes {
             let route = table.route(name.shared());
             table.routes[route].calls += 1;
             table.by_call.insert(call, route);
-        }
-    }
-
-    /// A new connection; `None` if there are too many, or too many that are not ready.
-    pub(super) fn connect(
-        &self,
-        mailbox: &Arc<Mailbox>,
-        most: usize,
-        most_unready: usize,
-    ) -> Option<u64> {
-        let mut table = self.table();
-        let unready = table
-            .connections
-            .values()
-            .filter(|up| !up.ready)
-            .take(most_unready)
-            .count();
-        if table.closed || table.connections.len() >= most || unready >= most_unready {
-            return None;
-        }
-        let connection = table.next_connection;
-        table.next_connection += 1;
-        let up = Up {
-            mailbox: mailbox.clone(),
-            ready: false,
-            methods: BTreeMap::new(),
-        };
-        table.connections.insert(connection, up);
-        Some(connection)
-    }
-
-    /// The handshake of `connection` is done.
-    pub(super) fn ready(&self, connection: u64) {
-        if let Some(up) = self.table().connections.get_mut(&connection) {
-            up.ready = true;
         }
     }
 
@@ -196,69 +183,6 @@ impl Routes {
         for route in std::mem::take(&mut up.methods).into_values() {
             table.retract(route, connection);
         }
-    }
-
-    /// `connection` is gone.
-    pub(super) fn disconnect(&self, connection: u64) {
-        let mut table = self.table();
-        let Some(up) = table.connections.remove(&connection) else {
-            return;
-        };
-        for route in up.methods.values() {
-            table.retract(*route, connection);
-        }
-        let wakers = if table.connections.is_empty() {
-            std::mem::take(&mut table.emptied)
-        } else {
-            Vec::new()
-        };
-        drop(table);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// How many connections are up.
-    pub(super) fn connections(&self) -> usize {
-        self.table()
-            .connections
-            .values()
-            .filter(|up| up.ready)
-            .count()
-    }
-
-    /// Takes no more connections, closes those there are and ends calls that wait for a peer.
-    pub(super) fn close(&self, message: &'static str) {
-        let mut table = self.table();
-        table.closed = true;
-        let mailboxes: Vec<_> = table
-            .connections
-            .values()
-            .map(|up| up.mailbox.clone())
-            .collect();
-        let wakers: Vec<_> = table
-            .routes
-            .iter()
-            .flat_map(|(_, route)| route.waiting.iter().map(|(_, w)| w.clone()))
-            .collect();
-        drop(table);
-        for mailbox in mailboxes {
-            mailbox.close(Code::Cancelled, message);
-        }
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Completes when no connection is up.
-    pub(super) async fn emptied(&self) {
-        std::future::poll_fn(|cx| {
-            let waker = cx.waker().clone();
-            let mut table = self.table();
-            if table.connections.is_empty() {
-                drop(table);
-                return Poll::Ready(());
-            }
-            table.emptied.push(waker);
-            Poll::Pending
-        })
-        .await;
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -316,78 +240,5 @@ impl Route {
         self.next = (self.next + 1) % self.offers.len();
         let offer = &self.offers[self.next];
         Some((offer.mailbox.clone(), offer.method))
-    }
-}
-
-/// A call that waits for a peer to offer its method. Fails if too many wait or the broker closes.
-#[must_use = "a call waits while this is polled"]
-pub(super) struct FindPeer<'a> {
-    routes: &'a Routes,
-    key: Key<'a>,
-    /// Its route, and its place among those who wait there.
-    place: Option<(usize, usize)>,
-}
-
-impl<'a> FindPeer<'a> {
-    pub(super) fn new(routes: &'a Routes, key: Key<'a>) -> Self {
-        Self {
-            routes,
-            key,
-            place: None,
-        }
-    }
-}
-
-impl Future for FindPeer<'_> {
-    type Output = Result<(Arc<Mailbox>, MethodId), Code>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let waker = cx.waker().clone();
-        let mut table = this.routes.table();
-        let route = table.route(this.key.name());
-        if let Some(peer) = table.routes[route].pick() {
-            drop(table);
-            return Poll::Ready(Ok(peer));
-        }
-        let refused = if table.closed {
-            Some(Code::Cancelled)
-        } else if this.place.is_none() && table.waiting >= MAX_WAITING {
-            Some(Code::Overloaded)
-        } else {
-            None
-        };
-        if let Some(code) = refused {
-            table.forget_if_unused(route);
-            drop(table);
-            return Poll::Ready(Err(code));
-        }
-        let former = match this.place {
-            Some((_, place)) => Some(std::mem::replace(
-                &mut table.routes[route].waiting[place],
-                waker,
-            )),
-            None => {
-                table.waiting += 1;
-                this.place = Some((route, table.routes[route].waiting.insert(waker)));
-                None
-            }
-        };
-        drop(table);
-        drop(former);
-        Poll::Pending
-    }
-}
-
-impl Drop for FindPeer<'_> {
-    fn drop(&mut self) {
-        if let Some((route, place)) = self.place {
-            let mut table = self.routes.table();
-            table.waiting -= 1;
-            let waker = table.routes[route].waiting.remove(place);
-            table.forget_if_unused(route);
-            drop(table);
-            drop(waker);
-        }
     }
 }

@@ -4,6 +4,7 @@ use bowline_backend::stream::ByteStream;
 use bowline_backend::time::Instant;
 
 use super::{Driver, Host};
+use crate::Code;
 use crate::connection::mailbox::Mail;
 use crate::executor::JobEnd;
 use crate::proto::{CallId, Command, Failure};
@@ -53,16 +54,28 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 // Rejected only if the connection is over: then the peer waits no more.
                 let _ = self.machine.command(now, command);
             }
-            Mail::Close { code, message } => {
-                let _ = self.machine.command(
-                    now,
-                    Command::Close {
-                        code,
-                        message: message.into(),
-                    },
-                );
+            Mail::Close { code, message } => self.close(now, code, message),
+            Mail::Drain { within } => {
+                self.draining = true;
+                // Rejected before the handshake is done: then there is no call to wait for.
+                let _ = self.machine.command(now, Command::Leave { within });
             }
         }
+    }
+
+    /// Closes the connection if no call is in flight; whether it did.
+    pub(super) fn close_if_idle(&mut self, now: Instant) -> bool {
+        if !self.running.is_empty() || !self.mailbox.is_idle() {
+            return false;
+        }
+        self.draining = false;
+        self.close(now, Code::Draining, "");
+        true
+    }
+
+    fn close(&mut self, now: Instant, code: Code, message: &str) {
+        let message = message.into();
+        let _ = self.machine.command(now, Command::Close { code, message });
     }
 
     fn cancel(&mut self, now: Instant, call: CallId) {

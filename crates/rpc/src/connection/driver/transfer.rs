@@ -12,6 +12,16 @@ use crate::proto::{BrokenKind, StreamEnd};
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.machine.is_holding() {
+            // Invariant D4. There are events to take, so this is not the last turn.
+            let _ = self.machine.handle_bytes(now, &mut self.read);
+            return true;
+        }
+        if let Some(kind) = self.broken.take() {
+            self.reading = false;
+            self.machine.handle_end(now, StreamEnd::Broken(kind));
+            return true;
+        }
         if !self.reading || self.cause.is_some() {
             return false;
         }
@@ -30,7 +40,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 true
             }
             Poll::Ready(Err(error)) => {
-                self.broken(now, &error);
+                self.broken(BrokenKind::Io(error.kind()));
                 true
             }
         }
@@ -57,7 +67,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     moved = true;
                 }
                 Poll::Ready(Err(error)) => {
-                    self.broken(now, &error);
+                    self.broken(BrokenKind::Io(error.kind()));
                     moved = true;
                 }
             }
@@ -85,10 +95,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         }
     }
 
-    fn broken(&mut self, now: Instant, error: &io::Error) {
-        self.reading = false;
+    /// Nothing more goes out; the machine is told in the next turn that it holds nothing back.
+    pub(super) fn broken(&mut self, kind: BrokenKind) {
         self.writing = false;
-        self.machine
-            .handle_end(now, StreamEnd::Broken(BrokenKind::Io(error.kind())));
+        self.stalls_at = None;
+        self.broken.get_or_insert(kind);
     }
 }

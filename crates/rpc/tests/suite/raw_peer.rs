@@ -1,0 +1,125 @@
+//! The other end of a broker's connection, driven by hand.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::stream::ByteStreamExt;
+use bowline_backend::time;
+use bowline_codec::OutputBatch;
+use bowline_concurrency::timeout;
+use bowline_rpc::Limits;
+use bowline_rpc::proto::{Advertised, Command, Config, Event, Machine, MethodId, Side};
+use bytes::BytesMut;
+
+/// Longer than anything here takes.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+
+#[derive(Debug)]
+pub(crate) struct RawPeer {
+    pub(crate) stream: TcpStream,
+    pub(crate) machine: Machine,
+    input: BytesMut,
+}
+
+impl RawPeer {
+    /// Dials a broker of the project `example`, up to the end of the handshake.
+    pub(crate) async fn dial(to: std::net::SocketAddr, limits: &Limits) -> Self {
+        let stream = TcpStream::connect(to).await.expect("it listens");
+        let mut peer = Self::new(stream, Side::Dialer, limits);
+        peer.until(|event| matches!(event, Event::Ready(_))).await;
+        peer.flush().await;
+        peer
+    }
+
+    /// Takes one connection of a broker and offers it `methods`.
+    pub(crate) async fn accept(listener: &TcpListener, limits: &Limits, methods: &[&str]) -> Self {
+        let (stream, _) = listener.accept().await.expect("somebody connects");
+        let mut peer = Self::new(stream, Side::Listener, limits);
+        let offered = methods.iter().zip(1..);
+        let offered = offered.map(|(name, id)| Advertised::new(MethodId(id), *name));
+        peer.command(Command::Advertise(offered.collect()));
+        peer.until(|event| matches!(event, Event::Ready(_))).await;
+        peer.flush().await;
+        peer
+    }
+
+    fn new(stream: TcpStream, side: Side, limits: &Limits) -> Self {
+        let config = Config::new("example", [9; 16]).limits(limits.clone());
+        Self {
+            stream,
+            machine: Machine::new(Arc::new(config), side, time::now(), [7; 32]),
+            input: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.machine
+            .command(time::now(), command)
+            .expect("the machine takes it");
+    }
+
+    /// All bytes the machine has to send.
+    pub(crate) fn bytes(&mut self) -> Vec<u8> {
+        let mut batch = OutputBatch::new();
+        while self
+            .machine
+            .poll_transmit(time::now(), &mut batch, usize::MAX)
+        {}
+        self.machine.on_transmitted(batch.len());
+        batch.slices().flatten().copied().collect()
+    }
+
+    pub(crate) async fn flush(&mut self) {
+        let bytes = self.bytes();
+        self.stream.write_all(&bytes).await.expect("it reads");
+    }
+
+    /// What comes next, as it comes; empty at the end.
+    pub(crate) async fn read(&mut self) -> Vec<u8> {
+        let mut bytes = BytesMut::new();
+        timeout(LONG, self.stream.read_into(&mut bytes, READ))
+            .await
+            .expect("something comes")
+            .expect("the connection is up");
+        bytes.to_vec()
+    }
+
+    /// Gives the machine what was read.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        self.machine
+            .handle_bytes(time::now(), &mut self.input)
+            .expect("the broker keeps the rules");
+    }
+
+    /// Sends and receives until an event is the one; those before it are dropped.
+    pub(crate) async fn until(&mut self, is_it: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            while let Some(event) = self.machine.poll_event() {
+                if is_it(&event) {
+                    return event;
+                }
+            }
+            self.flush().await;
+            let bytes = self.read().await;
+            assert!(!bytes.is_empty(), "the broker closed the connection");
+            self.receive(&bytes);
+        }
+    }
+}
+
+/// Reads to the end of the stream, which comes: how many bytes there were.
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> usize {
+    let mut bytes = BytesMut::new();
+    loop {
+        let read = stream.read_into(&mut bytes, READ);
+        match timeout(LONG, read).await.expect("the stream ends") {
+            // A reset is an end too.
+            Ok(0) | Err(_) => return bytes.len(),
+            Ok(_) => {}
+        }
+    }
+}
