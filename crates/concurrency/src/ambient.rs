@@ -15,10 +15,50 @@ struct Ambient {
     node: Option<NodeRef>,
     /// The outermost node of the running task, which keeps its timer.
     task: Option<NodeRef>,
+    /// How many leaves of this poll may still be ready at once.
+    budget: u8,
 }
 
+/// Ready operations of one poll of a task, before a leaf lets others run.
+const BUDGET: u8 = 128;
+
 thread_local! {
-    static AMBIENT: RefCell<Ambient> = const { RefCell::new(Ambient { node: None, task: None }) };
+    static AMBIENT: RefCell<Ambient> = const {
+        RefCell::new(Ambient { node: None, task: None, budget: BUDGET })
+    };
+}
+
+/// What a leaf future that does not wait yet may do.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Go,
+    /// It is the task's 129th in this poll: wake, be `Pending`, go on next time.
+    Yield,
+    /// The code around it is cancelled: `Pending`, with no side effect.
+    Frozen,
+}
+
+/// Asked by a leaf future before it begins; counts as one operation.
+///
+/// Outside of tasks of ours nothing is counted: the count would pass from one run of the
+/// simulator to the next one on this thread.
+pub(crate) fn turn() -> Turn {
+    let turn = AMBIENT.try_with(|a| {
+        let mut a = a.borrow_mut();
+        if a.node.as_ref().is_some_and(|node| node.is_cancelled()) {
+            return Turn::Frozen;
+        }
+        if a.task.is_none() {
+            return Turn::Go;
+        }
+        if a.budget == 0 {
+            a.budget = BUDGET;
+            return Turn::Yield;
+        }
+        a.budget -= 1;
+        Turn::Go
+    });
+    turn.unwrap_or(Turn::Go)
 }
 
 /// Calls `f` with the current node. `f` runs no user code.
@@ -84,7 +124,10 @@ pub(crate) fn inside<R>(slot: &mut Option<NodeRef>, host: bool, f: impl FnOnce()
     let task = if host { slot.clone() } else { None };
     let former = AMBIENT.try_with(|a| {
         let mut a = a.borrow_mut();
-        let former_task = host.then(|| mem::replace(&mut a.task, task));
+        let former_task = host.then(|| {
+            a.budget = BUDGET;
+            mem::replace(&mut a.task, task)
+        });
         (mem::replace(&mut a.node, slot.take()), former_task)
     });
     let _restore = Restore {

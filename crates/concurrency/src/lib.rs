@@ -46,10 +46,13 @@ mod deadline;
 mod task_group;
 mod task_handle;
 
+pub mod sync;
+
 mod checkpoint;
 mod sleep;
 
 mod cause;
+mod invalid_value;
 mod outcome;
 mod panic;
 mod task_id;
@@ -71,6 +74,7 @@ pub use deadline::{
     Deadline, Elapsed, MoveOn, Timeout, current_effective_deadline, move_on_after, move_on_at,
     timeout, timeout_at,
 };
+pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;
 pub use root::Root;

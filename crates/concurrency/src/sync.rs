@@ -1,0 +1,41 @@
+//! What tasks share and wait for each other with.
+//!
+//! | type | for |
+//! |---|---|
+//! | [`Lock`] | a value that one task at a time may touch, across awaits too |
+//! | [`Condition`] | a change of such a value |
+//! | [`Event`] | "it has happened", again and again |
+//! | [`Once`] | a value that comes once |
+//! | [`Barrier`] | a fixed number of tasks that go on together |
+//! | [`ResourceGuard`] | what may never have two users: the second gets an error |
+//!
+//! Everything here is independent of runtimes and can be made before one runs, in a `static`
+//! too; plain threads take part through the forms that end in `_blocking`. Waiting is first
+//! come, first served. What was granted to a waiter that is then dropped goes to the next one,
+//! and waiters in a cancelled scope are passed over. An operation that need not wait does not
+//! yield, but every 129th of one poll of a task does, so that no loop keeps others from running.
+
+mod barrier;
+mod busy;
+mod condition;
+mod event;
+mod lock;
+mod once;
+mod resource_guard;
+
+mod guarded;
+mod leaf;
+mod park;
+mod permits;
+mod waiters;
+
+pub use barrier::{Barrier, BarrierFuture, BarrierStatistics, BarrierWait};
+pub use busy::Busy;
+pub use condition::{Condition, ConditionStatistics, ConditionWait};
+pub use event::{Event, EventStatistics, EventWait};
+pub use lock::{
+    Lock, LockCheckedFuture, LockFuture, LockGuard, LockOwnedFuture, LockOwner, LockStatistics,
+    OwnedLockGuard, WouldDeadlock,
+};
+pub use once::{Once, OnceStatistics, OnceWait};
+pub use resource_guard::{Entered, ResourceGuard, ResourceGuardStatistics};

@@ -1,0 +1,154 @@
+//! The lock inside every primitive, and what a step under it leaves to be done without it.
+
+use crate::node::NodeRef;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::PoisonError;
+use std::task::Waker;
+
+/// The state of a primitive. Under its lock only bookkeeping of ours runs: no waker is woken,
+/// cloned or dropped there, and nothing of the user's.
+pub(super) struct Guarded<S> {
+    state: Mutex<S>,
+}
+
+impl<S> Guarded<S> {
+    pub(super) const fn new(state: S) -> Guarded<S> {
+        Guarded {
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Runs one step under the lock, then wakes and drops what it left, without the lock.
+    pub(super) fn step<R>(&self, step: impl FnOnce(&mut S, &mut After) -> R) -> R {
+        let mut after = After::default();
+        let result = self.state.with(|state| step(state, &mut after));
+        after.run();
+        result
+    }
+
+    /// Reads under the lock.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&S) -> R) -> R {
+        self.state.with(|state| look(state))
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.state.into_inner()
+    }
+}
+
+/// Wakers to wake, and what was replaced or removed and is to be dropped.
+#[derive(Default)]
+pub(super) struct After {
+    wakes: Few<Waker>,
+    litter: Few<(Option<Waker>, Option<NodeRef>)>,
+}
+
+/// Most steps wake or drop at most one, which needs no allocation.
+struct Few<T> {
+    first: Option<T>,
+    rest: Vec<T>,
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Few {
+            first: None,
+            rest: Vec::new(),
+        }
+    }
+}
+
+impl<T> Few<T> {
+    fn push(&mut self, one: T) {
+        if self.first.is_none() {
+            self.first = Some(one);
+        } else {
+            self.rest.push(one);
+        }
+    }
+}
+
+impl After {
+    pub(super) fn wake(&mut self, waker: Waker) {
+        self.wakes.push(waker);
+    }
+
+    pub(super) fn discard(&mut self, waker: Option<Waker>, context: Option<NodeRef>) {
+        if waker.is_some() || context.is_some() {
+            self.litter.push((waker, context));
+        }
+    }
+
+    /// Wakes everybody, in order, even if a waker panics; the first panic goes on afterwards,
+    /// unless one is going on already.
+    fn run(self) {
+        let After { wakes, litter } = self;
+        let mut panic: Option<Box<dyn Any + Send>> = None;
+        for waker in wakes.first.into_iter().chain(wakes.rest) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                panic.get_or_insert(payload);
+            }
+        }
+        drop(litter);
+        if let Some(payload) = panic
+            && !std::thread::panicking()
+        {
+            resume_unwind(payload);
+        }
+    }
+}
+
+/// A lock that no panic poisons: a step leaves its state in order before it can panic.
+#[cfg(not(loom))]
+struct Mutex<S>(std::sync::Mutex<S>);
+
+#[cfg(not(loom))]
+impl<S> Mutex<S> {
+    const fn new(state: S) -> Self {
+        Mutex(std::sync::Mutex::new(state))
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn into_inner(self) -> S {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same with a lock of loom's, made at the first use: constructors stay `const` so.
+#[cfg(loom)]
+struct Mutex<S> {
+    seed: std::sync::Mutex<Option<S>>,
+    made: std::sync::OnceLock<loom::sync::Mutex<S>>,
+}
+
+#[cfg(loom)]
+impl<S> Mutex<S> {
+    const fn new(state: S) -> Self {
+        Mutex {
+            seed: std::sync::Mutex::new(Some(state)),
+            made: std::sync::OnceLock::new(),
+        }
+    }
+
+    fn made(&self) -> &loom::sync::Mutex<S> {
+        self.made.get_or_init(|| {
+            let seed = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = { seed }.take();
+            loom::sync::Mutex::new(state.expect("the seed is taken once"))
+        })
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
+        f(&mut self.made().lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn into_inner(self) -> S {
+        self.made();
+        let made = self.made.into_inner().expect("it was just made");
+        made.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,54 @@
+//! Runs one waiting operation to its end on a plain thread.
+
+use crate::ambient;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+/// Wakes a parked thread; the flag tells our wakes from foreign unparks.
+struct Unpark {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Polls `operation` to completion, parking the thread in between.
+///
+/// # Panics
+///
+/// Inside a poll of a task: parking would stop every task of that thread.
+#[track_caller]
+pub(super) fn wait_for<F: Future>(name: &str, operation: F) -> F::Output {
+    let (place, in_task) = ambient::place();
+    assert!(
+        place == 0 && !in_task,
+        "`{name}` parks the thread and was called inside a task; await there instead"
+    );
+    let mut operation = pin!(operation);
+    let unpark = Arc::new(Unpark {
+        thread: thread::current(),
+        woken: AtomicBool::new(false),
+    });
+    let waker = Waker::from(Arc::clone(&unpark));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = operation.as_mut().poll(&mut context) {
+            return output;
+        }
+        while !unpark.woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
