@@ -2,3 +2,4 @@
 
 pub mod latch;
 pub mod scenarios;
+pub mod temp_dir;

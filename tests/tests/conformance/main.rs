@@ -3,13 +3,19 @@
 
 mod blocking;
 mod context;
+mod datagrams;
 mod listeners;
 mod names;
 mod shutdown;
+mod signals;
 mod stream_errors;
 mod streams;
 mod tasks;
 mod time;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+mod unix_datagrams;
 
 /// Makes each case, a `fn(Backend, RunOptions)`, one test per backend and thread count. What a
 /// group leaves out is waived by `Capabilities`: `real` by `virtual_time`, `dropping` by

@@ -34,6 +34,8 @@ pub(super) fn peer(address: Option<rustix::net::SocketAddrAny>) -> Address {
     let unix = SocketAddrUnix::try_from(address).ok();
     let path = unix.as_ref().and_then(SocketAddrUnix::path_bytes);
     let name = unix.as_ref().and_then(SocketAddrUnix::abstract_name);
+    // A peer without a name may come as one with an empty name.
+    let name = name.filter(|name| !name.is_empty());
     Address::Unix(match (path, name) {
         (Some(path), _) => UnixAddress::of_system_path(Path::new(OsStr::from_bytes(path))),
         (None, Some(name)) => UnixAddress::of_system_name(name),
