@@ -128,13 +128,10 @@ impl CancelScope {
         self
     }
 
-    /// Names the scope for reports. To be called before [`handle`](CancelScope::handle): handles
-    /// given before belong to the unnamed scope.
+    /// Names the scope for reports, once: its first name stays.
     pub fn name(self, name: &'static str) -> CancelScope {
-        CancelScope {
-            node: owner::new_scope(Cow::Borrowed(name), self.node.location),
-            limit: self.limit,
-        }
+        self.node.set_name(Cow::Borrowed(name));
+        self
     }
 
     /// A handle of this scope.
@@ -165,7 +162,7 @@ impl Default for CancelScope {
 impl fmt::Debug for CancelScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CancelScope")
-            .field("name", &self.node.name)
+            .field("name", self.node.name())
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
@@ -231,7 +228,7 @@ impl CancelHandle {
 impl fmt::Debug for CancelHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CancelHandle")
-            .field("name", &self.node.name)
+            .field("name", self.node.name())
             .field("cancel_called", &self.cancel_called())
             .field("cancelled_caught", &self.cancelled_caught())
             .finish_non_exhaustive()

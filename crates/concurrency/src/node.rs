@@ -71,7 +71,7 @@ const CAUGHT: u32 = 1 << 6;
 pub(crate) struct Node<P: ?Sized> {
     pub(crate) kind: Kind,
     pub(crate) id: TaskId,
-    pub(crate) name: Cow<'static, str>,
+    name: OnceLock<Cow<'static, str>>,
     pub(crate) location: &'static Location<'static>,
     flags: AtomicU32,
     holds: AtomicUsize,
@@ -113,7 +113,7 @@ impl<P> Node<P> {
         Node {
             kind,
             id,
-            name,
+            name: given(name),
             location,
             flags: AtomicU32::new(0),
             holds: AtomicUsize::new(0),
@@ -134,6 +134,14 @@ impl<P> Node<P> {
     }
 }
 
+/// An empty name leaves the place to one that is given later.
+fn given(name: Cow<'static, str>) -> OnceLock<Cow<'static, str>> {
+    match name.is_empty() {
+        true => OnceLock::new(),
+        false => OnceLock::from(name),
+    }
+}
+
 impl<P: ?Sized> Node<P> {
     fn lock(&self) -> MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,6 +157,16 @@ impl<P: ?Sized> Node<P> {
 
     fn clear(&self, flag: u32) {
         self.flags.fetch_and(!flag, Ordering::AcqRel);
+    }
+
+    /// Empty if it was given none.
+    pub(crate) fn name(&self) -> &Cow<'static, str> {
+        self.name.get().unwrap_or(&Cow::Borrowed(""))
+    }
+
+    /// Names the node, unless it has a name.
+    pub(crate) fn set_name(&self, name: Cow<'static, str>) {
+        let _ = self.name.set(name);
     }
 
     /// Whether this node or an ancestor visible from it was cancelled. One load.

@@ -225,7 +225,9 @@ fn name_leftovers(node: &NodeRef, report: &mut Option<Pin<Box<Sleep>>>, cx: &mut
             for task in group.tasks() {
                 eprintln!(
                     "bowline: waiting for {} \"{}\" spawned at {}",
-                    task.id, task.name, task.location
+                    task.id,
+                    task.name(),
+                    task.location
                 );
             }
         }

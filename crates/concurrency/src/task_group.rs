@@ -220,7 +220,7 @@ impl<E> Clone for TaskGroup<E> {
 impl<E> fmt::Debug for TaskGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskGroup")
-            .field("name", &self.node.name)
+            .field("name", self.node.name())
             .field("live", &self.node.task_count())
             .finish_non_exhaustive()
     }

@@ -4,7 +4,7 @@ use crate::node::{Node, NodeRef, Payload, Roster};
 use crate::task_id::TaskId;
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -78,7 +78,7 @@ impl<T: Send + 'static> TaskHandle<T> {
 
     /// The task's name, empty if it was given none.
     pub fn name(&self) -> &str {
-        &self.node.name
+        self.node.name()
     }
 
     /// What the task is doing.
@@ -322,16 +322,17 @@ impl<T> Slot<T> {
             wakers.push(waiter.waker.clone());
         }
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        drop_quietly(surplus);
+        for waker in wakers {
+            quietly(|| waker.wake());
+        }
+        quietly(|| drop(surplus));
     }
 }
 
-/// Drops a value nobody wants: a panic in its destructor has no one to go to, and the child has
-/// to be counted out.
-fn drop_quietly<T>(value: Option<T>) {
-    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
-    drop(dropped);
+/// Calls foreign code (a waker, the destructor of a value nobody wants) whose panic has no one to
+/// go to: the others who wait have to be woken, and the child to be counted out.
+fn quietly(foreign: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(foreign));
 }
 
 impl<T> SlotState<T> {

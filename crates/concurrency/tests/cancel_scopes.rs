@@ -5,8 +5,8 @@ mod every_backend;
 
 use bowline_concurrency::{
     CancelHandle, CancelScope, CauseKind, Deadline, Outcome, Root, cancel_scope, cancelled,
-    check_cancelled, checkpoint, current_effective_deadline, is_cancelled, sleep, sleep_forever,
-    task_group,
+    check_cancelled, checkpoint, current_effective_deadline, is_cancelled, now, sleep,
+    sleep_forever, task_group,
 };
 use every_backend::every_backend;
 use futures_util::future::{join, poll_fn};
@@ -27,6 +27,7 @@ every_backend!(
     cancelled_wakes_through_a_foreign_waker,
     cancel_from_a_sibling_task_wakes_the_scope,
     the_place_is_restored_after_a_panic,
+    a_name_given_late_keeps_the_handles,
     a_dropped_body_sees_its_scope,
 );
 
@@ -90,12 +91,15 @@ fn first_cause_stays(root: Root) {
     let outcome = root.block_on(async {
         let scope = CancelScope::new();
         let handle = scope.handle();
+        let before = now();
         assert!(handle.cancel("first"));
-        let line = line!() - 1;
+        let (line, after) = (line!() - 1, now());
         sleep(Duration::from_millis(2)).await;
         assert!(!handle.cancel("second"));
         let cause = scope.run(sleep_forever()).await.into_result();
-        (cause.expect_err("it was cancelled"), line)
+        let cause = cause.expect_err("it was cancelled");
+        assert!(before <= cause.when() && cause.when() <= after);
+        (cause, line)
     });
     let (cause, line) = outcome;
     assert_eq!(cause.reason(), "first");
@@ -218,6 +222,20 @@ fn cancel_from_a_sibling_task_wakes_the_scope(root: Root) {
         Ok(())
     }));
     assert!(result.is_ok());
+}
+
+// CS2
+fn a_name_given_late_keeps_the_handles(root: Root) {
+    let scope = CancelScope::new();
+    let handle = scope.handle();
+    let scope = scope.name("late").name("later");
+    assert!(format!("{scope:?}{handle:?}").matches("\"late\"").count() == 2);
+    handle.cancel("by the early handle");
+    let outcome = root.block_on(scope.run(sleep_forever()));
+    assert_eq!(
+        outcome.cause().map(|c| c.reason()),
+        Some("by the early handle")
+    );
 }
 
 fn the_place_is_restored_after_a_panic(root: Root) {

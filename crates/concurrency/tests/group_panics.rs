@@ -10,23 +10,26 @@ use bowline_concurrency::{
     ChildErrorKind, PanicPolicy, Root, TaskGroup, sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 
 every_backend!(
     a_panic_resumes_after_the_others_ended,
     a_panic_can_be_collected,
     a_panic_of_the_body_waits_for_the_children,
     a_panic_in_a_destructor_is_counted,
+    foreign_panics_keep_no_group_waiting,
 );
 
 // TG29
 fn a_panic_resumes_after_the_others_ended(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let inner = alive.clone();
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        root.block_on(task_group::<(), (), _, _>(|group| async move {
+    let (caught, left) = root.block_on(async {
+        let group = task_group::<(), (), _, _>(|group| async move {
             for _ in 0..5 {
                 let probe = Alive::new(&inner);
                 group.spawn_ok(async move {
@@ -37,11 +40,13 @@ fn a_panic_resumes_after_the_others_ended(root: Root) {
             group.spawn_ok(async { panic!("child") });
             sleep_forever().await;
             Ok(())
-        }))
-    }));
+        });
+        let caught = AssertUnwindSafe(group).catch_unwind().await;
+        (caught, alive.load(Ordering::SeqCst))
+    });
     let payload = caught.expect_err("the panic goes on in the host");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"child"));
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
+    assert_eq!(left, 0, "the panic overtook children");
 }
 
 // TG29
@@ -63,8 +68,8 @@ fn a_panic_can_be_collected(root: Root) {
 fn a_panic_of_the_body_waits_for_the_children(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let inner = alive.clone();
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        root.block_on(task_group::<(), (), _, _>(|group| async move {
+    let (caught, left) = root.block_on(async {
+        let group = task_group::<(), (), _, _>(|group| async move {
             let probe = Alive::new(&inner);
             group.spawn_ok(async move {
                 let _probe = probe;
@@ -72,11 +77,13 @@ fn a_panic_of_the_body_waits_for_the_children(root: Root) {
             });
             yield_now().await;
             panic!("host");
-        }))
-    }));
+        });
+        let caught = AssertUnwindSafe(group).catch_unwind().await;
+        (caught, alive.load(Ordering::SeqCst))
+    });
     let payload = caught.expect_err("the panic goes on");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"host"));
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
+    assert_eq!(left, 0, "the panic overtook children");
 }
 
 fn a_panic_in_a_destructor_is_counted(root: Root) {
@@ -101,4 +108,55 @@ fn a_panic_in_a_destructor_is_counted(root: Root) {
         error.children()[0].kind(),
         ChildErrorKind::Panicked(_)
     ));
+}
+
+/// A payload that panics in its turn.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("a destructor");
+        }
+    }
+}
+
+fn foreign_panics_keep_no_group_waiting(root: Root) {
+    struct Bad;
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker");
+        }
+    }
+    root.block_on(async {
+        // The value of a handle that is gone.
+        let dropped = task_group::<_, (), _, _>(|group| async move {
+            drop(group.spawn_ok(async { Grenade }));
+            Ok(())
+        });
+        assert!(dropped.await.is_ok());
+        // Those who wait for a task, one of them by a waker that panics.
+        let woken = task_group::<_, (), _, _>(|group| async move {
+            let task = group.spawn_ok(async {
+                yield_now().await;
+            });
+            let mut bad = Box::pin(task.wait());
+            let waker = Waker::from(Arc::new(Bad));
+            let polled = bad.as_mut().poll(&mut Context::from_waker(&waker));
+            let ended = task.wait().await;
+            assert!(polled.is_ready() || ended.has_ended());
+            Ok(())
+        });
+        assert!(woken.await.is_ok());
+        // The second panic of a group that goes on with the first.
+        let panicked = task_group::<(), (), _, _>(|group| async move {
+            for _ in 0..2 {
+                group.spawn_ok(async { std::panic::panic_any(Grenade) });
+            }
+            sleep_forever().await;
+            Ok(())
+        });
+        let caught = AssertUnwindSafe(panicked).catch_unwind().await;
+        std::mem::forget(caught.expect_err("the first panic goes on"));
+    });
 }

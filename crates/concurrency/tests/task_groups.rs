@@ -40,7 +40,7 @@ every_backend!(
 fn a_group_waits_for_its_children(root: Root) {
     let ended = Arc::new(AtomicUsize::new(0));
     let counter = ended.clone();
-    let result: Result<_, GroupError<()>> = root.block_on(task_group(|group| async move {
+    let group = task_group::<_, (), _, _>(|group| async move {
         for _ in 0..3 {
             let counter = counter.clone();
             group.spawn_ok(async move {
@@ -49,9 +49,11 @@ fn a_group_waits_for_its_children(root: Root) {
             });
         }
         Ok(7)
-    }));
+    });
+    // Counted inside: the end of the root would wait for stragglers.
+    let (result, count) = root.block_on(async { (group.await, ended.load(Ordering::SeqCst)) });
     assert_eq!(result.ok(), Some(7));
-    assert_eq!(ended.load(Ordering::SeqCst), 3);
+    assert_eq!(count, 3);
 }
 
 // TG1
@@ -75,7 +77,7 @@ fn children_run_side_by_side_in_simulated_time() {
 fn a_failing_child_cancels_the_others(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let probe = Alive::new(&alive);
-    let result = root.block_on(task_group::<(), _, _, _>(|group| async move {
+    let group = task_group::<(), _, _, _>(|group| async move {
         let host = probe.clone();
         let sibling = probe;
         group.spawn_ok(async move {
@@ -89,9 +91,10 @@ fn a_failing_child_cancels_the_others(root: Root) {
         sleep_forever().await;
         drop(host);
         Ok(())
-    }));
+    });
+    let (result, left) = root.block_on(async { (group.await, alive.load(Ordering::SeqCst)) });
     let error = result.expect_err("a child failed");
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
+    assert_eq!(left, 0, "the group returned before all had ended");
     assert!(error.host().is_none());
     assert_eq!(error.children().len(), 1);
     let child = &error.children()[0];
@@ -105,16 +108,17 @@ fn a_failing_child_cancels_the_others(root: Root) {
 fn a_failing_body_cancels_the_children(root: Root) {
     let causes = Causes::default();
     let witness = Witness(causes.clone());
-    let result = root.block_on(task_group::<(), _, _, _>(|group| async move {
+    let group = task_group::<(), _, _, _>(|group| async move {
         group.spawn_ok(async move {
             let _witness = witness;
             sleep_forever().await
         });
         yield_now().await;
         Err("host")
-    }));
+    });
+    let (result, seen) = root.block_on(async { (group.await, causes.lock().unwrap().clone()) });
     let error = result.expect_err("the body failed");
-    assert_eq!(*causes.lock().unwrap(), [CauseKind::HostFailed]);
+    assert_eq!(seen, [CauseKind::HostFailed]);
     assert_eq!(error.host(), Some(&"host"));
     assert!(error.children().is_empty());
     assert_eq!(error.into_single().ok(), Some("host"));

@@ -2,6 +2,7 @@
 
 use super::{EFFECTIVE, MASK, Node, OWN, Payload};
 use crate::cause::Cause;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -77,7 +78,7 @@ impl Node<dyn Payload> {
             stack.extend(links.tasks.iter().cloned());
             stack.extend(links.scopes.iter().cloned());
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// The cause of the outermost cancel visible from here.
@@ -94,5 +95,17 @@ impl Node<dyn Payload> {
             at = node.parent();
         }
         found
+    }
+}
+
+/// Wakes every one of them, also behind one that panics; the first panic goes on afterwards.
+fn wake_all(wakers: Vec<Waker>) {
+    let mut first = None;
+    for waker in wakers {
+        let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        first = first.or(woken.err());
+    }
+    if let Some(panic) = first {
+        resume_unwind(panic);
     }
 }

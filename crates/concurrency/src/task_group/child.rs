@@ -124,6 +124,14 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
 impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
     /// Tells the group of a failure, fills the slot, counts the child out.
     fn report(self, ended: Ended<T, E>) {
+        let child: crate::node::NodeRef = self.child.clone();
+        // Whatever panics in between (the payload of a panic that nobody wants) has no one to go
+        // to, and a child that is not counted out would keep its group for ever.
+        let _ = guarded(|| self.tell(ended));
+        child.unlink_task();
+    }
+
+    fn tell(self, ended: Ended<T, E>) {
         let Duty { child, group } = self;
         match ended {
             Ended::Done(value) => {
@@ -148,8 +156,6 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
             }
             Ended::Lost => fail(&child, &group, ChildErrorKind::Lost, TaskStatus::Lost),
         }
-        let node: crate::node::NodeRef = child;
-        node.unlink_task();
     }
 }
 
@@ -162,13 +168,16 @@ fn fail<T: Send + 'static, E: Send + 'static>(
     group.payload.count(status);
     let surplus = group
         .payload
-        .add_error(ChildError::new(child.id, child.name.clone(), kind));
-    drop(surplus);
+        .add_error(ChildError::new(child.id, child.name().clone(), kind));
     let node: crate::node::NodeRef = group.clone();
-    node.cancel(|| {
-        let when = crate::cause::clock_of(&node);
-        let kind = CauseKind::SiblingFailed;
-        Cause::new(kind, child.name.clone(), child.location, child.id, when)
+    // A waker that panics must not keep those who wait for the child from being told.
+    let _ = guarded(|| {
+        node.cancel(|| {
+            let when = crate::cause::clock_of(&node);
+            let kind = CauseKind::SiblingFailed;
+            Cause::new(kind, child.name().clone(), child.location, child.id, when)
+        })
     });
     child.payload.fill(status, None, None);
+    drop(surplus);
 }
