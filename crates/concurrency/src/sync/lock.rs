@@ -195,7 +195,7 @@ impl<T> Lock<T> {
             locked,
             owner: owner.map(|node| LockOwner {
                 task: node.id,
-                name: node.name.clone().into_owned(),
+                name: node.name().clone().into_owned(),
             }),
             waiting,
         }
