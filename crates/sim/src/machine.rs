@@ -54,8 +54,6 @@ pub(crate) struct Machine {
     pub(crate) ports: BTreeMap<u16, u32>,
     pub(crate) listeners: BTreeMap<u16, Vec<SocketRef>>,
     pub(crate) udp_ports: BTreeMap<u16, Vec<SocketRef>>,
-    /// When the last datagram to itself arrives.
-    pub(crate) udp_arrival: u64,
     /// Datagrams sent and not arrived, and those that wait to be received.
     pub(crate) datagram_bytes: usize,
     /// Paths outlive their sockets and the host's lives.
@@ -89,7 +87,6 @@ impl Machine {
             ports: BTreeMap::new(),
             listeners: BTreeMap::new(),
             udp_ports: BTreeMap::new(),
-            udp_arrival: 0,
             datagram_bytes: 0,
             paths: BTreeMap::new(),
             next_inode: 0,

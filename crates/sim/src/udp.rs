@@ -1,4 +1,4 @@
-//! The simulated UDP: datagrams as events.
+//! The simulated UDP: datagrams between hosts are events.
 //!
 //! Invariants
 //! 1. A datagram is in one receive queue, and given to one receiver, whole or cut by it; or it is
@@ -6,8 +6,8 @@
 //! 2. `in_flight` is what a socket sent and has not arrived; a sender waits while it is at least the
 //!    send buffer. A receive queue takes no more once it passes the receive buffer.
 //! 3. Both are counted in their host's `datagram_bytes`, from the send to the receive.
-//! 4. Datagrams of one socket to one host arrive in the order sent; within a host, those of all its
-//!    sockets do.
+//! 4. Datagrams of one socket to one host arrive in the order sent; within a host each is there when
+//!    its send returns.
 
 mod bind;
 mod deliver;

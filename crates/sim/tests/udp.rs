@@ -204,37 +204,75 @@ fn a_dropped_receive_loses_nothing() {
 }
 
 #[test]
-fn a_full_receiver_loses_silently_and_a_full_sender_waits() {
+fn a_full_receiver_loses_silently() {
     block_on(4, async {
         let mut small = UdpOptions::default();
         small.recv_buffer = Some(10_000);
         let receiver = UdpSocket::bind(at("127.0.0.1:0"), small).expect("a free port");
         let to = receiver.local_addr().expect("bound");
-        let mut options = UdpOptions::default();
-        options.send_buffer = Some(4000);
-        let sender = UdpSocket::connect(to, options).expect("a free port");
-        let mut waited = 0;
+        let sender = UdpSocket::connect(to, UdpOptions::default()).expect("a free port");
         for number in 0..40 {
-            poll_fn(|cx| {
-                let sent = sender.poll_send(cx, &[number; 1000]);
-                waited += usize::from(sent.is_pending());
-                sent
-            })
-            .await
-            .expect("in the end it is sent");
+            send(&sender, &[number; 1000]).await.expect("it leaves");
         }
-        assert!(waited > 5, "three fit at a time, it waited {waited} times");
-        settle().await;
         // 768 + 1000 bytes each: six pass 10 000, so the sixth was the last one taken.
         let kept = waiting(&receiver).await;
         let numbers: Vec<u8> = kept.iter().map(|datagram| datagram.payload[0]).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
         send(&sender, b"room again").await.expect("sent");
-        assert_eq!(
-            recv(&receiver).await.expect("kept").payload,
-            &b"room again"[..]
-        );
+        let again = recv(&receiver).await.expect("kept");
+        assert_eq!(again.payload, &b"room again"[..]);
     });
+}
+
+#[test]
+fn a_sender_waits_while_its_buffer_is_on_its_way() {
+    for seed in 0..20 {
+        let world = Sim::builder()
+            .seed(seed)
+            .client("receiver", || async {
+                let socket = bind("0.0.0.0:7")?;
+                for number in 0..40 {
+                    assert_eq!(recv(&socket).await?.payload, vec![number; 1000]);
+                }
+                // The port is closed from here on.
+                Ok::<(), io::Error>(())
+            })
+            .client("sender", || async {
+                host::Sleep::new(1_000_000).await;
+                let to = host::resolve("receiver", host::Family::V4).await?[0];
+                let mut options = UdpOptions::default();
+                options.send_buffer = Some(4000);
+                let sender = UdpSocket::connect(SocketAddr::new(to, 7), options)?;
+                let mut waited = 0;
+                for number in 0..40 {
+                    let sent = poll_fn(|cx| {
+                        let sent = sender.poll_send(cx, &[number; 1000]);
+                        waited += usize::from(sent.is_pending());
+                        sent
+                    });
+                    sent.await?;
+                }
+                assert!(waited > 5, "three fit at a time, it waited {waited} times");
+                settle().await;
+                // One that waits to receive is woken by the refusal.
+                let mut refusals = 0;
+                while refusals < 2 {
+                    send(&sender, b"anybody").await.ok();
+                    let mut wait = Box::pin(recv(&sender));
+                    let mut patience = Box::pin(settle());
+                    let refused = poll_fn(|cx| match wait.as_mut().poll(cx) {
+                        Poll::Ready(received) => Poll::Ready(received.err()),
+                        Poll::Pending => patience.as_mut().poll(cx).map(|()| None),
+                    });
+                    if let Some(error) = refused.await {
+                        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+                        refusals += 1;
+                    }
+                }
+                Ok::<(), io::Error>(())
+            });
+        world.run().expect("all arrive");
+    }
 }
 
 // SIM44

@@ -29,20 +29,26 @@ impl Packet {
 }
 
 impl State {
-    /// Puts a datagram on its way.
+    /// Puts a datagram on its way. Within a host it is there at once, as in a kernel: a socket that
+    /// is opened later never hears it.
     pub(super) fn post(&mut self, packet: Packet) {
         let (from, to) = (packet.from_host, packet.to_host);
-        let arrival = self.now.saturating_add(self.latency(from, to));
-        let machine = &mut self.machines[from as usize];
-        machine.datagram_bytes += packet.size();
+        self.machines[from as usize].datagram_bytes += packet.size();
         let Some(socket) = self.udp.find(packet.from) else {
             return;
         };
         socket.in_flight += packet.size();
-        let last = match from == to {
-            true => &mut machine.udp_arrival,
-            false => socket.arrivals.entry(to).or_insert(0),
+        if from == to {
+            let cause = self.cause;
+            self.deliver_datagram(packet);
+            self.cause = cause;
+            return;
+        }
+        let arrival = self.now.saturating_add(self.latency(from, to));
+        let Some(socket) = self.udp.find(packet.from) else {
+            return;
         };
+        let last = socket.arrivals.entry(to).or_insert(0);
         *last = arrival.max(*last);
         let arrival = *last;
         self.events
@@ -97,6 +103,10 @@ impl State {
         // Hosts limit how often they tell.
         let scope = Scope::Host(packet.to_host);
         if peer != Some(packet.to) || self.oracle.choose(oracle::UNREACHABLE, scope, 8) == 7 {
+            return;
+        }
+        if packet.from_host == packet.to_host {
+            self.was_unreachable(packet.from, packet.to);
             return;
         }
         let latency = self.latency(packet.to_host, packet.from_host);
