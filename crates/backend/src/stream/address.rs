@@ -103,13 +103,13 @@ impl UnixAddress {
     }
 
     /// A path that the system gave us, which may fill `sun_path` to its end.
-    #[cfg(feature = "real")]
+    #[cfg(any(feature = "real", feature = "sim"))]
     pub(crate) fn of_system_path(path: &Path) -> UnixAddress {
         UnixAddress(Kind::Path(path.to_owned()))
     }
 
     /// An abstract name that the system gave us.
-    #[cfg(feature = "real")]
+    #[cfg(any(feature = "real", feature = "sim"))]
     pub(crate) fn of_system_name(name: &[u8]) -> UnixAddress {
         UnixAddress(Kind::Abstract(name.to_owned()))
     }
