@@ -6,6 +6,8 @@
 //! | [`Condition`] | a change of such a value |
 //! | [`Event`] | "it has happened", again and again |
 //! | [`Once`] | a value that comes once |
+//! | [`Semaphore`] | permits, as many as there are |
+//! | [`CapacityLimiter`] | places, as many as there shall be, and who has them |
 //! | [`Barrier`] | a fixed number of tasks that go on together |
 //! | [`ResourceGuard`] | what may never have two users: the second gets an error |
 //!
@@ -17,11 +19,13 @@
 
 mod barrier;
 mod busy;
+mod capacity_limiter;
 mod condition;
 mod event;
 mod lock;
 mod once;
 mod resource_guard;
+mod semaphore;
 
 mod guarded;
 mod leaf;
@@ -31,6 +35,10 @@ mod waiters;
 
 pub use barrier::{Barrier, BarrierFuture, BarrierStatistics, BarrierWait};
 pub use busy::Busy;
+pub use capacity_limiter::{
+    AlreadyBorrowed, Borrow, BorrowFor, Borrower, CapacityLimiter, LimiterPermit,
+    LimiterStatistics, TryAcquireError,
+};
 pub use condition::{Condition, ConditionStatistics, ConditionWait};
 pub use event::{Event, EventStatistics, EventWait};
 pub use lock::{
@@ -39,3 +47,4 @@ pub use lock::{
 };
 pub use once::{Once, OnceStatistics, OnceWait};
 pub use resource_guard::{Entered, ResourceGuard, ResourceGuardStatistics};
+pub use semaphore::{Acquire, AcquireMany, Permit, Semaphore, SemaphoreStatistics};

@@ -4,9 +4,11 @@
 mod every_backend;
 
 mod barrier;
+mod capacity_limiter;
 mod condition;
 mod event;
 mod lock;
+mod semaphore;
 
 use futures_util::future::poll_immediate;
 use std::sync::Arc;
