@@ -18,7 +18,7 @@ pub struct Capabilities {
     pub drops_tasks_on_exit: bool,
     /// Sockets of the standard library can be taken in and given back.
     pub std_sockets: bool,
-    /// Descriptors can be passed over Unix sockets.
+    /// Descriptors can be passed over Unix sockets: the feature `ancillary` is on.
     pub fd_passing: bool,
     /// Several listeners can share a port.
     pub reuse_port: bool,
@@ -33,7 +33,7 @@ impl Capabilities {
         timer_granularity: Duration::ZERO,
         drops_tasks_on_exit: true,
         std_sockets: true,
-        fd_passing: false,
+        fd_passing: cfg!(all(unix, feature = "ancillary")),
         reuse_port: cfg!(unix),
     };
 }

@@ -2,6 +2,8 @@
 
 #[macro_use]
 mod byte_stream;
+#[cfg(all(unix, feature = "ancillary"))]
+mod ancillary;
 mod datagram;
 mod listener;
 mod options;
@@ -18,6 +20,8 @@ mod unix_options;
 #[cfg(unix)]
 mod unix_stream;
 
+#[cfg(all(unix, feature = "ancillary"))]
+pub use ancillary::ReceivedFds;
 pub use datagram::Received;
 pub use listener::TcpListener;
 pub use options::{Keepalive, Nodelay, TcpListenOptions, TcpOptions};
@@ -34,6 +38,8 @@ pub use unix_options::{Credentials, Stale, UnixListenOptions, UnixOptions};
 #[cfg(unix)]
 pub use unix_stream::{UnixReadHalf, UnixStream, UnixWriteHalf};
 
+#[cfg(all(feature = "real", feature = "ancillary"))]
+pub(crate) use ancillary::MOST_DESCRIPTORS;
 #[cfg(feature = "sim")]
 pub(crate) use socket::OwnedSocket;
 pub(crate) use socket::{

@@ -2,6 +2,8 @@
 
 mod accept;
 mod address;
+#[cfg(feature = "ancillary")]
+mod ancillary;
 mod connect;
 mod datagram;
 mod options;

@@ -4,6 +4,8 @@
 mod blocking;
 mod context;
 mod datagrams;
+#[cfg(unix)]
+mod descriptors_passed;
 mod listeners;
 mod names;
 mod shutdown;

@@ -117,7 +117,37 @@ pub(crate) trait TcpSocket: StreamSocket {
 /// A stream between processes of one system.
 pub(crate) trait UnixSocket: StreamSocket {
     fn peer_credentials(&self) -> io::Result<Credentials>;
+
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn poll_send_with_fds(
+        &self,
+        _: &mut Context<'_>,
+        _: &[IoSlice<'_>],
+        _: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            NO_DESCRIPTORS,
+        )))
+    }
+
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn poll_recv_with_fds(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut BytesMut,
+        _: NonZeroUsize,
+        _: usize,
+    ) -> Poll<io::Result<super::ancillary::ReceivedFds>> {
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            NO_DESCRIPTORS,
+        )))
+    }
 }
+
+#[cfg(all(unix, feature = "ancillary"))]
+const NO_DESCRIPTORS: &str = "descriptors are passed by the kernel alone";
 
 /// A socket that accepts streams.
 pub(crate) trait ListenSocket: Socket {

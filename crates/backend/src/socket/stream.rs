@@ -16,7 +16,7 @@ use crate::net::{Credentials, Keepalive, Nodelay, StreamSocket, TcpSocket, UnixS
 use crate::stream::recv_into_spare;
 
 /// Slices of one vectored write, the kernel's `IOV_MAX`.
-const IOV_MAX: usize = 1024;
+pub(super) const IOV_MAX: usize = 1024;
 
 /// Without it a write to a connection that is gone would end the process.
 pub(super) const NO_SIGNAL: i32 = SendFlags::NOSIGNAL.bits() as i32;
@@ -98,5 +98,30 @@ impl<S: Readiness> UnixSocket for S {
     fn peer_credentials(&self) -> io::Result<Credentials> {
         let why = "credentials of a peer are asked for on Linux alone";
         Err(io::Error::new(ErrorKind::Unsupported, why))
+    }
+
+    #[cfg(feature = "ancillary")]
+    fn poll_send_with_fds(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        fds: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Direction::Write, |socket| {
+            super::ancillary::send(socket, slices, fds)
+        })
+    }
+
+    #[cfg(feature = "ancillary")]
+    fn poll_recv_with_fds(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> Poll<io::Result<crate::net::ReceivedFds>> {
+        self.poll_io(cx, Direction::Read, |socket| {
+            super::ancillary::receive(socket, buffer, max, max_fds)
+        })
     }
 }

@@ -1,0 +1,100 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice};
+use std::num::NonZeroUsize;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use bytes::BytesMut;
+
+use super::socket::UnixSocket;
+use super::unix_stream::UnixStream;
+
+/// Descriptors that may go with one send or come with one receive.
+pub(crate) const MOST_DESCRIPTORS: usize = 64;
+
+/// What receiving bytes together with descriptors gave.
+#[non_exhaustive]
+pub struct ReceivedFds {
+    /// Bytes appended to the buffer; zero means that the peer ended.
+    pub len: usize,
+    /// The descriptors that came with them, closed on exec.
+    pub fds: Vec<OwnedFd>,
+    /// Whether more descriptors came than were asked for. Those are closed.
+    pub truncated: bool,
+}
+
+impl fmt::Debug for ReceivedFds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedFds")
+            .field("len", &self.len)
+            .field("fds", &self.fds.len())
+            .field("truncated", &self.truncated)
+            .finish()
+    }
+}
+
+impl UnixStream {
+    /// Writes bytes of `slices`, as far as the system takes them, and `fds` with the first of
+    /// them. The peer gets descriptors of its own for the same files.
+    ///
+    /// A short write carried all of `fds`: what is left is written without them.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] without a byte to send or with more than 64 descriptors;
+    /// [`io::ErrorKind::Unsupported`] in the simulator; what else the system reports.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: bytes and descriptors are sent in the poll that says so.
+    pub async fn send_with_fds(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            let why = "descriptors go with bytes, and there are none";
+            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+        }
+        check_count(fds.len())?;
+        poll_fn(|cx| {
+            delegate!(&self.0, stream => UnixSocket::poll_send_with_fds(stream, cx, slices, fds))
+        })
+        .await
+    }
+
+    /// Appends 1 to `max` bytes to `buffer`, at most 16 KiB at once, with at most `max_fds` of the
+    /// descriptors that came with them. More of them are closed, and
+    /// [`truncated`](ReceivedFds::truncated) says so. A plain read closes all.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for more than 64 descriptors;
+    /// [`io::ErrorKind::Unsupported`] in the simulator; what else the system reports.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: bytes and descriptors are taken in the poll that reports them.
+    pub async fn recv_with_fds(
+        &mut self,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> io::Result<ReceivedFds> {
+        check_count(max_fds)?;
+        poll_fn(|cx| {
+            delegate!(&self.0, stream => {
+                UnixSocket::poll_recv_with_fds(stream, cx, buffer, max, max_fds)
+            })
+        })
+        .await
+    }
+}
+
+fn check_count(fds: usize) -> io::Result<()> {
+    if fds > MOST_DESCRIPTORS {
+        let why = format!("{fds} descriptors at once; {MOST_DESCRIPTORS} are allowed");
+        return Err(io::Error::new(ErrorKind::InvalidInput, why));
+    }
+    Ok(())
+}
