@@ -1,5 +1,6 @@
 //! How arguments and replies travel: three payload formats and their numbers on the wire.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use bowline_codec::{Json, Msgpack, Postcard};
@@ -7,10 +8,17 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Encoded values up to this size take one exact allocation.
+use crate::small_bodies::SmallBodies;
+
+/// Encoded values up to this size take one exact allocation or none.
 const SMALL: usize = 256;
 /// Bytes of a description of what did not decode.
 const DIAGNOSTICS: usize = 256;
+
+thread_local! {
+    /// What small values are encoded to, on each thread behind each other.
+    static ENCODED: RefCell<SmallBodies> = RefCell::default();
+}
 
 /// The format of arguments and replies.
 ///
@@ -53,7 +61,7 @@ impl Codec {
             Codec::Postcard => {
                 let mut small = [0; SMALL];
                 match postcard::to_slice(value, &mut small) {
-                    Ok(written) => Ok(Bytes::copy_from_slice(written)),
+                    Ok(written) => Ok(ENCODED.with_borrow_mut(|bodies| bodies.copy(written))),
                     Err(postcard::Error::SerializeBufferFull) => postcard::to_stdvec(value)
                         .map(Bytes::from)
                         .map_err(FormatError::new),

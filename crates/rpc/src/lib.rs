@@ -49,6 +49,7 @@ mod method;
 mod name;
 pub mod proto;
 mod registry;
+mod small_bodies;
 mod tcp_broker;
 
 pub use broker::{Broker, CallOptions, OutCall, Reply, UnknownMethod};

@@ -15,6 +15,7 @@ use super::frame::{
 };
 use super::machine::{MAX_EVENTS, Phase, Sent};
 use super::{CallId, CloseCause, Event, Guess, Machine, Violation};
+use crate::small_bodies::SmallBodies;
 use crate::{CallError, Certainty, Code};
 
 /// Bodies from this length on are shared with the buffer they came in; shorter ones are copied
@@ -298,9 +299,9 @@ impl Machine {
 }
 
 /// Takes the frame that ends at `to` from the front of `input` and gives what starts at `from`.
-fn take_body(input: &mut BytesMut, from: usize, to: usize) -> Bytes {
+fn take_body(bodies: &mut SmallBodies, input: &mut BytesMut, from: usize, to: usize) -> Bytes {
     if to - from < SHARE {
-        let body = Bytes::copy_from_slice(&input[from..to]);
+        let body = bodies.copy(&input[from..to]);
         input.advance(to);
         body
     } else {

@@ -17,6 +17,7 @@ use super::incoming::Incoming;
 use super::methods::Directory;
 use super::outgoing::Outgoing;
 use super::{Advertised, CodecId, Config, Event, Side, Violation};
+use crate::small_bodies::SmallBodies;
 
 pub(super) use ending::Sent;
 
@@ -131,6 +132,7 @@ pub struct Machine {
     pub(super) changes: Bucket,
     pub(super) events: VecDeque<Event>,
     pub(super) held: usize,
+    pub(super) bodies: SmallBodies,
     pub(super) handed: u64,
     pub(super) transmitted: u64,
     pub(super) received_at: Instant,
@@ -208,6 +210,7 @@ impl Machine {
             changes,
             events: VecDeque::new(),
             held: 0,
+            bodies: SmallBodies::default(),
             handed: 0,
             transmitted: 0,
             received_at: now,
@@ -268,6 +271,7 @@ impl Machine {
             + self.directory.memory()
             + self.events.capacity() * size_of::<Event>()
             + self.held
+            + SmallBodies::memory()
     }
 
     /// Whether there is nothing more to send or to receive. Events may still wait.

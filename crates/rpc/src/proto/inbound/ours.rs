@@ -66,7 +66,7 @@ impl Machine {
                 });
             }
             Some(ended) => {
-                let body = take_body(input, body_at, header.frame_len());
+                let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
                 self.push(Event::Replied {
                     call: ended.call,
                     body,

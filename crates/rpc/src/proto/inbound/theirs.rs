@@ -81,7 +81,7 @@ impl Machine {
             return Ok(());
         }
         let extensions = Extensions::from_checked(Bytes::copy_from_slice(extensions));
-        let body = take_body(input, body_at, header.frame_len());
+        let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
         let target = match extensions.name() {
             _ if method != 0 => Some(Target::Method(MethodId(method))),
             Some(name) if (1..=MAX_NAME).contains(&name.len()) => std::str::from_utf8(name)
