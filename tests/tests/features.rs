@@ -65,13 +65,14 @@ fn without_a_backend_libraries_build_and_programs_do_not() {
     assert!(errors.contains(TEXT), "{errors}");
 }
 
-// B64
+// B64, B65
 #[test]
 fn one_backend_costs_no_tag_and_no_look_up() {
     let program = "use bowline_backend::{Backend, net::TcpStream};\n\nfn main() {\n    \
                    let alone = Backend::current();\n    \
                    std::thread::spawn(move || assert_eq!(Backend::current(), alone)).join().unwrap();\n    \
-                   println!(\"{} {}\", size_of::<Backend>(), size_of::<TcpStream>());\n}\n";
+                   println!(\"{} {} {}\", size_of::<Backend>(), size_of::<TcpStream>(),\n        \
+                   size_of::<bowline_backend::time::Sleep>() <= 64);\n}\n";
     let run = cargo("one-backend", &["smol"], "run", "main.rs", program);
     let errors = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{errors}");
@@ -79,7 +80,7 @@ fn one_backend_costs_no_tag_and_no_look_up() {
     let own = size_of::<async_io::Async<std::net::TcpStream>>();
     assert_eq!(
         sizes.trim(),
-        format!("0 {own}"),
+        format!("0 {own} true"),
         "the runtime's own size and no tag"
     );
 }

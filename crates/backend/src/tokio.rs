@@ -98,7 +98,7 @@ impl Runtime for Tokio {
 
     fn listen_signal(signal: Signal) -> io::Result<Self::Signals> {
         use tokio::signal::unix::SignalKind;
-        tokio::signal::unix::signal(match signal {
+        let kind = match signal {
             Signal::Interrupt => SignalKind::interrupt(),
             Signal::Terminate => SignalKind::terminate(),
             Signal::Hangup => SignalKind::hangup(),
@@ -106,7 +106,8 @@ impl Runtime for Tokio {
             Signal::User1 => SignalKind::user_defined1(),
             Signal::User2 => SignalKind::user_defined2(),
             Signal::WindowChange => SignalKind::window_change(),
-        })
+        };
+        needing("IO", "enable_io", || tokio::signal::unix::signal(kind))
     }
 }
 
@@ -156,12 +157,30 @@ impl Readiness for AsyncFd<OwnedFd> {
                   change it; an OwnedFd does neither"
     )]
     fn register(socket: OwnedFd) -> io::Result<Self> {
-        AsyncFd::new(socket)
+        needing("IO", "enable_io", || AsyncFd::new(socket))
     }
 
     fn unregister(self) -> io::Result<OwnedFd> {
         Ok(self.into_inner())
     }
+}
+
+/// Runs what tokio refuses with a panic on a runtime that was built without a driver, by others
+/// than us. Nothing asks a runtime for its drivers.
+fn needing<T>(driver: &str, enabled_by: &str, act: impl FnOnce() -> T) -> T {
+    let panic = match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(value) => return value,
+        Err(panic) => panic,
+    };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    if text.is_some_and(|text| text.contains("disabled") || text.contains("no signal driver")) {
+        panic!(
+            "the tokio runtime on this thread has no {driver} driver: build it with {enabled_by} \
+             or enable_all, or enter Backend::block_on"
+        );
+    }
+    resume_unwind(panic)
 }
 
 fn interest(direction: Direction) -> Interest {
@@ -183,7 +202,9 @@ pin_project! {
 impl Timer for WheelTimer {
     fn new(deadline: Instant) -> WheelTimer {
         WheelTimer {
-            sleep: tokio::time::sleep_until(leg(deadline)),
+            sleep: needing("time", "enable_time", || {
+                tokio::time::sleep_until(leg(deadline))
+            }),
         }
     }
 

@@ -2,21 +2,26 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
+use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
 use bowline_backend::time::{Instant, sleep_until};
 use bowline_backend::{Backend, blocking, entropy, net, stream, time};
-use bowline_tests::latch::Latch;
+use bowline_tests::latch::{Latch, OnDrop};
 
+use crate::streams::{pair, read_some};
 use crate::{conformance, message};
+
+const MS: Duration = Duration::from_millis(1);
 
 conformance! {
     all: [current_is_right_in_task_job_and_drop, attaching_nests_and_restores]
-    real: [sockets_and_sleeps_are_dropped_anywhere]
+    real: [sockets_and_sleeps_work_anywhere, sockets_and_sleeps_are_dropped_anywhere]
     dropping: []
     real_dropping: []
 }
@@ -171,6 +176,63 @@ fn attaching_nests_and_restores(backend: Backend, options: RunOptions) {
     });
 }
 
+type Objects = (net::TcpStream, net::TcpStream, Pin<Box<time::Sleep>>);
+
+async fn objects() -> Objects {
+    let (client, server) = pair().await;
+    (client, server, Box::pin(sleep_until(time::now() + 5 * MS)))
+}
+
+/// Has each end wait for the other, and the sleep fire twice.
+async fn use_up(backend: Backend, (mut client, mut server, mut sleep): Objects) {
+    assert_eq!((client.backend(), sleep.backend()), (backend, backend));
+    for _ in 0..20 {
+        let answer = async {
+            assert_eq!(read_some(&mut server).await.unwrap(), b"question");
+            server.write_all(b"answer").await.unwrap();
+        };
+        let ask = async {
+            yield_now().await;
+            client.write_all(b"question").await.unwrap();
+            assert_eq!(read_some(&mut client).await.unwrap(), b"answer");
+        };
+        futures_lite::future::zip(answer, ask).await;
+    }
+    sleep.as_mut().await;
+    let again = sleep.deadline() + 10 * MS;
+    sleep.as_mut().reset(again);
+    sleep.as_mut().await;
+    assert!(backend.now() >= again);
+}
+
+// B62
+fn sockets_and_sleeps_work_anywhere(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        // The runtime of the objects goes on here, for nobody else would turn its reactor.
+        for other in [Backend::Tokio, Backend::Smol, Backend::AsyncStd] {
+            let (objects, ended) = (objects().await, Latch::new(1));
+            let on_end = OnDrop(ended.clone());
+            let there = thread::spawn(move || {
+                let _ended = on_end;
+                other.block_on(async move {
+                    assert_eq!(Backend::current(), Ok(other));
+                    use_up(backend, objects).await;
+                });
+            });
+            ended.wait().await;
+            there.join().unwrap();
+        }
+        let (objects, ended) = (objects().await, Latch::new(1));
+        let on_end = OnDrop(ended.clone());
+        let plain = thread::spawn(move || {
+            let _ended = on_end;
+            futures_executor_block_on(use_up(backend, objects));
+        });
+        ended.wait().await;
+        plain.join().unwrap();
+    });
+}
+
 // B62
 fn sockets_and_sleeps_are_dropped_anywhere(backend: Backend, options: RunOptions) {
     use stream::ByteStreamExt;
@@ -222,22 +284,17 @@ fn a_simulated_half_is_dropped_outside_its_world() {
 // B65
 #[test]
 fn sizes_stay_small_with_every_backend_on() {
-    for (socket, size) in [
-        ("TcpStream", size_of::<net::TcpStream>()),
-        ("TcpListener", size_of::<net::TcpListener>()),
-        ("UdpSocket", size_of::<net::UdpSocket>()),
-        ("UnixStream", size_of::<net::UnixStream>()),
-        ("UnixListener", size_of::<net::UnixListener>()),
-        ("UnixDatagram", size_of::<net::UnixDatagram>()),
-    ] {
-        assert!(size <= 48, "a {socket} takes {size} bytes");
+    let sizes = [
+        ("TcpStream", size_of::<net::TcpStream>(), 48),
+        ("TcpReadHalf", size_of::<net::TcpReadHalf>(), 48),
+        ("TcpWriteHalf", size_of::<net::TcpWriteHalf>(), 48),
+        ("TcpListener", size_of::<net::TcpListener>(), 48),
+        ("Sleep", size_of::<time::Sleep>(), 128),
+        ("Backend", size_of::<Backend>(), 1),
+    ];
+    for (name, size, most) in sizes {
+        assert!(size <= most, "{name} has {size} bytes");
     }
-    assert!(
-        size_of::<time::Sleep>() <= 128,
-        "{}",
-        size_of::<time::Sleep>()
-    );
-    assert_eq!(size_of::<Backend>(), 1);
 }
 
 // B66
@@ -269,4 +326,46 @@ fn the_default_changes_later_look_ups_alone() {
     });
     let mut bytes = [0; 4];
     entropy::fill(&mut bytes);
+}
+
+/// The text of the panic of `future` on a runtime of tokio that someone else built.
+fn panic_on(builder: &mut tokio::runtime::Builder, future: impl Future<Output = ()>) -> String {
+    let runtime = builder.build().unwrap();
+    let panic = catch_unwind(AssertUnwindSafe(|| runtime.block_on(future)));
+    message(panic.unwrap_err())
+}
+
+// B60
+#[test]
+fn a_foreign_runtime_without_drivers_is_told_what_it_lacks() {
+    let bare = tokio::runtime::Builder::new_current_thread;
+    let no_time = "the tokio runtime on this thread has no time driver: build it with enable_time \
+                   or enable_all, or enter Backend::block_on";
+    let text = panic_on(&mut bare(), async {
+        sleep_until(time::now() + MS).await;
+    });
+    assert_eq!(text, no_time);
+    let text = panic_on(bare().enable_io(), async {
+        let mut sleep = Box::pin(sleep_until(Instant::NEVER));
+        sleep.as_mut().reset(time::now() + MS);
+        sleep.await;
+    });
+    assert_eq!(text, no_time);
+    let no_io = "the tokio runtime on this thread has no IO driver: build it with enable_io or \
+                 enable_all, or enter Backend::block_on";
+    let at = "127.0.0.1:0".parse().unwrap();
+    let text = panic_on(bare().enable_time(), async move {
+        drop(net::TcpListener::bind(at));
+    });
+    assert_eq!(text, no_io);
+    let listener = std::net::TcpListener::bind(at).unwrap();
+    let address = listener.local_addr().unwrap();
+    let text = panic_on(&mut bare(), async move {
+        drop(net::TcpStream::connect(address).await);
+    });
+    assert_eq!(text, no_io);
+    let text = panic_on(&mut bare(), async move {
+        drop(net::TcpListener::from_std(listener));
+    });
+    assert_eq!(text, no_io);
 }

@@ -201,7 +201,7 @@ fn tasks_spawned_during_shutdown_are_dropped(backend: Backend, options: RunOptio
 // B9
 fn a_task_in_the_middle_of_a_poll_is_dropped(backend: Backend, options: RunOptions) {
     let options = options.blocking_grace(Duration::ZERO);
-    for _ in 0..50 {
+    for _ in 0..10 {
         let alive = Latch::new(8);
         backend.block_on_with(options.clone(), async {
             let started = Latch::new(8);

@@ -1,19 +1,14 @@
-//! Streams on TCP that go well: S1 to S9, S11, S14, S15.
+//! Streams on TCP that go well: S1 to S6, S9, S11.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::Poll;
 
 use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
-use bowline_backend::net::{
-    Keepalive, Nodelay, TcpListenOptions, TcpListener, TcpOptions, TcpStream,
-};
+use bowline_backend::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
 use bowline_backend::stream::{ByteReader, ByteStream, ByteStreamExt, ByteWriter};
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
 use bytes::BytesMut;
@@ -28,14 +23,10 @@ conformance! {
         the_end_is_sticky,
         a_full_pipe_makes_the_writer_wait,
         vectored_writes_take_many_slices,
-        dropped_futures_lose_no_byte,
         halves_work_in_two_tasks_and_reunite,
         addresses_outlive_the_peer,
-        one_half_is_woken_without_the_other,
-        idle_connections_are_not_woken,
-        connects_and_closes_leak_nothing,
     ]
-    real: [std_streams_come_and_go, options_reach_the_kernel]
+    real: []
     dropping: []
     real_dropping: []
 }
@@ -207,51 +198,6 @@ fn vectored_writes_take_many_slices(backend: Backend, options: RunOptions) {
     });
 }
 
-// S8
-fn dropped_futures_lose_no_byte(backend: Backend, options: RunOptions) {
-    const ROUNDS: usize = 10_000;
-    backend.block_on_with(options, async {
-        let (client, mut server) = pair().await;
-        let (mut reader, mut writer) = client.into_split();
-        let sent = pattern(ROUNDS);
-        let to_send = sent.clone();
-        spawn_detached(async move {
-            let mut rest = &to_send[..];
-            while !rest.is_empty() {
-                let length = (1 + random_u64() as usize % 30).min(rest.len());
-                server.write_all(&rest[..length]).await.unwrap();
-                rest = &rest[length..];
-                if random_u64().is_multiple_of(4) {
-                    yield_now().await;
-                }
-            }
-            server.shutdown().await.unwrap();
-            let _ = read_all(&mut server).await;
-        });
-        let (mut buffer, mut drops) = (BytesMut::new(), 0);
-        loop {
-            let most = NonZeroUsize::new(1 + random_u64() as usize % 5).unwrap();
-            let mut read = reader.read_into(&mut buffer, most);
-            let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut read).poll(cx))).await;
-            match polled {
-                Poll::Ready(Ok(0)) => break,
-                Poll::Ready(result) => assert!(result.unwrap() <= most.get()),
-                // Dropped while it waits.
-                Poll::Pending => {
-                    drops += 1;
-                    yield_now().await;
-                }
-            }
-        }
-        writer.shutdown().await.unwrap();
-        assert!(
-            buffer == sent,
-            "{} of {ROUNDS} bytes after {drops} drops",
-            buffer.len()
-        );
-    });
-}
-
 // S9
 fn halves_work_in_two_tasks_and_reunite(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
@@ -290,176 +236,5 @@ fn addresses_outlive_the_peer(backend: Backend, options: RunOptions) {
         assert_eq!(read_all(&mut client).await.unwrap(), b"");
         assert_eq!(client.local_addr().unwrap(), local);
         assert_eq!(client.peer_addr().unwrap(), peer);
-    });
-}
-
-// S14
-fn std_streams_come_and_go(backend: Backend, options: RunOptions) {
-    use std::io::{Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    Write::write_all(&mut client, b"queued").unwrap();
-    let mut back = backend.block_on_with(options.clone(), async move {
-        let mut server = TcpStream::from_std(server).unwrap();
-        assert_eq!(read_some(&mut server).await.unwrap(), b"queued");
-        server.into_std().unwrap()
-    });
-    Write::write_all(&mut back, b"blocking again").unwrap();
-    let mut answer = [0; 14];
-    client.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"blocking again");
-    let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
-    let wrong = std::net::TcpStream::from(std::os::fd::OwnedFd::from(unix));
-    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let datagrams = std::net::TcpStream::from(std::os::fd::OwnedFd::from(udp));
-    backend.block_on_with(options, async move {
-        for refused in [wrong, datagrams] {
-            let error = TcpStream::from_std(refused).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-        }
-    });
-}
-
-// S15, S20
-fn options_reach_the_kernel(backend: Backend, options: RunOptions) {
-    use socket2::SockRef;
-    use std::time::Duration;
-    let keepalive = Keepalive::new(Duration::from_secs(61), Duration::from_secs(21), 4);
-    backend.block_on_with(options, async {
-        let chosen = TcpOptions::new()
-            .nodelay(Nodelay::Off)
-            .keepalive(keepalive)
-            .linger(Duration::from_secs(3))
-            .recv_buffer(32 * 1024);
-        let (client, server) = pair_with(chosen).await;
-        for (side, stream) in [("connected", &client), ("accepted", &server)] {
-            let fd = stream.try_as_fd().unwrap();
-            let socket = SockRef::from(&fd);
-            assert!(!socket.tcp_nodelay().unwrap(), "{side}");
-            assert!(socket.keepalive().unwrap(), "{side}");
-            assert_eq!(
-                socket.tcp_keepalive_time().unwrap(),
-                keepalive.idle,
-                "{side}"
-            );
-            assert_eq!(
-                socket.tcp_keepalive_interval().unwrap(),
-                keepalive.interval,
-                "{side}"
-            );
-            assert_eq!(
-                socket.tcp_keepalive_retries().unwrap(),
-                keepalive.count,
-                "{side}"
-            );
-            assert_eq!(
-                socket.linger().unwrap(),
-                Some(Duration::from_secs(3)),
-                "{side}"
-            );
-            // Linux doubles what it is told, for its bookkeeping.
-            assert!(socket.recv_buffer_size().unwrap() <= 64 * 1024, "{side}");
-            let flags = rustix::io::fcntl_getfd(fd).unwrap();
-            assert!(
-                flags.contains(rustix::io::FdFlags::CLOEXEC),
-                "{side} survives exec"
-            );
-        }
-        let (client, server) = pair().await;
-        for stream in [&client, &server] {
-            let fd = stream.try_as_fd().unwrap();
-            assert!(
-                SockRef::from(&fd).tcp_nodelay().unwrap(),
-                "nodelay is the default"
-            );
-        }
-        client.set_linger(None).unwrap();
-        assert!(client.take_error().unwrap().is_none());
-    });
-}
-
-/// Counts how often it is woken.
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-// S18
-fn one_half_is_woken_without_the_other(backend: Backend, options: RunOptions) {
-    backend.block_on_with(options, async {
-        let (client, mut server) = pair().await;
-        let (mut reader, mut writer) = client.into_split();
-        let idle = Arc::new(Wakes::default());
-        let waker = Waker::from(idle.clone());
-        let mut buffer = BytesMut::new();
-        let mut cx = Context::from_waker(&waker);
-        let waits = Pin::new(&mut reader).poll_read_into(&mut cx, &mut buffer, MOST);
-        assert!(waits.is_pending());
-        for _ in 0..50 {
-            writer.write_all(b"only writes").await.unwrap();
-            read_some(&mut server).await.unwrap();
-        }
-        let wakes = idle.0.load(Ordering::SeqCst);
-        assert!(wakes <= 2, "the reader was woken {wakes} times by writes");
-    });
-}
-
-// S16
-fn idle_connections_are_not_woken(backend: Backend, options: RunOptions) {
-    const IDLE: usize = 200;
-    backend.block_on_with(options, async {
-        let mut idle = Vec::new();
-        for _ in 0..IDLE {
-            idle.push(pair().await);
-        }
-        let wakes = Arc::new(Wakes::default());
-        let waker = Waker::from(wakes.clone());
-        let mut buffer = BytesMut::new();
-        for (client, _) in &mut idle {
-            let mut cx = Context::from_waker(&waker);
-            let waits = Pin::new(client).poll_read_into(&mut cx, &mut buffer, MOST);
-            assert!(waits.is_pending());
-        }
-        let (mut busy, mut server) = pair().await;
-        for _ in 0..50 {
-            busy.write_all(b"traffic").await.unwrap();
-            read_some(&mut server).await.unwrap();
-        }
-        // A reactor may report each once when it is first registered.
-        assert!(wakes.0.load(Ordering::SeqCst) <= IDLE);
-    });
-}
-
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-// S19
-fn connects_and_closes_leak_nothing(backend: Backend, options: RunOptions) {
-    backend.block_on_with(options, async {
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let refused = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let nobody: SocketAddr = refused.local_addr().unwrap();
-        drop(refused);
-        let rounds = 500;
-        for _ in 0..rounds {
-            let client = TcpStream::connect(address).await.unwrap();
-            let (server, _) = listener.accept().await.unwrap();
-            drop((client, server));
-            assert!(TcpStream::connect(nobody).await.is_err());
-            drop(Box::pin(TcpStream::connect(address)));
-        }
-        // Other tests of this process hold descriptors too, but not as many as rounds.
-        assert!(
-            descriptors() < rounds,
-            "{} descriptors are open",
-            descriptors()
-        );
     });
 }

@@ -3,13 +3,16 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
+use bowline_backend::time::{now, sleep_until};
 use bowline_tests::latch::{Latch, OnDrop};
 
 use crate::{conformance, message};
@@ -23,7 +26,6 @@ conformance! {
         block_on_returns_the_value_and_resumes_the_panic,
         block_on_takes_borrowing_futures,
         nested_block_on_is_refused,
-        runs_follow_each_other,
         waking_after_completion_is_harmless,
         one_task_is_polled_by_one_thread_at_a_time,
     ]
@@ -31,7 +33,6 @@ conformance! {
         a_foreign_thread_wakes_a_parked_backend,
         a_wake_before_pending_is_not_lost,
         a_waker_outlives_its_backend,
-        runs_in_several_threads,
     ]
     dropping: []
     real_dropping: []
@@ -165,52 +166,54 @@ fn nested_block_on_is_refused(backend: Backend, options: RunOptions) {
     }
 }
 
-fn live_tasks_after(backend: Backend, options: &RunOptions, runs: usize) {
-    for _ in 0..runs {
-        let latch = Latch::new(1);
-        let inner = latch.clone();
-        backend.block_on_with(options.clone(), async {
-            spawn_detached(async move { inner.count_down() });
-            latch.wait().await;
-        });
-    }
-}
-
-// B11
-fn runs_follow_each_other(backend: Backend, options: RunOptions) {
-    live_tasks_after(backend, &options, 50);
-}
-
-// B11
-fn runs_in_several_threads(backend: Backend, options: RunOptions) {
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| live_tasks_after(backend, &options, 10));
+/// Waits until the thread `id` of this process is asleep in the kernel.
+fn await_asleep(id: &str) {
+    let stat = format!("/proc/self/task/{id}/stat");
+    loop {
+        let text = std::fs::read_to_string(&stat).unwrap();
+        let (_, state) = text.rsplit_once(") ").unwrap();
+        if state.starts_with('S') {
+            return;
         }
-    });
+        thread::yield_now();
+    }
 }
 
 // B12
 fn a_foreign_thread_wakes_a_parked_backend(backend: Backend, options: RunOptions) {
-    for _ in 0..20 {
-        let latch = Latch::new(1);
-        let foreign = latch.clone();
-        let (parked, is_parked) = std::sync::mpsc::channel();
-        let waker = thread::spawn(move || {
-            is_parked.recv().unwrap();
-            foreign.count_down();
-        });
-        backend.block_on_with(options.clone(), async {
-            let mut wait = Box::pin(latch.wait());
+    const WAKES: usize = 200;
+    let (give, wakers) = std::sync::mpsc::channel::<(Waker, String, Arc<AtomicBool>)>();
+    let foreign = thread::spawn(move || {
+        for (waker, thread, flag) in wakers {
+            await_asleep(&thread);
+            flag.store(true, Ordering::SeqCst);
+            waker.wake();
+        }
+    });
+    backend.block_on_with(options, async {
+        // Nothing else ends its sleep within the hour.
+        let mut hour = pin!(sleep_until(now() + Duration::from_secs(3_600)));
+        let here = std::fs::read_link("/proc/thread-self").unwrap();
+        let here = here.file_name().unwrap().to_str().unwrap().to_owned();
+        for _ in 0..WAKES {
+            let flag = Arc::new(AtomicBool::new(false));
+            let mut sent = false;
             poll_fn(|cx| {
-                let outcome = wait.as_mut().poll(cx);
-                let _ = parked.send(());
-                outcome
+                assert!(hour.as_mut().poll(cx).is_pending());
+                if flag.load(Ordering::SeqCst) {
+                    return Poll::Ready(());
+                }
+                if !std::mem::replace(&mut sent, true) {
+                    let all = (cx.waker().clone(), here.clone(), flag.clone());
+                    give.send(all).unwrap();
+                }
+                Poll::Pending
             })
             .await;
-        });
-        waker.join().unwrap();
-    }
+        }
+    });
+    drop(give);
+    foreign.join().unwrap();
 }
 
 // B13

@@ -145,18 +145,37 @@ fn a_sleep_can_be_reset(backend: Backend, options: RunOptions) {
 
 // B24
 fn armed_sleeps_can_be_dropped(backend: Backend, options: RunOptions) {
+    const SLEEPS: u64 = 100_000;
+    struct Kept;
+    impl std::task::Wake for Kept {
+        fn wake(self: Arc<Self>) {}
+    }
     backend.block_on_with(options, async {
-        let deadline = now() + Duration::from_secs(3_600);
-        let mut sleeps: Vec<_> = (0..100_000)
-            .map(|_| Box::pin(sleep_until(deadline)))
-            .collect();
-        let mut cx = Context::from_waker(Waker::noop());
-        for sleep in &mut sleeps {
-            assert!(sleep.as_mut().poll(&mut cx).is_pending());
+        // What a timer needs to wake its task: as many as there are timers, and no more.
+        let kept = Arc::new(Kept);
+        let waker = Waker::from(kept.clone());
+        let start = now() + Duration::from_secs(3_600);
+        // First armed, last dropped; then the other way round; then neither.
+        for order in [0, SLEEPS - 1, 0x5555] {
+            let mut sleeps: Vec<_> = (0..SLEEPS)
+                .map(|index| {
+                    (
+                        index ^ order,
+                        Box::pin(sleep_until(start + (index as u32) * MS)),
+                    )
+                })
+                .collect();
+            for (_, sleep) in &mut sleeps {
+                let mut cx = Context::from_waker(&waker);
+                assert!(sleep.as_mut().poll(&mut cx).is_pending());
+            }
+            sleeps.sort_unstable_by_key(|(place, _)| *place);
+            // Were a drop to look at every timer, this would take 10^10 looks.
+            while sleeps.pop().is_some() {}
+            // A reactor takes note of the drops at its next turn.
+            sleep_until(now() + MS).await;
+            assert_eq!(Arc::strong_count(&kept), 2, "timers are left");
         }
-        drop(sleeps);
-        // Nothing of them is left that would hold up the end of the run.
-        sleep_until(now() + MS).await;
     });
 }
 
@@ -221,5 +240,22 @@ fn a_sleep_of_years_is_fine(backend: Backend, options: RunOptions) {
             long.await;
             assert!(now() >= deadline);
         }
+    });
+}
+
+// B28
+#[test]
+fn a_sleep_past_tokios_wheel_comes_in_legs() {
+    let paused = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    // A paused clock goes to the next timer when there is nothing to do.
+    paused.block_on(async {
+        let deadline = now() + Duration::from_secs(5 * 365 * 24 * 3_600);
+        sleep_until(deadline).await;
+        assert!(now() >= deadline);
+        assert!(now() - deadline < Duration::from_secs(1));
     });
 }

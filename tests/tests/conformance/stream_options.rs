@@ -1,0 +1,103 @@
+//! What the kernel knows of a stream: S14, S15, S20.
+
+use std::io::ErrorKind;
+
+use bowline_backend::Backend;
+use bowline_backend::net::{Keepalive, Nodelay, TcpOptions, TcpStream};
+use bowline_backend::task::RunOptions;
+
+use crate::conformance;
+use crate::streams::{pair, pair_with, read_some};
+
+conformance! {
+    all: []
+    real: [std_streams_come_and_go, options_reach_the_kernel]
+    dropping: []
+    real_dropping: []
+}
+
+// S14
+fn std_streams_come_and_go(backend: Backend, options: RunOptions) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    Write::write_all(&mut client, b"queued").unwrap();
+    let mut back = backend.block_on_with(options.clone(), async move {
+        let mut server = TcpStream::from_std(server).unwrap();
+        assert_eq!(read_some(&mut server).await.unwrap(), b"queued");
+        server.into_std().unwrap()
+    });
+    Write::write_all(&mut back, b"blocking again").unwrap();
+    let mut answer = [0; 14];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"blocking again");
+    let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let wrong = std::net::TcpStream::from(std::os::fd::OwnedFd::from(unix));
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let datagrams = std::net::TcpStream::from(std::os::fd::OwnedFd::from(udp));
+    backend.block_on_with(options, async move {
+        for refused in [wrong, datagrams] {
+            let error = TcpStream::from_std(refused).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        }
+    });
+}
+
+// S15, S20
+fn options_reach_the_kernel(backend: Backend, options: RunOptions) {
+    use socket2::SockRef;
+    use std::time::Duration;
+    let keepalive = Keepalive::new(Duration::from_secs(61), Duration::from_secs(21), 4);
+    backend.block_on_with(options, async {
+        let chosen = TcpOptions::new()
+            .nodelay(Nodelay::Off)
+            .keepalive(keepalive)
+            .linger(Duration::from_secs(3))
+            .recv_buffer(32 * 1024);
+        let (client, server) = pair_with(chosen).await;
+        for (side, stream) in [("connected", &client), ("accepted", &server)] {
+            let fd = stream.try_as_fd().unwrap();
+            let socket = SockRef::from(&fd);
+            assert!(!socket.tcp_nodelay().unwrap(), "{side}");
+            assert!(socket.keepalive().unwrap(), "{side}");
+            assert_eq!(
+                socket.tcp_keepalive_time().unwrap(),
+                keepalive.idle,
+                "{side}"
+            );
+            assert_eq!(
+                socket.tcp_keepalive_interval().unwrap(),
+                keepalive.interval,
+                "{side}"
+            );
+            assert_eq!(
+                socket.tcp_keepalive_retries().unwrap(),
+                keepalive.count,
+                "{side}"
+            );
+            assert_eq!(
+                socket.linger().unwrap(),
+                Some(Duration::from_secs(3)),
+                "{side}"
+            );
+            // Linux doubles what it is told, for its bookkeeping.
+            assert!(socket.recv_buffer_size().unwrap() <= 64 * 1024, "{side}");
+            let flags = rustix::io::fcntl_getfd(fd).unwrap();
+            assert!(
+                flags.contains(rustix::io::FdFlags::CLOEXEC),
+                "{side} survives exec"
+            );
+        }
+        let (client, server) = pair().await;
+        for stream in [&client, &server] {
+            let fd = stream.try_as_fd().unwrap();
+            assert!(
+                SockRef::from(&fd).tcp_nodelay().unwrap(),
+                "nodelay is the default"
+            );
+        }
+        client.set_linger(None).unwrap();
+        assert!(client.take_error().unwrap().is_none());
+    });
+}
