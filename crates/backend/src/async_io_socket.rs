@@ -91,7 +91,6 @@ pin_project! {
     pub(crate) struct ReactorTimer {
         #[pin]
         timer: async_io::Timer,
-        fired: bool,
     }
 }
 
@@ -99,29 +98,25 @@ impl Timer for ReactorTimer {
     fn new(deadline: Instant) -> ReactorTimer {
         ReactorTimer {
             timer: async_io::Timer::at(origin::to_std(deadline, StdInstant::now())),
-            fired: false,
         }
     }
 
     fn poll_at(self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let mut this = self.project();
-        while !*this.fired {
+        // It will fire no more once it did.
+        while this.timer.will_fire() {
             ready!(this.timer.as_mut().poll(cx));
             let now = StdInstant::now();
             // What lies further ahead than the reactor is told comes in several legs.
             if origin::from_std(now) < deadline {
                 this.timer.set_at(origin::to_std(deadline, now));
-            } else {
-                *this.fired = true;
             }
         }
         Poll::Ready(())
     }
 
     fn reset(self: Pin<&mut Self>, deadline: Instant) {
-        let mut this = self.project();
-        *this.fired = false;
-        this.timer
-            .set_at(origin::to_std(deadline, StdInstant::now()));
+        let mut timer = self.project().timer;
+        timer.set_at(origin::to_std(deadline, StdInstant::now()));
     }
 }
