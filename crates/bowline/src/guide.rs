@@ -13,4 +13,7 @@ mod pages {
 
     #[doc = include_str!("../../../docs/guide/testing-in-the-simulator.md")]
     struct TestingInTheSimulator;
+
+    #[doc = include_str!("../../../docs/guide/sockets.md")]
+    struct Sockets;
 }
