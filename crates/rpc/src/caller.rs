@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::time::{self, Instant};
+use bowline_concurrency::{Deadline, current_effective_deadline};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -119,8 +120,8 @@ impl<R> fmt::Debug for Named<R> {
 
 /// A call about to be made: awaited, it is sent.
 ///
-/// Without further words it waits 30 s at most, and for a peer that offers the method. A scope around
-/// it that ends earlier drops it, which cancels the call where it runs.
+/// Without further words it waits 30 s at most, and for a peer that offers the method. The deadline of
+/// a scope around it counts where it is earlier, and travels with the call like its own.
 #[must_use = "a call is sent when it is awaited"]
 #[derive(Debug)]
 pub struct CallBuilder<B, R> {
@@ -160,7 +161,7 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
         self
     }
 
-    /// Waits as long as it takes. An executor behind a network still cuts it to its
+    /// Waits as long as the scopes around it let it. An executor behind a network still cuts it to its
     /// [`max_deadline`](crate::Limits::max_deadline).
     pub fn no_deadline(mut self) -> Self {
         self.until = Until::At(Instant::NEVER);
@@ -192,11 +193,20 @@ impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
                 Until::At(deadline) => deadline,
             };
             let options = CallOptions {
-                deadline,
+                deadline: deadline.min(ambient_deadline()),
                 codec: self.codec,
                 unknown: self.unknown,
             };
             self.request.send(self.broker, options).await
         })
+    }
+}
+
+/// When the scopes around the caller end it at the latest.
+fn ambient_deadline() -> Instant {
+    match current_effective_deadline() {
+        Deadline::At(deadline) => deadline,
+        // Cancelled, it is dropped at its first wait.
+        Deadline::Never | Deadline::Cancelled => Instant::NEVER,
     }
 }

@@ -135,6 +135,36 @@ on_every_backend! {
         }).await.unwrap();
     }
 
+    async fn the_deadline_of_the_scope_around_a_call_travels_with_it() {
+        let (listener, client) = listener();
+        task_group(|group: TaskGroup<Error>| async move {
+            let peer = group.spawn_ok(async move {
+                let mut peer = RawPeer::accept(&listener, &Limits::default(), &["f"]).await;
+                let mut left = Vec::new();
+                for _ in 0..3 {
+                    let call = next_call(&mut peer).await;
+                    left.push(call.deadline.saturating_duration_since(time::now()));
+                    peer.command(Command::Reply { call: call.call, body: Bytes::from_static(&[7]) });
+                    peer.flush().await;
+                }
+                (left, peer)
+            });
+            client.run(async |client| -> Result<(), Error> {
+                let (short, long) = (Duration::from_secs(10), Duration::from_secs(100));
+                let plain = || client.call_named::<u8>("f", (1,));
+                assert_eq!(timeout(short, plain().into_future()).await.expect("in time")?, 7);
+                assert_eq!(timeout(short, plain().no_deadline().into_future()).await.expect("in time")?, 7);
+                assert_eq!(timeout(long, plain().into_future()).await.expect("in time")?, 7);
+                let (left, peer) = peer.join().await.expect("it is not cancelled");
+                // The earlier of the two: 10 s, 10 s, and the 30 s of every call.
+                assert!(left[0] <= short && left[1] <= short, "{left:?}");
+                assert!(left[2] <= Duration::from_secs(30) && left[2] > short, "{left:?}");
+                drop(peer);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
     // R5, R7
     async fn a_call_in_the_queue_of_its_connection_expires_and_is_not_sent() {
         let (listener, client) = listener();

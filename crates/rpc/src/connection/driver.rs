@@ -153,6 +153,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             moved |= self.poll_read(cx, now);
             let events = self.take_events();
             moved |= self.take_mail(now);
+            // What came by mail is younger than this turn, and what remains of its time is written.
+            let now = if moved { time::now() } else { now };
             moved |= self.poll_write(cx, now);
             moved |= self.poll_timer(cx, now);
             let more = self.take_events();
