@@ -1,0 +1,96 @@
+//! A batch of random cases in every run of the tests, and as many as one likes by hand:
+//! `BOWLINE_FUZZ_CASES` says how many, `BOWLINE_FUZZ_SEED` which ones. What fails names its seed.
+
+#[path = "proto_pair/hostile.rs"]
+mod hostile;
+#[path = "proto_pair/laws.rs"]
+mod laws;
+#[path = "proto_pair/pair.rs"]
+mod pair;
+
+use bowline_rpc::proto::Side;
+use hostile::{Dice, ordeal};
+use laws::{Joined, small, story};
+use pair::{machine, ready};
+
+const CASES: u64 = 20_000;
+
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
+}
+
+/// Says which case it was, when it panics.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "run it again with BOWLINE_FUZZ_SEED={} BOWLINE_FUZZ_CASES=1",
+                self.0
+            );
+        }
+    }
+}
+
+/// Runs each of this share of the cases with dice of its own.
+fn batch(one_in: u64, case: impl Fn(&mut Dice)) {
+    let first = setting("BOWLINE_FUZZ_SEED").unwrap_or(0);
+    let cases = setting("BOWLINE_FUZZ_CASES")
+        .unwrap_or(CASES)
+        .div_ceil(one_in);
+    for seed in first..first + cases {
+        let named = Named(seed);
+        case(&mut Dice::new(seed));
+        drop(named);
+    }
+}
+
+// R26
+#[test]
+fn a_machine_survives_any_peer_and_any_driver() {
+    batch(2, |dice| {
+        let steps = 1 + dice.below(80);
+        ordeal(dice, steps);
+    });
+}
+
+// R26
+#[test]
+fn two_machines_give_every_call_one_outcome_however_they_are_driven() {
+    batch(4, |dice| {
+        let steps = 1 + dice.below(100);
+        let steps: Vec<_> = (0..steps)
+            .map(|_| (dice.below(12) as u8, dice.next() as u16))
+            .collect();
+        Joined::new().run(&steps);
+    });
+}
+
+// R26
+#[test]
+fn where_any_bytes_are_cut_changes_nothing() {
+    batch(4, |dice| {
+        let bytes: Vec<u8> = (0..dice.below(12)).flat_map(|_| dice.input()).collect();
+        let after_handshake = dice.one_in(2);
+        let fresh = || {
+            if after_handshake {
+                ready(&small()).1
+            } else {
+                machine(Side::Listener, &small())
+            }
+        };
+        let mut parts = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(1 + dice.below(rest.len().min(60) as u64) as usize);
+            parts.push(part);
+            rest = after;
+        }
+        assert_eq!(story(fresh(), &[&bytes]), story(fresh(), &parts));
+    });
+}
