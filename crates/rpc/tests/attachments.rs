@@ -21,8 +21,8 @@ use bowline_channel::{Receiver, bounded};
 use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::{AsyncExecutor, Executor};
 use bowline_rpc::{
-    Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker, MethodDef,
-    MethodSpec, NoError, Registry, TcpBroker,
+    Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, ErrorKind, MemoryBroker,
+    MethodDef, MethodSpec, NoError, Registry, TcpBroker,
 };
 use futures_util::future::{Either, join, select};
 use held::{LONG, client, ended, held, hold};
@@ -364,7 +364,7 @@ mod cases {
                     .into_future(),
             )
         };
-        MemoryBroker::new(executor.clone())
+        let closed = MemoryBroker::new(executor.clone())
             .run(async |broker| -> Result<(), Error> {
                 // Its caller's deadline passed.
                 let late = broker
@@ -388,8 +388,11 @@ mod cases {
                 assert_eq!(calling.await.unwrap_err().code(), Code::Cancelled);
                 Ok(())
             })
-            .await
-            .unwrap_err();
+            .await;
+        // A body that ends in the poll in which it is cancelled has ended.
+        if let Err(error) = closed {
+            assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+        }
         next(&told).await;
         // The future of its broker is dropped.
         let running = MemoryBroker::new(executor)
