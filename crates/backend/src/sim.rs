@@ -120,6 +120,12 @@ pub(crate) async fn lookup(name: String) -> Result<Vec<SocketAddr>, ResolveError
     Ok(found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect())
 }
 
+/// The name of a host of the world, and the number of the port.
+pub(crate) async fn reverse(address: SocketAddr) -> (String, String) {
+    let host = host::reverse(address.ip()).await;
+    (host, address.port().to_string())
+}
+
 fn seed() -> u64 {
     let Ok(text) = std::env::var(SEED) else {
         return 0;

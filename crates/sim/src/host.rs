@@ -8,7 +8,7 @@ mod signal;
 mod sleep;
 
 pub use files::{File, create_file, file, remove_file};
-pub use resolve::{Family, Resolve, resolve};
+pub use resolve::{Family, Resolve, Reverse, resolve, reverse};
 pub use signal::{Signal, Signals, raise, signals};
 pub use sleep::{Sleep, YieldNow, yield_now};
 

@@ -200,5 +200,12 @@ fn names() {
         assert_eq!(missing.kind(), ErrorKind::NotFound);
         let six = host::resolve("127.0.0.1", host::Family::V6).await;
         assert_eq!(six.expect_err("v4").kind(), ErrorKind::AddrNotAvailable);
+        let own = host::resolve("localhost", host::Family::V4)
+            .await
+            .expect("known")[0];
+        let before = host::now();
+        assert_eq!(host::reverse(own).await, "localhost");
+        assert!(host::now() > before);
+        assert_eq!(host::reverse(at("192.0.2.7:0").ip()).await, "192.0.2.7");
     });
 }

@@ -113,10 +113,7 @@ impl Future for Resolve {
             return Poll::Ready(self.filter(&[ip]));
         }
         if self.delay.is_none() {
-            let until = current::with("resolve", |state| {
-                state.now + DELAY + state.choose(oracle::NAME_DELAY, SPREAD)
-            });
-            self.delay = Some(Sleep::new(until));
+            self.delay = Some(Sleep::new(answer_time()));
         }
         if let Some(delay) = &mut self.delay
             && Pin::new(delay).poll(cx).is_pending()
@@ -127,4 +124,50 @@ impl Future for Resolve {
         }
         Poll::Ready(current::with("resolve", |state| self.answer(state)))
     }
+}
+
+/// Looks up the name of the host that has the address `ip`; the number itself where none has it.
+///
+/// It takes a drawn time, as [`resolve`] does.
+///
+/// # Cancel safety
+/// *Nothing happened.*
+pub fn reverse(ip: IpAddr) -> Reverse {
+    Reverse { ip, delay: None }
+}
+
+/// A look-up of a name under way; made by [`reverse`].
+#[derive(Debug)]
+#[must_use = "an address is looked up only while the future is polled"]
+pub struct Reverse {
+    ip: IpAddr,
+    delay: Option<Sleep>,
+}
+
+impl Future for Reverse {
+    type Output = String;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<String> {
+        let ip = self.ip.to_canonical();
+        let delay = self.delay.get_or_insert_with(|| Sleep::new(answer_time()));
+        if Pin::new(delay).poll(cx).is_pending() {
+            current::with("reverse", |state| state.waits(Waits::Name(ip.to_string())));
+            return Poll::Pending;
+        }
+        Poll::Ready(current::with("reverse", |state| {
+            let owner = state.machines.iter().find(|machine| machine.owns(ip));
+            match owner {
+                _ if ip.is_loopback() => "localhost".to_owned(),
+                Some(machine) => machine.name.to_string(),
+                None => ip.to_string(),
+            }
+        }))
+    }
+}
+
+/// When an answer that is asked for now comes.
+fn answer_time() -> u64 {
+    current::with("resolve", |state| {
+        state.now + DELAY + state.choose(oracle::NAME_DELAY, SPREAD)
+    })
 }
