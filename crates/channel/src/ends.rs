@@ -1,63 +1,83 @@
-//! What both ends of a channel have in common.
+//! What either end tells about its channel, written once.
 
-/// Gives an end that holds its `exchange` the questions that either end answers, and `close`.
-macro_rules! either_end {
-    ($End:ident, $ends:literal) => {
-        impl<T> $End<T> {
-            /// Closes the channel, for all its senders and receivers.
-            ///
-            /// Waiting senders get their values back; receivers drain what is buffered
-            /// and then get [`RecvError`](crate::RecvError). Closing again does nothing.
-            pub fn close(&self) {
-                self.exchange.close();
-            }
-
-            /// Whether the channel was closed, by `close()` or because one end is gone.
-            /// Values may still be buffered.
-            pub fn is_closed(&self) -> bool {
-                self.exchange.is_closed()
-            }
-
-            /// How many values are buffered, counting those promised to a waiting
-            /// receiver that has not fetched them yet.
-            pub fn len(&self) -> usize {
-                self.exchange.len()
-            }
-
-            /// Whether no value is buffered.
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// Whether the buffer has no room; always so on a rendezvous channel.
-            pub fn is_full(&self) -> bool {
-                self.len() >= self.capacity()
-            }
-
-            /// How many values can be buffered; 0 for a rendezvous channel.
-            pub fn capacity(&self) -> usize {
-                self.exchange.capacity()
-            }
-
-            /// How many senders this channel has.
-            pub fn sender_count(&self) -> usize {
-                self.exchange.sender_count()
-            }
-
-            /// How many receivers this channel has.
-            pub fn receiver_count(&self) -> usize {
-                self.exchange.receiver_count()
-            }
-
-            #[doc = concat!("Whether both are ", $ends, " of one channel.")]
-            pub fn same_channel(&self, other: &Self) -> bool {
-                std::sync::Arc::ptr_eq(&self.exchange, &other.exchange)
-            }
+/// The methods of both ends that only look, and `close`.
+macro_rules! inspecting_methods {
+    () => {
+        /// Closes the channel, for all its senders and receivers.
+        ///
+        /// Waiting senders get their values back; receivers drain what is
+        /// buffered and then get [`RecvError`](crate::RecvError). Closing again
+        /// does nothing.
+        pub fn close(&self) {
+            self.exchange.close();
         }
 
-        impl<T> std::fmt::Debug for $End<T> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($End))
+        /// Closes the channel and returns what was buffered instead of leaving
+        /// it to the receivers.
+        ///
+        /// A value that a waiting receiver was promised is still received.
+        pub fn close_and_discard(&self) -> Vec<T> {
+            self.exchange.close_and_discard()
+        }
+
+        /// Whether the channel was closed, by `close()` or because one end is
+        /// gone. Values may still be buffered.
+        pub fn is_closed(&self) -> bool {
+            self.exchange.is_closed()
+        }
+
+        /// How many values are buffered, not counting those promised to a
+        /// waiting receiver that has not fetched them yet.
+        pub fn len(&self) -> usize {
+            self.exchange.len()
+        }
+
+        /// Whether no value is buffered.
+        pub fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+
+        /// Whether the buffer has no room; always so on a rendezvous channel,
+        /// never on one without a bound.
+        pub fn is_full(&self) -> bool {
+            self.exchange.is_full()
+        }
+
+        /// How many values can be buffered; 0 for a rendezvous channel, `None`
+        /// without a bound.
+        pub fn capacity(&self) -> Option<usize> {
+            let capacity = self.exchange.capacity();
+            (capacity != usize::MAX).then_some(capacity)
+        }
+
+        /// How many senders this channel has.
+        pub fn sender_count(&self) -> usize {
+            self.exchange.sender_count()
+        }
+
+        /// How many receivers this channel has.
+        pub fn receiver_count(&self) -> usize {
+            self.exchange.receiver_count()
+        }
+
+        /// What the channel holds and has done, at one moment.
+        pub fn statistics(&self) -> $crate::Statistics {
+            self.exchange.statistics()
+        }
+
+        /// Whether both belong to one channel.
+        pub fn same_channel(&self, other: &Self) -> bool {
+            F::is_same(&self.exchange, &other.exchange)
+        }
+    };
+}
+
+/// `Debug` of an end.
+macro_rules! debug_end {
+    ($name:ident) => {
+        impl<T, F: $crate::Flavor> ::std::fmt::Debug for $name<T, F> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(stringify!($name))
                     .field("len", &self.len())
                     .field("capacity", &self.capacity())
                     .field("closed", &self.is_closed())
@@ -67,4 +87,4 @@ macro_rules! either_end {
     };
 }
 
-pub(crate) use either_end;
+pub(crate) use {debug_end, inspecting_methods};

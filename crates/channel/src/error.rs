@@ -25,6 +25,27 @@ impl<T> fmt::Debug for SendError<T> {
     }
 }
 
+/// The channel was closed while many values were sent.
+///
+/// Those sent before are delivered like any other. `Debug` does not require
+/// `T: Debug`.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sending into a closed channel, after {sent} values were sent")]
+pub struct SendAllError<T> {
+    /// The value that was taken from the iterator but not sent.
+    pub value: T,
+    /// How many values were sent before.
+    pub sent: usize,
+}
+
+impl<T> fmt::Debug for SendAllError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendAllError")
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a value could not be sent without waiting; it is given back.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TrySendError<T> {

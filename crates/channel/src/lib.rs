@@ -8,12 +8,17 @@
 //!
 //! | constructor | semantics |
 //! |---|---|
-//! | [`bounded(n)`](bounded) | up to `n` values are buffered; `bounded(0)` is a rendezvous |
 //! | [`rendezvous()`](rendezvous) | no buffer: a send completes when a receiver takes its value |
+//! | [`bounded(n)`](bounded) | up to `n` values are buffered; `bounded(0)` is a rendezvous |
+//! | [`unbounded()`](unbounded) | never waits to send, so it has no back-pressure |
 //! | [`oneshot()`](oneshot) | one value, one sender, one receiver |
+//! | [`never()`](never) | nothing ever comes |
+//! | [`local`] | the same within one thread, without atomic operations |
 //!
 //! Operations share one grammar: `send().await` waits, `try_send()` never
-//! waits, `send_blocking()` parks the thread. Waiting senders and waiting
+//! waits, `send_blocking()` parks the thread. [`select!`] waits for the first of
+//! several and commits exactly one, sends included; [`Select`] does so for a set
+//! put together when the program runs. Waiting senders and waiting
 //! receivers are served first come, first served, and a newcomer never
 //! overtakes a parked peer.
 //!
@@ -46,21 +51,48 @@
 //! # });
 //! ```
 
-mod bounded;
-mod oneshot;
+mod flavor;
+mod opening;
+
 mod receiver;
 mod sender;
 
 mod ends;
+mod guard;
+mod permit;
+mod recv_many;
+mod send_all;
+mod sink;
+mod statistics;
+mod weak;
+
+mod select;
+
+mod oneshot;
+
+pub mod local;
+
 mod exchange;
+mod memory;
 mod park;
 mod wait_list;
 mod wakes;
 
 mod error;
 
-pub use bounded::{bounded, rendezvous, try_bounded};
-pub use error::{CapacityError, RecvError, SendError, TryRecvError, TrySendError};
+pub use error::{CapacityError, RecvError, SendAllError, SendError, TryRecvError, TrySendError};
+pub use flavor::{Flavor, Local, Threads};
+pub use guard::CloseGuard;
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
+pub use opening::{bounded, never, rendezvous, try_bounded, unbounded};
+pub use permit::{Permit, ReserveFuture};
 pub use receiver::{Receiver, RecvFuture};
+pub use recv_many::RecvManyFuture;
+#[doc(hidden)]
+pub use select::expansion as __select;
+pub use select::{ReadyFuture, Select, Selected};
+pub use send_all::SendAllFuture;
 pub use sender::{SendFuture, Sender};
+pub use sink::SendSink;
+pub use statistics::Statistics;
+pub use weak::{WeakReceiver, WeakSender};

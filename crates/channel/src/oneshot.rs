@@ -3,10 +3,11 @@
 use std::fmt;
 use std::future::{self, Future};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{RecvError, SendError, TryRecvError};
+use crate::flavor::sealed::Sealed;
+use crate::flavor::{Flavor, Lock, Threads};
 use crate::park;
 
 /// A channel for a single value, such as the answer to a question.
@@ -23,8 +24,12 @@ use crate::park;
 /// # });
 /// ```
 pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
-    let slot = Arc::new(Slot {
-        state: Mutex::new(State {
+    open()
+}
+
+pub(crate) fn open<T, F: Flavor>() -> (OneshotSender<T, F>, OneshotReceiver<T, F>) {
+    let slot = F::share(Slot {
+        state: Lock::new(State {
             value: None,
             receiving: None,
             watching: None,
@@ -33,16 +38,14 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
         }),
     });
     (
-        OneshotSender {
-            slot: Arc::clone(&slot),
-        },
+        OneshotSender { slot: slot.clone() },
         OneshotReceiver { slot },
     )
 }
 
 /// Wakers and values are woken and dropped only after the lock was released.
-struct Slot<T> {
-    state: Mutex<State<T>>,
+struct Slot<T, F: Flavor> {
+    state: <F as Sealed>::Lock<State<T>>,
 }
 
 /// Invariants, true whenever the lock is free:
@@ -59,9 +62,9 @@ struct State<T> {
     receiver_closed: bool,
 }
 
-impl<T> Slot<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl<T, F: Flavor> Slot<T, F> {
+    fn lock(&self) -> <<F as Sealed>::Lock<State<T>> as Lock<State<T>>>::Guard<'_> {
+        self.state.lock()
     }
 
     /// The sender is gone, with or without leaving a value.
@@ -103,11 +106,11 @@ impl<T> Slot<T> {
 ///
 /// Dropping it without sending gives the receiver a [`RecvError`].
 #[must_use = "dropping the sender tells the receiver that no value will come"]
-pub struct OneshotSender<T> {
-    slot: Arc<Slot<T>>,
+pub struct OneshotSender<T, F: Flavor = Threads> {
+    slot: <F as Sealed>::Pointer<Slot<T, F>>,
 }
 
-impl<T> OneshotSender<T> {
+impl<T, F: Flavor> OneshotSender<T, F> {
     /// Sends the value; this never waits.
     ///
     /// `Ok` means that the receiver can have it, not that it has looked.
@@ -155,14 +158,14 @@ impl<T> OneshotSender<T> {
     }
 }
 
-impl<T> Drop for OneshotSender<T> {
+impl<T, F: Flavor> Drop for OneshotSender<T, F> {
     fn drop(&mut self) {
         // Without a value there is none to be given back.
         let _ = self.slot.finish(None);
     }
 }
 
-impl<T> fmt::Debug for OneshotSender<T> {
+impl<T, F: Flavor> fmt::Debug for OneshotSender<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OneshotSender")
             .field("closed", &self.is_closed())
@@ -181,11 +184,11 @@ impl<T> fmt::Debug for OneshotSender<T> {
 /// *Nothing happened*: await `&mut receiver` where the wait may be given up,
 /// and the value stays until the receiver is asked again.
 #[must_use = "dropping the receiver tells the sender that nobody wants the value"]
-pub struct OneshotReceiver<T> {
-    slot: Arc<Slot<T>>,
+pub struct OneshotReceiver<T, F: Flavor = Threads> {
+    slot: <F as Sealed>::Pointer<Slot<T, F>>,
 }
 
-impl<T> OneshotReceiver<T> {
+impl<T, F: Flavor> OneshotReceiver<T, F> {
     /// Takes the value if it was sent.
     ///
     /// # Errors
@@ -230,7 +233,7 @@ impl<T> OneshotReceiver<T> {
     }
 }
 
-impl<T> Future for OneshotReceiver<T> {
+impl<T, F: Flavor> Future for OneshotReceiver<T, F> {
     type Output = Result<T, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -257,7 +260,7 @@ impl<T> Future for OneshotReceiver<T> {
     }
 }
 
-impl<T> Drop for OneshotReceiver<T> {
+impl<T, F: Flavor> Drop for OneshotReceiver<T, F> {
     fn drop(&mut self) {
         self.slot.close();
         // Closed, it takes no further value; the one there is goes now, not
@@ -267,7 +270,7 @@ impl<T> Drop for OneshotReceiver<T> {
     }
 }
 
-impl<T> fmt::Debug for OneshotReceiver<T> {
+impl<T, F: Flavor> fmt::Debug for OneshotReceiver<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OneshotReceiver")
             .field("closed", &self.is_closed())

@@ -1,44 +1,41 @@
 //! A first-in first-out list of waiting operations, any of which can leave.
 
-/// Names one entry of a [`WaitList`]; stale once the entry was removed.
+/// Names one entry of a [`WaitList`] until its owner removes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Key {
-    index: usize,
-    stamp: u64,
-}
+pub(crate) struct Key(u32);
 
 /// No entry.
-const NIL: usize = usize::MAX;
+const NIL: u32 = u32::MAX;
 
 /// Above this many slots an emptied list gives its memory back.
-const KEPT_SLOTS: usize = 32;
+const KEPT_SLOTS: usize = 64;
 
-/// A doubly linked list inside a slab: every operation takes constant time.
+/// A doubly linked list inside a slab: every operation takes constant time,
+/// and entering allocates nothing once as many have waited before.
 ///
 /// An entry is *queued* (linked, waits its turn) or *settled* (unlinked, its
-/// owner has yet to fetch the outcome), until it is removed.
+/// owner has yet to fetch the outcome). Only its owner removes it, so a key
+/// stays valid as long as its owner keeps it.
 ///
 /// Invariants:
 /// 1. `head..tail` links exactly the queued entries, oldest first.
 /// 2. `free` links exactly the vacant slots through `next`.
-/// 3. No two entries ever have the same stamp, so a stale key finds nothing.
+/// 3. `occupied` counts the slots that are not vacant, `queued` those linked.
 #[derive(Debug)]
 pub(crate) struct WaitList<W> {
     slots: Vec<Slot<W>>,
-    head: usize,
-    tail: usize,
-    free: usize,
-    occupied: usize,
-    queued: usize,
-    next_stamp: u64,
+    head: u32,
+    tail: u32,
+    free: u32,
+    queued: u32,
+    occupied: u32,
 }
 
 #[derive(Debug)]
 struct Slot<W> {
-    prev: usize,
-    next: usize,
+    prev: u32,
+    next: u32,
     queued: bool,
-    stamp: u64,
     waiter: Option<W>,
 }
 
@@ -49,89 +46,97 @@ impl<W> WaitList<W> {
             head: NIL,
             tail: NIL,
             free: NIL,
-            occupied: 0,
             queued: 0,
-            next_stamp: 0,
+            occupied: 0,
         }
     }
 
     /// Queues a waiter behind all others.
     pub(crate) fn push_back(&mut self, waiter: W) -> Key {
-        let stamp = self.next_stamp;
-        self.next_stamp += 1;
         let slot = Slot {
             prev: self.tail,
             next: NIL,
             queued: true,
-            stamp,
             waiter: Some(waiter),
         };
         let index = if self.free == NIL {
+            // An entry takes dozens of bytes, so memory ends long before numbers do.
+            let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 waiters");
             self.slots.push(slot);
-            self.slots.len() - 1
+            index
         } else {
             let index = self.free;
-            self.free = self.slots[index].next;
-            self.slots[index] = slot;
+            let place = self.at(index);
+            let next_free = place.next;
+            *place = slot;
+            self.free = next_free;
             index
         };
         match self.tail {
             NIL => self.head = index,
-            tail => self.slots[tail].next = index,
+            tail => self.at(tail).next = index,
         }
         self.tail = index;
-        self.occupied += 1;
         self.queued += 1;
-        Key { index, stamp }
+        self.occupied += 1;
+        Key(index)
     }
 
     /// Whether nobody is queued.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.queued == 0
     }
 
-    /// The queued waiter that came first.
-    pub(crate) fn front(&self) -> Option<Key> {
-        (self.head != NIL).then(|| Key {
-            index: self.head,
-            stamp: self.slots[self.head].stamp,
-        })
+    /// How many are queued.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.queued as usize
     }
 
-    /// The waiter named by `key`, queued or settled, unless it was removed.
+    /// The queued waiter that came first.
+    #[inline]
+    pub(crate) fn front(&self) -> Option<Key> {
+        (self.head != NIL).then_some(Key(self.head))
+    }
+
+    /// The queued waiter behind the queued `key`.
+    pub(crate) fn after(&self, key: Key) -> Option<Key> {
+        let next = self.slots[key.0 as usize].next;
+        (next != NIL).then_some(Key(next))
+    }
+
+    /// The waiter named by `key`, queued or settled.
+    #[inline]
     pub(crate) fn find(&mut self, key: Key) -> Option<&mut W> {
-        let slot = self.slots.get_mut(key.index)?;
-        if slot.stamp != key.stamp {
-            return None;
-        }
-        slot.waiter.as_mut()
+        self.slots.get_mut(key.0 as usize)?.waiter.as_mut()
     }
 
     /// Takes a waiter out of the queue but keeps it until it is removed.
     pub(crate) fn settle(&mut self, key: Key) -> Option<&mut W> {
-        self.find(key)?;
-        self.unlink(key.index);
-        self.slots[key.index].waiter.as_mut()
+        self.unlink(key.0);
+        self.find(key)
     }
 
     /// Removes a waiter, queued or settled.
     pub(crate) fn remove(&mut self, key: Key) -> Option<W> {
-        self.find(key)?;
-        self.unlink(key.index);
-        let slot = &mut self.slots[key.index];
-        let waiter = slot.waiter.take();
-        slot.next = self.free;
-        self.free = key.index;
+        self.unlink(key.0);
+        let free = self.free;
+        let slot = self.at(key.0);
+        let waiter = slot.waiter.take()?;
+        slot.next = free;
+        self.free = key.0;
         self.occupied -= 1;
         if self.occupied == 0 && self.slots.len() > KEPT_SLOTS {
             self.slots = Vec::new();
             self.free = NIL;
         }
-        waiter
+        Some(waiter)
     }
 
-    fn unlink(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
+    #[inline]
+    fn unlink(&mut self, index: u32) {
+        let slot = self.at(index);
         if !slot.queued {
             return;
         }
@@ -139,13 +144,18 @@ impl<W> WaitList<W> {
         let (prev, next) = (slot.prev, slot.next);
         match prev {
             NIL => self.head = next,
-            prev => self.slots[prev].next = next,
+            prev => self.at(prev).next = next,
         }
         match next {
             NIL => self.tail = prev,
-            next => self.slots[next].prev = prev,
+            next => self.at(next).prev = prev,
         }
         self.queued -= 1;
+    }
+
+    #[inline]
+    fn at(&mut self, index: u32) -> &mut Slot<W> {
+        &mut self.slots[index as usize]
     }
 }
 
@@ -169,21 +179,22 @@ mod tests {
             assert_eq!(list.remove(keys[gone]), Some(gone as u32));
             list.push_back(5);
             let expected: Vec<_> = (0..6).filter(|n| *n != gone as u32).collect();
+            assert_eq!(list.queued(), 5);
             assert_eq!(drain(&mut list), expected);
             assert!(list.is_empty());
         }
     }
 
     #[test]
-    fn a_stale_key_finds_nothing_even_when_its_slot_is_used_again() {
+    fn a_slot_is_used_again_and_a_vacant_one_holds_nobody() {
         let mut list = WaitList::new();
         let old = list.push_back(1);
         list.remove(old);
-        let new = list.push_back(2);
-        assert_eq!(old.index, new.index);
         assert_eq!(list.find(old), None);
-        assert_eq!(list.remove(old), None);
+        let new = list.push_back(2);
+        assert_eq!(old, new);
         assert_eq!(list.find(new), Some(&mut 2));
+        assert_eq!(list.slots.len(), 1);
     }
 
     #[test]
@@ -191,6 +202,7 @@ mod tests {
         let mut list = WaitList::new();
         let first = list.push_back(1);
         let second = list.push_back(2);
+        assert_eq!(list.after(first), Some(second));
         assert_eq!(list.settle(first), Some(&mut 1));
         assert_eq!(list.front(), Some(second));
         assert_eq!(list.remove(first), Some(1));

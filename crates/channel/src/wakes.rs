@@ -24,6 +24,19 @@ impl Wakes {
         }
     }
 
+    /// Adds one to be woken, if there is one.
+    pub(crate) fn extend(&mut self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            self.push(waker);
+        }
+    }
+
+    /// Whether nobody is to be woken.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// Wakes everybody, in order, even if one of the wakers panics; the first
     /// panic is returned for the caller to resume when its state is in order.
     pub(crate) fn wake(self) -> Result<(), Box<dyn Any + Send>> {

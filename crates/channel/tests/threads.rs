@@ -22,7 +22,7 @@ fn recv_with_second_thoughts<T>(receiver: &Receiver<T>) -> Option<T> {
     receiver.recv_blocking().ok()
 }
 
-// CH2, CH18
+// CH2, CH11, CH18
 #[test]
 fn values_between_threads_arrive_once_and_in_the_order_of_their_sender() {
     const PER_SENDER: u32 = 5_000;

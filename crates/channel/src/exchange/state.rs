@@ -3,10 +3,20 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use super::SendProgress;
-use crate::error::{RecvError, SendError};
-use crate::wait_list::{Key, WaitList};
+use super::ticket::{Claimant, TicketRef};
+use crate::statistics::Statistics;
+use crate::wait_list::WaitList;
 use crate::wakes::Wakes;
+
+mod matching;
+mod waiting;
+
+/// The most bytes of buffer that an empty channel without a bound keeps.
+const KEPT_BYTES: usize = 512;
+
+/// How many operations in a row may complete without waiting before one yields
+/// to the other tasks of its thread.
+const BUDGET: u8 = 128;
 
 /// The protected part.
 ///
@@ -14,54 +24,96 @@ use crate::wakes::Wakes;
 /// to it. A promise is a count, not a value: values stay in the buffer, in
 /// order, until a granted receiver fetches the oldest. So revoking a promise
 /// moves nothing and cannot reorder anything. A waiting send owns its value
-/// until a peer moves it into the buffer.
+/// until a peer moves it into the buffer or takes it. An entry of a select is
+/// one of several with one [`Ticket`](super::ticket::Ticket); once that is
+/// decided elsewhere the entry is *stale*, leaves the queue when somebody comes
+/// upon it, and is no longer "queued" below.
 ///
 /// Invariants, true whenever the lock is free:
 /// 1. `promised` is the number of `Granted` receivers, at most `buffer.len()`.
-/// 2. Nobody is queued in `receivers` while the buffer holds an unpromised
-///    value.
-/// 3. Nobody is queued in `senders` while there is room.
-/// 4. Once closed, nobody is queued at all.
-/// 5. `buffer.len()` is at most the capacity; for capacity 0, at most the
-///    number of receivers that were waiting when the values were handed over.
-///    A value put back because a waker panicked may exceed this by one.
+/// 2. No receive is queued while the buffer holds an unpromised value.
+/// 3. No send is queued while there is room: `promised` values take none, and
+///    `reserved` slots do.
+/// 4. No receive and send of different owners are queued together, unless a
+///    reserved slot is meant for the receive.
+/// 5. Once closed, no send is queued, and a receive only while a slot is
+///    reserved, since a value may still come.
+/// 6. `buffer.len()` is at most the capacity and `promised` together, but for
+///    values whose receiver was dropped or whose peer's waker panicked.
 #[derive(Debug)]
 pub(super) struct State<T> {
     buffer: VecDeque<T>,
-    promised: usize,
+    /// `usize::MAX` without a bound.
+    capacity: usize,
+    promised: u32,
+    reserved: u32,
     senders: WaitList<WaitingSend<T>>,
     receivers: WaitList<WaitingRecv>,
+    sent: u64,
+    received: u64,
+    peak: u32,
+    pub(super) sender_count: u32,
+    pub(super) receiver_count: u32,
     pub(super) closed: bool,
-    pub(super) sender_count: usize,
-    pub(super) receiver_count: usize,
+    /// Operations that completed at once since the last one that waited.
+    send_streak: u8,
+    recv_streak: u8,
+}
+
+/// Whose entry it is: whom to wake, and whether somebody may decide otherwise.
+#[derive(Debug)]
+pub(super) enum Party {
+    Alone(Waker),
+    Select(TicketRef, usize),
+}
+
+/// What a send brings: a value, or the wish for a slot to put one in later.
+#[derive(Debug)]
+pub(crate) enum Load<T> {
+    Value(T),
+    Slot,
+}
+
+impl<T> Load<T> {
+    /// The value of a send.
+    pub(crate) fn into_value(self) -> T {
+        match self {
+            Self::Value(value) => value,
+            Self::Slot => unreachable!("a send brings a value"),
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) enum WaitingSend<T> {
-    /// Queued, owns the value.
-    Waiting(T, Waker),
+    /// Queued (or stale), owns its load.
+    Waiting(Load<T>, Party),
     /// A peer took the value.
     Sent,
-    /// The channel was closed; the value waits to be fetched.
-    Returned(T),
+    /// A slot was reserved for it.
+    Reserved,
+    /// The channel was closed; the load waits to be fetched.
+    Returned(Load<T>),
 }
 
 #[derive(Debug)]
 pub(super) enum WaitingRecv {
-    /// Queued; gets a promise in its turn.
-    Waiting(Waker),
+    /// Queued (or stale); gets a promise in its turn.
+    Waiting(Party),
     /// Settled; the oldest value in the buffer may be fetched.
     Granted,
     /// Queued, but only told that a value came, without a promise: its owner
     /// may have lost interest without our seeing it (a stream that nobody
     /// polls any more), and must not be able to withhold a value from others.
     Watching(Waker),
+    /// Settled; told that a value came, or the end.
+    Told,
 }
 
 /// What a waiting receive wants when its turn comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interest {
-    /// A promised value. The owner must call [`Exchange::forget_recv`].
+    /// A promised value. The owner must call `forget_recv`.
     Promise,
     /// To be woken, no more.
     Notice,
@@ -73,75 +125,230 @@ pub(super) enum Step<R> {
     Finished(R),
     Parked,
     NeedsWaker,
+    /// Nothing was done; others are to run first.
+    Yield,
+}
+
+/// What came of a send that was attempted at once.
+pub(super) enum SendStep<T> {
+    Sent,
+    Full(Load<T>),
+    Closed(Load<T>),
+    /// The select it belongs to was decided elsewhere.
+    Lost(Load<T>),
+}
+
+/// What came of a receive that was attempted at once.
+pub(super) enum RecvStep<T> {
+    Received(T),
+    Empty,
+    Closed,
+    /// The select it belongs to was decided elsewhere.
+    Lost,
 }
 
 impl<T> State<T> {
     /// Empty and open, with one handle on each end.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
             buffer: VecDeque::new(),
+            capacity,
             promised: 0,
+            reserved: 0,
             senders: WaitList::new(),
             receivers: WaitList::new(),
-            closed: false,
+            sent: 0,
+            received: 0,
+            peak: 0,
             sender_count: 1,
             receiver_count: 1,
+            closed: false,
+            send_streak: 0,
+            recv_streak: 0,
         }
     }
 
-    /// How many values are buffered, promised ones included.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many values a receive could have at once.
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() - self.promised as usize
     }
 
-    /// Whether a value can be accepted now. Invariant 3 makes this the test for
-    /// overtaking, too: while a send is queued, there is no room.
-    pub(super) fn has_room(&self, capacity: usize) -> bool {
-        if capacity == 0 {
-            // By invariant 2, who waits here is still without a value.
-            !self.receivers.is_empty()
-        } else {
-            self.buffer.len() < capacity
+    pub(super) fn is_full(&self) -> bool {
+        !self.has_room()
+    }
+
+    /// Whether a value fits into the buffer.
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.len() + (self.reserved as usize) < self.capacity
+    }
+
+    /// How many slots can be had at once.
+    fn room(&self) -> usize {
+        self.capacity
+            .saturating_sub(self.len() + self.reserved as usize)
+    }
+
+    /// Whether a waiting receiver is not spoken for by a slot reserved beyond
+    /// the capacity.
+    #[inline]
+    fn has_receiver(&self) -> bool {
+        let taken = self.len() + self.reserved as usize;
+        self.receivers.queued() > taken.saturating_sub(self.capacity)
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        Statistics {
+            buffered: self.len(),
+            peak: self.peak as usize,
+            waiting_senders: self.senders.queued(),
+            waiting_receivers: self.receivers.queued(),
+            sent: self.sent,
+            received: self.received,
         }
     }
 
-    fn unpromised(&self) -> usize {
-        self.buffer.len() - self.promised
+    /// Whether a send that would complete at once should let others run first.
+    #[inline]
+    pub(super) fn send_should_yield(&mut self) -> bool {
+        let spent = self.send_streak >= BUDGET;
+        self.send_streak = if spent { 0 } else { self.send_streak + 1 };
+        spent
     }
 
-    /// Accepts a value for which [`has_room`](Self::has_room) said there is room.
-    pub(super) fn accept(&mut self, value: T, capacity: usize, wakes: &mut Wakes) {
-        self.deposit(value, capacity);
-        self.match_up(capacity, wakes);
+    /// Whether a receive that would complete at once should let others run.
+    #[inline]
+    pub(super) fn recv_should_yield(&mut self) -> bool {
+        let spent = self.recv_streak >= BUDGET;
+        self.recv_streak = if spent { 0 } else { self.recv_streak + 1 };
+        spent
+    }
+
+    /// Attempts a send without waiting.
+    #[inline]
+    pub(super) fn send_now(
+        &mut self,
+        load: Load<T>,
+        me: Claimant<'_>,
+        wakes: &mut Wakes,
+    ) -> SendStep<T> {
+        if self.closed {
+            return if me.win() {
+                SendStep::Closed(load)
+            } else {
+                SendStep::Lost(load)
+            };
+        }
+        if self.has_room() {
+            if !me.win() {
+                return SendStep::Lost(load);
+            }
+            self.accept(load, wakes);
+            return SendStep::Sent;
+        }
+        if self.has_receiver() {
+            return self.send_to_receiver(load, me, wakes);
+        }
+        SendStep::Full(load)
+    }
+
+    /// Attempts a receive without waiting.
+    #[inline]
+    pub(super) fn recv_now(&mut self, me: Claimant<'_>, wakes: &mut Wakes) -> RecvStep<T> {
+        if self.len() > 0 {
+            if !me.win() {
+                return RecvStep::Lost;
+            }
+            if let Some(value) = self.take_front() {
+                if !self.senders.is_empty() {
+                    self.match_up(wakes);
+                }
+                return RecvStep::Received(value);
+            }
+        }
+        if !self.senders.is_empty() {
+            return self.recv_from_sender(me, wakes);
+        }
+        if self.closed && self.reserved == 0 {
+            return if me.win() {
+                RecvStep::Closed
+            } else {
+                RecvStep::Lost
+            };
+        }
+        RecvStep::Empty
+    }
+
+    /// Takes up to `most` values, in order, those of waiting senders included.
+    pub(super) fn recv_more(&mut self, into: &mut Vec<T>, most: usize, wakes: &mut Wakes) {
+        let mut left = most;
+        while left > 0 {
+            let count = self.len().min(left);
+            if count > 0 {
+                self.received += count as u64;
+                into.extend(self.buffer.drain(..count));
+                self.give_memory_back();
+                left -= count;
+                self.match_up(wakes);
+            } else if !self.senders.is_empty()
+                && let RecvStep::Received(value) = self.recv_from_sender(Claimant::ALONE, wakes)
+            {
+                into.push(value);
+                left -= 1;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Reserves up to `most` slots that can be had at once.
+    pub(super) fn reserve_many(&mut self, most: usize) -> usize {
+        if self.closed {
+            return 0;
+        }
+        // Bounded by what is staged at a time, so that the count fits.
+        let count = self.room().min(most);
+        self.reserved += count as u32;
+        count
+    }
+
+    /// Puts values into slots reserved before; gives back what nobody is left
+    /// to receive.
+    pub(super) fn fill_slots(&mut self, values: &mut Vec<T>, slots: usize, wakes: &mut Wakes) {
+        self.reserved -= slots as u32;
+        if self.receiver_count > 0 {
+            self.sent += values.len() as u64;
+            self.buffer.extend(values.drain(..));
+            self.note_peak();
+        }
+        self.match_up(wakes);
+    }
+
+    /// Puts a value into a slot reserved before; gives it back if nobody is
+    /// left to receive it.
+    pub(super) fn fill_slot(&mut self, value: T, wakes: &mut Wakes) -> Option<T> {
+        self.reserved -= 1;
+        let refused = if self.receiver_count == 0 {
+            Some(value)
+        } else {
+            self.accept(Load::Value(value), wakes);
+            None
+        };
+        self.match_up(wakes);
+        refused
     }
 
     /// Returns a value that was taken but could not be delivered to the head of
     /// the buffer.
-    pub(super) fn put_back(&mut self, value: T, capacity: usize, wakes: &mut Wakes) {
+    pub(super) fn put_back(&mut self, value: T, wakes: &mut Wakes) {
+        self.received -= 1;
         self.buffer.push_front(value);
-        self.match_up(capacity, wakes);
-    }
-
-    /// Removes a send that is given up. No peer has to be told: a queued send
-    /// holds no room.
-    pub(super) fn forget_send(&mut self, key: Key) -> Option<WaitingSend<T>> {
-        self.senders.remove(key)
-    }
-
-    /// Removes a receive that is given up; a value promised to it is promised
-    /// to the next one.
-    pub(super) fn forget_recv(
-        &mut self,
-        key: Key,
-        capacity: usize,
-        wakes: &mut Wakes,
-    ) -> Option<WaitingRecv> {
-        let waiting = self.receivers.remove(key);
-        if matches!(waiting, Some(WaitingRecv::Granted)) {
-            self.promised -= 1;
-            self.match_up(capacity, wakes);
-        }
-        waiting
+        self.match_up(wakes);
     }
 
     /// Takes all values out, for nobody is left to receive them. Only a receive
@@ -151,205 +358,68 @@ impl<T> State<T> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Appends to the buffer, which grows on demand but not past `capacity`.
-    fn deposit(&mut self, value: T, capacity: usize) {
-        let len = self.buffer.len();
-        if len == self.buffer.capacity() {
-            let wanted = (len * 2).max(4).min(capacity).max(len + 1);
-            self.buffer.reserve_exact(wanted - len);
+    /// Takes out all values that are promised to nobody.
+    pub(super) fn discard(&mut self) -> Vec<T> {
+        self.buffer.drain(self.promised as usize..).collect()
+    }
+
+    /// Takes the oldest value.
+    #[inline]
+    fn take_front(&mut self) -> Option<T> {
+        let value = self.buffer.pop_front()?;
+        self.received += 1;
+        if self.buffer.is_empty() {
+            self.give_memory_back();
         }
+        Some(value)
+    }
+
+    /// Takes a load for which there is room.
+    #[inline]
+    fn accept(&mut self, load: Load<T>, wakes: &mut Wakes) {
+        match load {
+            Load::Value(value) => {
+                self.deposit(value);
+                if self.receivers.is_empty() {
+                    self.note_peak();
+                } else {
+                    self.promise(wakes);
+                }
+            }
+            Load::Slot => self.reserved += 1,
+        }
+    }
+
+    /// Appends to the buffer, which grows on demand but not past the capacity.
+    #[inline]
+    fn deposit(&mut self, value: T) {
+        if self.buffer.len() == self.buffer.capacity() {
+            self.grow();
+        }
+        self.sent += 1;
         self.buffer.push_back(value);
     }
 
-    /// Restores invariants 2 and 3: moves values of queued senders into the
-    /// room there is and promises values to queued receivers, oldest first.
-    fn match_up(&mut self, capacity: usize, wakes: &mut Wakes) {
-        loop {
-            if self.unpromised() > 0
-                && let Some(key) = self.receivers.front()
-            {
-                self.offer(key, wakes);
-            } else if self.has_room(capacity)
-                && let Some(key) = self.senders.front()
-            {
-                self.admit(key, capacity, wakes);
-            } else {
-                return;
-            }
-        }
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.buffer.len();
+        let wanted = (len * 2).max(4).min(self.capacity).max(len + 1);
+        self.buffer.reserve_exact(wanted - len);
     }
 
-    /// Tells a queued receiver that there is a value.
-    fn offer(&mut self, key: Key, wakes: &mut Wakes) {
-        if matches!(self.receivers.find(key), Some(WaitingRecv::Watching(_))) {
-            if let Some(WaitingRecv::Watching(waker)) = self.receivers.remove(key) {
-                wakes.push(waker);
-            }
-        } else if let Some(waiting) = self.receivers.settle(key)
-            && let WaitingRecv::Waiting(waker) = std::mem::replace(waiting, WaitingRecv::Granted)
-        {
-            self.promised += 1;
-            wakes.push(waker);
-        }
+    #[inline]
+    fn note_peak(&mut self) {
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        self.peak = self.peak.max(len);
     }
 
-    /// Moves the value of a queued sender into the buffer.
-    fn admit(&mut self, key: Key, capacity: usize, wakes: &mut Wakes) {
-        if let Some(waiting) = self.senders.settle(key)
-            && let WaitingSend::Waiting(value, waker) =
-                std::mem::replace(waiting, WaitingSend::Sent)
-        {
-            self.deposit(value, capacity);
-            wakes.push(waker);
+    /// What a burst left behind is kept where there is a bound, for then it is
+    /// bounded, too.
+    #[inline]
+    fn give_memory_back(&mut self) {
+        let bytes = self.buffer.capacity() * size_of::<T>();
+        if bytes > KEPT_BYTES && self.capacity == usize::MAX && self.buffer.is_empty() {
+            self.buffer.shrink_to(KEPT_BYTES / size_of::<T>());
         }
-    }
-
-    /// Takes the oldest value if one is free; in a rendezvous, from a sender.
-    pub(super) fn take_unpromised(&mut self, capacity: usize, wakes: &mut Wakes) -> Option<T> {
-        if self.unpromised() == 0 {
-            if capacity > 0 {
-                return None;
-            }
-            let key = self.senders.front()?;
-            self.admit(key, capacity, wakes);
-        }
-        let value = self.buffer.pop_front();
-        self.match_up(capacity, wakes);
-        value
-    }
-
-    pub(super) fn begin_send(
-        &mut self,
-        capacity: usize,
-        progress: &mut SendProgress<T>,
-        waker: &mut Option<Waker>,
-        wakes: &mut Wakes,
-    ) -> Step<Result<(), SendError<T>>> {
-        let room = !self.closed && self.has_room(capacity);
-        if !self.closed && !room && waker.is_none() {
-            return Step::NeedsWaker;
-        }
-        let SendProgress::Unsent(value) = std::mem::replace(progress, SendProgress::Finished)
-        else {
-            unreachable!("only an unsent value is begun");
-        };
-        if self.closed {
-            return Step::Finished(Err(SendError(value)));
-        }
-        match waker.take() {
-            Some(waker) if !room => {
-                let key = self.senders.push_back(WaitingSend::Waiting(value, waker));
-                *progress = SendProgress::Parked(key);
-                Step::Parked
-            }
-            unused => {
-                *waker = unused;
-                self.accept(value, capacity, wakes);
-                Step::Finished(Ok(()))
-            }
-        }
-    }
-
-    pub(super) fn resume_send(
-        &mut self,
-        key: Key,
-        progress: &mut SendProgress<T>,
-        waker: &mut Option<Waker>,
-        current: &Waker,
-    ) -> Step<Result<(), SendError<T>>> {
-        if let Some(WaitingSend::Waiting(_, known)) = self.senders.find(key) {
-            return renew(known, waker, current);
-        }
-        *progress = SendProgress::Finished;
-        Step::Finished(match self.senders.remove(key) {
-            Some(WaitingSend::Returned(value)) => Err(SendError(value)),
-            // `Sent`: only its future removes a settled entry.
-            _ => Ok(()),
-        })
-    }
-
-    pub(super) fn advance_recv(
-        &mut self,
-        capacity: usize,
-        parked: &mut Option<Key>,
-        interest: Interest,
-        waker: &mut Option<Waker>,
-        current: &Waker,
-        wakes: &mut Wakes,
-    ) -> Step<Result<T, RecvError>> {
-        if let Some(key) = *parked {
-            match self.receivers.find(key) {
-                Some(WaitingRecv::Waiting(known) | WaitingRecv::Watching(known)) => {
-                    return renew(known, waker, current);
-                }
-                Some(WaitingRecv::Granted) => {
-                    self.receivers.remove(key);
-                    self.promised -= 1;
-                }
-                // A close or a notice removed it: start again.
-                None => {}
-            }
-            *parked = None;
-        }
-        // A granted receiver gets here with exactly its own promise revoked,
-        // so by invariants 1 and 2 there is an unpromised value for it.
-        if let Some(value) = self.take_unpromised(capacity, wakes) {
-            return Step::Finished(Ok(value));
-        }
-        if self.closed {
-            return Step::Finished(Err(RecvError));
-        }
-        let Some(waker) = waker.take() else {
-            return Step::NeedsWaker;
-        };
-        let key = self.receivers.push_back(match interest {
-            Interest::Promise => WaitingRecv::Waiting(waker),
-            Interest::Notice => WaitingRecv::Watching(waker),
-        });
-        *parked = Some(key);
-        // In a rendezvous a queued send would have been taken above; with a
-        // buffer there is none, or the buffer is full of promised values.
-        Step::Parked
-    }
-
-    /// Closes and empties both queues; senders find their values returned.
-    pub(super) fn close(&mut self) -> Wakes {
-        let mut wakes = Wakes::default();
-        self.closed = true;
-        while let Some(key) = self.senders.front() {
-            let Some(waiting) = self.senders.settle(key) else {
-                break;
-            };
-            match std::mem::replace(waiting, WaitingSend::Sent) {
-                WaitingSend::Waiting(value, waker) => {
-                    *waiting = WaitingSend::Returned(value);
-                    wakes.push(waker);
-                }
-                settled => *waiting = settled,
-            }
-        }
-        while let Some(key) = self.receivers.front() {
-            if let Some(WaitingRecv::Waiting(waker) | WaitingRecv::Watching(waker)) =
-                self.receivers.remove(key)
-            {
-                wakes.push(waker);
-            }
-        }
-        wakes
-    }
-}
-
-/// Makes sure that a queued entry wakes the task that polled last. The waker
-/// that is replaced leaves through `fresh`, to be dropped without the lock.
-fn renew<R>(known: &mut Waker, fresh: &mut Option<Waker>, current: &Waker) -> Step<R> {
-    if known.will_wake(current) {
-        return Step::Parked;
-    }
-    match fresh {
-        Some(fresh) => {
-            std::mem::swap(known, fresh);
-            Step::Parked
-        }
-        None => Step::NeedsWaker,
     }
 }

@@ -1,10 +1,11 @@
-//! Makes buffered and rendezvous channels.
+//! Makes channels between threads.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::error::CapacityError;
 use crate::exchange::Exchange;
+use crate::flavor::sealed::Sealed;
+use crate::flavor::{Flavor, Threads};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 
@@ -57,19 +58,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 /// assert_eq!(error.requested(), usize::MAX);
 /// ```
 pub fn try_bounded<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), CapacityError> {
-    let error = CapacityError {
-        requested: capacity,
-    };
-    // Also for values without a size, so that one number means one thing.
-    if isize::try_from(capacity).is_err() {
-        return Err(error);
-    }
-    let bytes = capacity.checked_mul(size_of::<T>()).ok_or(error)?;
-    if bytes > TRIAL_BYTES {
-        let mut trial = VecDeque::<T>::new();
-        trial.try_reserve_exact(capacity).map_err(|_| error)?;
-    }
-    Ok(channel(capacity))
+    open_bounded(capacity)
 }
 
 /// A channel without a buffer: each send completes when a receiver takes its
@@ -92,10 +81,65 @@ pub fn try_bounded<T>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Capac
 /// assert_eq!(consumer.join().unwrap(), Ok(2));
 /// ```
 pub fn rendezvous<T>() -> (Sender<T>, Receiver<T>) {
-    channel(0)
+    open(0)
 }
 
-fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let exchange = Arc::new(Exchange::new(capacity));
-    (Sender::new(Arc::clone(&exchange)), Receiver::new(exchange))
+/// A channel whose buffer has no bound, so that no send waits.
+///
+/// Where senders outrun receivers it grows until memory ends: there is no
+/// back-pressure, which is why it has to be asked for by this name. A burst's
+/// memory is given back when the channel is drained.
+///
+/// # Examples
+///
+/// ```
+/// let (sender, receiver) = bowline_channel::unbounded();
+/// for n in 0..1_000 {
+///     sender.try_send(n).unwrap();
+/// }
+/// assert_eq!(sender.capacity(), None);
+/// assert_eq!(receiver.try_recv(), Ok(0));
+/// ```
+pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+    open(usize::MAX)
+}
+
+/// A receiver to which nothing is ever sent, and which is never closed: what a
+/// nil channel is in Go, for an arm of a select that is to be out of the game.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_channel::{TryRecvError, never};
+///
+/// assert_eq!(never::<u8>().try_recv(), Err(TryRecvError::Empty));
+/// ```
+#[doc(alias = "nil")]
+pub fn never<T>() -> Receiver<T> {
+    // It counts a sender that nobody has.
+    Receiver::new(Threads::share(Exchange::new(0)))
+}
+
+/// Both ends of a channel.
+type Ends<T, F> = (Sender<T, F>, Receiver<T, F>);
+
+pub(crate) fn open_bounded<T, F: Flavor>(capacity: usize) -> Result<Ends<T, F>, CapacityError> {
+    let error = CapacityError {
+        requested: capacity,
+    };
+    // Also for values without a size, so that one number means one thing.
+    if isize::try_from(capacity).is_err() {
+        return Err(error);
+    }
+    let bytes = capacity.checked_mul(size_of::<T>()).ok_or(error)?;
+    if bytes > TRIAL_BYTES {
+        let mut trial = VecDeque::<T>::new();
+        trial.try_reserve_exact(capacity).map_err(|_| error)?;
+    }
+    Ok(open(capacity))
+}
+
+pub(crate) fn open<T, F: Flavor>(capacity: usize) -> Ends<T, F> {
+    let exchange = F::share(Exchange::new(capacity));
+    (Sender::new(exchange.clone()), Receiver::new(exchange))
 }

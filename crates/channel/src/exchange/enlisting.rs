@@ -1,0 +1,102 @@
+//! Operations that are arms of a select.
+
+use super::state::{RecvStep, SendStep, WaitingSend};
+use super::{Claimant, Exchange, Load, TicketRef, wake};
+use crate::error::{RecvError, SendError};
+use crate::flavor::Flavor;
+use crate::wait_list::Key;
+use crate::wakes::Wakes;
+
+/// What came of trying a send arm.
+pub(crate) enum SendAttempt<T> {
+    Done(Result<(), SendError<T>>),
+    /// It waits in the queue.
+    Parked(Key),
+    /// It would have to wait; nothing was done.
+    Full(T),
+    /// Another arm was decided; nothing was done.
+    Lost(T),
+}
+
+/// What came of trying a receive arm.
+pub(crate) enum RecvAttempt<T> {
+    Done(Result<T, RecvError>),
+    /// It waits in the queue.
+    Parked(Key),
+    /// It would have to wait; nothing was done.
+    Empty,
+    /// Another arm was decided; nothing was done.
+    Lost,
+}
+
+impl<T, F: Flavor> Exchange<T, F> {
+    /// Sends if that needs no waiting; else queues, if `entry` says for whom.
+    pub(crate) fn attempt_send(
+        &self,
+        value: T,
+        me: Claimant<'_>,
+        entry: Option<(TicketRef, usize)>,
+    ) -> SendAttempt<T> {
+        let mut wakes = Wakes::default();
+        let mut state = self.lock();
+        let attempt = match state.send_now(Load::Value(value), me, &mut wakes) {
+            SendStep::Sent => SendAttempt::Done(Ok(())),
+            SendStep::Closed(load) => SendAttempt::Done(Err(SendError(load.into_value()))),
+            SendStep::Lost(load) => SendAttempt::Lost(load.into_value()),
+            SendStep::Full(load) => match entry {
+                Some((ticket, arm)) => SendAttempt::Parked(state.enlist_send(load, ticket, arm)),
+                None => SendAttempt::Full(load.into_value()),
+            },
+        };
+        drop(state);
+        wake(wakes);
+        attempt
+    }
+
+    /// Receives if that needs no waiting; else queues, if `entry` says for whom.
+    pub(crate) fn attempt_recv(
+        &self,
+        me: Claimant<'_>,
+        entry: Option<(TicketRef, usize)>,
+    ) -> RecvAttempt<T> {
+        let mut wakes = Wakes::default();
+        let mut state = self.lock();
+        let attempt = match state.recv_now(me, &mut wakes) {
+            RecvStep::Received(value) => {
+                drop(state);
+                return RecvAttempt::Done(Ok(self.hand_out(value, wakes)));
+            }
+            RecvStep::Closed => RecvAttempt::Done(Err(RecvError)),
+            RecvStep::Lost => RecvAttempt::Lost,
+            RecvStep::Empty => match entry {
+                Some((ticket, arm)) => {
+                    RecvAttempt::Parked(state.enlist_recv(ticket, arm, &mut wakes))
+                }
+                None => RecvAttempt::Empty,
+            },
+        };
+        drop(state);
+        wake(wakes);
+        attempt
+    }
+
+    /// Fetches what the receive arm that a peer decided for was woken for.
+    pub(crate) fn conclude_recv(&self, key: Key) -> Result<T, RecvError> {
+        let mut wakes = Wakes::default();
+        let outcome = self.lock().conclude_recv(key, &mut wakes);
+        outcome.map(|value| self.hand_out(value, wakes))
+    }
+
+    /// Leaves the queue with a send: its outcome if a peer has decided, and
+    /// else the value.
+    pub(crate) fn leave_send(&self, key: Key) -> Result<Result<(), SendError<T>>, T> {
+        let mut wakes = Wakes::default();
+        let waiting = self.lock().forget_send(key, &mut wakes);
+        wake(wakes);
+        match waiting {
+            Some(WaitingSend::Waiting(load, _)) => Err(load.into_value()),
+            Some(WaitingSend::Returned(load)) => Ok(Err(SendError(load.into_value()))),
+            _ => Ok(Ok(())),
+        }
+    }
+}
