@@ -70,7 +70,8 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
         MessageStream::<S, C>::builder().over(stream, codec)
     }
 
-    /// Other limits than the default ones.
+    /// Other limits than the default ones. [`MessageStreamBuilder::default`] is the same, where the
+    /// types of stream and codec are long to write.
     pub fn builder() -> MessageStreamBuilder {
         MessageStreamBuilder::default()
     }
