@@ -13,7 +13,7 @@ use every_backend::every_backend;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
 every_backend!(
@@ -131,7 +131,16 @@ fn foreign_panics_keep_no_group_waiting(root: Root) {
     root.block_on(async {
         // The value of a handle that is gone.
         let dropped = task_group::<_, (), _, _>(|group| async move {
-            drop(group.spawn_ok(async { Grenade }));
+            let gone = Arc::new(AtomicBool::new(false));
+            let gate = gone.clone();
+            let handle = group.spawn_ok(async move {
+                while !gate.load(Ordering::SeqCst) {
+                    yield_now().await;
+                }
+                Grenade
+            });
+            drop(handle);
+            gone.store(true, Ordering::SeqCst);
             Ok(())
         });
         assert!(dropped.await.is_ok());
