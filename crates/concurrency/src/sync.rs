@@ -8,6 +8,7 @@
 //! | [`Once`] | a value that comes once |
 //! | [`Semaphore`] | permits, as many as there are |
 //! | [`CapacityLimiter`] | places, as many as there shall be, and who has them |
+//! | [`Queue`] | work, until all of it is done |
 //! | [`Barrier`] | a fixed number of tasks that go on together |
 //! | [`ResourceGuard`] | what may never have two users: the second gets an error |
 //!
@@ -24,6 +25,7 @@ mod condition;
 mod event;
 mod lock;
 mod once;
+mod queue;
 mod resource_guard;
 mod semaphore;
 
@@ -46,5 +48,9 @@ pub use lock::{
     OwnedLockGuard, WouldDeadlock,
 };
 pub use once::{Once, OnceStatistics, OnceWait};
+pub use queue::{
+    Closed, Job, Queue, QueueJoin, QueueRecv, QueueRecvJob, QueueSend, QueueSendError,
+    QueueStatistics, QueueTryRecvError, QueueTrySendError, TooManyDone,
+};
 pub use resource_guard::{Entered, ResourceGuard, ResourceGuardStatistics};
 pub use semaphore::{Acquire, AcquireMany, Permit, Semaphore, SemaphoreStatistics};

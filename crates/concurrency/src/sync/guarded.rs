@@ -1,8 +1,7 @@
 //! The lock inside every primitive, and what a step under it leaves to be done without it.
 
 use crate::node::NodeRef;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::task::Waker;
 
@@ -80,21 +79,17 @@ impl After {
         }
     }
 
-    /// Wakes everybody, in order, even if a waker panics; the first panic goes on afterwards,
-    /// unless one is going on already.
+    /// Wakes everybody, in order, even if a waker panics.
+    ///
+    /// Such a panic ends here, behind the panic hook: going on it would destroy what the step
+    /// gave, a value just received for instance, and tell it to a task that did nothing wrong.
     fn run(self) {
         let After { wakes, litter } = self;
-        let mut panic: Option<Box<dyn Any + Send>> = None;
         for waker in wakes.first.into_iter().chain(wakes.rest) {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                panic.get_or_insert(payload);
-            }
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
-        drop(litter);
-        if let Some(payload) = panic
-            && !std::thread::panicking()
-        {
-            resume_unwind(payload);
+        for unused in litter.first.into_iter().chain(litter.rest) {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(unused)));
         }
     }
 }

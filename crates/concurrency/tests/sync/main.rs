@@ -8,6 +8,8 @@ mod capacity_limiter;
 mod condition;
 mod event;
 mod lock;
+mod queue;
+mod schedules;
 mod semaphore;
 
 use futures_util::future::poll_immediate;
