@@ -14,7 +14,8 @@ use bowline_backend::time::{Instant, sleep_until};
 use bowline_backend::{Backend, blocking, entropy, net, stream, time};
 use bowline_tests::latch::{Latch, OnDrop};
 
-use crate::streams::{pair, read_some};
+use crate::kinds::{Kind, Tcp};
+use crate::streams::read_some;
 use crate::{conformance, message};
 
 const MS: Duration = Duration::from_millis(1);
@@ -179,7 +180,7 @@ fn attaching_nests_and_restores(backend: Backend, options: RunOptions) {
 type Objects = (net::TcpStream, net::TcpStream, Pin<Box<time::Sleep>>);
 
 async fn objects() -> Objects {
-    let (client, server) = pair().await;
+    let (client, server) = Tcp::pair().await;
     (client, server, Box::pin(sleep_until(time::now() + 5 * MS)))
 }
 

@@ -6,8 +6,10 @@ mod context;
 mod datagrams;
 #[cfg(unix)]
 mod descriptors_passed;
+mod kinds;
 mod listeners;
 mod names;
+mod reality;
 mod shutdown;
 mod signals;
 mod stream_drops;

@@ -8,21 +8,14 @@ use std::task::Poll;
 
 use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
-use bowline_backend::net::{TcpOptions, TcpStream};
-use bowline_backend::stream::ByteStreamExt;
+use bowline_backend::stream::{ByteStream, ByteStreamExt};
 use bowline_backend::task::{RunOptions, yield_now};
 use bytes::{Bytes, BytesMut};
-use futures_lite::{AsyncWrite, AsyncWriteExt};
+use futures_lite::AsyncWriteExt;
 
-use crate::conformance;
-use crate::streams::pair_with;
+use crate::kinds::{Kind, on_streams};
 
-conformance! {
-    all: [dropped_futures_lose_no_byte]
-    real: []
-    dropping: []
-    real_dropping: []
-}
+on_streams![dropped_futures_lose_no_byte];
 
 /// Of each kind of operation; there are four kinds.
 const DROPS: usize = 2_500;
@@ -58,7 +51,7 @@ struct Tally {
 
 impl Tally {
     /// Writes up to some thousand bytes in one of three ways.
-    async fn write(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    async fn write(&mut self, stream: &mut impl ByteStream) -> io::Result<()> {
         let length = 1 + below(8_000);
         let bytes: Vec<u8> = (self.sent..self.sent + length).map(byte).collect();
         let kind = below(3);
@@ -85,7 +78,7 @@ impl Tally {
         Ok(())
     }
 
-    async fn read(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    async fn read(&mut self, stream: &mut impl ByteStream) -> io::Result<()> {
         let mut buffer = BytesMut::new();
         let most = NonZeroUsize::new(1 + below(8_000)).unwrap();
         let read = briefly(stream.read_into(&mut buffer, most))
@@ -102,10 +95,9 @@ impl Tally {
 }
 
 // S8
-fn dropped_futures_lose_no_byte(backend: Backend, options: RunOptions) {
+fn dropped_futures_lose_no_byte<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let small = TcpOptions::new().send_buffer(4_096).recv_buffer(4_096);
-        let (mut ours, mut peer) = pair_with(small).await;
+        let (mut ours, mut peer) = K::pair_with(Some(4_096)).await;
         let mut tally = Tally::default();
         // Now the writer, now the reader has more turns, so both find the stream full and empty.
         while tally.dropped.iter().any(|dropped| *dropped < DROPS) {

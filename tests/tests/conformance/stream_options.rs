@@ -3,17 +3,30 @@
 use std::io::ErrorKind;
 
 use bowline_backend::Backend;
-use bowline_backend::net::{Keepalive, Nodelay, TcpOptions, TcpStream};
+use bowline_backend::net::{
+    Keepalive, Nodelay, TcpListenOptions, TcpListener, TcpOptions, TcpStream,
+};
 use bowline_backend::task::RunOptions;
 
 use crate::conformance;
-use crate::streams::{pair, pair_with, read_some};
+use crate::kinds::{Kind, Tcp};
+use crate::streams::read_some;
 
 conformance! {
     all: []
     real: [std_streams_come_and_go, options_reach_the_kernel]
     dropping: []
     real_dropping: []
+}
+
+/// Two connected streams, both with these options.
+async fn pair_with(options: TcpOptions) -> (TcpStream, TcpStream) {
+    let listen = TcpListenOptions::new().accept_options(options.clone());
+    let listener = TcpListener::bind_with("127.0.0.1:0".parse().unwrap(), listen).unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = TcpStream::connect_with(address, options).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    (client, server)
 }
 
 // S14
@@ -89,7 +102,7 @@ fn options_reach_the_kernel(backend: Backend, options: RunOptions) {
                 "{side} survives exec"
             );
         }
-        let (client, server) = pair().await;
+        let (client, server) = Tcp::pair().await;
         for stream in [&client, &server] {
             let fd = stream.try_as_fd().unwrap();
             assert!(

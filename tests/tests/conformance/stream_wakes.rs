@@ -6,21 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 
 use bowline_backend::Backend;
-use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::{ByteReader, ByteStream, ByteStreamExt};
 use bowline_backend::task::{RunOptions, spawn_detached};
 use bowline_tests::latch::Latch;
 use bytes::BytesMut;
 
-use crate::conformance;
-use crate::streams::{MOST, pair, read_some};
+use crate::kinds::{Kind, on_streams};
+use crate::streams::{MOST, read_some};
 
-conformance! {
-    all: [one_half_is_woken_without_the_other, idle_connections_are_not_woken]
-    real: []
-    dropping: []
-    real_dropping: []
-}
+on_streams![
+    one_half_is_woken_without_the_other,
+    idle_connections_are_not_woken
+];
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -33,9 +30,9 @@ impl Wake for Wakes {
 }
 
 // S18
-fn one_half_is_woken_without_the_other(backend: Backend, options: RunOptions) {
+fn one_half_is_woken_without_the_other<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let (client, mut server) = pair().await;
+        let (client, mut server) = K::pair().await;
         let (mut reader, mut writer) = client.into_split();
         let idle = Arc::new(Wakes::default());
         let waker = Waker::from(idle.clone());
@@ -53,16 +50,15 @@ fn one_half_is_woken_without_the_other(backend: Backend, options: RunOptions) {
 }
 
 // S16
-fn idle_connections_are_not_woken(backend: Backend, options: RunOptions) {
+fn idle_connections_are_not_woken<K: Kind>(backend: Backend, options: RunOptions) {
     const IDLE: usize = 1_000;
     backend.block_on_with(options, async {
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, at) = K::listen(None);
         let (mut clients, waiting, ended) = (Vec::new(), Latch::new(IDLE), Latch::new(IDLE));
         let polls = Arc::new(AtomicUsize::new(0));
         for _ in 0..IDLE {
-            clients.push(TcpStream::connect(address).await.unwrap());
-            let (mut server, _) = listener.accept().await.unwrap();
+            clients.push(K::connect(&at, None).await.unwrap());
+            let mut server = K::accept(&listener).await.unwrap();
             let (waiting, ended, polls) = (waiting.clone(), ended.clone(), polls.clone());
             spawn_detached(async move {
                 let mut buffer = BytesMut::new();
@@ -78,7 +74,7 @@ fn idle_connections_are_not_woken(backend: Backend, options: RunOptions) {
             });
         }
         waiting.wait().await;
-        let (mut busy, mut server) = pair().await;
+        let (mut busy, mut server) = K::pair().await;
         for _ in 0..200 {
             busy.write_all(b"traffic").await.unwrap();
             read_some(&mut server).await.unwrap();

@@ -1,4 +1,4 @@
-//! Streams on TCP that go well: S1 to S6, S9, S11.
+//! Streams that go well: S1 to S6, S9, S11.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
@@ -8,45 +8,24 @@ use std::task::Poll;
 
 use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
-use bowline_backend::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
 use bowline_backend::stream::{ByteReader, ByteStream, ByteStreamExt, ByteWriter};
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
 use bytes::BytesMut;
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use crate::conformance;
+use crate::kinds::{Kind, on_streams};
 
-conformance! {
-    all: [
-        echoes_come_back_whole,
-        each_side_can_half_close,
-        the_end_is_sticky,
-        a_full_pipe_makes_the_writer_wait,
-        vectored_writes_take_many_slices,
-        halves_work_in_two_tasks_and_reunite,
-        addresses_outlive_the_peer,
-    ]
-    real: []
-    dropping: []
-    real_dropping: []
-}
+on_streams![
+    echoes_come_back_whole,
+    each_side_can_half_close,
+    the_end_is_sticky,
+    a_full_pipe_makes_the_writer_wait,
+    vectored_writes_take_many_slices,
+    halves_work_in_two_tasks_and_reunite,
+    addresses_outlive_the_peer,
+];
 
 pub(crate) const MOST: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
-
-/// Two connected streams.
-pub(crate) async fn pair() -> (TcpStream, TcpStream) {
-    pair_with(TcpOptions::new()).await
-}
-
-pub(crate) async fn pair_with(options: TcpOptions) -> (TcpStream, TcpStream) {
-    let at = "127.0.0.1:0".parse().unwrap();
-    let listen = TcpListenOptions::new().accept_options(options.clone());
-    let listener = TcpListener::bind_with(at, listen).unwrap();
-    let address = listener.local_addr().unwrap();
-    let client = TcpStream::connect_with(address, options).await.unwrap();
-    let (server, _) = listener.accept().await.unwrap();
-    (client, server)
-}
 
 /// What one read gives; nothing at the end.
 pub(crate) async fn read_some(stream: &mut impl ByteReader) -> io::Result<Vec<u8>> {
@@ -67,11 +46,11 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 // S1
-fn echoes_come_back_whole(backend: Backend, options: RunOptions) {
+fn echoes_come_back_whole<K: Kind>(backend: Backend, options: RunOptions) {
     let lengths = [1, 2, 1_000, 65_536, 1 << 20, 8 << 20];
     backend.block_on_with(options, async {
         for length in lengths {
-            let (client, mut server) = pair().await;
+            let (client, mut server) = K::pair().await;
             spawn_detached(async move {
                 let mut buffer = BytesMut::new();
                 loop {
@@ -99,9 +78,9 @@ fn echoes_come_back_whole(backend: Backend, options: RunOptions) {
 }
 
 // S2, S3
-fn each_side_can_half_close(backend: Backend, options: RunOptions) {
+fn each_side_can_half_close<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let (mut client, mut server) = pair().await;
+        let (mut client, mut server) = K::pair().await;
         client.write_all(b"last words").await.unwrap();
         client.shutdown().await.unwrap();
         client.shutdown().await.unwrap();
@@ -117,9 +96,9 @@ fn each_side_can_half_close(backend: Backend, options: RunOptions) {
 }
 
 // S4
-fn the_end_is_sticky(backend: Backend, options: RunOptions) {
+fn the_end_is_sticky<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let (mut client, mut server) = pair().await;
+        let (mut client, mut server) = K::pair().await;
         client.shutdown().await.unwrap();
         let mut buffer = BytesMut::new();
         for _ in 0..5 {
@@ -135,12 +114,9 @@ fn the_end_is_sticky(backend: Backend, options: RunOptions) {
 }
 
 // S5
-fn a_full_pipe_makes_the_writer_wait(backend: Backend, options: RunOptions) {
+fn a_full_pipe_makes_the_writer_wait<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let small = TcpOptions::new()
-            .send_buffer(16 * 1024)
-            .recv_buffer(16 * 1024);
-        let (mut client, mut server) = pair_with(small).await;
+        let (mut client, mut server) = K::pair_with(Some(16 * 1024)).await;
         let chunk = pattern(64 * 1024);
         let (mut sent, mut waited) = (0, false);
         // Until the system has been full for many turns in a row.
@@ -179,9 +155,9 @@ fn a_full_pipe_makes_the_writer_wait(backend: Backend, options: RunOptions) {
 }
 
 // S6
-fn vectored_writes_take_many_slices(backend: Backend, options: RunOptions) {
+fn vectored_writes_take_many_slices<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let (mut client, mut server) = pair().await;
+        let (mut client, mut server) = K::pair().await;
         assert!(client.is_write_vectored());
         let parts: Vec<Vec<u8>> = (0..3_000)
             .map(|index| vec![(index % 251) as u8; 7])
@@ -199,9 +175,9 @@ fn vectored_writes_take_many_slices(backend: Backend, options: RunOptions) {
 }
 
 // S9
-fn halves_work_in_two_tasks_and_reunite(backend: Backend, options: RunOptions) {
+fn halves_work_in_two_tasks_and_reunite<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let ((client, server), (other, _keep)) = (pair().await, pair().await);
+        let ((client, server), (other, _keep)) = (K::pair().await, K::pair().await);
         let (mut reader, mut writer) = client.into_split();
         let (mut server_reader, mut server_writer) = server.into_split();
         spawn_detached(async move {
@@ -215,20 +191,20 @@ fn halves_work_in_two_tasks_and_reunite(backend: Backend, options: RunOptions) {
         assert_eq!(read_all(&mut reader).await.unwrap(), b"without a reader");
         drop(reader);
 
-        let (client, mut server) = pair().await;
+        let (client, mut server) = K::pair().await;
         let (reader, writer) = client.into_split();
         let (_, other_writer) = other.into_split();
-        let refused = TcpStream::reunite(reader, other_writer).unwrap_err();
-        let mut whole = TcpStream::reunite(refused.0, writer).unwrap();
+        let refused = K::Stream::reunite(reader, other_writer).unwrap_err();
+        let mut whole = K::Stream::reunite(refused.0, writer).unwrap();
         whole.write_all(b"whole").await.unwrap();
         assert_eq!(read_some(&mut server).await.unwrap(), b"whole");
     });
 }
 
 // S11
-fn addresses_outlive_the_peer(backend: Backend, options: RunOptions) {
+fn addresses_outlive_the_peer<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let (mut client, server) = pair().await;
+        let (mut client, server) = K::pair().await;
         assert_eq!(client.local_addr().unwrap(), server.peer_addr().unwrap());
         assert_eq!(client.peer_addr().unwrap(), server.local_addr().unwrap());
         let (local, peer) = (client.local_addr().unwrap(), client.peer_addr().unwrap());

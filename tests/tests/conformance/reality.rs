@@ -1,0 +1,106 @@
+//! The socket reality table of S12: what the kernel may show in each situation.
+
+use std::io::{self, ErrorKind};
+
+use bowline_backend::Backend;
+
+/// What an operation did, in the words of the table.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    Ended,
+    Data,
+    Waits,
+    Refused,
+    NotFound,
+    Reset,
+    BrokenPipe,
+}
+
+use Outcome::{BrokenPipe, Data, Done, Ended, NotFound, Refused, Reset, Waits};
+
+const TABLE: &[(&str, &str, &[Outcome])] = &[
+    ("nobody listens", "connect", &[Refused]),
+    ("Unix path missing", "connect", &[NotFound]),
+    ("Unix path stale", "connect", &[Refused]),
+    ("Unix backlog full", "connect", &[Waits]),
+    ("peer closed after reading all", "read", &[Ended]),
+    (
+        "peer closed after reading all",
+        "first write",
+        &[Done, BrokenPipe, Reset],
+    ),
+    (
+        "peer closed after reading all",
+        "later write",
+        &[BrokenPipe, Reset],
+    ),
+    ("peer closed with our bytes unread", "read", &[Data, Reset]),
+    (
+        "peer closed with our bytes unread",
+        "read again",
+        &[Ended, Reset],
+    ),
+    ("TCP peer aborted", "read", &[Reset]),
+    (
+        "TCP peer aborted",
+        "read again",
+        &[Ended, Reset, BrokenPipe],
+    ),
+    ("TCP peer aborted", "write", &[BrokenPipe, Reset]),
+    // There is no reset between the processes of one system; it is an end.
+    ("Unix peer aborted", "read", &[Ended, Reset]),
+    ("Unix peer aborted", "read again", &[Ended, Reset]),
+    ("Unix peer aborted", "write", &[BrokenPipe, Reset]),
+    ("peer half-closed", "read", &[Ended]),
+    ("peer half-closed", "write", &[Done]),
+    ("both closed at once", "shutdown", &[Done]),
+    ("we shut down, then write", "write", &[BrokenPipe]),
+    ("shutdown after reset", "shutdown", &[Done]),
+    (
+        "our read half dropped, peer sends",
+        "peer write",
+        &[Done, Waits],
+    ),
+    (
+        "listener dropped, connection queued",
+        "peer read",
+        &[Reset, Ended],
+    ),
+    (
+        "UDP to a closed port, connected",
+        "recv or send",
+        &[Refused, Done, Waits],
+    ),
+    ("Unix datagram, receiver gone", "send", &[Refused, NotFound]),
+];
+
+/// Panics unless the table allows `outcome`.
+pub(crate) fn check(backend: Backend, situation: &str, operation: &str, outcome: Outcome) {
+    let row = TABLE
+        .iter()
+        .find(|row| row.0 == situation && row.1 == operation);
+    let Some((_, _, allowed)) = row else {
+        panic!("{situation}: {operation} has no row in the table");
+    };
+    assert!(
+        allowed.contains(&outcome),
+        "{backend}: {situation}: {operation} gave {outcome:?}, allowed are {allowed:?}"
+    );
+}
+
+/// The outcome that an error is.
+pub(crate) fn failed(error: &io::Error) -> Outcome {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Refused,
+        ErrorKind::NotFound => NotFound,
+        ErrorKind::ConnectionReset => Reset,
+        ErrorKind::BrokenPipe => BrokenPipe,
+        other => panic!("{other:?} is in no row: {error}"),
+    }
+}
+
+/// The outcome of what gives nothing where it works.
+pub(crate) fn done<T>(result: &io::Result<T>) -> Outcome {
+    result.as_ref().map_or_else(failed, |_| Done)
+}
