@@ -6,7 +6,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant as StdInstant};
 
 use async_io::Async;
 
@@ -14,13 +13,12 @@ use crate::Backend;
 use crate::async_io_socket::{self, ReactorTimer};
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
-use crate::entropy::system;
 use crate::running::Running;
 use crate::runtime::{Runtime, Types};
 use crate::signal::Signal;
 use crate::socket::Kernel;
+use crate::system::System;
 use crate::task::{Detached, RunOptions};
-use crate::time::{Instant, origin};
 
 #[derive(Debug)]
 pub(crate) struct AsyncStd;
@@ -42,6 +40,8 @@ impl Types for AsyncStd {
     type Timer = ReactorTimer;
     type Signals = async_signal::Signals;
 }
+
+impl System for AsyncStd {}
 
 impl Runtime for AsyncStd {
     const CAPABILITIES: Capabilities = Capabilities {
@@ -77,22 +77,6 @@ impl Runtime for AsyncStd {
 
     fn spawn_blocking(job: Job) {
         drop(async_std::task::spawn_blocking(|| JOBS.run(job)));
-    }
-
-    fn now() -> Instant {
-        origin::from_std(StdInstant::now())
-    }
-
-    fn unix_time() -> Duration {
-        origin::unix_time()
-    }
-
-    fn fill(buffer: &mut [u8]) {
-        system::fill(buffer);
-    }
-
-    fn random_u64() -> u64 {
-        system::random_u64()
     }
 
     fn listen_signal(signal: Signal) -> io::Result<Self::Signals> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::blocking::BlockingTask;
 use crate::capabilities::Capabilities;
 use crate::current::{self, Attached, OUTSIDE};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Surroundings};
 use crate::task::RunOptions;
 use crate::time::{Instant, Sleep};
 use crate::{blocking, entropy, task, time};

@@ -1,7 +1,7 @@
 //! Random bytes and numbers, from the system or from the seed of a simulated world.
 
 use crate::Backend;
-use crate::runtime::Runtime;
+use crate::runtime::Surroundings;
 
 /// Fills `buffer` with random bytes fit for keys, nonces and ids.
 ///

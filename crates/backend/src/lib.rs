@@ -75,6 +75,8 @@ mod sim;
 mod smol;
 #[cfg(feature = "real")]
 mod socket;
+#[cfg(feature = "real")]
+mod system;
 #[cfg(feature = "tokio")]
 mod tokio;
 

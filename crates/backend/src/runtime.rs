@@ -24,8 +24,16 @@ pub(crate) trait Types: 'static {
     type Signals: SignalSource;
 }
 
+/// The clocks and the entropy of an adapter. Real ones share theirs.
+pub(crate) trait Surroundings {
+    fn now() -> Instant;
+    fn unix_time() -> Duration;
+    fn fill(buffer: &mut [u8]);
+    fn random_u64() -> u64;
+}
+
 /// The functions of an adapter, apart from those of its sockets.
-pub(crate) trait Runtime: Types + Sockets {
+pub(crate) trait Runtime: Surroundings + Types + Sockets {
     const CAPABILITIES: Capabilities;
 
     /// Whether the functions below may be called on this thread.
@@ -39,10 +47,6 @@ pub(crate) trait Runtime: Types + Sockets {
     fn spawn(future: impl Future<Output = ()> + Send + 'static);
     #[track_caller]
     fn spawn_blocking(job: Job);
-    fn now() -> Instant;
-    fn unix_time() -> Duration;
-    fn fill(buffer: &mut [u8]);
-    fn random_u64() -> u64;
     fn listen_signal(signal: Signal) -> io::Result<Self::Signals>;
 }
 

@@ -19,7 +19,7 @@ use pin_project_lite::pin_project;
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::net::{ResolveError, ResolveErrorKind};
-use crate::runtime::{Runtime, Timer, Types};
+use crate::runtime::{Runtime, Surroundings, Timer, Types};
 use crate::signal::{Signal, SignalSource};
 use crate::task::RunOptions;
 use crate::time::Instant;
@@ -38,6 +38,24 @@ impl Types for Sim {
     type Context = World;
     type Timer = WorldTimer;
     type Signals = host::Signals;
+}
+
+impl Surroundings for Sim {
+    fn now() -> Instant {
+        Instant::from_nanos(host::now())
+    }
+
+    fn unix_time() -> Duration {
+        host::wall_clock()
+    }
+
+    fn fill(buffer: &mut [u8]) {
+        host::fill(buffer);
+    }
+
+    fn random_u64() -> u64 {
+        host::random_u64()
+    }
 }
 
 impl Runtime for Sim {
@@ -74,22 +92,6 @@ impl Runtime for Sim {
 
     fn spawn_blocking(job: Job) {
         host::spawn_blocking(job);
-    }
-
-    fn now() -> Instant {
-        Instant::from_nanos(host::now())
-    }
-
-    fn unix_time() -> Duration {
-        host::wall_clock()
-    }
-
-    fn fill(buffer: &mut [u8]) {
-        host::fill(buffer);
-    }
-
-    fn random_u64() -> u64 {
-        host::random_u64()
     }
 
     fn listen_signal(signal: Signal) -> io::Result<host::Signals> {

@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::thread;
-use std::time::{Duration, Instant as StdInstant};
 
 use async_executor::Executor;
 use async_io::Async;
@@ -18,15 +17,14 @@ use crate::async_io_socket::{self, ReactorTimer};
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::current;
-use crate::entropy::system;
 use crate::running::Running;
 use crate::runtime::{Runtime, Types};
 use crate::signal::Signal;
 use crate::smol::stop::Stop;
 use crate::smol::tasks::Tasks;
 use crate::socket::Kernel;
+use crate::system::System;
 use crate::task::{Detached, RunOptions, Threads};
-use crate::time::{Instant, origin};
 
 mod stop;
 mod tasks;
@@ -140,6 +138,8 @@ impl Types for Smol {
     type Signals = async_signal::Signals;
 }
 
+impl System for Smol {}
+
 impl Runtime for Smol {
     const CAPABILITIES: Capabilities = Capabilities::REAL;
 
@@ -194,22 +194,6 @@ impl Runtime for Smol {
         let realm = Realm::current();
         // Detached, for dropping the task would cancel a queued job.
         blocking::unblock(move || realm.jobs.run(job)).detach();
-    }
-
-    fn now() -> Instant {
-        origin::from_std(StdInstant::now())
-    }
-
-    fn unix_time() -> Duration {
-        origin::unix_time()
-    }
-
-    fn fill(buffer: &mut [u8]) {
-        system::fill(buffer);
-    }
-
-    fn random_u64() -> u64 {
-        system::random_u64()
     }
 
     fn listen_signal(signal: Signal) -> io::Result<Self::Signals> {

@@ -17,10 +17,10 @@ use tokio::runtime::{Builder, Handle};
 use crate::Backend;
 use crate::blocking::Job;
 use crate::capabilities::Capabilities;
-use crate::entropy::system;
 use crate::runtime::{Runtime, Timer, Types};
 use crate::signal::{Signal, SignalSource};
 use crate::socket::{self, Direction, Kernel, Readiness};
+use crate::system::System;
 use crate::task::{Detached, RunOptions, Threads};
 use crate::time::{Instant, origin};
 use crate::tokio::realm::Run;
@@ -34,6 +34,13 @@ impl Types for Tokio {
     type Context = Handle;
     type Timer = WheelTimer;
     type Signals = tokio::signal::unix::Signal;
+}
+
+impl System for Tokio {
+    fn now() -> Instant {
+        // Not the system's clock: tokio's can be paused by its users.
+        origin::from_std(tokio::time::Instant::now().into_std())
+    }
 }
 
 impl Runtime for Tokio {
@@ -77,23 +84,6 @@ impl Runtime for Tokio {
 
     fn spawn_blocking(job: Job) {
         realm::spawn_blocking(&Handle::current(), job);
-    }
-
-    fn now() -> Instant {
-        // Not the system's clock: tokio's can be paused by its users.
-        origin::from_std(tokio::time::Instant::now().into_std())
-    }
-
-    fn unix_time() -> Duration {
-        origin::unix_time()
-    }
-
-    fn fill(buffer: &mut [u8]) {
-        system::fill(buffer);
-    }
-
-    fn random_u64() -> u64 {
-        system::random_u64()
     }
 
     fn listen_signal(signal: Signal) -> io::Result<Self::Signals> {
