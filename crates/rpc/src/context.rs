@@ -84,7 +84,8 @@ impl Context {
             .map(|deadline| deadline.saturating_duration_since(time::now()))
     }
 
-    /// Whether the caller gave up, its connection is gone, or the broker is closing.
+    /// Whether nobody waits any more: the deadline passed, the caller gave up, its connection is gone,
+    /// or the broker has ended.
     ///
     /// For blocking handlers and those declared `no_cancel`, which are not dropped: an async
     /// handler that is cancelled is dropped at its next suspension.
