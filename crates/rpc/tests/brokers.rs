@@ -208,7 +208,7 @@ on_every_backend! {
         let server = TcpBroker::builder(AsyncExecutor::new(registry, 1)).listen("127.0.0.1:0");
         server.run(async |server| -> Result<(), Error> {
             client(&server).run(async |client| {
-                let mut first = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ()).timeout(SOON * 3)));
+                let mut first = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ()).timeout(SOON * 20)));
                 assert_eq!(while_running(&mut first, events.recv()).await, Ok("started"));
                 let began = time::now();
                 let second = client.call_named::<()>("hang", ()).timeout(SOON).await.unwrap_err();
