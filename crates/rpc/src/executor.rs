@@ -4,6 +4,7 @@
 
 mod async_executor;
 mod attachment;
+mod caught;
 mod job;
 mod null_executor;
 mod ticket;

@@ -4,15 +4,15 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::future;
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::Context as TaskContext;
 
 use bowline_backend::time::{self, Instant, Sleep};
 use bowline_concurrency::{CancelScope, Outcome, TaskGroup};
 use bytes::Bytes;
 
+use super::caught::caught;
 use super::{Attachment, Executor, JobHandle};
 use crate::context::Cancel;
 use crate::method::{Entry, HandlerEnd};
@@ -378,30 +378,4 @@ async fn run_body(body: JobBody, context: Context) -> JobEnd {
 /// The panic's text stays here: it may hold what is nobody's business.
 fn panicked(_: &(dyn Any + Send)) -> JobEnd {
     JobEnd::failed(Code::Panic, Certainty::Executed)
-}
-
-pin_project_lite::pin_project! {
-    /// Catches a panic out of a poll; the panic hook has run.
-    struct Caught<F> {
-        #[pin]
-        running: F,
-    }
-}
-
-fn caught<F: Future>(running: F) -> Caught<F> {
-    Caught { running }
-}
-
-impl<F: Future> Future for Caught<F> {
-    type Output = Result<F::Output, Box<dyn Any + Send>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let running = self.project().running;
-        // After a panic the future is never polled again, only dropped.
-        match panic::catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
-    }
 }
