@@ -8,6 +8,7 @@ mod capacity_limiter;
 mod condition;
 mod event;
 mod lock;
+mod misuse;
 mod queue;
 mod schedules;
 mod semaphore;
