@@ -9,6 +9,7 @@ mod docs;
 mod features;
 mod fuzz;
 mod layers;
+mod loom;
 mod manifest;
 mod msrv;
 mod process;
@@ -37,6 +38,7 @@ usage: cargo xtask <command>
   sim SCENARIO --seeds N [--from K]
                              N simulated runs, seeds K, K + 1, ...
   bench NAME                 a benchmark; its table goes to docs/performance.md
+  loom                       models of races, in every interleaving; a few minutes, mostly to build
   fuzz TARGET [SECONDS]      a fuzz target under libFuzzer (60 s unless said)
 ";
 
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         ["docs"] => docs::run(&root),
         ["sim", scenario, rest @ ..] => scenario::run(&root, scenario, rest),
         ["bench", name] => bench::run(&root, name),
+        ["loom"] => loom::run(&root),
         ["fuzz", target] => fuzz::run(&root, target, "60"),
         ["fuzz", target, seconds] => fuzz::run(&root, target, seconds),
         [] | ["help" | "--help" | "-h"] => {

@@ -1,0 +1,25 @@
+//! `cargo xtask loom`: models of the races of crates, in every interleaving.
+
+use std::path::Path;
+
+use crate::process::{Outcome, Step};
+
+/// Crates with a `tests/loom.rs`.
+const MODELLED: &[&str] = &["bowline-concurrency"];
+
+/// Runs the models.
+///
+/// They are built into a folder of their own, for the flag changes every dependency, and
+/// optimised, for a model may have a hundred thousand interleavings.
+///
+/// # Errors
+/// A model does not build or fails; loom prints what it found.
+pub(crate) fn run(root: &Path) -> Outcome {
+    for package in MODELLED {
+        Step::cargo("test --release --target-dir target/loom --test loom --package")
+            .argument(*package)
+            .set("RUSTFLAGS", "--cfg loom")
+            .run(root)?;
+    }
+    Ok(())
+}
