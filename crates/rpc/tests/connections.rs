@@ -125,8 +125,12 @@ on_every_backend! {
                 let mut second = Box::pin(client.call_named::<u8>("f", (2,)).into_future());
                 // Nothing awaits in between: both are there when the connection's task looks next.
                 drop(first);
-                assert!(poll_once(&mut second).is_pending());
-                assert_eq!(timeout(LONG, second).await.expect("it is answered")?, 7);
+                // On a busy machine its answer may be there already.
+                let reply = match poll_once(&mut second) {
+                    Poll::Ready(reply) => reply,
+                    Poll::Pending => timeout(LONG, second).await.expect("it is answered"),
+                };
+                assert_eq!(reply?, 7);
                 let (frames, first, peer) = peer.join().await.expect("it is not cancelled");
                 assert_eq!(frames, [(0x14, first), (0x10, first + 2)], "CANCEL, then the OPEN");
                 drop(peer);

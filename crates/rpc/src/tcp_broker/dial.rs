@@ -83,6 +83,9 @@ impl Attempt {
 pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<Attempt>) {
     let mut pause = FIRST_PAUSE;
     loop {
+        if shared.routes.is_closing() {
+            return attempt.failed_for_good(Error::cancelled());
+        }
         let began = time::now();
         match connect(&endpoint).await {
             Ok(stream) => {

@@ -63,6 +63,12 @@ impl Routes {
         Ok(connection)
     }
 
+    /// Whether no more connections are taken on.
+    pub(in crate::tcp_broker) fn is_closing(&self) -> bool {
+        let table = self.table();
+        table.closed || table.draining
+    }
+
     /// The handshake of `connection` is done.
     pub(in crate::tcp_broker) fn ready(&self, connection: u64) {
         let mut table = self.table();
