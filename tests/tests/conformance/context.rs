@@ -15,7 +15,7 @@ use bowline_backend::{Backend, blocking, entropy, net, stream, time};
 use bowline_tests::latch::{Latch, OnDrop};
 
 use crate::kinds::{Kind, Tcp};
-use crate::streams::read_some;
+use crate::streams::read_whole;
 use crate::{conformance, message};
 
 const MS: Duration = Duration::from_millis(1);
@@ -189,13 +189,13 @@ async fn use_up(backend: Backend, (mut client, mut server, mut sleep): Objects) 
     assert_eq!((client.backend(), sleep.backend()), (backend, backend));
     for _ in 0..20 {
         let answer = async {
-            assert_eq!(read_some(&mut server).await.unwrap(), b"question");
+            assert_eq!(read_whole(&mut server, 8).await.unwrap(), b"question");
             server.write_all(b"answer").await.unwrap();
         };
         let ask = async {
             yield_now().await;
             client.write_all(b"question").await.unwrap();
-            assert_eq!(read_some(&mut client).await.unwrap(), b"answer");
+            assert_eq!(read_whole(&mut client, 6).await.unwrap(), b"answer");
         };
         futures_lite::future::zip(answer, ask).await;
     }

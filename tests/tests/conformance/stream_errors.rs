@@ -16,7 +16,7 @@ use bowline_backend::time::{now, sleep_until};
 use crate::conformance;
 use crate::kinds::{Kind, Tcp, on_streams};
 use crate::reality::{Outcome, check, done, failed};
-use crate::streams::{read_all, read_some};
+use crate::streams::{read_all, read_some, read_whole};
 
 on_streams![
     a_write_error_leaves_reading,
@@ -96,7 +96,11 @@ fn outcomes_are_in_the_reality_table<K: Kind>(backend: Backend, options: RunOpti
         peer.shutdown().await.unwrap();
         check(backend, situation, "read", read(&mut ours).await);
         check(backend, situation, "write", write(&mut ours).await);
-        assert_eq!(read_some(&mut peer).await.unwrap(), b"bytes", "delivered");
+        assert_eq!(
+            read_whole(&mut peer, 5).await.unwrap(),
+            b"bytes",
+            "delivered"
+        );
 
         let (mut ours, mut peer) = K::pair().await;
         for side in [&mut ours, &mut peer] {

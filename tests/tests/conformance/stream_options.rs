@@ -10,7 +10,7 @@ use bowline_backend::task::RunOptions;
 
 use crate::conformance;
 use crate::kinds::{Kind, Tcp};
-use crate::streams::read_some;
+use crate::streams::read_whole;
 
 conformance! {
     all: []
@@ -38,7 +38,7 @@ fn std_streams_come_and_go(backend: Backend, options: RunOptions) {
     Write::write_all(&mut client, b"queued").unwrap();
     let mut back = backend.block_on_with(options.clone(), async move {
         let mut server = TcpStream::from_std(server).unwrap();
-        assert_eq!(read_some(&mut server).await.unwrap(), b"queued");
+        assert_eq!(read_whole(&mut server, 6).await.unwrap(), b"queued");
         server.into_std().unwrap()
     });
     Write::write_all(&mut back, b"blocking again").unwrap();

@@ -14,7 +14,7 @@ use bowline_tests::latch::Latch;
 use bowline_tests::temp_dir::TempDir;
 
 use crate::conformance;
-use crate::streams::{read_all, read_some};
+use crate::streams::{read_all, read_whole};
 
 conformance! {
     all: [
@@ -58,7 +58,7 @@ fn streams_connect_at_a_path(backend: Backend, options: RunOptions) {
         assert_eq!(unnamed.peer_addr().unwrap(), Address::Unix(at.clone()));
         assert_eq!(unnamed.peer_addr().unwrap().to_string(), at.to_string());
         unnamed.write_all(b"over a path").await.unwrap();
-        assert_eq!(read_some(&mut server).await.unwrap(), b"over a path");
+        assert_eq!(read_whole(&mut server, 11).await.unwrap(), b"over a path");
 
         let ours = path(&dir, "client");
         let named = UnixOptions::new().local(ours.clone());
@@ -91,7 +91,7 @@ fn a_path_in_use_is_refused_or_replaced_if_stale(backend: Backend, options: RunO
         // The second bind looked by connecting, and left before it was accepted.
         loop {
             let (mut server, _) = listener.accept().await.unwrap();
-            match &read_some(&mut server).await.unwrap()[..] {
+            match &read_whole(&mut server, 11).await.unwrap()[..] {
                 b"still heard" => break,
                 bytes => assert_eq!(bytes, b""),
             }
@@ -374,7 +374,7 @@ fn std_sockets_come_and_go(backend: Backend, options: RunOptions) {
     let listener = net::UnixListener::bind(dir.join("std")).unwrap();
     let mut back = backend.block_on_with(options.clone(), async {
         let mut server = UnixStream::from_std(server).unwrap();
-        assert_eq!(read_some(&mut server).await.unwrap(), b"queued");
+        assert_eq!(read_whole(&mut server, 6).await.unwrap(), b"queued");
         let listener = UnixListener::from_std(listener).unwrap();
         UnixStream::connect(&path(&dir, "std")).await.unwrap();
         listener.accept().await.unwrap();
