@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::trace::{Keep, TRACE_VERSION};
 use crate::world::World;
 use crate::xxhash::xxh64;
-use crate::{Failure, compare};
+use crate::{Failure, compare, watchdog};
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -40,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) horizon: Option<u64>,
     pub(crate) strategy: Strategy,
     pub(crate) timer_jitter: u64,
+    pub(crate) watchdog: Duration,
     pub(crate) keep: Keep,
     pub(crate) record_choices: usize,
     pub(crate) replay: Option<Arc<Choices>>,
@@ -55,6 +56,7 @@ impl Config {
             horizon: None,
             strategy: Strategy::Random,
             timer_jitter: 0,
+            watchdog: watchdog::PATIENCE,
             keep: Keep::Tail(10_000),
             record_choices: 0,
             replay: None,
@@ -171,6 +173,15 @@ impl Builder {
     /// Sets by how much, at most, timers fire late (default 0).
     pub fn timer_jitter(mut self, jitter: Duration) -> Builder {
         self.config.timer_jitter = nanos(jitter);
+        self
+    }
+
+    /// Sets how long, outside the world, a blocking job may run (default 10 s).
+    ///
+    /// A job runs on the world's thread and must not wait for what the world does. One that does
+    /// waits for ever: after this long the failure is printed and the process ended.
+    pub fn watchdog(mut self, patience: Duration) -> Builder {
+        self.config.watchdog = patience;
         self
     }
 

@@ -7,12 +7,16 @@
 
 use crate::failure::FailureKind;
 use crate::state::State;
-use std::cell::{Cell, RefCell};
+use crate::watchdog::{Watchdog, Watching};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::Location;
 use std::rc::Rc;
 
 pub(crate) struct Shared {
     pub(crate) id: u64,
     state: RefCell<State>,
+    /// Started with the first blocking job.
+    watchdog: OnceCell<Watchdog>,
 }
 
 impl Shared {
@@ -20,7 +24,15 @@ impl Shared {
         Rc::new(Shared {
             id: state.id,
             state: RefCell::new(state),
+            watchdog: OnceCell::new(),
         })
+    }
+
+    /// Watches the job that begins now.
+    pub(crate) fn watch(&self, location: &'static Location<'static>) -> Watching<'_> {
+        let event = self.act(|state| state.trace.len());
+        let start = || self.act(|state| Watchdog::start(&state.config));
+        self.watchdog.get_or_init(start).begin(location, event)
     }
 
     /// Acts on the state, then wakes and drops what the act handed out.

@@ -324,7 +324,9 @@ fn killed(shared: &Shared, host: u32, signal: Signal) {
 }
 
 fn run_job(shared: &Shared, job: Job) {
+    let watching = shared.watch(job.location);
     let ran = catch_unwind(AssertUnwindSafe(job.closure));
+    drop(watching);
     let crashed = shared.act(|state| {
         let Err(payload) = &ran else {
             state.running = None;

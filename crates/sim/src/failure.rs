@@ -160,10 +160,15 @@ impl Failure {
         let Details {
             seed, event_index, ..
         } = *self.0;
-        match &self.0.scenario {
-            Some(name) => format!("cargo xtask sim {name} --seed {seed} --until {event_index}"),
-            None => format!("BOWLINE_SIM_SEED={seed} # fails at event {event_index}"),
-        }
+        replay_line(self.0.scenario.as_deref(), seed, event_index)
+    }
+}
+
+/// The line that runs a world again up to `event`.
+pub(crate) fn replay_line(scenario: Option<&str>, seed: u64, event: u64) -> String {
+    match scenario {
+        Some(name) => format!("cargo xtask sim {name} --seed {seed} --until {event}"),
+        None => format!("BOWLINE_SIM_SEED={seed} # fails at event {event}"),
     }
 }
 

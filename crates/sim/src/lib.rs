@@ -74,6 +74,7 @@ mod tcp;
 mod trace;
 mod udp;
 mod unix;
+mod watchdog;
 mod xxhash;
 
 pub use builder::{Builder, HostOutcome, Strategy};

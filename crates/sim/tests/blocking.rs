@@ -1,0 +1,147 @@
+//! Blocking jobs: how many overlap, when they end, and those that never do.
+
+use bowline_sim::host::{self, Sleep};
+use bowline_sim::{Builder, HostLimits, Sim};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+const CHILD: &str = "BOWLINE_SIM_TEST_PARKED";
+const JOBS: usize = 12;
+
+/// A host of so many blocking threads that submits jobs at once and notes when each ends.
+fn pool(seed: u64, threads: usize) -> Builder {
+    let mut limits = HostLimits::default();
+    limits.blocking_threads = threads;
+    Sim::builder()
+        .seed(seed)
+        .client("worker", || async {
+            let start = host::now();
+            for job in 0..JOBS {
+                host::spawn_blocking(Box::new(move || {
+                    Sim::note("start", start);
+                    Sim::note("job", job as u64);
+                    Sim::note("ended", host::now());
+                }));
+            }
+            Sleep::new(start + 1_000_000_000).await;
+        })
+        .limits("worker", limits)
+        .record_choices(100_000)
+}
+
+/// Order of the jobs, when each ended after they were submitted, and the times drawn for them.
+fn run(seed: u64, threads: usize) -> (Vec<u64>, Vec<u64>, Vec<u64>) {
+    let report = pool(seed, threads).run().expect("jobs end");
+    let noted = |label| {
+        let lines = report.trace().iter().map(|line| line.event());
+        let noted = lines.filter(|event| event.label() == label);
+        noted.map(|event| event.values().0).collect::<Vec<_>>()
+    };
+    let start = noted("start")[0];
+    let ended = noted("ended").into_iter().map(|at| at - start).collect();
+    let choices = report.choices().as_slice().iter();
+    let drawn = choices.filter(|choice| choice.label() == "job time");
+    (
+        noted("job"),
+        ended,
+        drawn.map(|choice| choice.taken()).collect(),
+    )
+}
+
+// SIM45
+#[test]
+fn jobs_end_at_their_drawn_time_and_overlap_as_the_pool_allows() {
+    for seed in 0..20 {
+        let (order, ended, drawn) = run(seed, 1);
+        // One after the other, in the order submitted.
+        assert_eq!(order, (0..JOBS as u64).collect::<Vec<_>>());
+        let mut sum = 0;
+        for (ended, drawn) in ended.iter().zip(&drawn) {
+            sum += drawn;
+            assert_eq!(*ended, sum);
+        }
+        // All at once: each after its own time, whatever the others do.
+        let (order, ended, drawn) = run(seed, JOBS);
+        let mut expected: Vec<_> = drawn.iter().copied().zip(0..).collect();
+        expected.sort();
+        let of_jobs: Vec<_> = ended.iter().copied().zip(order).collect();
+        assert_eq!(of_jobs, expected);
+        // Three at a time: the next one takes the thread that is free first.
+        let (order, ended, drawn) = run(seed, 3);
+        let mut threads = [0; 3];
+        let mut expected = Vec::new();
+        for (job, drawn) in drawn.iter().enumerate() {
+            threads.sort();
+            threads[0] += drawn;
+            expected.push((threads[0], job as u64));
+        }
+        expected.sort();
+        let of_jobs: Vec<_> = ended.iter().copied().zip(order).collect();
+        assert_eq!(of_jobs, expected);
+    }
+    assert_eq!(run(7, 3), run(7, 3));
+}
+
+// SIM45
+#[test]
+fn tasks_run_while_jobs_do() {
+    let mut limits = HostLimits::default();
+    limits.blocking_threads = 64;
+    let world = Sim::builder().client("busy", || async {
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..64 {
+            let sender = sender.clone();
+            host::spawn_blocking(Box::new(move || {
+                sender.send(host::now()).expect("the client listens");
+            }));
+        }
+        let mut ticks = 0;
+        while receiver.try_iter().next().is_none() {
+            ticks += 1;
+            Sleep::new(host::now() + 1_000).await;
+        }
+        assert!(ticks > 0);
+        Sleep::new(host::now() + 10_000_000).await;
+        // All 64 within the time of one: they overlapped.
+        assert_eq!(receiver.try_iter().count(), 63);
+    });
+    world.limits("busy", limits).run().expect("all end");
+}
+
+// SIM45
+#[test]
+fn a_parked_job_ends_the_process_with_the_line_that_replays_it() {
+    let parked = || {
+        Sim::builder()
+            .seed(31)
+            .watchdog(Duration::from_millis(50))
+            .client("parked", || async {
+                let (sender, receiver) = mpsc::channel::<()>();
+                // A job that ends is no matter.
+                host::spawn_blocking(Box::new(|| {}));
+                Sleep::new(host::now() + 10_000_000).await;
+                host::spawn_blocking(Box::new(move || {
+                    // The sender is dropped by a task that cannot run meanwhile.
+                    let _ = receiver.recv();
+                }));
+                Sleep::new(host::now() + 20_000_000).await;
+                drop(sender);
+            })
+    };
+    if std::env::var(CHILD).is_ok() {
+        let _ = parked().run();
+        return;
+    }
+    let output = Command::new(std::env::current_exe().expect("this test's binary"))
+        .args(["--exact", "--nocapture"])
+        .arg("a_parked_job_ends_the_process_with_the_line_that_replays_it")
+        .env(CHILD, "1")
+        .output()
+        .expect("the binary runs again");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(101), "{text}");
+    assert!(text.contains("parked job"), "{text}");
+    assert!(text.contains("tests/blocking.rs:"), "{text}");
+    assert!(text.contains("replay: BOWLINE_SIM_SEED=31"), "{text}");
+}
