@@ -23,17 +23,18 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Wall clock when a world begins: 2020-01-01 00:00:00 UTC.
-const EPOCH: Duration = Duration::from_secs(1_577_836_800);
-
 /// The host's monotonic clock in nanoseconds.
 pub fn now() -> u64 {
     current::with("now", |state| state.now)
 }
 
-/// The host's wall clock, since 1970. A world begins with the year 2020.
+/// The host's wall clock, since 1970. A world begins with the year 2020; a script may
+/// [set](crate::World::set_wall_clock) it.
 pub fn wall_clock() -> Duration {
-    EPOCH + Duration::from_nanos(now())
+    current::with("wall_clock", |state| {
+        let now = state.now;
+        state.machine().wall_clock.shows(now)
+    })
 }
 
 /// Starts a task on this host. It is never polled inside this call.

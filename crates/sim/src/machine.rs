@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) type MainFuture = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 pub(crate) type Start = Rc<dyn Fn() -> MainFuture>;
@@ -35,6 +36,23 @@ pub(crate) enum Life {
     /// Its tasks are being dropped; what they spawn is dropped unpolled.
     Closing,
     Ended,
+}
+
+/// Wall clock when a world begins: 2020-01-01 00:00:00 UTC.
+const EPOCH: Duration = Duration::from_secs(1_577_836_800);
+
+/// A clock that shows the time of day, and may be set.
+#[derive(Clone, Copy)]
+pub(crate) struct WallClock {
+    pub(crate) set_to: Duration,
+    /// World time when it was set.
+    pub(crate) at: u64,
+}
+
+impl WallClock {
+    pub(crate) fn shows(self, now: u64) -> Duration {
+        self.set_to + Duration::from_nanos(now - self.at)
+    }
 }
 
 pub(crate) type SlotValue = Arc<dyn Any + Send + Sync>;
@@ -65,6 +83,7 @@ pub(crate) struct Machine {
     pub(crate) handled_signals: Vec<Signal>,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
+    pub(crate) wall_clock: WallClock,
     pub(crate) limits: HostLimits,
     /// Sockets that programs of the host hold.
     descriptors: usize,
@@ -94,6 +113,10 @@ impl Machine {
             handled_signals: Vec::new(),
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
+            wall_clock: WallClock {
+                set_to: EPOCH,
+                at: 0,
+            },
             limits,
             descriptors: 0,
         }

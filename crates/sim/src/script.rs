@@ -3,8 +3,12 @@
 use crate::World;
 use crate::current;
 use crate::host::Signal;
+use crate::machine::WallClock;
+use crate::state::State;
+use crate::trace::EventKind;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// One act of a script.
 #[derive(Clone)]
@@ -41,11 +45,32 @@ impl World {
     /// If there is no such host.
     pub fn signal(&mut self, name: &str, signal: Signal) {
         self.act(|state| {
-            let mut machines = state.machines.iter();
-            match machines.position(|machine| *machine.name == *name) {
-                Some(host) => state.send_signal(host as u32, signal),
-                None => panic!("there is no host {name:?}"),
-            }
+            let host = state.named(name);
+            state.send_signal(host, signal);
         });
+    }
+
+    /// Sets the wall clock of the host or client `name` to so long after 1970, forward or back.
+    /// Only what asks for the time of day sees it: sleeps go by the monotonic clock.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn set_wall_clock(&mut self, name: &str, to: Duration) {
+        self.act(|state| {
+            let host = state.named(name);
+            let at = state.now;
+            state.machines[host as usize].wall_clock = WallClock { set_to: to, at };
+            state.record(EventKind::Clock, "", u64::from(host), to.as_secs());
+        });
+    }
+}
+
+impl State {
+    fn named(&self, name: &str) -> u32 {
+        let mut machines = self.machines.iter();
+        match machines.position(|machine| *machine.name == *name) {
+            Some(host) => host as u32,
+            None => panic!("there is no host {name:?}"),
+        }
     }
 }

@@ -57,6 +57,8 @@ pub enum EventKind {
     Datagram,
     /// A signal was delivered.
     Signal,
+    /// A wall clock was set.
+    Clock,
 }
 
 impl EventKind {
@@ -79,6 +81,7 @@ impl EventKind {
             EventKind::Exit => "exit",
             EventKind::Datagram => "datagram",
             EventKind::Signal => "signal",
+            EventKind::Clock => "clock",
         }
     }
 }

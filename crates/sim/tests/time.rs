@@ -162,3 +162,35 @@ fn dropped_timers_leave_nothing() {
     });
     assert!(end < 2 * SECOND);
 }
+
+#[test]
+fn setting_the_wall_clock_moves_no_sleep() {
+    let day = Duration::from_secs(86_400);
+    let world = Sim::builder()
+        .client("here", move || async move {
+            let (start, wall) = (host::now(), host::wall_clock());
+            Sleep::new(start + 10_000_000_000).await;
+            assert_eq!((host::now() - start) / 1_000_000_000, 10);
+            // Set back to the day before at 3 s, and to 1970 and a minute at 5 s.
+            assert_eq!(host::wall_clock().as_secs(), 60 + 5);
+            assert!(host::wall_clock() < wall - day);
+        })
+        .client("there", || async {
+            let wall = host::wall_clock();
+            Sleep::new(host::now() + 10_000_000_000).await;
+            assert_eq!((host::wall_clock() - wall).as_secs(), 10);
+        })
+        .at(Duration::from_secs(3), move |world| {
+            world.set_wall_clock("here", Duration::from_secs(1_577_836_803) - day);
+        })
+        .at(Duration::from_secs(5), |world| {
+            world.set_wall_clock("here", Duration::from_secs(60));
+        });
+    for seed in 0..10 {
+        world
+            .clone()
+            .seed(seed)
+            .run()
+            .expect("only the wall clock moved");
+    }
+}

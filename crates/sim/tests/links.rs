@@ -1,0 +1,93 @@
+//! Bytes over every kind of link, size and pace.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[path = "scenario/echo.rs"]
+mod echo;
+
+use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
+use bowline_sim::{Builder, Link, Sim, host};
+use echo::{accept, read_some, read_to_end, shutdown, write_all};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const SEEDS: u64 = 10_000;
+
+/// Byte number `at` of what a seed sends.
+fn byte(seed: u64, at: usize) -> u8 {
+    (seed as usize ^ (at / 251) ^ at) as u8
+}
+
+/// An echo between two hosts, with sizes, buffers and a link of the seed's kind.
+fn world(seed: u64) -> Builder {
+    let size = match seed % 7 {
+        0 => 1,
+        1 => 1 + (seed as usize / 7) % 3_000,
+        _ => 1 + (seed as usize / 7) % 400,
+    };
+    let buffer = (seed % 3 > 0).then_some(1 + (seed as usize / 3) % 500);
+    let link = match seed % 5 {
+        0 => Link::loopback(),
+        1 => Link::lan(),
+        2 => Link::wan(),
+        3 => Link::mobile(),
+        _ => Link::lan().latency(Duration::ZERO..Duration::from_secs(2)),
+    };
+    let serve = move || async move {
+        let mut options = TcpListenOptions::default();
+        options.recv_buffer = buffer;
+        let any = SocketAddr::from(([0, 0, 0, 0], 80));
+        let listener = TcpListener::bind(any, options)?;
+        let stream = accept(&listener).await?;
+        let mut seen = 0;
+        loop {
+            let part = read_some(&stream, 1 + (seed as usize % 600)).await?;
+            if part.is_empty() {
+                break;
+            }
+            for (at, got) in part.iter().enumerate() {
+                assert_eq!(*got, byte(seed, seen + at), "byte {}", seen + at);
+            }
+            seen += part.len();
+            write_all(&stream, &part).await?;
+        }
+        assert_eq!(seen, size);
+        shutdown(&stream).await
+    };
+    let call = move || async move {
+        // A server that does not listen yet refuses.
+        host::Sleep::new(1_000_000).await;
+        let to = host::resolve("server", host::Family::V4).await?[0];
+        let mut options = TcpOptions::default();
+        options.nodelay = seed % 2 == 0;
+        options.send_buffer = buffer;
+        let stream = TcpStream::connect(SocketAddr::new(to, 80), options).await?;
+        let stream = std::sync::Arc::new(stream);
+        let writer = std::sync::Arc::clone(&stream);
+        host::spawn(async move {
+            let sent: Vec<u8> = (0..size).map(|at| byte(seed, at)).collect();
+            write_all(&writer, &sent).await.expect("the peer reads all");
+            shutdown(&writer).await.expect("it is open");
+        });
+        let echoed = read_to_end(&stream).await?;
+        assert_eq!(echoed.len(), size);
+        let intact = echoed.iter().enumerate();
+        assert!(intact.clone().all(|(at, got)| *got == byte(seed, at)));
+        Ok::<(), io::Error>(())
+    };
+    Sim::builder()
+        .seed(seed)
+        .client("server", serve)
+        .client("caller", call)
+        .link("server", "caller", link)
+}
+
+// SIM60
+#[test]
+fn bytes_stay_whole_over_every_link() {
+    for seed in 0..SEEDS {
+        let report = world(seed).run();
+        let report = report.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        assert_eq!(report.crashes, 0);
+    }
+}
