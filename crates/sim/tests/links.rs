@@ -25,7 +25,7 @@ fn world(seed: u64) -> Builder {
         1 => 1 + (seed as usize / 7) % 3_000,
         _ => 1 + (seed as usize / 7) % 400,
     };
-    let buffer = (seed % 3 > 0).then_some(1 + (seed as usize / 3) % 500);
+    let buffer = (!seed.is_multiple_of(3)).then_some(1 + (seed as usize / 3) % 500);
     let link = match seed % 5 {
         0 => Link::loopback(),
         1 => Link::lan(),
@@ -59,7 +59,7 @@ fn world(seed: u64) -> Builder {
         host::Sleep::new(1_000_000).await;
         let to = host::resolve("server", host::Family::V4).await?[0];
         let mut options = TcpOptions::default();
-        options.nodelay = seed % 2 == 0;
+        options.nodelay = seed.is_multiple_of(2);
         options.send_buffer = buffer;
         let stream = TcpStream::connect(SocketAddr::new(to, 80), options).await?;
         let stream = std::sync::Arc::new(stream);
