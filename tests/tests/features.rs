@@ -38,7 +38,7 @@ fn without_a_backend_libraries_build_and_programs_do_not() {
     let library = "pub async fn sockets(at: std::net::SocketAddr) -> std::io::Result<()> {\n    \
                    use bowline_backend::net;\n    \
                    let _ = net::resolve(net::Query::host(\"localhost\", 1)).await?;\n    \
-                   let _ = net::reverse(at).await?;\n    \
+                   let _ = net::reverse(at, Default::default()).await?;\n    \
                    let listener = net::TcpListener::bind(at)?;\n    \
                    let _ = net::TcpStream::connect(listener.local_addr()?).await?;\n    \
                    listener.accept().await.map(drop)\n}\n\n\

@@ -175,37 +175,8 @@ async fn lookup(backend: Backend, host: String) -> Result<Vec<SocketAddr>, Resol
     }
 }
 
-/// The host and service names of `address`, from the system; numbers where it knows none. In the
-/// simulator hosts have names and services do not.
-///
-/// # Errors
-///
-/// [`ResolveError`]; none in the simulator.
-///
-/// # Panics
-///
-/// Where the current backend does not run on this thread.
-///
-/// # Cancel safety
-///
-/// *Nothing happened*; the look-up goes on in its thread to its end.
-pub async fn reverse(address: SocketAddr) -> Result<(String, String), ResolveError> {
-    let backend = Backend::required().running();
-    #[cfg(feature = "sim")]
-    if backend == Backend::Sim {
-        return Ok(crate::sim::reverse(address).await);
-    }
-    #[cfg(feature = "real")]
-    return system::reverse(backend, address).await;
-    #[cfg(not(feature = "real"))]
-    {
-        let _ = address;
-        unreachable!("no real backend is compiled in")
-    }
-}
-
 #[cfg(feature = "real")]
-mod system {
+pub(super) mod system {
     use std::net::SocketAddr;
 
     use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
@@ -229,12 +200,16 @@ mod system {
         job.await.unwrap_or_else(|error| Err(stopped(&error)))
     }
 
-    pub(super) async fn reverse(
+    /// `NI_DGRAM`, the same on every system.
+    const DATAGRAM: i32 = 0x10;
+
+    pub(in crate::net) async fn reverse(
         backend: Backend,
         address: SocketAddr,
+        datagram: bool,
     ) -> Result<(String, String), ResolveError> {
         let job = backend.spawn_blocking(move || {
-            dns_lookup::getnameinfo(&address, 0)
+            dns_lookup::getnameinfo(&address, if datagram { DATAGRAM } else { 0 })
                 .map_err(|error| translate(&address.to_string(), error))
         });
         job.await.unwrap_or_else(|error| Err(stopped(&error)))
