@@ -97,7 +97,7 @@ pin_project! {
 impl Timer for ReactorTimer {
     fn new(deadline: Instant) -> ReactorTimer {
         ReactorTimer {
-            timer: async_io::Timer::at(origin::to_std(deadline, StdInstant::now())),
+            timer: async_io::Timer::at(origin::to_std(deadline, StdInstant::now)),
         }
     }
 
@@ -109,7 +109,7 @@ impl Timer for ReactorTimer {
             let now = StdInstant::now();
             // What lies further ahead than the reactor is told comes in several legs.
             if origin::from_std(now) < deadline {
-                this.timer.set_at(origin::to_std(deadline, now));
+                this.timer.set_at(origin::to_std(deadline, || now));
             }
         }
         Poll::Ready(())
@@ -117,6 +117,6 @@ impl Timer for ReactorTimer {
 
     fn reset(self: Pin<&mut Self>, deadline: Instant) {
         let mut timer = self.project().timer;
-        timer.set_at(origin::to_std(deadline, StdInstant::now()));
+        timer.set_at(origin::to_std(deadline, StdInstant::now));
     }
 }

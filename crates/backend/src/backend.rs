@@ -249,7 +249,7 @@ impl Backend {
     /// This backend, running.
     #[track_caller]
     pub(crate) fn running(self) -> Backend {
-        if !self.is_running() {
+        if !current::is_marked(self) && !self.is_running() {
             panic!("backend {} {OUTSIDE}", self.name());
         }
         self

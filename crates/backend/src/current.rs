@@ -41,6 +41,11 @@ impl Drop for Mark {
     }
 }
 
+/// Whether this thread is marked as inside `backend`: then it runs here, and need not be asked.
+pub(crate) fn is_marked(backend: Backend) -> bool {
+    MARK.get() == Some(backend)
+}
+
 /// The backend that runs here, asked from the inside out, without the default of the process.
 pub(crate) fn here() -> Option<Backend> {
     #[cfg(feature = "sim")]

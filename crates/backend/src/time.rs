@@ -199,10 +199,18 @@ pub(crate) mod origin {
         }
     }
 
-    /// `deadline` on the system's clock, at most about a year from `now`.
-    pub(crate) fn to_std(deadline: Instant, now: StdInstant) -> StdInstant {
-        let ahead = deadline.saturating_duration_since(from_std(now));
-        now + ahead.min(FAR)
+    /// `deadline` on the system's clock, at most about a year from `now`, which is asked for a
+    /// deadline that is far from the origin alone: asking costs as much as the rest.
+    pub(crate) fn to_std(deadline: Instant, now: impl FnOnce() -> StdInstant) -> StdInstant {
+        let origin = origin();
+        let head_start = Instant::from_nanos(HEAD_START);
+        let after = deadline.saturating_duration_since(head_start);
+        if after <= FAR {
+            let before = head_start.saturating_duration_since(deadline);
+            return (origin + after).checked_sub(before).unwrap_or(origin);
+        }
+        let now = now();
+        now + deadline.saturating_duration_since(from_std(now)).min(FAR)
     }
 
     pub(crate) fn unix_time() -> Duration {

@@ -218,6 +218,6 @@ impl Timer for WheelTimer {
 }
 
 fn leg(deadline: Instant) -> tokio::time::Instant {
-    let now = tokio::time::Instant::now().into_std();
+    let now = || tokio::time::Instant::now().into_std();
     tokio::time::Instant::from_std(origin::to_std(deadline, now))
 }

@@ -50,8 +50,8 @@ thread_local! {
 }
 
 impl Realm {
-    /// That of the runtime of `handle`.
-    fn of(handle: &Handle) -> Option<Arc<Realm>> {
+    /// What `ask` finds out about the realm of the runtime of `handle`.
+    fn of<T>(handle: &Handle, ask: impl Fn(Option<&Realm>) -> T) -> T {
         let id = handle.id();
         let find = || {
             let found = realms().iter().find(|(other, _)| *other == id).cloned();
@@ -59,33 +59,33 @@ impl Realm {
         };
         let remembered = FOUND.try_with(|found| {
             let mut found = found.borrow_mut();
-            match &*found {
-                Some((known, realm)) if *known == id => realm.clone(),
-                _ => found.insert((id, find())).1.clone(),
-            }
+            let realm = match &mut *found {
+                Some((known, realm)) if *known == id => realm,
+                _ => &mut found.insert((id, find())).1,
+            };
+            ask(realm.as_deref())
         });
         // In the destructor of another thread-local.
-        remembered.unwrap_or_else(|_| find())
+        remembered.unwrap_or_else(|_| ask(find().as_deref()))
     }
 }
 
 /// Spawns `future` on the runtime of `handle`.
 #[track_caller]
 pub(super) fn spawn(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
-    let Some(realm) = Realm::of(handle) else {
-        drop(handle.spawn(future));
-        return;
-    };
-    // None left means that the shutdown is over: the task is dropped unpolled.
-    if let Some(alive) = realm.tasks.upgrade() {
-        drop(handle.spawn(Counted { future, alive }));
+    match Realm::of(handle, |realm| realm.map(|realm| realm.tasks.upgrade())) {
+        None => drop(handle.spawn(future)),
+        Some(Some(alive)) => drop(handle.spawn(Counted { future, alive })),
+        // The shutdown is over: the task is dropped unpolled.
+        Some(None) => drop(future),
     }
 }
 
 /// Runs `job` on the pool of the runtime of `handle`, unless its shutdown began before.
 pub(super) fn spawn_blocking(handle: &Handle, job: Job) {
-    drop(match Realm::of(handle) {
-        Some(realm) => handle.spawn_blocking(move || realm.running.run(job)),
+    let running = Realm::of(handle, |realm| realm.map(|realm| realm.running.clone()));
+    drop(match running {
+        Some(running) => handle.spawn_blocking(move || running.run(job)),
         None => handle.spawn_blocking(job),
     });
 }
