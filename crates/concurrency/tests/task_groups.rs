@@ -176,6 +176,10 @@ fn a_dropped_join_does_no_harm(root: Root) {
                 while !gate.load(Ordering::SeqCst) {
                     yield_now().await;
                 }
+                // A cancelled child would end at the first of these.
+                for _ in 0..3 {
+                    yield_now().await;
+                }
                 counter.fetch_add(1, Ordering::SeqCst);
                 7
             }
