@@ -3,11 +3,13 @@
 use bowline::sim::host::Signal as Sent;
 use bowline::sim::{Builder, HostLimits, Sim};
 use bowline_backend::accept_error::AcceptErrorKind;
+use bowline_backend::blocking::spawn_blocking;
 use bowline_backend::net::{Family, Query, TcpListener, TcpStream, UdpSocket, resolve};
 use bowline_backend::net::{UnixListener, UnixStream};
 use bowline_backend::signal::{Signal, listen};
 use bowline_backend::stream::{Address, ByteStreamExt, UnixAddress};
-use bowline_backend::time::{now, sleep_until};
+use bowline_backend::task::yield_now;
+use bowline_backend::time::{now, sleep_until, unix_time};
 use bytes::BytesMut;
 use std::io;
 use std::net::SocketAddr;
@@ -163,4 +165,57 @@ fn a_script_ends_a_server() {
     let lines = report.trace().iter().map(|line| line.event());
     let note = lines.filter(|event| event.label() == "reloaded");
     assert_eq!(note.count(), 1);
+}
+
+// B27
+#[test]
+fn a_step_of_the_wall_clock_moves_no_sleep() {
+    let world = Sim::builder()
+        .client("client", || async {
+            let (start, wall) = (now(), unix_time());
+            sleep_until(start + Duration::from_secs(3)).await;
+            assert_eq!(now().saturating_duration_since(start).as_secs(), 3);
+            assert!(unix_time() < wall, "it was set back by a minute");
+            sleep_until(start + Duration::from_secs(6)).await;
+            assert_eq!(now().saturating_duration_since(start).as_secs(), 6);
+            assert!(unix_time() > wall + Duration::from_secs(3_600));
+        })
+        .at(Duration::from_secs(1), |world| {
+            world.set_wall_clock("client", Duration::from_secs(1_577_836_740));
+        })
+        .at(Duration::from_secs(4), |world| {
+            world.set_wall_clock("client", Duration::from_secs(1_577_847_600));
+        });
+    for seed in 0..20 {
+        world
+            .clone()
+            .seed(seed)
+            .run()
+            .expect("sleeps go by the other clock");
+    }
+}
+
+// B33
+#[test]
+fn sixty_four_jobs_overlap_while_tasks_run() {
+    let world = Sim::builder().client("busy", || async {
+        let start = now();
+        let jobs: Vec<_> = (0..64).map(|_| spawn_blocking(now)).collect();
+        let mut turns = 0;
+        while now() < start + Duration::from_micros(100) {
+            yield_now().await;
+            turns += 1;
+        }
+        assert!(turns > 10, "{turns} turns while 64 jobs ran");
+        let mut last = start;
+        for job in jobs {
+            last = last.max(job.await.expect("no job panics"));
+        }
+        // One after the other they would take 32 times as long, on average.
+        let together = last.saturating_duration_since(start);
+        assert!(together <= Duration::from_millis(10), "{together:?}");
+    });
+    for seed in 0..20 {
+        world.clone().seed(seed).run().expect("all end");
+    }
 }

@@ -10,6 +10,8 @@ mod kinds;
 mod listeners;
 mod names;
 mod reality;
+#[cfg(unix)]
+mod reality_cases;
 mod shutdown;
 mod signals;
 mod stream_drops;

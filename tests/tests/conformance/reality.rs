@@ -4,6 +4,9 @@ use std::io::{self, ErrorKind};
 
 use bowline_backend::Backend;
 
+/// In a child process of this binary: tell what was seen.
+pub(crate) const TELL: &str = "BOWLINE_TEST_TELL_OUTCOMES";
+
 /// What an operation did, in the words of the table.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -77,6 +80,9 @@ const TABLE: &[(&str, &str, &[Outcome])] = &[
 
 /// Panics unless the table allows `outcome`.
 pub(crate) fn check(backend: Backend, situation: &str, operation: &str, outcome: Outcome) {
+    if std::env::var_os(TELL).is_some() {
+        println!("outcome: {situation}: {operation}: {outcome:?}");
+    }
     let row = TABLE
         .iter()
         .find(|row| row.0 == situation && row.1 == operation);
