@@ -75,7 +75,7 @@ fn kind<T>(result: io::Result<T>) -> ErrorKind {
 // SIM71
 #[test]
 fn bytes_arrive_intact_and_in_order() {
-    for seed in 0..50 {
+    for seed in 0..24 {
         block_on(seed, async {
             let at = path("/run/echo");
             let mut options = UnixListenOptions::default();
