@@ -36,6 +36,20 @@ pub(crate) fn tests(root: &Path, arguments: &[&str]) -> Result<Vec<String>, Stri
     step.arguments(arguments).run_keeping(root, is_closing)
 }
 
+/// The simulator's part of the conformance suite once more, under seeds that the run of all tests
+/// does not use: what a case takes for granted, another seed may not give.
+///
+/// # Errors
+/// A case fails under one of them.
+pub(crate) fn other_seeds(root: &Path) -> Outcome {
+    for seed in 1..=3 {
+        Step::cargo("test --workspace --all-features --test conformance --quiet -- sim::")
+            .set("BOWLINE_SIM_SEED", seed.to_string())
+            .run(root)?;
+    }
+    Ok(())
+}
+
 /// The code in the documentation of every crate, the guide's included.
 ///
 /// # Errors
