@@ -101,6 +101,31 @@ pub enum TryRecvError {
     Closed,
 }
 
+/// Why a receiver of a broadcast gets no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BroadcastRecvError {
+    /// It was too far behind and missed so many values.
+    #[error("missed {0} values of a broadcast")]
+    Lagged(u64),
+    /// No value will come any more.
+    #[error("receiving from a closed broadcast")]
+    Closed,
+}
+
+/// Why a receiver of a broadcast gets no value without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TryBroadcastRecvError {
+    /// It has had every value; another may come.
+    #[error("receiving from an empty broadcast")]
+    Empty,
+    /// It was too far behind and missed so many values.
+    #[error("missed {0} values of a broadcast")]
+    Lagged(u64),
+    /// No value will come any more.
+    #[error("receiving from a closed broadcast")]
+    Closed,
+}
+
 /// No buffer of the requested capacity can be allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a channel cannot buffer {requested} values of this type")]

@@ -3,9 +3,9 @@
 //! waiting operations.
 
 use std::fmt;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use crate::error::{RecvError, SendError, TryRecvError, TrySendError};
 use crate::flavor::sealed::Sealed;
@@ -35,8 +35,16 @@ pub(crate) struct Exchange<T, F: Flavor> {
     /// Draws for the selects whose first arm is here. Not under the lock: two
     /// threads that draw at once may see one number, which harms nobody.
     dice: AtomicU32,
+    /// What will probably wait; always 0 where there is a buffer.
+    forecast: AtomicU8,
     state: <F as Sealed>::Lock<State<T>>,
 }
+
+/// Holds the lock of an exchange.
+type Guard<'a, T, F> = <<F as Sealed>::Lock<State<T>> as Lock<State<T>>>::Guard<'a>;
+
+const SENDS_WAIT: u8 = 1;
+const RECEIVES_WAIT: u8 = 2;
 
 /// How far a send or a reservation has come.
 #[derive(Debug)]
@@ -73,6 +81,7 @@ impl<T, F: Flavor> Exchange<T, F> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             dice: AtomicU32::new(1),
+            forecast: AtomicU8::new(0),
             state: Lock::new(State::new(capacity)),
         }
     }
@@ -139,7 +148,7 @@ impl<T, F: Flavor> Exchange<T, F> {
             state.close(&mut wakes);
         }
         drop(state);
-        wake(wakes);
+        wakes.wake();
     }
 
     /// One receiver less; the last one closes the channel and drops what is
@@ -152,7 +161,7 @@ impl<T, F: Flavor> Exchange<T, F> {
             state.close(&mut wakes);
             let unreceived = state.abandon();
             drop(state);
-            wake(wakes);
+            wakes.wake();
             drop(unreceived);
         }
     }
@@ -160,7 +169,7 @@ impl<T, F: Flavor> Exchange<T, F> {
     pub(crate) fn close(&self) {
         let mut wakes = Wakes::default();
         self.lock().close(&mut wakes);
-        wake(wakes);
+        wakes.wake();
     }
 
     /// Closes and takes out the values that are promised to nobody.
@@ -170,7 +179,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         state.close(&mut wakes);
         let discarded = state.discard();
         drop(state);
-        wake(wakes);
+        wakes.wake();
         discarded
     }
 
@@ -182,7 +191,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         drop(state);
         match step {
             SendStep::Sent => {
-                wake(wakes);
+                wakes.wake();
                 Ok(())
             }
             SendStep::Closed(load) => Err(TrySendError::Closed(load.into_value())),
@@ -204,29 +213,27 @@ impl<T, F: Flavor> Exchange<T, F> {
     }
 
     /// Advances a send or a reservation; `Err` says that the channel is closed.
+    /// `state` is locked already.
     ///
     /// # Panics
     ///
     /// If it was finished before.
-    #[inline]
-    fn poll_load(
-        &self,
+    #[inline(never)]
+    fn poll_load<'a>(
+        &'a self,
+        mut state: Guard<'a, T, F>,
+        mut waker: Option<Waker>,
         progress: &mut SendProgress<T>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Load<T>>> {
-        assert!(
-            !matches!(progress, SendProgress::Finished),
-            "a send was polled after it had finished"
-        );
-        let mut waker = None;
         loop {
             let mut wakes = Wakes::default();
-            let mut state = self.lock();
             let step = state.advance_send(progress, &mut waker, context.waker(), &mut wakes);
+            self.predict(&state);
             drop(state);
             match step {
                 Step::Finished(outcome) => {
-                    wake(wakes);
+                    wakes.wake();
                     return Poll::Ready(outcome);
                 }
                 Step::Parked => return Poll::Pending,
@@ -235,7 +242,9 @@ impl<T, F: Flavor> Exchange<T, F> {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
+                Step::Misused => panic!("a send was polled after it had finished"),
             }
+            state = self.lock();
         }
     }
 
@@ -250,17 +259,33 @@ impl<T, F: Flavor> Exchange<T, F> {
         progress: &mut SendProgress<T>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
-        self.poll_load(progress, context)
+        let waker = match progress {
+            SendProgress::Unsent(_) => self.foresee(SENDS_WAIT, context),
+            _ => None,
+        };
+        let mut state = self.lock();
+        if let SendProgress::Unsent(_) = progress
+            && state.can_just_buffer()
+        {
+            if let SendProgress::Unsent(Load::Value(value)) =
+                std::mem::replace(progress, SendProgress::Finished)
+            {
+                state.just_buffer(value);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_load(state, waker, progress, context)
             .map_err(|load| SendError(load.into_value()))
     }
 
     /// Ends a send or a reservation whose future is dropped. A value that
     /// nobody took goes with it.
+    #[cold]
     pub(crate) fn forget_send(&self, key: Key) {
         let mut wakes = Wakes::default();
         let waiting = self.lock().forget_send(key, &mut wakes);
         drop(waiting);
-        wake(wakes);
+        wakes.wake();
     }
 
     /// Advances a receive; `parked` names its place in the queue, if any.
@@ -271,18 +296,39 @@ impl<T, F: Flavor> Exchange<T, F> {
         interest: Interest,
         context: &mut Context<'_>,
     ) -> Poll<Result<T, RecvError>> {
-        let mut waker = None;
+        let waker = match parked {
+            None => self.foresee(RECEIVES_WAIT, context),
+            Some(_) => None,
+        };
+        let mut state = self.lock();
+        if parked.is_none()
+            && let Some(value) = state.just_unbuffer()
+        {
+            return Poll::Ready(Ok(value));
+        }
+        self.poll_recv_slowly(state, waker, parked, interest, context)
+    }
+
+    #[inline(never)]
+    fn poll_recv_slowly<'a>(
+        &'a self,
+        mut state: Guard<'a, T, F>,
+        mut waker: Option<Waker>,
+        parked: &mut Option<Key>,
+        interest: Interest,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T, RecvError>> {
         loop {
             let mut wakes = Wakes::default();
-            let mut state = self.lock();
             let step =
                 state.advance_recv(parked, interest, &mut waker, context.waker(), &mut wakes);
+            self.predict(&state);
             drop(state);
             match step {
                 Step::Finished(Ok(value)) => return Poll::Ready(Ok(self.hand_out(value, wakes))),
                 Step::Finished(Err(error)) => return Poll::Ready(Err(error)),
                 Step::Parked => {
-                    wake(wakes);
+                    wakes.wake();
                     return Poll::Pending;
                 }
                 Step::NeedsWaker => waker = Some(context.waker().clone()),
@@ -290,17 +336,42 @@ impl<T, F: Flavor> Exchange<T, F> {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
+                Step::Misused => unreachable!("the future checks it"),
             }
+            state = self.lock();
         }
+    }
+
+    /// Notes, on a rendezvous channel, which operations would have to wait.
+    #[inline]
+    fn predict(&self, state: &State<T>) {
+        if state.capacity() == 0 {
+            let sends = if state.sends_wait() { SENDS_WAIT } else { 0 };
+            let receives = if state.receives_wait() {
+                RECEIVES_WAIT
+            } else {
+                0
+            };
+            self.forecast.store(sends | receives, Ordering::Relaxed);
+        }
+    }
+
+    /// A clone of the waker if the operation will probably have to wait, so
+    /// that the lock need not be given up to get one. No more than a guess.
+    #[inline]
+    fn foresee(&self, which: u8, context: &Context<'_>) -> Option<Waker> {
+        let waits = self.forecast.load(Ordering::Relaxed) & which != 0;
+        waits.then(|| context.waker().clone())
     }
 
     /// Ends a parked receive whose future is dropped. A promised value goes to
     /// the next receiver, or stays at the head of the buffer.
+    #[cold]
     pub(crate) fn forget_recv(&self, key: Key) {
         let mut wakes = Wakes::default();
         let waiting = self.lock().forget_recv(key, &mut wakes);
         drop(waiting);
-        wake(wakes);
+        wakes.wake();
     }
 
     /// A random number, the same ones in the same order for the same history.
@@ -322,18 +393,19 @@ impl<T, F: Flavor> Exchange<T, F> {
         if wakes.is_empty() {
             return value;
         }
-        let Err(panic) = wakes.wake() else {
-            return value;
+        let mut undelivered = Undelivered {
+            exchange: self,
+            value: Some(value),
         };
-        let mut wakes = Wakes::default();
-        self.lock().put_back(value, &mut wakes);
-        // The first panic is the one to report.
-        let _ = wakes.wake();
-        resume_unwind(panic)
+        wakes.wake();
+        match undelivered.value.take() {
+            Some(value) => value,
+            None => unreachable!("it was put there"),
+        }
     }
 
     #[inline]
-    fn lock(&self) -> <<F as Sealed>::Lock<State<T>> as Lock<State<T>>>::Guard<'_> {
+    fn lock(&self) -> Guard<'_, T, F> {
         self.state.lock()
     }
 }
@@ -346,11 +418,19 @@ impl<T, F: Flavor> fmt::Debug for Exchange<T, F> {
     }
 }
 
-#[inline]
-fn wake(wakes: Wakes) {
-    if !wakes.is_empty()
-        && let Err(panic) = wakes.wake()
-    {
-        resume_unwind(panic);
+/// Returns a value to the head of the buffer if waking the peers panics.
+struct Undelivered<'a, T, F: Flavor> {
+    exchange: &'a Exchange<T, F>,
+    value: Option<T>,
+}
+
+impl<T, F: Flavor> Drop for Undelivered<'_, T, F> {
+    fn drop(&mut self) {
+        if let Some(value) = self.value.take() {
+            let mut wakes = Wakes::default();
+            self.exchange.lock().put_back(value, &mut wakes);
+            // The panic that is on its way is the one to report.
+            let _ = catch_unwind(AssertUnwindSafe(|| wakes.wake()));
+        }
     }
 }

@@ -12,7 +12,9 @@
 //! | [`bounded(n)`](bounded) | up to `n` values are buffered; `bounded(0)` is a rendezvous |
 //! | [`unbounded()`](unbounded) | never waits to send, so it has no back-pressure |
 //! | [`oneshot()`](oneshot) | one value, one sender, one receiver |
-//! | [`never()`](never) | nothing ever comes |
+//! | [`watch(initial)`](watch) | the latest value, for many readers |
+//! | [`broadcast(n, lag)`](broadcast) | every receiver sees every value, or is told what it missed |
+//! | [`never()`](never()) | nothing ever comes |
 //! | [`local`] | the same within one thread, without atomic operations |
 //!
 //! Operations share one grammar: `send().await` waits, `try_send()` never
@@ -68,7 +70,9 @@ mod weak;
 
 mod select;
 
+mod broadcast;
 mod oneshot;
+mod watch;
 
 pub mod local;
 
@@ -80,7 +84,13 @@ mod wakes;
 
 mod error;
 
-pub use error::{CapacityError, RecvError, SendAllError, SendError, TryRecvError, TrySendError};
+pub use broadcast::{
+    BroadcastReceiver, BroadcastRecvFuture, BroadcastSendFuture, BroadcastSender, Lag, broadcast,
+};
+pub use error::{
+    BroadcastRecvError, CapacityError, RecvError, SendAllError, SendError, TryBroadcastRecvError,
+    TryRecvError, TrySendError,
+};
 pub use flavor::{Flavor, Local, Threads};
 pub use guard::CloseGuard;
 pub use oneshot::{OneshotReceiver, OneshotSender, oneshot};
@@ -95,4 +105,5 @@ pub use send_all::SendAllFuture;
 pub use sender::{SendFuture, Sender};
 pub use sink::SendSink;
 pub use statistics::Statistics;
+pub use watch::{ChangedFuture, WatchReceiver, WatchSender, watch};
 pub use weak::{WeakReceiver, WeakSender};

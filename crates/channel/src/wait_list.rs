@@ -23,7 +23,8 @@ const KEPT_SLOTS: usize = 64;
 /// 3. `occupied` counts the slots that are not vacant, `queued` those linked.
 #[derive(Debug)]
 pub(crate) struct WaitList<W> {
-    slots: Vec<Slot<W>>,
+    /// As long as it is large; a vector would carry its length twice.
+    slots: Box<[Slot<W>]>,
     head: u32,
     tail: u32,
     free: u32,
@@ -40,9 +41,9 @@ struct Slot<W> {
 }
 
 impl<W> WaitList<W> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Box::default(),
             head: NIL,
             tail: NIL,
             free: NIL,
@@ -53,25 +54,16 @@ impl<W> WaitList<W> {
 
     /// Queues a waiter behind all others.
     pub(crate) fn push_back(&mut self, waiter: W) -> Key {
-        let slot = Slot {
-            prev: self.tail,
-            next: NIL,
-            queued: true,
-            waiter: Some(waiter),
-        };
-        let index = if self.free == NIL {
-            // An entry takes dozens of bytes, so memory ends long before numbers do.
-            let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 waiters");
-            self.slots.push(slot);
-            index
-        } else {
-            let index = self.free;
-            let place = self.at(index);
-            let next_free = place.next;
-            *place = slot;
-            self.free = next_free;
-            index
-        };
+        if self.free == NIL {
+            self.grow();
+        }
+        let (index, prev) = (self.free, self.tail);
+        let slot = self.at(index);
+        let next_free = std::mem::replace(&mut slot.next, NIL);
+        slot.prev = prev;
+        slot.queued = true;
+        slot.waiter = Some(waiter);
+        self.free = next_free;
         match self.tail {
             NIL => self.head = index,
             tail => self.at(tail).next = index,
@@ -80,6 +72,25 @@ impl<W> WaitList<W> {
         self.queued += 1;
         self.occupied += 1;
         Key(index)
+    }
+
+    /// Makes vacant slots, as many as there are.
+    #[cold]
+    fn grow(&mut self) {
+        let len = self.slots.len();
+        let grown = (len * 2).max(4);
+        // An entry takes dozens of bytes, so memory ends long before numbers do.
+        let last = u32::try_from(grown).expect("fewer than 2^32 waiters");
+        let mut slots = std::mem::take(&mut self.slots).into_vec();
+        slots.reserve_exact(grown - len);
+        slots.extend((len as u32 + 1..=last).map(|next| Slot {
+            prev: NIL,
+            next: if next == last { NIL } else { next },
+            queued: false,
+            waiter: None,
+        }));
+        self.slots = slots.into_boxed_slice();
+        self.free = len as u32;
     }
 
     /// Whether nobody is queued.
@@ -128,7 +139,7 @@ impl<W> WaitList<W> {
         self.free = key.0;
         self.occupied -= 1;
         if self.occupied == 0 && self.slots.len() > KEPT_SLOTS {
-            self.slots = Vec::new();
+            self.slots = Box::default();
             self.free = NIL;
         }
         Some(waiter)
@@ -194,7 +205,7 @@ mod tests {
         let new = list.push_back(2);
         assert_eq!(old, new);
         assert_eq!(list.find(new), Some(&mut 2));
-        assert_eq!(list.slots.len(), 1);
+        assert_eq!(list.slots.len(), 4);
     }
 
     #[test]
@@ -216,7 +227,7 @@ mod tests {
         for key in keys {
             list.remove(key);
         }
-        assert_eq!(list.slots.capacity(), 0);
+        assert_eq!(list.slots.len(), 0);
         list.push_back(7);
         assert_eq!(drain(&mut list), [7]);
     }

@@ -1,7 +1,6 @@
 //! Wakers collected under a lock, woken after it was released.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::Waker;
 
 /// Who is to be woken, and which replaced wakers are to be dropped, once the
@@ -16,6 +15,7 @@ pub(crate) struct Wakes {
 
 impl Wakes {
     /// Adds one to be woken.
+    #[inline]
     pub(crate) fn push(&mut self, waker: Waker) {
         if self.first.is_none() {
             self.first = Some(waker);
@@ -25,6 +25,7 @@ impl Wakes {
     }
 
     /// Adds one to be woken, if there is one.
+    #[inline]
     pub(crate) fn extend(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             self.push(waker);
@@ -37,16 +38,31 @@ impl Wakes {
         self.first.is_none()
     }
 
-    /// Wakes everybody, in order, even if one of the wakers panics; the first
-    /// panic is returned for the caller to resume when its state is in order.
-    pub(crate) fn wake(self) -> Result<(), Box<dyn Any + Send>> {
-        let mut outcome = Ok(());
-        for waker in self.first.into_iter().chain(self.rest) {
-            let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-            if outcome.is_ok() {
-                outcome = woken;
-            }
+    /// Wakes everybody, in order, even if one of the wakers panics; then the
+    /// first panic goes on.
+    #[inline]
+    pub(crate) fn wake(self) {
+        let Some(first) = self.first else {
+            return;
+        };
+        if self.rest.is_empty() {
+            first.wake();
+        } else {
+            wake_all(first, self.rest);
         }
-        outcome
+    }
+}
+
+#[cold]
+fn wake_all(first: Waker, rest: Vec<Waker>) {
+    let mut outcome = Ok(());
+    for waker in std::iter::once(first).chain(rest) {
+        let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        if outcome.is_ok() {
+            outcome = woken;
+        }
+    }
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
     }
 }

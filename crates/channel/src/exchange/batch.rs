@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{Exchange, Interest, wake};
+use super::{Exchange, Interest};
 use crate::error::RecvError;
 use crate::flavor::Flavor;
 use crate::wait_list::Key;
@@ -18,7 +18,7 @@ impl<T, F: Flavor> Exchange<T, F> {
     pub(crate) fn fill_slots(&self, values: &mut Vec<T>, slots: usize) {
         let mut wakes = Wakes::default();
         self.lock().fill_slots(values, slots, &mut wakes);
-        wake(wakes);
+        wakes.wake();
         // What nobody is left to receive goes here, without the lock.
         values.clear();
     }
@@ -28,7 +28,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         let before = into.len();
         let mut wakes = Wakes::default();
         self.lock().recv_more(into, most, &mut wakes);
-        wake(wakes);
+        wakes.wake();
         into.len() - before
     }
 

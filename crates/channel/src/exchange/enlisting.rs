@@ -1,7 +1,7 @@
 //! Operations that are arms of a select.
 
 use super::state::{RecvStep, SendStep, WaitingSend};
-use super::{Claimant, Exchange, Load, TicketRef, wake};
+use super::{Claimant, Exchange, Load, TicketRef};
 use crate::error::{RecvError, SendError};
 use crate::flavor::Flavor;
 use crate::wait_list::Key;
@@ -49,7 +49,7 @@ impl<T, F: Flavor> Exchange<T, F> {
             },
         };
         drop(state);
-        wake(wakes);
+        wakes.wake();
         attempt
     }
 
@@ -76,7 +76,7 @@ impl<T, F: Flavor> Exchange<T, F> {
             },
         };
         drop(state);
-        wake(wakes);
+        wakes.wake();
         attempt
     }
 
@@ -92,7 +92,7 @@ impl<T, F: Flavor> Exchange<T, F> {
     pub(crate) fn leave_send(&self, key: Key) -> Result<Result<(), SendError<T>>, T> {
         let mut wakes = Wakes::default();
         let waiting = self.lock().forget_send(key, &mut wakes);
-        wake(wakes);
+        wakes.wake();
         match waiting {
             Some(WaitingSend::Waiting(load, _)) => Err(load.into_value()),
             Some(WaitingSend::Returned(load)) => Ok(Err(SendError(load.into_value()))),

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{Claimant, Exchange, Load, SendProgress, SendStep, wake};
+use super::{Claimant, Exchange, Load, SendProgress, SendStep};
 use crate::error::{SendError, TrySendError};
 use crate::flavor::Flavor;
 use crate::wakes::Wakes;
@@ -18,7 +18,8 @@ impl<T, F: Flavor> Exchange<T, F> {
         progress: &mut SendProgress<T>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<()>>> {
-        self.poll_load(progress, context).map_err(|_| SendError(()))
+        self.poll_load(self.lock(), None, progress, context)
+            .map_err(|_| SendError(()))
     }
 
     /// Reserves a slot if that needs no waiting.
@@ -39,13 +40,13 @@ impl<T, F: Flavor> Exchange<T, F> {
         let mut wakes = Wakes::default();
         let refused = self.lock().fill_slot(value, &mut wakes);
         drop(refused);
-        wake(wakes);
+        wakes.wake();
     }
 
     /// Gives slots up that were reserved.
     pub(crate) fn release_slots(&self, slots: usize) {
         let mut wakes = Wakes::default();
         self.lock().release_slots(slots, &mut wakes);
-        wake(wakes);
+        wakes.wake();
     }
 }

@@ -50,7 +50,8 @@ pub(super) struct State<T> {
     senders: WaitList<WaitingSend<T>>,
     receivers: WaitList<WaitingRecv>,
     sent: u64,
-    received: u64,
+    /// Accepted, but taken out by a close instead of a receiver.
+    discarded: u64,
     peak: u32,
     pub(super) sender_count: u32,
     pub(super) receiver_count: u32,
@@ -127,6 +128,8 @@ pub(super) enum Step<R> {
     NeedsWaker,
     /// Nothing was done; others are to run first.
     Yield,
+    /// It had finished before.
+    Misused,
 }
 
 /// What came of a send that was attempted at once.
@@ -158,7 +161,7 @@ impl<T> State<T> {
             senders: WaitList::new(),
             receivers: WaitList::new(),
             sent: 0,
-            received: 0,
+            discarded: 0,
             peak: 0,
             sender_count: 1,
             receiver_count: 1,
@@ -209,7 +212,7 @@ impl<T> State<T> {
             waiting_senders: self.senders.queued(),
             waiting_receivers: self.receivers.queued(),
             sent: self.sent,
-            received: self.received,
+            received: self.sent - self.discarded - self.buffer.len() as u64,
         }
     }
 
@@ -227,6 +230,42 @@ impl<T> State<T> {
         let spent = self.recv_streak >= BUDGET;
         self.recv_streak = if spent { 0 } else { self.recv_streak + 1 };
         spent
+    }
+
+    /// Whether a send has nothing to do but to put its value into the buffer,
+    /// which is the most frequent case by far.
+    #[inline]
+    pub(super) fn can_just_buffer(&self) -> bool {
+        !self.closed && self.send_streak < BUDGET && self.receivers.is_empty() && self.has_room()
+    }
+
+    /// Does so.
+    #[inline]
+    pub(super) fn just_buffer(&mut self, value: T) {
+        self.send_streak += 1;
+        self.deposit(value);
+        self.note_peak();
+    }
+
+    /// Takes a value out of the buffer if a receive has nothing else to do.
+    #[inline]
+    pub(super) fn just_unbuffer(&mut self) -> Option<T> {
+        if self.recv_streak < BUDGET && self.senders.is_empty() && self.len() > 0 {
+            self.recv_streak += 1;
+            self.take_front()
+        } else {
+            None
+        }
+    }
+
+    /// Whether a send would have to wait.
+    pub(super) fn sends_wait(&self) -> bool {
+        !self.closed && !self.has_room() && self.receivers.is_empty()
+    }
+
+    /// Whether a receive would have to wait.
+    pub(super) fn receives_wait(&self) -> bool {
+        !self.closed && self.len() == 0 && self.senders.is_empty()
     }
 
     /// Attempts a send without waiting.
@@ -290,7 +329,6 @@ impl<T> State<T> {
         while left > 0 {
             let count = self.len().min(left);
             if count > 0 {
-                self.received += count as u64;
                 into.extend(self.buffer.drain(..count));
                 self.give_memory_back();
                 left -= count;
@@ -346,7 +384,6 @@ impl<T> State<T> {
     /// Returns a value that was taken but could not be delivered to the head of
     /// the buffer.
     pub(super) fn put_back(&mut self, value: T, wakes: &mut Wakes) {
-        self.received -= 1;
         self.buffer.push_front(value);
         self.match_up(wakes);
     }
@@ -355,11 +392,13 @@ impl<T> State<T> {
     /// that was leaked can still hold a promise then.
     pub(super) fn abandon(&mut self) -> VecDeque<T> {
         self.promised = 0;
+        self.discarded += self.buffer.len() as u64;
         std::mem::take(&mut self.buffer)
     }
 
     /// Takes out all values that are promised to nobody.
     pub(super) fn discard(&mut self) -> Vec<T> {
+        self.discarded += self.len() as u64;
         self.buffer.drain(self.promised as usize..).collect()
     }
 
@@ -367,7 +406,6 @@ impl<T> State<T> {
     #[inline]
     fn take_front(&mut self) -> Option<T> {
         let value = self.buffer.pop_front()?;
-        self.received += 1;
         if self.buffer.is_empty() {
             self.give_memory_back();
         }

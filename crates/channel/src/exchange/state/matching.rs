@@ -259,7 +259,6 @@ impl<T> State<T> {
             {
                 if self.buffer.is_empty() {
                     self.sent += 1;
-                    self.received += 1;
                     return RecvStep::Received(value);
                 }
                 // Those that others were promised are older: take the oldest,

@@ -22,8 +22,9 @@ impl<T> State<T> {
         let load = match std::mem::replace(progress, SendProgress::Finished) {
             SendProgress::Unsent(load) => load,
             SendProgress::Parked(key) => return self.resume_send(key, progress, waker, current),
-            SendProgress::Finished => unreachable!("the future checks it"),
+            SendProgress::Finished => return Step::Misused,
         };
+        // A second look, with a waker, is not another operation.
         if waker.is_none() && self.send_should_yield() {
             *progress = SendProgress::Unsent(load);
             return Step::Yield;

@@ -1,0 +1,150 @@
+//! Every receiver of a broadcast sees every value, or is told what it missed.
+
+#[path = "stepping/task.rs"]
+mod task;
+
+use std::rc::Rc;
+use std::thread;
+
+use bowline_channel::{
+    BroadcastRecvError, Lag, SendError, TryBroadcastRecvError, TrySendError, broadcast,
+};
+use futures_lite::future::block_on;
+use task::Task;
+
+// CH41
+#[test]
+fn under_block_senders_wait_for_the_slowest_and_nothing_is_missed() {
+    let (sender, mut slow) = broadcast(2, Lag::Block);
+    let mut quick = sender.subscribe();
+    sender.try_send(1).unwrap();
+    sender.try_send(2).unwrap();
+    assert_eq!((quick.try_recv(), quick.try_recv()), (Ok(1), Ok(2)));
+    assert_eq!(sender.try_send(9), Err(TrySendError::Full(9)));
+    let third = Task::parked(sender.send(3));
+    let fourth = Task::parked(sender.send(4));
+    let waiting = Task::parked(quick.recv());
+    assert_eq!(slow.try_recv(), Ok(1));
+    assert_eq!(third.finish(), Ok(()));
+    assert!(!fourth.is_woken());
+    assert_eq!(waiting.finish(), Ok(3));
+    assert_eq!(
+        (slow.try_recv(), slow.try_recv(), slow.try_recv()),
+        (Ok(2), Ok(3), Ok(4))
+    );
+    assert_eq!(fourth.finish(), Ok(()));
+    assert_eq!(slow.try_recv(), Err(TryBroadcastRecvError::Empty));
+    assert_eq!((quick.try_recv(), sender.len()), (Ok(4), 0));
+}
+
+// CH41
+#[test]
+fn under_block_a_slow_receiver_that_leaves_lets_the_senders_in() {
+    let (sender, slow) = broadcast(1, Lag::Block);
+    let mut quick = sender.subscribe();
+    sender.try_send(1).unwrap();
+    assert_eq!(quick.try_recv(), Ok(1));
+    let waiting = Task::parked(sender.send(2));
+    let cancelled = Task::parked(sender.send(8));
+    drop(cancelled);
+    drop(slow);
+    assert_eq!(waiting.finish(), Ok(()));
+    assert_eq!(quick.try_recv(), Ok(2));
+    assert_eq!(quick.try_recv(), Err(TryBroadcastRecvError::Empty));
+}
+
+// CH41
+#[test]
+fn under_drop_oldest_the_missed_are_counted() {
+    let (sender, mut slow) = broadcast(3, Lag::DropOldest);
+    let mut quick = sender.subscribe();
+    for n in 0..10 {
+        sender.try_send(n).unwrap();
+        assert_eq!(quick.try_recv(), Ok(n));
+    }
+    let mut copy = slow.clone();
+    assert_eq!(slow.try_recv(), Err(TryBroadcastRecvError::Lagged(7)));
+    assert_eq!(
+        (slow.try_recv(), slow.try_recv(), slow.try_recv()),
+        (Ok(7), Ok(8), Ok(9))
+    );
+    assert_eq!(slow.try_recv(), Err(TryBroadcastRecvError::Empty));
+    sender.try_send(10).unwrap();
+    assert_eq!(block_on(copy.recv()), Err(BroadcastRecvError::Lagged(8)));
+    assert_eq!(block_on(copy.recv()), Ok(8));
+}
+
+// CH41
+#[test]
+fn under_close_the_slow_one_is_cut_off_and_told_how_many_it_missed() {
+    let (sender, mut slow) = broadcast(2, Lag::Close);
+    let mut quick = sender.subscribe();
+    for n in 0..4 {
+        sender.try_send(n).unwrap();
+        assert_eq!(quick.try_recv(), Ok(n));
+    }
+    assert_eq!(slow.try_recv(), Err(TryBroadcastRecvError::Lagged(3)));
+    assert_eq!(slow.try_recv(), Err(TryBroadcastRecvError::Closed));
+    assert_eq!(block_on(slow.recv()), Err(BroadcastRecvError::Closed));
+    assert!(!sender.is_closed());
+    sender.try_send(4).unwrap();
+    assert_eq!(quick.try_recv(), Ok(4));
+}
+
+// CH41
+#[test]
+fn a_close_lets_receivers_finish_and_gives_senders_their_values_back() {
+    let (sender, mut receiver) = broadcast(1, Lag::Block);
+    sender.try_send(1).unwrap();
+    let waiting = Task::parked(sender.send(2));
+    sender.close();
+    assert_eq!(waiting.finish(), Err(SendError(2)));
+    assert_eq!(block_on(receiver.recv()), Ok(1));
+    assert_eq!(block_on(receiver.recv()), Err(BroadcastRecvError::Closed));
+    assert_eq!(sender.try_send(3), Err(TrySendError::Closed(3)));
+}
+
+// CH41
+#[test]
+fn values_are_dropped_once_everybody_had_them() {
+    let value = Rc::new(());
+    let (sender, mut one) = broadcast(4, Lag::Block);
+    let two = sender.subscribe();
+    sender.try_send(Rc::clone(&value)).unwrap();
+    drop(one.try_recv());
+    assert_eq!(Rc::strong_count(&value), 2);
+    drop(two);
+    assert_eq!(Rc::strong_count(&value), 1);
+    drop(one);
+    assert_eq!(sender.receiver_count(), 0);
+    assert!(matches!(
+        sender.try_send(value),
+        Err(TrySendError::Closed(_))
+    ));
+}
+
+// CH41
+#[test]
+fn threads_all_get_everything() {
+    const VALUES: u32 = 20_000;
+    let (sender, receiver) = broadcast(8, Lag::Block);
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut receiver = receiver.clone();
+            thread::spawn(move || {
+                for n in 0..VALUES {
+                    assert_eq!(block_on(receiver.recv()), Ok(n));
+                }
+                block_on(receiver.recv())
+            })
+        })
+        .collect();
+    drop(receiver);
+    for n in 0..VALUES {
+        block_on(sender.send(n)).unwrap();
+    }
+    drop(sender);
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), Err(BroadcastRecvError::Closed));
+    }
+}
