@@ -3,7 +3,7 @@
 use crate::event::Event;
 use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
-use crate::machine::{MainFuture, Role, Start};
+use crate::machine::{Clock, MainFuture, Role, Start};
 use crate::oracle::Choices;
 use crate::report::Report;
 use crate::script::Act;
@@ -107,6 +107,7 @@ struct Planned {
     role: Role,
     start: Start,
     limits: HostLimits,
+    clock: Clock,
     location: &'static Location<'static>,
 }
 
@@ -265,6 +266,20 @@ impl Builder {
         self
     }
 
+    /// Makes the clocks of the host or client `name`, added before, too fast by so many parts per
+    /// million, or too slow (default 0). Its sleeps and timeouts go by them.
+    ///
+    /// # Panics
+    /// If there is no such host, or the clock would not go forward.
+    pub fn clock_drift(mut self, name: &str, parts_per_million: i32) -> Builder {
+        assert!(
+            parts_per_million > -1_000_000,
+            "a clock goes forward; {parts_per_million} parts per million do not"
+        );
+        self.planned(name).clock.drift = parts_per_million;
+        self
+    }
+
     fn planned(&mut self, name: &str) -> &mut Planned {
         match self.hosts.iter_mut().find(|host| host.name == name) {
             Some(host) => host,
@@ -296,6 +311,7 @@ impl Builder {
             role,
             start: Rc::new(start),
             limits: HostLimits::default(),
+            clock: Clock::default(),
             location,
         });
         self
@@ -321,6 +337,9 @@ impl Builder {
             if host.limits != HostLimits::default() {
                 text.push_str(&format!("{:?};", host.limits));
             }
+            if host.clock != Clock::default() {
+                text.push_str(&format!("{:?};", host.clock));
+            }
         }
         for (one, other, link) in &self.links {
             text.push_str(&format!(
@@ -342,6 +361,9 @@ impl Builder {
                 Some(start),
                 host.location,
             );
+            if let Some(machine) = state.machines.last_mut() {
+                machine.clock = host.clock;
+            }
         }
         for (one, other, link) in &self.links {
             let (one, other) = (self.index(one), self.index(other));

@@ -25,14 +25,14 @@ use std::time::Duration;
 
 /// The host's monotonic clock in nanoseconds.
 pub fn now() -> u64 {
-    current::with("now", |state| state.now)
+    current::with("now", |state| state.clock())
 }
 
 /// The host's wall clock, since 1970. A world begins with the year 2020; a script may
 /// [set](crate::World::set_wall_clock) it.
 pub fn wall_clock() -> Duration {
     current::with("wall_clock", |state| {
-        let now = state.now;
+        let now = state.clock();
         state.machine().wall_clock.shows(now)
     })
 }

@@ -41,11 +41,42 @@ pub(crate) enum Life {
 /// Wall clock when a world begins: 2020-01-01 00:00:00 UTC.
 const EPOCH: Duration = Duration::from_secs(1_577_836_800);
 
+/// A clock that only goes forward, faster or slower than the world's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// Parts per million by which it is too fast.
+    pub(crate) drift: i32,
+}
+
+impl Clock {
+    const MILLION: i128 = 1_000_000;
+
+    /// What it shows at a time of the world.
+    pub(crate) fn shows(self, world: u64) -> u64 {
+        let gained = i128::from(world) * i128::from(self.drift) / Clock::MILLION;
+        u64::try_from(i128::from(world) + gained).unwrap_or(u64::MAX)
+    }
+
+    /// The first time of the world at which it shows `time`.
+    pub(crate) fn reaches(self, time: u64) -> u64 {
+        if self.drift == 0 {
+            return time;
+        }
+        let rate = Clock::MILLION + i128::from(self.drift);
+        let world = i128::from(time) * Clock::MILLION / rate;
+        let mut world = u64::try_from(world).unwrap_or(u64::MAX).saturating_sub(1);
+        while self.shows(world) < time && world < u64::MAX {
+            world += 1;
+        }
+        world
+    }
+}
+
 /// A clock that shows the time of day, and may be set.
 #[derive(Clone, Copy)]
 pub(crate) struct WallClock {
     pub(crate) set_to: Duration,
-    /// World time when it was set.
+    /// What the other clock showed when it was set.
     pub(crate) at: u64,
 }
 
@@ -83,6 +114,7 @@ pub(crate) struct Machine {
     pub(crate) handled_signals: Vec<Signal>,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
+    pub(crate) clock: Clock,
     pub(crate) wall_clock: WallClock,
     pub(crate) limits: HostLimits,
     /// Sockets that programs of the host hold.
@@ -113,6 +145,7 @@ impl Machine {
             handled_signals: Vec::new(),
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
+            clock: Clock::default(),
             wall_clock: WallClock {
                 set_to: EPOCH,
                 at: 0,

@@ -58,7 +58,7 @@ impl World {
     pub fn set_wall_clock(&mut self, name: &str, to: Duration) {
         self.act(|state| {
             let host = state.named(name);
-            let at = state.now;
+            let at = state.machines[host as usize].clock.shows(state.now);
             state.machines[host as usize].wall_clock = WallClock { set_to: to, at };
             state.record(EventKind::Clock, "", u64::from(host), to.as_secs());
         });

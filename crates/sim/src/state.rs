@@ -117,6 +117,11 @@ impl State {
         &mut self.machines[host]
     }
 
+    /// What the clock of the host shows in whose name code runs.
+    pub(crate) fn clock(&self) -> u64 {
+        self.machines[self.host() as usize].clock.shows(self.now)
+    }
+
     pub(crate) fn choose(&mut self, label: Label, count: u64) -> u64 {
         let scope = Scope::Host(self.host());
         self.oracle.choose(label, scope, count)
@@ -223,7 +228,9 @@ impl State {
     }
 
     fn schedule_timer(&mut self, slot: usize) {
-        let deadline = self.timers[slot].deadline;
+        let timer = &self.timers[slot];
+        let clock = self.machines[timer.running.host as usize].clock;
+        let deadline = clock.reaches(timer.deadline);
         let jitter = self.config.timer_jitter;
         let late = self.choose(oracle::TIMER_JITTER, jitter.saturating_add(1));
         let tie = self.choose(oracle::TIMER_TIE, 1 << 16) as u32;

@@ -163,6 +163,7 @@ fn dropped_timers_leave_nothing() {
     assert!(end < 2 * SECOND);
 }
 
+// SIM27
 #[test]
 fn setting_the_wall_clock_moves_no_sleep() {
     let day = Duration::from_secs(86_400);
@@ -192,5 +193,60 @@ fn setting_the_wall_clock_moves_no_sleep() {
             .seed(seed)
             .run()
             .expect("only the wall clock moved");
+    }
+}
+
+// SIM27
+#[test]
+fn clocks_drift_apart() {
+    let timeout = || async {
+        let start = host::now();
+        assert_eq!(start / 1_000_000, 0);
+        Sleep::new(start + 1_000 * SECOND).await;
+        // Never early by the own clock, and hardly late.
+        let slept = host::now() - start;
+        assert!(
+            (1_000 * SECOND..1_000 * SECOND + 10_000).contains(&slept),
+            "{slept}"
+        );
+        let wall = host::wall_clock().as_secs();
+        assert_eq!(wall, 1_577_836_800 + 1_000);
+        Sim::note(
+            "done",
+            u64::try_from(Sim::now().as_millis()).expect("a short run"),
+        );
+    };
+    let world = Sim::builder()
+        .client("fast", timeout)
+        .client("right", timeout)
+        .client("slow", timeout)
+        .clock_drift("fast", 200)
+        .clock_drift("slow", -200);
+    for seed in 0..20 {
+        let report = world.clone().seed(seed).run().expect("all time out");
+        let lines = report.trace().iter();
+        let done: Vec<_> = lines
+            .filter(|line| line.event().label() == "done")
+            .map(|line| (line.host(), line.event().values().0))
+            .collect();
+        let expected = [("fast", 999_800), ("right", 1_000_000), ("slow", 1_000_200)];
+        assert_eq!(done, expected);
+    }
+}
+
+// SIM27
+#[test]
+fn a_drifting_clock_never_fires_early() {
+    for drift in [-999_999, -500_000, -200, -1, 0, 1, 200, 333_333, i32::MAX] {
+        let world = Sim::builder()
+            .client("host", || async {
+                for step in 0..200_u64 {
+                    let deadline = host::now() + 1 + step * step * 977;
+                    Sleep::new(deadline).await;
+                    assert!(host::now() >= deadline);
+                }
+            })
+            .clock_drift("host", drift);
+        world.run().expect("never early");
     }
 }

@@ -168,6 +168,6 @@ impl Future for Reverse {
 /// When an answer that is asked for now comes.
 fn answer_time() -> u64 {
     current::with("resolve", |state| {
-        state.now + DELAY + state.choose(oracle::NAME_DELAY, SPREAD)
+        state.clock() + DELAY + state.choose(oracle::NAME_DELAY, SPREAD)
     })
 }

@@ -76,7 +76,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.deadline;
         let poll = |state: &mut State, armed: &mut Option<Armed>| {
-            if state.now >= deadline && deadline != Sleep::NEVER {
+            if state.clock() >= deadline && deadline != Sleep::NEVER {
                 return Poll::Ready(());
             }
             if let Some(Armed { slot, serial, .. }) = *armed
