@@ -81,15 +81,17 @@ impl Realm {
         })
     }
 
-    fn spawn(&self, task: Detached<impl Future<Output = ()> + Send + 'static>) {
+    /// Spawns `task`, or gives it back where the executor is gone.
+    fn spawn<F>(&self, task: Detached<F>) -> Option<Detached<F>>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let executor = self.executor.read().unwrap_or_else(PoisonError::into_inner);
-        match &*executor {
-            Some(executor) => executor.spawn(self.tasks.register(task)).detach(),
-            None => {
-                drop(executor);
-                drop(task);
-            }
-        }
+        let Some(executor) = &*executor else {
+            return Some(task);
+        };
+        executor.spawn(self.tasks.register(task)).detach();
+        None
     }
 
     /// Runs tasks on this thread until `until` is done. Blocks in the reactor, for else timers
@@ -187,7 +189,13 @@ impl Runtime for Smol {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        Realm::current().spawn(Detached::new(Backend::Smol, future));
+        let task = Detached::new(Backend::Smol, future);
+        let refused = REALM.with_borrow(|here| match here {
+            Some(realm) => realm.spawn(task),
+            None => Realm::of_process().spawn(task),
+        });
+        // SMOL2: dropped unpolled, and not before the borrow ended, for its destructor may spawn.
+        drop(refused);
     }
 
     fn spawn_blocking(job: Job) {
