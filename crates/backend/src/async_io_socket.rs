@@ -53,6 +53,15 @@ impl Readiness for Async<OwnedFd> {
         }
     }
 
+    // The reactor is the process's.
+    type Home = ();
+
+    fn home() {}
+
+    fn register_at((): &(), socket: OwnedFd) -> io::Result<Self> {
+        Self::register(socket)
+    }
+
     fn register(socket: OwnedFd) -> io::Result<Self> {
         Async::new_nonblocking(socket)
     }

@@ -8,8 +8,10 @@ mod connect;
 mod datagram;
 mod options;
 mod stream;
+mod unix_datagram;
 mod unix_path;
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -24,10 +26,11 @@ use crate::net::{
     UnixListenOptions, UnixOptions,
 };
 use crate::socket::accept::Listener;
+use crate::socket::unix_datagram::UnixDatagram;
 use crate::stream::{Address, UnixAddress};
 
 /// A descriptor registered with a runtime. What sockets can do follows.
-pub(crate) trait Readiness: AsFd + Send + Sync + Sized + 'static {
+pub(crate) trait Readiness: AsFd + Debug + Send + Sync + Sized + 'static {
     /// Runs `act` when the socket may be ready for it, until it no longer says `WouldBlock`. Keeps
     /// the waker of the last poll of each direction.
     fn poll_io<T>(
@@ -42,8 +45,15 @@ pub(crate) trait Readiness: AsFd + Send + Sync + Sized + 'static {
         direction: Direction,
         act: impl FnMut(&SockRef<'_>) -> io::Result<T> + Send,
     ) -> impl Future<Output = io::Result<T>> + Send;
-    /// Registers a descriptor that is in non-blocking mode.
+    /// What descriptors are registered with: kept by sockets that make others, for they may be
+    /// polled where their runtime does not run.
+    type Home: Clone + Debug + Send + Sync + 'static;
+    /// That of the runtime which runs here.
+    fn home() -> Self::Home;
+    /// Registers a descriptor that is in non-blocking mode with the runtime which runs here.
     fn register(socket: OwnedFd) -> io::Result<Self>;
+    /// As `register`, wherever this is called.
+    fn register_at(home: &Self::Home, socket: OwnedFd) -> io::Result<Self>;
     fn unregister(self) -> io::Result<OwnedFd>;
 }
 
@@ -64,7 +74,7 @@ impl<K: Kernel> SocketTypes for K {
     type UdpSocket = K::Socket;
     type UnixStream = K::Socket;
     type UnixListener = Listener<K::Socket>;
-    type UnixDatagram = K::Socket;
+    type UnixDatagram = UnixDatagram<K::Socket>;
 }
 
 impl<K: Kernel> Sockets for K {
@@ -96,12 +106,16 @@ impl<K: Kernel> Sockets for K {
         connect::pair(Type::STREAM)
     }
 
-    fn unix_datagram(peer: Option<UnixAddress>, options: UnixOptions) -> io::Result<K::Socket> {
-        datagram::unix(peer.as_ref(), &options)
+    fn unix_datagram(
+        peer: Option<UnixAddress>,
+        options: UnixOptions,
+    ) -> io::Result<UnixDatagram<K::Socket>> {
+        UnixDatagram::new(peer.as_ref(), &options)
     }
 
-    fn unix_datagram_pair() -> io::Result<(K::Socket, K::Socket)> {
-        connect::pair(Type::DGRAM)
+    fn unix_datagram_pair() -> io::Result<(UnixDatagram<K::Socket>, UnixDatagram<K::Socket>)> {
+        let (one, other) = connect::pair(Type::DGRAM)?;
+        Ok((UnixDatagram::of(one), UnixDatagram::of(other)))
     }
 }
 
@@ -137,12 +151,12 @@ impl<S: Readiness> Socket for S {
 
 /// Checks that a descriptor from outside is a socket of `kind`.
 fn check(socket: &SockRef<'_>, kind: SocketKind) -> io::Result<()> {
-    use SocketKind::{TcpListener, TcpStream, Udp, UnixDatagram, UnixListener, UnixStream};
+    use SocketKind::{TcpListener, TcpStream, Udp, UnixListener, UnixStream};
     let (unix, wanted) = match kind {
         TcpStream | TcpListener => (false, Type::STREAM),
         Udp => (false, Type::DGRAM),
         UnixStream | UnixListener => (true, Type::STREAM),
-        UnixDatagram => (true, Type::DGRAM),
+        SocketKind::UnixDatagram => (true, Type::DGRAM),
     };
     let invalid = |why: &str| Err(io::Error::new(ErrorKind::InvalidInput, why.to_owned()));
     let local = socket.local_addr()?;

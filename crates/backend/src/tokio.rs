@@ -141,6 +141,12 @@ impl Readiness for AsyncFd<OwnedFd> {
         .await
     }
 
+    type Home = Handle;
+
+    fn home() -> Handle {
+        Handle::current()
+    }
+
     #[expect(
         deprecated,
         reason = "its successor is unsafe for the sake of types that may close what they hold or \
@@ -148,6 +154,11 @@ impl Readiness for AsyncFd<OwnedFd> {
     )]
     fn register(socket: OwnedFd) -> io::Result<Self> {
         needing("IO", "enable_io", || AsyncFd::new(socket))
+    }
+
+    fn register_at(home: &Handle, socket: OwnedFd) -> io::Result<Self> {
+        let _entered = home.enter();
+        <Self as Readiness>::register(socket)
     }
 
     fn unregister(self) -> io::Result<OwnedFd> {

@@ -1,6 +1,8 @@
 //! One suite, every backend: what `bowline-backend` promises, run on tokio and smol with one
 //! thread and several, on async-std and in the simulator.
 
+#[cfg(unix)]
+mod anywhere;
 mod blocking;
 mod context;
 mod datagrams;

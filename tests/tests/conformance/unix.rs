@@ -14,6 +14,7 @@ use bowline_tests::latch::Latch;
 use bowline_tests::temp_dir::TempDir;
 
 use crate::conformance;
+use crate::reality::{Outcome, check, failed};
 use crate::streams::{read_all, read_whole};
 
 conformance! {
@@ -281,19 +282,19 @@ fn credentials_are_our_own(backend: Backend, options: RunOptions) {
     });
 }
 
-// S13
+// S12, S13
 fn connects_fail_as_they_should(backend: Backend, options: RunOptions) {
     let dir = TempDir::new();
     backend.block_on_with(options, async {
         let missing = path(&dir, "missing");
         let error = UnixStream::connect(&missing).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
+        check(backend, "Unix path missing", "connect", failed(&error));
         let error = UnixDatagram::connect(&missing).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         let stale = path(&dir, "stale");
         drop(UnixListener::bind(&stale).unwrap());
         let error = UnixStream::connect(&stale).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        check(backend, "Unix path stale", "connect", failed(&error));
         // Of another type.
         let at = path(&dir, "datagrams");
         let _receiver = UnixDatagram::bind(&at).unwrap();
@@ -324,7 +325,11 @@ fn a_connect_waits_at_a_full_backlog(backend: Backend, options: RunOptions) {
         for _ in 0..200 {
             yield_now().await;
         }
-        assert!(connected.left() >= CLIENTS - 3, "the backlog has a bound");
+        let outcome = match connected.left() >= CLIENTS - 3 {
+            true => Outcome::Waits,
+            false => Outcome::Done,
+        };
+        check(backend, "Unix backlog full", "connect", outcome);
         for _ in 0..CLIENTS {
             listener.accept().await.unwrap();
         }

@@ -17,6 +17,7 @@ use bowline_tests::temp_dir::TempDir;
 use bytes::BytesMut;
 
 use crate::conformance;
+use crate::reality::{check, failed};
 
 conformance! {
     all: [
@@ -211,6 +212,7 @@ fn a_connected_socket_hears_its_peer_alone(backend: Backend, options: RunOptions
 fn a_receiver_that_went_is_told(backend: Backend, options: RunOptions) {
     let dir = TempDir::new();
     backend.block_on_with(options, async {
+        let situation = "Unix datagram, receiver gone";
         let path = dir.join("receiver");
         let at = UnixAddress::from_path(&path).unwrap();
         let receiver = UnixDatagram::bind(&at).unwrap();
@@ -222,11 +224,12 @@ fn a_receiver_that_went_is_told(backend: Backend, options: RunOptions) {
             connected.send(b"x").await.unwrap_err(),
             unbound.send_to(b"x", &to).await.unwrap_err(),
         ] {
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+            check(backend, situation, "send", failed(&error));
         }
         Files(backend).remove(path).unwrap();
         let error = unbound.send_to(b"x", &to).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
+        check(backend, situation, "send", failed(&error));
+        assert_eq!(error.kind(), ErrorKind::NotFound, "after an unlink");
         let error = unbound.send(b"x").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
     });
@@ -265,7 +268,8 @@ fn a_waiting_sender_is_told_that_the_receiver_went(backend: Backend, options: Ru
                         break error;
                     }
                 };
-                assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+                let situation = "Unix datagram, receiver gone";
+                check(backend, situation, "send", failed(&error));
                 told.count_down();
             });
         }

@@ -17,10 +17,17 @@ use crate::stream::{Address, UnixAddress};
 
 /// A registered listener.
 #[derive(Debug)]
-pub(crate) struct Listener<S> {
+pub(crate) struct Listener<S: Readiness> {
     socket: S,
-    /// Of a listener of TCP: what accepted streams get.
-    accept: Option<Box<TcpOptions>>,
+    accepted: Box<Accepted<S::Home>>,
+}
+
+/// What streams get that are accepted.
+#[derive(Debug)]
+struct Accepted<H> {
+    home: H,
+    /// Those of TCP.
+    options: Option<TcpOptions>,
 }
 
 /// Makes and registers a listener of TCP.
@@ -45,10 +52,7 @@ pub(super) fn listen_tcp<S: Readiness>(
     )?;
     socket.bind(&at.into())?;
     socket.listen(backlog(options.backlog))?;
-    Ok(Listener {
-        socket: S::register(socket.into())?,
-        accept: Some(Box::new(accept)),
-    })
+    Ok(Listener::new(S::register(socket.into())?, Some(accept)))
 }
 
 /// Makes and registers a Unix listener. Whatever fails after the path was made removes it.
@@ -62,10 +66,7 @@ pub(super) fn listen_unix<S: Readiness>(
     // Before it listens, so that nobody connects until the mode holds.
     made.set_mode(options.mode)?;
     socket.listen(backlog(options.backlog))?;
-    let listener = Listener {
-        socket: S::register(socket.into())?,
-        accept: None,
-    };
+    let listener = Listener::new(S::register(socket.into())?, None);
     made.keep();
     Ok(listener)
 }
@@ -75,11 +76,19 @@ fn backlog(connections: u32) -> i32 {
 }
 
 impl<S: Readiness> Listener<S> {
+    fn new(socket: S, options: Option<TcpOptions>) -> Listener<S> {
+        let home = S::home();
+        Listener {
+            socket,
+            accepted: Box::new(Accepted { home, options }),
+        }
+    }
+
     /// One connection, ready to be used. `WouldBlock` where there is none.
     fn try_accept(&self, listener: &SockRef<'_>) -> io::Result<(OwnedFd, Address)> {
         loop {
             let (stream, peer) = accept_one(listener)?;
-            let Some(options) = &self.accept else {
+            let Some(options) = &self.accepted.options else {
                 return Ok((stream, peer));
             };
             match apply_tcp(&SockRef::from(&stream), options) {
@@ -91,8 +100,8 @@ impl<S: Readiness> Listener<S> {
         }
     }
 
-    fn register((stream, peer): (OwnedFd, Address)) -> io::Result<(S, Address)> {
-        Ok((S::register(stream)?, peer))
+    fn register(&self, (stream, peer): (OwnedFd, Address)) -> io::Result<(S, Address)> {
+        Ok((S::register_at(&self.accepted.home, stream)?, peer))
     }
 }
 
@@ -118,14 +127,14 @@ impl<S: Readiness> ListenSocket for Listener<S> {
 
     async fn accept(&self) -> io::Result<(S, Address)> {
         let accepted = self.socket.io(Direction::Read, |s| self.try_accept(s));
-        Listener::register(accepted.await?)
+        self.register(accepted.await?)
     }
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(S, Address)>> {
         let accepted = self
             .socket
             .poll_io(cx, Direction::Read, |s| self.try_accept(s));
-        accepted.map(|accepted| Listener::register(accepted?))
+        accepted.map(|accepted| self.register(accepted?))
     }
 }
 
@@ -143,12 +152,11 @@ impl<S: Readiness> Socket for Listener<S> {
     }
 
     fn adopt(socket: OwnedFd, kind: SocketKind) -> io::Result<Listener<S>> {
-        let accept = match kind {
-            SocketKind::TcpListener => Some(Box::new(TcpOptions::new())),
+        let options = match kind {
+            SocketKind::TcpListener => Some(TcpOptions::new()),
             _ => None,
         };
-        let socket = S::adopt(socket, kind)?;
-        Ok(Listener { socket, accept })
+        Ok(Listener::new(S::adopt(socket, kind)?, options))
     }
 
     fn into_owned(self) -> io::Result<OwnedFd> {

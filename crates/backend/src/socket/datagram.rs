@@ -1,4 +1,4 @@
-//! Sockets of datagrams, of UDP and of Unix.
+//! Sockets of datagrams: what is written once for those of UDP and of Unix.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as System, Type};
 
 use super::options::set_buffers;
 use super::stream::NO_SIGNAL;
-use super::{Direction, Readiness, address, connect, uninterrupted, writable};
-use crate::net::{DatagramSocket, Group, Received, UdpOptions, UnixOptions};
-use crate::stream::{Address, UnixAddress, recv_datagram_into_spare};
+use super::{Direction, Readiness, address};
+use crate::net::{DatagramSocket, Group, Received, UdpOptions};
+use crate::stream::{Address, recv_datagram_into_spare};
 
 /// Makes and registers a UDP socket of the family of `like`.
 pub(super) fn udp<S: Readiness>(
@@ -52,22 +52,6 @@ pub(super) fn udp<S: Readiness>(
     S::register(socket.into())
 }
 
-/// Makes and registers a Unix socket of datagrams.
-pub(super) fn unix<S: Readiness>(
-    peer: Option<&UnixAddress>,
-    options: &UnixOptions,
-) -> io::Result<S> {
-    let peer = match peer {
-        Some(peer) => Some(address::unix(peer)?),
-        None => None,
-    };
-    let socket = connect::unix_socket(Type::DGRAM, options)?;
-    if let Some(peer) = peer {
-        socket.connect(&peer)?;
-    }
-    S::register(socket.into())
-}
-
 impl<S: Readiness> DatagramSocket for S {
     async fn send(&self, payload: &[u8]) -> io::Result<()> {
         self.io(Direction::Write, |socket| send(socket, payload))
@@ -76,21 +60,8 @@ impl<S: Readiness> DatagramSocket for S {
 
     async fn send_to(&self, payload: &[u8], to: &Address) -> io::Result<()> {
         let target = address::target(to)?;
-        if to.as_unix().is_none() {
-            let sent = self.io(Direction::Write, |socket| send_to(socket, payload, &target));
-            return sent.await.map_err(|error| explain(self, to, error));
-        }
-        loop {
-            // Past the runtime: it would take a full receiver for a socket that cannot send, and
-            // wait for an event that never comes.
-            let attempt = || send_to(&SockRef::from(self), payload, &target);
-            match uninterrupted(attempt) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                outcome => return outcome.map_err(|error| explain(self, to, error)),
-            }
-            self.io(Direction::Write, until_writable).await?;
-            until_room::<S>(&target).await?;
-        }
+        let sent = self.io(Direction::Write, |socket| send_to(socket, payload, &target));
+        sent.await.map_err(|error| explain(self, to, error))
     }
 
     async fn recv_from(&self, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
@@ -129,7 +100,7 @@ fn send(socket: &SockRef<'_>, payload: &[u8]) -> io::Result<()> {
     socket.send_with_flags(payload, NO_SIGNAL).map(drop)
 }
 
-fn send_to(socket: &SockRef<'_>, payload: &[u8], to: &SockAddr) -> io::Result<()> {
+pub(super) fn send_to(socket: &SockRef<'_>, payload: &[u8], to: &SockAddr) -> io::Result<()> {
     socket.send_to_with_flags(payload, to, NO_SIGNAL).map(drop)
 }
 
@@ -143,7 +114,7 @@ fn receive(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) -> io
 }
 
 /// Kernels differ in how they refuse an address of another family; here all say it one way.
-fn explain<S: Readiness>(socket: &S, to: &Address, error: io::Error) -> io::Error {
+pub(super) fn explain<S: Readiness>(socket: &S, to: &Address, error: io::Error) -> io::Error {
     let local = SockRef::from(socket).local_addr();
     let fits = local.is_ok_and(|local| match to {
         Address::Inet(to) => {
@@ -160,22 +131,4 @@ fn explain<S: Readiness>(socket: &S, to: &Address, error: io::Error) -> io::Erro
 
 fn dual<S: Readiness>(socket: &S) -> bool {
     SockRef::from(socket).only_v6().is_ok_and(|only| !only)
-}
-
-fn until_writable(socket: &SockRef<'_>) -> io::Result<()> {
-    if writable(socket)? {
-        return Ok(());
-    }
-    Err(ErrorKind::WouldBlock.into())
-}
-
-/// Waits until the receiver at `to` has room. The kernel tells that only to a socket connected to
-/// it, so one is made for as long as this waits. A receiver that is connected to the sender itself
-/// takes what it sends without a bound of its own and needs none of this.
-async fn until_room<S: Readiness>(to: &SockAddr) -> io::Result<()> {
-    let probe = System::new(Domain::UNIX, Type::DGRAM, None)?;
-    probe.set_nonblocking(true)?;
-    probe.connect(to)?;
-    let probe = S::register(probe.into())?;
-    probe.io(Direction::Write, until_writable).await
 }

@@ -1,0 +1,138 @@
+//! Unix sockets of datagrams, whose senders wait for a full receiver.
+
+use std::io::{self, ErrorKind};
+use std::num::NonZeroUsize;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use socket2::{Domain, SockAddr, SockRef, Socket as System, Type};
+
+use super::datagram::{explain, send_to};
+use super::{Direction, Readiness, address, connect, uninterrupted, writable};
+use crate::net::{DatagramSocket, Received, Socket, SocketKind, UnixOptions};
+use crate::stream::{Address, UnixAddress};
+
+/// A registered Unix socket of datagrams.
+#[derive(Debug)]
+pub(crate) struct UnixDatagram<S: Readiness> {
+    socket: S,
+    // Apart, so that the choice over all backends stays small.
+    home: Box<S::Home>,
+}
+
+impl<S: Readiness> UnixDatagram<S> {
+    pub(super) fn of(socket: S) -> UnixDatagram<S> {
+        UnixDatagram {
+            socket,
+            home: Box::new(S::home()),
+        }
+    }
+
+    /// Makes and registers one.
+    pub(super) fn new(
+        peer: Option<&UnixAddress>,
+        options: &UnixOptions,
+    ) -> io::Result<UnixDatagram<S>> {
+        let peer = match peer {
+            Some(peer) => Some(address::unix(peer)?),
+            None => None,
+        };
+        let socket = connect::unix_socket(Type::DGRAM, options)?;
+        if let Some(peer) = peer {
+            socket.connect(&peer)?;
+        }
+        Ok(UnixDatagram::of(S::register(socket.into())?))
+    }
+
+    /// Waits until the receiver at `to` has room. The kernel tells that only to a socket connected
+    /// to it, so one is made for as long as this waits. A receiver that is connected to the sender
+    /// itself takes what it sends without a bound of its own and needs none of this.
+    async fn until_room(&self, to: &SockAddr) -> io::Result<()> {
+        let probe = System::new(Domain::UNIX, Type::DGRAM, None)?;
+        probe.set_nonblocking(true)?;
+        probe.connect(to)?;
+        let probe = S::register_at(&self.home, probe.into())?;
+        probe.io(Direction::Write, until_writable).await
+    }
+}
+
+fn until_writable(socket: &SockRef<'_>) -> io::Result<()> {
+    if writable(socket)? {
+        return Ok(());
+    }
+    Err(ErrorKind::WouldBlock.into())
+}
+
+impl<S: Readiness> DatagramSocket for UnixDatagram<S> {
+    async fn send(&self, payload: &[u8]) -> io::Result<()> {
+        self.socket.send(payload).await
+    }
+
+    async fn send_to(&self, payload: &[u8], to: &Address) -> io::Result<()> {
+        let target = address::target(to)?;
+        loop {
+            // Past the runtime: it would take a full receiver for a socket that cannot send, and
+            // wait for an event that never comes.
+            let attempt = || send_to(&SockRef::from(&self.socket), payload, &target);
+            match uninterrupted(attempt) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => return outcome.map_err(|error| explain(&self.socket, to, error)),
+            }
+            self.socket.io(Direction::Write, until_writable).await?;
+            self.until_room(&target).await?;
+        }
+    }
+
+    async fn recv_from(&self, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
+        self.socket.recv_from(buffer, max).await
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<()>> {
+        self.socket.poll_send(cx, payload)
+    }
+
+    fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &[u8],
+        to: &Address,
+    ) -> Poll<io::Result<()>> {
+        self.socket.poll_send_to(cx, payload, to)
+    }
+
+    fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+    ) -> Poll<io::Result<Received>> {
+        self.socket.poll_recv_from(cx, buffer, max)
+    }
+}
+
+impl<S: Readiness> Socket for UnixDatagram<S> {
+    fn local_addr(&self) -> io::Result<Address> {
+        self.socket.local_addr()
+    }
+
+    fn peer_addr(&self) -> io::Result<Address> {
+        self.socket.peer_addr()
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket.take_error()
+    }
+
+    fn adopt(socket: OwnedFd, kind: SocketKind) -> io::Result<UnixDatagram<S>> {
+        S::adopt(socket, kind).map(UnixDatagram::of)
+    }
+
+    fn into_owned(self) -> io::Result<OwnedFd> {
+        self.socket.into_owned()
+    }
+
+    fn try_as_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.socket.try_as_fd()
+    }
+}
