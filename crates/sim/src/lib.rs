@@ -85,6 +85,7 @@ pub use limits::HostLimits;
 pub use link::Link;
 pub use oracle::{Choice, Choices};
 pub use report::Report;
+pub use script::Crash;
 pub use sim::{Sim, block_on};
 pub use trace::{EventKind, Keep, TraceEvent, TraceLine};
 pub use world::{Step, World};

@@ -9,6 +9,7 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::panic::Location;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -92,6 +93,9 @@ pub(crate) struct Machine {
     pub(crate) name: Arc<str>,
     pub(crate) role: Role,
     pub(crate) life: Life,
+    /// What its main task runs, at each start anew; none for the future of `block_on`.
+    pub(crate) start: Option<Start>,
+    pub(crate) location: Option<&'static Location<'static>>,
     pub(crate) incarnation: u32,
     pub(crate) v4: Ipv4Addr,
     pub(crate) v6: Ipv6Addr,
@@ -129,6 +133,8 @@ impl Machine {
             name: Arc::from(name),
             role,
             life: Life::Running,
+            start: None,
+            location: None,
             incarnation: 0,
             v4: Ipv4Addr::new(10, a, b, c),
             v6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, (number >> 16) as u16, number as u16),

@@ -2,8 +2,9 @@
 
 use crate::World;
 use crate::current;
+use crate::ending;
 use crate::host::Signal;
-use crate::machine::WallClock;
+use crate::machine::{Life, Role, WallClock};
 use crate::state::State;
 use crate::trace::EventKind;
 use std::fmt;
@@ -37,6 +38,15 @@ impl fmt::Debug for Act {
     }
 }
 
+/// How a host ends that does not end by itself; see [`World::crash`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Crash {
+    /// Its process is killed, and the kernel cleans up: tasks are dropped where they are, peers
+    /// read the end, or a reset where something was unread.
+    Kill,
+}
+
 impl World {
     /// Sends `signal` to the host or client `name`. It is delivered at the present time; a host
     /// that never listened for it ends as if killed, and a client fails the run.
@@ -47,6 +57,44 @@ impl World {
         self.act(|state| {
             let host = state.named(name);
             state.send_signal(host, signal);
+        });
+    }
+
+    /// Ends the host or client `name` from outside, wherever it is; it counts as a crash. A client
+    /// that is ended so is done.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn crash(&mut self, name: &str, crash: Crash) {
+        let Crash::Kill = crash;
+        let running = self.act(|state| {
+            let host = state.named(name);
+            let running = state.machines[host as usize].life == Life::Running;
+            state.crashes += u64::from(running);
+            running.then_some(host)
+        });
+        if let Some(host) = running {
+            self.inside(|shared| ending::end_host(shared, host));
+        }
+    }
+
+    /// Starts the host or client `name` again, after ending it if it still runs: its closure is
+    /// called once more. Paths of Unix sockets are still there, everything else is new.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn restart(&mut self, name: &str) {
+        let host = self.act(|state| state.named(name));
+        self.inside(|shared| ending::end_host(shared, host));
+        self.act(|state| {
+            let machine = &mut state.machines[host as usize];
+            machine.life = Life::Running;
+            machine.outcome = None;
+            let (role, location) = (machine.role, machine.location);
+            state.live_clients += usize::from(role == Role::Client);
+            if let Some(location) = location {
+                state.start_main(host, location);
+            }
         });
     }
 

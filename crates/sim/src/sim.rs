@@ -176,7 +176,14 @@ impl State {
             self.has_clients = true;
             self.live_clients += 1;
         }
-        let body = match start {
+        self.machines[index].start = start;
+        self.machines[index].location = Some(location);
+        self.start_main(host, location);
+    }
+
+    /// Starts the main task of a host that has no other.
+    pub(crate) fn start_main(&mut self, host: u32, location: &'static Location<'static>) {
+        let body = match self.machines[host as usize].start.clone() {
             None => Body::Caller,
             Some(start) => Body::Future(Box::pin(async move {
                 let outcome = start().await;

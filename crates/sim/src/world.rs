@@ -51,6 +51,13 @@ impl World {
         }
     }
 
+    /// Does what runs code of hosts, with the world entered.
+    pub(crate) fn inside(&mut self, act: impl FnOnce(&Shared)) {
+        let entered = self.owned.then(|| current::enter(&self.shared));
+        act(&self.shared);
+        drop(entered);
+    }
+
     pub(crate) fn act<R>(&mut self, act: impl FnOnce(&mut State) -> R) -> R {
         self.shared.act(act)
     }
