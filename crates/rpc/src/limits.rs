@@ -52,7 +52,8 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Connections still in their handshake. More: closed when accepted.
     pub unauthenticated: usize,
-    /// The same from one /32 (IPv4) or /64 (IPv6).
+    /// The same from one /32 (IPv4) or /64 (IPv6). Loopback addresses are not counted here: all
+    /// programs of this machine share them.
     pub unauthenticated_per_prefix: usize,
     /// Connections of one broker, at least 1. More: accepting pauses.
     pub connections: usize,

@@ -12,19 +12,25 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use backends::{on_every_backend, registry};
-use bowline_backend::net::TcpStream;
+use bowline_backend::net::{Family, Query, TcpStream, resolve};
 use bowline_backend::stream::ByteStreamExt;
+use bowline_channel::bounded;
 use bowline_concurrency::{timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::{Caller, Error, Limits, TcpBroker, TcpBrokerBuilder};
+use bowline_rpc::{Broker, Caller, Endpoint, Error, Limits, TcpBroker, TcpBrokerBuilder};
+use bowline_sim::Sim;
 use bytes::BytesMut;
 use raw_peer::{LONG, RawPeer, read_to_end};
 
 fn serve(limits: Limits) -> TcpBrokerBuilder {
+    serve_at("127.0.0.1:0", limits)
+}
+
+fn serve_at(address: impl Into<Endpoint>, limits: Limits) -> TcpBrokerBuilder {
     TcpBroker::builder(AsyncExecutor::new(registry(), 64))
         .limits(limits)
         .unwrap()
-        .listen("127.0.0.1:0")
+        .listen(address)
 }
 
 /// A peer that connects and says nothing, once the broker has taken it on.
@@ -45,29 +51,21 @@ async fn until(server: &TcpBroker, holds: impl Fn(&TcpBroker) -> bool) {
 }
 
 on_every_backend! {
-    async fn one_address_has_only_so_many_handshakes_at_once() {
+    async fn programs_of_one_machine_are_not_counted_by_their_address() {
         let mut limits = Limits::default();
-        limits.unauthenticated_per_prefix = 2;
+        limits.unauthenticated_per_prefix = 1;
+        limits.unauthenticated = 40;
         serve(limits).run(async |server| -> Result<(), Error> {
             let address = server.local_addrs()[0];
-            let first = silent(&server, address).await;
-            let _second = silent(&server, address).await;
-            for refused in 1..=3 {
-                let mut stream = TcpStream::connect(address).await.unwrap();
-                assert_eq!(read_to_end(&mut stream).await, 0, "closed at once");
-                assert_eq!(server.statistics().refused, refused);
+            let mut held = Vec::new();
+            for _ in 0..40 {
+                held.push(silent(&server, address).await);
             }
-            assert_eq!((server.statistics().open, server.statistics().accepted), (2, 2));
-            // A place is free again when one of them ends, and when one of them gets ready.
-            drop(first);
-            until(&server, |server| server.statistics().open == 1).await;
-            for _ in 0..3 {
-                let peer = RawPeer::dial(address, &Limits::default()).await;
-                until(&server, |server| server.statistics().ready == 1).await;
-                drop(peer);
-                until(&server, |server| server.statistics().ready == 0).await;
-            }
-            assert_eq!(server.statistics().refused, 3);
+            assert_eq!((server.statistics().open, server.statistics().refused), (40, 0));
+            // They count among all.
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            assert_eq!(read_to_end(&mut stream).await, 0, "closed at once");
+            assert_eq!((server.statistics().open, server.statistics().refused), (40, 1));
             Ok(())
         }).await.unwrap();
     }
@@ -138,4 +136,62 @@ on_every_backend! {
             Ok(())
         }).await.unwrap();
     }
+}
+
+/// Two hosts of a simulated world, as a real machine may have loopback addresses alone.
+#[test]
+fn one_address_has_only_so_many_handshakes_at_once() {
+    let (sender, servers) = bounded(1);
+    let world = Sim::builder()
+        .host("server", move || {
+            let sender = sender.clone();
+            async move {
+                let mut limits = Limits::default();
+                limits.unauthenticated_per_prefix = 2;
+                let server = serve_at("0.0.0.0:80", limits);
+                server
+                    .run(async |server| -> Result<(), Error> {
+                        let _ = sender.send(server.clone()).await;
+                        server.closed().await;
+                        Ok(())
+                    })
+                    .await
+            }
+        })
+        .client("client", move || {
+            let servers = servers.clone();
+            async move {
+                let server = servers.recv().await.expect("it starts");
+                let query = Query::host("server", 80).family(Family::V4);
+                let address = resolve(query).await.expect("it has an address")[0];
+                few_handshakes(&server, address).await;
+                Ok::<(), Error>(())
+            }
+        });
+    for seed in 0..5 {
+        world.clone().seed(seed).run().expect("the client ends");
+    }
+}
+
+/// At most 2 handshakes at `server` come from one address.
+async fn few_handshakes(server: &TcpBroker, address: SocketAddr) {
+    let first = silent(server, address).await;
+    let _second = silent(server, address).await;
+    for refused in 1..=3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await, 0, "closed at once");
+        assert_eq!(server.statistics().refused, refused);
+    }
+    let seen = server.statistics();
+    assert_eq!((seen.open, seen.accepted), (2, 2));
+    // A place is free again when one of them ends, and when one of them gets ready.
+    drop(first);
+    until(server, |server| server.statistics().open == 1).await;
+    for _ in 0..3 {
+        let peer = RawPeer::dial(address, &Limits::default()).await;
+        until(server, |server| server.statistics().ready == 1).await;
+        drop(peer);
+        until(server, |server| server.statistics().ready == 0).await;
+    }
+    assert_eq!(server.statistics().refused, 3);
 }

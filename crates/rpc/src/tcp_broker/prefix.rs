@@ -12,10 +12,12 @@ pub(super) enum Prefix {
 }
 
 impl Prefix {
-    /// That of `address`, if it is one of the internet.
+    /// That of `address`, if it is one of the internet. A loopback address has none: it is that of
+    /// every program on this machine, so it stands for no one peer.
     pub(super) fn of(address: &Address) -> Option<Prefix> {
         // An IPv4 peer at a socket of both families is still an IPv4 peer.
         match address.as_inet()?.ip().to_canonical() {
+            address if address.is_loopback() => None,
             IpAddr::V4(address) => Some(Prefix::V4(address.octets())),
             IpAddr::V6(address) => address.octets().first_chunk().copied().map(Prefix::V6),
         }
@@ -39,5 +41,18 @@ mod tests {
         assert_eq!(prefix("[2001:db8::1]:1"), prefix("[2001:db8::ffff:1]:1"));
         assert_ne!(prefix("[2001:db8::1]:1"), prefix("[2001:db8:0:1::1]:1"));
         assert_eq!(Prefix::of(&Address::Named("a".into())), None);
+    }
+
+    #[test]
+    fn loopback_addresses_have_no_prefix() {
+        for address in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert_eq!(prefix(address), None, "{address}");
+        }
+        assert!(prefix("128.0.0.1:1").is_some() && prefix("[::2]:1").is_some());
     }
 }
