@@ -465,4 +465,31 @@ for_each_flavor! {
         }
         assert!((counts[0] - counts[1]).abs() < 400, "{counts:?}");
     }
+
+    // CH25
+    #[test]
+    fn constants_and_one_variable_in_several_sends() {
+        const LIMIT: u8 = 7;
+        let (numbers, _received) = rendezvous();
+        let (flags, _flagged) = rendezvous();
+        let (maybe, _perhaps) = rendezvous::<Option<u8>>();
+        let number = 3;
+        let kept = block_on(async {
+            select! {
+                sent = numbers.send(number) => panic!("{sent:?}"),
+                sent = numbers.send(number) => panic!("{sent:?}"),
+                sent = numbers.send((LIMIT)) => panic!("{sent:?}"),
+                sent = flags.send(true) => panic!("{sent:?}"),
+                sent = maybe.send(None) => panic!("{sent:?}"),
+                number = std::future::ready(4) => number,
+            }
+        });
+        assert_eq!(kept, 4, "a pattern goes before a variable that is given back");
+        let kept = select_blocking! {
+            sent = numbers.send(number) => panic!("{sent:?}"),
+            sent = numbers.send(number) => panic!("{sent:?}"),
+            default => number,
+        };
+        assert_eq!(kept, 3);
+    }
 }

@@ -29,6 +29,7 @@
 ///   it does not win.
 /// - The value of a send that does not win is given back: where it is a plain
 ///   variable, as `job` above, that is there in the bodies of the other arms.
+///   A constant is no variable: put it in parentheses, as in `send((LIMIT))`.
 /// - `if condition, pattern = operation => body` takes part only if the
 ///   condition is true. The operation is made in any case.
 /// - `default => body`, as the last one, makes the select not wait: it wins if
@@ -124,6 +125,26 @@ macro_rules! __select_arms {
 
     // The operation, up to the arrow; a send of a plain variable is noted.
     (@operation $mode:tt $read:tt $condition:tt $pattern:tt [$($operation:tt)*]
+        . send (true) => $($rest:tt)*) => {
+        $crate::__select_arms!(@body $mode $read $condition $pattern
+            ($($operation)* . send(true)) [] $($rest)*)
+    };
+    (@operation $mode:tt $read:tt $condition:tt $pattern:tt [$($operation:tt)*]
+        . send (false) => $($rest:tt)*) => {
+        $crate::__select_arms!(@body $mode $read $condition $pattern
+            ($($operation)* . send(false)) [] $($rest)*)
+    };
+    (@operation $mode:tt $read:tt $condition:tt $pattern:tt [$($operation:tt)*]
+        . send (self) => $($rest:tt)*) => {
+        $crate::__select_arms!(@body $mode $read $condition $pattern
+            ($($operation)* . send(self)) [] $($rest)*)
+    };
+    (@operation $mode:tt $read:tt $condition:tt $pattern:tt [$($operation:tt)*]
+        . send (None) => $($rest:tt)*) => {
+        $crate::__select_arms!(@body $mode $read $condition $pattern
+            ($($operation)* . send(None)) [] $($rest)*)
+    };
+    (@operation $mode:tt $read:tt $condition:tt $pattern:tt [$($operation:tt)*]
         . send ($value:ident) => $($rest:tt)*) => {
         $crate::__select_arms!(@body $mode $read $condition $pattern
             ($($operation)* . send($value)) [$value] $($rest)*)
@@ -205,11 +226,12 @@ macro_rules! __select_arms {
     (@outcome $winner:ident $number:tt $before:tt []) => {
         $crate::__select::nobody()
     };
-    (@reclaim [$({ $arm:ident [$($value:ident)?] })*]) => {
-        ($($($crate::__select_arms!(@one $arm $value),)?)*)
+    (@reclaim []) => { () };
+    (@reclaim [{ $arm:ident [] } $($rest:tt)*]) => {
+        $crate::__select_arms!(@reclaim [$($rest)*])
     };
-    (@one $arm:ident $value:ident) => {
-        $arm.as_mut().reclaim()
+    (@reclaim [{ $arm:ident [$value:ident] } $($rest:tt)*]) => {
+        ($arm.as_mut().reclaim(), $crate::__select_arms!(@reclaim [$($rest)*]))
     };
 
     // The body of the arm that won.
@@ -217,18 +239,34 @@ macro_rules! __select_arms {
         [{ ($pattern:pat) $value:tt ($body:expr) } $({ $after:tt [$($left:ident)?] $late:tt })*]
         $($default:tt)?) => {
         match $picked {
-            #[allow(unused_mut, unused_variables)]
-            $crate::__select::Pick::Here(($pattern, ($($(mut $kept,)?)* $($(mut $left,)?)*))) => $body,
+            #[allow(unused_variables)]
+            $crate::__select::Pick::Here((outcome, kept)) => {
+                // One by one, for one variable may stand in several sends.
+                $($(
+                    #[allow(unused_mut, unused_variables)]
+                    let (mut $kept, kept) = kept;
+                )?)*
+                $($(
+                    #[allow(unused_mut, unused_variables)]
+                    let (mut $left, kept) = kept;
+                )?)*
+                match outcome {
+                    $pattern => $body,
+                }
+            }
             $crate::__select::Pick::Later(picked) => $crate::__select_arms!(@bodies picked
                 [$([$($kept)?])* $value] [$({ $after [$($left)?] $late })*] $($default)?),
         }
     };
-    (@bodies $picked:ident [$([$($kept:ident)?])*] [] ($default:expr)) => {
-        match $picked {
+    (@bodies $picked:ident [$([$($kept:ident)?])*] [] ($default:expr)) => {{
+        #[allow(unused_variables)]
+        let kept = $picked;
+        $($(
             #[allow(unused_mut, unused_variables)]
-            ($($(mut $kept,)?)*) => $default,
-        }
-    };
+            let (mut $kept, kept) = kept;
+        )?)*
+        $default
+    }};
     (@bodies $picked:ident $before:tt []) => {
         match $picked {}
     };
