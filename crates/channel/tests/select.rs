@@ -478,7 +478,7 @@ for_each_flavor! {
             select! {
                 sent = numbers.send(number) => panic!("{sent:?}"),
                 sent = numbers.send(number) => panic!("{sent:?}"),
-                sent = numbers.send((LIMIT)) => panic!("{sent:?}"),
+                sent = numbers.send({ LIMIT }) => panic!("{sent:?}"),
                 sent = flags.send(true) => panic!("{sent:?}"),
                 sent = maybe.send(None) => panic!("{sent:?}"),
                 number = std::future::ready(4) => number,

@@ -29,7 +29,7 @@
 ///   it does not win.
 /// - The value of a send that does not win is given back: where it is a plain
 ///   variable, as `job` above, that is there in the bodies of the other arms.
-///   A constant is no variable: put it in parentheses, as in `send((LIMIT))`.
+///   A constant is no variable: put it in braces, as in `send({ LIMIT })`.
 /// - `if condition, pattern = operation => body` takes part only if the
 ///   condition is true. The operation is made in any case.
 /// - `default => body`, as the last one, makes the select not wait: it wins if
@@ -185,7 +185,7 @@ macro_rules! __select_arms {
             #[allow(unused_imports)]
             use $crate::__select::IntoFutureArm as _;
             $(
-                #[allow(unused_mut)]
+                #[allow(unused_mut, unused_braces)]
                 let mut $arm = ::core::pin::pin!(($($operation)*).into_arm($condition));
             )*
             let race = $crate::__select::Race::$how(
