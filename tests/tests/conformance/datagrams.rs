@@ -112,6 +112,12 @@ fn a_cut_datagram_says_so(backend: Backend, options: RunOptions) {
         let received = server.recv_from(&mut buffer, four).await.unwrap();
         assert_eq!(buffer, "next");
         assert!(!received.truncated);
+        // Whatever is asked for, no more room is made than a datagram may need.
+        client.send(&vec![7; 65_507]).await.unwrap();
+        let mut buffer = BytesMut::new();
+        let received = server.recv_from(&mut buffer, NonZeroUsize::MAX).await;
+        assert_eq!((received.unwrap().len, buffer.len()), (65_507, 65_507));
+        assert!(buffer.capacity() <= 128 * 1024, "{}", buffer.capacity());
     });
 }
 

@@ -234,6 +234,11 @@ fn a_cut_datagram_says_so(backend: Backend, options: RunOptions) {
         assert_eq!((&buffer[..], received.truncated), (&b"longer"[..], true));
         let (bytes, received) = receive(&two).await;
         assert_eq!((&bytes[..], received.truncated), (&b"next"[..], false));
+        // Longer than any of UDP, into whatever room it needs.
+        one.send(&vec![7; 100_000]).await.unwrap();
+        let mut buffer = BytesMut::new();
+        let received = two.recv_from(&mut buffer, NonZeroUsize::MAX).await.unwrap();
+        assert_eq!((buffer.len(), received.truncated), (100_000, false));
         // Longer than any send buffer: refused, and the next one works.
         let error = one.send(&vec![0; 16 << 20]).await.unwrap_err();
         let too_long = rustix::io::Errno::MSGSIZE.raw_os_error();

@@ -310,8 +310,9 @@ macro_rules! datagrams {
             }
 
             /// Receives one datagram and appends at most `max` bytes of it to `buffer`, which gets
-            /// room for as many before. The rest of a longer one is gone, and
-            /// [`truncated`](Received::truncated) says so.
+            /// room for as many before, but for no more than 64 KiB of UDP and 1 MiB of a Unix
+            /// socket. The rest of a longer one is gone, and [`truncated`](Received::truncated)
+            /// says so.
             ///
             /// # Errors
             ///

@@ -52,6 +52,9 @@ pub(super) fn udp<S: Readiness>(
     S::register(socket.into())
 }
 
+/// More than any datagram of UDP, so that no more room is made whatever was asked for.
+const MOST: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+
 impl<S: Readiness> DatagramSocket for S {
     async fn send(&self, payload: &[u8]) -> io::Result<()> {
         self.io(Direction::Write, |socket| send(socket, payload))
@@ -65,8 +68,10 @@ impl<S: Readiness> DatagramSocket for S {
     }
 
     async fn recv_from(&self, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
-        self.io(Direction::Read, |socket| receive(socket, buffer, max))
-            .await
+        self.io(Direction::Read, |socket| {
+            receive(socket, buffer, max.min(MOST))
+        })
+        .await
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<()>> {
@@ -92,7 +97,9 @@ impl<S: Readiness> DatagramSocket for S {
         buffer: &mut BytesMut,
         max: NonZeroUsize,
     ) -> Poll<io::Result<Received>> {
-        self.poll_io(cx, Direction::Read, |socket| receive(socket, buffer, max))
+        self.poll_io(cx, Direction::Read, |socket| {
+            receive(socket, buffer, max.min(MOST))
+        })
     }
 }
 
@@ -104,7 +111,11 @@ pub(super) fn send_to(socket: &SockRef<'_>, payload: &[u8], to: &SockAddr) -> io
     socket.send_to_with_flags(payload, to, NO_SIGNAL).map(drop)
 }
 
-fn receive(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
+pub(super) fn receive(
+    socket: &SockRef<'_>,
+    buffer: &mut BytesMut,
+    max: NonZeroUsize,
+) -> io::Result<Received> {
     let (len, truncated, from) = recv_datagram_into_spare(socket, buffer, max)?;
     Ok(Received {
         len,

@@ -8,10 +8,14 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use socket2::{Domain, SockAddr, SockRef, Socket as System, Type};
 
-use super::datagram::{explain, send_to};
+use super::datagram::{explain, receive, send_to};
 use super::{Direction, Readiness, address, connect, uninterrupted, writable};
 use crate::net::{DatagramSocket, Received, Socket, SocketKind, UnixOptions};
 use crate::stream::{Address, UnixAddress};
+
+/// The room that is made for one datagram at most, whatever was asked for. The system takes none
+/// beyond the send buffer, which is less unless somebody asked for more.
+const MOST: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
 
 /// A registered Unix socket of datagrams.
 #[derive(Debug)]
@@ -85,7 +89,10 @@ impl<S: Readiness> DatagramSocket for UnixDatagram<S> {
     }
 
     async fn recv_from(&self, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
-        self.socket.recv_from(buffer, max).await
+        let max = max.min(MOST);
+        self.socket
+            .io(Direction::Read, |socket| receive(socket, buffer, max))
+            .await
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<()>> {
@@ -107,7 +114,9 @@ impl<S: Readiness> DatagramSocket for UnixDatagram<S> {
         buffer: &mut BytesMut,
         max: NonZeroUsize,
     ) -> Poll<io::Result<Received>> {
-        self.socket.poll_recv_from(cx, buffer, max)
+        let max = max.min(MOST);
+        self.socket
+            .poll_io(cx, Direction::Read, |socket| receive(socket, buffer, max))
     }
 }
 
