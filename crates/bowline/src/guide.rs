@@ -16,4 +16,7 @@ mod pages {
 
     #[doc = include_str!("../../../docs/guide/sockets.md")]
     struct Sockets;
+
+    #[doc = include_str!("../../../docs/guide/synchronisation.md")]
+    struct Synchronisation;
 }
