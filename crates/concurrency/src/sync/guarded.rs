@@ -37,59 +37,59 @@ impl<S> Guarded<S> {
 }
 
 /// Wakers to wake, and what was replaced or removed and is to be dropped.
+///
+/// Most steps leave nothing or one thing, which needs no allocation.
 #[derive(Default)]
 pub(super) struct After {
-    wakes: Few<Waker>,
-    litter: Few<(Option<Waker>, Option<NodeRef>)>,
+    first: Option<Leftover>,
+    rest: Vec<Leftover>,
 }
 
-/// Most steps wake or drop at most one, which needs no allocation.
-struct Few<T> {
-    first: Option<T>,
-    rest: Vec<T>,
-}
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Few {
-            first: None,
-            rest: Vec::new(),
-        }
-    }
-}
-
-impl<T> Few<T> {
-    fn push(&mut self, one: T) {
-        if self.first.is_none() {
-            self.first = Some(one);
-        } else {
-            self.rest.push(one);
-        }
-    }
+enum Leftover {
+    Wake(Waker),
+    Waker(Waker),
+    Context(NodeRef),
 }
 
 impl After {
     pub(super) fn wake(&mut self, waker: Waker) {
-        self.wakes.push(waker);
+        self.push(Leftover::Wake(waker));
     }
 
     pub(super) fn discard(&mut self, waker: Option<Waker>, context: Option<NodeRef>) {
-        if waker.is_some() || context.is_some() {
-            self.litter.push((waker, context));
+        if let Some(waker) = waker {
+            self.push(Leftover::Waker(waker));
+        }
+        if let Some(context) = context {
+            self.push(Leftover::Context(context));
         }
     }
 
-    /// Wakes everybody, in order, even if a waker panics.
+    fn push(&mut self, leftover: Leftover) {
+        if self.first.is_none() {
+            self.first = Some(leftover);
+        } else {
+            self.rest.push(leftover);
+        }
+    }
+
+    /// Wakes everybody, in order, and drops the rest, even if a waker panics.
     ///
     /// Such a panic ends here, behind the panic hook: going on it would destroy what the step
     /// gave, a value just received for instance, and tell it to a task that did nothing wrong.
+    #[inline]
     fn run(self) {
-        let After { wakes, litter } = self;
-        for waker in wakes.first.into_iter().chain(wakes.rest) {
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
-        for unused in litter.first.into_iter().chain(litter.rest) {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(unused)));
+        let After { first, rest } = self;
+        let Some(first) = first else {
+            // Empty, and nothing was allocated: its destructor would only cost time.
+            return std::mem::forget(rest);
+        };
+        for leftover in std::iter::once(first).chain(rest) {
+            let _ = catch_unwind(AssertUnwindSafe(|| match leftover {
+                Leftover::Wake(waker) => waker.wake(),
+                Leftover::Waker(waker) => drop(waker),
+                Leftover::Context(node) => drop(node),
+            }));
         }
     }
 }
