@@ -1,7 +1,7 @@
 //! `CapacityLimiter`.
 
 use crate::every_backend::every_backend;
-use crate::{Wakes, poll};
+use crate::{Wakes, poll, ready};
 use bowline_concurrency::sync::{
     AlreadyBorrowed, Borrow, Borrower, CapacityLimiter, TryAcquireError,
 };
@@ -10,20 +10,12 @@ use bowline_sim::explore_drops;
 use futures_util::future::join3;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 every_backend!(
     a_cycle_of_three_is_counted,
     a_borrower_has_one_place_at_a_time,
     a_frozen_waiter_is_passed_over,
 );
-
-fn ready<T>(poll: Poll<T>) -> T {
-    match poll {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("it need not wait"),
-    }
-}
 
 /// Borrowed, available, total, waiting.
 fn numbers(limiter: &CapacityLimiter) -> (usize, usize, usize, usize) {

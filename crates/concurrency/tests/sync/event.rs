@@ -107,22 +107,6 @@ fn setting_needs_no_runtime() {
     );
 }
 
-#[test]
-fn what_does_not_wait_works_in_a_cancelled_scope() {
-    Root::new().backend(Backend::Sim).block_on(async {
-        let (event, once) = (Event::new(), Once::new());
-        let scope = CancelScope::new();
-        scope.handle().cancel("test");
-        let outcome = scope.run(async {
-            event.set();
-            let first = once.set(1);
-            event.reset();
-            (event.is_set(), first, once.set(2))
-        });
-        assert_eq!(outcome.await.done(), Some((false, Ok(()), Err(2))));
-    });
-}
-
 // SY36
 fn a_value_reaches_all_who_wait(root: Root) {
     let once = Arc::new(Once::new());

@@ -8,8 +8,10 @@ mod capacity_limiter;
 mod condition;
 mod event;
 mod lock;
+mod lock_owner;
 mod misuse;
 mod queue;
+mod queue_closing;
 mod schedules;
 mod semaphore;
 
@@ -21,6 +23,14 @@ use std::task::{Context, Poll, Wake, Waker};
 /// Polls once in the current task; the output if it is there.
 async fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     poll_immediate(future).await
+}
+
+/// The output of a poll that must have one.
+fn ready<T>(poll: Poll<T>) -> T {
+    match poll {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it need not wait"),
+    }
 }
 
 /// A waker that counts, for futures that are polled outside of any task.

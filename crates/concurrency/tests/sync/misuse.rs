@@ -3,12 +3,13 @@
 use crate::Wakes;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::{
-    AlreadyBorrowed, Barrier, CapacityLimiter, Closed, Condition, Lock, Once, Queue,
+    AlreadyBorrowed, Barrier, CapacityLimiter, Closed, Condition, Event, Lock, Once, Queue,
     QueueSendError, QueueTryRecvError, QueueTrySendError, ResourceGuard, Semaphore, TooManyDone,
     TryAcquireError, WouldDeadlock,
 };
-use bowline_concurrency::{InvalidValue, Root};
+use bowline_concurrency::{CancelScope, InvalidValue, Root, sleep_forever, task_group};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 /// The three parts of a refusal: what, given, most.
@@ -117,5 +118,48 @@ fn what_is_used_twice_or_too_late_is_answered_exactly() {
         assert_eq!(queue.recv().await, Ok(1));
         assert_eq!(queue.recv().await, Err(Closed));
         assert_eq!(queue.try_recv(), Err(QueueTryRecvError::Closed));
+    });
+}
+
+// CP4
+#[test]
+fn what_does_not_wait_is_no_checkpoint() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let polls = AtomicUsize::new(0);
+        let result = task_group::<_, (), _, _>(|group| async {
+            let group = group;
+            let scope = CancelScope::new();
+            scope.handle().cancel("beforehand");
+            let body = async {
+                polls.fetch_add(1, Ordering::SeqCst);
+                let event = Event::new();
+                event.set();
+                event.reset();
+                let lock = Arc::new(Lock::new(0));
+                let guard = lock.try_lock().expect("it is free");
+                Condition::new(lock.clone()).notify_all(&guard);
+                let semaphore = Semaphore::new(1);
+                assert!(semaphore.try_acquire().is_ok());
+                assert_eq!(semaphore.add_permits(1), Ok(()));
+                let limiter = CapacityLimiter::new(1);
+                assert!(limiter.try_acquire().is_ok());
+                limiter.set_total(2);
+                let queue = Queue::unbounded();
+                assert_eq!((queue.try_send(1), queue.try_recv()), (Ok(()), Ok(1)));
+                assert_eq!(queue.task_done(), Ok(()));
+                assert_eq!(Once::new().set(1), Ok(()));
+                let child = group.spawn_ok(sleep_forever());
+                assert!(child.cancel("at once"));
+                assert!(group.try_spawn(async { Ok(()) }).is_ok());
+                7
+            };
+            Ok(scope.run(body).await.done())
+        });
+        assert_eq!(
+            result.await.ok(),
+            Some(Some(7)),
+            "cancelled, yet it ran to its end"
+        );
+        assert_eq!(polls.load(Ordering::SeqCst), 1);
     });
 }

@@ -1,7 +1,7 @@
 //! `Semaphore`.
 
 use crate::every_backend::every_backend;
-use crate::{Wakes, poll};
+use crate::{Wakes, poll, ready};
 use bowline_concurrency::sync::{Permit, Semaphore};
 use bowline_concurrency::{CancelScope, Root, checkpoint, task_group, yield_now};
 use bowline_sim::explore_drops;
@@ -9,19 +9,11 @@ use futures_util::future::join3;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 
 every_backend!(
     no_more_are_inside_than_there_are_permits,
     a_frozen_request_holds_up_nobody,
 );
-
-fn ready<T>(poll: Poll<T>) -> T {
-    match poll {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("it need not wait"),
-    }
-}
 
 // SY18
 fn no_more_are_inside_than_there_are_permits(root: Root) {
