@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::process::{Outcome, Step};
 
 /// Crates with a `tests/loom.rs`.
-const MODELLED: &[&str] = &["bowline-concurrency"];
+const MODELLED: &[&str] = &["bowline-channel", "bowline-concurrency"];
 
 /// Runs the models.
 ///

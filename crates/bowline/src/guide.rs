@@ -19,4 +19,7 @@ mod pages {
 
     #[doc = include_str!("../../../docs/guide/synchronisation.md")]
     struct Synchronisation;
+
+    #[doc = include_str!("../../../docs/guide/channels.md")]
+    struct Channels;
 }

@@ -86,6 +86,9 @@ impl<T> fmt::Debug for TrySendError<T> {
 }
 
 /// The channel is closed and drained: no value will come any more.
+///
+/// Except for one: a value that is promised to a receive that waits stays in
+/// the channel should that receive be dropped, for whoever asks again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("receiving from a closed and empty channel")]
 pub struct RecvError;

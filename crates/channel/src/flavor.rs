@@ -75,7 +75,7 @@ impl sealed::Sealed for Threads {
     #[cfg(not(loom))]
     type Lock<S> = spin_lock::SpinLock<S>;
     #[cfg(loom)]
-    type Lock<S> = loom::sync::Mutex<S>;
+    type Lock<S> = ModelLock<S>;
 
     fn share<V>(value: V) -> Arc<V> {
         Arc::new(value)
@@ -108,19 +108,25 @@ impl<S> Lock<S> for RefCell<S> {
     }
 }
 
-/// The model checker knows no spinning, and the lock has a model of its own.
+/// The model checker knows no spinning, so its mutex stands in.
 #[cfg(loom)]
-impl<S> Lock<S> for loom::sync::Mutex<S> {
+#[derive(Debug)]
+pub struct ModelLock<S>(loom::sync::Mutex<S>);
+
+#[cfg(loom)]
+impl<S> Lock<S> for ModelLock<S> {
     type Guard<'a>
         = loom::sync::MutexGuard<'a, S>
     where
         S: 'a;
 
     fn new(state: S) -> Self {
-        loom::sync::Mutex::new(state)
+        Self(loom::sync::Mutex::new(state))
     }
 
     fn lock(&self) -> loom::sync::MutexGuard<'_, S> {
-        self.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -50,6 +50,7 @@ pub mod sync;
 
 mod checkpoint;
 mod sleep;
+mod timers;
 
 mod cause;
 mod invalid_value;
@@ -85,3 +86,4 @@ pub use task_group::{
 };
 pub use task_handle::{Join, JoinError, TaskHandle, TaskStatus, Wait};
 pub use task_id::TaskId;
+pub use timers::{After, Tick, TickFuture, after, tick};
