@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bowline::concurrency::{Root, timeout, yield_now};
 use bowline::rpc::executor::AsyncExecutor;
-use bowline::rpc::{Caller, Error, Registry, TcpBroker};
+use bowline::rpc::{Caller, Error, ErrorKind, Registry, TcpBroker};
 use bowline_backend::Backend;
 use bowline_backend::net::TcpStream;
 use bowline_backend::stream::ByteStreamExt;
@@ -84,6 +84,46 @@ fn run_out_of_descriptors(backend: Backend) {
                     .await
             }));
     ended.unwrap();
+}
+
+#[test]
+fn a_broken_listener_ends_its_broker() {
+    for backend in [Backend::Tokio, Backend::Smol, Backend::AsyncStd] {
+        let server = TcpBroker::builder(AsyncExecutor::new(Registry::new("example"), 4))
+            .listen("127.0.0.1:0");
+        let run = server.run(async |server| -> Result<(), Error> {
+            shut_down_listener(server.local_addrs()[0].port());
+            std::future::pending().await
+        });
+        let ended = Root::new().backend(backend).block_on(timeout(LONG, run));
+        let error = ended.expect("the broker ends").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert!(error.to_string().contains("a listener broke"), "{error}");
+    }
+}
+
+/// Makes every accept of this process's listener at `port` fail with EINVAL.
+fn shut_down_listener(port: u16) {
+    use std::net::{SocketAddr, TcpListener};
+    use std::os::fd::FromRawFd;
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        if !target.to_string_lossy().starts_with("socket:") {
+            continue;
+        }
+        let number = entry.file_name().to_string_lossy().parse().unwrap();
+        #[expect(unsafe_code, reason = "nothing safe lends a descriptor by its number")]
+        // SAFETY: the directory just listed it as open, no other thread closes sockets here, and it
+        // is not closed when this is dropped.
+        let socket = std::mem::ManuallyDrop::new(unsafe { TcpListener::from_raw_fd(number) });
+        if socket
+            .local_addr()
+            .is_ok_and(|at: SocketAddr| at.port() == port)
+        {
+            rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both).unwrap();
+        }
+    }
 }
 
 async fn until(holds: impl Fn() -> bool) {

@@ -42,7 +42,9 @@ impl AcceptErrorKind {
             | ErrorKind::HostUnreachable
             | ErrorKind::NetworkUnreachable
             | ErrorKind::TimedOut => AcceptErrorKind::Skip,
-            ErrorKind::OutOfMemory | ErrorKind::QuotaExceeded => AcceptErrorKind::Exhausted,
+            ErrorKind::OutOfMemory | ErrorKind::QuotaExceeded | ErrorKind::StorageFull => {
+                AcceptErrorKind::Exhausted
+            }
             _ => AcceptErrorKind::Fatal,
         }
     }
@@ -56,6 +58,8 @@ fn of_code(code: i32) -> Option<AcceptErrorKind> {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
+    /// Where the system watches no more descriptors for this user.
+    const ENOSPC: i32 = 28;
     const EPROTO: i32 = 71;
     const ENOPROTOOPT: i32 = 92;
     const EOPNOTSUPP: i32 = 95;
@@ -68,7 +72,7 @@ fn of_code(code: i32) -> Option<AcceptErrorKind> {
     const EHOSTDOWN: i32 = 112;
     const EHOSTUNREACH: i32 = 113;
     Some(match code {
-        EMFILE | ENFILE | ENOMEM | ENOBUFS => AcceptErrorKind::Exhausted,
+        EMFILE | ENFILE | ENOMEM | ENOBUFS | ENOSPC => AcceptErrorKind::Exhausted,
         EPERM | EINTR | EPROTO | ENOPROTOOPT | EOPNOTSUPP | ENETDOWN | ENETUNREACH
         | ECONNABORTED | ECONNRESET | ETIMEDOUT | EHOSTDOWN | EHOSTUNREACH => AcceptErrorKind::Skip,
         _ => AcceptErrorKind::Fatal,
@@ -101,7 +105,13 @@ mod tests {
             Errno::OPNOTSUPP,
             Errno::TIMEDOUT,
         ];
-        let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
+        let exhausted = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::NOBUFS,
+            Errno::NOSPC,
+        ];
         let fatal = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::FAULT];
         for (codes, kind) in [
             (&skipped[..], AcceptErrorKind::Skip),

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use bowline_concurrency::Cause;
+
 use crate::proto::{CloseCause, Guess};
 use crate::{CallError, RegistryError};
 
@@ -82,6 +84,14 @@ impl Error {
 
     pub(crate) fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "the broker was cancelled")
+    }
+
+    /// The broker was cancelled, and why if that is known.
+    pub(crate) fn cancelled_by(cause: Option<&Cause>) -> Self {
+        Self {
+            source: cause.map(|cause| Box::new(cause.clone()) as Box<_>),
+            ..Self::cancelled()
+        }
     }
 
     /// What kind of failure it is.

@@ -23,7 +23,7 @@ where
     .await;
     match ended {
         Ok(result) => result,
-        Err(_) => Err(Error::cancelled().into()),
+        Err(ended) => Err(Error::cancelled_by(ended.cause()).into()),
     }
 }
 

@@ -95,6 +95,9 @@ impl<S: Readiness> Listener<S> {
                 Ok(()) => return Ok((stream, peer)),
                 // The peer is gone already: the next one. Other errors are of the options.
                 Err(error) if AcceptErrorKind::of(&error) == AcceptErrorKind::Skip => {}
+                // Apple's way to say so.
+                #[cfg(target_vendor = "apple")]
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
                 Err(error) => return Err(error),
             }
         }

@@ -175,7 +175,8 @@ impl TcpBrokerBuilder {
     ///
     /// # Errors
     /// What `body` returns. Before that [`Error`]: an address could not be bound, or no connection
-    /// came about within 10 s, or never will.
+    /// came about within 10 s, or never will. Instead of that, of kind `Cancelled` and with the
+    /// cause: the broker was closed, or a listener broke, before `body` was done.
     ///
     /// # Cancel safety
     /// *Peer told to stop*: dropped, it drops the body, every connection and every handler.

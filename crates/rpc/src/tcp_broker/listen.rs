@@ -38,7 +38,13 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                         sleep(jittered(pause)).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
-                    _ => return,
+                    // Its owner learns of it by the end of the broker: nothing else would tell
+                    // that no peer will come any more.
+                    _ => {
+                        shared.routes.close("a listener broke");
+                        shared.group.cancel(format!("a listener broke: {error}"));
+                        return;
+                    }
                 }
             }
         }

@@ -91,7 +91,7 @@ pub struct AcceptErrors {
     pub skipped: u64,
     /// Descriptors or memory ran out: a pause.
     pub exhausted: u64,
-    /// A listener broke: it is gone.
+    /// A listener broke: the broker ends.
     pub fatal: u64,
 }
 
