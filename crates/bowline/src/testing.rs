@@ -10,7 +10,10 @@ use bowline_concurrency::Root;
 #[inline]
 pub fn test_on<F: Future<Output: Termination>>(backend: &str, test: fn() -> F) -> F::Output {
     let backend = Backend::from_name(backend).expect("the feature of the backend is on");
-    Root::new().backend(backend).block_on(test())
+    Root::new()
+        .backend(backend)
+        .refuse_dropped_shields()
+        .block_on(test())
 }
 
 /// Runs one test once for each seed, in a world and a root of its own; the seed of a failure is
@@ -31,7 +34,7 @@ pub fn test_in_sim<F: Future<Output: Termination>>(
     };
     for seed in seeds {
         let told = Told(seed);
-        let root = Root::new().backend(Backend::Sim);
+        let root = Root::new().backend(Backend::Sim).refuse_dropped_shields();
         let code = bowline_sim::block_on(seed, root.entered(test())).report();
         if code != std::process::ExitCode::SUCCESS {
             return code;

@@ -1,4 +1,5 @@
 use crate::cause::{Cause, CauseKind};
+use crate::deadline::Deadline;
 use crate::node::NodeRef;
 use crate::outcome::Outcome;
 use crate::owner::{self, Limit};
@@ -128,6 +129,13 @@ impl CancelScope {
         self
     }
 
+    /// Hides cancels from outside from the body, and keeps the scopes around it until it is done:
+    /// a [`shield`](crate::shield) that has a handle.
+    pub fn shielded(self) -> CancelScope {
+        self.node.set_mask();
+        self
+    }
+
     /// Names the scope for reports, once: its first name stays.
     pub fn name(self, name: &'static str) -> CancelScope {
         self.node.set_name(Cow::Borrowed(name));
@@ -212,6 +220,45 @@ impl CancelHandle {
         let reason = reason.into();
         self.node
             .cancel(|| Cause::here(CauseKind::Explicit, reason, at, &self.node))
+    }
+
+    /// Sets when the scope is cancelled at the latest, in place of any deadline it had.
+    ///
+    /// One that has passed is reached at once. [`Deadline::Cancelled`] cancels now, as the
+    /// deadline would. Set before the scope runs, it counts from its first poll.
+    #[track_caller]
+    pub fn set_deadline(&self, deadline: Deadline) {
+        match deadline {
+            Deadline::Never => self.node.reschedule(Instant::NEVER),
+            Deadline::At(instant) => self.node.reschedule(instant),
+            Deadline::Cancelled => {
+                let (at, node) = (Location::caller(), &self.node);
+                node.cancel(|| Cause::here(CauseKind::Deadline, Cow::Borrowed(""), at, node));
+            }
+        }
+    }
+
+    /// When the scope is cancelled at the latest; those around it do not count. A relative
+    /// deadline is [`Deadline::Never`] until the scope's first poll.
+    pub fn deadline(&self) -> Deadline {
+        if self.node.cancel_called() {
+            return Deadline::Cancelled;
+        }
+        Deadline::from(self.node.deadline())
+    }
+
+    /// Hides cancels from outside from the scope, and keeps those around it until it is done.
+    ///
+    /// A cancel from outside that has not dropped the body yet is hidden again: leaf futures in it
+    /// go on.
+    pub fn raise_shield(&self) {
+        self.node.raise_mask();
+    }
+
+    /// Takes [`raise_shield`](CancelHandle::raise_shield) and [`CancelScope::shielded`] back. If a
+    /// scope around it is cancelled, the body is dropped at its next `Pending`.
+    pub fn lower_shield(&self) {
+        self.node.lower_mask();
     }
 
     /// Whether the scope itself was cancelled, by a call or its deadline.

@@ -88,6 +88,10 @@ pub struct Elapsed {
 }
 
 impl Elapsed {
+    pub(crate) fn new(deadline: Instant, at: &'static Location<'static>) -> Elapsed {
+        Elapsed { deadline, at }
+    }
+
     /// The deadline that passed.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -116,10 +120,7 @@ impl<F: Future> Future for Timeout<F> {
         match scoped.as_mut().poll(cx, |_| None) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Outcome::Done(value)) => Poll::Ready(Ok(value)),
-            Poll::Ready(Outcome::Cancelled(_)) => Poll::Ready(Err(Elapsed {
-                deadline: scoped.deadline(),
-                at: scoped.location(),
-            })),
+            Poll::Ready(Outcome::Cancelled(_)) => Poll::Ready(Err(scoped.elapsed())),
         }
     }
 }
@@ -164,7 +165,17 @@ pub enum Deadline {
     Cancelled,
 }
 
-/// The earliest deadline of all scopes around the caller.
+impl From<Instant> for Deadline {
+    /// [`Instant::NEVER`] is [`Deadline::Never`].
+    fn from(instant: Instant) -> Deadline {
+        match instant.is_never() {
+            true => Deadline::Never,
+            false => Deadline::At(instant),
+        }
+    }
+}
+
+/// The earliest deadline of all scopes around the caller, up to the first shield.
 pub fn current_effective_deadline() -> Deadline {
     let Some(node) = ambient::current() else {
         return Deadline::Never;
@@ -172,8 +183,5 @@ pub fn current_effective_deadline() -> Deadline {
     if node.is_cancelled() {
         return Deadline::Cancelled;
     }
-    match node.effective_deadline() {
-        deadline if deadline.is_never() => Deadline::Never,
-        deadline => Deadline::At(deadline),
-    }
+    Deadline::from(node.effective_deadline())
 }

@@ -43,6 +43,7 @@ mod root;
 
 mod cancel_scope;
 mod deadline;
+mod shield;
 mod task_group;
 mod task_handle;
 
@@ -57,6 +58,7 @@ mod invalid_value;
 mod outcome;
 mod panic;
 mod task_id;
+mod task_info;
 
 mod ambient;
 mod node;
@@ -79,6 +81,7 @@ pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;
 pub use root::Root;
+pub use shield::{Shield, ShieldFor, shield, shield_for};
 pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};
 pub use task_group::{
     ChildError, ChildErrorKind, GroupError, GroupStatistics, Named, PanicPolicy, SpawnError,
@@ -86,4 +89,5 @@ pub use task_group::{
 };
 pub use task_handle::{Join, JoinError, TaskHandle, TaskStatus, Wait};
 pub use task_id::TaskId;
+pub use task_info::{TaskInfo, current_task};
 pub use timers::{After, Tick, TickFuture, after, tick};

@@ -13,7 +13,7 @@ use bowline_backend::Backend;
 use slab::Slab;
 use std::borrow::Cow;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -52,6 +52,14 @@ const DRAINING: u32 = 1 << 4;
 const ADOPTED: u32 = 1 << 5;
 /// The owner dropped its body because of the node's own cancel, and said so.
 const CAUGHT: u32 = 1 << 6;
+/// The owners above must not drop what contains this node.
+const HOLD: u32 = 1 << 7;
+/// `links.waker` is set.
+const ARMED: u32 = 1 << 8;
+/// The owner has read its limit: a deadline set from now on has to be told.
+const STARTED: u32 = 1 << 10;
+/// Somebody set the deadline: the owner's own one does not count.
+const RESCHEDULED: u32 = 1 << 9;
 
 /// One place in the tree of roots, tasks, groups and scopes.
 ///
@@ -63,9 +71,12 @@ const CAUGHT: u32 = 1 << 6;
 /// 2. `cause` is set before `OWN`, and never changes.
 /// 3. A node is in its parent's roster exactly while `links.parent` is set, except inside
 ///    `link` and `unlink`. The roster's key is `links.key`.
-/// 4. Under `links` no waker is woken, no user code called and no user value dropped.
-/// 5. `holds` counts the hold constructs at or below the node's body, up to the next mask or
-///    task. While it is not zero the body is not dropped by its owner.
+/// 4. Under `links` no waker is cloned or woken, no user code called and no user value dropped:
+///    who wakes takes the waker out, and the owner stores it again at its next poll.
+/// 5. `holds` counts the hold constructs below the node, up to the next mask or task, and
+///    changes under `links` alone. While it is above zero the body is not dropped by its owner.
+///    `links.passed` is the node's share of its parent's count; whoever changes what it follows
+///    from (`holds`, `HOLD`, `MASK`, the parent) brings it up to date under the same lock.
 /// 6. `soonest`, on the outermost node of a task, is at most the smallest deadline among the
 ///    task's nodes that are not cancelled.
 pub(crate) struct Node<P: ?Sized> {
@@ -74,7 +85,7 @@ pub(crate) struct Node<P: ?Sized> {
     name: OnceLock<Cow<'static, str>>,
     pub(crate) location: &'static Location<'static>,
     flags: AtomicU32,
-    holds: AtomicUsize,
+    holds: AtomicIsize,
     deadline: AtomicU64,
     soonest: AtomicU64,
     cause: OnceLock<Cause>,
@@ -90,9 +101,11 @@ struct Links {
     scopes: Roster<NodeRef>,
     /// Tasks of a group; groups a root has adopted.
     tasks: Roster<NodeRef>,
+    /// The holds that the parent counts for this node.
+    passed: isize,
     waker: Option<Waker>,
-    /// Those who wait in `cancelled()`.
-    watchers: Option<Box<Slab<Waker>>>,
+    /// Those who wait in `cancelled()`, each with its waker until it is woken.
+    watchers: Option<Box<Slab<Option<Waker>>>>,
 }
 
 /// Why a group takes no child.
@@ -116,7 +129,7 @@ impl<P> Node<P> {
             name: given(name),
             location,
             flags: AtomicU32::new(0),
-            holds: AtomicUsize::new(0),
+            holds: AtomicIsize::new(0),
             deadline: AtomicU64::new(u64::MAX),
             soonest: AtomicU64::new(u64::MAX),
             cause: OnceLock::new(),
@@ -126,6 +139,7 @@ impl<P> Node<P> {
                 key: 0,
                 scopes: Roster::new(),
                 tasks: Roster::new(),
+                passed: 0,
                 waker: None,
                 watchers: None,
             }),
@@ -184,7 +198,7 @@ impl<P: ?Sized> Node<P> {
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        self.holds.load(Ordering::Acquire) != 0
+        self.holds.load(Ordering::Acquire) > 0
     }
 
     pub(crate) fn note_caught(&self) {
@@ -214,15 +228,31 @@ impl<P: ?Sized> Node<P> {
     }
 
     pub(crate) fn store_waker(&self, waker: &Waker) {
-        let former = self.lock().waker.replace(waker.clone());
+        let waker = waker.clone();
+        let former = {
+            let mut links = self.lock();
+            self.set(ARMED);
+            links.waker.replace(waker)
+        };
         drop(former);
     }
 
+    /// Whether nobody has taken the owner's waker since it was stored.
+    pub(crate) fn has_waker(&self) -> bool {
+        self.has(ARMED)
+    }
+
     pub(crate) fn wake_owner(&self) {
-        let waker = self.lock().waker.clone();
+        let waker = self.take_waker(&mut self.lock());
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    fn take_waker(&self, links: &mut Links) -> Option<Waker> {
+        let waker = links.waker.take()?;
+        self.clear(ARMED);
+        Some(waker)
     }
 
     pub(crate) fn task_count(&self) -> usize {

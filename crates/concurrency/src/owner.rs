@@ -37,8 +37,6 @@ pub(crate) struct Owner {
     limit: Limit,
     /// The wrapper is the task's outermost one.
     host: bool,
-    /// The wrapper adds a hold to its ancestors.
-    holding: bool,
     waker: Option<Waker>,
     timer: Option<Timer>,
 }
@@ -62,7 +60,6 @@ impl Owner {
             stage: Stage::New,
             limit,
             host: false,
-            holding: false,
             waker: None,
             timer: None,
         }
@@ -88,8 +85,9 @@ impl Owner {
         }
     }
 
+    /// The owners above must not drop this one once it was polled.
     pub(crate) fn holding(&mut self) {
-        self.holding = true;
+        self.node().set_hold();
     }
 
     pub(crate) fn node(&self) -> &NodeRef {
@@ -105,7 +103,8 @@ impl Owner {
                 self.take_place(place);
             }
         }
-        if !self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+        let known = self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
+        if !known || !self.node().has_waker() {
             self.waker = Some(cx.waker().clone());
             self.node().store_waker(cx.waker());
         }
@@ -117,23 +116,17 @@ impl Owner {
     fn take_place(&mut self, place: usize) {
         let node = self.node().clone();
         let parent = ambient::current();
-        let passed_on = node.holds_passed_on() + usize::from(self.holding);
         if self.stage == Stage::New {
             if let Some(parent) = &parent {
                 node.link(parent);
             }
-            if self.holding {
-                node.hold_above(1);
-            }
             self.start_limit(&node);
         } else {
-            node.release_above(passed_on);
             node.unlink();
             match &parent {
                 Some(parent) => node.link(parent),
                 None => node.refresh(),
             }
-            node.hold_above(passed_on);
             self.timer = None;
             self.bring_deadlines(&node);
         }
@@ -143,17 +136,21 @@ impl Owner {
 
     fn start_limit(&mut self, node: &NodeRef) {
         let deadline = match self.limit {
-            Limit::Never => return self.bring_deadlines(node),
+            Limit::Never => Instant::NEVER,
             Limit::At(deadline) => deadline,
             Limit::After(Duration::MAX) => Instant::NEVER,
             Limit::After(span) => ambient_clock(node).saturating_add(span),
         };
-        if deadline.is_never() {
-            return;
+        // Below a parent the node counts as started by that.
+        if !deadline.is_never() || self.host {
+            node.start_deadline(deadline);
         }
-        node.set_deadline(deadline);
+        let deadline = node.deadline();
+        if deadline.is_never() {
+            return self.bring_deadlines(node);
+        }
         let now = match self.limit {
-            Limit::After(span) if !span.is_zero() => None,
+            Limit::After(span) if !span.is_zero() && !node.is_rescheduled() => None,
             _ => Some(ambient_clock(node)),
         };
         match now.filter(|now| deadline <= *now) {
@@ -244,24 +241,20 @@ impl Owner {
     /// Takes the node out of the tree and returns its holds.
     pub(crate) fn leave(&mut self) {
         if self.stage == Stage::Linked {
-            self.release();
             self.node().unlink();
         }
         self.stage = Stage::Left;
         self.timer = None;
     }
 
-    /// Leaves the node in the tree, for a root to adopt, and returns its holds.
+    /// Leaves the node in the tree, for a root to adopt.
     pub(crate) fn give_away(&mut self) {
-        self.release();
         self.stage = Stage::Left;
     }
 
-    fn release(&mut self) {
-        if self.holding && self.stage == Stage::Linked {
-            self.holding = false;
-            self.node().release_above(1);
-        }
+    /// The body was polled and has neither ended nor been dropped by us.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.stage == Stage::Linked
     }
 }
 

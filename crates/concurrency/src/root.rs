@@ -1,11 +1,17 @@
+mod shields;
+
+pub(crate) use shields::ShieldDropped;
+
 use crate::ambient;
 use crate::node::{Kind, Node, NodeRef, Payload};
 use crate::owner::Owner;
 use crate::task_id::TaskId;
+use crate::task_info::TaskInfo;
 use bowline_backend::Backend;
 use bowline_backend::task::RunOptions;
 use bowline_backend::time::Sleep;
 use pin_project_lite::pin_project;
+use shields::{ShieldRule, Shields};
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
@@ -47,6 +53,7 @@ pub struct Root {
     backend: Option<Backend>,
     name: Cow<'static, str>,
     options: RunOptions,
+    shields: ShieldRule,
 }
 
 impl Root {
@@ -70,6 +77,22 @@ impl Root {
     /// Worker threads and the like.
     pub fn options(mut self, options: RunOptions) -> Root {
         self.options = options;
+        self
+    }
+
+    /// Calls `hook` whenever foreign code drops a shield half-way, with the task it was in.
+    ///
+    /// It runs in that drop, after the body of the shield is gone. A panic of it is caught.
+    pub fn on_shield_dropped(mut self, hook: fn(&TaskInfo)) -> Root {
+        self.shields.hook = Some(hook);
+        self
+    }
+
+    /// Makes [`block_on`](Root::block_on) panic at its end if a shield was dropped half-way: the
+    /// rule of tests.
+    #[doc(hidden)]
+    pub fn refuse_dropped_shields(mut self) -> Root {
+        self.shields.refuse = true;
         self
     }
 
@@ -109,7 +132,7 @@ impl Root {
 
     #[track_caller]
     fn run<F: Future>(self, backend: Backend, future: F) -> RootRun<F> {
-        let node = root_node(self.name, TaskId::new(1));
+        let node = root_node(self.name, TaskId::new(1), self.shields);
         node.keep_backend(backend);
         RootRun {
             owner: Owner::fixed(node),
@@ -121,9 +144,10 @@ impl Root {
 }
 
 #[track_caller]
-fn root_node(name: Cow<'static, str>, id: TaskId) -> NodeRef {
+fn root_node(name: Cow<'static, str>, id: TaskId, shields: ShieldRule) -> NodeRef {
     let state = RootState {
         last_id: AtomicU64::new(id.as_u64()),
+        shields: Shields::new(shields),
     };
     Arc::new(Node::new(Kind::Root, id, name, Location::caller(), state))
 }
@@ -131,6 +155,7 @@ fn root_node(name: Cow<'static, str>, id: TaskId) -> NodeRef {
 /// A root's own part of its node.
 pub(crate) struct RootState {
     last_id: AtomicU64,
+    shields: Shields,
 }
 
 impl RootState {
@@ -155,11 +180,20 @@ pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
         Some(top) if top.kind == Kind::Root => top,
         _ => {
             let slot = bowline_backend::task::realm_slot(|| {
-                ProcessRoot(root_node(Cow::Borrowed("process"), TaskId::OUTSIDE))
+                let shields = ShieldRule::default();
+                ProcessRoot(root_node(
+                    Cow::Borrowed("process"),
+                    TaskId::OUTSIDE,
+                    shields,
+                ))
             });
             slot.0.clone()
         }
     }
+}
+
+fn root_of(node: &NodeRef) -> &RootState {
+    node.payload.root().expect("a root has the state of one")
 }
 
 type Caught<T> = Result<T, Box<dyn Any + Send>>;
@@ -209,7 +243,12 @@ impl<F: Future> Future for RootRun<F> {
             return Poll::Pending;
         }
         let ended = this.ended.take();
-        Poll::Ready(ended.expect("a root was polled after it had returned"))
+        let ended = ended.expect("a root was polled after it had returned");
+        let refused = root_of(this.owner.node()).shields.refused();
+        Poll::Ready(ended.and_then(|output| match refused {
+            Some(report) => Err(Box::new(report)),
+            None => Ok(output),
+        }))
     }
 }
 

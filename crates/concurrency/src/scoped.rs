@@ -1,6 +1,8 @@
+use crate::deadline::Elapsed;
 use crate::node::NodeRef;
 use crate::outcome::Outcome;
 use crate::owner::{Limit, Owner};
+use crate::root::ShieldDropped;
 use pin_project_lite::pin_project;
 use std::panic::Location;
 use std::pin::Pin;
@@ -20,9 +22,13 @@ pin_project! {
     impl<F> PinnedDrop for Scoped<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            if this.body.is_some() {
-                this.owner.inside(|| this.body.set(None));
+            if this.body.is_none() {
+                return;
             }
+            let lost = ShieldDropped::seen(this.owner);
+            this.owner.inside(|| this.body.set(None));
+            this.owner.leave();
+            drop(lost);
         }
     }
 }
@@ -86,11 +92,8 @@ impl<F: Future> Scoped<F> {
         Poll::Ready(Outcome::Cancelled(cause))
     }
 
-    pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.location
-    }
-
-    pub(crate) fn deadline(&self) -> bowline_backend::time::Instant {
-        self.owner.node().deadline()
+    /// What to say of a scope that its deadline ended.
+    pub(crate) fn elapsed(&self) -> Elapsed {
+        Elapsed::new(self.owner.node().deadline(), self.location)
     }
 }

@@ -9,21 +9,18 @@ use std::task::Waker;
 impl<P: ?Sized> Node<P> {
     /// Registers a waker that the next cancel wakes, or says that it has come already.
     pub(crate) fn watch(&self, waker: &Waker, key: &mut Option<usize>) -> bool {
+        let mut waker = Some(waker.clone());
         let mut links = self.lock();
         if self.is_cancelled() {
+            drop(links);
             return true;
         }
         let watchers = links.watchers.get_or_insert_default();
-        let waker = waker.clone();
-        let former = match key.and_then(|key| watchers.get_mut(key)) {
-            Some(place) => Some(std::mem::replace(place, waker)),
-            None => {
-                *key = Some(watchers.insert(waker));
-                None
-            }
-        };
+        match key.and_then(|key| watchers.get_mut(key)) {
+            Some(place) => std::mem::swap(place, &mut waker),
+            None => *key = Some(watchers.insert(waker.take())),
+        }
         drop(links);
-        drop(former);
         false
     }
 
@@ -59,7 +56,7 @@ impl Node<dyn Payload> {
         let mut stack = vec![self.clone()];
         let mut wakers = Vec::new();
         while let Some(node) = stack.pop() {
-            let links = node.lock();
+            let mut links = node.lock();
             let inherited =
                 !node.has(MASK) && links.parent.as_ref().is_some_and(|p| p.is_cancelled());
             let wanted = inherited || node.has(OWN);
@@ -71,9 +68,9 @@ impl Node<dyn Payload> {
             } else {
                 node.clear(EFFECTIVE);
             }
-            wakers.extend(links.waker.clone());
-            if let Some(watchers) = links.watchers.as_ref().filter(|_| wanted) {
-                wakers.extend(watchers.iter().map(|(_, waker)| waker.clone()));
+            wakers.extend(node.take_waker(&mut links));
+            if let Some(watchers) = links.watchers.as_mut().filter(|_| wanted) {
+                wakers.extend(watchers.iter_mut().filter_map(|(_, waker)| waker.take()));
             }
             stack.extend(links.tasks.iter().cloned());
             stack.extend(links.scopes.iter().cloned());
@@ -99,7 +96,7 @@ impl Node<dyn Payload> {
 }
 
 /// Wakes every one of them, also behind one that panics; the first panic goes on afterwards.
-fn wake_all(wakers: Vec<Waker>) {
+pub(super) fn wake_all(wakers: Vec<Waker>) {
     let mut first = None;
     for waker in wakers {
         let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));

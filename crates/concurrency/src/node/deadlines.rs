@@ -1,7 +1,8 @@
 //! Deadlines: written at any node of a task, watched at its outermost one.
 
-use super::{MASK, Node, NodeRef, Payload};
-use crate::cause::Cause;
+use super::{Kind, MASK, Node, NodeRef, Payload, RESCHEDULED, STARTED};
+use crate::ambient;
+use crate::cause::{Cause, clock_of};
 use bowline_backend::time::Instant;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,8 +13,17 @@ impl<P: ?Sized> Node<P> {
         Instant::from_nanos(self.deadline.load(Ordering::Acquire))
     }
 
-    pub(crate) fn set_deadline(&self, deadline: Instant) {
-        self.deadline.store(deadline.as_nanos(), Ordering::Release);
+    /// Sets the deadline that the owner was made with, unless somebody set another.
+    pub(crate) fn start_deadline(&self, deadline: Instant) {
+        let _links = self.lock();
+        self.set(STARTED);
+        if !self.is_rescheduled() {
+            self.deadline.store(deadline.as_nanos(), Ordering::Release);
+        }
+    }
+
+    pub(crate) fn is_rescheduled(&self) -> bool {
+        self.has(RESCHEDULED)
     }
 
     /// Tells the outermost node of a task that one of its nodes has this deadline.
@@ -28,6 +38,41 @@ impl<P: ?Sized> Node<P> {
 }
 
 impl Node<dyn Payload> {
+    /// Gives the node another deadline, from anywhere.
+    pub(crate) fn reschedule(self: &Arc<Self>, deadline: Instant) {
+        let linked = {
+            let links = self.lock();
+            self.set(RESCHEDULED);
+            self.deadline.store(deadline.as_nanos(), Ordering::Release);
+            links.parent.is_some() || self.has(STARTED)
+        };
+        if deadline.is_never() || !linked {
+            // An owner that is not in the tree yet brings the deadline with it.
+            return;
+        }
+        let now = clock_of(self);
+        if deadline <= now {
+            self.cancel(|| Cause::deadline(self, now));
+            return;
+        }
+        let host = self.host();
+        host.expect_deadline(deadline);
+        // The running task arms its timer at the end of its poll.
+        if !ambient::task().is_some_and(|task| Arc::ptr_eq(&task, &host)) {
+            host.wake_owner();
+        }
+    }
+
+    /// The outermost node of the task that the node belongs to.
+    pub(crate) fn host(self: &Arc<Self>) -> NodeRef {
+        let mut at = self.clone();
+        while !matches!(at.kind, Kind::Task | Kind::Root) {
+            let Some(parent) = at.parent() else { break };
+            at = parent;
+        }
+        at
+    }
+
     /// The smallest deadline of this node and its ancestors up to the first mask.
     pub(crate) fn effective_deadline(self: &Arc<Self>) -> Instant {
         let mut found = self.deadline();

@@ -1,47 +1,85 @@
-//! Holds: what keeps the owners above from dropping their bodies.
+//! Holds: what keeps the owners above from dropping their bodies; and masks, which end them.
 
-use super::{Kind, MASK, Node, NodeRef, Payload};
+use super::{HOLD, Kind, Links, MASK, Node, NodeRef, Payload};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+impl<P: ?Sized> Node<P> {
+    /// From now on the owners above hold, while the node is linked.
+    pub(crate) fn set_hold(&self) {
+        self.set(HOLD);
+    }
+
+    /// Before the node is linked: hides outer cancels from it, and holds.
+    pub(crate) fn set_mask(&self) {
+        self.set(MASK);
+    }
+
+    /// What the parent has to count for this node. It stops at tasks: their group's own hold
+    /// protects what lies above. The body of a root is never dropped.
+    fn share(&self, links: &Links) -> isize {
+        match &links.parent {
+            None => 0,
+            Some(parent) if parent.kind == Kind::Root => 0,
+            Some(_) if matches!(self.kind, Kind::Task | Kind::Root) => 0,
+            Some(_) if self.has(MASK) => 1,
+            Some(_) => self.holds.load(Ordering::Relaxed) + isize::from(self.has(HOLD)),
+        }
+    }
+
+    /// Brings `passed` up to date; answers by how much the parent's count changes.
+    pub(super) fn share_changed(&self, links: &mut Links) -> isize {
+        let share = self.share(links);
+        share - std::mem::replace(&mut links.passed, share)
+    }
+}
+
 impl Node<dyn Payload> {
-    /// Adds holds to every ancestor up to and including the first mask or task.
-    pub(crate) fn hold_above(self: &Arc<Self>, count: usize) {
-        self.each_held(|node| {
-            node.holds.fetch_add(count, Ordering::AcqRel);
-        });
+    /// Hides outer cancels from the node and all below it, and holds the owners above.
+    pub(crate) fn raise_mask(self: &Arc<Self>) {
+        self.change_mask(|node| node.set(MASK));
     }
 
-    /// Takes them back. An owner that could now drop its body is woken.
-    pub(crate) fn release_above(self: &Arc<Self>, count: usize) {
-        self.each_held(|node| {
-            let before = node.holds.fetch_sub(count, Ordering::AcqRel);
-            if before == count && node.is_cancelled() {
-                node.wake_owner();
-            }
-        });
+    /// Takes that back: an outer cancel arrives at once.
+    pub(crate) fn lower_mask(self: &Arc<Self>) {
+        self.change_mask(|node| node.clear(MASK));
     }
 
-    /// How many holds this node passes on to its ancestors for what is below it.
-    pub(crate) fn holds_passed_on(&self) -> usize {
-        if self.ends_holds() {
-            return 0;
-        }
-        self.holds.load(Ordering::Acquire)
-    }
-
-    fn ends_holds(&self) -> bool {
-        self.has(MASK) || matches!(self.kind, Kind::Task | Kind::Root)
-    }
-
-    fn each_held(self: &Arc<Self>, mut act: impl FnMut(&NodeRef)) {
-        let mut at = self.parent();
-        while let Some(node) = at {
-            act(&node);
-            if node.ends_holds() {
-                return;
-            }
-            at = node.parent();
+    fn change_mask(self: &Arc<Self>, change: impl FnOnce(&Self)) {
+        let (parent, delta) = {
+            let mut links = self.lock();
+            change(self);
+            (links.parent.clone(), self.share_changed(&mut links))
+        };
+        // The hold comes before its reason can act, and goes after it.
+        if delta > 0 {
+            add_holds(parent, delta);
+            self.refresh();
+        } else {
+            self.refresh();
+            add_holds(parent, delta);
         }
     }
+}
+
+/// Adds to the count of `node` and passes on what that changes above. An owner that could now
+/// drop its body is woken.
+pub(super) fn add_holds(node: Option<NodeRef>, delta: isize) {
+    let mut change = delta;
+    let mut freed = Vec::new();
+    let mut at = node;
+    while let Some(node) = at.take().filter(|_| change != 0) {
+        {
+            let mut links = node.lock();
+            let before = node.holds.load(Ordering::Relaxed);
+            let after = before + change;
+            node.holds.store(after, Ordering::Release);
+            change = node.share_changed(&mut links);
+            at = links.parent.clone();
+            if before > 0 && after <= 0 && node.is_cancelled() {
+                freed.extend(node.take_waker(&mut links));
+            }
+        }
+    }
+    super::cancel::wake_all(freed);
 }

@@ -1,5 +1,6 @@
 //! Into the tree, out of it, and to a root when the owner is gone.
 
+use super::holds::add_holds;
 use super::{ADOPTED, Admission, CLOSED, DRAINING, Node, NodeRef, Payload};
 use std::sync::Arc;
 
@@ -34,36 +35,43 @@ impl Node<dyn Payload> {
         if let Some(backend) = parent.backend() {
             self.keep_backend(backend);
         }
-        {
+        let delta = {
             let mut links = self.lock();
             links.parent = Some(parent.clone());
             links.key = key;
+            self.share_changed(&mut links)
+        };
+        if delta != 0 {
+            add_holds(Some(parent.clone()), delta);
         }
         if self.is_cancelled() || parent.is_cancelled() {
             self.refresh();
         }
     }
 
-    /// Takes the node out of its parent's roster of scopes.
+    /// Takes the node out of its parent's roster of scopes, and its holds back.
     pub(crate) fn unlink(self: &Arc<Self>) {
-        let Some((parent, key)) = self.take_parent() else {
+        let Some((parent, key, passed)) = self.take_parent() else {
             return;
         };
         let former = parent.lock().scopes.remove(key);
         drop(former);
+        if passed != 0 {
+            add_holds(Some(parent), -passed);
+        }
     }
 
     /// Takes the node out of its parent's roster of tasks, and passes on that it has ended:
     /// the last one wakes a draining owner or unlinks a parent whose owner is gone.
     pub(crate) fn unlink_task(self: &Arc<Self>) {
         let mut node = self.clone();
-        while let Some((parent, key)) = node.take_parent() {
+        while let Some((parent, key, _)) = node.take_parent() {
             let (former, last, waker) = {
                 let mut links = parent.lock();
                 let former = links.tasks.remove(key);
                 let last = links.tasks.is_empty();
                 let waker = (last && parent.has(DRAINING))
-                    .then(|| links.waker.clone())
+                    .then(|| parent.take_waker(&mut links))
                     .flatten();
                 (former, last, waker)
             };
@@ -78,10 +86,10 @@ impl Node<dyn Payload> {
         }
     }
 
-    fn take_parent(&self) -> Option<(NodeRef, usize)> {
+    fn take_parent(&self) -> Option<(NodeRef, usize, isize)> {
         let mut links = self.lock();
         let parent = links.parent.take()?;
-        Some((parent, links.key))
+        Some((parent, links.key, std::mem::take(&mut links.passed)))
     }
 
     /// Gives a closed group whose owner is gone to `root`, until its last task has ended.
