@@ -136,6 +136,12 @@ impl CancelScope {
         self
     }
 
+    /// Drops a body that has started without the one poll it would get after the cancel.
+    pub fn eager_drop(self) -> CancelScope {
+        self.node.set_eager();
+        self
+    }
+
     /// Names the scope for reports, once: its first name stays.
     pub fn name(self, name: &'static str) -> CancelScope {
         self.node.set_name(Cow::Borrowed(name));

@@ -17,6 +17,15 @@ pub fn checkpoint() -> Checkpoint {
     }
 }
 
+/// Never returns if the code around it is cancelled; otherwise goes on at once.
+///
+/// # Cancel safety
+///
+/// Nothing happened.
+pub fn checkpoint_if_cancelled() -> CheckpointIfCancelled {
+    CheckpointIfCancelled(())
+}
+
 /// Lets other tasks run once; returns also in a cancelled scope.
 ///
 /// # Cancel safety
@@ -83,6 +92,22 @@ impl Future for Checkpoint {
             return Poll::Pending;
         }
         Pin::new(&mut self.turn).poll(cx)
+    }
+}
+
+/// Future of [`checkpoint_if_cancelled`].
+#[derive(Debug)]
+#[must_use = "a checkpoint is none until it is awaited"]
+pub struct CheckpointIfCancelled(());
+
+impl Future for CheckpointIfCancelled {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match ambient::is_cancelled() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
     }
 }
 

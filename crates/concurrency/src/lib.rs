@@ -70,8 +70,8 @@ pub use cancel_scope::{
 };
 pub use cause::{Cause, CauseKind};
 pub use checkpoint::{
-    Cancelled, Checkpoint, YieldNow, cancelled, check_cancelled, checkpoint, is_cancelled,
-    yield_now,
+    Cancelled, Checkpoint, CheckpointIfCancelled, YieldNow, cancelled, check_cancelled, checkpoint,
+    checkpoint_if_cancelled, is_cancelled, yield_now,
 };
 pub use deadline::{
     Deadline, Elapsed, MoveOn, Timeout, current_effective_deadline, move_on_after, move_on_at,

@@ -56,6 +56,8 @@ const CAUGHT: u32 = 1 << 6;
 const HOLD: u32 = 1 << 7;
 /// `links.waker` is set.
 const ARMED: u32 = 1 << 8;
+/// A body that has started gets no poll after the cancel.
+const EAGER: u32 = 1 << 11;
 /// The owner has read its limit: a deadline set from now on has to be told.
 const STARTED: u32 = 1 << 10;
 /// Somebody set the deadline: the owner's own one does not count.
@@ -199,6 +201,15 @@ impl<P: ?Sized> Node<P> {
 
     pub(crate) fn is_held(&self) -> bool {
         self.holds.load(Ordering::Acquire) > 0
+    }
+
+    /// Before the node is linked: drops a started body with no further poll.
+    pub(crate) fn set_eager(&self) {
+        self.set(EAGER);
+    }
+
+    pub(crate) fn is_eager(&self) -> bool {
+        self.has(EAGER)
     }
 
     pub(crate) fn note_caught(&self) {

@@ -63,6 +63,7 @@ impl<F: Future> Scoped<F> {
             return Poll::Pending;
         }
         this.owner.ensure_scope(this.location);
+        let started = this.owner.is_under_way();
         this.owner.arrive(cx);
         if this.body.is_none() {
             let node = this.owner.node().clone();
@@ -71,13 +72,16 @@ impl<F: Future> Scoped<F> {
         }
         let body = this.body.as_mut().as_pin_mut();
         let body = body.expect("a scope was polled after it had returned");
-        if let Poll::Ready(value) = this.owner.inside(|| body.poll(cx)) {
-            this.owner.inside(|| this.body.set(None));
-            this.owner.leave();
-            return Poll::Ready(Outcome::Done(value));
-        }
-        if !this.owner.is_cut() {
-            return Poll::Pending;
+        // A body that waits for a hold goes on.
+        if !(started && this.owner.node().is_eager() && this.owner.is_cut()) {
+            if let Poll::Ready(value) = this.owner.inside(|| body.poll(cx)) {
+                this.owner.inside(|| this.body.set(None));
+                this.owner.leave();
+                return Poll::Ready(Outcome::Done(value));
+            }
+            if !this.owner.is_cut() {
+                return Poll::Pending;
+            }
         }
         this.owner.inside(|| this.body.set(None));
         if this.owner.outer_cancelled() {

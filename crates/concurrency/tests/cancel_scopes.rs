@@ -6,11 +6,12 @@ mod every_backend;
 use bowline_concurrency::{
     CancelHandle, CancelScope, CauseKind, Deadline, Outcome, Root, cancel_scope, cancelled,
     check_cancelled, checkpoint, current_effective_deadline, is_cancelled, now, sleep,
-    sleep_forever, task_group,
+    sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::{join, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -29,6 +30,7 @@ every_backend!(
     the_place_is_restored_after_a_panic,
     a_name_given_late_keeps_the_handles,
     a_dropped_body_sees_its_scope,
+    one_cancel_reaches_a_hundred_thousand_children,
 );
 
 // CS1
@@ -238,6 +240,7 @@ fn a_name_given_late_keeps_the_handles(root: Root) {
     );
 }
 
+// CS39
 fn the_place_is_restored_after_a_panic(root: Root) {
     let outcome = root.block_on(cancel_scope(|_| async {
         let inner = CancelScope::new();
@@ -259,11 +262,14 @@ fn the_place_is_restored_after_a_panic(root: Root) {
     assert!(outcome.done().is_some());
 }
 
+// CS40
 fn a_dropped_body_sees_its_scope(root: Root) {
     struct Probe<'a>(&'a AtomicBool);
     impl Drop for Probe<'_> {
         fn drop(&mut self) {
-            self.0.store(is_cancelled(), Ordering::SeqCst);
+            let deadline = current_effective_deadline();
+            let seen = is_cancelled() && deadline == Deadline::Cancelled;
+            self.0.store(seen, Ordering::SeqCst);
         }
     }
     let seen = AtomicBool::new(false);
@@ -277,4 +283,30 @@ fn a_dropped_body_sees_its_scope(root: Root) {
     }));
     assert!(outcome.cause().is_some());
     assert!(seen.load(Ordering::SeqCst));
+}
+
+// CS38
+fn one_cancel_reaches_a_hundred_thousand_children(root: Root) {
+    const CHILDREN: usize = 100_000;
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = polls.clone();
+    let outcome = root.block_on(cancel_scope(|scope| {
+        task_group::<(), (), _, _>(move |group| async move {
+            for _ in 0..CHILDREN {
+                let polls = counted.clone();
+                group.spawn_ok(poll_fn(move |_| {
+                    polls.fetch_add(1, Ordering::SeqCst);
+                    Poll::<()>::Pending
+                }));
+            }
+            while counted.load(Ordering::SeqCst) < CHILDREN {
+                yield_now().await;
+            }
+            scope.cancel("all of them");
+            sleep_forever().await;
+            Ok(())
+        })
+    }));
+    assert!(outcome.cause().is_some());
+    assert!(polls.load(Ordering::SeqCst) <= 2 * CHILDREN);
 }

@@ -167,6 +167,7 @@ fn nested_deadlines_in_the_simulator() {
     });
 }
 
+// CS36
 fn deadlines_reach_through_foreign_combinators(root: Root) {
     use futures_util::stream::{FuturesUnordered, StreamExt};
     root.block_on(async {
@@ -195,6 +196,7 @@ fn a_task_has_its_own_timer(root: Root) {
     assert_eq!(result.ok(), Some(20));
 }
 
+// CS25
 fn move_on_says_deadline(root: Root) {
     root.block_on(async {
         let line = line!() + 1;
@@ -206,13 +208,16 @@ fn move_on_says_deadline(root: Root) {
     });
 }
 
+// CS41
 #[test]
 fn a_scope_works_under_foreign_mains() {
     // No root of ours: the scope is the task's outermost wrapper and keeps its own timer.
     Backend::Tokio.block_on(async {
         assert!(timeout(MS, sleep_forever()).await.is_err());
     });
-    Backend::Smol.block_on(async {
-        assert!(timeout(MS, sleep_forever()).await.is_err());
-    });
+    for backend in [Backend::Smol, Backend::AsyncStd] {
+        backend.block_on(async {
+            assert!(timeout(MS, sleep_forever()).await.is_err());
+        });
+    }
 }

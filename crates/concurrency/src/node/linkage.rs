@@ -123,3 +123,56 @@ impl Node<dyn Payload> {
         at
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::NodeRef;
+    use crate::cause::{Cause, CauseKind};
+    use crate::owner::new_scope;
+    use std::borrow::Cow;
+    use std::panic::Location;
+    use std::sync::{Arc, Weak};
+
+    fn chain(length: usize) -> Vec<NodeRef> {
+        let scope = || new_scope(Cow::Borrowed(""), Location::caller());
+        let nodes: Vec<NodeRef> = (0..length).map(|_| scope()).collect();
+        for pair in nodes.windows(2) {
+            pair[1].link(&pair[0]);
+        }
+        nodes
+    }
+
+    // CS37
+    #[test]
+    fn five_thousand_nested_nodes_fit_a_small_stack() {
+        const LENGTH: usize = 5000;
+        let small = || {
+            for outermost_first in [true, false] {
+                let mut nodes = chain(LENGTH);
+                let left: Vec<Weak<_>> = nodes.iter().map(Arc::downgrade).collect();
+                let innermost = nodes[LENGTH - 1].clone();
+                let top = nodes[0].clone();
+                let at = Location::caller();
+                top.cancel(|| Cause::here(CauseKind::Explicit, "all".into(), at, &top));
+                assert!(nodes.iter().all(|node| node.is_cancelled()));
+                let cause = innermost.visible_cause().expect("it is cancelled");
+                assert_eq!(cause.reason(), "all");
+                drop((top, innermost));
+                if outermost_first {
+                    nodes.reverse();
+                }
+                while let Some(node) = nodes.pop() {
+                    node.unlink();
+                }
+                assert!(left.iter().all(|node| node.upgrade().is_none()));
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(2 << 20);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test of the stack needs one of its own"
+        )]
+        let thread = thread.spawn(small).expect("a thread starts");
+        thread.join().expect("the stack is deep enough");
+    }
+}
