@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// The body is polled at least once; if it completes in the poll that overruns the deadline, its
 /// value is returned. `Duration::MAX`, or anything that cannot be added to the clock, means
-/// never and arms no timer.
+/// never and arms no timer. The body may be anything that becomes a future, as a remote call does.
 ///
 /// # Cancel safety
 ///
@@ -37,9 +37,14 @@ use std::time::Duration;
 /// # }
 /// ```
 #[track_caller]
-pub fn timeout<F: Future>(span: Duration, body: F) -> Timeout<F> {
+pub fn timeout<F: IntoFuture>(span: Duration, body: F) -> Timeout<F::IntoFuture> {
     Timeout {
-        scoped: Scoped::new(None, Limit::After(span), Location::caller(), Some(body)),
+        scoped: Scoped::new(
+            None,
+            Limit::After(span),
+            Location::caller(),
+            Some(body.into_future()),
+        ),
     }
 }
 
@@ -49,9 +54,14 @@ pub fn timeout<F: Future>(span: Duration, body: F) -> Timeout<F> {
 ///
 /// Dropping the future drops the body: what the body had done stays done.
 #[track_caller]
-pub fn timeout_at<F: Future>(deadline: Instant, body: F) -> Timeout<F> {
+pub fn timeout_at<F: IntoFuture>(deadline: Instant, body: F) -> Timeout<F::IntoFuture> {
     Timeout {
-        scoped: Scoped::new(None, Limit::At(deadline), Location::caller(), Some(body)),
+        scoped: Scoped::new(
+            None,
+            Limit::At(deadline),
+            Location::caller(),
+            Some(body.into_future()),
+        ),
     }
 }
 
@@ -61,9 +71,14 @@ pub fn timeout_at<F: Future>(deadline: Instant, body: F) -> Timeout<F> {
 ///
 /// Dropping the future drops the body: what the body had done stays done.
 #[track_caller]
-pub fn move_on_after<F: Future>(span: Duration, body: F) -> MoveOn<F> {
+pub fn move_on_after<F: IntoFuture>(span: Duration, body: F) -> MoveOn<F::IntoFuture> {
     MoveOn {
-        scoped: Scoped::new(None, Limit::After(span), Location::caller(), Some(body)),
+        scoped: Scoped::new(
+            None,
+            Limit::After(span),
+            Location::caller(),
+            Some(body.into_future()),
+        ),
     }
 }
 
@@ -73,9 +88,14 @@ pub fn move_on_after<F: Future>(span: Duration, body: F) -> MoveOn<F> {
 ///
 /// Dropping the future drops the body: what the body had done stays done.
 #[track_caller]
-pub fn move_on_at<F: Future>(deadline: Instant, body: F) -> MoveOn<F> {
+pub fn move_on_at<F: IntoFuture>(deadline: Instant, body: F) -> MoveOn<F::IntoFuture> {
     MoveOn {
-        scoped: Scoped::new(None, Limit::At(deadline), Location::caller(), Some(body)),
+        scoped: Scoped::new(
+            None,
+            Limit::At(deadline),
+            Location::caller(),
+            Some(body.into_future()),
+        ),
     }
 }
 

@@ -156,9 +156,9 @@ on_every_backend! {
             client.run(async |client| -> Result<(), Error> {
                 let (short, long) = (Duration::from_secs(10), Duration::from_secs(100));
                 let plain = || client.call_named::<u8>("f", (1,));
-                assert_eq!(timeout(short, plain().into_future()).await.expect("in time")?, 7);
-                assert_eq!(timeout(short, plain().no_deadline().into_future()).await.expect("in time")?, 7);
-                assert_eq!(timeout(long, plain().into_future()).await.expect("in time")?, 7);
+                assert_eq!(timeout(short, plain()).await.expect("in time")?, 7);
+                assert_eq!(timeout(short, plain().no_deadline()).await.expect("in time")?, 7);
+                assert_eq!(timeout(long, plain()).await.expect("in time")?, 7);
                 let (left, peer) = peer.join().await.expect("it is not cancelled");
                 // The earlier of the two: 10 s, 10 s, and the 30 s of every call.
                 assert!(left[0] <= short && left[1] <= short, "{left:?}");
