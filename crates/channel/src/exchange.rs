@@ -280,7 +280,7 @@ impl<T, F: Flavor> Exchange<T, F> {
 
     /// Ends a send or a reservation whose future is dropped. A value that
     /// nobody took goes with it.
-    #[cold]
+    #[inline(never)]
     pub(crate) fn forget_send(&self, key: Key) {
         let mut wakes = Wakes::default();
         let waiting = self.lock().forget_send(key, &mut wakes);
@@ -366,7 +366,7 @@ impl<T, F: Flavor> Exchange<T, F> {
 
     /// Ends a parked receive whose future is dropped. A promised value goes to
     /// the next receiver, or stays at the head of the buffer.
-    #[cold]
+    #[inline(never)]
     pub(crate) fn forget_recv(&self, key: Key) {
         let mut wakes = Wakes::default();
         let waiting = self.lock().forget_recv(key, &mut wakes);

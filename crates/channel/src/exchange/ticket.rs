@@ -94,6 +94,12 @@ impl Ticket {
         replaced
     }
 
+    /// Like [`set_waker`](Self::set_waker), before others know the ticket.
+    pub(crate) fn set_first_waker(&mut self, waker: Waker) {
+        // SAFETY: the borrow is exclusive.
+        self.waker.with(|place| unsafe { *place = Some(waker) });
+    }
+
     /// Whether the waker in place wakes the same task as `waker`. For the owner.
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
         if !self.hold() {

@@ -92,23 +92,20 @@ impl<L: Arms> Race<L> {
     /// Shuffles the order; true if others are to run first, which happens to
     /// one select in 128, so that a loop around selects starves nobody.
     fn shuffle(&mut self) -> bool {
-        let Some(source) =
-            (0..self.arms.count()).find(|index| self.arms.arm(*index).draw().is_some())
+        let Some(first) = (0..self.arms.count()).find_map(|index| self.arms.arm(index).draw())
         else {
             return false;
         };
-        let Self {
-            arms,
-            order,
-            biased,
-            ..
-        } = self;
-        let mut draw = || arms.arm(source).draw().unwrap_or_default();
-        let first = draw();
-        if !*biased {
-            order.shuffle(draw);
+        if !self.biased {
+            // One draw of the channel is stretched (an LCG of Numerical Recipes).
+            let mut state = first;
+            self.order.shuffle(|| {
+                let drawn = state;
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                drawn
+            });
         }
-        first >> 25 == 0
+        first << 25 == 0
     }
 
     /// Tries every arm alone, in order.
@@ -227,7 +224,7 @@ impl<L: Arms> Future for Race<L> {
                 if let Some(winner) = this.try_all(context) {
                     return this.finish(winner);
                 }
-                drop(this.ticket.set_waker(context.waker().clone()));
+                this.ticket.set_first_waker(context.waker().clone());
                 this.stage = Stage::Waiting;
                 match this.enlist(|_| true) {
                     Some(winner) => this.finish(winner),
