@@ -7,6 +7,7 @@ mod attachment;
 mod caught;
 mod job;
 mod null_executor;
+mod running;
 mod ticket;
 
 pub use async_executor::AsyncExecutor;

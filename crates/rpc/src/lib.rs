@@ -44,6 +44,7 @@ pub mod executor;
 mod failure;
 mod lifetime;
 mod limits;
+mod local_answer;
 mod memory_broker;
 mod method;
 mod name;

@@ -57,9 +57,11 @@ pub struct Limits {
     pub unauthenticated_per_prefix: usize,
     /// Connections of one broker, at least 1. More: accepting pauses.
     pub connections: usize,
-    /// How long a cancelled handler may clean up. Carried, not enforced yet.
+    /// How long handlers that a broker cancels at the end of its drain may take to end and be
+    /// answered for, before their connections are closed. Only those that are not dropped when they
+    /// are cancelled need it: blocking ones and those declared `no_cancel`.
     pub cancel_grace: Duration,
-    /// How long a broker that ends waits for calls in flight.
+    /// How long a broker that ends waits for calls in flight, before it cancels them.
     pub drain: Duration,
     /// Longest deadline an executor grants.
     pub max_deadline: Duration,

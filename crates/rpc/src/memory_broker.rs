@@ -2,24 +2,25 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bowline_backend::entropy;
 use bowline_backend::time::{self, Instant};
-use bowline_channel::{OneshotSender, oneshot};
 use bowline_concurrency::{TaskGroup, timeout_at};
 
 use crate::broker::{UnknownMethod, typed};
 use crate::call::run_call;
-use crate::executor::{
-    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobHandle, ReplySink, Stop,
-};
+use crate::executor::{Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobHandle, Stop};
 use crate::lifetime::{nested, scoped};
+use crate::local_answer::LocalAnswer;
 use crate::{
-    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, Error, ErrorBody, MethodName,
-    OutCall, Peer, RegistryError, Reply,
+    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, Context, Error, ErrorBody,
+    MethodName, OutCall, Peer, RegistryError, Reply,
 };
 
 /// Calls that wait for a method nobody offers at one broker.
@@ -74,13 +75,12 @@ impl MemoryBroker {
         }
     }
 
-    async fn submit_job(
+    async fn submit_job<T: Send + 'static>(
         &self,
-        body: JobBody,
+        body: impl FnOnce(Context) -> JobBody + Send,
         stop: Stop,
         options: &CallOptions,
-        sink: Arc<dyn ReplySink>,
-        done: bowline_channel::OneshotReceiver<JobEnd>,
+        answer: &Arc<LocalAnswer<T>>,
     ) -> Result<bytes::Bytes, CallError> {
         if self.shared.group.handle().cancel_called() {
             return Err(closed());
@@ -93,38 +93,30 @@ impl MemoryBroker {
             Some(self.shared.me.clone()),
             CallRef::Local(number),
             self.shared.attachment.clone(),
-            sink,
+            answer.clone(),
         );
-        // Whatever becomes of the job, the answer comes by `done`.
+        // Whatever becomes of the job, it is answered.
         let given = Given(Some(job.give_to(&*self.shared.executor)));
-        let end = if options.deadline == Instant::NEVER {
-            done.await
-        } else {
-            match timeout_at(options.deadline, done).await {
-                Ok(end) => end,
-                Err(_) => {
-                    let certainty = if given.take_back() {
-                        Certainty::Refused
-                    } else {
-                        Certainty::MaybeExecuted
-                    };
-                    return Err(CallError::new(Code::DeadlineExceeded, certainty));
-                }
-            }
+        let Some(end) = end_of(answer, options.deadline).await else {
+            let certainty = if given.take_back() {
+                Certainty::Refused
+            } else {
+                Certainty::MaybeExecuted
+            };
+            return Err(CallError::new(Code::DeadlineExceeded, certainty));
         };
         given.answered();
         match end {
-            Ok(JobEnd::Reply(body)) => Ok(body),
-            Ok(JobEnd::Application(body)) => {
+            JobEnd::Reply(body) => Ok(body),
+            JobEnd::Application(body) => {
                 let codec = crate::proto::CodecId(options.codec.id());
                 Err(CallError::from_application(ErrorBody::new(codec, body)))
             }
-            Ok(JobEnd::Failed {
+            JobEnd::Failed {
                 code,
                 certainty,
                 message,
-            }) => Err(CallError::new(code, certainty).with_message(message)),
-            Err(_) => Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted)),
+            } => Err(CallError::new(code, certainty).with_message(message)),
         }
     }
 
@@ -155,17 +147,18 @@ impl Broker for MemoryBroker {
             } = call;
             return Err(self.no_such_method(&method, &options).await);
         };
-        let (sender, done) = oneshot();
-        let sink = Arc::new(EncodedSink(Mutex::new(Some(sender))));
         let stop = Stop::of(method.entry.spec);
         let mut options = call.options;
         cap(&mut options, method.entry.spec.max_duration());
-        let body = JobBody::Encoded {
+        let codec = options.codec;
+        let body = move |context| JobBody::Encoded {
             entry: method.entry,
-            codec: options.codec,
+            codec,
             body: call.body,
+            context,
         };
-        self.submit_job(body, stop, &options, sink, done)
+        let answer = LocalAnswer::<Infallible>::new();
+        self.submit_job(body, stop, &options, &answer)
             .await
             .map(Reply::new)
     }
@@ -183,22 +176,17 @@ impl Broker for MemoryBroker {
                 .await);
         }
         cap(&mut options, C::SPEC.max_duration());
-        let (sender, done) = oneshot();
-        let slot = Arc::new(TypedSlot::<C> {
-            result: Mutex::new(None),
-            done: Mutex::new(Some(sender)),
-        });
-        let result = slot.clone();
-        let body = JobBody::Local(Box::new(move |context| {
-            Box::pin(async move {
-                let end = run_call(call, context).await;
-                *lock(&result.result) = Some(end);
-            })
-        }));
+        let answer = LocalAnswer::new();
+        let result = answer.clone();
+        let body = move |context| {
+            JobBody::Local(Box::pin(async move {
+                result.leave(run_call(call, context).await);
+            }))
+        };
         let end = self
-            .submit_job(body, Stop::of(C::SPEC), &options, slot.clone(), done)
+            .submit_job(body, Stop::of(C::SPEC), &options, &answer)
             .await;
-        let result = lock(&slot.result).take();
+        let result = answer.take();
         match (end, result) {
             (Ok(_), Some(Ok(reply))) => Ok(reply),
             (Ok(_), Some(Err(error))) => Err(CallError::from_application(error)),
@@ -289,6 +277,20 @@ impl MemoryBrokerStart {
     }
 }
 
+/// The end of the job that answers `answer`; `None` once `deadline` passed before.
+async fn end_of<T>(answer: &LocalAnswer<T>, deadline: Instant) -> Option<JobEnd> {
+    let mut ended = answer.ended();
+    if deadline == Instant::NEVER {
+        return Some(ended.await);
+    }
+    // Most calls have ended by now, and need no timeout, which would need memory.
+    let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut ended).poll(cx))).await;
+    match at_once {
+        Poll::Ready(end) => Some(end),
+        Poll::Pending => timeout_at(deadline, ended).await.ok(),
+    }
+}
+
 /// Cuts the deadline to what the method allows.
 fn cap(options: &mut CallOptions, longest: Option<Duration>) {
     if let Some(longest) = longest {
@@ -341,34 +343,4 @@ impl Drop for Given {
             job.request("the caller gave up");
         }
     }
-}
-
-struct EncodedSink(Mutex<Option<OneshotSender<JobEnd>>>);
-
-impl ReplySink for EncodedSink {
-    fn settle(&self, _: CallRef, end: JobEnd) {
-        let sender = lock(&self.0).take();
-        if let Some(sender) = sender {
-            let _ = sender.send(end);
-        }
-    }
-}
-
-/// Holds the typed result of a local job until its end is told.
-struct TypedSlot<C: Call> {
-    result: Mutex<Option<Result<C::Reply, C::Error>>>,
-    done: Mutex<Option<OneshotSender<JobEnd>>>,
-}
-
-impl<C: Call> ReplySink for TypedSlot<C> {
-    fn settle(&self, _: CallRef, end: JobEnd) {
-        let sender = lock(&self.done).take();
-        if let Some(sender) = sender {
-            let _ = sender.send(end);
-        }
-    }
-}
-
-fn lock<T>(slot: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -150,19 +150,24 @@ impl TcpBroker {
         call.await.map(Reply::new)
     }
 
-    /// Takes no new calls, waits for those in flight, says goodbye to every peer and ends every
-    /// task.
+    /// Takes no new calls, waits for those in flight, cancels the rest, says goodbye to every peer
+    /// and ends every task.
     async fn shut_down(&self) {
         for accepting in &self.shared.accepting {
             accepting.cancel("the broker takes no new connections");
         }
-        let routes = &self.shared.routes;
-        let within = self.shared.limits.drain;
-        routes.drain(within);
-        if timeout(within, routes.fewer_than(1)).await.is_err() {
-            routes.close("");
-            // A peer that does not end its side in time is left.
-            let _ = timeout(FAREWELL, routes.fewer_than(1)).await;
+        let (routes, limits) = (&self.shared.routes, &self.shared.limits);
+        routes.drain(limits.drain);
+        if timeout(limits.drain, routes.fewer_than(1)).await.is_err() {
+            routes.cancel_calls();
+            if timeout(limits.cancel_grace, routes.fewer_than(1))
+                .await
+                .is_err()
+            {
+                routes.close("");
+                // A peer that does not end its side in time is left.
+                let _ = timeout(FAREWELL, routes.fewer_than(1)).await;
+            }
         }
         self.close();
     }

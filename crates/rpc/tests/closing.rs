@@ -10,17 +10,22 @@ mod raw_peer;
 use std::time::Duration;
 
 use backends::on_every_backend;
+use bowline_backend::Backend;
 use bowline_backend::net::TcpStream;
+use bowline_backend::time;
 use bowline_channel::{Receiver, Sender, bounded, oneshot};
-use bowline_concurrency::{TaskGroup, sleep_forever, task_group, timeout};
-use bowline_rpc::executor::AsyncExecutor;
+use bowline_concurrency::{TaskGroup, sleep, sleep_forever, task_group, timeout};
+use bowline_rpc::executor::{AsyncExecutor, Executor};
 use bowline_rpc::proto::{CodecId, Command, Event, Open, Target};
-use bowline_rpc::{Caller, Certainty, Code, Error, Limits, Registry, TcpBroker, TcpBrokerBuilder};
+use bowline_rpc::{
+    Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, Limits, MethodDef,
+    MethodSpec, NoError, Registry, TcpBroker, TcpBrokerBuilder,
+};
 use bytes::Bytes;
 use raw_peer::{LONG, RawPeer};
 
-/// `gate` says `started` and ends once it is let through, with 7; `hang` says so and never ends;
-/// `ping` ends at once.
+/// `gate` says `started` and ends once it is let through, with 7; `hang` says so, never ends, and says
+/// `ended` when it is dropped; `ping` ends at once.
 fn gated() -> (Registry, Receiver<&'static str>, Sender<()>) {
     let registry = Registry::new("example");
     let (started, events) = bounded(64);
@@ -41,12 +46,21 @@ fn gated() -> (Registry, Receiver<&'static str>, Sender<()>) {
             let started = started.clone();
             async move {
                 let _ = started.send("started").await;
+                let _ends = Ends(started);
                 sleep_forever().await;
             }
         })
         .unwrap();
     registry.register_fn("ping", |(): ()| async {}).unwrap();
     (registry, events, open)
+}
+
+struct Ends(Sender<&'static str>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.try_send("ended");
+    }
 }
 
 fn serve(registry: Registry, drain: Duration) -> TcpBrokerBuilder {
@@ -107,7 +121,7 @@ on_every_backend! {
     }
 
     // R7
-    async fn calls_that_do_not_end_are_given_up_after_the_drain() {
+    async fn calls_that_do_not_end_are_cancelled_after_the_drain() {
         let (registry, events, _gate) = gated();
         let (sender, address) = oneshot();
         task_group(|group: TaskGroup<Error>| async move {
@@ -119,7 +133,7 @@ on_every_backend! {
             let client = TcpBroker::caller().project("example").connect(address.await.unwrap());
             client.run(async |client| -> Result<(), Error> {
                 let error = client.call_named::<()>("hang", ()).no_deadline().await.unwrap_err();
-                assert_eq!((error.code(), error.certainty()), (Code::ConnectionLost, Certainty::MaybeExecuted), "{error}");
+                assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::MaybeExecuted), "{error}");
                 Ok(())
             }).await?;
             timeout(LONG, server.join()).await.expect("it ends").expect("it is not cancelled")
@@ -141,6 +155,29 @@ on_every_backend! {
                 assert_eq!(call.join().await.expect("it is not cancelled")?, 7);
                 Ok(())
             }).await.unwrap();
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn a_caller_cancels_its_own_calls_after_the_drain() {
+        let (registry, events, _gate) = gated();
+        let ended = events.clone();
+        serve(registry, LONG).run(async |server| -> Result<(), Error> {
+            let mut limits = Limits::default();
+            limits.drain = Duration::from_millis(50);
+            let client = TcpBroker::caller().project("example").limits(limits).unwrap().connect(server.local_addrs()[0]);
+            task_group(|group: TaskGroup<Error>| async move {
+                let call = client.run(async |client| -> Result<_, Error> {
+                    let call = group.spawn_ok(async move { client.call_named::<()>("hang", ()).no_deadline().await });
+                    started(&events).await;
+                    Ok(call)
+                }).await?;
+                let error = call.join().await.expect("it is not cancelled").unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::MaybeExecuted), "{error}");
+                Ok(())
+            }).await.unwrap();
+            // The peer was told, so its handler does not go on.
+            assert_eq!(timeout(LONG, ended.recv()).await.expect("it ends"), Ok("ended"));
             Ok(())
         }).await.unwrap();
     }
@@ -193,4 +230,99 @@ async fn closed_to(address: std::net::SocketAddr) -> bool {
         }
     });
     closed.await.is_ok()
+}
+
+const DRAIN: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(2);
+/// More than messages take in a simulated world.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// A call whose handler is not dropped: told that it is cancelled, it goes on for so long, in
+/// milliseconds.
+#[derive(Debug)]
+struct GoesOn(u64);
+
+impl Call for GoesOn {
+    type Args = (u64,);
+    type Reply = i64;
+    type Error = NoError;
+    const NAME: DeclaredName = DeclaredName::explicit("goes_on");
+    const SPEC: MethodSpec = MethodSpec::new().no_cancel();
+
+    fn into_args(self) -> (u64,) {
+        (self.0,)
+    }
+
+    fn from_args((millis,): (u64,)) -> Self {
+        GoesOn(millis)
+    }
+
+    async fn run(self, context: Context) -> Result<i64, NoError> {
+        while !context.is_cancelled() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(Duration::from_millis(self.0)).await;
+        Ok(7)
+    }
+}
+
+/// A broker ends with a call in flight whose handler goes on for `millis` once it is told: the outcome
+/// of the call, and how long the end took.
+async fn end_under(millis: u64) -> (Result<i64, CallError<NoError>>, Duration) {
+    let registry = Registry::new("example");
+    registry.register_all([MethodDef::of::<GoesOn>()]).unwrap();
+    let executor = AsyncExecutor::new(registry, 4);
+    let (sender, address) = oneshot();
+    let mut limits = Limits::default();
+    (limits.drain, limits.cancel_grace) = (DRAIN, GRACE);
+    let server = TcpBroker::builder(executor.clone()).limits(limits).unwrap();
+    let server = server.listen("127.0.0.1:0");
+    let ended = task_group(|group: TaskGroup<Error>| async move {
+        let server = group.spawn_ok(async move {
+            let ends = server.run(async move |server| -> Result<_, Error> {
+                let _ = sender.send(server.local_addrs()[0]);
+                while executor.capacity().running == 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+                Ok(time::now())
+            });
+            let began = ends.await?;
+            Ok::<_, Error>(time::now() - began)
+        });
+        let client = TcpBroker::caller()
+            .project("example")
+            .connect(address.await.unwrap());
+        let outcome = client.run(async |client| -> Result<_, Error> {
+            Ok(client.call(GoesOn(millis)).no_deadline().await)
+        });
+        let outcome = outcome.await?;
+        Ok((outcome, server.join().await.expect("it is not cancelled")?))
+    });
+    ended.await.unwrap()
+}
+
+// D7
+#[test]
+fn handlers_that_are_told_have_the_grace_to_answer() {
+    backends::run(Backend::Sim, async {
+        let (outcome, took) = end_under(1_000).await;
+        assert_eq!(outcome.unwrap(), 7);
+        let told = DRAIN + Duration::from_secs(1);
+        assert!((told..told + MOMENT).contains(&took), "{took:?}");
+    });
+}
+
+// D7
+#[test]
+fn a_handler_that_ignores_its_cancellation_does_not_outlive_the_grace() {
+    backends::run(Backend::Sim, async {
+        let (outcome, took) = end_under(1_000_000).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(
+            (error.code(), error.certainty()),
+            (Code::ConnectionLost, Certainty::MaybeExecuted)
+        );
+        let end = DRAIN + GRACE;
+        assert!((end..end + MOMENT).contains(&took), "{took:?}");
+    });
 }

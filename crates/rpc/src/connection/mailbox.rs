@@ -45,6 +45,7 @@ pub(crate) enum Mail {
     Answer { call: CallId, end: JobEnd },
     Close { code: Code, message: &'static str },
     Drain { within: Duration },
+    CancelAll,
 }
 
 /// A call as its caller sees it.
@@ -109,6 +110,21 @@ impl Mailbox {
     /// within `within`.
     pub(crate) fn drain(&self, within: Duration) {
         self.post(Mail::Drain { within });
+    }
+
+    /// Cancels the calls in flight, those of either side.
+    pub(crate) fn cancel_all(&self) {
+        self.post(Mail::CancelAll);
+    }
+
+    /// The calls of ours that the machine has and somebody waits for.
+    pub(crate) fn sent_calls(&self) -> Vec<CallId> {
+        let state = self.state();
+        let sent = state.tickets.iter().filter_map(|(_, ticket)| match ticket {
+            Ticket::Sent(call, _) => Some(*call),
+            _ => None,
+        });
+        sent.collect()
     }
 
     /// Whether nothing is asked of the driver and no caller waits for an outcome.

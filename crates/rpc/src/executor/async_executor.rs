@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Waker};
 
 use super::attachment::Work;
+use super::running::Running;
 use super::ticket::Waiting;
 use super::{Capacity, Executor, Job, Refusal, Ticket};
 use crate::{Code, Registry};
@@ -166,23 +168,20 @@ impl Place {
         } else {
             None
         };
-        let attachment = job.attachment().clone();
-        let Some(_nested) = nested else {
-            return attachment.give(Work::New(job, self));
-        };
-        let mut begun = Box::pin(self.work(job));
-        // What waits is polled again at once by a worker, so it needs no waker here.
-        if begun
-            .as_mut()
-            .poll(&mut TaskContext::from_waker(Waker::noop()))
-            .is_pending()
-        {
-            attachment.give(Work::Begun(begun));
+        let mut running = Running::new(job);
+        if nested.is_some() {
+            // What waits is polled again at once by a worker, so it needs no waker here.
+            let mut cx = TaskContext::from_waker(Waker::noop());
+            if Pin::new(&mut running).poll(&mut cx).is_ready() {
+                return;
+            }
         }
+        self.hand_on(running);
     }
 
-    async fn work(self, job: Job) {
-        job.run().await;
+    fn hand_on(self, running: Running) {
+        let attachment = running.job().attachment().clone();
+        attachment.give(Work::new(running, self));
     }
 }
 
@@ -203,8 +202,7 @@ impl Drop for Place {
                 continue;
             };
             drop(state);
-            let attachment = job.attachment().clone();
-            attachment.give(Work::New(job, Place(self.0.clone())));
+            Place(self.0.clone()).hand_on(Running::new(job));
             state = self.0.state();
         }
         state.handing = false;

@@ -10,20 +10,29 @@ use std::task::{Context, Poll, Waker};
 use bowline_concurrency::{TaskGroup, yield_now};
 use slab::Slab;
 
+use super::Executor;
 use super::async_executor::Place;
-use super::{Executor, Job};
+use super::running::Running;
 
 /// Jobs a worker ends in a row before other tasks get their turn.
 const BATCH: usize = 32;
 /// Workers kept for later jobs while there is nothing to do.
 const IDLE: usize = 64;
 
-/// What a worker does.
-pub(super) enum Work {
-    /// A job that has not begun.
-    New(Job, Place),
-    /// A job that has begun and waits for something.
-    Begun(Pin<Box<dyn Future<Output = ()> + Send>>),
+/// What a worker does: a job that has not begun, or waits for something.
+pub(super) struct Work {
+    running: Running,
+    /// Given up after the job.
+    _place: Place,
+}
+
+impl Work {
+    pub(super) fn new(running: Running, place: Place) -> Self {
+        Self {
+            running,
+            _place: place,
+        }
+    }
 }
 
 /// One broker at an executor: the group its handlers run in, and the workers that run them.
@@ -148,11 +157,7 @@ async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
                 sleeps: false,
             };
             match next.await {
-                Some(Work::New(job, place)) => {
-                    let _place = place;
-                    job.run().await;
-                }
-                Some(Work::Begun(rest)) => rest.await,
+                Some(mut work) => (&mut work.running).await,
                 None => return,
             }
         }

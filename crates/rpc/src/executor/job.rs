@@ -1,21 +1,18 @@
 //! One call on its way through an executor.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
-use std::future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context as TaskContext;
 
-use bowline_backend::time::{self, Instant, Sleep};
-use bowline_concurrency::{CancelScope, Outcome, TaskGroup};
+use bowline_backend::time::Instant;
+use bowline_concurrency::{CancelScope, TaskGroup};
 use bytes::Bytes;
 
-use super::caught::caught;
+use super::running::Running;
 use super::{Attachment, Executor, JobHandle};
 use crate::context::Cancel;
-use crate::method::{Entry, HandlerEnd};
+use crate::method::Entry;
 use crate::proto::CallId;
 use crate::{Certainty, Code, Codec, Context, Peer};
 
@@ -59,7 +56,7 @@ pub(crate) enum JobEnd {
 }
 
 impl JobEnd {
-    fn failed(code: Code, certainty: Certainty) -> Self {
+    pub(super) fn failed(code: Code, certainty: Certainty) -> Self {
         Self::Failed {
             code,
             certainty,
@@ -68,10 +65,6 @@ impl JobEnd {
     }
 }
 
-/// Makes the future of a local job.
-pub(crate) type LocalStart =
-    Box<dyn FnOnce(Context) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
-
 /// What a job runs.
 pub(crate) enum JobBody {
     /// A method with encoded arguments.
@@ -79,9 +72,10 @@ pub(crate) enum JobBody {
         entry: Arc<Entry>,
         codec: Codec,
         body: Bytes,
+        context: Context,
     },
     /// A future of the caller's, which keeps its result itself.
-    Local(LocalStart),
+    Local(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 /// One call on its way through an executor.
@@ -93,18 +87,15 @@ pub struct Job {
     deadline: Instant,
     cancel: Cancel,
     scope: Option<CancelScope>,
-    caller: Option<Peer>,
-    call: CallRef,
     attachment: Arc<Attachment>,
     answer: Answer,
 }
 
 impl Job {
-    /// A job whose outcome goes to `sink` as that of `call`.
-    ///
-    /// `stoppable` methods are dropped when they are cancelled, the others only see a flag.
+    /// A job whose outcome goes to `sink` as that of `call`; `body` makes what it runs from the
+    /// context of the handler.
     pub(crate) fn new(
-        body: JobBody,
+        body: impl FnOnce(Context) -> JobBody,
         stop: Stop,
         deadline: Instant,
         caller: Option<Peer>,
@@ -124,18 +115,18 @@ impl Job {
             }
             Stop::Flag => (Cancel::Flag(Arc::default()), None),
         };
+        let until = (deadline != Instant::NEVER).then_some(deadline);
+        let context = Context::new(until, cancel.clone(), caller, call.number());
         let answer = Answer {
             sink: Some(sink),
             call,
             certainty: Certainty::Refused,
         };
         Self {
-            body: Some(body),
+            body: Some(body(context)),
             deadline,
             cancel,
             scope,
-            caller,
-            call,
             attachment,
             answer,
         }
@@ -160,7 +151,7 @@ impl Job {
 
     /// Whether its caller is a task of this process.
     pub(super) fn is_local(&self) -> bool {
-        matches!(self.call, CallRef::Local(_))
+        matches!(self.answer.call, CallRef::Local(_))
     }
 
     /// Whether it waits where others are refused because the queue is full: its caller waits in this
@@ -183,88 +174,33 @@ impl Job {
     /// peer, whatever the handler does.
     ///
     /// A job that was cancelled or whose deadline passed is not started.
-    pub async fn run(mut self) {
-        if self.is_cancelled() {
-            return self
-                .answer
-                .give(JobEnd::failed(Code::Cancelled, Certainty::Refused));
-        }
-        if self.deadline != Instant::NEVER && self.deadline <= time::now() {
-            return self
-                .answer
-                .give(JobEnd::failed(Code::DeadlineExceeded, Certainty::Refused));
-        }
-        let Some(body) = self.body.take() else { return };
-        let deadline = (self.deadline != Instant::NEVER).then_some(self.deadline);
-        let context = Context::new(
-            deadline,
-            self.cancel.clone(),
-            self.caller.take(),
-            self.call.number(),
-        );
-        // From here on the handler may run: a job dropped now says so.
+    ///
+    /// # Cancel safety
+    /// *Value lost*: the handler is dropped, or told if it is not to be dropped, and the call answered
+    /// [`Cancelled`](Code::Cancelled).
+    pub async fn run(self) {
+        Running::new(self).await;
+    }
+
+    /// What it runs, and the scope to run it in; from here on the handler may run, and a job that is
+    /// dropped says so.
+    pub(super) fn begin(&mut self) -> Option<(JobBody, Option<CancelScope>)> {
+        let body = self.body.take()?;
         self.answer.certainty = Certainty::MaybeExecuted;
-        let running = run_body(body, context);
-        let end = match self.scope.take() {
-            Some(scope) => match self.in_time(caught(scope.run(running))).await {
-                Ok(Outcome::Done(end)) => end,
-                Ok(Outcome::Cancelled(_))
-                    if deadline.is_some_and(|deadline| deadline <= time::now()) =>
-                {
-                    JobEnd::failed(Code::DeadlineExceeded, Certainty::MaybeExecuted)
-                }
-                Ok(Outcome::Cancelled(_)) => {
-                    JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted)
-                }
-                Err(payload) => panicked(&*payload),
-            },
-            None => {
-                // Work on another thread outlives this task if the broker ends: it is told.
-                let unfinished = CancelOnDrop(Some(self.cancel.clone()));
-                let ended = self.in_time(caught(running)).await;
-                unfinished.disarm();
-                match ended {
-                    Ok(end) => end,
-                    Err(payload) => panicked(&*payload),
-                }
-            }
-        };
+        Some((body, self.scope.take()))
+    }
+
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answer.sink.is_none()
+    }
+
+    /// Gives its one answer, unless it has been given.
+    pub(super) fn answer(&mut self, end: JobEnd) {
         self.answer.give(end);
-    }
-
-    /// Runs a handler to its end, and answers a peer at the deadline if it is not there yet.
-    async fn in_time<F: Future>(&mut self, running: F) -> F::Output {
-        let mut running = pin!(running);
-        let mut alarm: Option<Pin<Box<Sleep>>> = None;
-        future::poll_fn(|cx| {
-            let polled = running.as_mut().poll(cx);
-            if polled.is_pending() && self.is_overdue(&mut alarm, cx) {
-                self.cancel.request("the deadline passed");
-                self.answer.give(JobEnd::failed(
-                    Code::DeadlineExceeded,
-                    Certainty::MaybeExecuted,
-                ));
-            }
-            polled
-        })
-        .await
-    }
-
-    /// Whether a peer waits in vain. Callers of this process see to that themselves.
-    fn is_overdue(&self, alarm: &mut Option<Pin<Box<Sleep>>>, cx: &mut TaskContext<'_>) -> bool {
-        if self.is_local() || self.deadline == Instant::NEVER || self.answer.sink.is_none() {
-            return false;
-        }
-        match &self.cancel {
-            Cancel::Never => false,
-            // The scope's own deadline polls us.
-            Cancel::Scope(scope) => scope.cancel_called() && self.deadline <= time::now(),
-            Cancel::Flag(_) => alarm
-                .get_or_insert_with(|| Box::pin(time::sleep_until(self.deadline)))
-                .as_mut()
-                .poll(cx)
-                .is_ready(),
-        }
     }
 
     /// Answers it with `code` without running it.
@@ -276,7 +212,7 @@ impl Job {
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
-            .field("call", &self.call)
+            .field("call", &self.answer.call)
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
@@ -297,23 +233,6 @@ impl Stop {
             Stop::Flag
         } else {
             Stop::Drop
-        }
-    }
-}
-
-/// Cancels unless it is disarmed.
-struct CancelOnDrop(Option<Cancel>);
-
-impl CancelOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(cancel) = &self.0 {
-            cancel.request("the broker ended");
         }
     }
 }
@@ -344,38 +263,4 @@ impl Drop for Answer {
         let certainty = self.certainty;
         self.give(JobEnd::failed(Code::Cancelled, certainty));
     }
-}
-
-async fn run_body(body: JobBody, context: Context) -> JobEnd {
-    match body {
-        JobBody::Encoded { entry, codec, body } => {
-            let end = match entry.begin(codec, &body, context) {
-                Ok(handler) => handler.await,
-                Err(end) => end,
-            };
-            match end {
-                HandlerEnd::Reply(body) => JobEnd::Reply(body),
-                HandlerEnd::Application(body) => JobEnd::Application(body),
-                HandlerEnd::BadArguments(message) => JobEnd::Failed {
-                    code: Code::BadArguments,
-                    certainty: Certainty::Refused,
-                    message,
-                },
-                HandlerEnd::Internal(message) => JobEnd::Failed {
-                    code: Code::Internal,
-                    certainty: Certainty::Executed,
-                    message,
-                },
-            }
-        }
-        JobBody::Local(start) => {
-            start(context).await;
-            JobEnd::Reply(Bytes::new())
-        }
-    }
-}
-
-/// The panic's text stays here: it may hold what is nobody's business.
-fn panicked(_: &(dyn Any + Send)) -> JobEnd {
-    JobEnd::failed(Code::Panic, Certainty::Executed)
 }

@@ -191,10 +191,11 @@ impl Host for Link {
             .unwrap_or(limits.max_deadline)
             .min(limits.max_deadline);
         let deadline = incoming.deadline.min(time::now() + longest);
-        let body = JobBody::Encoded {
+        let body = |context| JobBody::Encoded {
             entry: method.entry,
             codec,
             body: incoming.body,
+            context,
         };
         let job = Job::new(
             body,

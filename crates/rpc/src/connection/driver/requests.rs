@@ -7,7 +7,7 @@ use super::{Driver, Host};
 use crate::Code;
 use crate::connection::mailbox::Mail;
 use crate::executor::JobEnd;
-use crate::proto::{CallId, Command, Failure};
+use crate::proto::{CallId, CancelReason, Command, Failure};
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn handle(&mut self, now: Instant, mail: Mail) {
@@ -24,7 +24,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                         }
                         self.tickets[slot] = ticket;
                         if !self.mailbox.sent(ticket, call) {
-                            self.cancel(now, call);
+                            self.cancel(now, call, CancelReason::Dropped);
                         }
                     }
                     Err(rejected) => {
@@ -33,7 +33,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     }
                 }
             }
-            Mail::Cancel(call) => self.cancel(now, call),
+            Mail::Cancel(call) => self.cancel(now, call, CancelReason::Dropped),
             Mail::Answer { call, end } => {
                 self.running.remove(&call);
                 let command = match end {
@@ -60,6 +60,14 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 // Rejected before the handshake is done: then there is no call to wait for.
                 let _ = self.machine.command(now, Command::Leave { within });
             }
+            Mail::CancelAll => {
+                for job in self.running.values() {
+                    job.request("the drain is over");
+                }
+                for call in self.mailbox.sent_calls() {
+                    self.cancel(now, call, CancelReason::Drain);
+                }
+            }
         }
     }
 
@@ -78,14 +86,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let _ = self.machine.command(now, Command::Close { code, message });
     }
 
-    fn cancel(&mut self, now: Instant, call: CallId) {
+    fn cancel(&mut self, now: Instant, call: CallId, reason: CancelReason) {
         // Rejected if the outcome was faster.
-        let _ = self.machine.command(
-            now,
-            Command::Cancel {
-                call,
-                reason: crate::proto::CancelReason::Dropped,
-            },
-        );
+        let _ = self.machine.command(now, Command::Cancel { call, reason });
     }
 }

@@ -117,6 +117,14 @@ impl Routes {
         }
     }
 
+    /// Cancels the calls in flight on all connections.
+    pub(in crate::tcp_broker) fn cancel_calls(&self) {
+        let mailboxes = self.table().mailboxes();
+        for mailbox in mailboxes {
+            mailbox.cancel_all();
+        }
+    }
+
     /// Takes no more connections, closes those there are and ends calls that wait for a peer.
     pub(in crate::tcp_broker) fn close(&self, message: &'static str) {
         let mut table = self.table();

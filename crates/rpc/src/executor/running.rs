@@ -1,0 +1,227 @@
+//! A job on its way to its end.
+
+use std::any::Any;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use bowline_backend::time::{self, Instant, Sleep};
+use bowline_concurrency::{CancelScopeRun, Outcome};
+use bytes::Bytes;
+
+use super::caught::{Caught, caught};
+use super::job::{Job, JobBody, JobEnd};
+use crate::context::Cancel;
+use crate::method::{HandlerEnd, HandlerFuture};
+use crate::{Certainty, Code};
+
+/// Runs a job to its end; its answer is given by then, and by its deadline where its caller is a
+/// peer, whatever the handler does.
+///
+/// It may be moved between polls, so one that ends in its first poll needs no memory of its own.
+///
+/// Invariants:
+/// - R1 the handler is dropped before its caller has the answer.
+/// - R2 once the handler may have run, the answer says so, and so does one that is given because
+///   this was dropped.
+#[must_use = "a job runs while it is polled"]
+pub(super) struct Running {
+    // First: dropped before the answer of the job is given.
+    stage: Stage,
+    alarm: Option<Pin<Box<Sleep>>>,
+    job: Job,
+}
+
+enum Stage {
+    New,
+    /// Dropped when it is cancelled.
+    Scoped(Caught<CancelScopeRun<Body>>),
+    /// Told when it is cancelled, and when it is dropped: work on another thread outlives this task.
+    Told(Caught<Body>, CancelOnDrop),
+    Over,
+}
+
+impl Running {
+    pub(super) fn new(job: Job) -> Self {
+        Self {
+            stage: Stage::New,
+            alarm: None,
+            job,
+        }
+    }
+
+    pub(super) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The first step; what it gives is the end.
+    fn start(&mut self) -> Option<JobEnd> {
+        let job = &mut self.job;
+        if job.is_cancelled() {
+            return Some(JobEnd::failed(Code::Cancelled, Certainty::Refused));
+        }
+        if job.deadline() != Instant::NEVER && job.deadline() <= time::now() {
+            return Some(JobEnd::failed(Code::DeadlineExceeded, Certainty::Refused));
+        }
+        let (body, scope) = job.begin()?;
+        let body = Body::New(body);
+        self.stage = match scope {
+            Some(scope) => Stage::Scoped(caught(scope.run(body))),
+            None => Stage::Told(caught(body), CancelOnDrop(Some(job.cancel().clone()))),
+        };
+        None
+    }
+
+    fn poll_stage(&mut self, cx: &mut TaskContext<'_>) -> Poll<JobEnd> {
+        match &mut self.stage {
+            Stage::Scoped(running) => Pin::new(running).poll(cx).map(|ended| match ended {
+                Ok(Outcome::Done(end)) => end,
+                Ok(Outcome::Cancelled(_)) if self.job.deadline() <= time::now() => {
+                    JobEnd::failed(Code::DeadlineExceeded, Certainty::MaybeExecuted)
+                }
+                Ok(Outcome::Cancelled(_)) => {
+                    JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted)
+                }
+                Err(payload) => panicked(&*payload),
+            }),
+            Stage::Told(running, unfinished) => Pin::new(running).poll(cx).map(|ended| {
+                unfinished.disarm();
+                ended.unwrap_or_else(|payload| panicked(&*payload))
+            }),
+            Stage::New | Stage::Over => Poll::Pending,
+        }
+    }
+
+    /// Whether a peer waits in vain. Callers of this process see to that themselves.
+    fn is_overdue(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let deadline = self.job.deadline();
+        if self.job.is_local() || deadline == Instant::NEVER || self.job.is_answered() {
+            return false;
+        }
+        match self.job.cancel() {
+            Cancel::Never => false,
+            // The scope's own deadline polls us.
+            Cancel::Scope(scope) => scope.cancel_called() && deadline <= time::now(),
+            Cancel::Flag(_) => self
+                .alarm
+                .get_or_insert_with(|| Box::pin(time::sleep_until(deadline)))
+                .as_mut()
+                .poll(cx)
+                .is_ready(),
+        }
+    }
+}
+
+impl Future for Running {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if matches!(this.stage, Stage::New)
+            && let Some(end) = this.start()
+        {
+            this.stage = Stage::Over;
+            this.job.answer(end);
+        }
+        if matches!(this.stage, Stage::New | Stage::Over) {
+            return Poll::Ready(());
+        }
+        match this.poll_stage(cx) {
+            Poll::Ready(end) => {
+                // Invariant R1.
+                this.stage = Stage::Over;
+                this.job.answer(end);
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                if this.is_overdue(cx) {
+                    this.job.cancel().request("the deadline passed");
+                    let end = JobEnd::failed(Code::DeadlineExceeded, Certainty::MaybeExecuted);
+                    this.job.answer(end);
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Cancels unless it is disarmed.
+struct CancelOnDrop(Option<Cancel>);
+
+impl CancelOnDrop {
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancel) = &self.0 {
+            cancel.request("the broker ended");
+        }
+    }
+}
+
+/// A handler, from its arguments to its end.
+enum Body {
+    New(JobBody),
+    Handler(HandlerFuture),
+    Local(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Over,
+}
+
+impl Future for Body {
+    type Output = JobEnd;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<JobEnd> {
+        let this = &mut *self;
+        if let Body::New(_) = this {
+            let Body::New(body) = std::mem::replace(this, Body::Over) else {
+                unreachable!("it was matched")
+            };
+            *this = match body {
+                JobBody::Local(running) => Body::Local(running),
+                JobBody::Encoded {
+                    entry,
+                    codec,
+                    body,
+                    context,
+                } => match entry.begin(codec, &body, context) {
+                    Ok(handler) => Body::Handler(handler),
+                    Err(end) => return Poll::Ready(end.into()),
+                },
+            };
+        }
+        match this {
+            Body::Handler(handler) => handler.as_mut().poll(cx).map(JobEnd::from),
+            Body::Local(running) => running
+                .as_mut()
+                .poll(cx)
+                .map(|()| JobEnd::Reply(Bytes::new())),
+            Body::New(_) | Body::Over => Poll::Pending,
+        }
+    }
+}
+
+impl From<HandlerEnd> for JobEnd {
+    fn from(end: HandlerEnd) -> Self {
+        match end {
+            HandlerEnd::Reply(body) => JobEnd::Reply(body),
+            HandlerEnd::Application(body) => JobEnd::Application(body),
+            HandlerEnd::BadArguments(message) => JobEnd::Failed {
+                code: Code::BadArguments,
+                certainty: Certainty::Refused,
+                message,
+            },
+            HandlerEnd::Internal(message) => JobEnd::Failed {
+                code: Code::Internal,
+                certainty: Certainty::Executed,
+                message,
+            },
+        }
+    }
+}
+
+/// The panic's text stays here: it may hold what is nobody's business.
+fn panicked(_: &(dyn Any + Send)) -> JobEnd {
+    JobEnd::failed(Code::Panic, Certainty::Executed)
+}
