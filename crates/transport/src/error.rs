@@ -89,6 +89,8 @@ pub enum Break {
     Truncated,
     /// The stream took no byte of a write that was not empty.
     WriteZero,
+    /// The byte stream below panicked in a write.
+    Panicked,
     /// Anything else; the source says what.
     Other,
 }
@@ -347,6 +349,7 @@ impl fmt::Display for Break {
             Break::Reset => "reset by the peer",
             Break::Truncated => "it ended inside a frame",
             Break::WriteZero => "no more bytes are taken",
+            Break::Panicked => "the stream panicked",
             Break::Other => "the stream failed",
         })
     }

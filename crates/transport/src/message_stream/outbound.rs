@@ -5,6 +5,7 @@ mod writing;
 
 use std::io;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -40,6 +41,7 @@ pub(super) enum Half {
 /// 4. The stream is polled with `write_waker` alone, which wakes the wakers of both halves, so
 ///    neither steals the other's.
 /// 5. A half stores its waker before it drives and looks, so no change is missed.
+/// 6. A stream that panics in a write is put back like one that fails, and both halves are woken.
 pub(super) struct Outbound<S: ByteStream> {
     state: Mutex<State<S>>,
     wakers: Arc<HalfWakers>,
@@ -109,14 +111,21 @@ impl<S: ByteStream> Outbound<S> {
     }
 
     /// Writes what can be written without waiting, for a half that will wait with `cx`.
+    ///
+    /// # Panics
+    ///
+    /// If the stream does; from then on it is broken.
     pub(super) fn drive_and_wait(&self, half: Half, cx: &mut Context<'_>) {
         self.wakers.store(half, cx.waker());
         self.drive(half);
     }
 
     /// Writes what can be written without waiting.
+    ///
+    /// # Panics
+    ///
+    /// If the stream does; from then on it is broken.
     pub(super) fn drive(&self, half: Half) {
-        let mut cx = Context::from_waker(&self.write_waker);
         loop {
             let mut state = self.lock();
             let ending = match state.phase {
@@ -137,22 +146,23 @@ impl<S: ByteStream> Outbound<S> {
             let before = state.front_len;
             drop(state);
 
-            let mut round = write(&mut writing, &mut cx);
+            let round = catch_unwind(AssertUnwindSafe(|| self.round(&mut writing, ending)));
             let mut state = self.lock();
-            if ending && matches!(round, Round::Drained) && state.back.is_empty() {
-                drop(state);
-                round = match Pin::new(&mut writing.half).poll_close(&mut cx) {
-                    Poll::Pending => Round::Blocked,
-                    Poll::Ready(Ok(())) => Round::Ended,
-                    Poll::Ready(Err(error)) => Round::Failed(error),
-                };
-                state = self.lock();
-            }
             state.front_len = writing.front.len();
             state.front_frames = writing.front.unsent_frames();
             state.writing = Some(writing);
             let again = mem::take(&mut state.again);
             let mut changed = state.front_len < before;
+            let round = match round {
+                Ok(round) => round,
+                Err(panic) => {
+                    let error = io::Error::other("the byte stream panicked in a write");
+                    state.phase = Phase::Broken(Break::Panicked, Arc::new(error));
+                    drop(state);
+                    self.write_waker.wake_by_ref();
+                    resume_unwind(panic);
+                }
+            };
             let more = match round {
                 Round::Drained => !state.back.is_empty() || matches!(state.phase, Phase::Ending),
                 Round::Blocked => again,
@@ -174,6 +184,31 @@ impl<S: ByteStream> Outbound<S> {
             if !more {
                 return;
             }
+        }
+    }
+
+    /// Writes what is in front, and ends the side if it is `ending` and that was all.
+    fn round(&self, writing: &mut Writing<S::WriteHalf>, ending: bool) -> Round {
+        let mut cx = Context::from_waker(&self.write_waker);
+        let round = write(writing, &mut cx);
+        if !ending || !matches!(round, Round::Drained) || !self.lock().back.is_empty() {
+            return round;
+        }
+        match Pin::new(&mut writing.half).poll_close(&mut cx) {
+            Poll::Pending => Round::Blocked,
+            Poll::Ready(Ok(())) => Round::Ended,
+            Poll::Ready(Err(error)) => Round::Failed(error),
+        }
+    }
+
+    /// The error of a stream that panicked in a write: nobody knows what it would do in a read.
+    pub(super) fn check_panicked(&self, operation: Operation) -> Result<(), Error> {
+        let state = self.lock();
+        match &state.phase {
+            Phase::Broken(Break::Panicked, source) => {
+                Err(self.broken(operation, Break::Panicked, source, state.unsent_frames()))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -102,11 +102,11 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         self.outbound.drive_and_wait(Half::Receiver, cx);
         loop {
             match &self.state {
-                State::Open if self.starved => match self.poll_fill(cx) {
+                State::Open if self.starved => match self.read_more(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(0)) => self.state = State::Draining,
                     Poll::Ready(Ok(_)) => self.starved = false,
-                    Poll::Ready(Err(error)) => self.state = State::Failed(self.broken(error)),
+                    Poll::Ready(Err(error)) => self.state = State::Failed(error),
                 },
                 State::Open => match self.decoder.decode(&mut self.buffer) {
                     Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
@@ -122,6 +122,12 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 State::Failed(error) => return Poll::Ready(Err(error.clone())),
             }
         }
+    }
+
+    /// Reads once, from a stream that is as it should be.
+    fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
+        self.outbound.check_panicked(Operation::Recv)?;
+        self.poll_fill(cx).map_err(|error| self.broken(error))
     }
 
     /// Reads once. A waiting stream holds no buffer: an emptied one is given back.
