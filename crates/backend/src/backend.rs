@@ -152,8 +152,8 @@ impl Backend {
     ///
     /// # Panics
     ///
-    /// With the panic of `future`; and where a backend already runs on this thread, for a nested
-    /// run would starve the outer one.
+    /// With the panic of `future`; where a backend already runs on this thread, for a nested run
+    /// would starve the outer one; and where the system gives no thread or descriptor to begin with.
     pub fn block_on_with<F: Future>(self, options: RunOptions, future: F) -> F::Output {
         const {
             assert!(

@@ -75,6 +75,8 @@ impl<T> Future for BlockingTask<T> {
     type Output = Result<T, BlockingError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Made before the lock is taken, and the former one dropped after: both are foreign code.
+        let waker = cx.waker().clone();
         let mut stage = self.slot.lock();
         match mem::replace(&mut *stage, Stage::Taken) {
             Stage::Done(Err(BlockingError::Stopped)) => {
@@ -87,11 +89,9 @@ impl<T> Future for BlockingTask<T> {
             Stage::Done(outcome) => Poll::Ready(outcome),
             Stage::Stopped => Poll::Ready(Err(BlockingError::Stopped)),
             Stage::Running(former) => {
-                let waker = match former {
-                    Some(waker) if waker.will_wake(cx.waker()) => waker,
-                    _ => cx.waker().clone(),
-                };
                 *stage = Stage::Running(Some(waker));
+                drop(stage);
+                drop(former);
                 Poll::Pending
             }
             Stage::Taken => panic!("BlockingTask polled after it gave its value"),

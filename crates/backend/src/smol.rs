@@ -75,7 +75,8 @@ impl Realm {
             for index in 0..Threads::Auto.count() {
                 let realm = realm.clone();
                 let work = move || realm.work(std::future::pending::<()>());
-                start_thread(format!("bowline-smol-{index}"), work);
+                start_thread(format!("bowline-smol-{index}"), work)
+                    .expect("the system started no thread");
             }
             realm
         })
@@ -124,14 +125,14 @@ impl Realm {
     }
 }
 
-fn start_thread(name: String, work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
-    thread::Builder::new()
-        .name(name)
-        .spawn(move || {
-            current::mark_thread(Backend::Smol);
-            work();
-        })
-        .expect("the system started no thread")
+fn start_thread(
+    name: String,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name).spawn(move || {
+        current::mark_thread(Backend::Smol);
+        work();
+    })
 }
 
 impl Types for Smol {
@@ -168,14 +169,17 @@ impl Runtime for Smol {
     fn block_on<F: Future>(options: RunOptions, future: F) -> F::Output {
         let realm = Realm::new();
         let stop = Stop::new();
-        let workers: Vec<_> = (1..options.threads.count())
-            .map(|index| {
+        let mut workers = Vec::new();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            // Where a thread cannot be started, those before it end as after any panic.
+            workers.extend((1..options.threads.count()).map(|index| {
                 let (realm, stop) = (realm.clone(), stop.clone());
                 let work = move || realm.work(stop.wait());
                 start_thread(format!("{}-{index}", options.name), work)
-            })
-            .collect();
-        let outcome = catch_unwind(AssertUnwindSafe(|| realm.work(future)));
+                    .expect("the system started no thread")
+            }));
+            realm.work(future)
+        }));
         realm.jobs.close();
         stop.now();
         for worker in workers {
