@@ -136,6 +136,14 @@ impl CancelScope {
         self
     }
 
+    /// Lets the body go on for `span` after a cancel or the deadline: [`cancelled`](crate::cancelled)
+    /// completes and [`check_cancelled`](crate::check_cancelled) fails at once, leaf futures work
+    /// until it is over.
+    pub fn grace(self, span: Duration) -> CancelScope {
+        self.node.set_grace(span);
+        self
+    }
+
     /// Drops a body that has started without the one poll it would get after the cancel.
     pub fn eager_drop(self) -> CancelScope {
         self.node.set_eager();
@@ -219,13 +227,24 @@ impl CancelHandle {
     }
 
     /// Asks the body to stop: it is dropped at its next `Pending`. True if this call was the
-    /// first to cancel the scope; reason, place and time of the first stay.
+    /// first to cancel the scope; reason, place and time of the first stay. A scope with a grace
+    /// goes on until that is over.
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         let at = Location::caller();
         let reason = reason.into();
         self.node
             .cancel(|| Cause::here(CauseKind::Explicit, reason, at, &self.node))
+    }
+
+    /// As [`cancel`](CancelHandle::cancel), with this grace instead of the scope's own.
+    ///
+    /// After an earlier cancel it can only bring the end of the grace nearer.
+    #[track_caller]
+    pub fn shutdown(&self, grace: Duration) -> bool {
+        let at = Location::caller();
+        let (reason, node) = (Cow::Borrowed(""), &self.node);
+        node.cancel_within(grace, || Cause::here(CauseKind::Shutdown, reason, at, node))
     }
 
     /// Sets when the scope is cancelled at the latest, in place of any deadline it had.

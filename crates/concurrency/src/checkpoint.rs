@@ -38,8 +38,8 @@ pub fn yield_now() -> YieldNow {
     }
 }
 
-/// Waits until the code around it is cancelled, and says why. Outside of any scope it waits for
-/// ever.
+/// Waits until the code around it is cancelled, be it with a grace, and says why. Outside of any
+/// scope it waits for ever.
 ///
 /// A parked body gets one poll after the cancel, so code behind this runs up to its first
 /// `Pending`. A cancel that comes from another thread in the middle of a poll takes effect at the
@@ -52,9 +52,9 @@ pub fn cancelled() -> Cancelled {
     Cancelled { watch: None }
 }
 
-/// Whether the code that asks is cancelled: its scope or one around it.
+/// Whether the code that asks is cancelled: its scope or one around it, be it with a grace.
 pub fn is_cancelled() -> bool {
-    ambient::is_cancelled()
+    ambient::with(|node| node.is_some_and(|node| node.is_noticed()))
 }
 
 /// Says why the code that asks is cancelled.
@@ -71,7 +71,7 @@ pub fn check_cancelled() -> Result<(), Cause> {
 
 fn visible_cause() -> Option<Cause> {
     let node = ambient::current()?;
-    if !node.is_cancelled() {
+    if !node.is_noticed() {
         return None;
     }
     node.visible_cause()

@@ -43,6 +43,7 @@ mod root;
 
 mod cancel_scope;
 mod deadline;
+mod propagate;
 mod shield;
 mod task_group;
 mod task_handle;
@@ -63,6 +64,7 @@ mod task_info;
 mod ambient;
 mod node;
 mod owner;
+mod scope_local;
 mod scoped;
 
 pub use cancel_scope::{
@@ -80,7 +82,9 @@ pub use deadline::{
 pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;
+pub use propagate::{Propagate, propagate};
 pub use root::Root;
+pub use scope_local::{LocalScope, NotSet, ScopeLocal};
 pub use shield::{Shield, ShieldFor, shield, shield_for};
 pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};
 pub use task_group::{

@@ -1,5 +1,6 @@
 mod cancel;
 mod deadlines;
+mod grace;
 mod holds;
 mod linkage;
 mod roster;
@@ -40,7 +41,7 @@ pub(crate) enum Kind {
 
 /// The node was cancelled itself; its cause is set.
 const OWN: u32 = 1;
-/// The node or an ancestor it can see was cancelled.
+/// The node or an ancestor it can see is cancelled, its grace over: leaves are frozen.
 const EFFECTIVE: u32 = 1 << 1;
 /// The cancellation of ancestors is invisible here and below.
 const MASK: u32 = 1 << 2;
@@ -58,6 +59,10 @@ const HOLD: u32 = 1 << 7;
 const ARMED: u32 = 1 << 8;
 /// A body that has started gets no poll after the cancel.
 const EAGER: u32 = 1 << 11;
+/// The node was cancelled itself and its grace is over.
+const HARD: u32 = 1 << 12;
+/// As `EFFECTIVE`, also during a grace.
+const NOTICED: u32 = 1 << 13;
 /// The owner has read its limit: a deadline set from now on has to be told.
 const STARTED: u32 = 1 << 10;
 /// Somebody set the deadline: the owner's own one does not count.
@@ -66,9 +71,9 @@ const RESCHEDULED: u32 = 1 << 9;
 /// One place in the tree of roots, tasks, groups and scopes.
 ///
 /// Invariants:
-/// 1. `EFFECTIVE` is a pushed copy: whoever changes what it depends on (`OWN`, `MASK`, the
-///    parent, the parent's `EFFECTIVE`) calls [`Node::refresh`] afterwards. `refresh` computes
-///    it from the parent's *current* bit under the node's own lock, so whichever of two racing
+/// 1. `EFFECTIVE` and `NOTICED` are pushed copies: whoever changes what they depend on (`HARD`,
+///    `OWN`, `MASK`, the parent and its copies) calls [`Node::refresh`] afterwards. It computes
+///    them from the parent's *current* bits under the node's own lock, so whichever of two racing
 ///    refreshes comes last has seen both changes. One node is locked at a time.
 /// 2. `cause` is set before `OWN`, and never changes.
 /// 3. A node is in its parent's roster exactly while `links.parent` is set, except inside
@@ -79,7 +84,9 @@ const RESCHEDULED: u32 = 1 << 9;
 ///    changes under `links` alone. While it is above zero the body is not dropped by its owner.
 ///    `links.passed` is the node's share of its parent's count; whoever changes what it follows
 ///    from (`holds`, `HOLD`, `MASK`, the parent) brings it up to date under the same lock.
-/// 6. `soonest`, on the outermost node of a task, is at most the smallest deadline among the
+/// 6. `OWN` without `HARD` is the grace: it ends at `hard_at`, or, for a node that was not in the
+///    tree when it was cancelled, `grace` after its first poll.
+/// 7. `soonest`, on the outermost node of a task, is at most the smallest deadline among the
 ///    task's nodes that are not cancelled.
 pub(crate) struct Node<P: ?Sized> {
     pub(crate) kind: Kind,
@@ -90,6 +97,9 @@ pub(crate) struct Node<P: ?Sized> {
     holds: AtomicIsize,
     deadline: AtomicU64,
     soonest: AtomicU64,
+    /// How long a cancel is soft, in nanoseconds.
+    grace: AtomicU64,
+    hard_at: AtomicU64,
     cause: OnceLock<Cause>,
     backend: OnceLock<Backend>,
     links: Mutex<Links>,
@@ -134,6 +144,8 @@ impl<P> Node<P> {
             holds: AtomicIsize::new(0),
             deadline: AtomicU64::new(u64::MAX),
             soonest: AtomicU64::new(u64::MAX),
+            grace: AtomicU64::new(0),
+            hard_at: AtomicU64::new(u64::MAX),
             cause: OnceLock::new(),
             backend: OnceLock::new(),
             links: Mutex::new(Links {
@@ -185,7 +197,12 @@ impl<P: ?Sized> Node<P> {
         let _ = self.name.set(name);
     }
 
-    /// Whether this node or an ancestor visible from it was cancelled. One load.
+    /// Whether this node or an ancestor visible from it was cancelled, be it with a grace.
+    pub(crate) fn is_noticed(&self) -> bool {
+        self.has(NOTICED)
+    }
+
+    /// The same, with no grace left. One load.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.has(EFFECTIVE)
     }

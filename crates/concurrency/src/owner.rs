@@ -1,6 +1,7 @@
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
 use crate::node::{Kind, Node, NodeRef};
+use crate::scope_local::{self as locals, Locals};
 use crate::task_id::TaskId;
 use bowline_backend::time::{Instant, Sleep};
 use std::borrow::Cow;
@@ -39,6 +40,8 @@ pub(crate) struct Owner {
     host: bool,
     waker: Option<Waker>,
     timer: Option<Timer>,
+    /// The scope locals that a task inherited.
+    locals: Option<Locals>,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ enum Stage {
     Linked,
     /// A task or root: its place never changes.
     Fixed,
+    /// The same, and out of the tree when it leaves.
+    Carried,
     Left,
 }
 
@@ -62,6 +67,7 @@ impl Owner {
             host: false,
             waker: None,
             timer: None,
+            locals: None,
         }
     }
 
@@ -71,6 +77,14 @@ impl Owner {
         owner.node = Some(node);
         owner.stage = Stage::Fixed;
         owner.host = true;
+        owner.locals = locals::inherited();
+        owner
+    }
+
+    /// For a body that runs elsewhere and stands where the node was linked.
+    pub(crate) fn carried(node: NodeRef) -> Owner {
+        let mut owner = Owner::fixed(node);
+        owner.stage = Stage::Carried;
         owner
     }
 
@@ -96,7 +110,7 @@ impl Owner {
 
     /// First step of a poll: the place in the tree, the waker, the timer.
     pub(crate) fn arrive(&mut self, cx: &mut Context<'_>) {
-        if self.stage != Stage::Fixed {
+        if !matches!(self.stage, Stage::Fixed | Stage::Carried) {
             let (place, in_task) = ambient::place();
             self.host = !in_task;
             if self.stage == Stage::New || place != self.place {
@@ -145,6 +159,7 @@ impl Owner {
         if !deadline.is_never() || self.host {
             node.start_deadline(deadline);
         }
+        node.start_grace(|| ambient_clock(node));
         let deadline = node.deadline();
         if deadline.is_never() {
             return self.bring_deadlines(node);
@@ -164,14 +179,10 @@ impl Owner {
     /// Tells the task's outermost node of the deadlines that came with this one.
     fn bring_deadlines(&self, node: &NodeRef) {
         let soonest = if self.stage == Stage::New {
-            node.deadline()
+            node.due()
         } else {
             let mut soonest = Instant::NEVER;
-            node.each_of_task(|n| {
-                if !n.cancel_called() {
-                    soonest = soonest.min(n.deadline());
-                }
-            });
+            node.each_of_task(|n| soonest = soonest.min(n.due()));
             soonest
         };
         if soonest.is_never() {
@@ -185,7 +196,13 @@ impl Owner {
 
     /// Runs `f` at the node's place: a poll or drop of the body, or a call of user code.
     pub(crate) fn inside<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        ambient::inside(&mut self.node, self.host, f)
+        match self.stage {
+            Stage::Fixed | Stage::Carried => {
+                let locals = self.locals.clone();
+                ambient::inside(&mut self.node, true, || locals::inside(locals, f))
+            }
+            _ => ambient::inside(&mut self.node, self.host, f),
+        }
     }
 
     /// Last step of a poll that is not over: arms the timer, and says whether the body is to be
@@ -240,7 +257,7 @@ impl Owner {
 
     /// Takes the node out of the tree and returns its holds.
     pub(crate) fn leave(&mut self) {
-        if self.stage == Stage::Linked {
+        if matches!(self.stage, Stage::Linked | Stage::Carried) {
             self.node().unlink();
         }
         self.stage = Stage::Left;

@@ -86,9 +86,9 @@ impl Future for Sleep {
                 return Poll::Pending;
             };
             // Frozen, unless the time had come before the cancel.
-            let cause = ambient::with(|node| node.and_then(|node| node.visible_cause()));
-            return match cause {
-                Some(cause) if cause.when() < deadline => Poll::Pending,
+            let since = ambient::with(|node| node.and_then(|node| node.frozen_since()));
+            return match since {
+                Some(since) if since < deadline => Poll::Pending,
                 _ => this
                     .timer
                     .as_pin_mut()

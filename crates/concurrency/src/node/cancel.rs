@@ -1,6 +1,6 @@
 //! Cancelling a node, and who is told.
 
-use super::{EFFECTIVE, MASK, Node, OWN, Payload};
+use super::{EFFECTIVE, HARD, MASK, NOTICED, Node, OWN, Payload};
 use crate::cause::Cause;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ impl<P: ?Sized> Node<P> {
     pub(crate) fn watch(&self, waker: &Waker, key: &mut Option<usize>) -> bool {
         let mut waker = Some(waker.clone());
         let mut links = self.lock();
-        if self.is_cancelled() {
+        if self.is_noticed() {
             drop(links);
             return true;
         }
@@ -33,43 +33,39 @@ impl<P: ?Sized> Node<P> {
 }
 
 impl Node<dyn Payload> {
-    /// Cancels the node, unless it was before. The first cause stays.
+    /// Cancels the node, with the grace it has. True if it was not before: the first cause stays.
     pub(crate) fn cancel(self: &Arc<Self>, cause: impl FnOnce() -> Cause) -> bool {
-        if self.cancel_called() {
-            return false;
-        }
-        let cause = cause();
-        {
-            let _links = self.lock();
-            if self.cancel_called() {
-                return false;
-            }
-            let _ = self.cause.set(cause);
-            self.set(OWN);
-        }
-        self.refresh();
-        true
+        self.cancel_within(self.grace(), cause)
     }
 
-    /// Brings `EFFECTIVE` of this node and all below it up to date and wakes who is concerned.
+    /// Brings `EFFECTIVE` and `NOTICED` of this node and all below it up to date and wakes who is concerned.
     pub(crate) fn refresh(self: &Arc<Self>) {
         let mut stack = vec![self.clone()];
         let mut wakers = Vec::new();
         while let Some(node) = stack.pop() {
             let mut links = node.lock();
-            let inherited =
-                !node.has(MASK) && links.parent.as_ref().is_some_and(|p| p.is_cancelled());
-            let wanted = inherited || node.has(OWN);
-            if wanted == node.has(EFFECTIVE) {
+            let from = |flag| {
+                !node.has(MASK) && links.parent.as_ref().is_some_and(|parent| parent.has(flag))
+            };
+            let wanted = (
+                from(EFFECTIVE) || node.has(HARD),
+                from(NOTICED) || node.has(OWN),
+            );
+            let former = (node.has(EFFECTIVE), node.has(NOTICED));
+            if wanted == former {
                 continue;
             }
-            if wanted {
-                node.set(EFFECTIVE);
-            } else {
-                node.clear(EFFECTIVE);
+            for (flag, wanted) in [(EFFECTIVE, wanted.0), (NOTICED, wanted.1)] {
+                if wanted {
+                    node.set(flag);
+                } else {
+                    node.clear(flag);
+                }
             }
-            wakers.extend(node.take_waker(&mut links));
-            if let Some(watchers) = links.watchers.as_mut().filter(|_| wanted) {
+            if wanted.0 != former.0 {
+                wakers.extend(node.take_waker(&mut links));
+            }
+            if let Some(watchers) = links.watchers.as_mut().filter(|_| wanted.1) {
                 wakers.extend(watchers.iter_mut().filter_map(|(_, waker)| waker.take()));
             }
             stack.extend(links.tasks.iter().cloned());

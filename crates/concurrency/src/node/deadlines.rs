@@ -1,7 +1,6 @@
 //! Deadlines: written at any node of a task, watched at its outermost one.
 
 use super::{Kind, MASK, Node, NodeRef, Payload, RESCHEDULED, STARTED};
-use crate::ambient;
 use crate::cause::{Cause, clock_of};
 use bowline_backend::time::Instant;
 use std::sync::Arc;
@@ -55,12 +54,7 @@ impl Node<dyn Payload> {
             self.cancel(|| Cause::deadline(self, now));
             return;
         }
-        let host = self.host();
-        host.expect_deadline(deadline);
-        // The running task arms its timer at the end of its poll.
-        if !ambient::task().is_some_and(|task| Arc::ptr_eq(&task, &host)) {
-            host.wake_owner();
-        }
+        self.tell_host(deadline);
     }
 
     /// The outermost node of the task that the node belongs to.
@@ -75,11 +69,11 @@ impl Node<dyn Payload> {
 
     /// The smallest deadline of this node and its ancestors up to the first mask.
     pub(crate) fn effective_deadline(self: &Arc<Self>) -> Instant {
-        let mut found = self.deadline();
+        let mut found = self.due();
         let mut at = self.clone();
         while !at.has(MASK) {
             let Some(parent) = at.parent() else { break };
-            found = found.min(parent.deadline());
+            found = found.min(parent.due());
             at = parent;
         }
         found
@@ -100,16 +94,20 @@ impl Node<dyn Payload> {
         self.soonest.store(u64::MAX, Ordering::SeqCst);
         let mut expired = Vec::new();
         self.each_of_task(|node| {
-            let deadline = node.deadline();
-            if node.cancel_called() || deadline.is_never() {
-            } else if deadline <= now {
+            let due = node.due();
+            if due.is_never() {
+            } else if due <= now {
                 expired.push(node.clone());
             } else {
-                self.expect_deadline(deadline);
+                self.expect_deadline(due);
             }
         });
         for node in expired {
-            node.cancel(|| Cause::deadline(&node, now));
+            if node.cancel_called() {
+                node.harden();
+            } else {
+                node.cancel(|| Cause::deadline(&node, now));
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ impl Node<dyn Payload> {
         if delta != 0 {
             add_holds(Some(parent.clone()), delta);
         }
-        if self.is_cancelled() || parent.is_cancelled() {
+        if self.is_noticed() || parent.is_noticed() {
             self.refresh();
         }
     }

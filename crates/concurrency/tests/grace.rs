@@ -1,0 +1,177 @@
+//! Cancels in two phases.
+
+#[path = "suite/every_backend.rs"]
+mod every_backend;
+
+use bowline_backend::Backend;
+use bowline_backend::time::Instant;
+use bowline_concurrency::{
+    CancelScope, CauseKind, Deadline, Root, cancelled, check_cancelled, checkpoint,
+    current_effective_deadline, is_cancelled, now, sleep, sleep_forever, task_group, yield_now,
+};
+use every_backend::every_backend;
+use futures_util::future::join;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+every_backend!(
+    without_a_grace_code_behind_cancelled_runs_to_its_first_pending,
+    a_shutdown_is_noticed_by_children_at_once,
+);
+
+fn in_sim<F: Future>(body: F) -> F::Output {
+    Root::new().backend(Backend::Sim).block_on(body)
+}
+
+fn since(start: Instant) -> u128 {
+    (now() - start).as_millis()
+}
+
+// CS43
+#[test]
+fn a_grace_ends_after_its_time() {
+    in_sim(async {
+        let start = now();
+        let scope = CancelScope::new().grace(2 * SECOND);
+        let handle = scope.handle();
+        let canceller = async {
+            sleep(SECOND).await;
+            assert!(handle.cancel("softly"));
+            assert!(!handle.cancel("again"));
+        };
+        let body = scope.run(async {
+            let leaf = async {
+                // Started before the cancel, granted in the grace.
+                sleep(1500 * SECOND / 1000).await;
+                assert_eq!(since(start), 1500);
+                assert!(is_cancelled());
+                sleep(SECOND).await;
+                assert_eq!(since(start), 2500);
+            };
+            let notice = async {
+                assert_eq!(cancelled().await.reason(), "softly");
+                assert_eq!(since(start), 1000);
+                assert!(check_cancelled().is_err());
+                let Deadline::At(end) = current_effective_deadline() else {
+                    panic!("the end of the grace counts");
+                };
+                assert_eq!((end - start).as_millis(), 3000);
+            };
+            join(leaf, notice).await;
+            sleep_forever().await
+        });
+        let (outcome, ()) = join(body, canceller).await;
+        let cause = outcome.into_result().expect_err("it was cancelled");
+        assert_eq!(
+            (cause.kind(), cause.reason()),
+            (CauseKind::Explicit, "softly")
+        );
+        assert_eq!(since(start), 3000);
+    });
+}
+
+// CS43
+#[test]
+fn a_body_that_ends_in_its_grace_is_done() {
+    in_sim(async {
+        let start = now();
+        let scope = CancelScope::new().grace(2 * SECOND).timeout(SECOND);
+        let outcome = scope.run(async {
+            let cause = cancelled().await;
+            sleep(SECOND).await;
+            cause.kind()
+        });
+        assert_eq!(outcome.await.done(), Some(CauseKind::Deadline));
+        assert_eq!(since(start), 2000);
+    });
+}
+
+// CS43
+#[test]
+fn a_later_cancel_can_only_shorten_the_grace() {
+    in_sim(async {
+        for (first, second, ends) in [(5, 1, 2000), (2, 9, 2000), (5, 0, 1000)] {
+            let start = now();
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            let calls = async {
+                assert!(handle.shutdown(first * SECOND));
+                sleep(SECOND).await;
+                assert!(!handle.shutdown(second * SECOND));
+            };
+            let (outcome, ()) = join(scope.run(sleep_forever()), calls).await;
+            let kind = outcome.cause().map(|cause| cause.kind());
+            assert_eq!((kind, since(start)), (Some(CauseKind::Shutdown), ends));
+        }
+    });
+}
+
+// CS43
+#[test]
+fn a_grace_of_an_earlier_cancel_begins_with_the_scope() {
+    in_sim(async {
+        let start = now();
+        let scope = CancelScope::new().grace(2 * SECOND);
+        scope.handle().cancel("before it runs");
+        sleep(5 * SECOND).await;
+        let outcome = scope.run(async {
+            assert!(is_cancelled());
+            sleep_forever().await
+        });
+        assert!(outcome.await.cause().is_some());
+        assert_eq!(since(start), 7000);
+    });
+}
+
+// CS44
+fn without_a_grace_code_behind_cancelled_runs_to_its_first_pending(root: Root) {
+    let reached = AtomicUsize::new(0);
+    let result = root.block_on(task_group::<_, (), _, _>(|group| {
+        let reached = &reached;
+        async move {
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            group.spawn_ok(async move {
+                yield_now().await;
+                handle.cancel("hard");
+            });
+            let outcome = scope.run(async {
+                let cause = cancelled().await;
+                assert_eq!(cause.reason(), "hard");
+                reached.store(1, Ordering::SeqCst);
+                checkpoint().await;
+                reached.store(2, Ordering::SeqCst);
+            });
+            assert!(outcome.await.cause().is_some());
+            Ok(())
+        }
+    }));
+    assert!(result.is_ok());
+    assert_eq!(reached.load(Ordering::SeqCst), 1);
+}
+
+// CS43
+fn a_shutdown_is_noticed_by_children_at_once(root: Root) {
+    let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
+        let children: Vec<_> = (0..8)
+            .map(|n| {
+                group.spawn_ok(async move {
+                    let cause = cancelled().await;
+                    // Leaves go on: each child ends by itself.
+                    sleep(Duration::from_millis(1)).await;
+                    (n, cause.kind())
+                })
+            })
+            .collect();
+        yield_now().await;
+        assert!(group.handle().shutdown(3600 * SECOND));
+        for (n, child) in children.into_iter().enumerate() {
+            let ended = child.join().await.expect("it was not cut");
+            assert_eq!(ended, (n, CauseKind::Shutdown));
+        }
+        Ok(())
+    }));
+    assert!(result.is_ok());
+}
