@@ -88,10 +88,11 @@ pub use scope_local::{LocalScope, NotSet, ScopeLocal};
 pub use shield::{Shield, ShieldFor, shield, shield_for};
 pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};
 pub use task_group::{
-    ChildError, ChildErrorKind, GroupError, GroupStatistics, Named, PanicPolicy, SpawnError,
+    AnyError, ChildError, ChildErrorKind, GroupClosed, GroupError, GroupStatistics, Leaves, Named,
+    NotWaiting, OrCancelled, PanicPolicy, Policy, Slot, SpawnError, Start, StartError, Started,
     TaskGroup, TaskGroupBuilder, TaskGroupFuture, task_group,
 };
-pub use task_handle::{Join, JoinError, TaskHandle, TaskStatus, Wait};
+pub use task_handle::{Join, JoinError, JoinOrCancel, TaskHandle, TaskStatus, Wait};
 pub use task_id::TaskId;
 pub use task_info::{TaskInfo, current_task};
 pub use timers::{After, Tick, TickFuture, after, tick};

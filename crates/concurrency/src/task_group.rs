@@ -1,25 +1,33 @@
+mod admission;
+mod any_error;
+mod builder;
 mod child;
 mod error;
+mod named;
+mod policy;
 mod run;
+mod start;
 mod state;
 
-pub use error::{ChildError, ChildErrorKind, GroupError, SpawnError};
+pub use admission::{GroupClosed, Slot};
+pub use any_error::{AnyError, Leaves};
+pub use builder::TaskGroupBuilder;
+pub use error::{ChildError, ChildErrorKind, GroupError, OrCancelled, SpawnError};
+pub use named::Named;
+pub use policy::{PanicPolicy, Policy};
 pub use run::TaskGroupFuture;
+pub use start::{NotWaiting, Start, StartError, Started};
 pub(crate) use state::GroupState;
-pub use state::{GroupStatistics, PanicPolicy};
+pub use state::GroupStatistics;
 
 use crate::cancel_scope::CancelHandle;
 use crate::node::{Admission, Kind, Node, NodeRef};
-use crate::task_handle::{Slot, TaskHandle, TaskStatus};
-use crate::task_id::TaskId;
+use crate::task_handle::{Place, TaskHandle, TaskStatus};
 use child::{Child, Duty};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-
-/// Live children a group takes unless told otherwise.
-const MAX_CHILDREN: usize = 1_048_576;
 
 /// Runs a body that can spawn parallel children, and returns when all of them have ended.
 ///
@@ -123,7 +131,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         T: Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.launch(Cow::Borrowed(""), future, |result| result)
+        self.try_launch(Cow::Borrowed(""), future, |result| result)
     }
 
     /// Names the next child.
@@ -147,7 +155,7 @@ impl<E: Send + 'static> TaskGroup<E> {
 
     /// How many children there were, and what became of them.
     pub fn statistics(&self) -> GroupStatistics {
-        self.node.payload.statistics(self.node.task_count())
+        self.node.payload.statistics()
     }
 
     #[track_caller]
@@ -161,20 +169,41 @@ impl<E: Send + 'static> TaskGroup<E> {
         T: Send + 'static,
         F: Future + Send + 'static,
     {
-        match self.launch(name.clone(), future, finish) {
-            Ok(handle) => handle,
-            Err(refused) => {
-                drop(refused);
-                let slot = Slot::new(TaskStatus::Refused);
-                let at = Location::caller();
-                let node = Node::new(Kind::Task, TaskId::OUTSIDE, name, at, slot);
-                TaskHandle::new(Arc::new(node))
+        let refused = match self.try_launch(name.clone(), future, finish) {
+            Ok(handle) => return handle,
+            Err(refused) => refused,
+        };
+        drop(refused);
+        TaskHandle::refused(name)
+    }
+
+    /// With a place among the children that is kept for it.
+    #[track_caller]
+    fn spawn_reserved<T, F>(
+        &self,
+        name: Cow<'static, str>,
+        future: F,
+        finish: fn(F::Output) -> Result<T, E>,
+        place: &NodeRef,
+    ) -> TaskHandle<T>
+    where
+        T: Send + 'static,
+        F: Future + Send + 'static,
+    {
+        let child = self.new_child(name.clone(), Location::caller());
+        let admitted = self.admit_child(&child, |_| true);
+        place.unlink_task();
+        match admitted {
+            Ok(()) => self.launch(child, future, finish),
+            Err(_) => {
+                drop(future);
+                TaskHandle::refused(name)
             }
         }
     }
 
     #[track_caller]
-    fn launch<T, F>(
+    fn try_launch<T, F>(
         &self,
         name: Cow<'static, str>,
         future: F,
@@ -184,28 +213,88 @@ impl<E: Send + 'static> TaskGroup<E> {
         T: Send + 'static,
         F: Future + Send + 'static,
     {
-        let state = &self.node.payload;
-        let (Some(root), Some(backend)) = (state.root.payload.root(), self.node.backend()) else {
-            unreachable!("a group is made with its root and backend");
+        let child = self.new_child(name, Location::caller());
+        match self.admit_waitless(&child) {
+            Ok(()) => Ok(self.launch(child, future, finish)),
+            Err(Admission::Closed) => Err(SpawnError::Closed(future)),
+            Err(Admission::Full) => Err(SpawnError::Full(future)),
+        }
+    }
+
+    fn new_child<T: Send + 'static>(
+        &self,
+        name: Cow<'static, str>,
+        at: &'static Location<'static>,
+    ) -> Arc<Node<Place<T>>> {
+        let Some(root) = self.node.payload.root.payload.root() else {
+            unreachable!("a group is made with its root");
         };
-        let slot = Slot::new(TaskStatus::Running);
-        let at = Location::caller();
-        let child = Arc::new(Node::new(Kind::Task, root.next_id(), name, at, slot));
+        let place = Place::new(TaskStatus::Running);
+        Arc::new(Node::new(Kind::Task, root.next_id(), name, at, place))
+    }
+
+    /// Links a child if there is room now.
+    fn admit_waitless<T: Send + 'static>(
+        &self,
+        child: &Arc<Node<Place<T>>>,
+    ) -> Result<(), Admission> {
+        let gate = &self.node.payload.gate;
+        match self.admit_child(child, |children| gate.has_room(children)) {
+            Err(Admission::Full) if gate.take_leftover() => {
+                let admitted = self.admit_child(child, |_| true);
+                gate.settle_reserved();
+                admitted
+            }
+            admitted => admitted,
+        }
+    }
+
+    fn admit_child<T: Send + 'static>(
+        &self,
+        child: &Arc<Node<Place<T>>>,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> Result<(), Admission> {
         let node: NodeRef = child.clone();
         let group: NodeRef = self.node.clone();
-        match node.link_task(&group, state.max_children) {
-            Ok(()) => {}
-            Err(Admission::Closed) => return Err(SpawnError::Closed(future)),
-            Err(Admission::Full) => return Err(SpawnError::Full(future)),
-        }
-        state.count(TaskStatus::Running);
-        let handle = TaskHandle::new(child.clone());
+        node.link_task(&group, has_room)
+    }
+
+    /// Starts what was admitted.
+    fn launch<T, F>(
+        &self,
+        child: Arc<Node<Place<T>>>,
+        future: F,
+        finish: fn(F::Output) -> Result<T, E>,
+    ) -> TaskHandle<T>
+    where
+        T: Send + 'static,
+        F: Future + Send + 'static,
+    {
         let duty = Duty {
             child,
             group: self.node.clone(),
+            start: None,
         };
+        self.launch_with(duty, future, finish)
+    }
+
+    fn launch_with<T, F>(
+        &self,
+        duty: Duty<T, E>,
+        future: F,
+        finish: fn(F::Output) -> Result<T, E>,
+    ) -> TaskHandle<T>
+    where
+        T: Send + 'static,
+        F: Future + Send + 'static,
+    {
+        let Some(backend) = self.node.backend() else {
+            unreachable!("a group is made with its backend");
+        };
+        self.node.payload.count(TaskStatus::Running);
+        let handle = TaskHandle::new(duty.child.clone());
         backend.spawn_detached(Child::new(duty, finish, future));
-        Ok(handle)
+        handle
     }
 }
 
@@ -223,117 +312,5 @@ impl<E> fmt::Debug for TaskGroup<E> {
             .field("name", self.node.name())
             .field("live", &self.node.task_count())
             .finish_non_exhaustive()
-    }
-}
-
-/// A group that names the next child; of [`TaskGroup::named`].
-#[must_use = "a name alone starts nothing"]
-pub struct Named<'a, E> {
-    group: &'a TaskGroup<E>,
-    name: Cow<'static, str>,
-}
-
-impl<E: Send + 'static> Named<'_, E> {
-    /// As [`TaskGroup::spawn`].
-    ///
-    /// # Panics
-    ///
-    /// Where the group's backend does not run.
-    #[track_caller]
-    pub fn spawn<T, F>(self, future: F) -> TaskHandle<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, E>> + Send + 'static,
-    {
-        self.group
-            .spawn_or_refuse(self.name, future, |result| result)
-    }
-
-    /// As [`TaskGroup::spawn_ok`].
-    ///
-    /// # Panics
-    ///
-    /// Where the group's backend does not run.
-    #[track_caller]
-    pub fn spawn_ok<T, F>(self, future: F) -> TaskHandle<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = T> + Send + 'static,
-    {
-        self.group.spawn_or_refuse(self.name, future, Ok)
-    }
-
-    /// As [`TaskGroup::try_spawn`].
-    ///
-    /// # Errors
-    ///
-    /// [`SpawnError`], with the future as it was, if the group has ended or is full.
-    ///
-    /// # Panics
-    ///
-    /// Where the group's backend does not run.
-    #[track_caller]
-    pub fn try_spawn<T, F>(self, future: F) -> Result<TaskHandle<T>, SpawnError<F>>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, E>> + Send + 'static,
-    {
-        self.group.launch(self.name, future, |result| result)
-    }
-}
-
-impl<E> fmt::Debug for Named<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Named")
-            .field("group", self.group)
-            .field("name", &self.name)
-            .finish()
-    }
-}
-
-/// A task group with options; of [`TaskGroup::builder`].
-#[derive(Debug)]
-#[must_use = "a group runs nothing until `run` is awaited"]
-pub struct TaskGroupBuilder {
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) panics: PanicPolicy,
-    pub(crate) max_children: usize,
-    pub(crate) location: &'static Location<'static>,
-}
-
-impl TaskGroupBuilder {
-    fn new(location: &'static Location<'static>) -> Self {
-        TaskGroupBuilder {
-            name: Cow::Borrowed(""),
-            panics: PanicPolicy::Resume,
-            max_children: MAX_CHILDREN,
-            location,
-        }
-    }
-
-    /// Names the group for reports.
-    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// What to do with a panic of a child; [`PanicPolicy::Resume`] unless set.
-    pub fn panics(mut self, policy: PanicPolicy) -> Self {
-        self.panics = policy;
-        self
-    }
-
-    /// As [`task_group`], with these options.
-    ///
-    /// # Panics
-    ///
-    /// As [`task_group`].
-    pub fn run<T, E, F, Fut>(self, f: F) -> TaskGroupFuture<T, E, F, Fut>
-    where
-        F: FnOnce(TaskGroup<E>) -> Fut,
-        Fut: Future<Output = Result<T, E>> + Send,
-        E: Send + 'static,
-    {
-        TaskGroupFuture::new(self, f)
     }
 }

@@ -1,11 +1,14 @@
+mod join;
+
+pub use join::{Join, JoinOrCancel, Wait};
+
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
-use crate::node::{Node, NodeRef, Payload, Roster};
+use crate::node::{Kind, Node, NodeRef, Payload, Roster};
 use crate::task_id::TaskId;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -13,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 ///
 /// Dropping it neither cancels nor stops the child; its result is then not kept.
 pub struct TaskHandle<T: Send + 'static> {
-    node: Arc<Node<Slot<T>>>,
+    node: Arc<Node<Place<T>>>,
 }
 
 /// What a task is doing or what became of it.
@@ -67,8 +70,17 @@ pub enum JoinError {
 }
 
 impl<T: Send + 'static> TaskHandle<T> {
-    pub(crate) fn new(node: Arc<Node<Slot<T>>>) -> TaskHandle<T> {
+    pub(crate) fn new(node: Arc<Node<Place<T>>>) -> TaskHandle<T> {
         TaskHandle { node }
+    }
+
+    /// Of a child that its group did not take.
+    #[track_caller]
+    pub(crate) fn refused(name: Cow<'static, str>) -> TaskHandle<T> {
+        let place = Place::new(TaskStatus::Refused);
+        let at = Location::caller();
+        let node = Node::new(Kind::Task, TaskId::OUTSIDE, name, at, place);
+        TaskHandle::new(Arc::new(node))
     }
 
     /// The task's number within its root.
@@ -130,6 +142,24 @@ impl<T: Send + 'static> TaskHandle<T> {
         }
     }
 
+    /// As [`join`](TaskHandle::join), but who is dropped before the task has ended cancels it;
+    /// the group waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] says why there is no value.
+    ///
+    /// # Cancel safety
+    ///
+    /// The task is cancelled.
+    #[track_caller]
+    pub fn join_or_cancel(self) -> JoinOrCancel<T> {
+        JoinOrCancel {
+            join: self.join(),
+            at: Location::caller(),
+        }
+    }
+
     /// The task's result if it has ended, the handle otherwise.
     ///
     /// # Errors
@@ -152,9 +182,9 @@ impl<T: Send + 'static> TaskHandle<T> {
         let frozen = ambient::is_cancelled();
         let context = ambient::current();
         let mut former = None;
-        let mut slot = self.node.payload.lock();
-        let ended = slot.status.has_ended();
-        let waiter = place.and_then(|key| slot.waiters.get_mut(key));
+        let mut state = self.node.payload.lock();
+        let ended = state.status.has_ended();
+        let waiter = place.and_then(|key| state.waiters.get_mut(key));
         let granted = waiter.as_ref().is_some_and(|waiter| waiter.granted);
         if ended && (granted || !frozen) {
             return Poll::Ready(());
@@ -169,9 +199,9 @@ impl<T: Send + 'static> TaskHandle<T> {
         };
         match waiter {
             Some(waiter) => former = Some(std::mem::replace(waiter, entry)),
-            None => *place = Some(slot.waiters.insert(entry)),
+            None => *place = Some(state.waiters.insert(entry)),
         }
-        drop(slot);
+        drop(state);
         drop(former);
         Poll::Pending
     }
@@ -179,10 +209,10 @@ impl<T: Send + 'static> TaskHandle<T> {
 
 impl<T: Send + 'static> Drop for TaskHandle<T> {
     fn drop(&mut self) {
-        let mut slot = self.node.payload.lock();
-        slot.unwanted = true;
-        let value = slot.value.take();
-        drop(slot);
+        let mut state = self.node.payload.lock();
+        state.unwanted = true;
+        let value = state.value.take();
+        drop(state);
         drop(value);
     }
 }
@@ -197,77 +227,12 @@ impl<T: Send + 'static> fmt::Debug for TaskHandle<T> {
     }
 }
 
-/// Future of [`TaskHandle::wait`].
-#[must_use = "this waits for nothing until it is awaited"]
-pub struct Wait<'a, T: Send + 'static> {
-    handle: &'a TaskHandle<T>,
-    place: Option<usize>,
-}
-
-impl<T: Send + 'static> Future for Wait<'_, T> {
-    type Output = TaskStatus;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskStatus> {
-        let this = &mut *self;
-        if this.handle.poll_ended(&mut this.place, cx).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(this.handle.status())
-    }
-}
-
-impl<T: Send + 'static> Drop for Wait<'_, T> {
-    fn drop(&mut self) {
-        self.handle.forget(&mut self.place);
-    }
-}
-
-impl<T: Send + 'static> fmt::Debug for Wait<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Wait").field(self.handle).finish()
-    }
-}
-
-/// Future of [`TaskHandle::join`].
-#[must_use = "this waits for nothing until it is awaited"]
-pub struct Join<T: Send + 'static> {
-    handle: TaskHandle<T>,
-    place: Option<usize>,
-}
-
-impl<T: Send + 'static> Future for Join<T> {
-    type Output = Result<T, JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if this.handle.poll_ended(&mut this.place, cx).is_pending() {
-            return Poll::Pending;
-        }
-        match this.handle.node.payload.lock().take() {
-            Some(result) => Poll::Ready(result),
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<T: Send + 'static> Drop for Join<T> {
-    fn drop(&mut self) {
-        self.handle.forget(&mut self.place);
-    }
-}
-
-impl<T: Send + 'static> fmt::Debug for Join<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Join").field(&self.handle).finish()
-    }
-}
-
 /// A task's own part of its node: the place of its result.
-pub(crate) struct Slot<T> {
-    state: Mutex<SlotState<T>>,
+pub(crate) struct Place<T> {
+    state: Mutex<PlaceState<T>>,
 }
 
-struct SlotState<T> {
+struct PlaceState<T> {
     status: TaskStatus,
     value: Option<T>,
     cause: Option<Cause>,
@@ -283,12 +248,12 @@ struct Waiter {
     granted: bool,
 }
 
-impl<T: Send + 'static> Payload for Slot<T> {}
+impl<T: Send + 'static> Payload for Place<T> {}
 
-impl<T> Slot<T> {
-    pub(crate) fn new(status: TaskStatus) -> Slot<T> {
-        Slot {
-            state: Mutex::new(SlotState {
+impl<T> Place<T> {
+    pub(crate) fn new(status: TaskStatus) -> Place<T> {
+        Place {
+            state: Mutex::new(PlaceState {
                 status,
                 value: None,
                 cause: None,
@@ -298,7 +263,7 @@ impl<T> Slot<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, SlotState<T>> {
+    fn lock(&self) -> MutexGuard<'_, PlaceState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -335,7 +300,7 @@ fn quietly(foreign: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(foreign));
 }
 
-impl<T> SlotState<T> {
+impl<T> PlaceState<T> {
     fn take(&mut self) -> Option<Result<T, JoinError>> {
         Some(match self.status {
             TaskStatus::Running | TaskStatus::Cancelling => return None,

@@ -101,6 +101,7 @@ fn children_of_dropped_groups_end_before_block_on(root: Root) {
     assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
 
+// TG4
 fn a_group_cancelled_from_outside_waits_and_never_returns(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let inner = alive.clone();

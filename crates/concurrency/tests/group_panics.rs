@@ -86,6 +86,7 @@ fn a_panic_of_the_body_waits_for_the_children(root: Root) {
     assert_eq!(left, 0, "the panic overtook children");
 }
 
+// TG30
 fn a_panic_in_a_destructor_is_counted(root: Root) {
     struct Bomb;
     impl Drop for Bomb {

@@ -203,6 +203,7 @@ fn a_dropped_join_does_no_harm(root: Root) {
     assert_eq!(ran.load(Ordering::SeqCst), 2);
 }
 
+// TG16
 fn a_cancelled_child_harms_no_sibling(root: Root) {
     let result: Result<_, GroupError<()>> = root.block_on(task_group(|group| async move {
         let stopped = group.spawn_ok(sleep_forever());
@@ -224,6 +225,7 @@ fn a_cancelled_child_harms_no_sibling(root: Root) {
     assert_eq!(result.ok(), Some(Some(7)));
 }
 
+// TG11
 fn many_children_of_children_are_awaited(root: Root) {
     fn grow(group: TaskGroup<()>, depth: usize, ran: Arc<AtomicUsize>) {
         for _ in 0..3 {

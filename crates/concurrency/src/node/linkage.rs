@@ -4,6 +4,15 @@ use super::holds::add_holds;
 use super::{ADOPTED, Admission, CLOSED, DRAINING, Node, NodeRef, Payload};
 use std::sync::Arc;
 
+impl<P: ?Sized> Node<P> {
+    /// Asks `f` something about the number of tasks while none can be added or removed; `None` if
+    /// the node takes no more.
+    pub(crate) fn while_open<R>(&self, f: impl FnOnce(usize) -> R) -> Option<R> {
+        let links = self.lock();
+        (!self.has(CLOSED)).then(|| f(links.tasks.len()))
+    }
+}
+
 impl Node<dyn Payload> {
     /// Puts the node below `parent`, among the nodes of the same task.
     pub(crate) fn link(self: &Arc<Self>, parent: &NodeRef) {
@@ -11,18 +20,19 @@ impl Node<dyn Payload> {
         self.linked(parent, key);
     }
 
-    /// Puts the node below `parent` as a task, if `parent` is open and has fewer than `limit`.
+    /// Puts the node below `parent` as a task, if `parent` is open and `has_room` says so of the
+    /// number of tasks there are.
     pub(crate) fn link_task(
         self: &Arc<Self>,
         parent: &NodeRef,
-        limit: usize,
+        has_room: impl FnOnce(usize) -> bool,
     ) -> Result<(), Admission> {
         let key = {
             let mut links = parent.lock();
             if parent.has(CLOSED) {
                 return Err(Admission::Closed);
             }
-            if links.tasks.len() >= limit {
+            if !has_room(links.tasks.len()) {
                 return Err(Admission::Full);
             }
             links.tasks.insert(self.clone())

@@ -1,10 +1,11 @@
 use super::error::{ChildError, ChildErrorKind};
-use super::state::GroupState;
+use super::start::{EndedEarly, Reports};
+use super::state::{GroupState, Verdict};
 use crate::cause::{Cause, CauseKind};
-use crate::node::Node;
+use crate::node::{Node, NodeRef};
 use crate::owner::Owner;
 use crate::panic::Panic;
-use crate::task_handle::{Slot, TaskStatus};
+use crate::task_handle::{Place, TaskStatus};
 use pin_project_lite::pin_project;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,8 +55,10 @@ pin_project! {
 
 /// The child's own node and its group's.
 pub(super) struct Duty<T: Send + 'static, E: Send + 'static> {
-    pub(super) child: Arc<Node<Slot<T>>>,
+    pub(super) child: Arc<Node<Place<T>>>,
     pub(super) group: Arc<Node<GroupState<E>>>,
+    /// Who is told of the end instead of the group, while it waits for the child to start.
+    pub(super) start: Option<Arc<dyn Reports<E>>>,
 }
 
 enum Ended<T, E> {
@@ -122,62 +125,115 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
 }
 
 impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
-    /// Tells the group of a failure, fills the slot, counts the child out.
+    /// Tells the group of a failure, fills the place, counts the child out.
     fn report(self, ended: Ended<T, E>) {
-        let child: crate::node::NodeRef = self.child.clone();
+        let child: NodeRef = self.child.clone();
+        let group = self.group.clone();
         // Whatever panics in between (the payload of a panic that nobody wants) has no one to go
         // to, and a child that is not counted out would keep its group for ever.
         let _ = guarded(|| self.tell(ended));
         child.unlink_task();
+        group.payload.gate.pass_on(&*group);
     }
 
     fn tell(self, ended: Ended<T, E>) {
-        let Duty { child, group } = self;
+        let Some(ended) = self.tell_start(ended) else {
+            return;
+        };
         match ended {
             Ended::Done(value) => {
-                group.payload.count(TaskStatus::Done);
-                child.payload.fill(TaskStatus::Done, Some(value), None);
+                self.group.payload.count(TaskStatus::Done);
+                self.follow(self.group.payload.quorum_verdict());
+                let place = &self.child.payload;
+                place.fill(TaskStatus::Done, Some(value), None);
             }
             Ended::Cancelled(cause) => {
-                group.payload.count(TaskStatus::Cancelled);
-                child.payload.fill(TaskStatus::Cancelled, None, Some(cause));
+                self.group.payload.count(TaskStatus::Cancelled);
+                self.follow(self.group.payload.quorum_verdict());
+                let place = &self.child.payload;
+                place.fill(TaskStatus::Cancelled, None, Some(cause));
             }
-            Ended::Failed(error) => {
-                fail(
-                    &child,
-                    &group,
-                    ChildErrorKind::Failed(error),
-                    TaskStatus::Failed,
-                );
-            }
+            Ended::Failed(error) => self.fail(ChildErrorKind::Failed(error), TaskStatus::Failed),
             Ended::Panicked(panic) => {
                 let kind = ChildErrorKind::Panicked(Panic::new(panic));
-                fail(&child, &group, kind, TaskStatus::Panicked);
+                self.fail(kind, TaskStatus::Panicked);
             }
-            Ended::Lost => fail(&child, &group, ChildErrorKind::Lost, TaskStatus::Lost),
+            Ended::Lost => self.fail(ChildErrorKind::Lost, TaskStatus::Lost),
         }
     }
-}
 
-fn fail<T: Send + 'static, E: Send + 'static>(
-    child: &Arc<Node<Slot<T>>>,
-    group: &Arc<Node<GroupState<E>>>,
-    kind: ChildErrorKind<E>,
-    status: TaskStatus,
-) {
-    group.payload.count(status);
-    let surplus = group
-        .payload
-        .add_error(ChildError::new(child.id, child.name().clone(), kind));
-    let node: crate::node::NodeRef = group.clone();
-    // A waker that panics must not keep those who wait for the child from being told.
-    let _ = guarded(|| {
-        node.cancel(|| {
-            let when = crate::cause::clock_of(&node);
-            let kind = CauseKind::SiblingFailed;
-            Cause::new(kind, child.name().clone(), child.location, child.id, when)
-        })
-    });
-    child.payload.fill(status, None, None);
-    drop(surplus);
+    /// Hands the end of a child that has not started to the one who waits for that. Comes back
+    /// if it is the group's.
+    fn tell_start(&self, ended: Ended<T, E>) -> Option<Ended<T, E>> {
+        let Some(start) = self.start.as_ref().filter(|start| start.is_wanted()) else {
+            return Some(ended);
+        };
+        let (status, early) = match ended {
+            Ended::Done(_) => (TaskStatus::Done, EndedEarly::Done),
+            Ended::Failed(error) => (TaskStatus::Failed, EndedEarly::Failed(error)),
+            Ended::Panicked(panic) => {
+                let panic = Panic::new(panic);
+                (TaskStatus::Panicked, EndedEarly::Panicked(panic))
+            }
+            Ended::Cancelled(cause) => (TaskStatus::Cancelled, EndedEarly::Cancelled(cause)),
+            Ended::Lost => (TaskStatus::Lost, EndedEarly::Lost),
+        };
+        let refused = start.report(early);
+        if let Some(EndedEarly::Panicked(panic)) = refused {
+            // Nobody waits any more; a panic is not to vanish with them.
+            return Some(Ended::Panicked(panic.into_payload()));
+        }
+        self.group.payload.count(status);
+        self.child.payload.fill(status, None, None);
+        None
+    }
+
+    fn fail(self, kind: ChildErrorKind<E>, status: TaskStatus) {
+        let (child, payload) = (&self.child, &self.group.payload);
+        payload.count(status);
+        let error = ChildError::new(child.id, child.name().clone(), kind);
+        let (verdict, surplus) = payload.add_error(error);
+        self.follow(verdict);
+        child.payload.fill(status, None, None);
+        drop(surplus);
+    }
+
+    /// Cancels whom this end concerns.
+    fn follow(&self, verdict: Verdict) {
+        // A waker that panics must not keep those who wait for the child from being told.
+        let _ = guarded(|| match verdict {
+            Verdict::GoOn => {}
+            Verdict::Fail => {
+                let group: NodeRef = self.group.clone();
+                group.cancel(|| self.cause(CauseKind::SiblingFailed));
+            }
+            Verdict::Enough => self.satisfy(),
+        });
+    }
+
+    fn satisfy(&self) {
+        let group: NodeRef = self.group.clone();
+        let cause = || self.cause(CauseKind::Satisfied);
+        let first = self.group.payload.note_satisfied();
+        if self.group.payload.is_body_over() {
+            group.cancel(cause);
+            return;
+        }
+        if !first {
+            return;
+        }
+        let cause = cause();
+        for task in group.tasks() {
+            if task.id != self.child.id {
+                task.cancel(|| cause.clone());
+            }
+        }
+    }
+
+    fn cause(&self, kind: CauseKind) -> Cause {
+        let child = &self.child;
+        let group: NodeRef = self.group.clone();
+        let when = crate::cause::clock_of(&group);
+        Cause::new(kind, child.name().clone(), child.location, child.id, when)
+    }
 }

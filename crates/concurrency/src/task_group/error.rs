@@ -1,4 +1,6 @@
 use crate::cause::Cause;
+use crate::invalid_value::InvalidValue;
+use crate::outcome::Outcome;
 use crate::panic::Panic;
 use crate::task_id::TaskId;
 use std::borrow::Cow;
@@ -13,6 +15,7 @@ pub struct GroupError<E> {
     host: Option<E>,
     children: Vec<ChildError<E>>,
     cause: Option<Cause>,
+    invalid: Option<InvalidValue>,
 }
 
 impl<E> GroupError<E> {
@@ -25,7 +28,13 @@ impl<E> GroupError<E> {
             host,
             children,
             cause,
+            invalid: None,
         }
+    }
+
+    pub(crate) fn with_invalid(mut self, invalid: InvalidValue) -> GroupError<E> {
+        self.invalid = Some(invalid);
+        self
     }
 
     /// The error of the body.
@@ -45,7 +54,12 @@ impl<E> GroupError<E> {
 
     /// Whether nothing failed and the body was cut short by a cancel of the group.
     pub fn is_cancelled(&self) -> bool {
-        self.is_empty() && self.cause.is_some()
+        self.is_empty() && self.cause.is_some() && self.invalid.is_none()
+    }
+
+    /// The count that made a result impossible: a limit of zero, a quorum of more than there are.
+    pub fn invalid(&self) -> Option<&InvalidValue> {
+        self.invalid.as_ref()
     }
 
     /// Whether there is no error in it.
@@ -80,11 +94,67 @@ impl<E> GroupError<E> {
             _ => Err(self),
         }
     }
+
+    /// Parts the errors that `pred` is true for from the rest. Both parts have the cause;
+    /// children that panicked or were lost are in the rest, and so is an error without any.
+    pub fn split(
+        self,
+        mut pred: impl FnMut(&E) -> bool,
+    ) -> (Option<GroupError<E>>, Option<GroupError<E>>) {
+        let none_at_all = self.is_empty();
+        let mut matching = GroupError::new(None, Vec::new(), self.cause.clone());
+        let mut rest = GroupError::new(None, Vec::new(), self.cause);
+        rest.invalid = self.invalid;
+        if let Some(error) = self.host {
+            let part = if pred(&error) {
+                &mut matching
+            } else {
+                &mut rest
+            };
+            part.host = Some(error);
+        }
+        for child in self.children {
+            let matches = child.error().is_some_and(&mut pred);
+            let part = if matches { &mut matching } else { &mut rest };
+            part.children.push(child);
+        }
+        let rest_counts = none_at_all || !rest.is_empty();
+        (
+            (!matching.is_empty()).then_some(matching),
+            rest_counts.then_some(rest),
+        )
+    }
+}
+
+/// Tells a group that was cancelled from one that failed.
+pub trait OrCancelled<T, E> {
+    /// The value, or the cause where the group was cancelled and nothing failed.
+    ///
+    /// # Errors
+    ///
+    /// The group's error otherwise.
+    fn or_cancelled(self) -> Result<Outcome<T>, GroupError<E>>;
+}
+
+impl<T, E> OrCancelled<T, E> for Result<T, GroupError<E>> {
+    fn or_cancelled(self) -> Result<Outcome<T>, GroupError<E>> {
+        match self {
+            Ok(value) => Ok(Outcome::Done(value)),
+            Err(error) if error.is_cancelled() => match error.cause {
+                Some(cause) => Ok(Outcome::Cancelled(cause)),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for GroupError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
+            if let Some(invalid) = &self.invalid {
+                return write!(f, "task group ended: {invalid}");
+            }
             return match &self.cause {
                 Some(cause) => write!(f, "task group ended: {cause}"),
                 None => f.write_str("task group ended without a result"),

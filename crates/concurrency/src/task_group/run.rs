@@ -1,10 +1,12 @@
 use super::error::GroupError;
-use super::state::GroupState;
+use super::policy::Policy;
+use super::state::{GroupState, Verdict};
 use super::{TaskGroup, TaskGroupBuilder};
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
+use crate::invalid_value::InvalidValue;
 use crate::node::{Kind, Node, NodeRef};
-use crate::owner::{Limit, Owner};
+use crate::owner::Owner;
 use crate::root;
 use crate::task_id::TaskId;
 use pin_project_lite::pin_project;
@@ -78,6 +80,7 @@ where
     E: Send + 'static,
 {
     pub(super) fn new(options: TaskGroupBuilder, f: F) -> Self {
+        let limit = options.limit;
         TaskGroupFuture {
             start: Some((options, f)),
             hosted: None,
@@ -85,7 +88,7 @@ where
             body: None,
             keeper: Keeper {
                 group: None,
-                owner: Owner::new(Limit::Never),
+                owner: Owner::new(limit),
                 over: false,
             },
         }
@@ -138,15 +141,14 @@ where
                 Ok(()) => hosted,
                 Err(panic) => Hosted::Panicked(panic),
             };
-            if matches!(hosted, Hosted::Failed(_) | Hosted::Panicked(_)) {
-                owner.cancel(CauseKind::HostFailed, owner.node().location);
-            }
+            keeper.end_body(&hosted);
             *this.hosted = Some(hosted);
         }
         if !keeper.owner.node().close_if_empty() {
             keeper.owner.arm();
             return Poll::Pending;
         }
+        keeper.close_gate();
         let outer_cancelled = keeper.owner.outer_cancelled();
         let group = keeper.end();
         let (errors, panic) = group.payload.take_report();
@@ -155,20 +157,36 @@ where
             drop((errors, hosted));
             resume_unwind(panic.into_payload());
         }
+        let missed = group.payload.missed_quorum();
+        let failed = match group.payload.policy {
+            Policy::Quorum(_) => missed.is_some(),
+            _ => !errors.is_empty(),
+        };
         let host = match hosted {
             Some(Hosted::Panicked(panic)) => resume_unwind(panic),
             _ if outer_cancelled => {
                 *this.frozen = true;
                 return Poll::Pending;
             }
-            Some(Hosted::Done(value)) if errors.is_empty() => return Poll::Ready(Ok(value)),
+            Some(Hosted::Done(value)) if !failed => return Poll::Ready(Ok(value)),
             Some(Hosted::Failed(error)) => Some(error),
             Some(Hosted::Done(_) | Hosted::Cut) | None => None,
         };
         if host.is_none() && errors.is_empty() {
             group.note_caught();
         }
-        Poll::Ready(Err(GroupError::new(host, errors, group.own_cause())))
+        let spawned = group.payload.statistics().spawned;
+        let invalid = missed.filter(|wanted| host.is_none() && spawned < *wanted);
+        let error = GroupError::new(host, errors, group.own_cause());
+        Poll::Ready(Err(match invalid {
+            Some(wanted) => error.with_invalid(InvalidValue::new(
+                "the quorum of a task group",
+                wanted,
+                0,
+                spawned,
+            )),
+            None => error,
+        }))
     }
 }
 
@@ -176,13 +194,15 @@ impl<E: Send + 'static> Keeper<E> {
     fn open(&mut self, options: TaskGroupBuilder) -> Arc<Node<GroupState<E>>> {
         let TaskGroupBuilder {
             name,
+            policy,
             panics,
             max_children,
+            limit: _,
             location,
         } = options;
         let backend = ambient::backend();
         let root = root::above(ambient::current().as_ref());
-        let state = GroupState::new(root, panics, max_children);
+        let state = GroupState::new(root, policy, panics, max_children);
         let group = Arc::new(Node::new(
             Kind::Group,
             TaskId::OUTSIDE,
@@ -195,6 +215,40 @@ impl<E: Send + 'static> Keeper<E> {
         self.owner.holding();
         self.group = Some(group.clone());
         group
+    }
+
+    /// What the end of the body means for the children.
+    fn end_body<T>(&self, hosted: &Hosted<T, E>) {
+        let Some(group) = &self.group else { return };
+        let at = group.location;
+        let verdict = group.payload.end_body();
+        match hosted {
+            Hosted::Panicked(_) => self.owner.cancel(CauseKind::HostFailed, at),
+            Hosted::Failed(_) if group.payload.policy != Policy::CollectAll => {
+                self.owner.cancel(CauseKind::HostFailed, at);
+            }
+            _ => match verdict {
+                Verdict::GoOn => {}
+                Verdict::Enough => self.owner.cancel(CauseKind::Satisfied, at),
+                Verdict::Fail => match group.payload.last_failed() {
+                    None => self.owner.cancel(CauseKind::HostFailed, at),
+                    Some(by) => {
+                        let node = self.owner.node();
+                        node.cancel(|| {
+                            let when = crate::cause::clock_of(node);
+                            let kind = CauseKind::SiblingFailed;
+                            Cause::new(kind, Cow::Borrowed(""), at, by, when)
+                        });
+                    }
+                },
+            },
+        }
+    }
+
+    fn close_gate(&self) {
+        if let Some(group) = &self.group {
+            group.payload.gate.close();
+        }
     }
 
     fn end(&mut self) -> Arc<Node<GroupState<E>>> {
@@ -210,6 +264,7 @@ impl<E: Send + 'static> Keeper<E> {
             return;
         };
         group.close();
+        group.payload.gate.close();
         let node: NodeRef = group.clone();
         node.cancel(|| {
             let at: &'static Location<'static> = node.location;

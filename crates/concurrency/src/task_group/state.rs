@@ -1,21 +1,12 @@
+use super::admission::Gate;
 use super::error::{ChildError, ChildErrorKind};
+use super::policy::{PanicPolicy, Policy};
 use crate::node::{NodeRef, Payload};
 use crate::panic::Panic;
 use crate::task_handle::TaskStatus;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::task_id::TaskId;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// What a group does with a panic of a child. In both cases the siblings are cancelled and have
-/// ended before anything is reported.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PanicPolicy {
-    /// The first one goes on in the body's task.
-    #[default]
-    Resume,
-    /// It becomes a [`ChildError`].
-    Collect,
-}
 
 /// How many children a group has had, and what became of them.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -37,11 +28,26 @@ pub struct GroupStatistics {
     pub lost: usize,
 }
 
+impl GroupStatistics {
+    /// Children that ended otherwise than well.
+    fn unsuccessful(&self) -> usize {
+        self.failed + self.panicked + self.cancelled + self.lost
+    }
+}
+
 /// A group's own part of its node.
+///
+/// Invariants:
+/// 1. A child adds to the counts before it asks for a verdict, and the body says that it is over
+///    before it asks: of a quorum's last child and the body the later one has seen both.
+/// 2. Under `report` no error is dropped.
 pub(crate) struct GroupState<E> {
     pub(super) root: NodeRef,
+    pub(super) policy: Policy,
     pub(super) panics: PanicPolicy,
-    pub(super) max_children: usize,
+    pub(super) gate: Gate,
+    body_over: AtomicBool,
+    satisfied: AtomicBool,
     counts: Counts,
     report: Mutex<Report<E>>,
 }
@@ -62,14 +68,32 @@ struct Counts {
     lost: AtomicUsize,
 }
 
+/// What the end of one, child or body, means for the rest.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    GoOn,
+    /// Everything is cancelled: the group cannot end well any more.
+    Fail,
+    /// The other children are cancelled: there are enough results.
+    Enough,
+}
+
 impl<E: Send + 'static> Payload for GroupState<E> {}
 
 impl<E> GroupState<E> {
-    pub(super) fn new(root: NodeRef, panics: PanicPolicy, max_children: usize) -> Self {
+    pub(super) fn new(
+        root: NodeRef,
+        policy: Policy,
+        panics: PanicPolicy,
+        max_children: usize,
+    ) -> Self {
         GroupState {
             root,
+            policy,
             panics,
-            max_children,
+            gate: Gate::new(max_children),
+            body_over: AtomicBool::new(false),
+            satisfied: AtomicBool::new(false),
             counts: Counts::default(),
             report: Mutex::new(Report {
                 errors: Vec::new(),
@@ -87,36 +111,96 @@ impl<E> GroupState<E> {
             TaskStatus::Cancelled => &self.counts.cancelled,
             TaskStatus::Lost | TaskStatus::Refused => &self.counts.lost,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn statistics(&self, live: usize) -> GroupStatistics {
-        let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-        GroupStatistics {
-            spawned: read(&self.counts.spawned),
-            live,
+    pub(super) fn statistics(&self) -> GroupStatistics {
+        let read = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+        // The ends first: a child that ends meanwhile counts as live, never as less than none.
+        let mut statistics = GroupStatistics {
             done: read(&self.counts.done),
             failed: read(&self.counts.failed),
             panicked: read(&self.counts.panicked),
             cancelled: read(&self.counts.cancelled),
             lost: read(&self.counts.lost),
+            ..GroupStatistics::default()
+        };
+        statistics.spawned = read(&self.counts.spawned);
+        statistics.live = statistics.spawned - statistics.done - statistics.unsuccessful();
+        statistics
+    }
+
+    /// Keeps an error, as the policy wants, and says what it means for the rest. What is not kept
+    /// comes back, to be dropped where no lock is held.
+    pub(super) fn add_error(&self, error: ChildError<E>) -> (Verdict, Option<ChildErrorKind<E>>) {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = match error.kind {
+            ChildErrorKind::Panicked(panic) if self.panics == PanicPolicy::Resume => {
+                if report.panic.is_some() {
+                    return (Verdict::Fail, Some(ChildErrorKind::Panicked(panic)));
+                }
+                report.panic = Some(panic);
+                return (Verdict::Fail, None);
+            }
+            kind => kind,
+        };
+        if self.policy == Policy::Isolate {
+            return (Verdict::GoOn, Some(kind));
+        }
+        report.errors.push(ChildError { kind, ..error });
+        drop(report);
+        match self.policy {
+            Policy::FailFast => (Verdict::Fail, None),
+            _ => (self.quorum_verdict(), None),
         }
     }
 
-    /// Keeps an error. A panic after the first of a group that resumes it comes back, to be
-    /// dropped where no lock is held.
-    pub(super) fn add_error(&self, error: ChildError<E>) -> Option<Panic> {
-        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        match error.kind {
-            ChildErrorKind::Panicked(panic) if self.panics == PanicPolicy::Resume => {
-                if report.panic.is_some() {
-                    return Some(panic);
-                }
-                report.panic = Some(panic);
-            }
-            kind => report.errors.push(ChildError { kind, ..error }),
+    /// What the end of the body means.
+    pub(super) fn end_body(&self) -> Verdict {
+        self.body_over.store(true, Ordering::SeqCst);
+        self.quorum_verdict()
+    }
+
+    pub(super) fn is_body_over(&self) -> bool {
+        self.body_over.load(Ordering::SeqCst)
+    }
+
+    /// Whether the caller is the first to find that there are enough results.
+    pub(super) fn note_satisfied(&self) -> bool {
+        !self.satisfied.swap(true, Ordering::SeqCst)
+    }
+
+    pub(super) fn quorum_verdict(&self) -> Verdict {
+        let Policy::Quorum(wanted) = self.policy else {
+            return Verdict::GoOn;
+        };
+        let over = self.is_body_over();
+        let statistics = self.statistics();
+        if statistics.done >= wanted {
+            // None wanted: enough once the body has ended.
+            return match over || wanted > 0 {
+                true => Verdict::Enough,
+                false => Verdict::GoOn,
+            };
         }
-        None
+        match over && statistics.spawned - statistics.unsuccessful() < wanted {
+            true => Verdict::Fail,
+            false => Verdict::GoOn,
+        }
+    }
+
+    /// How many a quorum wants, if there are not so many.
+    pub(super) fn missed_quorum(&self) -> Option<usize> {
+        match self.policy {
+            Policy::Quorum(wanted) if self.statistics().done < wanted => Some(wanted),
+            _ => None,
+        }
+    }
+
+    /// The child whose error was kept last.
+    pub(super) fn last_failed(&self) -> Option<TaskId> {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.errors.last().map(|error| error.id)
     }
 
     pub(super) fn take_report(&self) -> (Vec<ChildError<E>>, Option<Panic>) {

@@ -1,0 +1,176 @@
+//! Which errors a group keeps, and how they are told apart.
+
+#[path = "suite/every_backend.rs"]
+mod every_backend;
+
+use bowline_concurrency::{
+    AnyError, CauseKind, ChildError, GroupError, JoinError, OrCancelled, Outcome, PanicPolicy,
+    Policy, Root, TaskGroup, cancelled, checkpoint, sleep_forever, task_group, yield_now,
+};
+use every_backend::every_backend;
+use std::num::ParseIntError;
+
+every_backend!(
+    errors_of_one_tick_are_all_kept,
+    a_late_failure_is_kept,
+    nested_groups_keep_their_shape,
+    an_error_can_be_split,
+    a_cancelled_group_is_told_from_a_failed_one,
+    a_joined_error_still_fails_the_group,
+);
+
+// TG5
+fn errors_of_one_tick_are_all_kept(root: Root) {
+    root.block_on(async {
+        let result = task_group::<(), _, _, _>(|group| async move {
+            // Every child is polled once, whoever fails first.
+            group.named("a").spawn(async { Err::<(), _>("a") });
+            group.named("b").spawn(async { Err::<(), _>("b") });
+            sleep_forever().await;
+            Ok(())
+        });
+        let error = result.await.expect_err("two failed");
+        let mut seen: Vec<_> = error.iter().copied().collect();
+        seen.sort_unstable();
+        assert_eq!(seen, ["a", "b"]);
+        let first = &error.children()[0];
+        let cause = error.cause().expect("the first one cancelled");
+        assert_eq!(cause.kind(), CauseKind::SiblingFailed);
+        assert_eq!(error.children().len(), 2);
+        assert_eq!(first.error().copied(), Some(first.name()));
+        let result = task_group::<(), _, _, _>(|group| async move {
+            group.spawn(async { Err::<(), _>("child") });
+            Err("host")
+        });
+        let error = result.await.expect_err("both failed");
+        assert_eq!(error.iter().copied().collect::<Vec<_>>(), ["host", "child"]);
+        assert!(error.into_single().is_err(), "there are two");
+    });
+}
+
+// TG7
+fn a_late_failure_is_kept(root: Root) {
+    let result = root.block_on(task_group::<(), _, _, _>(|group| async move {
+        let waits = group.spawn(async {
+            cancelled().await;
+            Err::<(), _>("late")
+        });
+        group.spawn(async {
+            yield_now().await;
+            Err::<(), _>("first")
+        });
+        let _ = waits.wait().await;
+        sleep_forever().await;
+        Ok(())
+    }));
+    let error = result.expect_err("two failed");
+    let seen: Vec<_> = error.iter().copied().collect();
+    assert_eq!(seen, ["first", "late"]);
+}
+
+// TG6
+fn nested_groups_keep_their_shape(root: Root) {
+    let collect = || {
+        TaskGroup::builder()
+            .policy(Policy::CollectAll)
+            .panics(PanicPolicy::Collect)
+    };
+    let inner = move || {
+        collect().run::<(), AnyError, _, _>(|group| async move {
+            group.spawn(async { Ok("x".parse::<u8>().map(drop)?) });
+            group.spawn_ok(async { panic!("inside") });
+            Err(AnyError::new("the inner body"))
+        })
+    };
+    let result = root.block_on(collect().run::<(), AnyError, _, _>(|group| async move {
+        let nested = group.spawn(async move { Ok(inner().await?) });
+        nested.wait().await;
+        group.spawn(async { Err::<(), _>(AnyError::new("outer")) });
+        Ok(())
+    }));
+    let error = result.expect_err("all failed");
+    assert_eq!(error.children().len(), 2, "the nested group is one error");
+    let nested = error.children()[0].error().expect("it returned one");
+    let nested = nested.downcast_ref::<GroupError<AnyError>>();
+    assert_eq!(nested.expect("the shape is kept").children().len(), 2);
+    let leaves: Vec<_> = error.leaves().collect();
+    assert_eq!(leaves.len(), 4);
+    assert_eq!(leaves[0].to_string(), "the inner body");
+    assert!(leaves.iter().any(|leaf| leaf.is::<ParseIntError>()));
+    assert!(leaves.iter().any(|leaf| leaf.is::<ChildError<AnyError>>()));
+    assert_eq!(leaves[3].to_string(), "outer");
+}
+
+fn an_error_can_be_split(root: Root) {
+    let group = TaskGroup::builder()
+        .policy(Policy::CollectAll)
+        .panics(PanicPolicy::Collect);
+    let result = root.block_on(group.run::<(), _, _, _>(|group| async move {
+        for n in 1..=4 {
+            let child = group.spawn(async move { Err::<(), _>(n) });
+            child.wait().await;
+        }
+        group.spawn_ok(async { panic!("neither") });
+        Err(10)
+    }));
+    let (even, odd) = result.expect_err("all failed").split(|n| n % 2 == 0);
+    let (even, odd) = (even.expect("some are"), odd.expect("some are"));
+    assert_eq!(even.iter().copied().collect::<Vec<_>>(), [10, 2, 4]);
+    assert_eq!(odd.iter().copied().collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(odd.children().len(), 3, "the panic is in the rest");
+    let (none, all) = odd.split(|_| false);
+    assert!(none.is_none());
+    assert_eq!(all.expect("nothing is lost").children().len(), 3);
+}
+
+// TG8
+fn a_cancelled_group_is_told_from_a_failed_one(root: Root) {
+    root.block_on(async {
+        let finished = task_group::<_, (), _, _>(|group| async move {
+            group.spawn_ok(sleep_forever());
+            group.cancel("x");
+            Ok(7)
+        });
+        let outcome = finished.await.or_cancelled();
+        assert!(matches!(outcome, Ok(Outcome::Done(7))));
+        let cut = task_group::<(), (), _, _>(|group| async move {
+            group.cancel("x");
+            checkpoint().await;
+            Ok(())
+        });
+        let error = cut.await.expect_err("the body was cut");
+        assert!(error.is_cancelled() && error.is_empty());
+        let Ok(Outcome::Cancelled(cause)) = Err::<(), _>(error).or_cancelled() else {
+            panic!("nothing failed");
+        };
+        assert_eq!((cause.kind(), cause.reason()), (CauseKind::Explicit, "x"));
+        let failed = task_group::<(), _, _, _>(|_| async { Err("no") });
+        let error = failed.await.or_cancelled().expect_err("it failed");
+        assert_eq!(error.host(), Some(&"no"));
+    });
+}
+
+// TG15
+fn a_joined_error_still_fails_the_group(root: Root) {
+    let result = root.block_on(task_group::<(), _, _, _>(|group| async move {
+        let child = group.spawn(async { Err::<(), _>("no") });
+        // In the cancelled body the join may never come back; in a task of its own it does.
+        match child.join().await {
+            Err(JoinError::Failed) => Ok(()),
+            other => panic!("{other:?}"),
+        }
+    }));
+    let error = result.expect_err("the error is the group's");
+    assert_eq!(error.into_single().ok(), Some("no"));
+    let group = TaskGroup::builder().policy(Policy::CollectAll);
+    let joined = every_backend::root(
+        bowline_backend::Backend::Smol,
+        bowline_backend::task::Threads::One,
+    )
+    .block_on(group.run::<(), _, _, _>(|group| async move {
+        let child = group.spawn(async { Err::<(), _>("no") });
+        assert!(matches!(child.join().await, Err(JoinError::Failed)));
+        Ok(())
+    }));
+    assert!(joined.is_err());
+}

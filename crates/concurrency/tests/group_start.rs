@@ -1,0 +1,271 @@
+//! Children that say when they have started.
+
+#[path = "suite/alive.rs"]
+mod alive;
+#[path = "suite/every_backend.rs"]
+mod every_backend;
+
+use alive::Alive;
+use bowline_concurrency::{
+    CauseKind, NotWaiting, Root, StartError, Started, TaskGroup, TaskStatus, cancel_scope,
+    cancelled, check_cancelled, checkpoint, sleep_forever, task_group, yield_now,
+};
+use every_backend::every_backend;
+use futures_util::future::poll_immediate;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+every_backend!(
+    a_started_child_goes_on,
+    a_child_that_fails_first_fails_the_start,
+    a_child_that_fails_later_fails_the_group,
+    a_child_that_never_starts,
+    a_cancelled_caller_waits_for_the_child,
+    nobody_takes_the_value_of_a_cancelled_start,
+    a_cancelled_group_reaches_the_child_when_it_has_started,
+    a_dropped_start_cancels_the_child,
+    a_dropped_start_loses_no_panic,
+    an_ended_group_starts_nothing,
+);
+
+// TG21
+fn a_started_child_goes_on(root: Root) {
+    let ended = Arc::new(AtomicBool::new(false));
+    let flag = ended.clone();
+    let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
+        let gate = Arc::new(AtomicBool::new(false));
+        let open = gate.clone();
+        let start = group.named("server").start(|started| async move {
+            checkpoint().await;
+            assert!(started.send(4000).is_ok());
+            while !open.load(Ordering::SeqCst) {
+                checkpoint().await;
+            }
+            flag.store(true, Ordering::SeqCst);
+            Ok(7)
+        });
+        let (handle, port) = start.await.expect("it starts");
+        assert_eq!(handle.status(), TaskStatus::Running);
+        assert_eq!(handle.name(), "server");
+        gate.store(true, Ordering::SeqCst);
+        Ok((port, handle.join().await.ok()))
+    }));
+    assert_eq!(result.ok(), Some((4000, Some(7))));
+    assert!(ended.load(Ordering::SeqCst));
+}
+
+// TG22
+fn a_child_that_fails_first_fails_the_start(root: Root) {
+    let result = root.block_on(task_group(|group| async move {
+        let start = group.start(|_: Started<()>| async {
+            checkpoint().await;
+            Err::<(), _>("no port")
+        });
+        match start.await {
+            Err(StartError::Failed(error)) => assert_eq!(error, "no port"),
+            other => panic!("{other:?}"),
+        }
+        let start = group.start(|_: Started<()>| async {
+            checkpoint().await;
+            if true {
+                panic!("no port at all");
+            }
+            Ok(())
+        });
+        match start.await {
+            Err(StartError::Panicked(panic)) => assert_eq!(panic.message(), "no port at all"),
+            other => panic!("{other:?}"),
+        }
+        checkpoint().await;
+        Ok(7)
+    }));
+    assert_eq!(result.ok(), Some(7));
+}
+
+// TG23
+fn a_child_that_fails_later_fails_the_group(root: Root) {
+    let value = Arc::new(Mutex::new(None));
+    let seen = value.clone();
+    let result = root.block_on(task_group::<(), _, _, _>(|group| async move {
+        let gate = Arc::new(AtomicBool::new(false));
+        let open = gate.clone();
+        let start = group.start(|started| async move {
+            assert!(started.send(5).is_ok());
+            while !open.load(Ordering::SeqCst) {
+                yield_now().await;
+            }
+            Err::<(), _>("later")
+        });
+        let (_, value) = start.await.expect("it starts");
+        *seen.lock().unwrap() = Some(value);
+        gate.store(true, Ordering::SeqCst);
+        sleep_forever().await;
+        Ok(())
+    }));
+    assert_eq!(*value.lock().unwrap(), Some(5));
+    let error = result.expect_err("the child failed");
+    assert_eq!(error.into_single().ok(), Some("later"));
+}
+
+// TG24
+fn a_child_that_never_starts(root: Root) {
+    let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
+        let start = group.start(|started: Started<()>| async move {
+            checkpoint().await;
+            drop(started);
+            checkpoint().await;
+            Ok(())
+        });
+        Ok(matches!(start.await, Err(StartError::ExitedEarly)))
+    }));
+    assert_eq!(result.ok(), Some(true));
+}
+
+fn a_cancelled_caller_waits_for_the_child(root: Root) {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let probe = Alive::new(&alive);
+    let result = root.block_on(task_group::<_, &str, _, _>(|group| async move {
+        let counter = alive.clone();
+        let outcome = cancel_scope(|scope| async move {
+            let start = group.start(|_: Started<()>| async move {
+                let _probe = probe;
+                scope.cancel("caller");
+                let cause = cancelled().await;
+                assert_eq!(cause.reason(), "caller");
+                for _ in 0..3 {
+                    yield_now().await;
+                }
+                // Cancelled and failing all the same: nobody is there to be told.
+                Err::<(), _>("unheard")
+            });
+            let _ = start.await;
+            unreachable!("the caller was cancelled");
+        });
+        let cause = outcome.await.into_result();
+        let cause: Result<(), _> = cause;
+        let reason = cause.expect_err("it was cancelled").reason().to_owned();
+        assert_eq!(counter.load(Ordering::SeqCst), 0, "the child was awaited");
+        checkpoint().await;
+        Ok(reason)
+    }));
+    assert_eq!(result.ok().as_deref(), Some("caller"), "the group goes on");
+}
+
+// TG26
+fn nobody_takes_the_value_of_a_cancelled_start(root: Root) {
+    let answer = Arc::new(Mutex::new(None));
+    let given = answer.clone();
+    let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
+        let outcome = cancel_scope(|scope| async move {
+            let start = group.start(|started| async move {
+                scope.cancel("caller");
+                *given.lock().unwrap() = Some(started.send(5));
+                Ok(())
+            });
+            start.await.map(|_| ())
+        });
+        assert!(outcome.await.cause().is_some());
+        Ok(())
+    }));
+    assert!(result.is_ok());
+    let answer = answer.lock().unwrap().take();
+    assert!(matches!(answer, Some(Err(NotWaiting(5)))));
+}
+
+// TG27
+fn a_cancelled_group_reaches_the_child_when_it_has_started(root: Root) {
+    root.block_on(async {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = seen.clone();
+        let kept = std::sync::OnceLock::new();
+        let group = task_group::<(), (), _, _>(|group| {
+            assert!(kept.set(group).is_ok());
+            async {
+                sleep_forever().await;
+                Ok(())
+            }
+        });
+        let mut group_future = Box::pin(group);
+        assert!(poll_immediate(&mut group_future).await.is_none());
+        let group: TaskGroup<()> = kept.get().cloned().expect("the body was made");
+        let inner = group.clone();
+        // Started from outside of the group, so the caller is not cancelled with it.
+        let start = group.start(|started| async move {
+            inner.cancel("group");
+            checkpoint().await;
+            notes.lock().unwrap().push(check_cancelled().is_err());
+            assert!(started.send(5).is_ok());
+            notes.lock().unwrap().push(check_cancelled().is_err());
+            checkpoint().await;
+            unreachable!("it was cancelled at its next pending");
+        });
+        let (result, started) = futures_util::future::join(group_future, start).await;
+        let (handle, value) = started.expect("it starts");
+        let handle: bowline_concurrency::TaskHandle<()> = handle;
+        assert_eq!((value, handle.wait().await), (5, TaskStatus::Cancelled));
+        assert!(result.expect_err("it was cancelled").is_cancelled());
+        assert_eq!(*seen.lock().unwrap(), [false, true]);
+    });
+}
+
+// TG28
+fn a_dropped_start_cancels_the_child(root: Root) {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let probe = Alive::new(&alive);
+    let causes = Arc::new(Mutex::new(Vec::new()));
+    let seen = causes.clone();
+    let result = root.block_on(async {
+        let result = task_group::<_, (), _, _>(|group| async move {
+            let mut start = Box::pin(group.start(|_: Started<()>| async move {
+                let _probe = probe;
+                let cause = cancelled().await;
+                seen.lock().unwrap().push(cause.kind());
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+                Ok(())
+            }));
+            assert!(poll_immediate(&mut start).await.is_none());
+            drop(start);
+            Ok(group)
+        });
+        (result.await, alive.load(Ordering::SeqCst))
+    });
+    let (Ok(_), left) = result else {
+        panic!("the child is no error");
+    };
+    assert_eq!(left, 0, "the group waits for it");
+    assert_eq!(*causes.lock().unwrap(), [CauseKind::Dropped]);
+}
+
+fn a_dropped_start_loses_no_panic(root: Root) {
+    let options = TaskGroup::builder().panics(bowline_concurrency::PanicPolicy::Collect);
+    let result = root.block_on(options.run::<(), (), _, _>(|group| async move {
+        let mut start = Box::pin(group.start(|_: Started<()>| async move {
+            cancelled().await;
+            if true {
+                panic!("late");
+            }
+            Ok(())
+        }));
+        assert!(poll_immediate(&mut start).await.is_none());
+        drop(start);
+        Ok(())
+    }));
+    let error = result.expect_err("a panic does not vanish");
+    assert_eq!(error.children().len(), 1);
+}
+
+fn an_ended_group_starts_nothing(root: Root) {
+    root.block_on(async {
+        let mut kept = None;
+        let group = task_group::<_, (), _, _>(|group| {
+            kept = Some(group);
+            async { Ok(()) }
+        });
+        assert!(group.await.is_ok());
+        let group = kept.expect("the body was made");
+        let start = group.start(|_: Started<()>| async { Ok(()) });
+        assert!(matches!(start.await, Err(StartError::Refused)));
+    });
+}
