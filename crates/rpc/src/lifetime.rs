@@ -58,16 +58,6 @@ impl Drop for CancelUnlessTaken {
     }
 }
 
-/// Completes when `group` is cancelled or has ended.
-pub(crate) async fn ended(group: &TaskGroup<Infallible>) {
-    let (sender, ended) = oneshot::<Infallible>();
-    drop(group.spawn_ok(async move {
-        let _until_dropped = sender;
-        std::future::pending::<()>().await
-    }));
-    let _ = ended.await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
