@@ -16,6 +16,7 @@ pub use null_executor::NullExecutor;
 pub use ticket::Ticket;
 
 pub(crate) use attachment::Attachment;
+pub(crate) use caught::discard;
 pub(crate) use job::{CallRef, JobBody, JobEnd, ReplySink, Stop};
 pub(crate) use ticket::JobHandle;
 

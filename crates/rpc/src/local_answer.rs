@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::executor::{CallRef, JobEnd, ReplySink};
+use crate::executor::{CallRef, JobEnd, ReplySink, discard};
 
 /// The outcome of one job in this process, to come, with room for a value that is not encoded.
 ///
@@ -52,6 +52,13 @@ impl<T> LocalAnswer<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
         // Nothing that can panic runs under the lock, so a poisoned state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for LocalAnswer<T> {
+    fn drop(&mut self) {
+        // Its caller did not wait for the value.
+        discard(self.take());
     }
 }
 

@@ -15,7 +15,9 @@ use bowline_concurrency::{TaskGroup, timeout_at};
 
 use crate::broker::{UnknownMethod, typed};
 use crate::call::run_call;
-use crate::executor::{Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobHandle, Stop};
+use crate::executor::{
+    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobHandle, Stop, discard,
+};
 use crate::lifetime::{nested, scoped};
 use crate::local_answer::LocalAnswer;
 use crate::{
@@ -191,7 +193,10 @@ impl Broker for MemoryBroker {
             (Ok(_), Some(Ok(reply))) => Ok(reply),
             (Ok(_), Some(Err(error))) => Err(CallError::from_application(error)),
             (Ok(_), None) => Err(CallError::new(Code::Internal, Certainty::MaybeExecuted)),
-            (Err(error), _) => typed::<C>(Codec::Postcard, Err(error)),
+            (Err(error), unwanted) => {
+                discard(unwanted);
+                typed::<C>(Codec::Postcard, Err(error))
+            }
         }
     }
 

@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Waker};
 
 use super::attachment::Work;
+use super::caught::contained;
 use super::running::Running;
 use super::ticket::Waiting;
 use super::{Capacity, Executor, Job, Refusal, Ticket};
@@ -172,7 +173,7 @@ impl Place {
         if nested.is_some() {
             // What waits is polled again at once by a worker, so it needs no waker here.
             let mut cx = TaskContext::from_waker(Waker::noop());
-            if Pin::new(&mut running).poll(&mut cx).is_ready() {
+            if pin!(contained(&mut running)).poll(&mut cx).is_ready() {
                 return;
             }
         }

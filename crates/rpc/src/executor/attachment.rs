@@ -12,6 +12,7 @@ use slab::Slab;
 
 use super::Executor;
 use super::async_executor::Place;
+use super::caught::contained;
 use super::running::Running;
 
 /// Jobs a worker ends in a row before other tasks get their turn.
@@ -47,6 +48,7 @@ impl Work {
 /// - A2 a worker sleeps exactly while its waker is in `idle`, which holds at most 64.
 /// - A3 once `over` is true it stays, and nothing is ready any more.
 /// - A4 nothing is woken, spawned, run or dropped under the lock.
+/// - A5 no job ends its worker, whatever its handler or a destructor of its values does.
 pub(crate) struct Attachment {
     group: TaskGroup<Infallible>,
     over: AtomicBool,
@@ -157,7 +159,7 @@ async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
                 sleeps: false,
             };
             match next.await {
-                Some(mut work) => (&mut work.running).await,
+                Some(mut work) => contained(&mut work.running).await,
                 None => return,
             }
         }

@@ -9,6 +9,7 @@ use bowline_backend::time::Instant;
 use bowline_concurrency::{CancelScope, TaskGroup};
 use bytes::Bytes;
 
+use super::caught::discard;
 use super::running::Running;
 use super::{Attachment, Executor, JobHandle};
 use crate::context::Cancel;
@@ -206,6 +207,13 @@ impl Job {
     /// Answers it with `code` without running it.
     pub(crate) fn refuse(mut self, code: Code) {
         self.answer.give(JobEnd::failed(code, Certainty::Refused));
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // The arguments of a call in this process are values.
+        discard(self.body.take());
     }
 }
 

@@ -8,7 +8,7 @@ use bowline_backend::time::{self, Instant, Sleep};
 use bowline_concurrency::{CancelScopeRun, Outcome};
 use bytes::Bytes;
 
-use super::caught::{Caught, caught};
+use super::caught::{Caught, caught, discard};
 use super::job::{Job, JobBody, JobEnd};
 use crate::context::Cancel;
 use crate::method::{HandlerEnd, HandlerFuture};
@@ -81,11 +81,11 @@ impl Running {
                 Ok(Outcome::Cancelled(_)) => {
                     JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted)
                 }
-                Err(payload) => panicked(&*payload),
+                Err(payload) => panicked(payload),
             }),
             Stage::Told(running, unfinished) => Pin::new(running).poll(cx).map(|ended| {
                 unfinished.disarm();
-                ended.unwrap_or_else(|payload| panicked(&*payload))
+                ended.unwrap_or_else(panicked)
             }),
             Stage::New | Stage::Over => Poll::Pending,
         }
@@ -222,6 +222,7 @@ impl From<HandlerEnd> for JobEnd {
 }
 
 /// The panic's text stays here: it may hold what is nobody's business.
-fn panicked(_: &(dyn Any + Send)) -> JobEnd {
+fn panicked(payload: Box<dyn Any + Send>) -> JobEnd {
+    discard(payload);
     JobEnd::failed(Code::Panic, Certainty::Executed)
 }
