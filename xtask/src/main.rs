@@ -13,6 +13,7 @@ mod loom;
 mod manifest;
 mod msrv;
 mod process;
+mod sanitize;
 mod scenario;
 mod spec;
 mod test;
@@ -39,6 +40,7 @@ usage: cargo xtask <command>
                              N simulated runs, seeds K, K + 1, ...
   bench NAME                 a benchmark; its table goes to docs/performance.md
   loom                       models of races, in every interleaving; a few minutes, mostly to build
+  sanitize                   channels under the address and thread sanitizers; needs a nightly compiler
   fuzz TARGET [SECONDS]      a fuzz target under libFuzzer (60 s unless said)
 ";
 
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         ["sim", scenario, rest @ ..] => scenario::run(&root, scenario, rest),
         ["bench", name] => bench::run(&root, name),
         ["loom"] => loom::run(&root),
+        ["sanitize"] => sanitize::run(&root),
         ["fuzz", target] => fuzz::run(&root, target, "60"),
         ["fuzz", target, seconds] => fuzz::run(&root, target, seconds),
         [] | ["help" | "--help" | "-h"] => {

@@ -20,10 +20,10 @@ use crate::park;
 
 /// Waits until one arm took effect; its output is the number of that arm.
 ///
-/// First every arm is tried in random order, without a word to others. If none
-/// is ready, the arms of channels enter the queues of their channels, with one
-/// ticket for all, and whoever claims that decides. Each is tried once more on
-/// entering, since a peer may have come in between.
+/// The arms are tried in random order. Those of channels enter the queues of
+/// their channels if they have to wait, with one ticket for all, and whoever
+/// claims that decides: a peer, or an arm that is ready when its turn comes.
+/// Futures among the arms are polled before anything enters a queue.
 ///
 /// A receive that a peer decided for can be revoked, a send cannot. So before
 /// futures among the arms are polled again, the sends leave their queues: no
@@ -86,7 +86,7 @@ impl<L: Arms> Race<L> {
     /// The arm that is ready now, if one is.
     pub(crate) fn attempt_once(&mut self, context: &mut Context<'_>) -> Option<usize> {
         self.shuffle();
-        self.try_all(context)
+        self.try_alone(self.order.len(), context)
     }
 
     /// Shuffles the order; true if others are to run first, which happens to
@@ -108,9 +108,9 @@ impl<L: Arms> Race<L> {
         first << 25 == 0
     }
 
-    /// Tries every arm alone, in order.
-    fn try_all(&mut self, context: &mut Context<'_>) -> Option<usize> {
-        for place in 0..self.order.len() {
+    /// Tries the first arms of the order, without a word to others.
+    fn try_alone(&mut self, most: usize, context: &mut Context<'_>) -> Option<usize> {
+        for place in 0..most.min(self.order.len()) {
             let index = self.order.at(place);
             let arm = self.arms.arm(index);
             let ready = match arm.kind() {
@@ -221,7 +221,12 @@ impl<L: Arms> Future for Race<L> {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                if let Some(winner) = this.try_all(context) {
+                let polls =
+                    (0..this.arms.count()).any(|index| this.arms.arm(index).kind() == Kind::Future);
+                // Entering the queues tries every arm of a channel anyway. The
+                // first alone is tried before that, since it may spare the rest.
+                let alone = if polls { this.order.len() } else { 1 };
+                if let Some(winner) = this.try_alone(alone, context) {
                     return this.finish(winner);
                 }
                 this.ticket.set_first_waker(context.waker().clone());
