@@ -36,9 +36,10 @@ pub struct Limits {
     pub max_methods: u32,
     /// Bytes of metadata of one call. More: violation.
     pub max_metadata: u16,
-    /// Calls waiting for a slot at one connection. More: `Overloaded`, never sent.
+    /// Calls waiting for a slot at one connection. More: `Overloaded`, never sent. A burst of calls
+    /// finds every free slot of the peer, and these places besides.
     pub queue_calls: usize,
-    /// Bytes of bodies of those calls. More: `Overloaded`, never sent.
+    /// Bytes of bodies of calls not yet sent there. More: `Overloaded`, never sent.
     pub queue_bytes: usize,
     /// Bytes of frames in the write buffer from which commands wait.
     pub write_buffer: usize,

@@ -23,6 +23,7 @@ use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{CodecId, Command, Event, Failure, IncomingCall, Open, Target};
 use bowline_rpc::{CallError, Caller, Certainty, Code, Error, Limits, TcpBroker, TcpBrokerBuilder};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use raw_peer::{LONG, RawPeer, read_to_end};
 
 fn listener() -> (TcpListener, TcpBrokerBuilder) {
@@ -198,6 +199,76 @@ on_every_backend! {
                 assert_eq!(&seen.body[..], [0x91, 3]);
                 drop(peer);
                 assert_eq!(outcome(third).await, Err((Code::ConnectionLost, Certainty::MaybeExecuted)));
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    async fn a_burst_finds_every_slot_and_every_place_of_the_queue() {
+        let executor = AsyncExecutor::new(registry(), 64);
+        TcpBroker::builder(executor).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            let client = TcpBroker::caller().project("example").connect(server.local_addrs()[0]);
+            client.run(async |client| -> Result<(), Error> {
+                assert_eq!(client.call_named::<i64>("add", (1, 1)).await?, 2);
+                let limits = Limits::default();
+                let most = i64::from(limits.max_calls) + limits.queue_calls as i64;
+                let add = |n| client.call_named::<i64>("add", (n, 1)).no_deadline().into_future();
+                let mut calls = Vec::new();
+                for mut call in (0..most).map(add) {
+                    assert!(poll_once(&mut call).is_pending());
+                    calls.push(call);
+                }
+                assert_eq!(client.statistics().calls_sent, most as u64 + 1);
+                let beyond = add(most).await.unwrap_err();
+                assert_eq!((beyond.code(), beyond.certainty()), (Code::Overloaded, Certainty::NeverSent));
+                assert_eq!(client.statistics().calls_sent, most as u64 + 1, "it was not let in");
+                for (n, outcome) in (0..).zip(join_all(calls).await) {
+                    assert_eq!(outcome?, n + 1);
+                }
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    async fn the_queue_of_a_connection_has_one_limit_wherever_a_call_waits() {
+        let (listener, client) = listener();
+        let mut limits = Limits::default();
+        (limits.queue_calls, limits.queue_bytes) = (2, 100);
+        let client = client.limits(limits).unwrap();
+        task_group(|group: TaskGroup<Error>| async move {
+            let mut one = Limits::default();
+            one.max_calls = 1;
+            let accepted = group.spawn_ok(async move {
+                let mut peer = RawPeer::accept(&listener, &one, &["f"]).await;
+                let call = next_call(&mut peer).await;
+                (peer, call.call)
+            });
+            client.run(async |client| -> Result<(), Error> {
+                let first = call(&group, &client, (1,)).await;
+                let (mut peer, running) = timeout(LONG, accepted.join()).await.expect("it comes").expect("it is not cancelled");
+                let refused = async |body: String| {
+                    let error = client.call_named::<u8>("f", (body,)).no_deadline().await.unwrap_err();
+                    assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::NeverSent));
+                };
+                // Each waits first for the driver, then in the machine: it counts once in both.
+                let second = call(&group, &client, ("x".repeat(60),)).await;
+                refused("x".repeat(60)).await;
+                let third = call(&group, &client, (3,)).await;
+                refused(String::new()).await;
+                assert_eq!(client.statistics().calls_sent, 3, "those that were let in");
+                peer.command(Command::Reply { call: running, body: Bytes::from_static(&[7]) });
+                peer.flush().await;
+                assert_eq!(outcome(first).await, Ok(7));
+                // What was sent makes room for as much.
+                let running = next_call(&mut peer).await.call;
+                let fourth = call(&group, &client, ("x".repeat(60),)).await;
+                peer.command(Command::Reply { call: running, body: Bytes::from_static(&[8]) });
+                peer.flush().await;
+                assert_eq!(outcome(second).await, Ok(8));
+                drop(peer);
+                for task in [third, fourth] {
+                    assert_eq!(outcome(task).await.unwrap_err().0, Code::ConnectionLost);
+                }
                 Ok(())
             }).await
         }).await.unwrap();

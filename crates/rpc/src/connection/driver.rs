@@ -210,6 +210,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                         job.request("the caller gave up");
                     }
                 }
+                Event::Ready(hello) => {
+                    self.mailbox.ready(hello.max_calls as usize);
+                    self.host.event(Event::Ready(hello));
+                }
                 Event::Closed(cause) => {
                     self.cause = Some(cause.clone());
                     self.host.event(Event::Closed(cause));

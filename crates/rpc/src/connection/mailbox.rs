@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -21,17 +22,23 @@ use crate::{CallError, Certainty, Code, Limits};
 /// - M2 `driver` is set only while the driver sleeps with an empty inbox, so the first mail takes
 ///   it and wakes, and the others cost no wake.
 /// - M3 no waker is woken and nothing of the user's is dropped under the lock.
-/// - M4 at most `max_calls` tickets and `max_bytes` of bodies in mail that is not read; answers are
-///   bounded by the calls the peer may have open.
+/// - M4 at most `State::max_calls` tickets, and at most `max_bytes` of bodies in mail and waiting in
+///   the machine together, so a call that is taken here is refused by the machine only if slots are
+///   held by calls that were given up; answers are bounded by the calls the peer may have open.
+/// - M5 `waiting` is never less than the bytes of bodies that wait in the machine: it grows under
+///   the lock, with what leaves the inbox, and only the driver lowers it, to what it is then.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
-    max_calls: usize,
+    waiting: AtomicUsize,
+    queue_calls: usize,
     max_bytes: usize,
 }
 
 struct State {
     inbox: Vec<Mail>,
     bytes: usize,
+    /// Slots of the peer and places of the queue.
+    max_calls: usize,
     tickets: Slab<Ticket>,
     driver: Option<Waker>,
     ended: bool,
@@ -66,21 +73,29 @@ impl Mailbox {
             state: Mutex::new(State {
                 inbox: Vec::new(),
                 bytes: 0,
+                max_calls: limits.queue_calls,
                 tickets: Slab::new(),
                 driver: None,
                 ended: false,
             }),
-            max_calls: limits.max_calls as usize + limits.queue_calls,
+            waiting: AtomicUsize::new(0),
+            queue_calls: limits.queue_calls,
             max_bytes: limits.queue_bytes,
         }
+    }
+
+    /// The peer takes `slots` calls at once; until it said so, none.
+    pub(crate) fn ready(&self, slots: usize) {
+        self.state().max_calls = slots + self.queue_calls;
     }
 
     /// Hands a call over; what it carries was encoded to `bytes` bytes.
     pub(crate) fn open(self: &Arc<Self>, open: Open, bytes: usize) -> Result<InFlight, CallError> {
         let mut state = self.state();
+        let held = state.bytes + self.waiting.load(Ordering::Relaxed);
         let refused = if state.ended {
             Some(Code::ConnectionLost)
-        } else if state.tickets.len() >= self.max_calls || state.bytes + bytes > self.max_bytes {
+        } else if state.tickets.len() >= state.max_calls || held + bytes > self.max_bytes {
             Some(Code::Overloaded)
         } else {
             None
@@ -152,9 +167,15 @@ impl Mailbox {
         let mut state = self.state();
         let former = state.driver.take();
         mem::swap(&mut state.inbox, mail);
-        state.bytes = 0;
+        let bytes = mem::take(&mut state.bytes);
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
         drop(state);
         drop(former);
+    }
+
+    /// So many bytes of bodies wait in the machine, now that all collected mail is handled.
+    pub(crate) fn waits(&self, bytes: usize) {
+        self.waiting.store(bytes, Ordering::Relaxed);
     }
 
     /// Remembers how to wake the driver; false if there is mail, so it must not sleep.

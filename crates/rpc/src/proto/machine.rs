@@ -290,6 +290,11 @@ impl Machine {
         self.phase == Phase::Open
     }
 
+    /// Bytes of bodies of calls that are not sent yet.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.outgoing.queued_bytes()
+    }
+
     /// What was counted.
     pub fn stats(&self) -> Stats {
         self.stats

@@ -96,6 +96,18 @@ impl Outgoing {
         self.queued
     }
 
+    /// Whether one more call of `level` finds a slot, or fewer than `most` calls wait for one: those
+    /// that have not been sent and will find a slot then do not count.
+    pub(super) fn has_room(&self, level: usize, max_calls: u32, most: usize) -> bool {
+        if self.queued < most {
+            return true;
+        }
+        let free =
+            |level: usize| slots_at(level, max_calls).saturating_sub(self.at_level[level]) as usize;
+        let waiting = |level: usize| self.queued_at[level].saturating_sub(free(level));
+        self.queued_at[level] < free(level) || (0..LEVELS).map(waiting).sum::<usize>() < most
+    }
+
     pub(super) fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }

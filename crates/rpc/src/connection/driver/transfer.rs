@@ -52,6 +52,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             if self.out.len() < self.write_buffer.min(FLUSH) {
                 moved |= self.machine.poll_transmit(now, &mut self.out, FLUSH);
             }
+            self.mailbox.waits(self.machine.queued_bytes());
             if self.out.is_empty() {
                 break;
             }

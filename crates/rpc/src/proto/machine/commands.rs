@@ -63,7 +63,10 @@ impl Machine {
             return Err(Rejected::BadName);
         }
         self.fits(&open)?;
-        if self.outgoing.queued() >= limits.queue_calls
+        let level = usize::from(open.hops);
+        if !self
+            .outgoing
+            .has_room(level, self.agreed.max_calls, limits.queue_calls)
             || self.outgoing.queued_bytes() + open.body.len() > limits.queue_bytes
             || self.events.len() >= MAX_EVENTS
         {
