@@ -2,8 +2,8 @@
 
 use crate::every_backend::every_backend;
 use crate::{Wakes, poll};
-use bowline_concurrency::sync::{Busy, Lock, LockGuard};
-use bowline_concurrency::{CancelScope, Root, checkpoint, task_group, yield_now};
+use bowline_concurrency::sync::{Busy, Event, Lock, LockGuard};
+use bowline_concurrency::{CancelScope, Root, checkpoint, shield, task_group, yield_now};
 use bowline_sim::explore_drops;
 use futures_util::future::join;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,7 @@ every_backend!(
     a_hundred_tasks_count_to_ten_thousand,
     waiters_get_it_in_order,
     a_frozen_waiter_is_passed_over,
+    a_thawed_waiter_gets_what_it_was_passed_over_for,
     a_granted_waiter_completes_although_cancelled,
     a_cancelled_task_takes_no_free_lock,
     a_panic_releases,
@@ -190,6 +191,38 @@ fn a_frozen_waiter_is_passed_over(root: Root) {
             assert!(!busy(&lock));
             assert!(cancelled.await.cause().is_some());
             assert_eq!(lock.statistics().waiting, 0);
+        }
+    });
+}
+
+// SY6
+fn a_thawed_waiter_gets_what_it_was_passed_over_for(root: Root) {
+    root.block_on(async {
+        for lock in [Lock::new(()), Lock::barging(())] {
+            let guard = lock.lock().await;
+            let event = Event::new();
+            let (outer, inner) = (CancelScope::new(), CancelScope::new());
+            let (cancels, thaws) = (outer.handle(), inner.handle());
+            // The shield keeps the body alive, and with it the frozen waiter beside it.
+            let mut held = pin!(outer.run(inner.run(async {
+                let waits = async {
+                    let _guard = lock.lock().await;
+                };
+                join(waits, shield(event.wait())).await;
+            })));
+            assert!(poll(&mut held).await.is_none());
+            cancels.cancel("test");
+            assert!(poll(&mut held).await.is_none());
+            drop(guard);
+            assert!(!busy(&lock), "its waiter is frozen");
+            assert!(poll(&mut held).await.is_none());
+            assert_eq!(lock.statistics().waiting, 1, "it kept its place");
+            thaws.raise_shield();
+            assert!(poll(&mut held).await.is_none());
+            assert_eq!(lock.statistics().waiting, 0, "it had its turn");
+            assert!(!busy(&lock));
+            event.set();
+            assert!(poll(&mut held).await.is_some());
         }
     });
 }
