@@ -48,6 +48,8 @@ mod shield;
 mod task_group;
 mod task_handle;
 
+mod retry;
+
 pub mod sync;
 
 mod checkpoint;
@@ -83,6 +85,7 @@ pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;
 pub use propagate::{Propagate, propagate};
+pub use retry::{Backoff, Jitter, Retry, RetryError, RetryErrorKind};
 pub use root::Root;
 pub use scope_local::{LocalScope, NotSet, ScopeLocal};
 pub use shield::{Shield, ShieldFor, shield, shield_for};

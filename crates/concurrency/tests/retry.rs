@@ -1,0 +1,240 @@
+//! Attempts, pauses and when to give up.
+
+#[path = "suite/every_backend.rs"]
+mod every_backend;
+
+use bowline_backend::Backend;
+use bowline_backend::time::Instant;
+use bowline_concurrency::{
+    Backoff, Jitter, Retry, RetryErrorKind, Root, cancel_scope, now, sleep, sleep_forever, timeout,
+};
+use every_backend::every_backend;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+every_backend!(
+    attempts_count_the_first,
+    some_errors_are_not_worth_it,
+    nonsense_is_refused,
+    a_hanging_attempt_counts_as_failed,
+    a_cancelled_pause_never_ends,
+);
+
+fn plain(base: Duration) -> Backoff {
+    Backoff::exponential(base).jitter(Jitter::None)
+}
+
+/// Runs in a simulated world of this seed; answers when each attempt began, in milliseconds.
+fn attempts_at(seed: u64, retry: Retry<u32>, well_at: usize) -> (Vec<u128>, u128, usize) {
+    let begun = Arc::new(Mutex::new(Vec::new()));
+    let times = begun.clone();
+    let root = Root::new().backend(Backend::Sim);
+    let (end, attempts) = bowline_sim::block_on(
+        seed,
+        root.entered(async move {
+            let start = now();
+            let result = retry
+                .run(move |attempt| {
+                    times.lock().unwrap().push((now() - start).as_micros());
+                    async move {
+                        if attempt == well_at {
+                            Ok(attempt)
+                        } else {
+                            Err(7)
+                        }
+                    }
+                })
+                .await;
+            let attempts = match result {
+                Ok(attempt) => attempt,
+                Err(error) => error.attempts(),
+            };
+            ((now() - start).as_millis(), attempts)
+        }),
+    );
+    let times = begun.lock().unwrap().clone();
+    (times, end, attempts)
+}
+
+fn in_ms(times: &[u128]) -> Vec<u128> {
+    times.iter().map(|micros| micros / 1000).collect()
+}
+
+// PT13
+#[test]
+fn pauses_grow() {
+    let retry = Retry::attempts(3).backoff(plain(100 * MS));
+    let (times, end, attempts) = attempts_at(1, retry, 3);
+    assert_eq!(in_ms(&times), [0, 100, 300]);
+    assert_eq!((end, attempts), (300, 3));
+}
+
+// PT14
+#[test]
+fn there_is_no_pause_after_the_last_attempt() {
+    let retry = Retry::attempts(3).backoff(plain(100 * MS));
+    let (times, end, attempts) = attempts_at(1, retry, 99);
+    assert_eq!(in_ms(&times), [0, 100, 300]);
+    assert_eq!((end, attempts), (300, 3));
+}
+
+// PT14
+fn attempts_count_the_first(root: Root) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let retry = Retry::attempts(3).backoff(plain(MS));
+    let result = root.block_on(retry.run(move |attempt| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async move { Err::<(), _>(attempt) }
+    }));
+    let error = result.expect_err("it always fails");
+    assert_eq!((error.attempts(), calls.load(Ordering::SeqCst)), (3, 3));
+    assert!(matches!(error.into_last(), RetryErrorKind::Failed(3)));
+}
+
+// PT15
+fn a_hanging_attempt_counts_as_failed(root: Root) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let retry = Retry::<()>::attempts(3)
+        .backoff(plain(MS))
+        .per_attempt(2 * MS);
+    let result = root.block_on(retry.run(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async { Ok(sleep_forever().await) }
+    }));
+    let error = result.expect_err("it hangs");
+    assert_eq!((error.attempts(), calls.load(Ordering::SeqCst)), (3, 3));
+    assert!(matches!(error.last(), RetryErrorKind::Elapsed(_)));
+}
+
+// PT16
+fn some_errors_are_not_worth_it(root: Root) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let retry = Retry::attempts(9)
+        .backoff(plain(MS))
+        .when(|error: &usize| *error < 2);
+    let result = root.block_on(retry.run(move |attempt| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async move { Err::<(), _>(attempt) }
+    }));
+    let error = result.expect_err("the second is not worth a third");
+    assert_eq!((error.attempts(), calls.load(Ordering::SeqCst)), (2, 2));
+}
+
+fn nonsense_is_refused(root: Root) {
+    root.block_on(async {
+        for retry in [
+            Retry::<()>::attempts(0),
+            Retry::<()>::attempts(2).backoff(plain(MS).factor(0)),
+        ] {
+            let result = retry.run(|_| async { unreachable!("it is not called") });
+            let error: Result<(), _> = result.await;
+            let error = error.expect_err("it makes no sense");
+            assert_eq!(error.attempts(), 0);
+            assert!(matches!(error.last(), RetryErrorKind::Invalid(_)));
+        }
+    });
+}
+
+// PT17
+#[test]
+fn jitter_stays_within_the_pause_and_follows_the_seed() {
+    let run = |seed, jitter| {
+        let backoff = Backoff::exponential(100 * MS).max(SECOND).jitter(jitter);
+        attempts_at(seed, Retry::attempts(8).backoff(backoff), 99).0
+    };
+    let bounds = [100, 200, 400, 800, 1000, 1000, 1000];
+    let mut seen = Vec::new();
+    for seed in 0..50 {
+        let times = run(seed, Jitter::Full);
+        assert_eq!(times, run(seed, Jitter::Full), "the same seed");
+        for (pause, bound) in times.windows(2).map(|w| w[1] - w[0]).zip(bounds) {
+            // A poll takes some time of its own.
+            assert!(pause <= bound * 1000 + 100, "{pause} µs of {bound} ms");
+            seen.push(pause * 10 / (bound * 1000 + 100));
+        }
+        let equal = run(seed, Jitter::Equal);
+        for (pause, bound) in equal.windows(2).map(|w| w[1] - w[0]).zip(bounds) {
+            assert!(pause >= bound * 500 && pause <= bound * 1000 + 100);
+        }
+    }
+    for tenth in 0..10 {
+        assert!(seen.contains(&tenth), "no pause in tenth {tenth}");
+    }
+}
+
+// PT18
+#[test]
+fn an_error_may_ask_for_its_own_pause() {
+    let retry = || {
+        Retry::attempts(3)
+            .backoff(plain(100 * MS))
+            .after(|error| (*error == 7).then_some(2 * SECOND))
+    };
+    let (times, end, attempts) = attempts_at(1, retry(), 99);
+    assert_eq!(in_ms(&times), [0, 2000, 4000]);
+    assert_eq!((end, attempts), (4000, 3));
+    // Not beyond the overall bound.
+    let (times, end, attempts) = attempts_at(1, retry().overall(3 * SECOND), 99);
+    assert_eq!(in_ms(&times), [0, 2000]);
+    assert_eq!((end, attempts), (2000, 2));
+}
+
+// PT18
+#[test]
+fn the_overall_bound_cuts_an_attempt() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let start = now();
+        let retry = Retry::<()>::attempts(9).overall(SECOND);
+        let result = retry.run(|_| async { Ok(sleep_forever().await) }).await;
+        let error = result.expect_err("it hangs");
+        assert_eq!((error.attempts(), (now() - start).as_millis()), (1, 1000));
+        assert!(matches!(error.last(), RetryErrorKind::Elapsed(_)));
+    });
+}
+
+// PT19
+#[test]
+fn a_pause_beyond_the_deadline_is_not_begun() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let start: Instant = now();
+        let retry = Retry::attempts(9).backoff(plain(SECOND));
+        let result = timeout(
+            2 * SECOND,
+            retry.run(|attempt| async move {
+                sleep(MS).await;
+                Err::<(), _>(attempt)
+            }),
+        );
+        // Attempts at 0 s and 1 s; the third would be at 3 s.
+        let error = result.await.expect("it gives up in time");
+        assert_eq!(error.expect_err("it always fails").attempts(), 2);
+        assert_eq!((now() - start).as_millis(), 1002);
+    });
+}
+
+// PT20
+fn a_cancelled_pause_never_ends(root: Root) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let outcome = root.block_on(cancel_scope(|scope| async move {
+        let retry = Retry::attempts(9).backoff(plain(MS));
+        let result = retry.run(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            scope.cancel("stop");
+            async { Err::<(), _>(()) }
+        });
+        let _ = result.await;
+        unreachable!("the pause was cancelled");
+    }));
+    let cause = outcome.into_result();
+    let cause: Result<(), _> = cause;
+    assert_eq!(cause.expect_err("it was cancelled").reason(), "stop");
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
