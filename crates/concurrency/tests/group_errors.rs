@@ -5,10 +5,12 @@ mod every_backend;
 
 use bowline_concurrency::{
     AnyError, CauseKind, ChildError, GroupError, JoinError, OrCancelled, Outcome, PanicPolicy,
-    Policy, Root, TaskGroup, cancelled, checkpoint, sleep_forever, task_group, yield_now,
+    Policy, Root, TaskGroup, checkpoint, shield, sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
 use std::num::ParseIntError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 every_backend!(
     errors_of_one_tick_are_all_kept,
@@ -51,15 +53,26 @@ fn errors_of_one_tick_are_all_kept(root: Root) {
 // TG7
 fn a_late_failure_is_kept(root: Root) {
     let result = root.block_on(task_group::<(), _, _, _>(|group| async move {
-        let waits = group.spawn(async {
-            cancelled().await;
+        let handle = group.handle();
+        let shielded = Arc::new(AtomicBool::new(false));
+        let ready = shielded.clone();
+        group.spawn(async move {
+            // The shield keeps it from being dropped before the poll that sees the cancel.
+            shield(async {
+                ready.store(true, Ordering::SeqCst);
+                while !handle.cancel_called() {
+                    yield_now().await;
+                }
+            })
+            .await;
             Err::<(), _>("late")
         });
-        group.spawn(async {
-            yield_now().await;
+        group.spawn(async move {
+            while !shielded.load(Ordering::SeqCst) {
+                yield_now().await;
+            }
             Err::<(), _>("first")
         });
-        let _ = waits.wait().await;
         sleep_forever().await;
         Ok(())
     }));
