@@ -1,5 +1,6 @@
 use crate::cause::{Cause, CauseKind};
 use crate::deadline::Deadline;
+use crate::finaliser::FINALISE_WITHIN;
 use crate::node::NodeRef;
 use crate::outcome::Outcome;
 use crate::owner::{self, Limit};
@@ -105,6 +106,7 @@ impl<F, Fut> fmt::Debug for CancelScopeFuture<F, Fut> {
 pub struct CancelScope {
     node: NodeRef,
     limit: Limit,
+    finalise_within: Duration,
 }
 
 impl CancelScope {
@@ -114,6 +116,7 @@ impl CancelScope {
         CancelScope {
             node: owner::new_scope(Cow::Borrowed(""), Location::caller()),
             limit: Limit::Never,
+            finalise_within: FINALISE_WITHIN,
         }
     }
 
@@ -144,6 +147,13 @@ impl CancelScope {
         self
     }
 
+    /// How long the finalisers that the body leaves behind ([`on_cancel`](crate::on_cancel)) may take
+    /// together: 5 s unless set.
+    pub fn finalise_within(mut self, span: Duration) -> CancelScope {
+        self.finalise_within = span;
+        self
+    }
+
     /// Drops a body that has started without the one poll it would get after the cancel.
     pub fn eager_drop(self) -> CancelScope {
         self.node.set_eager();
@@ -168,8 +178,9 @@ impl CancelScope {
     /// Dropping the future drops the body: what the body had done stays done.
     pub fn run<F: Future>(self, body: F) -> CancelScopeRun<F> {
         let location = self.node.location;
+        let scoped = Scoped::new(Some(self.node), self.limit, location, Some(body));
         CancelScopeRun {
-            scoped: Scoped::new(Some(self.node), self.limit, location, Some(body)),
+            scoped: scoped.finalise_within(self.finalise_within),
         }
     }
 }
@@ -289,6 +300,11 @@ impl CancelHandle {
     /// Whether the scope itself was cancelled, by a call or its deadline.
     pub fn cancel_called(&self) -> bool {
         self.node.cancel_called()
+    }
+
+    /// How many finalisers of the scope were cut off because they took too long together.
+    pub fn finalisers_cut_off(&self) -> usize {
+        self.node.unfinished()
     }
 
     /// Whether the scope returned because it was cancelled, its body dropped.

@@ -43,6 +43,7 @@ mod root;
 
 mod cancel_scope;
 mod deadline;
+mod finaliser;
 mod propagate;
 mod shield;
 mod task_group;
@@ -81,6 +82,7 @@ pub use deadline::{
     Deadline, Elapsed, MoveOn, Timeout, current_effective_deadline, move_on_after, move_on_at,
     timeout, timeout_at,
 };
+pub use finaliser::{Defer, OnCancel, on_cancel};
 pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;

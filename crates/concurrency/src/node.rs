@@ -100,6 +100,9 @@ pub(crate) struct Node<P: ?Sized> {
     /// How long a cancel is soft, in nanoseconds.
     grace: AtomicU64,
     hard_at: AtomicU64,
+    /// Finalisers registered, and those that were cut off.
+    finalisers: AtomicU32,
+    unfinished: AtomicU32,
     cause: OnceLock<Cause>,
     backend: OnceLock<Backend>,
     links: Mutex<Links>,
@@ -146,6 +149,8 @@ impl<P> Node<P> {
             soonest: AtomicU64::new(u64::MAX),
             grace: AtomicU64::new(0),
             hard_at: AtomicU64::new(u64::MAX),
+            finalisers: AtomicU32::new(0),
+            unfinished: AtomicU32::new(0),
             cause: OnceLock::new(),
             backend: OnceLock::new(),
             links: Mutex::new(Links {
@@ -227,6 +232,26 @@ impl<P: ?Sized> Node<P> {
 
     pub(crate) fn is_eager(&self) -> bool {
         self.has(EAGER)
+    }
+
+    /// Counts one more finaliser, unless there are `most`.
+    pub(crate) fn add_finaliser(&self, most: u32) -> bool {
+        let add = |count| (count < most).then_some(count + 1);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.finalisers.fetch_update(set, fetch, add).is_ok()
+    }
+
+    pub(crate) fn remove_finaliser(&self) {
+        self.finalisers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_unfinished(&self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.unfinished.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Relaxed) as usize
     }
 
     pub(crate) fn note_caught(&self) {

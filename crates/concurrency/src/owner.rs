@@ -1,11 +1,13 @@
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
+use crate::finaliser::{self, FINALISE_WITHIN, Finalising};
 use crate::node::{Kind, Node, NodeRef};
+use crate::root;
 use crate::scope_local::{self as locals, Locals};
 use crate::task_id::TaskId;
 use bowline_backend::time::{Instant, Sleep};
 use std::borrow::Cow;
-use std::panic::Location;
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +42,8 @@ pub(crate) struct Owner {
     host: bool,
     waker: Option<Waker>,
     timer: Option<Timer>,
+    finalising: Option<Finalising>,
+    finalise_within: Duration,
     /// The scope locals that a task inherited.
     locals: Option<Locals>,
 }
@@ -67,8 +71,15 @@ impl Owner {
             host: false,
             waker: None,
             timer: None,
+            finalising: None,
+            finalise_within: FINALISE_WITHIN,
             locals: None,
         }
+    }
+
+    /// How long the finalisers of the body may take together.
+    pub(crate) fn finalise_within(&mut self, span: Duration) {
+        self.finalise_within = span;
     }
 
     /// For a task or root, whose node stands in the tree already.
@@ -213,6 +224,58 @@ impl Owner {
         node.is_cancelled() && !node.is_held()
     }
 
+    /// Drops the cancelled body, by `cut`, and keeps the finalisers that it leaves behind, and a
+    /// panic, for [`poll_finalisers`](Owner::poll_finalisers).
+    pub(crate) fn cut(&mut self, cut: impl FnOnce()) {
+        let (caught, left) = finaliser::collecting(|| self.inside(cut));
+        if caught.is_ok() && left.is_empty() {
+            return;
+        }
+        let (node, within) = (self.node(), self.finalise_within);
+        let cause = dropped_or(node.visible_cause(), node);
+        self.finalising = Some(Finalising::new(node, cause, left, within, caught));
+    }
+
+    /// Runs what the body left behind; ready when nothing is left.
+    ///
+    /// # Panics
+    ///
+    /// Resumes the first panic of the body's drop or a finaliser, once all are over.
+    pub(crate) fn poll_finalisers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut finalising) = self.finalising.take() else {
+            return Poll::Ready(());
+        };
+        match self.inside(|| finalising.poll(cx)) {
+            Poll::Pending => {
+                self.finalising = Some(finalising);
+                self.arm();
+                Poll::Pending
+            }
+            Poll::Ready(None) => Poll::Ready(()),
+            Poll::Ready(Some(panic)) => resume_unwind(panic),
+        }
+    }
+
+    /// Drops the body, by `drop_body`, because foreign code drops the wrapper. Finalisers go to
+    /// who cuts what is around it, or to the root.
+    pub(crate) fn lose(&mut self, drop_body: impl FnOnce()) {
+        if self.node.is_none() || finaliser::is_collecting() {
+            return self.inside(drop_body);
+        }
+        let (caught, left) = finaliser::collecting(|| self.inside(drop_body));
+        if !left.is_empty() {
+            let (node, within) = (self.node(), self.finalise_within);
+            let cause = dropped_or(node.visible_cause(), node);
+            let work = Finalising::new(node, cause, left, within, Ok(()));
+            root::run_behind(node, work);
+        }
+        if let Err(panic) = caught
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
+        }
+    }
+
     /// Arms the task's timer, if this is the outermost wrapper.
     pub(crate) fn arm(&mut self) {
         if !self.host {
@@ -277,12 +340,19 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
+        if let Some(finalising) = self.finalising.take() {
+            root::run_behind(self.node(), finalising);
+        }
         self.leave();
     }
 }
 
 pub(crate) fn new_scope(name: Cow<'static, str>, location: &'static Location<'static>) -> NodeRef {
     Arc::new(Node::new(Kind::Scope, TaskId::OUTSIDE, name, location, ()))
+}
+
+fn dropped_or(cause: Option<Cause>, node: &NodeRef) -> Cause {
+    cause.unwrap_or_else(|| Cause::here(CauseKind::Dropped, Cow::Borrowed(""), node.location, node))
 }
 
 /// The clock of the node's backend; a node without one takes the current backend and keeps it.

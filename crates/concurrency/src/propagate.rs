@@ -26,6 +26,7 @@ pub fn propagate<F: Future>(body: F) -> Propagate<F> {
     }
     Propagate {
         owner: Owner::carried(node),
+        cause: None,
         body: Some(body),
     }
 }
@@ -35,6 +36,7 @@ pin_project! {
     #[must_use = "nothing runs until this is awaited or spawned"]
     pub struct Propagate<F> {
         owner: Owner,
+        cause: Option<Cause>,
         #[pin]
         body: Option<F>,
     }
@@ -43,7 +45,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if this.body.is_some() {
-                this.owner.inside(|| this.body.set(None));
+                this.owner.lose(|| this.body.set(None));
             }
         }
     }
@@ -55,19 +57,29 @@ impl<F: Future> Future for Propagate<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         this.owner.arrive(cx);
-        let body = this.body.as_mut().as_pin_mut();
-        let body = body.expect("polled after it had returned");
-        let polled = this.owner.inside(|| body.poll(cx));
-        if polled.is_pending() && !this.owner.is_cut() {
+        let mut value = None;
+        if let Some(body) = this.body.as_mut().as_pin_mut() {
+            match this.owner.inside(|| body.poll(cx)) {
+                Poll::Pending if !this.owner.is_cut() => return Poll::Pending,
+                Poll::Pending => {
+                    *this.cause = this.owner.node().visible_cause();
+                    this.owner.cut(|| this.body.set(None));
+                }
+                Poll::Ready(done) => {
+                    value = Some(done);
+                    this.owner.inside(|| this.body.set(None));
+                }
+            }
+        }
+        if this.owner.poll_finalisers(cx).is_pending() {
             return Poll::Pending;
         }
-        let cause = this.owner.node().visible_cause();
-        this.owner.inside(|| this.body.set(None));
+        let cause = this.cause.take();
         let node = this.owner.node().clone();
         this.owner.leave();
-        match polled {
-            Poll::Ready(value) => Poll::Ready(Outcome::Done(value)),
-            Poll::Pending => Poll::Ready(Outcome::Cancelled(cause.unwrap_or_else(|| {
+        match value {
+            Some(value) => Poll::Ready(Outcome::Done(value)),
+            None => Poll::Ready(Outcome::Cancelled(cause.unwrap_or_else(|| {
                 // The scopes that were cancelled have returned meanwhile.
                 Cause::here(CauseKind::Dropped, Cow::Borrowed(""), node.location, &node)
             }))),

@@ -1,5 +1,7 @@
+mod behind;
 mod shields;
 
+pub(crate) use behind::run_behind;
 pub(crate) use shields::ShieldDropped;
 
 use crate::ambient;
@@ -7,6 +9,7 @@ use crate::node::{Kind, Node, NodeRef, Payload};
 use crate::owner::Owner;
 use crate::task_id::TaskId;
 use crate::task_info::TaskInfo;
+use behind::Behind;
 use bowline_backend::Backend;
 use bowline_backend::task::RunOptions;
 use bowline_backend::time::Sleep;
@@ -148,6 +151,7 @@ fn root_node(name: Cow<'static, str>, id: TaskId, shields: ShieldRule) -> NodeRe
     let state = RootState {
         last_id: AtomicU64::new(id.as_u64()),
         shields: Shields::new(shields),
+        behind: Behind::default(),
     };
     Arc::new(Node::new(Kind::Root, id, name, Location::caller(), state))
 }
@@ -156,6 +160,7 @@ fn root_node(name: Cow<'static, str>, id: TaskId, shields: ShieldRule) -> NodeRe
 pub(crate) struct RootState {
     last_id: AtomicU64,
     shields: Shields,
+    behind: Behind,
 }
 
 impl RootState {
@@ -227,6 +232,7 @@ impl<F: Future> Future for RootRun<F> {
             let polled = catch_unwind(AssertUnwindSafe(|| this.owner.inside(|| body.poll(cx))));
             let ended = match polled {
                 Ok(Poll::Pending) => {
+                    behind::start(this.owner.node());
                     this.owner.arm();
                     return Poll::Pending;
                 }
@@ -238,6 +244,7 @@ impl<F: Future> Future for RootRun<F> {
             }));
             *this.ended = Some(dropped.and(ended));
         }
+        behind::start(this.owner.node());
         if !this.owner.node().close_if_empty() {
             name_leftovers(this.owner.node(), this.report, cx);
             return Poll::Pending;

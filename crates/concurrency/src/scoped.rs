@@ -7,12 +7,15 @@ use pin_project_lite::pin_project;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 pin_project! {
     /// A body in a scope of its own; every public form of cancel scope is one inside.
     pub(crate) struct Scoped<F> {
         owner: Owner,
         location: &'static Location<'static>,
+        // Cancelled, body dropped, finalisers not over.
+        cut: bool,
         // Cancelled from outside, body dropped: pending until the outer scope drops us.
         frozen: bool,
         #[pin]
@@ -26,7 +29,7 @@ pin_project! {
                 return;
             }
             let lost = ShieldDropped::seen(this.owner);
-            this.owner.inside(|| this.body.set(None));
+            this.owner.lose(|| this.body.set(None));
             this.owner.leave();
             drop(lost);
         }
@@ -47,6 +50,7 @@ impl<F: Future> Scoped<F> {
         Scoped {
             owner,
             location,
+            cut: false,
             frozen: false,
             body,
         }
@@ -65,35 +69,48 @@ impl<F: Future> Scoped<F> {
         this.owner.ensure_scope(this.location);
         let started = this.owner.is_under_way();
         this.owner.arrive(cx);
-        if this.body.is_none() {
-            let node = this.owner.node().clone();
-            let made = this.owner.inside(|| make(&node));
-            this.body.set(made);
-        }
-        let body = this.body.as_mut().as_pin_mut();
-        let body = body.expect("a scope was polled after it had returned");
-        // A body that waits for a hold goes on.
-        if !(started && this.owner.node().is_eager() && this.owner.is_cut()) {
-            if let Poll::Ready(value) = this.owner.inside(|| body.poll(cx)) {
-                this.owner.inside(|| this.body.set(None));
-                this.owner.leave();
-                return Poll::Ready(Outcome::Done(value));
+        if !*this.cut {
+            if this.body.is_none() {
+                let node = this.owner.node().clone();
+                let made = this.owner.inside(|| make(&node));
+                this.body.set(made);
             }
-            if !this.owner.is_cut() {
-                return Poll::Pending;
+            let body = this.body.as_mut().as_pin_mut();
+            let body = body.expect("a scope was polled after it had returned");
+            // A body that waits for a hold goes on.
+            if !(started && this.owner.node().is_eager() && this.owner.is_cut()) {
+                if let Poll::Ready(value) = this.owner.inside(|| body.poll(cx)) {
+                    this.owner.inside(|| this.body.set(None));
+                    this.owner.leave();
+                    return Poll::Ready(Outcome::Done(value));
+                }
+                if !this.owner.is_cut() {
+                    return Poll::Pending;
+                }
             }
+            this.owner.cut(|| this.body.set(None));
+            *this.cut = true;
         }
-        this.owner.inside(|| this.body.set(None));
-        if this.owner.outer_cancelled() {
+        if this.owner.poll_finalisers(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let outer = this.owner.outer_cancelled();
+        let node = this.owner.node();
+        // Without a cause of its own it was cut for an outer one, which a shield hides by now.
+        let Some(cause) = node.own_cause().filter(|_| !outer) else {
             *this.frozen = true;
             this.owner.leave();
             return Poll::Pending;
-        }
-        let node = this.owner.node();
-        let cause = node.own_cause().expect("a cancelled node has its cause");
+        };
         node.note_caught();
         this.owner.leave();
         Poll::Ready(Outcome::Cancelled(cause))
+    }
+
+    /// How long the finalisers of the body may take together.
+    pub(crate) fn finalise_within(mut self, span: Duration) -> Scoped<F> {
+        self.owner.finalise_within(span);
+        self
     }
 
     /// What to say of a scope that its deadline ended.

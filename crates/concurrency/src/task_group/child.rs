@@ -44,7 +44,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let Some(duty) = this.duty.take() else { return };
-            let dropped = guarded(|| this.owner.inside(|| this.body.set(None)));
+            let dropped = guarded(|| this.owner.lose(|| this.body.set(None)));
             duty.report(match dropped {
                 Ok(()) => Ended::Lost,
                 Err(panic) => Ended::Panicked(panic),
@@ -89,29 +89,32 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let Some(body) = this.body.as_mut().as_pin_mut() else {
+        if this.duty.is_none() {
             return Poll::Ready(());
-        };
+        }
         this.owner.arrive(cx);
-        let polled = guarded(|| this.owner.inside(|| body.poll(cx)));
-        let ended = match polled {
-            Ok(Poll::Pending) => {
-                if !this.owner.is_cut() {
-                    return Poll::Pending;
+        let mut ended = None;
+        if let Some(body) = this.body.as_mut().as_pin_mut() {
+            match guarded(|| this.owner.inside(|| body.poll(cx))) {
+                Ok(Poll::Pending) if !this.owner.is_cut() => return Poll::Pending,
+                Ok(Poll::Pending) => this.owner.cut(|| this.body.set(None)),
+                Ok(Poll::Ready(output)) => {
+                    ended = Some(match (this.finish)(output) {
+                        Ok(value) => Ended::Done(value),
+                        Err(error) => Ended::Failed(error),
+                    });
                 }
-                None
+                Err(panic) => ended = Some(Ended::Panicked(panic)),
             }
-            Ok(Poll::Ready(output)) => Some(match (this.finish)(output) {
-                Ok(value) => Ended::Done(value),
-                Err(error) => Ended::Failed(error),
-            }),
-            Err(panic) => Some(Ended::Panicked(panic)),
-        };
-        let dropped = guarded(|| this.owner.inside(|| this.body.set(None)));
-        let ended = match (dropped, ended) {
+            if let Err(panic) = guarded(|| this.owner.inside(|| this.body.set(None))) {
+                ended = Some(Ended::Panicked(panic));
+            }
+        }
+        let ended = match (guarded(|| this.owner.poll_finalisers(cx)), ended) {
+            (Ok(Poll::Pending), _) => return Poll::Pending,
             (Err(panic), _) => Ended::Panicked(panic),
-            (Ok(()), Some(ended)) => ended,
-            (Ok(()), None) => match this.owner.node().visible_cause() {
+            (Ok(Poll::Ready(())), Some(ended)) => ended,
+            (Ok(Poll::Ready(())), None) => match this.owner.node().visible_cause() {
                 Some(cause) => Ended::Cancelled(cause),
                 None => Ended::Lost,
             },

@@ -51,7 +51,7 @@ pin_project! {
             let mut this = this.project();
             this.keeper.abandon();
             if this.body.is_some() {
-                this.keeper.owner.inside(|| this.body.set(None));
+                this.keeper.owner.lose(|| this.body.set(None));
             }
         }
     }
@@ -134,8 +134,9 @@ where
                 Ok(Poll::Ready(Err(error))) => Hosted::Failed(error),
                 Err(panic) => Hosted::Panicked(panic),
             };
-            let dropped = catch_unwind(AssertUnwindSafe(|| {
-                owner.inside(|| this.body.set(None));
+            let dropped = catch_unwind(AssertUnwindSafe(|| match hosted {
+                Hosted::Cut => owner.cut(|| this.body.set(None)),
+                _ => owner.inside(|| this.body.set(None)),
             }));
             let hosted = match dropped {
                 Ok(()) => hosted,
@@ -143,6 +144,11 @@ where
             };
             keeper.end_body(&hosted);
             *this.hosted = Some(hosted);
+        }
+        match catch_unwind(AssertUnwindSafe(|| keeper.owner.poll_finalisers(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => *this.hosted = Some(Hosted::Panicked(panic)),
         }
         if !keeper.owner.node().close_if_empty() {
             keeper.owner.arm();

@@ -1,0 +1,117 @@
+//! Finalisers of what foreign code dropped: the root runs them, each in a task of its own.
+
+use super::{above, root_of};
+use crate::finaliser::Finalising;
+use crate::node::{Kind, Node, NodeRef};
+use crate::owner::Owner;
+use pin_project_lite::pin_project;
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+/// Tasks that wait for their root's next poll: a drop may happen where no runtime is.
+#[derive(Default)]
+pub(super) struct Behind {
+    tasks: Mutex<Vec<Task>>,
+}
+
+pin_project! {
+    /// Invariant: it is among the root's tasks from before the drop that caused it has ended until
+    /// its work is over, so the root does not return in between.
+    struct Task {
+        owner: Owner,
+        #[pin]
+        work: Option<Finalising>,
+    }
+
+    impl PinnedDrop for Task {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let node = this.owner.node().clone();
+            // Nobody is left to whom a panic could go.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                this.owner.inside(|| this.work.set(None));
+            }));
+            node.unlink_task();
+        }
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        this.owner.arrive(cx);
+        if let Some(work) = this.work.as_mut().as_pin_mut() {
+            if this.owner.inside(|| work.poll(cx)).is_pending() {
+                this.owner.arm();
+                return Poll::Pending;
+            }
+            this.owner.inside(|| this.work.set(None));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Gives the finalisers of what stands at `node` to the root above it.
+pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
+    // Where no backend is to be found there is no root: then they are cut off.
+    let Ok(root) = catch_unwind(AssertUnwindSafe(|| above(Some(node)))) else {
+        return;
+    };
+    let state = root_of(&root);
+    let name = Cow::Borrowed("finalisers");
+    let task: NodeRef = Arc::new(Node::new(
+        Kind::Task,
+        state.next_id(),
+        name,
+        node.location,
+        (),
+    ));
+    if let Some(backend) = node.backend() {
+        task.keep_backend(backend);
+    }
+    if task.link_task(&root, |_| true).is_err() {
+        // The root has returned.
+        return;
+    }
+    let task = Task {
+        owner: Owner::fixed(task),
+        work: Some(work),
+    };
+    if root.id.is_outside() {
+        // A process has no future that could start it later.
+        let backend = node.backend();
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(backend) = backend {
+                backend.spawn_detached(task);
+            }
+        }));
+        return;
+    }
+    let mut tasks = state
+        .behind
+        .tasks
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    tasks.push(task);
+    drop(tasks);
+    root.wake_owner();
+}
+
+/// Spawns the tasks that have come since.
+pub(super) fn start(root: &NodeRef) {
+    let behind = &root_of(root).behind;
+    let tasks = {
+        let mut tasks = behind.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *tasks)
+    };
+    if let Some(backend) = root.backend() {
+        for task in tasks {
+            backend.spawn_detached(task);
+        }
+    }
+}
