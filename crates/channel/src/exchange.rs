@@ -185,8 +185,17 @@ impl<T, F: Flavor> Exchange<T, F> {
 
     #[inline]
     pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let mut wakes = Wakes::default();
         let mut state = self.lock();
+        if state.can_just_buffer() {
+            state.just_try_buffer(value);
+            return Ok(());
+        }
+        self.try_send_slowly(state, value)
+    }
+
+    #[inline(never)]
+    fn try_send_slowly(&self, mut state: Guard<'_, T, F>, value: T) -> Result<(), TrySendError<T>> {
+        let mut wakes = Wakes::default();
         let step = state.send_now(Load::Value(value), Claimant::ALONE, &mut wakes);
         drop(state);
         match step {
@@ -203,8 +212,18 @@ impl<T, F: Flavor> Exchange<T, F> {
 
     #[inline]
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
+        let mut state = self.lock();
+        match state.just_try_unbuffer() {
+            Some(value) => Ok(value),
+            None => self.try_recv_slowly(state),
+        }
+    }
+
+    #[inline(never)]
+    fn try_recv_slowly(&self, mut state: Guard<'_, T, F>) -> Result<T, TryRecvError> {
         let mut wakes = Wakes::default();
-        let step = self.lock().recv_now(Claimant::ALONE, &mut wakes);
+        let step = state.recv_now(Claimant::ALONE, &mut wakes);
+        drop(state);
         match step {
             RecvStep::Received(value) => Ok(self.hand_out(value, wakes)),
             RecvStep::Closed => Err(TryRecvError::Closed),

@@ -53,7 +53,6 @@ impl<W> WaitList<W> {
     }
 
     /// Queues a waiter behind all others.
-    #[inline]
     pub(crate) fn push_back(&mut self, waiter: W) -> Key {
         if self.free == NIL {
             self.grow();
@@ -125,14 +124,12 @@ impl<W> WaitList<W> {
     }
 
     /// Takes a waiter out of the queue but keeps it until it is removed.
-    #[inline]
     pub(crate) fn settle(&mut self, key: Key) -> Option<&mut W> {
         self.unlink(key.0);
         self.find(key)
     }
 
     /// Removes a waiter, queued or settled.
-    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<W> {
         self.unlink(key.0);
         let free = self.free;

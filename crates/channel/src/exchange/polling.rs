@@ -64,6 +64,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         };
         let mut state = self.lock();
         if let SendProgress::Unsent(_) = progress
+            && state.has_send_budget()
             && state.can_just_buffer()
         {
             if let SendProgress::Unsent(Load::Value(value)) =

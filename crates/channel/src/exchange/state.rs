@@ -150,7 +150,13 @@ impl<T> State<T> {
     /// which is the most frequent case by far.
     #[inline]
     pub(super) fn can_just_buffer(&self) -> bool {
-        !self.closed && self.send_streak < BUDGET && self.receivers.is_empty() && self.has_room()
+        !self.closed && self.receivers.is_empty() && self.has_room()
+    }
+
+    /// Whether a send that completes at once need not let others run first.
+    #[inline]
+    pub(super) fn has_send_budget(&self) -> bool {
+        self.send_streak < BUDGET
     }
 
     /// Does so.
@@ -161,11 +167,34 @@ impl<T> State<T> {
         self.note_peak();
     }
 
-    /// Takes a value out of the buffer if a receive has nothing else to do.
+    /// Does so for one who does not wait.
+    #[inline]
+    pub(super) fn just_try_buffer(&mut self, value: T) {
+        self.deposit(value);
+        self.note_peak();
+    }
+
+    /// Whether a receive has nothing to do but to take a value out of the buffer.
+    #[inline]
+    pub(super) fn can_just_unbuffer(&self) -> bool {
+        self.senders.is_empty() && self.len() > 0
+    }
+
+    /// Does so, unless it should let others run first.
     #[inline]
     pub(super) fn just_unbuffer(&mut self) -> Option<T> {
-        if self.recv_streak < BUDGET && self.senders.is_empty() && self.len() > 0 {
+        if self.recv_streak < BUDGET && self.can_just_unbuffer() {
             self.recv_streak += 1;
+            self.take_front()
+        } else {
+            None
+        }
+    }
+
+    /// Does so for one who does not wait.
+    #[inline]
+    pub(super) fn just_try_unbuffer(&mut self) -> Option<T> {
+        if self.can_just_unbuffer() {
             self.take_front()
         } else {
             None

@@ -159,7 +159,7 @@ impl<T> State<T> {
     }
 
     /// A send that finds no room but a receiver.
-    #[inline]
+    #[inline(never)]
     pub(super) fn send_to_receiver(
         &mut self,
         load: Load<T>,
@@ -185,7 +185,6 @@ impl<T> State<T> {
 
     /// Commits `me` and the oldest receiver that is queued and somebody else's.
     /// The value that is meant for it must be deposited next.
-    #[inline]
     fn find_receiver(&mut self, me: Claimant<'_>, wakes: &mut Wakes) -> Found {
         let mut next = self.receivers.front();
         while let Some(key) = next {
@@ -230,7 +229,7 @@ impl<T> State<T> {
     }
 
     /// A receive that finds no value but a sender.
-    #[inline]
+    #[inline(never)]
     pub(super) fn recv_from_sender(&mut self, me: Claimant<'_>, wakes: &mut Wakes) -> RecvStep<T> {
         let mut next = self.senders.front();
         while let Some(key) = next {
@@ -277,7 +276,6 @@ impl<T> State<T> {
 }
 
 /// Changes a waiting receive that has a waker of its own.
-#[inline]
 fn notify(waiting: &mut WaitingRecv, to: WaitingRecv, wakes: &mut Wakes) {
     match std::mem::replace(waiting, to) {
         WaitingRecv::Waiting(Party::Alone(waker)) | WaitingRecv::Watching(waker) => {
@@ -288,7 +286,6 @@ fn notify(waiting: &mut WaitingRecv, to: WaitingRecv, wakes: &mut Wakes) {
 }
 
 /// Takes the load of a sender that is committed, and wakes it.
-#[inline]
 fn unload<T>(waiting: &mut WaitingSend<T>, wakes: &mut Wakes) -> Option<Load<T>> {
     match std::mem::replace(waiting, WaitingSend::Sent) {
         WaitingSend::Waiting(load, party) => {

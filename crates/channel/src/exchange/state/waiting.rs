@@ -46,7 +46,6 @@ impl<T> State<T> {
         }
     }
 
-    #[inline]
     fn resume_send(
         &mut self,
         key: Key,
@@ -107,13 +106,11 @@ impl<T> State<T> {
         }
     }
 
-    #[inline]
     fn park_send(&mut self, load: Load<T>, party: Party) -> Key {
         self.send_streak = 0;
         self.senders.push_back(WaitingSend::Waiting(load, party))
     }
 
-    #[inline]
     fn park_recv(&mut self, waiting: WaitingRecv, wakes: &mut Wakes) -> Key {
         self.recv_streak = 0;
         let key = self.receivers.push_back(waiting);
