@@ -30,6 +30,9 @@ pub enum ErrorKind {
     Unauthenticated,
     /// The peer and this side have no common ground, or the address is of a kind unknown here.
     Unsupported,
+    /// What was given cannot work, whoever is at the other end: the text says what, and what is wrong
+    /// with it.
+    InvalidInput,
     /// A registry refused.
     Registry,
     /// A socket could not be opened, a name not resolved, or the connection ended before it was
@@ -51,9 +54,17 @@ impl Error {
     }
 
     pub(crate) fn transport(what: impl fmt::Display, error: io::Error) -> Self {
+        Self::with_source(ErrorKind::Transport, what, error)
+    }
+
+    pub(crate) fn with_source(
+        kind: ErrorKind,
+        what: impl fmt::Display,
+        source: impl StdError + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            source: Some(Box::new(error)),
-            ..Self::new(ErrorKind::Transport, what.to_string())
+            source: Some(Box::new(source)),
+            ..Self::new(kind, what.to_string())
         }
     }
 

@@ -3,13 +3,15 @@
 
 mod builder;
 mod dial;
+mod endpoint;
 mod link;
 mod listen;
 mod prefix;
 mod routes;
 mod statistics;
 
-pub use builder::{Endpoint, TcpBrokerBuilder};
+pub use builder::TcpBrokerBuilder;
+pub use endpoint::Endpoint;
 pub use statistics::{AcceptErrors, BrokerStatistics, Strangers};
 
 use std::any::TypeId;

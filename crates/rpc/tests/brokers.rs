@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use backends::{Div, DivError, div, fall, on_every_backend, registry};
 use bowline_backend::net::TcpStream;
-use bowline_backend::time;
+use bowline_backend::{Backend, time};
 use bowline_channel::{Receiver, Sender, bounded};
 use bowline_concurrency::{TaskGroup, sleep_forever, task_group, timeout};
 use bowline_rpc::executor::AsyncExecutor;
@@ -268,6 +268,20 @@ on_every_backend! {
                 Ok(())
             }).await
         }).await.unwrap();
+    }
+
+    async fn a_text_that_is_no_address_fails_the_start() {
+        for text in ["127.0.0.1:99999", "", "example.org:http"] {
+            for builder in [TcpBroker::caller().connect(text), TcpBroker::caller().listen(text)] {
+                let began = time::now();
+                let error = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                assert!(error.to_string().contains(text));
+                if matches!(Backend::current(), Ok(Backend::Sim)) {
+                    assert_eq!(time::now(), began, "it waited");
+                }
+            }
+        }
     }
 
     // RG11

@@ -1,100 +1,25 @@
 //! Starting a [`TcpBroker`].
 
 use std::convert::Infallible;
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::entropy;
-use bowline_backend::net::{self, Query, TcpListener};
+use bowline_backend::net::TcpListener;
 use bowline_concurrency::{CancelScope, TaskGroup, timeout};
 
 use super::dial::{Attempt, dial};
 use super::listen::accept;
 use super::routes::Routes;
 use super::statistics::Counters;
-use super::{Shared, TcpBroker};
+use super::{Endpoint, Shared, TcpBroker};
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
 use crate::proto::Config;
 use crate::{BadLimit, Error, ErrorKind, Limits, Registry};
 
-/// The port of addresses that name none.
-const DEFAULT_PORT: u16 = 15383;
 /// How long starting waits for the first connection to each endpoint.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Where to listen or connect: a socket address, `host:port`, `host` (port 15383), or one of these
-/// after `tcp://`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint(Place);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
-    Socket(SocketAddr),
-    Named(String),
-}
-
-impl From<SocketAddr> for Endpoint {
-    fn from(address: SocketAddr) -> Self {
-        Self(Place::Socket(address))
-    }
-}
-
-impl From<&str> for Endpoint {
-    fn from(text: &str) -> Self {
-        let address = text.strip_prefix("tcp://").unwrap_or(text);
-        match address.parse() {
-            Ok(address) => Self(Place::Socket(address)),
-            Err(_) => Self(Place::Named(address.into())),
-        }
-    }
-}
-
-impl From<String> for Endpoint {
-    fn from(text: String) -> Self {
-        text.as_str().into()
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Place::Socket(address) => write!(f, "{address}"),
-            Place::Named(name) => f.write_str(name),
-        }
-    }
-}
-
-impl Endpoint {
-    /// The addresses behind it, never none.
-    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
-        let name = match &self.0 {
-            Place::Socket(address) => return Ok(vec![*address]),
-            Place::Named(name) => name,
-        };
-        if name.contains("://") {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("{name} is no TCP address"),
-            ));
-        }
-        let (host, port) = match name
-            .rsplit_once(':')
-            .map(|(host, port)| (host, port.parse()))
-        {
-            Some((host, Ok(port))) => (host, port),
-            _ => (name.as_str(), DEFAULT_PORT),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        net::resolve(Query::host(host, port))
-            .await
-            .map_err(|error| {
-                Error::transport(format_args!("{name} was not resolved"), error.into())
-            })
-    }
-}
 
 /// A [`TcpBroker`] that does not run yet.
 #[must_use = "a broker exists once it is run or started"]
@@ -174,8 +99,8 @@ impl TcpBrokerBuilder {
     /// [`connect`](Self::connect) has told its methods.
     ///
     /// # Errors
-    /// What `body` returns. Before that [`Error`]: an address could not be bound, or no connection
-    /// came about within 10 s, or never will. Instead of that, of kind `Cancelled` and with the
+    /// What `body` returns. Before that [`Error`]: an address is none or could not be bound, or no
+    /// connection came about within 10 s, or never will. Instead of that, of kind `Cancelled` and with the
     /// cause: the broker was closed, or a listener broke, before `body` was done.
     ///
     /// # Cancel safety
@@ -214,6 +139,9 @@ impl TcpBrokerBuilder {
     }
 
     async fn open(self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
+        for endpoint in self.listen.iter().chain(&self.connect) {
+            endpoint.check()?;
+        }
         let mut local = Vec::new();
         let mut listeners = Vec::new();
         for endpoint in &self.listen {

@@ -107,6 +107,10 @@ pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<A
                     )),
                 }
             }
+            // No name to ask for again.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return attempt.failed_for_good(error);
+            }
             Err(error) => attempt.failed(error),
         }
         if time::now().saturating_duration_since(began) >= HEALTHY {
