@@ -2,13 +2,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bowline_backend::entropy;
 use bowline_backend::net::TcpListener;
 use bowline_concurrency::{CancelScope, TaskGroup, timeout};
 
-use super::dial::{Attempt, dial};
+use super::dial::{Attempt, CONNECT_TIMEOUT, dial};
 use super::listen::accept;
 use super::routes::Routes;
 use super::statistics::Counters;
@@ -17,9 +16,6 @@ use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
 use crate::proto::Config;
 use crate::{BadLimit, Error, ErrorKind, Limits, Registry};
-
-/// How long starting waits for the first connection to each endpoint.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A [`TcpBroker`] that does not run yet.
 #[must_use = "a broker exists once it is run or started"]
