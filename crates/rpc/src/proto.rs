@@ -28,6 +28,7 @@ mod outgoing;
 mod violation;
 
 pub use command::{CallId, CancelReason, Command, Failure, Open, Rejected, Target};
+pub(crate) use config::MAX_PROJECT;
 pub use config::{CodecId, Config, Side};
 pub use event::{BrokenKind, CloseCause, Event, IncomingCall, PeerHello, StreamEnd};
 pub use extension::{Extensions, ExtensionsBuilder};

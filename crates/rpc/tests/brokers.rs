@@ -284,6 +284,18 @@ on_every_backend! {
         }
     }
 
+    async fn a_project_that_is_too_long_fails_the_start() {
+        for (length, fits) in [(255, true), (256, false)] {
+            let project = "p".repeat(length);
+            let registry = Registry::new(project.clone());
+            for builder in [TcpBroker::caller().project(project), serve(registry)] {
+                let outcome = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await;
+                let kind = outcome.map_err(|error| error.kind());
+                assert_eq!(kind, if fits { Ok(()) } else { Err(ErrorKind::InvalidInput) });
+            }
+        }
+    }
+
     // RG11
     async fn projects_that_differ_do_not_connect() {
         serve(registry()).run(async |server| -> Result<(), Error> {

@@ -2,6 +2,9 @@ use std::sync::Arc;
 
 use crate::Limits;
 
+/// The longest project, in bytes: its length is one byte of HELLO.
+pub(crate) const MAX_PROJECT: usize = 255;
+
 /// Which end of the connection a machine is: it decides the parity of ids and who speaks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -60,7 +63,10 @@ impl Config {
     /// If `project` is longer than 255 bytes.
     pub fn new(project: impl Into<Arc<str>>, instance: [u8; 16]) -> Self {
         let project = project.into();
-        assert!(project.len() <= 255, "a project name has at most 255 bytes");
+        assert!(
+            project.len() <= MAX_PROJECT,
+            "a project name has at most 255 bytes"
+        );
         Self {
             project,
             instance,

@@ -14,7 +14,7 @@ use super::statistics::Counters;
 use super::{Endpoint, Shared, TcpBroker};
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
-use crate::proto::Config;
+use crate::proto::{Config, MAX_PROJECT};
 use crate::{BadLimit, Error, ErrorKind, Limits, Registry};
 
 /// A [`TcpBroker`] that does not run yet.
@@ -95,8 +95,8 @@ impl TcpBrokerBuilder {
     /// [`connect`](Self::connect) has told its methods.
     ///
     /// # Errors
-    /// What `body` returns. Before that [`Error`]: an address is none or could not be bound, or no
-    /// connection came about within 10 s, or never will. Instead of that, of kind `Cancelled` and with the
+    /// What `body` returns. Before that [`Error`]: the project is longer than 255 bytes, an address is
+    /// none or could not be bound, or no connection came about within 10 s, or never will. Instead of that, of kind `Cancelled` and with the
     /// cause: the broker was closed, or a listener broke, before `body` was done.
     ///
     /// # Cancel safety
@@ -134,7 +134,17 @@ impl TcpBrokerBuilder {
         Ok(broker)
     }
 
+    fn check_project(&self) -> Result<(), Error> {
+        let length = self.registry.project().len();
+        if length > MAX_PROJECT {
+            let message = format!("a project of {length} bytes; {MAX_PROJECT} at most");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
     async fn open(self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
+        self.check_project()?;
         for endpoint in self.listen.iter().chain(&self.connect) {
             endpoint.check()?;
         }
