@@ -48,10 +48,16 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut shown = self.0.to_string();
+        f.write_str(&shown)?;
         let mut cause = self.0.source();
         while let Some(source) = cause {
-            write!(f, "\n  because: {source}")?;
+            let text = source.to_string();
+            // Some errors end with the text of their cause.
+            if !shown.ends_with(&text) {
+                write!(f, "\n  because: {text}")?;
+                shown = text;
+            }
             cause = source.source();
         }
         Ok(())
@@ -192,6 +198,22 @@ mod tests {
         assert_eq!(
             shown,
             "recv: the connection is broken: the stream failed\n  because: cable"
+        );
+    }
+
+    #[test]
+    fn the_debug_form_names_no_cause_twice() {
+        use bowline_rpc::{CallError, Certainty, Code};
+
+        let cause = std::io::Error::other("cable");
+        let error: CallError =
+            CallError::new(Code::ConnectionLost, Certainty::NeverSent).with_cause(cause);
+        let first = error.to_string();
+        let error = Error::from(bowline_rpc::Error::from(error));
+        assert_eq!(error.to_string(), format!("a call failed: {first}"));
+        assert_eq!(
+            format!("{error:?}"),
+            format!("a call failed: {first}\n  because: cable")
         );
     }
 }

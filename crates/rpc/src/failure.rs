@@ -68,8 +68,8 @@ impl Error {
         }
     }
 
-    /// Why a connection to `peer` did not come about.
-    pub(crate) fn connection(peer: impl fmt::Display, cause: CloseCause) -> Self {
+    /// Why a connection to `peer` from a broker of `project` did not come about.
+    pub(crate) fn connection(peer: impl fmt::Display, project: &str, cause: CloseCause) -> Self {
         let kind = if let Some(guess) = cause.not_our_protocol() {
             ErrorKind::NotOurProtocol(guess)
         } else if cause.is_wrong_project() {
@@ -87,10 +87,15 @@ impl Error {
                 _ => ErrorKind::Transport,
             }
         };
-        Self {
-            source: Some(Box::new(cause)),
-            ..Self::new(kind, format!("no connection to {peer}"))
+        if kind == ErrorKind::WrongProject {
+            // The wire says no more than that the projects differ, so the cause has nothing to add.
+            let theirs = match project {
+                "" => "the peer belongs to a project, and this side to none".into(),
+                ours => format!("the peer belongs to another project than {ours:?}"),
+            };
+            return Self::new(kind, format!("no connection to {peer}: {theirs}"));
         }
+        Self::with_source(kind, format_args!("no connection to {peer}"), cause)
     }
 
     pub(crate) fn cancelled() -> Self {

@@ -299,9 +299,16 @@ on_every_backend! {
     // RG11
     async fn projects_that_differ_do_not_connect() {
         serve(registry()).run(async |server| -> Result<(), Error> {
-            let other = TcpBroker::caller().project("other").connect(server.local_addrs()[0]);
+            let address = server.local_addrs()[0];
+            let other = TcpBroker::caller().project("other").connect(address);
             let error = other.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
+            let text = format!("no connection to {address}: the peer belongs to another project than \"other\"");
+            assert_eq!(error.to_string(), text);
+            let none = TcpBroker::caller().connect(address);
+            let error = none.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
+            assert!(error.to_string().ends_with("this side to none"), "{error}");
             Ok(())
         }).await.unwrap();
     }

@@ -119,6 +119,18 @@ impl DecodeErrorKind {
     }
 }
 
+/// So many bytes, in words.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 byte"),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
 impl fmt::Display for DecodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -142,26 +154,31 @@ impl fmt::Display for DecodeErrorKind {
             Self::Truncated { have, need } => {
                 write!(
                     f,
-                    "the input ended after {have} bytes of a frame that takes {need}"
+                    "the input ended after {} of a frame that takes {need}",
+                    Bytes(have as u64)
                 )
             }
             Self::Text { valid_up_to } => {
                 write!(
                     f,
-                    "not text of the stated encoding after {valid_up_to} bytes"
+                    "not text of the stated encoding after {}",
+                    Bytes(valid_up_to as u64)
                 )
             }
             Self::Syntax { line: 0, column: 0 } => f.write_str("a message is malformed"),
             Self::Syntax { line: 0, column } => {
-                write!(f, "a message is malformed after {column} bytes")
+                write!(f, "a message is malformed after {}", Bytes(column as u64))
             }
             Self::Syntax { line, column } => {
                 write!(f, "a message is malformed at line {line}, column {column}")
             }
             Self::Depth { limit } => write!(f, "a message is nested deeper than {limit}"),
-            Self::Trailing { extra } => write!(f, "{extra} bytes left over after a message"),
+            Self::Trailing { extra } => {
+                write!(f, "{} left over after a message", Bytes(extra as u64))
+            }
             Self::Size { expected, actual } => {
-                write!(f, "a frame of {actual} bytes where {expected} are due")
+                let actual = Bytes(actual as u64);
+                write!(f, "a frame of {actual} where {expected} are due")
             }
             Self::Integrity => f.write_str("a message is not authentic"),
             Self::Inflate => f.write_str("compressed data is corrupt"),
@@ -308,5 +325,27 @@ impl Error for DecodeError {
             .source
             .as_deref()
             .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_is_one_byte() {
+        let column = |column| DecodeErrorKind::Syntax { line: 0, column }.to_string();
+        assert_eq!(column(1), "a message is malformed after 1 byte");
+        assert_eq!(column(2), "a message is malformed after 2 bytes");
+        let left = DecodeErrorKind::Trailing { extra: 1 };
+        assert_eq!(left.to_string(), "1 byte left over after a message");
+        let text = DecodeErrorKind::Text { valid_up_to: 1 };
+        assert_eq!(
+            text.to_string(),
+            "not text of the stated encoding after 1 byte"
+        );
+        let (expected, actual) = (8, 1);
+        let size = DecodeErrorKind::Size { expected, actual };
+        assert_eq!(size.to_string(), "a frame of 1 byte where 8 are due");
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<A
                     Ok(place) => {
                         let cause = drive(place, stream, Side::Dialer, Some(attempt.clone())).await;
                         let permanent = cause.is_permanent();
-                        let error = Error::connection(&endpoint, cause);
+                        let error = Error::connection(&endpoint, shared.config.project(), cause);
                         if permanent {
                             return attempt.failed_for_good(error);
                         }
