@@ -169,7 +169,7 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
     }
 
     /// Fails at once with [`UnknownMethod`](crate::Code::UnknownMethod) if no peer offers the
-    /// method now.
+    /// method now, and with [`NoPeer`](crate::Code::NoPeer) if there is no peer.
     pub fn fail_fast(mut self) -> Self {
         self.unknown = UnknownMethod::FailFast;
         self

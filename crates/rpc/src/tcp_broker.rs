@@ -44,7 +44,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// distinguishes a server from a client. A call goes to the peers that offer its method in turn.
 /// While none does, it waits until one does or its deadline ends it with
 /// [`NoPeer`](Code::NoPeer); with `.fail_fast()` it ends at once with
-/// [`UnknownMethod`](Code::UnknownMethod). A connection that is lost ends every call in flight on
+/// [`UnknownMethod`](Code::UnknownMethod), or with `NoPeer` while there is no peer at all. Once the
+/// broker is closed it ends with [`Cancelled`](Code::Cancelled). A connection that is lost ends every call in flight on
 /// it at once, saying whether it may have run; connections this side made are made again.
 ///
 /// A handle, made by [`run`](TcpBrokerBuilder::run) or [`start`](TcpBrokerBuilder::start); clones
@@ -123,7 +124,7 @@ impl TcpBroker {
         let (mailbox, method) = match routes.pick(key) {
             Some(peer) => peer,
             None if options.unknown == UnknownMethod::FailFast => {
-                return Err(CallError::new(Code::UnknownMethod, Certainty::NeverSent)
+                return Err(CallError::new(routes.why_nobody(), Certainty::NeverSent)
                     .with_message(key.name()));
             }
             None => {

@@ -101,6 +101,25 @@ on_every_backend! {
         }).await.unwrap();
     }
 
+    // BR6
+    async fn a_call_that_does_not_wait_says_why_nobody_takes_it() {
+        serve(registry()).run(async |server| -> Result<(), Error> {
+            let alone = server.call_named::<i64>("add", (2, 3)).fail_fast().await.unwrap_err();
+            assert_eq!((alone.code(), alone.certainty()), (Code::NoPeer, Certainty::NeverSent));
+            let client = client(&server);
+            task_group(|group: TaskGroup<Error>| async move {
+                let client = client.start(&group).await?;
+                client.close();
+                for call in [client.call_named::<i64>("add", (2, 3)), client.call_named::<i64>("add", (2, 3)).fail_fast()] {
+                    let error = call.await.unwrap_err();
+                    assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::NeverSent));
+                }
+                Ok(())
+            }).await.unwrap();
+            Ok(())
+        }).await.unwrap();
+    }
+
     // BR2
     async fn either_side_calls_the_other_on_one_connection() {
         serve(registry()).run(async |server| -> Result<(), Error> {
@@ -246,7 +265,7 @@ on_every_backend! {
                     assert_eq!(error.code(), Code::ConnectionLost, "{error}");
                 }
                 let error = client.call_named::<()>("hang", ()).fail_fast().await.unwrap_err();
-                assert_eq!((error.code(), error.certainty()), (Code::UnknownMethod, Certainty::NeverSent));
+                assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
                 Ok(())
             }).await
         }).await.unwrap();

@@ -11,9 +11,9 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::prefix::Prefix;
-use crate::MethodName;
 use crate::connection::Mailbox;
 use crate::proto::{Advertised, MethodId};
+use crate::{Code, MethodName};
 
 pub(super) use admission::{NoRoom, Origin};
 pub(super) use find_peer::FindPeer;
@@ -109,11 +109,26 @@ impl Routes {
         }
     }
 
-    /// The next peer that offers the method, if one does.
+    /// The next peer that offers the method, if one does; none once the broker is closed.
     pub(super) fn pick(&self, key: Key<'_>) -> Option<(Arc<Mailbox>, MethodId)> {
         let mut table = self.table();
+        if table.closed {
+            return None;
+        }
         let route = table.find(key)?;
         table.routes[route].pick()
+    }
+
+    /// Why a call that nobody can be given does not wait.
+    pub(super) fn why_nobody(&self) -> Code {
+        let table = self.table();
+        if table.closed {
+            Code::Cancelled
+        } else if table.connections.values().any(|up| up.ready) {
+            Code::UnknownMethod
+        } else {
+            Code::NoPeer
+        }
     }
 
     /// The name a call type goes by, if it is remembered.

@@ -36,7 +36,9 @@ impl Future for FindPeer<'_> {
         let waker = cx.waker().clone();
         let mut table = this.routes.table();
         let route = table.route(this.key.name());
-        if let Some(peer) = table.routes[route].pick() {
+        if !table.closed
+            && let Some(peer) = table.routes[route].pick()
+        {
             drop(table);
             return Poll::Ready(Ok(peer));
         }
