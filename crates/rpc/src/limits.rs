@@ -132,7 +132,10 @@ impl Limits {
         }
     }
 
-    /// Whether the limits fit each other.
+    /// Whether the limits fit each other, and none of them is a zero with which nothing works.
+    ///
+    /// Zero is fine for [`cancel_grace`](Self::cancel_grace) and [`drain`](Self::drain): then nobody
+    /// waits.
     ///
     /// # Errors
     /// The name of the first field that does not.
@@ -146,8 +149,19 @@ impl Limits {
             ("notify_window", self.notify_window > 0),
             ("max_methods", self.max_methods > 0),
             ("max_metadata", self.max_metadata > 0),
+            ("queue_calls", self.queue_calls > 0),
+            ("queue_bytes", self.queue_bytes > 0),
+            ("write_buffer", self.write_buffer > 0),
+            ("write_stall", !self.write_stall.is_zero()),
             ("handshake_bytes", self.handshake_bytes >= 1024),
+            ("handshake_timeout", !self.handshake_timeout.is_zero()),
+            ("unauthenticated", self.unauthenticated > 0),
+            (
+                "unauthenticated_per_prefix",
+                self.unauthenticated_per_prefix > 0,
+            ),
             ("connections", self.connections > 0),
+            ("max_deadline", !self.max_deadline.is_zero()),
             (
                 "heartbeat",
                 heartbeat > 0 && heartbeat <= u128::from(u32::MAX),
@@ -239,5 +253,49 @@ impl fmt::Display for LimitsReport {
         writeln!(f, "methods    {:>14} bytes", self.methods())?;
         writeln!(f, "connection {:>14} bytes", self.connection())?;
         write!(f, "connections {:>13}", self.limits.connections)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Spoil = fn(&mut Limits);
+
+    #[test]
+    fn a_zero_with_which_nothing_works_is_named() {
+        let wrong: [(&str, Spoil); 16] = [
+            ("max_frame", |limits| limits.max_frame = 0),
+            ("max_message", |limits| limits.max_message = 0),
+            ("call_window", |limits| limits.call_window = 0),
+            ("max_calls", |limits| limits.max_calls = 0),
+            ("notify_window", |limits| limits.notify_window = 0),
+            ("max_methods", |limits| limits.max_methods = 0),
+            ("queue_calls", |limits| limits.queue_calls = 0),
+            ("queue_bytes", |limits| limits.queue_bytes = 0),
+            ("write_buffer", |limits| limits.write_buffer = 0),
+            ("write_stall", |limits| limits.write_stall = Duration::ZERO),
+            ("handshake_bytes", |limits| limits.handshake_bytes = 0),
+            ("handshake_timeout", |limits| {
+                limits.handshake_timeout = Duration::ZERO
+            }),
+            ("unauthenticated", |limits| limits.unauthenticated = 0),
+            ("unauthenticated_per_prefix", |limits| {
+                limits.unauthenticated_per_prefix = 0
+            }),
+            ("connections", |limits| limits.connections = 0),
+            ("max_deadline", |limits| limits.max_deadline = Duration::ZERO),
+        ];
+        for preset in [Limits::default(), Limits::paranoid(), Limits::trusted()] {
+            assert_eq!(preset.check(), Ok(()));
+            for (field, spoil) in &wrong {
+                let mut limits = preset.clone();
+                spoil(&mut limits);
+                assert_eq!(limits.check(), Err(BadLimit { field }));
+            }
+            let mut at_once = preset;
+            (at_once.cancel_grace, at_once.drain) = (Duration::ZERO, Duration::ZERO);
+            assert_eq!(at_once.check(), Ok(()));
+        }
     }
 }
