@@ -284,7 +284,9 @@ mod tests {
                 limits.unauthenticated_per_prefix = 0
             }),
             ("connections", |limits| limits.connections = 0),
-            ("max_deadline", |limits| limits.max_deadline = Duration::ZERO),
+            ("max_deadline", |limits| {
+                limits.max_deadline = Duration::ZERO
+            }),
         ];
         for preset in [Limits::default(), Limits::paranoid(), Limits::trusted()] {
             assert_eq!(preset.check(), Ok(()));

@@ -1,6 +1,8 @@
 //! The task of one connection: owns the stream and the machine, and moves what is between them.
 
 mod requests;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,8 @@ use crate::{Code, Limits};
 const SLICES: usize = 64;
 /// Bytes asked of one read.
 const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
-/// Bytes of frames made before they are written.
+/// Bytes of frames made between two writes: a peer that reads keeps no more than that waiting, and one
+/// that does not gets the whole write buffer filled.
 const FLUSH: usize = 64 * 1024;
 /// Turns in one poll, after which other tasks get theirs.
 const TURNS: usize = 16;

@@ -49,8 +49,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = false;
         while self.writing {
-            if self.out.len() < self.write_buffer.min(FLUSH) {
-                moved |= self.machine.poll_transmit(now, &mut self.out, FLUSH);
+            let room = self.write_buffer.saturating_sub(self.out.len());
+            if room > 0 {
+                let budget = room.min(FLUSH);
+                moved |= self.machine.poll_transmit(now, &mut self.out, budget);
             }
             self.mailbox.waits(self.machine.queued_bytes());
             if self.out.is_empty() {

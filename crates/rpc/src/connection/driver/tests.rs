@@ -1,0 +1,71 @@
+use bowline_backend::entropy;
+use bowline_concurrency::Root;
+use bowline_transport::MemoryStream;
+
+use super::*;
+use crate::proto::{CodecId, Command, Config, MethodId, Open, Side, Target};
+
+struct Nobody;
+
+impl Host for Nobody {
+    fn event(&mut self, _: Event) {}
+
+    fn opened(&mut self, _: IncomingCall) -> JobHandle {
+        JobHandle::of_none()
+    }
+}
+
+/// A machine past its handshake with a peer that has the same limits.
+fn ready(limits: &Limits, now: Instant) -> Machine {
+    let mut ends = [Side::Dialer, Side::Listener].map(|side| {
+        let config = Config::new("example", [7; 16]).limits(limits.clone());
+        let mut seed = [0; 32];
+        entropy::fill(&mut seed);
+        Machine::new(Arc::new(config), side, now, seed)
+    });
+    while !ends.iter().all(Machine::is_ready) {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let mut batch = OutputBatch::new();
+            ends[from].poll_transmit(now, &mut batch, usize::MAX);
+            let mut bytes: BytesMut = batch.slices().flatten().copied().collect();
+            ends[from].on_transmitted(bytes.len());
+            ends[to].handle_bytes(now, &mut bytes).unwrap();
+        }
+    }
+    let [dialer, _] = ends;
+    dialer
+}
+
+#[test]
+fn to_a_peer_that_does_not_read_the_write_buffer_fills_up_and_no_further() {
+    const CALL: usize = 10_000;
+    for write_buffer in [1, 20_000, 64 * 1024, 300_000] {
+        Root::new().block_on(async {
+            let limits = Limits {
+                write_buffer,
+                ..Limits::default()
+            };
+            let now = time::now();
+            let mut machine = ready(&limits, now);
+            for _ in 0..100 {
+                let body = Bytes::from(vec![7; CALL]);
+                let open = Open::new(Target::Method(MethodId(1)), CodecId::JSON, body);
+                machine.command(now, Command::Open(open)).unwrap();
+            }
+            let (stream, _peer) = MemoryStream::builder().capacity(1).pair();
+            let mailbox = Arc::new(Mailbox::new(&limits));
+            let mut driver = Driver::new(stream, machine, mailbox, Nobody, &limits);
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..10 {
+                assert!(driver.poll(&mut cx).is_pending());
+            }
+            // At most the last frame reaches beyond it.
+            let filled = driver.out.len();
+            assert!(filled + 1 >= write_buffer, "{filled} of {write_buffer}");
+            assert!(
+                filled < write_buffer + CALL + 64,
+                "{filled} of {write_buffer}"
+            );
+        });
+    }
+}
