@@ -80,9 +80,10 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
     let block = &function.block;
     let asyncness = &function.sig.asyncness;
     let wait = is_async.then(|| quote!(.await));
-    let given = context.then(|| quote!(context,));
+    // No argument may shadow it.
+    let given = context.then(|| quote!(__context,));
     let empty = context.then(|| quote!(#rpc::Context::empty(),));
-    let ignored = (!*context).then(|| quote!(let _ = context;));
+    let ignored = (!*context).then(|| quote!(let _ = __context;));
     let run_doc = "Runs it here and now, with an empty context.";
     let (future, ready) = if *is_async {
         (
@@ -137,7 +138,7 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
                     #name { #(#arguments),* }
                 }
 
-                async fn run(self, context: #rpc::Context) -> ::core::result::Result<#reply, #error> {
+                async fn run(self, __context: #rpc::Context) -> ::core::result::Result<#reply, #error> {
                     #ignored
                     let #name { #(#arguments),* } = self;
                     #wrap(#body(#given #(#arguments),*) #wait)
