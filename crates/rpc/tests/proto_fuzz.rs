@@ -11,7 +11,7 @@ mod pair;
 use bowline_rpc::proto::Side;
 use hostile::{Dice, ordeal};
 use laws::{Joined, small, story};
-use pair::{machine, ready};
+use pair::{START, call, machine, open, ready, sent};
 
 const CASES: u64 = 20_000;
 
@@ -76,12 +76,17 @@ fn two_machines_give_every_call_one_outcome_however_they_are_driven() {
 fn where_any_bytes_are_cut_changes_nothing() {
     batch(4, |dice| {
         let bytes: Vec<u8> = (0..dice.below(12)).flat_map(|_| dice.input()).collect();
-        let after_handshake = dice.one_in(2);
-        let fresh = || {
-            if after_handshake {
-                ready(&small()).1
-            } else {
-                machine(Side::Listener, &small())
+        let which = dice.below(3);
+        let fresh = || match which {
+            0 => machine(Side::Listener, &small()),
+            1 => ready(&small()).1,
+            _ => {
+                let mut dialer = ready(&small()).0;
+                for n in 0..3 {
+                    open(&mut dialer, call(&[n]));
+                }
+                sent(&mut dialer, START);
+                dialer
             }
         };
         let mut parts = Vec::new();

@@ -5,11 +5,15 @@ mod laws;
 #[path = "proto_pair/pair.rs"]
 mod pair;
 
-use bowline_rpc::Limits;
-use bowline_rpc::proto::Side;
-use bytes::BytesMut;
+use std::time::Duration;
+
+use bowline_rpc::proto::{Command, Failure, Machine, Side};
+use bowline_rpc::{Code, Limits};
+use bytes::{Bytes, BytesMut};
 use laws::{Joined, small, story};
-use pair::{START, events, frame, machine, millis, open_frame, ready, sent};
+use pair::{
+    START, call, events, frame, machine, millis, open, open_frame, opened, ready, receive, sent,
+};
 use proptest::prelude::*;
 
 /// The bytes of a dialer with some calls, from its first byte.
@@ -52,6 +56,76 @@ fn a_cut_at_every_byte_gives_the_same_events() {
             story(machine(Side::Listener, &Limits::default()), &single),
             whole
         );
+    }
+}
+
+/// A dialer with four calls in flight, and all that its listener says from then on: answers, and that
+/// it leaves before it saw the fourth call.
+fn answers(third: usize) -> (impl Fn() -> Machine, Vec<u8>) {
+    let fresh = || {
+        let (mut dialer, mut listener) = ready(&Limits::default());
+        let ids = [1, 2, 3].map(|n| open(&mut dialer, call(&[n])));
+        let bytes = sent(&mut dialer, START);
+        receive(&mut listener, START, &bytes).unwrap();
+        open(&mut dialer, call(&[4]));
+        sent(&mut dialer, START);
+        (dialer, listener, ids)
+    };
+    let (_, mut listener, ids) = fresh();
+    let calls = opened(events(&mut listener));
+    assert_eq!(calls.len(), ids.len());
+    let failure = Failure::new(Code::Overloaded).message("not now");
+    let mut bytes = Vec::new();
+    for command in [
+        Command::Reply {
+            call: calls[1].call,
+            body: Bytes::from_static(b"second"),
+        },
+        Command::Fail {
+            call: calls[0].call,
+            failure,
+        },
+        Command::Leave {
+            within: Duration::from_secs(1),
+        },
+        Command::Reply {
+            call: calls[2].call,
+            body: vec![7; third].into(),
+        },
+    ] {
+        listener.command(START, command).unwrap();
+        bytes.extend(sent(&mut listener, START));
+    }
+    (move || fresh().0, bytes)
+}
+
+// R12
+#[test]
+fn a_cut_at_every_byte_of_answers_gives_the_same_events() {
+    // From 4 KiB on a body shares the buffer it came in.
+    let (fresh, bytes) = answers(4096);
+    let (_, short) = answers(20);
+    for (bytes, least) in [
+        (bytes, 5),
+        (short.clone(), 5),
+        ([&short[..], &frame(0x04, 0, 19, 0, b"bye")].concat(), 6),
+        // An answer to no call.
+        ([&short[..], &frame(0x12, 0, 0, 99, b"x")].concat(), 6),
+    ] {
+        let whole = story(fresh(), &[&bytes]);
+        let said = |what: &str| whole.iter().filter(|line| line.starts_with(what)).count();
+        assert_eq!(
+            (said("Replied"), said("Failed"), said("Draining")),
+            (2, 2, 1),
+            "{whole:?}"
+        );
+        assert!(whole.len() > least, "{whole:?}");
+        for cut in 0..=bytes.len() {
+            let (a, b) = bytes.split_at(cut);
+            assert_eq!(story(fresh(), &[a, b]), whole, "cut at {cut}");
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(story(fresh(), &single), whole);
     }
 }
 
