@@ -29,7 +29,7 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// The methods it runs.
     fn registry(&self) -> &Registry;
 
-    /// How much it takes.
+    /// How much it takes. `max_workers` does not change: a connection asks once.
     fn capacity(&self) -> Capacity;
 
     /// Takes a job: it runs now, or later when a place is free. Its handler runs as a child of

@@ -12,12 +12,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use backends::{fall, on_every_backend, registry};
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout, yield_now};
-use bowline_rpc::executor::{AsyncExecutor, Executor, NullExecutor};
+use bowline_rpc::executor::{
+    AsyncExecutor, Capacity, Executor, Job, NullExecutor, Refusal, Ticket,
+};
 use bowline_rpc::{
     Broker, CallError, Caller, Certainty, Code, Error, MemoryBroker, Registry, TcpBroker,
 };
 use futures_util::future::{Either, select};
 use held::{LONG, client, ended, held, hold};
+
+/// Counts how often it is asked for its capacity, which takes a lock.
+#[derive(Debug)]
+struct Asked {
+    executor: AsyncExecutor,
+    times: Arc<AtomicUsize>,
+}
+
+impl Executor for Asked {
+    fn registry(&self) -> &Registry {
+        self.executor.registry()
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.executor.capacity()
+    }
+
+    fn admit(&self, job: Job) -> Result<Ticket, Refusal> {
+        self.executor.admit(job)
+    }
+
+    fn purge(&self) {
+        self.executor.purge();
+    }
+}
 
 /// Runs the case with a memory broker, then with a client of a TCP broker, over one executor each.
 macro_rules! behind_both {
@@ -110,6 +138,23 @@ async fn waiting(executor: &AsyncExecutor, jobs: usize) {
 }
 
 on_every_backend! {
+    async fn a_connection_asks_for_the_capacity_once_and_not_for_every_call() {
+        let times = Arc::new(AtomicUsize::new(0));
+        let executor = Asked { executor: AsyncExecutor::new(registry(), 4), times: times.clone() };
+        TcpBroker::builder(executor).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            let client = TcpBroker::caller().project("example").connect(server.local_addrs()[0]);
+            client.run(async |client| -> Result<(), Error> {
+                assert_eq!(client.call_named::<i64>("add", (1, 1)).await?, 2);
+                let before = times.load(Ordering::Relaxed);
+                for n in 0..20 {
+                    assert_eq!(client.call_named::<i64>("add", (n, 1)).await?, n + 1);
+                }
+                assert_eq!(times.load(Ordering::Relaxed), before);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
     // EX1
     async fn a_blocking_method_gives_its_product() {
         behind_both!(registry(), 4, mul);

@@ -58,6 +58,7 @@ pub(super) async fn drive<S: ByteStream>(
         address: stream.peer_addr().ok(),
         peer: None,
         methods: Vec::new(),
+        workers: shared.executor.capacity().max_workers,
         attempt,
     };
     let mut seed = [0; 32];
@@ -82,12 +83,14 @@ struct Link {
     peer: Option<Peer>,
     /// What we offer: the method with id `n` at `n - 1`.
     methods: Vec<Resolved>,
+    /// Handlers the executor runs at once; fixed, so it is not asked again for every call.
+    workers: usize,
     attempt: Option<Arc<Attempt>>,
 }
 
 impl Link {
     fn offered(&mut self) -> Vec<Advertised> {
-        let workers = self.place.shared.executor.capacity().max_workers;
+        let workers = self.workers;
         if workers > 0 {
             self.methods = self.place.shared.registry.all();
         }
@@ -171,7 +174,7 @@ impl Host for Link {
     fn opened(&mut self, incoming: IncomingCall) -> JobHandle {
         self.place.shared.counters.calls_received.add(1);
         let call = CallRef::Peer(incoming.call);
-        if self.place.shared.executor.capacity().max_workers == 0 {
+        if self.workers == 0 {
             return self.refuse(call, Code::NoExecutor, "");
         }
         let Some(method) = self.method(&incoming.target) else {
