@@ -113,6 +113,7 @@ impl Mailbox {
         Ok(InFlight {
             mailbox: self.clone(),
             ticket: Some(ticket),
+            registered: false,
         })
     }
 
@@ -293,6 +294,8 @@ pub(crate) struct InFlight {
     mailbox: Arc<Mailbox>,
     /// `None` once the outcome was taken.
     ticket: Option<usize>,
+    /// The ticket has a waker.
+    registered: bool,
 }
 
 impl Future for InFlight {
@@ -303,25 +306,38 @@ impl Future for InFlight {
         let Some(key) = this.ticket else {
             panic!("polled after its end")
         };
-        let mut state = this.mailbox.state();
-        match &mut state.tickets[key] {
-            Ticket::Queued(waker) | Ticket::Sent(_, waker) => {
-                let former = match waker {
-                    Some(known) if known.will_wake(cx.waker()) => None,
-                    waker => waker.replace(cx.waker().clone()),
-                };
-                drop(state);
-                drop(former);
-                Poll::Pending
-            }
-            Ticket::Settled(_) | Ticket::Abandoned => {
-                let ticket = state.tickets.remove(key);
-                drop(state);
-                this.ticket = None;
-                match ticket {
-                    Ticket::Settled(outcome) => Poll::Ready(outcome),
-                    // Only the drop of this future abandons its ticket.
-                    _ => unreachable!("an abandoned call was polled"),
+        // A clone may be code of the user, so it is made before the lock: only where it is needed.
+        let first = !mem::replace(&mut this.registered, true);
+        let mut fresh = first.then(|| cx.waker().clone());
+        loop {
+            let mut state = this.mailbox.state();
+            match &mut state.tickets[key] {
+                Ticket::Queued(waker) | Ticket::Sent(_, waker) => {
+                    if waker
+                        .as_ref()
+                        .is_some_and(|known| known.will_wake(cx.waker()))
+                    {
+                        return Poll::Pending;
+                    }
+                    let Some(fresh) = fresh.take() else {
+                        drop(state);
+                        fresh = Some(cx.waker().clone());
+                        continue;
+                    };
+                    let former = waker.replace(fresh);
+                    drop(state);
+                    drop(former);
+                    return Poll::Pending;
+                }
+                Ticket::Settled(_) | Ticket::Abandoned => {
+                    let ticket = state.tickets.remove(key);
+                    drop(state);
+                    this.ticket = None;
+                    return match ticket {
+                        Ticket::Settled(outcome) => Poll::Ready(outcome),
+                        // Only the drop of this future abandons its ticket.
+                        _ => unreachable!("an abandoned call was polled"),
+                    };
                 }
             }
         }
