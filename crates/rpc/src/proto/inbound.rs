@@ -49,7 +49,7 @@ impl Machine {
         match self.take_frames(now, input) {
             Ok(()) => Ok(()),
             Err(violation) => {
-                self.close(now, CloseCause::Violation(violation), Sent::HandedOut, None);
+                self.close(CloseCause::Violation(violation), Sent::HandedOut, None);
                 self.violation = Some(violation);
                 input.clear();
                 Err(violation)
@@ -94,7 +94,7 @@ impl Machine {
                 self.on_frame(now, &header, input)?;
             } else {
                 self.handshake_bytes += length;
-                self.on_handshake(now, &header, &input[HEADER..length])?;
+                self.on_handshake(&header, &input[HEADER..length])?;
                 input.advance(length);
             }
         }
@@ -123,14 +123,14 @@ impl Machine {
         Ok(true)
     }
 
-    fn on_close(&mut self, now: Instant, header: &Header, payload: &[u8]) {
+    fn on_close(&mut self, header: &Header, payload: &[u8]) {
         let said = &payload[..payload.len().min(512)];
         let message = crate::error::escape(&String::from_utf8_lossy(said), 512).unwrap_or_default();
         let cause = CloseCause::ClosedByPeer {
             code: Code::from_wire(header.aux),
             message,
         };
-        self.close(now, cause, Sent::HandedOut, None);
+        self.close(cause, Sent::HandedOut, None);
         self.control = BytesMut::new();
     }
 
@@ -168,7 +168,7 @@ impl Machine {
                 }
             }
             GOAWAY => self.on_goaway(payload)?,
-            CLOSE => self.on_close(now, header, payload),
+            CLOSE => self.on_close(header, payload),
             HELLO | PROOF | READY => return Err(Violation::Rule("handshake-again")),
             _ if header.is_critical() => return Err(Violation::Rule("critical-frame")),
             _ => self.stats.unknown_frames += 1,

@@ -1,7 +1,5 @@
 //! Frames before the connection is ready.
 
-use bowline_backend::time::Instant;
-
 use crate::proto::frame::{CLOSE, HELLO, Header, OPEN_HEAD, READY};
 use crate::proto::handshake::{Hello, decode_ready, encode_ready};
 use crate::proto::machine::{Phase, saturate};
@@ -10,13 +8,12 @@ use crate::proto::{Event, Machine, PeerHello, Side, Violation};
 impl Machine {
     pub(super) fn on_handshake(
         &mut self,
-        now: Instant,
         header: &Header,
         payload: &[u8],
     ) -> Result<(), Violation> {
         match (self.phase, header.kind) {
             (_, CLOSE) => {
-                self.on_close(now, header, payload);
+                self.on_close(header, payload);
                 Ok(())
             }
             (Phase::Hello, HELLO) => self.on_hello(payload),

@@ -20,7 +20,7 @@ impl Machine {
     ///
     /// # Errors
     /// Where the command cannot be done; then nothing has changed.
-    pub fn command(&mut self, now: Instant, command: Command) -> Result<CallId, Rejected> {
+    pub fn command(&mut self, _now: Instant, command: Command) -> Result<CallId, Rejected> {
         if self.phase == Phase::Over {
             return Err(Rejected::Closed);
         }
@@ -38,12 +38,7 @@ impl Machine {
                 Ok(call)
             }
             Command::Close { code, message } => {
-                self.close(
-                    now,
-                    CloseCause::Closed(code),
-                    Sent::HandedOut,
-                    Some(&message),
-                );
+                self.close(CloseCause::Closed(code), Sent::HandedOut, Some(&message));
                 Ok(CallId::CONNECTION)
             }
         }

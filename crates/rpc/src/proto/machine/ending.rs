@@ -24,7 +24,7 @@ pub(in crate::proto) enum Sent {
 impl Machine {
     /// Takes the input that the stream has ended or broken. Calls without outcome fail at once, as
     /// never sent if the transport took no byte of them.
-    pub fn handle_end(&mut self, now: Instant, end: StreamEnd) {
+    pub fn handle_end(&mut self, _now: Instant, end: StreamEnd) {
         let (have, need) = self.tail;
         let cause = match end {
             StreamEnd::Broken(kind) => CloseCause::Broken(kind),
@@ -35,7 +35,7 @@ impl Machine {
             StreamEnd::Ended if have > 0 => CloseCause::Truncated { have, need },
             StreamEnd::Ended => CloseCause::Ended,
         };
-        self.close(now, cause, Sent::Transmitted, None);
+        self.close(cause, Sent::Transmitted, None);
         self.control = BytesMut::new();
         self.incoming.clear();
     }
@@ -66,13 +66,7 @@ impl Machine {
     }
 
     /// Ends the connection; the second end changes nothing.
-    pub(in crate::proto) fn close(
-        &mut self,
-        _now: Instant,
-        cause: CloseCause,
-        sent: Sent,
-        message: Option<&str>,
-    ) {
+    pub(in crate::proto) fn close(&mut self, cause: CloseCause, sent: Sent, message: Option<&str>) {
         if self.phase == Phase::Over {
             return;
         }

@@ -23,7 +23,7 @@ impl Machine {
             Phase::Open => {
                 if now >= self.next_beat() {
                     if self.pinged_at.is_some() {
-                        self.close(now, CloseCause::HeartbeatTimeout, Sent::HandedOut, None);
+                        self.close(CloseCause::HeartbeatTimeout, Sent::HandedOut, None);
                     } else {
                         self.pinged_at = Some(now);
                         self.put_control(PING, 0, &now.as_nanos().to_be_bytes());
@@ -32,7 +32,7 @@ impl Machine {
             }
             _ => {
                 if now >= self.handshake_deadline() {
-                    self.close(now, CloseCause::HandshakeTimeout, Sent::HandedOut, None);
+                    self.close(CloseCause::HandshakeTimeout, Sent::HandedOut, None);
                     self.control = BytesMut::new();
                 }
             }
