@@ -315,6 +315,15 @@ on_every_backend! {
         }
     }
 
+    async fn a_setting_that_is_the_registrys_is_not_ignored() {
+        let fits = [serve(registry()).project("example"), serve(registry().strict()).strict()];
+        let misused = [serve(registry()).project("other"), serve(registry()).strict()];
+        for (builder, outcome) in fits.map(|it| (it, Ok(()))).into_iter().chain(misused.map(|it| (it, Err(ErrorKind::InvalidInput)))) {
+            let run = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await;
+            assert_eq!(run.map_err(|error| error.kind()), outcome);
+        }
+    }
+
     // RG11
     async fn projects_that_differ_do_not_connect() {
         serve(registry()).run(async |server| -> Result<(), Error> {

@@ -26,6 +26,8 @@ pub struct TcpBrokerBuilder {
     limits: Limits,
     listen: Vec<Endpoint>,
     connect: Vec<Endpoint>,
+    /// A setting that does not go with the others.
+    misused: Option<&'static str>,
 }
 
 impl TcpBrokerBuilder {
@@ -37,30 +39,41 @@ impl TcpBrokerBuilder {
             limits: Limits::default(),
             listen: Vec::new(),
             connect: Vec::new(),
+            misused: None,
         }
     }
 
     /// The project whose names it calls, for a broker that only calls; one with an executor has
-    /// the project of its registry.
+    /// the project of its registry, and does not start if it is given another here.
     pub fn project(mut self, project: impl Into<Arc<str>>) -> Self {
-        if self.executor.capacity().max_workers == 0 {
+        let project = project.into();
+        if self.only_calls() {
             let registry = Registry::new(project);
             self.registry = if self.registry.is_strict() {
                 registry.strict()
             } else {
                 registry
             };
+        } else if *project != *self.registry.project() {
+            self.misused = Some("project() is for a broker that only calls");
         }
         self
     }
 
     /// Calls go by names that end in the digest of their function, as a
-    /// [strict](Registry::strict) registry gives them.
+    /// [strict](Registry::strict) registry gives them. For a broker that only calls; one with an
+    /// executor is as strict as its registry, and does not start if that is not.
     pub fn strict(mut self) -> Self {
-        if self.executor.capacity().max_workers == 0 {
+        if self.only_calls() {
             self.registry = self.registry.strict();
+        } else if !self.registry.is_strict() {
+            self.misused = Some("strict() is for a broker that only calls");
         }
         self
+    }
+
+    fn only_calls(&self) -> bool {
+        self.executor.capacity().max_workers == 0
     }
 
     /// Other limits than the default ones.
@@ -135,6 +148,11 @@ impl TcpBrokerBuilder {
     }
 
     fn check_project(&self) -> Result<(), Error> {
+        if let Some(misused) = self.misused {
+            let message =
+                format!("{misused}; one with an executor has the setting of its registry");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
         let length = self.registry.project().len();
         if length > MAX_PROJECT {
             let message = format!("a project of {length} bytes; {MAX_PROJECT} at most");
