@@ -36,7 +36,7 @@
 //! descriptors passed over Unix sockets.
 
 #![cfg_attr(
-    not(feature = "real"),
+    not(any(feature = "tokio", feature = "smol", feature = "async-std")),
     allow(
         dead_code,
         unused_imports,
