@@ -6,17 +6,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use bowline::concurrency::{TaskGroup, cancelled, sleep_forever, task_group};
+use bowline::concurrency::{TaskGroup, on_cancel, sleep_forever, task_group};
 
-/// Children that were told of the cancel and ran on to their first wait.
+/// Children that were told of the cancel.
 static TOLD: AtomicUsize = AtomicUsize::new(0);
 
 /// Leaves behind a group whose child wants to say something when it is cancelled.
 async fn leave_a_child_behind() {
     let mut group = Box::pin(task_group(async |group: TaskGroup<()>| {
         group.spawn_ok(async {
-            cancelled().await;
-            TOLD.fetch_add(1, Ordering::SeqCst);
+            // Awaiting the cancel would not do: one that comes during the first poll is not told.
+            let _told = on_cancel(async |_| {
+                TOLD.fetch_add(1, Ordering::SeqCst);
+            });
             sleep_forever().await;
         });
         sleep_forever().await;
