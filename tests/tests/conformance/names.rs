@@ -6,7 +6,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bowline_backend::Backend;
-use bowline_backend::net::{Family, Query, ResolveErrorKind, ReverseFlags, resolve, reverse};
+use bowline_backend::net::{
+    Family, Query, QueryFlags, ResolveErrorKind, ReverseFlags, resolve, reverse,
+};
 use bowline_backend::task::RunOptions;
 
 use crate::conformance;
@@ -14,7 +16,11 @@ use crate::conformance;
 conformance! {
     all: [
         numeric_hosts_need_no_thread,
+        a_query_without_a_host_needs_no_thread,
+        a_name_that_must_be_digits_asks_nobody,
+        addresses_of_ipv4_are_mapped_where_ipv6_has_none,
         localhost_is_known,
+        a_name_has_addresses_of_families_that_are_configured,
         a_missing_name_is_an_error,
         a_bad_name_is_refused,
         a_look_up_can_be_dropped,
@@ -35,14 +41,8 @@ fn numeric_hosts_need_no_thread(backend: Backend, options: RunOptions) {
             ("::1", "[::1]:80"),
             ("fe80::1%7", "[fe80::1%7]:80"),
         ] {
-            // Ready at the first poll: nothing was asked.
-            let mut look_up = pin!(resolve(Query::host(host, 80)));
-            match poll_fn(|cx| Poll::Ready(look_up.as_mut().poll(cx))).await {
-                Poll::Ready(found) => {
-                    assert_eq!(found.unwrap(), [expected.parse::<SocketAddr>().unwrap()]);
-                }
-                Poll::Pending => panic!("{host} took a look-up"),
-            }
+            let found = at_once(Query::host(host, 80)).await;
+            assert_eq!(found, addresses([expected]));
         }
         let any = resolve(Query::passive(80).family(Family::V4))
             .await
@@ -50,6 +50,108 @@ fn numeric_hosts_need_no_thread(backend: Backend, options: RunOptions) {
         assert_eq!(any, ["0.0.0.0:80".parse().unwrap()]);
         let wrong = resolve(Query::host("127.0.0.1", 80).family(Family::V6)).await;
         assert_eq!(wrong.unwrap_err().kind(), ResolveErrorKind::NoAddress);
+    });
+}
+
+/// What the first poll of a look-up gives, which asked nobody then.
+async fn at_once(query: Query) -> Result<Vec<SocketAddr>, ResolveErrorKind> {
+    let what = format!("{query:?}");
+    let mut look_up = pin!(resolve(query));
+    match poll_fn(|cx| Poll::Ready(look_up.as_mut().poll(cx))).await {
+        Poll::Ready(found) => found.map_err(|error| error.kind()),
+        Poll::Pending => panic!("{what} took a look-up"),
+    }
+}
+
+fn addresses<const N: usize>(texts: [&str; N]) -> Result<Vec<SocketAddr>, ResolveErrorKind> {
+    Ok(texts.map(|text| text.parse().unwrap()).to_vec())
+}
+
+// B45
+fn a_query_without_a_host_needs_no_thread(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let loopback = addresses(["[::1]:80", "127.0.0.1:80"]);
+        assert_eq!(at_once(Query::loopback(80)).await, loopback);
+        let any = addresses(["[::]:80", "0.0.0.0:80"]);
+        assert_eq!(at_once(Query::passive(80)).await, any);
+        let passive = Query::loopback(80).flags(QueryFlags::new().passive());
+        assert_eq!(at_once(passive).await, any);
+        let v6 = at_once(Query::passive(80).family(Family::V6)).await;
+        assert_eq!(v6, addresses(["[::]:80"]));
+        // The flag is of queries without a host.
+        let named = Query::host("192.0.2.7", 80).flags(QueryFlags::new().passive());
+        assert_eq!(at_once(named).await, addresses(["192.0.2.7:80"]));
+    });
+}
+
+// B45, B47
+fn a_name_that_must_be_digits_asks_nobody(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let digits = |host: &str| Query::host(host, 80).flags(QueryFlags::new().numeric_host());
+        let name = at_once(digits("localhost")).await;
+        assert_eq!(name, Err(ResolveErrorKind::NotFound));
+        let error = resolve(digits("localhost")).await.unwrap_err();
+        assert_eq!(error.to_string(), "localhost is no address in digits");
+        assert_eq!(error.code(), None);
+        let v6 = at_once(digits("fe80::1%7")).await;
+        assert_eq!(v6, addresses(["[fe80::1%7]:80"]));
+        // The system knows the names of its interfaces; there is none of this one.
+        let scoped = resolve(digits("fe80::1%none")).await.unwrap_err();
+        assert_eq!(scoped.kind(), ResolveErrorKind::NotFound, "{scoped}");
+    });
+}
+
+// B45, B46
+fn addresses_of_ipv4_are_mapped_where_ipv6_has_none(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let v6 = |host: &str| Query::host(host, 80).family(Family::V6);
+        let mapped = |host: &str| v6(host).flags(QueryFlags::new().mapped());
+        let digits = at_once(v6("192.0.2.7")).await;
+        assert_eq!(digits, Err(ResolveErrorKind::NoAddress));
+        let digits = at_once(mapped("192.0.2.7")).await;
+        assert_eq!(digits, addresses(["[::ffff:192.0.2.7]:80"]));
+        // Where there is one of IPv6, that; and of no other family anything is mapped.
+        let own = at_once(
+            Query::loopback(80)
+                .family(Family::V6)
+                .flags(QueryFlags::new().mapped()),
+        );
+        assert_eq!(own.await, addresses(["[::1]:80"]));
+        let v4 = Query::host("192.0.2.7", 80).flags(QueryFlags::new().mapped());
+        assert_eq!(at_once(v4).await, addresses(["192.0.2.7:80"]));
+        // A name has one or the other.
+        let named = resolve(mapped("localhost")).await.unwrap();
+        let expected = match resolve(v6("localhost")).await {
+            Ok(own) => own,
+            Err(_) => addresses(["[::ffff:127.0.0.1]:80"]).unwrap(),
+        };
+        assert_eq!(named, expected);
+    });
+}
+
+// B46
+fn a_name_has_addresses_of_families_that_are_configured(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let all = resolve(Query::host("localhost", 443)).await.unwrap();
+        let configured = Query::host("localhost", 443).flags(QueryFlags::new().configured());
+        // A machine may have one family that the name has no address of.
+        match resolve(configured).await {
+            Ok(found) => {
+                assert!(!found.is_empty());
+                assert!(
+                    found.iter().all(|address| all.contains(address)),
+                    "{found:?} of {all:?}"
+                );
+                if backend == Backend::Sim {
+                    assert_eq!(found.len(), all.len());
+                }
+            }
+            Err(error) => {
+                assert_ne!(backend, Backend::Sim);
+                let kinds = [ResolveErrorKind::NotFound, ResolveErrorKind::NoAddress];
+                assert!(kinds.contains(&error.kind()), "{error:?}");
+            }
+        }
     });
 }
 

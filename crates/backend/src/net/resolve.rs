@@ -3,80 +3,8 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use super::query::{Family, Query, QueryFlags};
 use crate::Backend;
-
-/// Which addresses a look-up gives.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Family {
-    /// Of both families, in the system's order.
-    #[default]
-    Any,
-    /// IPv4 alone.
-    V4,
-    /// IPv6 alone.
-    V6,
-}
-
-/// What to look up.
-///
-/// # Examples
-///
-/// ```
-/// use bowline_backend::net::{Family, Query};
-///
-/// let query = Query::host("example.org", 443).family(Family::V6);
-/// assert_eq!(query.port, 443);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Query {
-    /// A name or a numeric address, with a scope where it needs one (`fe80::1%eth0`); `None` is
-    /// the loopback, or any address where [`Query::passive`] was said.
-    pub host: Option<String>,
-    /// The port of the addresses found.
-    pub port: u16,
-    /// Which addresses are wanted.
-    pub family: Family,
-    listen: bool,
-}
-
-impl Query {
-    /// The addresses of `host`, with `port`.
-    pub fn host(host: impl Into<String>, port: u16) -> Query {
-        Query {
-            host: Some(host.into()),
-            port,
-            family: Family::Any,
-            listen: false,
-        }
-    }
-
-    /// The loopback addresses, with `port`.
-    pub fn loopback(port: u16) -> Query {
-        Query {
-            host: None,
-            port,
-            family: Family::Any,
-            listen: false,
-        }
-    }
-
-    /// The addresses that stand for all interfaces, with `port`, to listen at.
-    pub fn passive(port: u16) -> Query {
-        Query {
-            listen: true,
-            ..Query::loopback(port)
-        }
-    }
-
-    /// Restricts the addresses to one family.
-    #[must_use = "this returns the changed query"]
-    pub fn family(mut self, family: Family) -> Query {
-        self.family = family;
-        self
-    }
-}
 
 /// Looks up the addresses of a host, in the system's order, without duplicates. What is returned
 /// is never empty.
@@ -86,7 +14,9 @@ impl Query {
 ///
 /// # Errors
 ///
-/// [`ResolveError`], whose kind says whether trying again makes sense.
+/// [`ResolveError`], whose kind says whether trying again makes sense;
+/// [`ResolveErrorKind::NotFound`] for a name where [`numeric_host`](super::QueryFlags::numeric_host)
+/// was asked for.
 ///
 /// # Panics
 ///
@@ -98,12 +28,16 @@ impl Query {
 pub async fn resolve(query: Query) -> Result<Vec<SocketAddr>, ResolveError> {
     let backend = Backend::required().running();
     let addresses = match &query.host {
-        None => unnamed(query.listen),
+        None => unnamed(query.flags),
         Some(host) => {
             check_name(host)?;
             match numeric(host) {
                 Some(address) => vec![address],
-                None => lookup(backend, host.clone()).await?,
+                None if query.flags.numeric_host && !is_scoped(host) => {
+                    let message = format!("{host} is no address in digits");
+                    return Err(ResolveError::new(ResolveErrorKind::NotFound, message));
+                }
+                None => lookup(backend, host.clone(), query.flags).await?,
             }
         }
     };
@@ -111,8 +45,8 @@ pub async fn resolve(query: Query) -> Result<Vec<SocketAddr>, ResolveError> {
 }
 
 /// The addresses that a query without a host stands for.
-fn unnamed(listen: bool) -> Vec<SocketAddr> {
-    let (v6, v4) = if listen {
+fn unnamed(flags: QueryFlags) -> Vec<SocketAddr> {
+    let (v6, v4) = if flags.passive {
         (Ipv6Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)
     } else {
         (Ipv6Addr::LOCALHOST, Ipv4Addr::LOCALHOST)
@@ -129,6 +63,13 @@ fn check_name(host: &str) -> Result<(), ResolveError> {
     Ok(())
 }
 
+/// Whether `host` is an address of IPv6 with a scope, which the system looks up among its own
+/// interfaces.
+fn is_scoped(host: &str) -> bool {
+    let address = host.split_once('%').map(|(address, _)| address);
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
 /// `host` where it is an address in digits. A scope by name needs the system, so it is none here.
 fn numeric(host: &str) -> Option<SocketAddr> {
     if let Ok(address) = host.parse::<IpAddr>() {
@@ -140,7 +81,15 @@ fn numeric(host: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address, 0, 0, scope).into())
 }
 
-fn select(found: Vec<SocketAddr>, query: &Query) -> Result<Vec<SocketAddr>, ResolveError> {
+fn select(mut found: Vec<SocketAddr>, query: &Query) -> Result<Vec<SocketAddr>, ResolveError> {
+    let asks_v6 = query.family == Family::V6;
+    if asks_v6 && query.flags.mapped && !found.iter().any(SocketAddr::is_ipv6) {
+        for address in &mut found {
+            if let IpAddr::V4(v4) = address.ip() {
+                address.set_ip(v4.to_ipv6_mapped().into());
+            }
+        }
+    }
     let mut addresses: Vec<SocketAddr> = Vec::with_capacity(found.len());
     for mut address in found {
         address.set_port(query.port);
@@ -155,22 +104,32 @@ fn select(found: Vec<SocketAddr>, query: &Query) -> Result<Vec<SocketAddr>, Reso
     }
     if addresses.is_empty() {
         let host = query.host.as_deref().unwrap_or("loopback");
-        let message = format!("{host} has no address of the family {:?}", query.family);
+        let family = match query.family {
+            Family::Any => "any family",
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
+        let message = format!("{host} has no address of {family}");
         return Err(ResolveError::new(ResolveErrorKind::NoAddress, message));
     }
     Ok(addresses)
 }
 
-async fn lookup(backend: Backend, host: String) -> Result<Vec<SocketAddr>, ResolveError> {
+async fn lookup(
+    backend: Backend,
+    host: String,
+    flags: QueryFlags,
+) -> Result<Vec<SocketAddr>, ResolveError> {
     #[cfg(feature = "sim")]
     if backend == Backend::Sim {
+        // Its hosts have addresses of both families.
         return crate::sim::lookup(host).await;
     }
     #[cfg(feature = "real")]
-    return system::lookup(backend, host).await;
+    return system::lookup(backend, host, flags).await;
     #[cfg(not(feature = "real"))]
     {
-        let _ = (backend, host);
+        let _ = (backend, host, flags);
         unreachable!("no real backend is compiled in")
     }
 }
@@ -183,13 +142,25 @@ pub(super) mod system {
 
     use super::{ResolveError, ResolveErrorKind};
     use crate::Backend;
+    use crate::net::QueryFlags;
+
+    /// `AI_ADDRCONFIG`, which every system has and numbers as it likes.
+    const CONFIGURED: i32 = if cfg!(target_os = "linux") {
+        0x20
+    } else if cfg!(target_os = "openbsd") {
+        0x40
+    } else {
+        0x400
+    };
 
     pub(super) async fn lookup(
         backend: Backend,
         host: String,
+        flags: QueryFlags,
     ) -> Result<Vec<SocketAddr>, ResolveError> {
         let job = backend.spawn_blocking(move || {
             let hints = AddrInfoHints {
+                flags: if flags.configured { CONFIGURED } else { 0 },
                 socktype: SockType::Stream.into(),
                 ..AddrInfoHints::default()
             };
@@ -251,7 +222,8 @@ impl ResolveError {
 
     #[cfg(feature = "real")]
     fn with_code(mut self, code: i32) -> ResolveError {
-        self.code = Some(code);
+        // Zero where the failure was none of the resolver's own.
+        self.code = (code != 0).then_some(code);
         self
     }
 
