@@ -22,4 +22,13 @@ mod pages {
 
     #[doc = include_str!("../../../docs/guide/channels.md")]
     struct Channels;
+
+    #[doc = include_str!("../../../docs/guide/structured-concurrency.md")]
+    struct StructuredConcurrency;
+
+    #[doc = include_str!("../../../docs/guide/cancellation.md")]
+    struct Cancellation;
+
+    #[doc = include_str!("../../../docs/guide/coming-from.md")]
+    struct ComingFrom;
 }
