@@ -47,8 +47,8 @@ pub(crate) use ancillary::MOST_DESCRIPTORS;
 #[cfg(feature = "sim")]
 pub(crate) use socket::OwnedSocket;
 pub(crate) use socket::{
-    DatagramSocket, ListenSocket, Socket, SocketKind, SocketTypes, Sockets, StreamSocket,
-    TcpSocket, UnixSocket,
+    DatagramSocket, ListenSocket, ShortRead, Socket, SocketKind, SocketTypes, Sockets,
+    StreamSocket, TcpSocket, UnixSocket,
 };
 #[cfg(feature = "real")]
 pub(crate) use udp_options::Group;

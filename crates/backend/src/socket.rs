@@ -22,7 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockRef, Type};
 
 use crate::net::{
-    Socket, SocketKind, SocketTypes, Sockets, TcpListenOptions, TcpOptions, UdpOptions,
+    ShortRead, Socket, SocketKind, SocketTypes, Sockets, TcpListenOptions, TcpOptions, UdpOptions,
     UnixListenOptions, UnixOptions,
 };
 use crate::socket::accept::Listener;
@@ -39,6 +39,33 @@ pub(crate) trait Readiness: AsFd + Debug + Send + Sync + Sized + 'static {
         direction: Direction,
         act: impl FnMut(&SockRef<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>>;
+    /// As `poll_io`, for bytes of a stream. `act` says of how many it moved how many: fewer than
+    /// there were means that no more can be moved now. A runtime that is told of changes waits for
+    /// the next one then, where another attempt would be a system call for nothing.
+    fn poll_transfer(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        act: impl FnMut(&SockRef<'_>) -> io::Result<Moved>,
+    ) -> Poll<io::Result<usize>> {
+        let moved = self.poll_io(cx, direction, act);
+        moved.map_ok(|moved| moved.bytes)
+    }
+    /// As `poll_transfer`, for a read after which there may be more although it was short.
+    fn poll_read_io(
+        &self,
+        cx: &mut Context<'_>,
+        short: ShortRead,
+        act: impl FnMut(&SockRef<'_>) -> io::Result<Moved>,
+    ) -> Poll<io::Result<usize>> {
+        match short {
+            ShortRead::TookAll => self.poll_transfer(cx, Direction::Read, act),
+            ShortRead::MayHaveLeft => {
+                let moved = self.poll_io(cx, Direction::Read, act);
+                moved.map_ok(|moved| moved.bytes)
+            }
+        }
+    }
     /// As `poll_io`, for any number of tasks at once: all of them are woken.
     fn io<T: Send>(
         &self,
@@ -61,6 +88,17 @@ pub(crate) trait Readiness: AsFd + Debug + Send + Sync + Sized + 'static {
 pub(crate) enum Direction {
     Read,
     Write,
+}
+
+/// How many bytes one call moved of how many.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) bytes: usize,
+    #[cfg_attr(
+        not(feature = "tokio"),
+        expect(dead_code, reason = "tokio alone is told of changes")
+    )]
+    pub(crate) of: usize,
 }
 
 /// An adapter over the kernel's sockets.

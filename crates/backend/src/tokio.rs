@@ -19,7 +19,7 @@ use crate::blocking::Job;
 use crate::capabilities::Capabilities;
 use crate::runtime::{Runtime, Timer, Types};
 use crate::signal::{Signal, SignalSource};
-use crate::socket::{self, Direction, Kernel, Readiness};
+use crate::socket::{self, Direction, Kernel, Moved, Readiness};
 use crate::system::System;
 use crate::task::{Detached, RunOptions, Threads};
 use crate::time::{Instant, origin};
@@ -129,6 +129,33 @@ impl Readiness for AsyncFd<OwnedFd> {
         socket::poll_ready(ready, || self.try_io(interest(direction), |_| act(&socket)))
     }
 
+    /// As tokio's own streams do it: what is level is remembered, and forgotten by a short
+    /// transfer as by one that moved nothing.
+    fn poll_transfer(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        mut act: impl FnMut(&SockRef<'_>) -> io::Result<Moved>,
+    ) -> Poll<io::Result<usize>> {
+        let socket = SockRef::from(self);
+        loop {
+            let mut ready = match direction {
+                Direction::Read => ready!(self.poll_read_ready(cx))?,
+                Direction::Write => ready!(self.poll_write_ready(cx))?,
+            };
+            match socket::uninterrupted(|| act(&socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(Moved { bytes, of }) => {
+                    if 0 < bytes && bytes < of && TOLD_OF_CHANGES {
+                        ready.clear_ready();
+                    }
+                    return Poll::Ready(Ok(bytes));
+                }
+            }
+        }
+    }
+
     async fn io<T: Send>(
         &self,
         direction: Direction,
@@ -183,6 +210,18 @@ fn needing<T>(driver: &str, enabled_by: &str, act: impl FnOnce() -> T) -> T {
     }
     resume_unwind(panic)
 }
+
+/// Whether tokio waits by epoll or kqueue, which tell of each change.
+const TOLD_OF_CHANGES: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "illumos",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_vendor = "apple",
+));
 
 fn interest(direction: Direction) -> Interest {
     match direction {

@@ -21,6 +21,7 @@ conformance! {
         a_passed_descriptor_works,
         descriptors_beyond_the_wanted_are_closed,
         a_plain_read_closes_what_came,
+        a_plain_read_that_descriptors_cut_short_is_not_the_last,
         a_dropped_receive_loses_no_descriptor,
         too_much_is_refused,
     ]
@@ -108,6 +109,29 @@ fn a_plain_read_closes_what_came(backend: Backend, options: RunOptions) {
         drop(writer);
         assert_eq!(read_some(&mut two).await.unwrap(), b"x");
         assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+    });
+}
+
+// U9
+fn a_plain_read_that_descriptors_cut_short_is_not_the_last(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let (mut one, mut two) = UnixStream::pair().unwrap();
+        let (_reader, writer) = pipe();
+        for _ in 0..3 {
+            for _ in 0..2 {
+                one.send_with_fds(&[IoSlice::new(b"x")], &[writer.as_fd()])
+                    .await
+                    .unwrap();
+            }
+            one.write_all(b"yz").await.unwrap();
+            // The system ends a read after bytes that descriptors came with; nothing more is
+            // written that could wake who waits for the rest.
+            let mut received = Vec::new();
+            while received.len() < 4 {
+                received.extend(read_some(&mut two).await.unwrap());
+            }
+            assert_eq!(received, b"xxyz");
+        }
     });
 }
 

@@ -60,9 +60,10 @@ macro_rules! socket {
     };
 }
 
-/// A byte stream around a [`Choice`](crate::runtime::Choice), and its two halves.
+/// A byte stream around a [`Choice`](crate::runtime::Choice), and its two halves. `$short` is what a
+/// short read of it says.
 macro_rules! byte_stream {
-    ($stream:ident, $read:ident, $write:ident) => {
+    ($stream:ident, $read:ident, $write:ident, $short:expr) => {
         impl $stream {
             /// The error that the system holds for this socket (`SO_ERROR`), and clears it.
             ///
@@ -85,7 +86,9 @@ macro_rules! byte_stream {
                 buffer: &mut BytesMut,
                 max: NonZeroUsize,
             ) -> Poll<io::Result<usize>> {
-                delegate!(&self.0, stream => StreamSocket::poll_read_into(stream, cx, buffer, max))
+                delegate!(&self.0, stream => {
+                    StreamSocket::poll_read_into(stream, cx, buffer, max, $short)
+                })
             }
         }
 
@@ -134,7 +137,7 @@ macro_rules! byte_stream {
                 cx: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                delegate!(&self.0, stream => StreamSocket::poll_read(stream, cx, buffer))
+                delegate!(&self.0, stream => StreamSocket::poll_read(stream, cx, buffer, $short))
             }
         }
 
@@ -187,7 +190,9 @@ macro_rules! byte_stream {
                 buffer: &mut BytesMut,
                 max: NonZeroUsize,
             ) -> Poll<io::Result<usize>> {
-                delegate!(&self.0.0, stream => StreamSocket::poll_read_into(stream, cx, buffer, max))
+                delegate!(&self.0.0, stream => {
+                    StreamSocket::poll_read_into(stream, cx, buffer, max, $short)
+                })
             }
         }
 
@@ -197,7 +202,7 @@ macro_rules! byte_stream {
                 cx: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                delegate!(&self.0.0, stream => StreamSocket::poll_read(stream, cx, buffer))
+                delegate!(&self.0.0, stream => StreamSocket::poll_read(stream, cx, buffer, $short))
             }
         }
 

@@ -86,14 +86,29 @@ pub(crate) trait Socket: Send + Sync + Sized + 'static {
     fn try_as_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>>;
 }
 
+/// What a read that gave less than it had room for says of what is still there.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ShortRead {
+    /// That it is nothing.
+    TookAll,
+    /// Not a thing: a Unix socket ends a read where descriptors came with the bytes.
+    MayHaveLeft,
+}
+
 /// A connected stream. Each direction keeps one waker, that of its last poll.
 pub(crate) trait StreamSocket: Socket {
-    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        short: ShortRead,
+    ) -> Poll<io::Result<usize>>;
     fn poll_read_into(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
         max: NonZeroUsize,
+        short: ShortRead,
     ) -> Poll<io::Result<usize>>;
     fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     fn poll_write_vectored(

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::options::{Keepalive, Nodelay, TcpOptions};
-use super::socket::{Socket, Sockets, StreamSocket, TcpSocket};
+use super::socket::{ShortRead, Socket, Sockets, StreamSocket, TcpSocket};
 use crate::Backend;
 use crate::runtime::{AnyTcpStream, Variant};
 use crate::stream::{Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError};
@@ -99,7 +99,7 @@ socket!(
     any_tcp_stream,
     std::net::TcpStream
 );
-byte_stream!(TcpStream, TcpReadHalf, TcpWriteHalf);
+byte_stream!(TcpStream, TcpReadHalf, TcpWriteHalf, ShortRead::TookAll);
 
 /// Whether `to` names a peer, and `local` is of its family.
 pub(super) fn check_target(to: SocketAddr, local: Option<SocketAddr>) -> io::Result<()> {

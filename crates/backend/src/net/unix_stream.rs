@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::socket::{Socket, Sockets, StreamSocket, UnixSocket};
+use super::socket::{ShortRead, Socket, Sockets, StreamSocket, UnixSocket};
 use super::unix_options::{Credentials, UnixOptions};
 use crate::Backend;
 use crate::runtime::{AnyUnixStream, Variant};
@@ -116,4 +116,9 @@ socket!(
     any_unix_stream,
     std::os::unix::net::UnixStream
 );
-byte_stream!(UnixStream, UnixReadHalf, UnixWriteHalf);
+byte_stream!(
+    UnixStream,
+    UnixReadHalf,
+    UnixWriteHalf,
+    ShortRead::MayHaveLeft
+);

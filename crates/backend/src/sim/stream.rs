@@ -9,7 +9,7 @@ use bowline_sim::net;
 use bytes::BytesMut;
 
 use super::sockets::probes;
-use crate::net::{Credentials, Keepalive, Nodelay, StreamSocket, TcpSocket, UnixSocket};
+use crate::net::{Credentials, Keepalive, Nodelay, ShortRead, StreamSocket, TcpSocket, UnixSocket};
 
 /// What a read reserves where the buffer has no room.
 const READ_RESERVE: usize = 16 * 1024;
@@ -38,6 +38,7 @@ macro_rules! stream_socket {
                 &self,
                 cx: &mut Context<'_>,
                 buffer: &mut [u8],
+                _: ShortRead,
             ) -> Poll<io::Result<usize>> {
                 <$socket>::poll_read(self, cx, buffer)
             }
@@ -47,6 +48,7 @@ macro_rules! stream_socket {
                 cx: &mut Context<'_>,
                 buffer: &mut BytesMut,
                 max: NonZeroUsize,
+                _: ShortRead,
             ) -> Poll<io::Result<usize>> {
                 read_into(buffer, max, |bytes| <$socket>::poll_read(self, cx, bytes))
             }

@@ -11,8 +11,8 @@ use rustix::net::SendFlags;
 use socket2::SockRef;
 
 use super::options::set_keepalive;
-use super::{Direction, Readiness};
-use crate::net::{Credentials, Keepalive, Nodelay, StreamSocket, TcpSocket, UnixSocket};
+use super::{Direction, Moved, Readiness};
+use crate::net::{Credentials, Keepalive, Nodelay, ShortRead, StreamSocket, TcpSocket, UnixSocket};
 use crate::stream::recv_into_spare;
 
 /// Slices of one vectored write, the kernel's `IOV_MAX`.
@@ -22,8 +22,17 @@ pub(super) const IOV_MAX: usize = 1024;
 pub(super) const NO_SIGNAL: i32 = SendFlags::NOSIGNAL.bits() as i32;
 
 impl<S: Readiness> StreamSocket for S {
-    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Direction::Read, |socket| (&mut &**socket).read(buffer))
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        short: ShortRead,
+    ) -> Poll<io::Result<usize>> {
+        let of = buffer.len();
+        self.poll_read_io(cx, short, |socket| {
+            let bytes = (&mut &**socket).read(buffer)?;
+            Ok(Moved { bytes, of })
+        })
     }
 
     fn poll_read_into(
@@ -31,15 +40,16 @@ impl<S: Readiness> StreamSocket for S {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
         max: NonZeroUsize,
+        short: ShortRead,
     ) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Direction::Read, |socket| {
-            recv_into_spare(socket, buffer, max)
-        })
+        self.poll_read_io(cx, short, |socket| recv_into_spare(socket, buffer, max))
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Direction::Write, |socket| {
-            socket.send_with_flags(bytes, NO_SIGNAL)
+        let of = bytes.len();
+        self.poll_transfer(cx, Direction::Write, |socket| {
+            let bytes = socket.send_with_flags(bytes, NO_SIGNAL)?;
+            Ok(Moved { bytes, of })
         })
     }
 
@@ -49,8 +59,10 @@ impl<S: Readiness> StreamSocket for S {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let slices = &slices[..slices.len().min(IOV_MAX)];
-        self.poll_io(cx, Direction::Write, |socket| {
-            socket.send_vectored_with_flags(slices, NO_SIGNAL)
+        let of = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_transfer(cx, Direction::Write, |socket| {
+            let bytes = socket.send_vectored_with_flags(slices, NO_SIGNAL)?;
+            Ok(Moved { bytes, of })
         })
     }
 

@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use bytes::BytesMut;
 use socket2::{MaybeUninitSlice, SockAddr, SockRef};
 
+use crate::socket::Moved;
+
 /// What a read reserves where the buffer has no room: 16 KiB.
 const READ_RESERVE: usize = 16 * 1024;
 
@@ -18,12 +20,13 @@ pub(crate) fn recv_into_spare(
     socket: &SockRef<'_>,
     buffer: &mut BytesMut,
     max: NonZeroUsize,
-) -> io::Result<usize> {
+) -> io::Result<Moved> {
     let room = buffer.capacity() - buffer.len();
     if room < FIRST_READ.min(max.get()) {
         return recv_first(socket, buffer, max);
     }
-    into_spare(buffer, max, |spare| Ok((socket.recv(spare)?, ()))).map(|(received, ())| received)
+    let (bytes, of) = into_spare(buffer, max, |spare| Ok((socket.recv(spare)?, spare.len())))?;
+    Ok(Moved { bytes, of })
 }
 
 /// Receives one datagram into the spare capacity of `buffer`, at most `max` bytes, for which room
@@ -71,7 +74,7 @@ fn into_spare<T>(
 }
 
 /// Receives once into a buffer that has no room, and makes room for more where more is likely.
-fn recv_first(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<usize> {
+fn recv_first(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Moved> {
     let mut first = [0; FIRST_READ];
     let limit = FIRST_READ.min(max.get());
     let received = (&mut &**socket).read(&mut first[..limit])?;
@@ -82,5 +85,8 @@ fn recv_first(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) ->
     };
     buffer.reserve(received.max(more));
     buffer.extend_from_slice(&first[..received]);
-    Ok(received)
+    Ok(Moved {
+        bytes: received,
+        of: limit,
+    })
 }

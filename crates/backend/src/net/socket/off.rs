@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::{
-    DatagramSocket, ListenSocket, OwnedSocket, Socket, SocketKind, SocketTypes, StreamSocket,
-    TcpSocket, UnixSocket,
+    DatagramSocket, ListenSocket, OwnedSocket, ShortRead, Socket, SocketKind, SocketTypes,
+    StreamSocket, TcpSocket, UnixSocket,
 };
 use crate::net::datagram::Received;
 use crate::net::options::{Keepalive, Nodelay};
@@ -54,7 +54,12 @@ impl Socket for Off {
 }
 
 impl StreamSocket for Off {
-    fn poll_read(&self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+        _: ShortRead,
+    ) -> Poll<io::Result<usize>> {
         match *self {}
     }
 
@@ -63,6 +68,7 @@ impl StreamSocket for Off {
         _: &mut Context<'_>,
         _: &mut BytesMut,
         _: NonZeroUsize,
+        _: ShortRead,
     ) -> Poll<io::Result<usize>> {
         match *self {}
     }
