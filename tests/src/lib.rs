@@ -4,4 +4,6 @@
 pub mod files;
 pub mod latch;
 pub mod scenarios;
+#[cfg(target_os = "linux")]
+pub mod system_calls;
 pub mod temp_dir;
