@@ -28,12 +28,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs a body that can spawn parallel children, and returns when all of them have ended.
 ///
 /// The first error, of the body or of a child, cancels the rest; all errors are reported. A
 /// panic of a child goes on in the body's task after all others have ended. A group cancelled
-/// from outside waits for its children and never returns.
+/// from outside waits for its children and never returns. One that has no children to wait for
+/// lets other tasks run once before it returns.
 ///
 /// # Panics
 ///
@@ -146,6 +148,14 @@ impl<E: Send + 'static> TaskGroup<E> {
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
         self.handle().cancel(reason)
+    }
+
+    /// As [`cancel`](TaskGroup::cancel), with this grace instead of the group's own.
+    ///
+    /// After an earlier cancel it can only bring the end of the grace nearer.
+    #[track_caller]
+    pub fn shutdown(&self, grace: Duration) -> bool {
+        self.handle().shutdown(grace)
     }
 
     /// A handle that cancels the group.

@@ -3,18 +3,19 @@
 #[path = "suite/every_backend.rs"]
 mod every_backend;
 
+use bowline_backend::Backend;
 use bowline_concurrency::sync::{Event, Lock, Semaphore};
 use bowline_concurrency::{
-    CancelScope, CauseKind, Deadline, Root, cancel_scope, cancelled, check_cancelled, checkpoint,
-    checkpoint_if_cancelled, current_effective_deadline, is_cancelled, now, sleep, sleep_until,
-    task_group, yield_now,
+    CancelScope, CauseKind, Deadline, Root, SpawnError, cancel_scope, cancelled, check_cancelled,
+    checkpoint, checkpoint_if_cancelled, current_effective_deadline, is_cancelled, now, sleep,
+    sleep_until, task_group, yield_now,
 };
 use every_backend::every_backend;
-use futures_util::future::{FutureExt, poll_fn};
+use futures_util::future::{FutureExt, poll_fn, poll_immediate};
 use std::future::ready;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ every_backend!(
     a_checkpoint_yields_once,
     a_cancelled_checkpoint_never_returns,
     a_yield_is_no_cancel_point,
+    leaving_an_empty_group_yields_once,
     what_does_not_suspend_is_no_checkpoint,
     a_leaf_behind_the_cancel_drops_the_body_in_that_poll,
     a_frozen_leaf_registers_nothing,
@@ -92,6 +94,53 @@ fn a_yield_is_no_cancel_point(root: Root) {
         .await;
     }));
     assert!(outcome.done().is_some());
+}
+
+// CP7
+fn leaving_an_empty_group_yields_once(root: Root) {
+    root.block_on(async {
+        let empty = task_group::<_, (), _, _>(|_| ready(Ok(7)));
+        assert_eq!(yields(empty).await, 1);
+        let failed = task_group::<(), _, _, _>(|_| ready(Err("no")));
+        assert_eq!(yields(failed).await, 1);
+        // Only the body's own wait comes on top.
+        let late = task_group::<_, (), _, _>(|_| yield_now().map(Ok));
+        assert_eq!(yields(late).await, 2);
+        let cancelled = task_group::<(), (), _, _>(|group| async move {
+            group.cancel("x");
+            sleep(Duration::ZERO).await;
+            Ok(())
+        });
+        assert_eq!(yields(cancelled).await, 1);
+        // Others run before it returns, and nobody comes in any more.
+        let handle = OnceLock::new();
+        let mut group = pin!(task_group::<_, (), _, _>(|group| {
+            let _ = handle.set(group);
+            ready(Ok(()))
+        }));
+        assert!(poll_immediate(group.as_mut()).await.is_none());
+        let handle = handle.get().expect("the body ran");
+        let late = handle.try_spawn(ready(Ok(())));
+        assert!(matches!(late, Err(SpawnError::Closed(_))));
+        assert!(group.await.is_ok());
+    });
+    // Cancelled from outside it yields, too, and the code behind it does not run.
+    let polls = AtomicUsize::new(0);
+    let cut = cancel_scope(|scope| {
+        let polls = &polls;
+        async move {
+            scope.cancel("outer");
+            let mut group = pin!(task_group::<_, (), _, _>(|_| ready(Ok(()))));
+            poll_fn(|cx| {
+                polls.fetch_add(1, Ordering::SeqCst);
+                group.as_mut().poll(cx)
+            })
+            .await
+        }
+    });
+    let root = Root::new().backend(Backend::Smol);
+    assert!(root.block_on(cut).cause().is_some());
+    assert_eq!(polls.load(Ordering::SeqCst), 2);
 }
 
 // CP4

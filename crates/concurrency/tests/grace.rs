@@ -6,12 +6,14 @@ mod every_backend;
 use bowline_backend::Backend;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{
-    CancelScope, CauseKind, Deadline, Root, cancelled, check_cancelled, checkpoint,
-    current_effective_deadline, is_cancelled, now, sleep, sleep_forever, task_group, yield_now,
+    CancelScope, CauseKind, Deadline, Policy, Root, TaskGroup, TaskStatus, cancelled,
+    check_cancelled, checkpoint, current_effective_deadline, is_cancelled, now, sleep,
+    sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
-use futures_util::future::join;
+use futures_util::future::{join, poll_immediate};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -174,4 +176,117 @@ fn a_shutdown_is_noticed_by_children_at_once(root: Root) {
         Ok(())
     }));
     assert!(result.is_ok());
+}
+
+// CS43
+#[test]
+fn a_group_cancels_in_two_phases() {
+    in_sim(async {
+        let start = now();
+        let ends = Arc::new(Mutex::new(Vec::new()));
+        let kept = ends.clone();
+        let group = TaskGroup::builder().grace(2 * SECOND);
+        let result = group.run::<(), _, _, _>(|group| async move {
+            for seconds in [2, 4] {
+                let kept = kept.clone();
+                group.spawn_ok(async move {
+                    sleep(seconds * SECOND).await;
+                    kept.lock().unwrap().push(since(start));
+                });
+            }
+            group.spawn(async {
+                sleep(SECOND).await;
+                Err::<(), _>("no")
+            });
+            assert_eq!(cancelled().await.kind(), CauseKind::SiblingFailed);
+            assert_eq!(since(start), 1000);
+            sleep_forever().await;
+            Ok(())
+        });
+        let error = result.await.expect_err("a child failed");
+        assert_eq!(error.into_single().ok(), Some("no"));
+        assert_eq!(since(start), 3000, "the grace of the failure");
+        assert_eq!(*ends.lock().unwrap(), [2000]);
+    });
+}
+
+// CS43
+#[test]
+fn a_group_whose_body_is_over_keeps_the_grace_of_its_children() {
+    in_sim(async {
+        for (own, given, ends) in [(9, 2, 3500), (3, 9, 4000)] {
+            let start = now();
+            let group = TaskGroup::builder().grace(own * SECOND).timeout(SECOND);
+            let result = group.run::<_, (), _, _>(|group| async move {
+                group.spawn_ok(sleep_forever());
+                let inner = group.clone();
+                group.spawn_ok(async move {
+                    // Behind the deadline: it can only shorten the grace.
+                    sleep(1500 * SECOND / 1000).await;
+                    assert!(!inner.shutdown(given * SECOND));
+                });
+                Ok(())
+            });
+            assert!(result.await.is_ok());
+            assert_eq!(since(start), ends);
+        }
+    });
+}
+
+// CS43
+#[test]
+fn enough_results_leave_the_other_children_their_grace() {
+    in_sim(async {
+        let start = now();
+        let group = TaskGroup::builder().policy(Policy::Quorum(1));
+        let result = group
+            .grace(2 * SECOND)
+            .run::<_, (), _, _>(|group| async move {
+                group.spawn_ok(sleep(SECOND));
+                let late = group.spawn_ok(sleep(2 * SECOND));
+                let later = group.spawn_ok(sleep_forever());
+                let late = late.join().await.is_ok();
+                Ok((late, later.wait().await))
+            });
+        assert_eq!(result.await.ok(), Some((true, TaskStatus::Cancelled)));
+        assert_eq!(since(start), 3000);
+    });
+}
+
+/// Says when it was dropped.
+struct Gone(Instant, Arc<Mutex<Option<u128>>>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        *self.1.lock().unwrap() = Some(since(self.0));
+    }
+}
+
+// TG31
+#[test]
+fn a_group_that_foreign_code_drops_has_no_grace() {
+    for softly_before in [false, true] {
+        let gone = Arc::new(Mutex::new(None));
+        let kept = gone.clone();
+        in_sim(async {
+            let start = now();
+            let group = TaskGroup::builder().grace(3600 * SECOND);
+            let mut group = Box::pin(group.run::<(), (), _, _>(|group| async move {
+                let gone = Gone(start, kept);
+                group.spawn_ok(async move {
+                    let _gone = gone;
+                    sleep_forever().await;
+                });
+                if softly_before {
+                    group.cancel("softly");
+                }
+                sleep_forever().await;
+                Ok(())
+            }));
+            assert!(poll_immediate(&mut group).await.is_none());
+            sleep(SECOND).await;
+            drop(group);
+        });
+        assert_eq!(*gone.lock().unwrap(), Some(1000));
+    }
 }

@@ -42,6 +42,7 @@ pub struct TaskGroupBuilder {
     pub(super) panics: PanicPolicy,
     pub(super) max_children: usize,
     pub(super) limit: Limit,
+    pub(super) grace: Duration,
     pub(super) location: &'static Location<'static>,
 }
 
@@ -53,6 +54,7 @@ impl TaskGroupBuilder {
             panics: PanicPolicy::Resume,
             max_children: MAX_CHILDREN,
             limit: Limit::Never,
+            grace: Duration::ZERO,
             location,
         }
     }
@@ -96,6 +98,16 @@ impl TaskGroupBuilder {
     /// Cancels the group at this time. Replaces a [`timeout`](Self::timeout).
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.limit = Limit::At(deadline);
+        self
+    }
+
+    /// Lets body and children go on for `span` after a cancel of the group, its deadline or a
+    /// failure: [`cancelled`](crate::cancelled) completes and
+    /// [`check_cancelled`](crate::check_cancelled) fails at once, leaf futures work until it is over.
+    ///
+    /// A group that foreign code drops has none.
+    pub fn grace(mut self, span: Duration) -> Self {
+        self.grace = span;
         self
     }
 

@@ -228,7 +228,7 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
         let cause = cause();
         for task in group.tasks() {
             if task.id != self.child.id {
-                task.cancel(|| cause.clone());
+                task.cancel_within(group.grace(), || cause.clone());
             }
         }
     }

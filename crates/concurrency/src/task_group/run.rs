@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 pin_project! {
     /// Future of [`task_group`](crate::task_group).
@@ -26,6 +27,8 @@ pin_project! {
     ///    counted out.
     /// 2. Once the group has no child and its body is gone it is closed, under the lock that
     ///    admits children: none comes after.
+    /// 3. It never returns in the poll that ends its body: with no child to wait for it lets
+    ///    others run once.
     #[must_use = "a task group runs nothing until it is awaited"]
     pub struct TaskGroupFuture<T, E, F, Fut>
     where
@@ -115,7 +118,8 @@ where
             make = Some((f, TaskGroup { node: group }));
         }
         keeper.owner.arrive(cx);
-        if this.hosted.is_none() {
+        let ends = this.hosted.is_none();
+        if ends {
             let owner = &mut keeper.owner;
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 owner.inside(|| {
@@ -155,6 +159,10 @@ where
             return Poll::Pending;
         }
         keeper.close_gate();
+        if ends {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let outer_cancelled = keeper.owner.outer_cancelled();
         let group = keeper.end();
         let (errors, panic) = group.payload.take_report();
@@ -204,6 +212,7 @@ impl<E: Send + 'static> Keeper<E> {
             panics,
             max_children,
             limit: _,
+            grace,
             location,
         } = options;
         let backend = ambient::backend();
@@ -217,6 +226,7 @@ impl<E: Send + 'static> Keeper<E> {
             state,
         ));
         group.keep_backend(backend);
+        group.set_grace(grace);
         self.owner.set_node(group.clone());
         self.owner.holding();
         self.group = Some(group.clone());
@@ -272,7 +282,8 @@ impl<E: Send + 'static> Keeper<E> {
         group.close();
         group.payload.gate.close();
         let node: NodeRef = group.clone();
-        node.cancel(|| {
+        // With no grace: nobody is left to end it.
+        node.cancel_within(Duration::ZERO, || {
             let at: &'static Location<'static> = node.location;
             Cause::here(CauseKind::Dropped, Cow::Borrowed(""), at, &node)
         });
