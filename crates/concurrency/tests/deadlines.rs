@@ -10,6 +10,7 @@ use bowline_concurrency::{
     move_on_after, move_on_at, now, sleep, sleep_forever, sleep_until, task_group, timeout,
     timeout_at, yield_now,
 };
+use bowline_sim::{Choice, Sim};
 use every_backend::every_backend;
 use futures_util::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -220,4 +221,57 @@ fn a_scope_works_under_foreign_mains() {
             assert!(timeout(MS, sleep_forever()).await.is_err());
         });
     }
+}
+
+/// How often a backend timer was armed while `body` ran in a root of a world of its own.
+fn timers_armed<F: Future<Output = ()> + 'static>(body: fn() -> F) -> usize {
+    let world = Sim::builder().record_choices(1_000_000);
+    let world = world.client("main", move || {
+        Root::new().backend(Backend::Sim).entered(body())
+    });
+    let report = world.run().expect("the world runs to its end");
+    assert!(report.choices().is_complete());
+    // The world chooses how a timer stands to others of its time whenever one is armed.
+    let armed = |choice: &&Choice| choice.label() == "timer tie";
+    report.choices().as_slice().iter().filter(armed).count()
+}
+
+/// Far more timeouts than timers, all of them over within the first second.
+async fn many_timeouts() {
+    let start = now();
+    for _ in 0..10_000 {
+        assert!(timeout(SECOND, yield_now()).await.is_ok());
+    }
+    assert!(now() - start < SECOND);
+}
+
+// CS35
+#[test]
+fn a_task_arms_its_timer_lazily() {
+    let within_another = || async {
+        assert!(timeout(2 * SECOND, many_timeouts()).await.is_ok());
+    };
+    assert!(timers_armed(many_timeouts) <= 2);
+    assert!(timers_armed(within_another) <= 2);
+    // The count is not blind.
+    let one_each = || async {
+        for _ in 0..10 {
+            sleep(MS).await;
+        }
+    };
+    assert_eq!(timers_armed(one_each), 10);
+}
+
+// CS35
+#[test]
+fn an_outer_deadline_is_met_behind_many_inner_ones() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let start = now();
+        let outer = timeout(2 * SECOND, async {
+            many_timeouts().await;
+            sleep_forever().await
+        });
+        assert!(outer.await.is_err());
+        assert_eq!(since(start), 2000);
+    });
 }
