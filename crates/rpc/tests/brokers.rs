@@ -297,7 +297,8 @@ on_every_backend! {
                 assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
                 assert!(error.to_string().contains(text));
                 if matches!(Backend::current(), Ok(Backend::Sim)) {
-                    assert_eq!(time::now(), began, "it waited");
+                    // Polls cost some of the time; a timer would take more.
+                    assert!(time::now() - began < Duration::from_micros(100), "it waited");
                 }
             }
         }
