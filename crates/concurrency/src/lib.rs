@@ -42,6 +42,7 @@
 mod root;
 
 mod cancel_scope;
+mod critical;
 mod deadline;
 mod finaliser;
 mod propagate;
@@ -78,6 +79,7 @@ pub use checkpoint::{
     Cancelled, Checkpoint, CheckpointIfCancelled, YieldNow, cancelled, check_cancelled, checkpoint,
     checkpoint_if_cancelled, is_cancelled, yield_now,
 };
+pub use critical::{Critical, critical};
 pub use deadline::{
     Deadline, Elapsed, MoveOn, Timeout, current_effective_deadline, move_on_after, move_on_at,
     timeout, timeout_at,

@@ -12,6 +12,7 @@ use crate::root::RootState;
 use crate::task_id::TaskId;
 use bowline_backend::Backend;
 use slab::Slab;
+use std::any::Any;
 use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64, Ordering};
@@ -27,6 +28,17 @@ pub(crate) trait Payload: Send + Sync + 'static {
     fn root(&self) -> Option<&RootState> {
         None
     }
+
+    /// Whether the task is to go on to its end, whatever is cancelled.
+    fn is_critical(&self) -> bool {
+        false
+    }
+
+    /// Of a parent: a task below it that is no child of a group panicked, and nobody waits for it.
+    fn take_panic(&self, _own: &NodeRef, _task: &NodeRef, _panic: Box<dyn Any + Send>) {}
+
+    /// Of a parent: a task below it that is no child of a group was counted out.
+    fn note_room(&self, _own: &NodeRef) {}
 }
 
 impl Payload for () {}

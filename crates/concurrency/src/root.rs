@@ -197,6 +197,11 @@ pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
     }
 }
 
+/// The next number for a task below `root`.
+pub(crate) fn next_id(root: &NodeRef) -> TaskId {
+    root_of(root).next_id()
+}
+
 fn root_of(node: &NodeRef) -> &RootState {
     node.payload.root().expect("a root has the state of one")
 }

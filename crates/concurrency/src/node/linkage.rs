@@ -1,7 +1,7 @@
 //! Into the tree, out of it, and to a root when the owner is gone.
 
 use super::holds::add_holds;
-use super::{ADOPTED, Admission, CLOSED, DRAINING, Node, NodeRef, Payload};
+use super::{ADOPTED, Admission, CLOSED, DRAINING, Kind, Node, NodeRef, Payload};
 use std::sync::Arc;
 
 impl<P: ?Sized> Node<P> {
@@ -39,6 +39,20 @@ impl Node<dyn Payload> {
         };
         self.linked(parent, key);
         Ok(())
+    }
+
+    /// Puts the node below `parent` as a task, unless nobody waits for those any more. A limit, and
+    /// that the owner of `parent` is gone, does not count.
+    pub(crate) fn link_critical(self: &Arc<Self>, parent: &NodeRef) -> bool {
+        let key = {
+            let mut links = parent.lock();
+            if parent.has(CLOSED) && links.tasks.is_empty() {
+                return false;
+            }
+            links.tasks.insert(self.clone())
+        };
+        self.linked(parent, key);
+        true
     }
 
     fn linked(self: &Arc<Self>, parent: &NodeRef, key: usize) {
@@ -122,6 +136,15 @@ impl Node<dyn Payload> {
         if empty {
             self.unlink_task();
         }
+    }
+
+    /// The nearest group, this node or one above it.
+    pub(crate) fn group(self: &Arc<Self>) -> Option<NodeRef> {
+        let mut at = self.clone();
+        while at.kind != Kind::Group {
+            at = at.parent()?;
+        }
+        Some(at)
     }
 
     /// The topmost node above this one.

@@ -227,7 +227,7 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
         }
         let cause = cause();
         for task in group.tasks() {
-            if task.id != self.child.id {
+            if task.id != self.child.id && !task.payload.is_critical() {
                 task.cancel_within(group.grace(), || cause.clone());
             }
         }

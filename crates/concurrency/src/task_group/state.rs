@@ -1,10 +1,12 @@
 use super::admission::Gate;
 use super::error::{ChildError, ChildErrorKind};
 use super::policy::{PanicPolicy, Policy};
+use crate::cause::{Cause, CauseKind, clock_of};
 use crate::node::{NodeRef, Payload};
 use crate::panic::Panic;
 use crate::task_handle::TaskStatus;
 use crate::task_id::TaskId;
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -78,7 +80,24 @@ pub(super) enum Verdict {
     Enough,
 }
 
-impl<E: Send + 'static> Payload for GroupState<E> {}
+impl<E: Send + 'static> Payload for GroupState<E> {
+    fn take_panic(&self, group: &NodeRef, task: &NodeRef, panic: Box<dyn Any + Send>) {
+        let kind = ChildErrorKind::Panicked(Panic::new(panic));
+        let error = ChildError::new(task.id, task.name().clone(), kind);
+        let (verdict, surplus) = self.add_error(error);
+        if verdict == Verdict::Fail {
+            group.cancel(|| {
+                let (kind, when) = (CauseKind::SiblingFailed, clock_of(group));
+                Cause::new(kind, task.name().clone(), task.location, task.id, when)
+            });
+        }
+        drop(surplus);
+    }
+
+    fn note_room(&self, group: &NodeRef) {
+        self.gate.pass_on(&**group);
+    }
+}
 
 impl<E> GroupState<E> {
     pub(super) fn new(
