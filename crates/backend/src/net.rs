@@ -48,7 +48,7 @@ pub(crate) use ancillary::MOST_DESCRIPTORS;
 pub(crate) use socket::OwnedSocket;
 pub(crate) use socket::{
     DatagramSocket, ListenSocket, ShortRead, Socket, SocketKind, SocketTypes, Sockets,
-    StreamSocket, TcpSocket, UnixSocket,
+    StreamSocket, TcpSocket, UnixDatagramSocket, UnixSocket,
 };
 #[cfg(feature = "real")]
 pub(crate) use udp_options::Group;

@@ -7,6 +7,8 @@ mod blocking;
 mod context;
 mod datagrams;
 #[cfg(unix)]
+mod descriptors_in_datagrams;
+#[cfg(unix)]
 mod descriptors_passed;
 mod kinds;
 mod listeners;

@@ -6,8 +6,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use bytes::BytesMut;
 
-use super::socket::UnixSocket;
+use super::datagram::Received;
+use super::socket::{UnixDatagramSocket, UnixSocket};
+use super::unix_datagram::UnixDatagram;
 use super::unix_stream::UnixStream;
+use crate::stream::Address;
 
 /// Descriptors that may go with one send or come with one receive.
 pub(crate) const MOST_DESCRIPTORS: usize = 64;
@@ -15,7 +18,7 @@ pub(crate) const MOST_DESCRIPTORS: usize = 64;
 /// What receiving bytes together with descriptors gave.
 #[non_exhaustive]
 pub struct ReceivedFds {
-    /// Bytes appended to the buffer; zero means that the peer ended.
+    /// Bytes appended to the buffer; zero means that the peer of a stream ended.
     pub len: usize,
     /// The descriptors that came with them, closed on exec.
     pub fds: Vec<OwnedFd>,
@@ -88,6 +91,84 @@ impl UnixStream {
             })
         })
         .await
+    }
+}
+
+impl UnixDatagram {
+    /// Sends all bytes of `slices` as one datagram to the peer that it is connected to, and `fds`
+    /// with it. The receiver gets descriptors of its own for the same files.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] with more than 64 descriptors;
+    /// [`io::ErrorKind::Unsupported`] in the simulator; `EMSGSIZE` with more than 1024 slices; else
+    /// as [`send`](UnixDatagram::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: the datagram is sent in the poll that says so.
+    pub async fn send_with_fds(
+        &self,
+        slices: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        self.send_fds(slices, fds, None).await
+    }
+
+    /// As [`send_with_fds`](UnixDatagram::send_with_fds), to `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] where `to` is no address of a Unix socket; else as
+    /// [`send_with_fds`](UnixDatagram::send_with_fds).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: the datagram is sent in the poll that says so.
+    pub async fn send_to_with_fds(
+        &self,
+        slices: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        to: &Address,
+    ) -> io::Result<()> {
+        self.send_fds(slices, fds, Some(to)).await
+    }
+
+    async fn send_fds(
+        &self,
+        slices: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        to: Option<&Address>,
+    ) -> io::Result<()> {
+        check_count(fds.len())?;
+        delegate!(&self.0, socket => {
+            UnixDatagramSocket::send_with_fds(socket, slices, fds, to).await
+        })
+    }
+
+    /// Receives one datagram as [`recv_from`](UnixDatagram::recv_from) does, with at most `max_fds`
+    /// of the descriptors that came with it. More of them are closed, and
+    /// [`ReceivedFds::truncated`] says so. A plain receive closes all.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for more than 64 descriptors;
+    /// [`io::ErrorKind::Unsupported`] in the simulator; else as
+    /// [`recv_from`](UnixDatagram::recv_from).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: datagram and descriptors are taken in the poll that reports them.
+    pub async fn recv_with_fds(
+        &self,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> io::Result<(Received, ReceivedFds)> {
+        check_count(max_fds)?;
+        delegate!(&self.0, socket => {
+            UnixDatagramSocket::recv_with_fds(socket, buffer, max, max_fds).await
+        })
     }
 }
 

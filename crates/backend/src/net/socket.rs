@@ -42,7 +42,7 @@ pub(crate) trait SocketTypes: 'static {
     type UdpSocket: DatagramSocket;
     type UnixStream: UnixSocket;
     type UnixListener: ListenSocket<Stream = Self::UnixStream>;
-    type UnixDatagram: DatagramSocket;
+    type UnixDatagram: UnixDatagramSocket;
 }
 
 /// How the sockets of an adapter are made. Arguments were checked above; addresses of a connect
@@ -163,6 +163,37 @@ pub(crate) trait UnixSocket: StreamSocket {
 
 #[cfg(all(unix, feature = "ancillary"))]
 const NO_DESCRIPTORS: &str = "descriptors are passed by the kernel alone";
+
+/// A socket of datagrams between processes of one system.
+pub(crate) trait UnixDatagramSocket: DatagramSocket {
+    /// To `to`, or to the peer that it is connected to. For any number of tasks at once.
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn send_with_fds(
+        &self,
+        _: &[IoSlice<'_>],
+        _: &[std::os::fd::BorrowedFd<'_>],
+        _: Option<&Address>,
+    ) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            NO_DESCRIPTORS,
+        )))
+    }
+
+    /// For any number of tasks at once.
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn recv_with_fds(
+        &self,
+        _: &mut BytesMut,
+        _: NonZeroUsize,
+        _: usize,
+    ) -> impl Future<Output = io::Result<(Received, super::ancillary::ReceivedFds)>> + Send {
+        std::future::ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            NO_DESCRIPTORS,
+        )))
+    }
+}
 
 /// A socket that accepts streams.
 pub(crate) trait ListenSocket: Socket {

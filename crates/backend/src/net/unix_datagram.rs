@@ -18,7 +18,7 @@ use crate::stream::{Address, UnixAddress};
 /// of tasks may send and receive at once; a datagram goes to exactly one receiver. Dropping it does
 /// not remove its path. There is no poll form of [`send_to`](UnixDatagram::send_to): the system
 /// does not tell a socket that is not connected when its receiver has room.
-pub struct UnixDatagram(AnyUnixDatagram);
+pub struct UnixDatagram(pub(super) AnyUnixDatagram);
 
 impl UnixDatagram {
     /// A socket at `at`.

@@ -11,7 +11,7 @@ use bowline_sim::net;
 use bytes::BytesMut;
 
 use super::sockets::{address, simulated};
-use crate::net::{DatagramSocket, Received};
+use crate::net::{DatagramSocket, Received, UnixDatagramSocket};
 use crate::stream::Address;
 
 macro_rules! datagram_socket {
@@ -68,6 +68,8 @@ datagram_socket! {
     net::UdpSocket, send_udp, inet_sender;
     net::UnixDatagram, send_unix, unix_sender;
 }
+
+impl UnixDatagramSocket for net::UnixDatagram {}
 
 /// An address of another family is refused one way, whatever the kernel says.
 fn send_udp(

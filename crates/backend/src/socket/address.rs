@@ -19,8 +19,8 @@ pub(super) fn name(address: &SockAddr) -> io::Result<Address> {
     Err(io::Error::new(ErrorKind::InvalidInput, why))
 }
 
-/// The peer of a connection just accepted.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// The peer of a connection just accepted, or the sender of a datagram.
+#[cfg(any(target_os = "linux", target_os = "android", feature = "ancillary"))]
 pub(super) fn peer(address: Option<rustix::net::SocketAddrAny>) -> Address {
     use rustix::net::SocketAddrUnix;
     use std::ffi::OsStr;
@@ -33,7 +33,10 @@ pub(super) fn peer(address: Option<rustix::net::SocketAddrAny>) -> Address {
     }
     let unix = SocketAddrUnix::try_from(address).ok();
     let path = unix.as_ref().and_then(SocketAddrUnix::path_bytes);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     let name = unix.as_ref().and_then(SocketAddrUnix::abstract_name);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let name: Option<&[u8]> = None;
     // A peer without a name may come as one with an empty name.
     let name = name.filter(|name| !name.is_empty());
     Address::Unix(match (path, name) {
@@ -83,6 +86,22 @@ pub(super) fn unix(address: &UnixAddress) -> io::Result<SockAddr> {
         let why = "abstract names of Unix sockets are Linux's";
         Err(io::Error::new(ErrorKind::Unsupported, why))
     }
+}
+
+/// As [`target`], for descriptors to go along.
+#[cfg(feature = "ancillary")]
+pub(super) fn unix_target(address: &Address) -> io::Result<rustix::net::SocketAddrUnix> {
+    use rustix::net::SocketAddrUnix;
+    let unix = address.as_unix();
+    if let Some(path) = unix.and_then(UnixAddress::as_path) {
+        return Ok(SocketAddrUnix::new(path)?);
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = unix.and_then(UnixAddress::as_abstract) {
+        return Ok(SocketAddrUnix::new_abstract_name(name)?);
+    }
+    let why = format!("{address} is no address that a Unix socket sends to");
+    Err(io::Error::new(ErrorKind::InvalidInput, why))
 }
 
 /// The kernel's form of an address to send to.

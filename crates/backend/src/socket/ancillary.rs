@@ -7,13 +7,15 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use bytes::BytesMut;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, recvmsg, sendmsg,
+    sendmsg_addr,
 };
 use socket2::SockRef;
 
-use super::stream::IOV_MAX;
-use crate::net::{MOST_DESCRIPTORS, ReceivedFds};
+use super::address;
+use crate::net::{MOST_DESCRIPTORS, Received, ReceivedFds};
+use crate::stream::Address;
 
 /// Bytes of one receive.
 const MOST_BYTES: usize = 16 * 1024;
@@ -21,32 +23,61 @@ const MOST_BYTES: usize = 16 * 1024;
 /// Room for as many descriptors as may come at once.
 const SPACE: usize = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
 
+/// Sends bytes of `slices` on a stream, or all of them as one datagram, to `to` where it is given.
 pub(super) fn send(
     socket: &SockRef<'_>,
     slices: &[IoSlice<'_>],
     fds: &[BorrowedFd<'_>],
+    to: Option<&SocketAddrUnix>,
 ) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fits = fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds));
     assert!(fits, "the number of descriptors was checked");
-    let slices = &slices[..slices.len().min(IOV_MAX)];
-    Ok(sendmsg(
-        &**socket,
-        slices,
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?)
+    let flags = SendFlags::NOSIGNAL;
+    Ok(match to {
+        Some(to) => sendmsg_addr(&**socket, to, slices, &mut control, flags)?,
+        None => sendmsg(&**socket, slices, &mut control, flags)?,
+    })
 }
 
+/// Receives bytes of a stream, at most 16 KiB.
 pub(super) fn receive(
     socket: &SockRef<'_>,
     buffer: &mut BytesMut,
     max: NonZeroUsize,
     max_fds: usize,
 ) -> io::Result<ReceivedFds> {
+    Ok(receive_with(socket, buffer, max.get().min(MOST_BYTES), max_fds)?.1)
+}
+
+/// Receives one datagram.
+pub(super) fn receive_datagram(
+    socket: &SockRef<'_>,
+    buffer: &mut BytesMut,
+    max: NonZeroUsize,
+    max_fds: usize,
+) -> io::Result<(Received, ReceivedFds)> {
+    let (message, fds) = receive_with(socket, buffer, max.get(), max_fds)?;
+    let datagram = Received {
+        len: message.bytes,
+        from: match address::peer(message.address) {
+            Address::Unix(unnamed) if unnamed.is_unnamed() => None,
+            named => Some(named),
+        },
+        truncated: message.flags.contains(ReturnFlags::TRUNC),
+    };
+    Ok((datagram, fds))
+}
+
+fn receive_with(
+    socket: &SockRef<'_>,
+    buffer: &mut BytesMut,
+    room: usize,
+    max_fds: usize,
+) -> io::Result<(RecvMsg, ReceivedFds)> {
     let before = buffer.len();
-    buffer.resize(before + max.get().min(MOST_BYTES), 0);
+    buffer.resize(before + room, 0);
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut buffer[before..])];
@@ -62,11 +93,12 @@ pub(super) fn receive(
     let truncated = fds.len() > max_fds || received.flags.contains(ReturnFlags::CTRUNC);
     fds.truncate(max_fds);
     close_on_exec(&fds)?;
-    Ok(ReceivedFds {
+    let fds = ReceivedFds {
         len: received.bytes,
         fds,
         truncated,
-    })
+    };
+    Ok((received, fds))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -16,7 +16,7 @@ use crate::net::{Credentials, Keepalive, Nodelay, ShortRead, StreamSocket, TcpSo
 use crate::stream::recv_into_spare;
 
 /// Slices of one vectored write, the kernel's `IOV_MAX`.
-pub(super) const IOV_MAX: usize = 1024;
+const IOV_MAX: usize = 1024;
 
 /// Without it a write to a connection that is gone would end the process.
 pub(super) const NO_SIGNAL: i32 = SendFlags::NOSIGNAL.bits() as i32;
@@ -119,8 +119,9 @@ impl<S: Readiness> UnixSocket for S {
         slices: &[IoSlice<'_>],
         fds: &[std::os::fd::BorrowedFd<'_>],
     ) -> Poll<io::Result<usize>> {
+        let slices = &slices[..slices.len().min(IOV_MAX)];
         self.poll_io(cx, Direction::Write, |socket| {
-            super::ancillary::send(socket, slices, fds)
+            super::ancillary::send(socket, slices, fds, None)
         })
     }
 

@@ -1,5 +1,7 @@
 //! Unix sockets of datagrams, whose senders wait for a full receiver.
 
+#[cfg(feature = "ancillary")]
+use std::io::IoSlice;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -8,9 +10,13 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use socket2::{Domain, SockAddr, SockRef, Socket as System, Type};
 
+#[cfg(feature = "ancillary")]
+use super::ancillary;
 use super::datagram::{explain, receive, send_to};
 use super::{Direction, Readiness, address, connect, uninterrupted, writable};
-use crate::net::{DatagramSocket, Received, Socket, SocketKind, UnixOptions};
+#[cfg(feature = "ancillary")]
+use crate::net::ReceivedFds;
+use crate::net::{DatagramSocket, Received, Socket, SocketKind, UnixDatagramSocket, UnixOptions};
 use crate::stream::{Address, UnixAddress};
 
 /// The room that is made for one datagram at most, whatever was asked for. The system takes none
@@ -49,6 +55,24 @@ impl<S: Readiness> UnixDatagram<S> {
         Ok(UnixDatagram::of(S::register(socket.into())?))
     }
 
+    /// Sends with `attempt` to `to`, and waits while there is no room.
+    async fn send_when_room(
+        &self,
+        to: &SockAddr,
+        attempt: impl Fn(&SockRef<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        loop {
+            // Past the runtime: it would take a full receiver for a socket that cannot send, and
+            // wait for an event that never comes.
+            match uninterrupted(|| attempt(&SockRef::from(&self.socket))) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
+            self.socket.io(Direction::Write, until_writable).await?;
+            self.until_room(to).await?;
+        }
+    }
+
     /// Waits until the receiver at `to` has room. The kernel tells that only to a socket connected
     /// to it, so one is made for as long as this waits. A receiver that is connected to the sender
     /// itself takes what it sends without a bound of its own and needs none of this.
@@ -75,17 +99,9 @@ impl<S: Readiness> DatagramSocket for UnixDatagram<S> {
 
     async fn send_to(&self, payload: &[u8], to: &Address) -> io::Result<()> {
         let target = address::target(to)?;
-        loop {
-            // Past the runtime: it would take a full receiver for a socket that cannot send, and
-            // wait for an event that never comes.
-            let attempt = || send_to(&SockRef::from(&self.socket), payload, &target);
-            match uninterrupted(attempt) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                outcome => return outcome.map_err(|error| explain(&self.socket, to, error)),
-            }
-            self.socket.io(Direction::Write, until_writable).await?;
-            self.until_room(&target).await?;
-        }
+        let attempt = |socket: &SockRef<'_>| send_to(socket, payload, &target);
+        let sent = self.send_when_room(&target, attempt).await;
+        sent.map_err(|error| explain(&self.socket, to, error))
     }
 
     async fn recv_from(&self, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Received> {
@@ -117,6 +133,38 @@ impl<S: Readiness> DatagramSocket for UnixDatagram<S> {
         let max = max.min(MOST);
         self.socket
             .poll_io(cx, Direction::Read, |socket| receive(socket, buffer, max))
+    }
+}
+
+impl<S: Readiness> UnixDatagramSocket for UnixDatagram<S> {
+    #[cfg(feature = "ancillary")]
+    async fn send_with_fds(
+        &self,
+        slices: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        to: Option<&Address>,
+    ) -> io::Result<()> {
+        let Some(to) = to else {
+            let send = |socket: &SockRef<'_>| ancillary::send(socket, slices, fds, None);
+            return self.socket.io(Direction::Write, send).await.map(drop);
+        };
+        let (target, named) = (address::target(to)?, address::unix_target(to)?);
+        let attempt =
+            |socket: &SockRef<'_>| ancillary::send(socket, slices, fds, Some(&named)).map(drop);
+        self.send_when_room(&target, attempt).await
+    }
+
+    #[cfg(feature = "ancillary")]
+    async fn recv_with_fds(
+        &self,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> io::Result<(Received, ReceivedFds)> {
+        let max = max.min(MOST);
+        let receive =
+            |socket: &SockRef<'_>| ancillary::receive_datagram(socket, buffer, max, max_fds);
+        self.socket.io(Direction::Read, receive).await
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use super::{
     DatagramSocket, ListenSocket, OwnedSocket, ShortRead, Socket, SocketKind, SocketTypes,
-    StreamSocket, TcpSocket, UnixSocket,
+    StreamSocket, TcpSocket, UnixDatagramSocket, UnixSocket,
 };
 use crate::net::datagram::Received;
 use crate::net::options::{Keepalive, Nodelay};
@@ -129,6 +129,8 @@ impl ListenSocket for Off {
         match *self {}
     }
 }
+
+impl UnixDatagramSocket for Off {}
 
 impl DatagramSocket for Off {
     async fn send(&self, _: &[u8]) -> io::Result<()> {
