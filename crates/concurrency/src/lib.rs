@@ -50,7 +50,9 @@ mod shield;
 mod task_group;
 mod task_handle;
 
+mod parallel;
 mod retry;
+mod workers;
 
 pub mod sync;
 
@@ -66,6 +68,7 @@ mod task_id;
 mod task_info;
 
 mod ambient;
+mod caught;
 mod node;
 mod owner;
 mod scope_local;
@@ -88,6 +91,7 @@ pub use finaliser::{Defer, OnCancel, on_cancel};
 pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;
+pub use parallel::{Parallel, parallel, parallel_with};
 pub use propagate::{Propagate, propagate};
 pub use retry::{Backoff, Jitter, Retry, RetryError, RetryErrorKind};
 pub use root::Root;
@@ -103,3 +107,4 @@ pub use task_handle::{Join, JoinError, JoinOrCancel, TaskHandle, TaskStatus, Wai
 pub use task_id::TaskId;
 pub use task_info::{TaskInfo, current_task};
 pub use timers::{After, Tick, TickFuture, after, tick};
+pub use workers::{Workers, WorkersStatistics};

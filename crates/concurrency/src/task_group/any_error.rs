@@ -100,7 +100,9 @@ impl<'a> Leaves<'a> {
         for child in group.children().iter().rev() {
             self.stack.push(match child.kind() {
                 ChildErrorKind::Failed(error) => &*error.error,
-                ChildErrorKind::Panicked(_) | ChildErrorKind::Lost => child,
+                ChildErrorKind::Panicked(_)
+                | ChildErrorKind::Lost
+                | ChildErrorKind::Cancelled(_) => child,
             });
         }
         if let Some(error) = group.host() {

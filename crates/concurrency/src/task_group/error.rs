@@ -193,6 +193,9 @@ pub enum ChildErrorKind<E> {
     Panicked(Panic),
     /// The runtime dropped it.
     Lost,
+    /// It was cancelled. Only an answer of [`parallel_with`](crate::parallel_with): for a group a
+    /// cancelled child is no error.
+    Cancelled(Cause),
 }
 
 impl<E> ChildError<E> {
@@ -234,6 +237,7 @@ impl<E: fmt::Display> fmt::Display for ChildError<E> {
             ChildErrorKind::Failed(error) => write!(f, ": {error}"),
             ChildErrorKind::Panicked(panic) => write!(f, ": {panic}"),
             ChildErrorKind::Lost => f.write_str(": dropped by the runtime"),
+            ChildErrorKind::Cancelled(cause) => write!(f, ": {cause}"),
         }
     }
 }

@@ -1,0 +1,78 @@
+use crate::panic::Panic;
+use pin_project_lite::pin_project;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pin_project! {
+    /// Runs a body whose panic is an answer, that of its destructor too, unless the body is
+    /// dropped half-way.
+    pub(crate) struct Caught<F> {
+        #[pin]
+        body: Option<F>,
+    }
+}
+
+impl<F: Future> Caught<F> {
+    pub(crate) fn new(body: F) -> Caught<F> {
+        Caught { body: Some(body) }
+    }
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Panic>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let body = this.body.as_mut().as_pin_mut();
+            body.expect("a body was polled after it had ended").poll(cx)
+        }));
+        let ended = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panic) => Err(panic),
+        };
+        let dropped = catch_unwind(AssertUnwindSafe(|| this.body.set(None)));
+        Poll::Ready(match (ended, dropped) {
+            (Ok(output), Ok(())) => Ok(output),
+            (Err(panic), _) | (Ok(_), Err(panic)) => Err(Panic::new(panic)),
+        })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Caught;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    fn run<F: Future>(body: F) -> Result<F::Output, String> {
+        let caught = pin!(Caught::new(body));
+        match caught.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result.map_err(|panic| panic.message().to_owned()),
+            Poll::Pending => panic!("it need not wait"),
+        }
+    }
+
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the destructor");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_answer_wherever_it_happens() {
+        assert_eq!(run(async { 7 }), Ok(7));
+        let body: Result<(), _> = run(async { panic!("in the body") });
+        assert_eq!(body, Err("in the body".to_owned()));
+        let kept = Bomb;
+        let destructor = run(std::future::poll_fn(move |_| {
+            let _kept = &kept;
+            Poll::Ready(7)
+        }));
+        assert_eq!(destructor, Err("in the destructor".to_owned()));
+    }
+}
