@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::process::{Outcome, Step};
-use crate::{docs, features, layers, msrv, spec, test, tidy};
+use crate::{docs, features, layers, msrv, spec, test, tidy, tree};
 
 /// Runs every check, cheapest first, and ends with the closing lines of the test runners.
 ///
@@ -28,6 +28,7 @@ pub(crate) fn run(root: &Path) -> Outcome {
     closing.extend(timed("doc tests", || test::doc_tests(root))?);
     timed("api docs", || docs::api(root))?;
     timed("quickstart", || quickstart(root))?;
+    timed("examples", || examples(root))?;
     println!("ci: all passed in {} s", started.elapsed().as_secs());
     test::print_closing(&closing);
     Ok(())
@@ -62,6 +63,19 @@ fn quickstart(root: &Path) -> Outcome {
     }
     if first == other {
         return Err(format!("seeds 1 and 2 gave one trace hash: {first}"));
+    }
+    Ok(())
+}
+
+/// Every example of one file: each checks itself what it shows.
+fn examples(root: &Path) -> Outcome {
+    let folder = root.join("crates/bowline/examples");
+    for path in tree::files(&folder, &[".rs"])? {
+        if path.parent() == Some(&folder) {
+            Step::cargo("run --quiet --package bowline --all-features --example")
+                .argument(tree::name(&path).trim_end_matches(".rs"))
+                .run(root)?;
+        }
     }
     Ok(())
 }
