@@ -94,7 +94,7 @@ pub use panic::Panic;
 pub use parallel::{Parallel, parallel, parallel_with};
 pub use propagate::{Propagate, propagate};
 pub use retry::{Backoff, Jitter, Retry, RetryError, RetryErrorKind};
-pub use root::Root;
+pub use root::{Drain, Leftovers, Root, drain};
 pub use scope_local::{LocalScope, NotSet, ScopeLocal};
 pub use shield::{Shield, ShieldFor, shield, shield_for};
 pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};

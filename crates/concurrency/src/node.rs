@@ -5,6 +5,7 @@ mod holds;
 mod linkage;
 mod roster;
 
+pub(crate) use cancel::wake_all;
 pub(crate) use roster::Roster;
 
 use crate::cause::Cause;
@@ -337,7 +338,18 @@ impl<P: ?Sized> Node<P> {
         self.set(CLOSED);
     }
 
-    /// The tasks below this node, for a report.
+    /// The nodes below this one, for a report.
+    pub(crate) fn members(&self) -> Vec<NodeRef> {
+        let links = self.lock();
+        links
+            .tasks
+            .iter()
+            .chain(links.scopes.iter())
+            .cloned()
+            .collect()
+    }
+
+    /// The tasks below this node.
     pub(crate) fn tasks(&self) -> Vec<NodeRef> {
         self.lock().tasks.iter().cloned().collect()
     }

@@ -1,7 +1,9 @@
 mod behind;
+mod drain;
 mod shields;
 
 pub(crate) use behind::run_behind;
+pub use drain::{Drain, Leftovers, drain};
 pub(crate) use shields::ShieldDropped;
 
 use crate::ambient;
@@ -12,7 +14,8 @@ use crate::task_info::TaskInfo;
 use behind::Behind;
 use bowline_backend::Backend;
 use bowline_backend::task::RunOptions;
-use bowline_backend::time::Sleep;
+use bowline_backend::time::{Instant, Sleep};
+use drain::Emptied;
 use pin_project_lite::pin_project;
 use shields::{ShieldRule, Shields};
 use std::any::Any;
@@ -57,6 +60,7 @@ pub struct Root {
     name: Cow<'static, str>,
     options: RunOptions,
     shields: ShieldRule,
+    drain_within: Option<Duration>,
 }
 
 impl Root {
@@ -99,10 +103,20 @@ impl Root {
         self
     }
 
+    /// Lets [`block_on`](Root::block_on) wait for what `future` left behind for `span` at most.
+    ///
+    /// Those that have not ended then are named on standard error. They are lost, dropped where they
+    /// stand, unless the backend's threads belong to the process (async-std).
+    pub fn drain_within(mut self, span: Duration) -> Root {
+        self.drain_within = Some(span);
+        self
+    }
+
     /// Polls `future` to its end, then waits for every task it left behind.
     ///
     /// Left behind are the children of groups that foreign code dropped; they are cancelled
-    /// already. While they hold out, their names go to standard error every 10 s.
+    /// already. While they hold out, their names go to standard error every 10 s; only
+    /// [`drain_within`](Root::drain_within) bounds the wait.
     ///
     /// # Panics
     ///
@@ -140,7 +154,8 @@ impl Root {
         RootRun {
             owner: Owner::fixed(node),
             ended: None,
-            report: None,
+            drain_within: self.drain_within,
+            wait: None,
             body: Some(future),
         }
     }
@@ -152,6 +167,7 @@ fn root_node(name: Cow<'static, str>, id: TaskId, shields: ShieldRule) -> NodeRe
         last_id: AtomicU64::new(id.as_u64()),
         shields: Shields::new(shields),
         behind: Behind::default(),
+        emptied: Emptied::default(),
     };
     Arc::new(Node::new(Kind::Root, id, name, Location::caller(), state))
 }
@@ -161,6 +177,7 @@ pub(crate) struct RootState {
     last_id: AtomicU64,
     shields: Shields,
     behind: Behind,
+    emptied: Emptied,
 }
 
 impl RootState {
@@ -183,18 +200,17 @@ struct ProcessRoot(NodeRef);
 pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
     match node.map(|node| node.top()) {
         Some(top) if top.kind == Kind::Root => top,
-        _ => {
-            let slot = bowline_backend::task::realm_slot(|| {
-                let shields = ShieldRule::default();
-                ProcessRoot(root_node(
-                    Cow::Borrowed("process"),
-                    TaskId::OUTSIDE,
-                    shields,
-                ))
-            });
-            slot.0.clone()
-        }
+        _ => of_process(),
     }
+}
+
+/// The root of the current backend for what is below none.
+fn of_process() -> NodeRef {
+    let slot = bowline_backend::task::realm_slot(|| {
+        let (name, id) = (Cow::Borrowed("process"), TaskId::OUTSIDE);
+        ProcessRoot(root_node(name, id, ShieldRule::default()))
+    });
+    slot.0.clone()
 }
 
 /// The next number for a task below `root`.
@@ -212,7 +228,8 @@ pin_project! {
     struct RootRun<F: Future> {
         owner: Owner,
         ended: Option<Caught<F::Output>>,
-        report: Option<Pin<Box<Sleep>>>,
+        drain_within: Option<Duration>,
+        wait: Option<Wait>,
         #[pin]
         body: Option<F>,
     }
@@ -251,8 +268,13 @@ impl<F: Future> Future for RootRun<F> {
         }
         behind::start(this.owner.node());
         if !this.owner.node().close_if_empty() {
-            name_leftovers(this.owner.node(), this.report, cx);
-            return Poll::Pending;
+            let node = this.owner.node();
+            let wait = || Wait::new(node, *this.drain_within);
+            let wait = this.wait.get_or_insert_with(wait);
+            if wait.poll(node, cx).is_pending() {
+                return Poll::Pending;
+            }
+            node.close();
         }
         let ended = this.ended.take();
         let ended = ended.expect("a root was polled after it had returned");
@@ -264,24 +286,42 @@ impl<F: Future> Future for RootRun<F> {
     }
 }
 
-/// Arms the report's sleep, and prints one each time it fires.
-fn name_leftovers(node: &NodeRef, report: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
-    let Some(backend) = node.backend() else {
-        return;
-    };
-    let next = || backend.now().saturating_add(REPORT_EVERY);
-    let sleep = report.get_or_insert_with(|| Box::pin(backend.sleep_until(next())));
-    while sleep.as_mut().poll(cx).is_ready() {
-        for group in node.tasks() {
-            for task in group.tasks() {
-                eprintln!(
-                    "bowline: waiting for {} \"{}\" spawned at {}",
-                    task.id,
-                    task.name(),
-                    task.location
-                );
-            }
+/// The wait for what was left behind.
+struct Wait {
+    /// Until the next report or the end.
+    sleep: Pin<Box<Sleep>>,
+    backend: Backend,
+    until: Instant,
+}
+
+impl Wait {
+    fn new(root: &NodeRef, within: Option<Duration>) -> Wait {
+        let backend = root.backend().unwrap_or_else(ambient::backend);
+        let now = backend.now();
+        let until = within.map_or(Instant::NEVER, |span| now.saturating_add(span));
+        let next = until.min(now.saturating_add(REPORT_EVERY));
+        Wait {
+            sleep: Box::pin(backend.sleep_until(next)),
+            backend,
+            until,
         }
-        sleep.as_mut().reset(next());
+    }
+
+    /// Names those that are left each time the sleep fires; ready when it was the last time.
+    fn poll(&mut self, root: &NodeRef, cx: &mut Context<'_>) -> Poll<()> {
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            let now = self.backend.now();
+            let over = now >= self.until;
+            let what = if over { "left behind" } else { "waiting for" };
+            for line in Leftovers::of(root).to_string().lines() {
+                eprintln!("bowline: {what} {line}");
+            }
+            if over {
+                return Poll::Ready(());
+            }
+            let next = self.until.min(now.saturating_add(REPORT_EVERY));
+            self.sleep.as_mut().reset(next);
+        }
+        Poll::Pending
     }
 }

@@ -92,7 +92,7 @@ impl Node<dyn Payload> {
 }
 
 /// Wakes every one of them, also behind one that panics; the first panic goes on afterwards.
-pub(super) fn wake_all(wakers: Vec<Waker>) {
+pub(crate) fn wake_all(wakers: Vec<Waker>) {
     let mut first = None;
     for waker in wakers {
         let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));

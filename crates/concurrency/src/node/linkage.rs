@@ -103,6 +103,9 @@ impl Node<dyn Payload> {
             if let Some(waker) = waker {
                 waker.wake();
             }
+            if let Some(root) = parent.payload.root().filter(|_| last) {
+                root.note_empty();
+            }
             if !(last && parent.has(ADOPTED)) {
                 return;
             }
