@@ -1,16 +1,16 @@
 mod join;
+mod place;
 
 pub use join::{Join, JoinOrCancel, Wait};
+pub(crate) use place::Place;
 
-use crate::ambient;
 use crate::cause::{Cause, CauseKind};
-use crate::node::{Kind, Node, NodeRef, Payload, Roster};
+use crate::node::{Kind, Node, NodeRef};
 use crate::task_id::TaskId;
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::panic::Location;
+use std::sync::Arc;
 
 /// A child of a task group.
 ///
@@ -95,10 +95,7 @@ impl<T: Send + 'static> TaskHandle<T> {
 
     /// What the task is doing.
     pub fn status(&self) -> TaskStatus {
-        match self.node.payload.lock().status {
-            TaskStatus::Running if self.node.is_cancelled() => TaskStatus::Cancelling,
-            status => status,
-        }
+        self.node.payload.status(&*self.node)
     }
 
     /// Cancels this child alone. True if this call was the first.
@@ -166,54 +163,14 @@ impl<T: Send + 'static> TaskHandle<T> {
     ///
     /// The handle, if the task has not ended.
     pub fn try_join(self) -> Result<Result<T, JoinError>, TaskHandle<T>> {
-        let result = self.node.payload.lock().take();
+        let result = self.node.payload.take();
         result.ok_or(self)
-    }
-
-    fn forget(&self, place: &mut Option<usize>) {
-        if let Some(key) = place.take() {
-            let former = self.node.payload.lock().waiters.remove(key);
-            drop(former);
-        }
-    }
-
-    /// Whether one who waits may go on; registers it otherwise.
-    fn poll_ended(&self, place: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
-        let frozen = ambient::is_cancelled();
-        let context = ambient::current();
-        let mut former = None;
-        let mut state = self.node.payload.lock();
-        let ended = state.status.has_ended();
-        let waiter = place.and_then(|key| state.waiters.get_mut(key));
-        let granted = waiter.as_ref().is_some_and(|waiter| waiter.granted);
-        if ended && (granted || !frozen) {
-            return Poll::Ready(());
-        }
-        if ended || frozen {
-            return Poll::Pending;
-        }
-        let entry = Waiter {
-            waker: cx.waker().clone(),
-            context,
-            granted: false,
-        };
-        match waiter {
-            Some(waiter) => former = Some(std::mem::replace(waiter, entry)),
-            None => *place = Some(state.waiters.insert(entry)),
-        }
-        drop(state);
-        drop(former);
-        Poll::Pending
     }
 }
 
 impl<T: Send + 'static> Drop for TaskHandle<T> {
     fn drop(&mut self) {
-        let mut state = self.node.payload.lock();
-        state.unwanted = true;
-        let value = state.value.take();
-        drop(state);
-        drop(value);
+        drop(self.node.payload.abandon());
     }
 }
 
@@ -224,95 +181,5 @@ impl<T: Send + 'static> fmt::Debug for TaskHandle<T> {
             .field("name", &self.name())
             .field("status", &self.status())
             .finish_non_exhaustive()
-    }
-}
-
-/// A task's own part of its node: the place of its result.
-pub(crate) struct Place<T> {
-    state: Mutex<PlaceState<T>>,
-}
-
-struct PlaceState<T> {
-    status: TaskStatus,
-    value: Option<T>,
-    cause: Option<Cause>,
-    /// The handle is gone: a value would be for nobody.
-    unwanted: bool,
-    waiters: Roster<Waiter>,
-}
-
-struct Waiter {
-    waker: Waker,
-    /// Where it waits: cancelled, it is frozen and not granted.
-    context: Option<NodeRef>,
-    granted: bool,
-}
-
-impl<T: Send + 'static> Payload for Place<T> {}
-
-impl<T> Place<T> {
-    pub(crate) fn new(status: TaskStatus) -> Place<T> {
-        Place {
-            state: Mutex::new(PlaceState {
-                status,
-                value: None,
-                cause: None,
-                unwanted: false,
-                waiters: Roster::new(),
-            }),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, PlaceState<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says how the task ended and wakes those who wait for it.
-    pub(crate) fn fill(&self, status: TaskStatus, value: Option<T>, cause: Option<Cause>) {
-        let mut state = self.lock();
-        state.status = status;
-        state.cause = cause;
-        let surplus = if state.unwanted {
-            value
-        } else {
-            state.value = value;
-            None
-        };
-        let mut wakers = Vec::new();
-        for waiter in state.waiters.iter_mut() {
-            if waiter.context.as_ref().is_some_and(|c| c.is_cancelled()) {
-                continue;
-            }
-            waiter.granted = true;
-            wakers.push(waiter.waker.clone());
-        }
-        drop(state);
-        for waker in wakers {
-            quietly(|| waker.wake());
-        }
-        quietly(|| drop(surplus));
-    }
-}
-
-/// Calls foreign code (a waker, the destructor of a value nobody wants) whose panic has no one to
-/// go to: the others who wait have to be woken, and the child to be counted out.
-fn quietly(foreign: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(foreign));
-}
-
-impl<T> PlaceState<T> {
-    fn take(&mut self) -> Option<Result<T, JoinError>> {
-        Some(match self.status {
-            TaskStatus::Running | TaskStatus::Cancelling => return None,
-            TaskStatus::Done => return self.value.take().map(Ok),
-            TaskStatus::Failed => Err(JoinError::Failed),
-            TaskStatus::Panicked => Err(JoinError::Panicked),
-            TaskStatus::Cancelled => match self.cause.clone() {
-                Some(cause) => Err(JoinError::Cancelled(cause)),
-                None => Err(JoinError::Lost),
-            },
-            TaskStatus::Lost => Err(JoinError::Lost),
-            TaskStatus::Refused => Err(JoinError::Refused),
-        })
     }
 }

@@ -19,7 +19,13 @@ impl<T: Send + 'static> Future for Wait<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskStatus> {
         let this = &mut *self;
-        if this.handle.poll_ended(&mut this.place, cx).is_pending() {
+        if this
+            .handle
+            .node
+            .payload
+            .poll_ended(&mut this.place, cx)
+            .is_pending()
+        {
             return Poll::Pending;
         }
         Poll::Ready(this.handle.status())
@@ -28,7 +34,7 @@ impl<T: Send + 'static> Future for Wait<'_, T> {
 
 impl<T: Send + 'static> Drop for Wait<'_, T> {
     fn drop(&mut self) {
-        self.handle.forget(&mut self.place);
+        self.handle.node.payload.forget(&mut self.place);
     }
 }
 
@@ -50,10 +56,16 @@ impl<T: Send + 'static> Future for Join<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.handle.poll_ended(&mut this.place, cx).is_pending() {
+        if this
+            .handle
+            .node
+            .payload
+            .poll_ended(&mut this.place, cx)
+            .is_pending()
+        {
             return Poll::Pending;
         }
-        match this.handle.node.payload.lock().take() {
+        match this.handle.node.payload.take() {
             Some(result) => Poll::Ready(result),
             None => Poll::Pending,
         }
@@ -62,7 +74,7 @@ impl<T: Send + 'static> Future for Join<T> {
 
 impl<T: Send + 'static> Drop for Join<T> {
     fn drop(&mut self) {
-        self.handle.forget(&mut self.place);
+        self.handle.node.payload.forget(&mut self.place);
     }
 }
 

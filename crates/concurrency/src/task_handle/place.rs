@@ -1,0 +1,182 @@
+use super::{JoinError, TaskStatus};
+use crate::ambient;
+use crate::cause::Cause;
+use crate::node::{Node, NodeRef, Payload, Roster};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Where the result of a child is put for who has its handle: a part of a task's node, beside
+/// the node of a child that borrows.
+pub(crate) struct Place<T> {
+    state: Mutex<PlaceState<T>>,
+}
+
+struct PlaceState<T> {
+    status: TaskStatus,
+    value: Option<T>,
+    cause: Option<Cause>,
+    /// The handle is gone: a value would be for nobody.
+    unwanted: bool,
+    waiters: Roster<Waiter>,
+}
+
+struct Waiter {
+    /// Until it is woken.
+    waker: Option<Waker>,
+    /// Where it waits: cancelled, it is frozen and not granted.
+    context: Option<NodeRef>,
+    granted: bool,
+}
+
+impl<T: Send + 'static> Payload for Place<T> {}
+
+impl<T> Place<T> {
+    pub(crate) fn new(status: TaskStatus) -> Place<T> {
+        Place {
+            state: Mutex::new(PlaceState {
+                status,
+                value: None,
+                cause: None,
+                unwanted: false,
+                waiters: Roster::new(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PlaceState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the child that stands at `node` is doing.
+    pub(crate) fn status<P: ?Sized>(&self, node: &Node<P>) -> TaskStatus {
+        match self.lock().status {
+            TaskStatus::Running if node.is_cancelled() => TaskStatus::Cancelling,
+            status => status,
+        }
+    }
+
+    /// Says how the task ended and wakes those who wait for it.
+    pub(crate) fn fill(&self, status: TaskStatus, value: Option<T>, cause: Option<Cause>) {
+        let surplus = value.and_then(|value| self.put(value));
+        self.settle(status, cause);
+        quietly(|| drop(surplus));
+    }
+
+    /// Keeps the value of a child that is about to end; comes back if it is for nobody.
+    pub(crate) fn put(&self, value: T) -> Option<T> {
+        let mut state = self.lock();
+        if state.unwanted {
+            return Some(value);
+        }
+        state.value.replace(value)
+    }
+
+    /// Says how the child ended, with the value that was put here, and wakes who waits.
+    pub(crate) fn settle(&self, status: TaskStatus, cause: Option<Cause>) {
+        let mut state = self.lock();
+        state.status = status;
+        state.cause = cause;
+        let surplus = match status {
+            TaskStatus::Done => None,
+            _ => state.value.take(),
+        };
+        let mut wakers = Vec::new();
+        for waiter in state.waiters.iter_mut() {
+            if waiter.context.as_ref().is_some_and(|c| c.is_cancelled()) {
+                continue;
+            }
+            waiter.granted = true;
+            wakers.extend(waiter.waker.take());
+        }
+        drop(state);
+        for waker in wakers {
+            quietly(|| waker.wake());
+        }
+        quietly(|| drop(surplus));
+    }
+
+    /// The result, once: of a child that has ended.
+    pub(crate) fn take(&self) -> Option<Result<T, JoinError>> {
+        self.lock().take()
+    }
+
+    /// Nobody wants the value any more; it comes out if it is there.
+    pub(crate) fn abandon(&self) -> Option<T> {
+        let mut state = self.lock();
+        state.unwanted = true;
+        state.value.take()
+    }
+
+    /// Whether one who waits may go on; registers it otherwise.
+    pub(crate) fn poll_ended(&self, key: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
+        let frozen = ambient::is_cancelled();
+        let context = ambient::current();
+        let mut waker = None;
+        let mut state = self.lock();
+        loop {
+            let ended = state.status.has_ended();
+            let waiter = key.and_then(|key| state.waiters.get_mut(key));
+            let granted = waiter.as_ref().is_some_and(|waiter| waiter.granted);
+            if ended && (granted || !frozen) {
+                break Poll::Ready(());
+            }
+            if ended || frozen {
+                break Poll::Pending;
+            }
+            if waker.is_none() {
+                // No waker is cloned under the lock.
+                drop(state);
+                waker = Some(cx.waker().clone());
+                state = self.lock();
+                continue;
+            }
+            let entry = Waiter {
+                waker: waker.take(),
+                context,
+                granted: false,
+            };
+            let former = match waiter {
+                Some(waiter) => Some(std::mem::replace(waiter, entry)),
+                None => {
+                    *key = Some(state.waiters.insert(entry));
+                    None
+                }
+            };
+            drop(state);
+            drop(former);
+            return Poll::Pending;
+        }
+    }
+
+    /// One who waited does so no longer.
+    pub(crate) fn forget(&self, key: &mut Option<usize>) {
+        if let Some(key) = key.take() {
+            let former = self.lock().waiters.remove(key);
+            drop(former);
+        }
+    }
+}
+
+/// Calls foreign code (a waker, the destructor of a value nobody wants) whose panic has no one to
+/// go to: the others who wait have to be woken, and the child to be counted out.
+fn quietly(foreign: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(foreign));
+}
+
+impl<T> PlaceState<T> {
+    fn take(&mut self) -> Option<Result<T, JoinError>> {
+        Some(match self.status {
+            TaskStatus::Running | TaskStatus::Cancelling => return None,
+            TaskStatus::Done => return self.value.take().map(Ok),
+            TaskStatus::Failed => Err(JoinError::Failed),
+            TaskStatus::Panicked => Err(JoinError::Panicked),
+            TaskStatus::Cancelled => match self.cause.clone() {
+                Some(cause) => Err(JoinError::Cancelled(cause)),
+                None => Err(JoinError::Lost),
+            },
+            TaskStatus::Lost => Err(JoinError::Lost),
+            TaskStatus::Refused => Err(JoinError::Refused),
+        })
+    }
+}
