@@ -50,6 +50,11 @@ mod shield;
 mod task_group;
 mod task_handle;
 
+mod as_completed;
+mod gather;
+mod race;
+mod scope;
+
 mod parallel;
 mod retry;
 mod workers;
@@ -68,12 +73,14 @@ mod task_id;
 mod task_info;
 
 mod ambient;
+mod branches;
 mod caught;
 mod node;
 mod owner;
 mod scope_local;
 mod scoped;
 
+pub use as_completed::{Completed, NextCompleted, as_completed};
 pub use cancel_scope::{
     CancelHandle, CancelScope, CancelScopeFuture, CancelScopeRun, cancel_scope,
 };
@@ -88,13 +95,18 @@ pub use deadline::{
     timeout, timeout_at,
 };
 pub use finaliser::{Defer, OnCancel, on_cancel};
+pub use gather::{Gather, gather, gather_bounded};
 pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;
 pub use parallel::{Parallel, parallel, parallel_with};
 pub use propagate::{Propagate, propagate};
+pub use race::{Race, race};
 pub use retry::{Backoff, Jitter, Retry, RetryError, RetryErrorKind};
 pub use root::{Drain, Leftovers, Root, drain};
+pub use scope::{
+    NamedChild, Scope, ScopeFuture, ScopeHandle, ScopeJoin, ScopeJoinOrCancel, ScopeWait, scope,
+};
 pub use scope_local::{LocalScope, NotSet, ScopeLocal};
 pub use shield::{Shield, ShieldFor, shield, shield_for};
 pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};

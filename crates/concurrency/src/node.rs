@@ -8,6 +8,7 @@ mod roster;
 pub(crate) use cancel::wake_all;
 pub(crate) use roster::Roster;
 
+use crate::branches::Link;
 use crate::cause::Cause;
 use crate::root::RootState;
 use crate::task_id::TaskId;
@@ -40,6 +41,11 @@ pub(crate) trait Payload: Send + Sync + 'static {
 
     /// Of a parent: a task below it that is no child of a group was counted out.
     fn note_room(&self, _own: &NodeRef) {}
+
+    /// The part of a branch's node: how it is woken.
+    fn link(&self) -> Option<&Link> {
+        None
+    }
 }
 
 impl Payload for () {}
@@ -312,6 +318,14 @@ impl<P: ?Sized> Node<P> {
         let waker = self.take_waker(&mut self.lock());
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// For an owner that has ended: gives up the waker, which may own the node.
+    pub(crate) fn forget_waker(&self) {
+        if self.has_waker() {
+            let waker = self.take_waker(&mut self.lock());
+            drop(waker);
         }
     }
 

@@ -139,6 +139,17 @@ impl Owner {
         }
     }
 
+    /// The same for a branch, which has one waker for all its life and never the task's timer.
+    pub(crate) fn arrive_by(&mut self, waker: &Waker) {
+        let (place, _) = ambient::place();
+        if self.stage == Stage::New || place != self.place {
+            self.take_place(place);
+        }
+        if !self.node().has_waker() {
+            self.node().store_waker(waker);
+        }
+    }
+
     fn take_place(&mut self, place: usize) {
         let node = self.node().clone();
         let parent = ambient::current();
@@ -352,7 +363,8 @@ pub(crate) fn new_scope(name: Cow<'static, str>, location: &'static Location<'st
     Arc::new(Node::new(Kind::Scope, TaskId::OUTSIDE, name, location, ()))
 }
 
-fn dropped_or(cause: Option<Cause>, node: &NodeRef) -> Cause {
+/// The cause, or that foreign code dropped what stands at `node`.
+pub(crate) fn dropped_or(cause: Option<Cause>, node: &NodeRef) -> Cause {
     cause.unwrap_or_else(|| Cause::here(CauseKind::Dropped, Cow::Borrowed(""), node.location, node))
 }
 
