@@ -38,8 +38,8 @@ mod waiters;
 pub use barrier::{Barrier, BarrierFuture, BarrierStatistics, BarrierWait};
 pub use busy::Busy;
 pub use capacity_limiter::{
-    AlreadyBorrowed, Borrow, BorrowFor, Borrower, CapacityLimiter, LimiterPermit,
-    LimiterStatistics, TryAcquireError,
+    AlreadyBorrowed, Borrow, BorrowFor, BorrowOwned, Borrower, CapacityLimiter, LimiterPermit,
+    LimiterStatistics, OwnedLimiterPermit, TryAcquireError,
 };
 pub use condition::{Condition, ConditionStatistics, ConditionWait};
 pub use event::{Event, EventStatistics, EventWait};

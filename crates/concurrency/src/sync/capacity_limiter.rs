@@ -1,6 +1,8 @@
 mod borrow;
+mod owned;
 
 pub use borrow::{AlreadyBorrowed, Borrow, BorrowFor, Borrower, LimiterPermit, TryAcquireError};
+pub use owned::{BorrowOwned, OwnedLimiterPermit};
 
 use super::busy::Busy;
 use super::guarded::{After, Guarded};
@@ -10,6 +12,7 @@ use borrow::{Borrowing, Entry};
 use slab::Slab;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// A number of places that can be changed while they are borrowed, and that knows who has them.
 ///
@@ -95,6 +98,16 @@ impl CapacityLimiter {
     /// The place in the queue is lost; what was granted goes on to the next.
     pub fn acquire(&self) -> Borrow<'_> {
         Borrow(Leaf::new(self, Borrowing::new(Borrower::Anonymous)))
+    }
+
+    /// As [`acquire`](CapacityLimiter::acquire), with a permit that may go to another thread or
+    /// outlive the caller.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](CapacityLimiter::acquire).
+    pub fn acquire_owned(self: Arc<Self>) -> BorrowOwned {
+        BorrowOwned::new(self)
     }
 
     /// Waits for a place for `borrower`, which can have one at a time.

@@ -15,6 +15,7 @@ every_backend!(
     a_cycle_of_three_is_counted,
     a_borrower_has_one_place_at_a_time,
     a_frozen_waiter_is_passed_over,
+    an_owned_place_outlives_who_borrowed_it,
 );
 
 /// Borrowed, available, total, waiting.
@@ -186,6 +187,29 @@ fn a_frozen_waiter_is_passed_over(root: Root) {
         assert!(frozen.await.cause().is_some());
         assert!(limiter.try_acquire_for("frozen").is_ok());
     });
+}
+
+// SY25
+fn an_owned_place_outlives_who_borrowed_it(root: Root) {
+    let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
+        let limiter = Arc::new(CapacityLimiter::new(1));
+        let place = limiter.clone().acquire_owned().await;
+        let mut dropped = limiter.clone().acquire_owned();
+        assert!(poll(&mut dropped).await.is_none());
+        let mut next = limiter.acquire();
+        assert!(poll(&mut next).await.is_none());
+        assert_eq!(numbers(&limiter), (1, 0, 1, 2));
+        // The place is given back by another task, and by one that was granted it and left.
+        let given_back = group.spawn_ok(async move { drop(place) });
+        given_back.join().await.expect("it ends");
+        assert!(limiter.try_acquire().is_err(), "it is the next one's");
+        drop(dropped);
+        let next = poll(&mut next).await.expect("it was passed on");
+        drop(next);
+        assert_eq!(numbers(&limiter), (0, 1, 1, 0));
+        Ok(())
+    }));
+    assert!(result.is_ok());
 }
 
 // SY11
