@@ -1,5 +1,6 @@
 use crate::node::NodeRef;
 use crate::task_id::TaskId;
+use crate::thread;
 use bowline_backend::Backend;
 use std::cell::RefCell;
 use std::mem;
@@ -77,6 +78,11 @@ pub(crate) fn current() -> Option<NodeRef> {
     with(|node| node.cloned())
 }
 
+/// The current node, or where the closure stands that runs on this thread for a task.
+pub(crate) fn standpoint() -> Option<NodeRef> {
+    current().or_else(thread::place)
+}
+
 /// Whether the current node is cancelled; the one question every leaf future asks.
 pub(crate) fn is_cancelled() -> bool {
     with(|node| node.is_some_and(|node| node.is_cancelled()))
@@ -98,7 +104,9 @@ pub(crate) fn task() -> Option<NodeRef> {
 }
 
 pub(crate) fn task_id() -> TaskId {
-    task().map_or(TaskId::OUTSIDE, |task| task.id)
+    task()
+        .or_else(|| thread::place().map(|place| place.host()))
+        .map_or(TaskId::OUTSIDE, |task| task.id)
 }
 
 /// The backend that counts here: that of the tree, else the current one.

@@ -52,12 +52,15 @@ pub fn cancelled() -> Cancelled {
     Cancelled { watch: None }
 }
 
-/// Whether the code that asks is cancelled: its scope or one around it, be it with a grace.
+/// Whether the code that asks is cancelled: its scope or one around it, be it with a grace. In a
+/// closure of [`run_in_thread`](crate::run_in_thread), those around whoever awaits that, or
+/// whether nobody does any more.
 pub fn is_cancelled() -> bool {
-    ambient::with(|node| node.is_some_and(|node| node.is_noticed()))
+    ambient::with(|node| node.map(|node| node.is_noticed()))
+        .unwrap_or_else(|| ambient::standpoint().is_some_and(|place| place.is_noticed()))
 }
 
-/// Says why the code that asks is cancelled.
+/// Says why the code that asks is cancelled, as [`is_cancelled`] finds it.
 ///
 /// # Errors
 ///
@@ -70,7 +73,7 @@ pub fn check_cancelled() -> Result<(), Cause> {
 }
 
 fn visible_cause() -> Option<Cause> {
-    let node = ambient::current()?;
+    let node = ambient::standpoint()?;
     if !node.is_noticed() {
         return None;
     }

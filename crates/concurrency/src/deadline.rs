@@ -198,7 +198,7 @@ impl From<Instant> for Deadline {
 /// The earliest deadline of all scopes around the caller, up to the first shield. During the grace
 /// of a cancelled scope its end counts.
 pub fn current_effective_deadline() -> Deadline {
-    let Some(node) = ambient::current() else {
+    let Some(node) = ambient::standpoint() else {
         return Deadline::Never;
     };
     if node.is_cancelled() {

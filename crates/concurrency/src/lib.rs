@@ -55,6 +55,8 @@ mod gather;
 mod race;
 mod scope;
 
+mod thread;
+
 mod parallel;
 mod retry;
 mod workers;
@@ -118,5 +120,6 @@ pub use task_group::{
 pub use task_handle::{Join, JoinError, JoinOrCancel, TaskHandle, TaskStatus, Wait};
 pub use task_id::TaskId;
 pub use task_info::{TaskInfo, current_task};
+pub use thread::{RunInThread, ThreadContext, ThreadError, run_in_thread};
 pub use timers::{After, Tick, TickFuture, after, tick};
 pub use workers::{Workers, WorkersStatistics};

@@ -1,10 +1,12 @@
 mod behind;
 mod drain;
 mod shields;
+mod threads;
 
 pub(crate) use behind::run_behind;
 pub use drain::{Drain, Leftovers, drain};
 pub(crate) use shields::ShieldDropped;
+pub(crate) use threads::Threads;
 
 use crate::ambient;
 use crate::node::{Kind, Node, NodeRef, Payload};
@@ -61,6 +63,7 @@ pub struct Root {
     options: RunOptions,
     shields: ShieldRule,
     drain_within: Option<Duration>,
+    places: Option<usize>,
 }
 
 impl Root {
@@ -84,6 +87,13 @@ impl Root {
     /// Worker threads and the like.
     pub fn options(mut self, options: RunOptions) -> Root {
         self.options = options;
+        self
+    }
+
+    /// How many closures of [`run_in_thread`](crate::run_in_thread) without a limiter of their own
+    /// run at once; 40 unless set. With none all of them wait.
+    pub fn threads(mut self, places: usize) -> Root {
+        self.places = Some(places);
         self
     }
 
@@ -116,7 +126,8 @@ impl Root {
     ///
     /// Left behind are the children of groups that foreign code dropped; they are cancelled
     /// already. While they hold out, their names go to standard error every 10 s; only
-    /// [`drain_within`](Root::drain_within) bounds the wait.
+    /// [`drain_within`](Root::drain_within) bounds the wait. Abandoned threads that still run are not
+    /// waited for: their names go there, once.
     ///
     /// # Panics
     ///
@@ -149,7 +160,7 @@ impl Root {
 
     #[track_caller]
     fn run<F: Future>(self, backend: Backend, future: F) -> RootRun<F> {
-        let node = root_node(self.name, TaskId::new(1), self.shields);
+        let node = root_node(self.name, TaskId::new(1), self.shields, self.places);
         node.keep_backend(backend);
         RootRun {
             owner: Owner::fixed(node),
@@ -162,12 +173,18 @@ impl Root {
 }
 
 #[track_caller]
-fn root_node(name: Cow<'static, str>, id: TaskId, shields: ShieldRule) -> NodeRef {
+fn root_node(
+    name: Cow<'static, str>,
+    id: TaskId,
+    shields: ShieldRule,
+    places: Option<usize>,
+) -> NodeRef {
     let state = RootState {
         last_id: AtomicU64::new(id.as_u64()),
         shields: Shields::new(shields),
         behind: Behind::default(),
         emptied: Emptied::default(),
+        threads: Threads::new(places.unwrap_or(threads::PLACES)),
     };
     Arc::new(Node::new(Kind::Root, id, name, Location::caller(), state))
 }
@@ -178,6 +195,7 @@ pub(crate) struct RootState {
     shields: Shields,
     behind: Behind,
     emptied: Emptied,
+    threads: Threads,
 }
 
 impl RootState {
@@ -208,7 +226,7 @@ pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
 fn of_process() -> NodeRef {
     let slot = bowline_backend::task::realm_slot(|| {
         let (name, id) = (Cow::Borrowed("process"), TaskId::OUTSIDE);
-        ProcessRoot(root_node(name, id, ShieldRule::default()))
+        ProcessRoot(root_node(name, id, ShieldRule::default(), None))
     });
     slot.0.clone()
 }
@@ -220,6 +238,11 @@ pub(crate) fn next_id(root: &NodeRef) -> TaskId {
 
 fn root_of(node: &NodeRef) -> &RootState {
     node.payload.root().expect("a root has the state of one")
+}
+
+/// What `root` knows of threads.
+pub(crate) fn threads_of(root: &NodeRef) -> &Threads {
+    &root_of(root).threads
 }
 
 type Caught<T> = Result<T, Box<dyn Any + Send>>;
@@ -265,6 +288,7 @@ impl<F: Future> Future for RootRun<F> {
                 this.owner.inside(|| this.body.set(None));
             }));
             *this.ended = Some(dropped.and(ended));
+            root_of(this.owner.node()).threads.shut_down();
         }
         behind::start(this.owner.node());
         if !this.owner.node().close_if_empty() {
@@ -278,7 +302,9 @@ impl<F: Future> Future for RootRun<F> {
         }
         let ended = this.ended.take();
         let ended = ended.expect("a root was polled after it had returned");
-        let refused = root_of(this.owner.node()).shields.refused();
+        let root = root_of(this.owner.node());
+        eprint!("{}", root.threads.name_abandoned());
+        let refused = root.shields.refused();
         Poll::Ready(ended.and_then(|output| match refused {
             Some(report) => Err(Box::new(report)),
             None => Ok(output),

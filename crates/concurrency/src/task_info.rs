@@ -63,7 +63,8 @@ impl fmt::Display for TaskInfo {
     }
 }
 
-/// The task that the caller runs in; none outside of tasks of this crate.
+/// The task that the caller runs in; none outside of tasks of this crate. In a closure of
+/// [`run_in_thread`](crate::run_in_thread), the task that awaits that.
 pub fn current_task() -> Option<TaskInfo> {
-    TaskInfo::of(&ambient::current()?)
+    TaskInfo::of(&ambient::standpoint()?)
 }

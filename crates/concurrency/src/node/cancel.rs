@@ -79,13 +79,15 @@ impl Node<dyn Payload> {
         let mut found = None;
         let mut at = Some(self.clone());
         while let Some(node) = at {
+            // Read first: who takes a place out of the tree under running code cancels it before.
+            let parent = node.parent();
             if node.has(OWN) {
                 found = node.own_cause().or(found);
             }
             if node.has(MASK) {
                 break;
             }
-            at = node.parent();
+            at = parent;
         }
         found
     }

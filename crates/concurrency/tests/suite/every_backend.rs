@@ -19,8 +19,15 @@ pub(crate) fn root(backend: Backend, threads: Threads) -> Root {
     Root::new().backend(backend).options(options)
 }
 
-/// `every_backend!(case, ...)`: `tokio::case`, `smol::case`, `async_std::case`, `sim::case`.
+/// `every_backend!(case, ...)`: `tokio::case`, `smol::case`, `async_std::case`, `sim::case`. What
+/// stands behind `real:` blocks threads, of which a simulated world has one.
 macro_rules! every_backend {
+    ($($case:ident),* $(,)?; real: $($real:ident),* $(,)?) => {
+        every_backend!(@one tokio Tokio $($case)* $($real)*);
+        every_backend!(@one smol Smol $($case)* $($real)*);
+        every_backend!(@one async_std AsyncStd $($case)* $($real)*);
+        every_backend!(@one sim Sim $($case)*);
+    };
     ($($case:ident),* $(,)?) => {
         every_backend!(@one tokio Tokio $($case)*);
         every_backend!(@one smol Smol $($case)*);

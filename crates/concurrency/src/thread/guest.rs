@@ -1,0 +1,170 @@
+//! A task for which a thread parks.
+
+use super::call::{Call, Stay};
+use crate::cause::Cause;
+use crate::node::NodeRef;
+use crate::owner::Owner;
+use pin_project_lite::pin_project;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+/// How it ended.
+pub(super) enum Ended<T> {
+    Done(T),
+    Panicked(Box<dyn Any + Send>),
+    Cancelled(Cause),
+}
+
+pin_project! {
+    /// What a backend runs for a thread.
+    ///
+    /// Invariants:
+    /// 1. The body is dropped before the task is counted out, and the task is counted out before
+    ///    the thread goes on; once each, also when the runtime drops this.
+    /// 2. Neither a poll nor the drop lets a panic out.
+    pub(super) struct Guest<F: Future> {
+        owner: Owner,
+        duty: Option<Duty<F::Output>>,
+        cause: Option<Cause>,
+        ended: Option<Ended<F::Output>>,
+        #[pin]
+        body: Option<F>,
+    }
+
+    impl<F: Future> PinnedDrop for Guest<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let Some(duty) = this.duty.take() else { return };
+            let dropped = guarded(|| this.owner.lose(|| this.body.set(None)));
+            duty.report(match dropped {
+                Ok(()) => None,
+                Err(panic) => Some(Ended::Panicked(panic)),
+            });
+        }
+    }
+}
+
+struct Duty<T> {
+    call: Arc<Call>,
+    node: NodeRef,
+    stay: Stay,
+    seat: Arc<Seat<T>>,
+}
+
+impl<T> Duty<T> {
+    /// Counts the task out and lets the thread go on. Without an end the runtime dropped it.
+    fn report(self, ended: Option<Ended<T>>) {
+        let Duty {
+            call,
+            node,
+            stay,
+            seat,
+        } = self;
+        let ended = ended.unwrap_or_else(|| {
+            Ended::Cancelled(node.visible_cause().unwrap_or_else(|| call.dropped()))
+        });
+        call.dismiss(&node, stay);
+        seat.fill(ended);
+    }
+}
+
+fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(f))
+}
+
+impl<F: Future> Guest<F> {
+    pub(super) fn new(
+        call: Arc<Call>,
+        node: NodeRef,
+        stay: Stay,
+        seat: Arc<Seat<F::Output>>,
+        body: F,
+    ) -> Guest<F> {
+        Guest {
+            owner: Owner::fixed(node.clone()),
+            duty: Some(Duty {
+                call,
+                node,
+                stay,
+                seat,
+            }),
+            cause: None,
+            ended: None,
+            body: Some(body),
+        }
+    }
+}
+
+impl<F: Future> Future for Guest<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.duty.is_none() {
+            return Poll::Ready(());
+        }
+        this.owner.arrive(cx);
+        if let Some(body) = this.body.as_mut().as_pin_mut() {
+            match guarded(|| this.owner.inside(|| body.poll(cx))) {
+                Ok(Poll::Pending) if !this.owner.is_cut() => return Poll::Pending,
+                Ok(Poll::Pending) => {
+                    *this.cause = this.owner.node().visible_cause();
+                    this.owner.cut(|| this.body.set(None));
+                }
+                Ok(Poll::Ready(value)) => *this.ended = Some(Ended::Done(value)),
+                Err(panic) => *this.ended = Some(Ended::Panicked(panic)),
+            }
+            if let Err(panic) = guarded(|| this.owner.inside(|| this.body.set(None))) {
+                *this.ended = Some(Ended::Panicked(panic));
+            }
+        }
+        match guarded(|| this.owner.poll_finalisers(cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => {}
+            Err(panic) => *this.ended = Some(Ended::Panicked(panic)),
+        }
+        this.owner.leave();
+        if let Some(duty) = this.duty.take() {
+            let cut = this.cause.take().map(Ended::Cancelled);
+            duty.report(this.ended.take().or(cut));
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Where a thread waits for its task.
+pub(super) struct Seat<T> {
+    ended: Mutex<Option<Ended<T>>>,
+    filled: Condvar,
+}
+
+impl<T> Seat<T> {
+    pub(super) fn new() -> Seat<T> {
+        Seat {
+            ended: Mutex::new(None),
+            filled: Condvar::new(),
+        }
+    }
+
+    fn fill(&self, ended: Ended<T>) {
+        let mut place = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(ended);
+        drop(place);
+        self.filled.notify_one();
+    }
+
+    /// Parks the thread until the task has ended.
+    pub(super) fn wait(&self) -> Ended<T> {
+        let mut place = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(ended) = place.take() {
+                return ended;
+            }
+            let filled = self.filled.wait(place);
+            place = filled.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
