@@ -33,17 +33,19 @@ use std::task::{Context, Poll};
 /// ```
 /// # #[cfg(feature = "smol")] {
 /// use bowline_backend::Backend;
-/// use bowline_concurrency::{GroupError, Root, race, sleep_forever};
+/// use bowline_concurrency::{Root, race, sleep_forever};
 ///
-/// let mirrors = ["broken", "good", "slow"];
-/// let first: Result<&str, GroupError<String>> =
-///     Root::new().backend(Backend::Smol).block_on(race(mirrors.map(|mirror| async move {
-///         match mirror {
-///             "broken" => Err("no route".to_owned()),
-///             "slow" => sleep_forever().await,
-///             mirror => Ok(mirror),
-///         }
-///     })));
+/// async fn ask(mirror: &str) -> Result<&str, String> {
+///     match mirror {
+///         "broken" => return Err("no route".to_owned()),
+///         "slow" => drop(sleep_forever().await),
+///         _ => {}
+///     }
+///     Ok(mirror)
+/// }
+///
+/// let mirrors = ["broken", "slow", "good"].map(ask);
+/// let first = Root::new().backend(Backend::Smol).block_on(race(mirrors));
 /// assert_eq!(first.unwrap(), "good");
 /// # }
 /// ```
