@@ -152,7 +152,17 @@ from! {
 
     bowline_concurrency::Cause,
     bowline_concurrency::Elapsed,
+    bowline_concurrency::GroupClosed,
+    bowline_concurrency::InvalidValue,
     bowline_concurrency::JoinError,
+    bowline_concurrency::NotSet,
+    bowline_concurrency::sync::AlreadyBorrowed,
+    bowline_concurrency::sync::Busy,
+    bowline_concurrency::sync::Closed,
+    bowline_concurrency::sync::QueueTryRecvError,
+    bowline_concurrency::sync::TooManyDone,
+    bowline_concurrency::sync::TryAcquireError,
+    bowline_concurrency::sync::WouldDeadlock,
 
     bowline_transport::Error,
     bowline_transport::TryRecvError,
@@ -171,6 +181,9 @@ from_carrying! {
     T: fmt::Debug;
     bowline_channel::SendError<T>,
     bowline_channel::TrySendError<T>,
+    bowline_concurrency::NotWaiting<T>,
+    bowline_concurrency::sync::QueueSendError<T>,
+    bowline_concurrency::sync::QueueTrySendError<T>,
     bowline_rpc::CallError<T>,
 }
 
@@ -178,6 +191,8 @@ from_carrying! {
     E: fmt::Display;
     bowline_concurrency::ChildError<E>,
     bowline_concurrency::GroupError<E>,
+    bowline_concurrency::RetryError<E>,
+    bowline_concurrency::StartError<E>,
 }
 
 #[cfg(feature = "sim")]

@@ -9,7 +9,8 @@ use bowline::Error;
 use bowline::backend::Backend;
 use bowline::backend::net::{Query, resolve};
 use bowline::channel::bounded;
-use bowline::concurrency::{Root, TaskGroup, sleep_forever, task_group, timeout};
+use bowline::concurrency::sync::Queue;
+use bowline::concurrency::{Retry, Root, Started, TaskGroup, sleep_forever, task_group, timeout};
 
 fn on_tokio(main: impl Future<Output = Result<(), Error>>) -> Error {
     let ended = Root::new().backend(Backend::Tokio).block_on(main);
@@ -54,6 +55,32 @@ fn a_group_that_has_ended() {
         Ok(())
     });
     assert_eq!(error.to_string(), "the task group has ended");
+}
+
+#[test]
+fn a_child_that_does_not_start_and_numbers_that_make_no_sense() {
+    let error = on_tokio(async {
+        task_group(async |group: TaskGroup<Error>| {
+            let start = async |_: Started<u16>| Err::<(), Error>("the port is taken".into());
+            group.start(start).await?;
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    });
+    assert!(error.to_string().contains("the port is taken"), "{error}");
+
+    let error = on_tokio(async {
+        Queue::<u8>::bounded(0)?;
+        Ok(())
+    });
+    assert!(error.to_string().contains("capacity"), "{error}");
+
+    let error = on_tokio(async {
+        let refuse = async |_| Err::<(), Error>("not yet".into());
+        Ok(Retry::attempts(1).run(refuse).await?)
+    });
+    assert_eq!(error.to_string(), "after 1 attempts: not yet");
 }
 
 #[test]
