@@ -6,6 +6,7 @@
 
 mod allocated;
 mod bodies;
+mod borrowers;
 mod cancels;
 mod children;
 mod queues;
@@ -107,6 +108,20 @@ fn rows() -> Vec<Row> {
             Some(1.00),
             children::tracker,
             children::unjoined,
+        ),
+        row(
+            "`scope` child, spawn to join",
+            "moro",
+            Some(0.45),
+            borrowers::moro,
+            borrowers::joined,
+        ),
+        row(
+            "`scope` child, spawn to its end, no handle",
+            "`FutureGroup`",
+            Some(1.10),
+            borrowers::future_group,
+            borrowers::unjoined,
         ),
         row(
             "`Queue`, 1 to 1, 128 places",
