@@ -26,8 +26,7 @@ const GRACE: Duration = Duration::from_millis(500);
 async fn main() -> Result<(), Error> {
     let until_signal = std::env::args().any(|argument| argument == "--serve");
     task_group(|group: TaskGroup<Error>| async move {
-        let started = group.named("server").start(serve).await;
-        let (_, (address, server)) = started.map_err(|error| error.to_string())?;
+        let (_, (address, server)) = group.named("server").start(serve).await?;
         println!("server at {address}");
         match until_signal {
             true => wait_for_signal().await?,
