@@ -58,6 +58,7 @@ mod scope;
 mod thread;
 
 mod parallel;
+mod pool;
 mod retry;
 mod workers;
 
@@ -102,6 +103,7 @@ pub use invalid_value::InvalidValue;
 pub use outcome::Outcome;
 pub use panic::Panic;
 pub use parallel::{Parallel, parallel, parallel_with};
+pub use pool::{Lease, Pool, PoolBuilder, PoolError, PoolStatistics};
 pub use propagate::{Propagate, propagate};
 pub use race::{Race, race};
 pub use retry::{Backoff, Jitter, Retry, RetryError, RetryErrorKind};

@@ -29,11 +29,11 @@ mod queue;
 mod resource_guard;
 mod semaphore;
 
-mod guarded;
-mod leaf;
+pub(crate) mod guarded;
+pub(crate) mod leaf;
 mod park;
 mod permits;
-mod waiters;
+pub(crate) mod waiters;
 
 pub use barrier::{Barrier, BarrierFuture, BarrierStatistics, BarrierWait};
 pub use busy::Busy;

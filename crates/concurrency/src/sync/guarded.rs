@@ -7,19 +7,19 @@ use std::task::Waker;
 
 /// The state of a primitive. Under its lock only bookkeeping of ours runs: no waker is woken,
 /// cloned or dropped there, and nothing of the user's.
-pub(super) struct Guarded<S> {
+pub(crate) struct Guarded<S> {
     state: Mutex<S>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) const fn new(state: S) -> Guarded<S> {
+    pub(crate) const fn new(state: S) -> Guarded<S> {
         Guarded {
             state: Mutex::new(state),
         }
     }
 
     /// Runs one step under the lock, then wakes and drops what it left, without the lock.
-    pub(super) fn step<R>(&self, step: impl FnOnce(&mut S, &mut After) -> R) -> R {
+    pub(crate) fn step<R>(&self, step: impl FnOnce(&mut S, &mut After) -> R) -> R {
         let mut after = After::default();
         let result = self.state.with(|state| step(state, &mut after));
         after.run();
@@ -27,11 +27,11 @@ impl<S> Guarded<S> {
     }
 
     /// Reads under the lock.
-    pub(super) fn look<R>(&self, look: impl FnOnce(&S) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&S) -> R) -> R {
         self.state.with(|state| look(state))
     }
 
-    pub(super) fn into_inner(self) -> S {
+    pub(crate) fn into_inner(self) -> S {
         self.state.into_inner()
     }
 }
@@ -40,7 +40,7 @@ impl<S> Guarded<S> {
 ///
 /// Most steps leave nothing or one thing, which needs no allocation.
 #[derive(Default)]
-pub(super) struct After {
+pub(crate) struct After {
     first: Option<Leftover>,
     rest: Vec<Leftover>,
 }
@@ -52,11 +52,11 @@ enum Leftover {
 }
 
 impl After {
-    pub(super) fn wake(&mut self, waker: Waker) {
+    pub(crate) fn wake(&mut self, waker: Waker) {
         self.push(Leftover::Wake(waker));
     }
 
-    pub(super) fn discard(&mut self, waker: Option<Waker>, context: Option<NodeRef>) {
+    pub(crate) fn discard(&mut self, waker: Option<Waker>, context: Option<NodeRef>) {
         if let Some(waker) = waker {
             self.push(Leftover::Waker(waker));
         }

@@ -6,7 +6,7 @@ use crate::ambient::{self, Turn};
 use std::task::{Context, Poll};
 
 /// What a leaf future asks of its primitive. Every method but `guarded` runs under the lock.
-pub(in crate::sync) trait Claim {
+pub(crate) trait Claim {
     /// How the future refers to the primitive.
     type Handle;
     /// What the primitive's lock protects.
@@ -73,7 +73,7 @@ pub(in crate::sync) trait Claim {
 ///    nor registers anything.
 /// 2. Settled, it finishes at its next poll, cancelled or not; dropped instead, it passes on.
 /// 3. `key` is set exactly while the waiter has a place.
-pub(in crate::sync) struct Leaf<C: Claim> {
+pub(crate) struct Leaf<C: Claim> {
     handle: C::Handle,
     claim: C,
     key: Option<usize>,
@@ -90,7 +90,7 @@ enum Advance<T> {
 }
 
 impl<C: Claim> Leaf<C> {
-    pub(super) const fn new(handle: C::Handle, claim: C) -> Leaf<C> {
+    pub(crate) const fn new(handle: C::Handle, claim: C) -> Leaf<C> {
         Leaf {
             handle,
             claim,
@@ -99,7 +99,7 @@ impl<C: Claim> Leaf<C> {
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<C::Output> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<C::Output> {
         assert!(!self.finished, "a future was polled after it had completed");
         let frozen = match self.key {
             Some(_) => ambient::is_cancelled(),
@@ -128,12 +128,12 @@ impl<C: Claim> Leaf<C> {
     }
 
     /// Whether the waiter has a place, in the queue or settled.
-    pub(super) fn has_place(&self) -> bool {
+    pub(crate) fn has_place(&self) -> bool {
         self.key.is_some()
     }
 
     /// For `Debug`.
-    pub(super) fn stage(&self) -> &'static str {
+    pub(crate) fn stage(&self) -> &'static str {
         match (self.finished, self.key) {
             (true, _) => "finished",
             (false, Some(_)) => "waiting",

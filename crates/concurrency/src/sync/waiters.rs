@@ -22,7 +22,7 @@ const KEPT_PLACES: usize = 32;
 /// 2. A waiter is removed by its future only, so the key in a future is never stale.
 /// 3. A settled waiter has no waker; a queued one has none only between being woken without
 ///    having been settled and its next poll.
-pub(super) struct Waiters<X> {
+pub(crate) struct Waiters<X> {
     places: Slab<Place<X>>,
     head: usize,
     tail: usize,
@@ -46,13 +46,13 @@ impl<X> Place<X> {
 }
 
 /// What a waiter needs to be woken and judged, made before the lock is taken.
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     pub(super) waker: Waker,
     pub(super) context: Option<NodeRef>,
 }
 
 impl<X> Waiters<X> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Waiters {
             places: Slab::new(),
             head: NIL,
@@ -62,7 +62,7 @@ impl<X> Waiters<X> {
     }
 
     /// Queues a waiter behind all others.
-    pub(super) fn push_back(&mut self, arrival: Arrival, extra: X) -> usize {
+    pub(crate) fn push_back(&mut self, arrival: Arrival, extra: X) -> usize {
         let key = self.places.insert(Place {
             prev: self.tail,
             next: NIL,
@@ -81,12 +81,12 @@ impl<X> Waiters<X> {
     }
 
     /// How many are queued, frozen ones included.
-    pub(super) fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.queued
     }
 
     /// How many are queued and not frozen.
-    pub(super) fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         let mut count = 0;
         let mut key = self.head;
         while key != NIL {
@@ -97,7 +97,7 @@ impl<X> Waiters<X> {
     }
 
     /// The oldest queued waiter that is not frozen.
-    pub(super) fn first_live(&self) -> Option<usize> {
+    pub(crate) fn first_live(&self) -> Option<usize> {
         let mut key = self.head;
         while key != NIL {
             let place = &self.places[key];
@@ -110,16 +110,16 @@ impl<X> Waiters<X> {
     }
 
     /// Whether the waiter has what it waits for.
-    pub(super) fn is_settled(&self, key: usize) -> bool {
+    pub(crate) fn is_settled(&self, key: usize) -> bool {
         !self.places[key].queued
     }
 
-    pub(super) fn extra(&self, key: usize) -> &X {
+    pub(crate) fn extra(&self, key: usize) -> &X {
         &self.places[key].extra
     }
 
     /// Takes a waiter out of the queue, wakes it, and keeps its place until it is removed.
-    pub(super) fn settle(&mut self, key: usize, after: &mut After) -> &mut X {
+    pub(crate) fn settle(&mut self, key: usize, after: &mut After) -> &mut X {
         self.unlink(key);
         let place = &mut self.places[key];
         if let Some(waker) = place.waker.take() {
@@ -129,7 +129,7 @@ impl<X> Waiters<X> {
     }
 
     /// Settles every queued waiter that is not frozen, oldest first.
-    pub(super) fn settle_live(&mut self, after: &mut After, mut each: impl FnMut(&mut X)) {
+    pub(crate) fn settle_live(&mut self, after: &mut After, mut each: impl FnMut(&mut X)) {
         let mut key = self.head;
         while key != NIL {
             let place = &self.places[key];
@@ -142,21 +142,21 @@ impl<X> Waiters<X> {
     }
 
     /// Wakes a queued waiter that keeps its place, unless it was woken since its last poll.
-    pub(super) fn nudge(&mut self, key: usize, after: &mut After) {
+    pub(crate) fn nudge(&mut self, key: usize, after: &mut After) {
         if let Some(waker) = self.places[key].waker.take() {
             after.wake(waker);
         }
     }
 
     /// Whether a queued waiter would wake `waker` and waits at `address` of the tree.
-    pub(super) fn knows(&self, key: usize, waker: &Waker, address: usize) -> bool {
+    pub(crate) fn knows(&self, key: usize, waker: &Waker, address: usize) -> bool {
         let place = &self.places[key];
         place.context.as_ref().map_or(0, |c| c.address()) == address
             && place.waker.as_ref().is_some_and(|w| w.will_wake(waker))
     }
 
     /// Notes who polls a queued waiter now.
-    pub(super) fn renew(&mut self, key: usize, arrival: Arrival, after: &mut After) {
+    pub(crate) fn renew(&mut self, key: usize, arrival: Arrival, after: &mut After) {
         let place = &mut self.places[key];
         let waker = place.waker.replace(arrival.waker);
         let context = std::mem::replace(&mut place.context, arrival.context);
@@ -164,7 +164,7 @@ impl<X> Waiters<X> {
     }
 
     /// Removes a waiter; says also whether it was settled.
-    pub(super) fn remove(&mut self, key: usize, after: &mut After) -> (X, bool) {
+    pub(crate) fn remove(&mut self, key: usize, after: &mut After) -> (X, bool) {
         let settled = self.is_settled(key);
         self.unlink(key);
         let place = self.places.remove(key);

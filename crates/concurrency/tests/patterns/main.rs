@@ -7,7 +7,12 @@ mod alive;
 mod every_backend;
 
 mod parallel;
+mod pool;
+mod pool_closing;
+mod pool_schedules;
+mod pool_times;
 mod workers;
+mod workers_failing;
 
 use std::pin::pin;
 use std::task::Poll;

@@ -6,10 +6,9 @@ use crate::every_backend::every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::{Barrier, Event, Queue, QueueSendError, QueueTrySendError};
 use bowline_concurrency::{
-    ChildErrorKind, GroupError, OrCancelled, PanicPolicy, Policy, Root, TaskGroup, Workers,
-    WorkersStatistics, checkpoint, current_task, now, sleep, sleep_forever, task_group, yield_now,
+    GroupError, OrCancelled, Policy, Root, TaskGroup, Workers, WorkersStatistics, current_task,
+    now, sleep, sleep_forever, task_group, yield_now,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,11 +16,6 @@ use std::time::Duration;
 every_backend!(
     jobs_run_on_every_worker_before_anybody_waits,
     a_full_queue_holds_senders_back_and_close_drains_it,
-    an_error_and_a_panic_are_counted_and_harm_nobody,
-    with_fail_fast_an_error_fails_the_group,
-    with_fail_fast_a_panic_goes_on,
-    with_fail_fast_the_workers_end_also_in_a_group_that_goes_on,
-    with_collect_all_each_worker_fails_with_its_first,
     joining_waits_for_what_was_sent,
     cancelled_workers_give_jobs_back,
     workers_that_nobody_can_send_to_end,
@@ -29,7 +23,7 @@ every_backend!(
 );
 
 /// Runs a body in a group whose errors are texts.
-fn in_group<T, F, Fut>(root: Root, body: F) -> Result<T, GroupError<&'static str>>
+pub(crate) fn in_group<T, F, Fut>(root: Root, body: F) -> Result<T, GroupError<&'static str>>
 where
     F: FnOnce(TaskGroup<&'static str>) -> Fut,
     Fut: Future<Output = Result<T, &'static str>> + Send,
@@ -122,160 +116,6 @@ fn a_full_queue_holds_senders_back_and_close_drains_it(root: Root) {
     });
     let end = result.expect("nothing fails");
     assert_eq!((end.workers, end.done, end.dropped), (0, 3, 0));
-}
-
-/// What goes wrong with some jobs.
-async fn some_fail(job: u32) -> Result<(), &'static str> {
-    checkpoint().await;
-    assert!(job != 5, "five");
-    if job % 4 == 3 { Err("of four") } else { Ok(()) }
-}
-
-// PT12
-fn an_error_and_a_panic_are_counted_and_harm_nobody(root: Root) {
-    let result = in_group(root, |group| async move {
-        let workers = Workers::start(&group, 2, 4, some_fail).expect("neither number is zero");
-        for job in 0..20 {
-            workers.send(job).await.expect("they are open");
-        }
-        workers.close().await;
-        let end = workers.statistics();
-        assert_eq!((end.done, end.failed, end.panicked), (14, 5, 1));
-        assert_eq!((end.running, end.waiting, end.dropped), (0, 0, 0));
-        // A panic before the first await is one of the job as well.
-        let workers = Workers::start(&group, 1, 4, |job: u32| {
-            assert!(job != 1, "at once");
-            async { Ok(()) }
-        });
-        let workers = workers.expect("neither number is zero");
-        for job in 0..3 {
-            workers.send(job).await.expect("they are open");
-        }
-        workers.close().await;
-        let end = workers.statistics();
-        assert_eq!((end.done, end.failed, end.panicked), (2, 0, 1));
-        Ok(group.statistics())
-    });
-    let group = result.expect("no worker fails");
-    assert_eq!((group.done, group.failed, group.panicked), (3, 0, 0));
-}
-
-// PT12
-fn with_fail_fast_an_error_fails_the_group(root: Root) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let lives = alive.clone();
-    let result = in_group(root, |group| async move {
-        let workers = Workers::start_with(Policy::FailFast, &group, 3, 8, move |job: u32| {
-            let alive = Alive::new(&lives);
-            async move {
-                let _alive = alive;
-                match job {
-                    2 => Err("two"),
-                    _ => match sleep_forever().await {},
-                }
-            }
-        });
-        let workers = workers.expect("neither number is zero");
-        for job in 0..3 {
-            workers.send(job).await.expect("they are open");
-        }
-        sleep_forever().await;
-        Ok(())
-    });
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
-    let error = result.expect_err("a job failed");
-    assert!(error.children()[0].name().starts_with("worker "));
-    assert_eq!(error.into_single().ok(), Some("two"));
-}
-
-// PT12
-fn with_fail_fast_a_panic_goes_on(root: Root) {
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        let result = in_group(root, |group| async move {
-            let workers = Workers::start_with(Policy::FailFast, &group, 2, 8, some_fail);
-            let workers = workers.expect("neither number is zero");
-            workers.send(5).await.expect("they are open");
-            sleep_forever().await;
-            Ok(())
-        });
-        result.is_ok()
-    }));
-    let panic = caught.expect_err("it goes on in the host");
-    assert_eq!(panic.downcast_ref::<&str>(), Some(&"five"));
-}
-
-fn with_fail_fast_the_workers_end_also_in_a_group_that_goes_on(root: Root) {
-    let isolated = TaskGroup::builder().policy(Policy::Isolate);
-    let result = root.block_on(isolated.run(|group| async move {
-        let began = Arc::new(Event::new());
-        let begins = began.clone();
-        let workers = Workers::start_with(Policy::FailFast, &group, 2, 4, move |job: u32| {
-            let began = begins.clone();
-            async move {
-                if job == 0 {
-                    began.set();
-                    sleep_forever().await;
-                }
-                began.wait().await;
-                Err("it fails")
-            }
-        });
-        let workers = workers.expect("neither number is zero");
-        for job in 0..4 {
-            // The later ones may find that the workers have ended.
-            let _ = workers.send(job).await;
-        }
-        workers.close().await;
-        assert_eq!(workers.send(9).await, Err(QueueSendError(9)));
-        let end = workers.statistics();
-        assert_eq!(
-            (end.workers, end.done, end.waiting, end.running),
-            (0, 0, 0, 0)
-        );
-        assert!((1..=2).contains(&end.failed), "{end:?}");
-        assert!(end.dropped >= 1, "the first was cancelled: {end:?}");
-        Ok(())
-    }));
-    assert!(result.is_ok());
-}
-
-fn with_collect_all_each_worker_fails_with_its_first(root: Root) {
-    let collecting = TaskGroup::builder()
-        .policy(Policy::CollectAll)
-        .panics(PanicPolicy::Collect);
-    let result = root.block_on(collecting.run(|group| async move {
-        let all = |job: u32| async move {
-            assert!(job != 0, "zero");
-            if job.is_multiple_of(2) {
-                Err("even")
-            } else {
-                Ok(())
-            }
-        };
-        let one = Workers::start_with(Policy::CollectAll, &group, 1, 4, all);
-        let one = one.expect("neither number is zero");
-        for job in 1..8 {
-            one.send(job).await.expect("they are open");
-        }
-        one.close().await;
-        let end = one.statistics();
-        assert_eq!((end.done, end.failed, end.panicked), (4, 3, 0));
-        let other = Workers::start_with(Policy::CollectAll, &group, 1, 4, all);
-        let other = other.expect("neither number is zero");
-        for job in 0..3 {
-            other.send(job).await.expect("they are open");
-        }
-        other.close().await;
-        let end = other.statistics();
-        assert_eq!((end.done, end.failed, end.panicked), (1, 1, 1));
-        Ok(())
-    }));
-    let error = result.expect_err("both have failed");
-    let [one, other] = error.children() else {
-        panic!("{error:?}");
-    };
-    assert_eq!(one.error(), Some(&"even"));
-    assert!(matches!(other.kind(), ChildErrorKind::Panicked(panic) if panic.message() == "zero"));
 }
 
 fn joining_waits_for_what_was_sent(root: Root) {
