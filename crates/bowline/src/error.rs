@@ -191,6 +191,7 @@ from_carrying! {
     E: fmt::Display;
     bowline_concurrency::ChildError<E>,
     bowline_concurrency::GroupError<E>,
+    bowline_concurrency::PoolError<E>,
     bowline_concurrency::RetryError<E>,
     bowline_concurrency::StartError<E>,
 }

@@ -20,6 +20,9 @@ mod pages {
     #[doc = include_str!("../../../docs/guide/synchronisation.md")]
     struct Synchronisation;
 
+    #[doc = include_str!("../../../docs/guide/patterns.md")]
+    struct Patterns;
+
     #[doc = include_str!("../../../docs/guide/channels.md")]
     struct Channels;
 
