@@ -55,6 +55,7 @@ mod gather;
 mod race;
 mod scope;
 
+mod portal;
 mod thread;
 
 mod parallel;
@@ -104,6 +105,7 @@ pub use outcome::Outcome;
 pub use panic::Panic;
 pub use parallel::{Parallel, parallel, parallel_with};
 pub use pool::{Lease, Pool, PoolBuilder, PoolError, PoolStatistics};
+pub use portal::{Close, Portal, PortalError, PortalHandle, PortalJoin, PortalStartError};
 pub use propagate::{Propagate, propagate};
 pub use race::{Race, race};
 pub use retry::{Backoff, Jitter, Retry, RetryError, RetryErrorKind};

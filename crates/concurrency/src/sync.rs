@@ -35,6 +35,8 @@ mod park;
 mod permits;
 pub(crate) mod waiters;
 
+pub(crate) use park::parked;
+
 pub use barrier::{Barrier, BarrierFuture, BarrierStatistics, BarrierWait};
 pub use busy::Busy;
 pub use capacity_limiter::{

@@ -16,6 +16,7 @@ pub use error::{ChildError, ChildErrorKind, GroupError, OrCancelled, SpawnError}
 pub use named::Named;
 pub use policy::{PanicPolicy, Policy};
 pub use run::TaskGroupFuture;
+pub(crate) use start::Accepts;
 pub use start::{NotWaiting, Start, StartError, Started};
 pub(crate) use state::GroupState;
 pub use state::GroupStatistics;
@@ -166,6 +167,16 @@ impl<E: Send + 'static> TaskGroup<E> {
     /// How many children there were, and what became of them.
     pub fn statistics(&self) -> GroupStatistics {
         self.node.payload.statistics()
+    }
+
+    /// The root that waits for it in the end.
+    pub(crate) fn root(&self) -> &NodeRef {
+        &self.node.payload.root
+    }
+
+    /// Where its children stand.
+    pub(crate) fn place(&self) -> NodeRef {
+        self.node.clone()
     }
 
     #[track_caller]

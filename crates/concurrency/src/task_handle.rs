@@ -101,8 +101,14 @@ impl<T: Send + 'static> TaskHandle<T> {
     /// Cancels this child alone. True if this call was the first.
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
-        let at = Location::caller();
-        let reason = reason.into();
+        self.cancel_at(reason.into(), Location::caller())
+    }
+
+    pub(crate) fn cancel_at(
+        &self,
+        reason: Cow<'static, str>,
+        at: &'static Location<'static>,
+    ) -> bool {
         if self.status().has_ended() {
             return false;
         }

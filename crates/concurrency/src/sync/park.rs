@@ -1,4 +1,4 @@
-//! Runs one waiting operation to its end on a plain thread.
+//! Runs a waiting operation to its end on a plain thread.
 
 use crate::ambient;
 use std::pin::pin;
@@ -36,6 +36,12 @@ pub(super) fn wait_for<F: Future>(name: &str, operation: F) -> F::Output {
         place == 0 && !in_task,
         "`{name}` parks the thread and was called inside a task; await there instead"
     );
+    parked(operation)
+}
+
+/// The same wherever it is called: the caller knows that what it waits for does not need this
+/// thread. `operation` belongs to no scope, so no cancel freezes it.
+pub(crate) fn parked<F: Future>(operation: F) -> F::Output {
     let mut operation = pin!(operation);
     let unpark = Arc::new(Unpark {
         thread: thread::current(),
@@ -44,7 +50,8 @@ pub(super) fn wait_for<F: Future>(name: &str, operation: F) -> F::Output {
     let waker = Waker::from(Arc::clone(&unpark));
     let mut context = Context::from_waker(&waker);
     loop {
-        if let Poll::Ready(output) = operation.as_mut().poll(&mut context) {
+        let polled = ambient::inside(&mut None, true, || operation.as_mut().poll(&mut context));
+        if let Poll::Ready(output) = polled {
             return output;
         }
         while !unpark.woken.swap(false, Ordering::Acquire) {

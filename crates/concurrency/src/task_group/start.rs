@@ -1,5 +1,6 @@
 mod record;
 
+pub(crate) use record::Accepts;
 pub(super) use record::{EndedEarly, Reports};
 pub use record::{NotWaiting, StartError, Started};
 
@@ -172,10 +173,7 @@ where
         let record = Arc::new(Record::new(self.owner.node().clone()));
         let node: NodeRef = child.clone();
         let unmade = Unmade(Some(node.clone()));
-        let future = f(Started {
-            record: record.clone(),
-            child: node.clone(),
-        });
+        let future = f(Started::new(record.clone(), node.clone()));
         unmade.made();
         let duty = Duty {
             child,

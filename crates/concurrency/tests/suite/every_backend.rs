@@ -22,6 +22,9 @@ pub(crate) fn root(backend: Backend, threads: Threads) -> Root {
 /// `every_backend!(case, ...)`: `tokio::case`, `smol::case`, `async_std::case`, `sim::case`. What
 /// stands behind `real:` blocks threads, of which a simulated world has one.
 macro_rules! every_backend {
+    (real: $($real:ident),* $(,)?) => {
+        every_backend!(; real: $($real),*);
+    };
     ($($case:ident),* $(,)?; real: $($real:ident),* $(,)?) => {
         every_backend!(@one tokio Tokio $($case)* $($real)*);
         every_backend!(@one smol Smol $($case)* $($real)*);

@@ -46,11 +46,15 @@ impl<V> fmt::Debug for NotWaiting<V> {
 /// With this a child says that it has started; of [`TaskGroup::start`](crate::TaskGroup::start).
 #[must_use = "whoever starts the task waits for this"]
 pub struct Started<V> {
-    pub(super) record: Arc<dyn Accepts<V>>,
-    pub(super) child: NodeRef,
+    record: Arc<dyn Accepts<V>>,
+    child: NodeRef,
 }
 
 impl<V> Started<V> {
+    pub(crate) fn new(record: Arc<dyn Accepts<V>>, child: NodeRef) -> Started<V> {
+        Started { record, child }
+    }
+
     /// Says that the task has started, and passes on a value. From now on the task is cancelled
     /// with its group.
     ///
@@ -83,7 +87,8 @@ pub(in crate::task_group) enum EndedEarly<E> {
 }
 
 /// Where a child's value goes.
-pub(super) trait Accepts<V>: Send + Sync {
+pub(crate) trait Accepts<V>: Send + Sync {
+    /// Takes it, with the waker of who waits for it; gives it back if nobody does.
     fn accept(&self, value: V) -> Result<Option<Waker>, V>;
 }
 
