@@ -242,10 +242,17 @@ impl CancelHandle {
     /// goes on until that is over.
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<Cow<'static, str>>) -> bool {
-        let at = Location::caller();
-        let reason = reason.into();
+        self.cancel_for(CauseKind::Explicit, reason.into(), Location::caller())
+    }
+
+    pub(crate) fn cancel_for(
+        &self,
+        kind: CauseKind,
+        reason: Cow<'static, str>,
+        at: &'static Location<'static>,
+    ) -> bool {
         self.node
-            .cancel(|| Cause::here(CauseKind::Explicit, reason, at, &self.node))
+            .cancel(|| Cause::here(kind, reason, at, &self.node))
     }
 
     /// As [`cancel`](CancelHandle::cancel), with this grace instead of the scope's own.

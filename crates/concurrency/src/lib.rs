@@ -55,6 +55,7 @@ mod gather;
 mod race;
 mod scope;
 
+mod blocking_scope;
 mod portal;
 mod thread;
 
@@ -85,6 +86,7 @@ mod scope_local;
 mod scoped;
 
 pub use as_completed::{Completed, NextCompleted, as_completed};
+pub use blocking_scope::{BlockingChild, BlockingScope, BlockingScopeError, blocking_scope};
 pub use cancel_scope::{
     CancelHandle, CancelScope, CancelScopeFuture, CancelScopeRun, cancel_scope,
 };
