@@ -1,7 +1,9 @@
 //! Remote calls over TCP: Bowline, tarpc and a hand-written floor, client and server each in a
-//! process of its own with one thread, in alternating rounds of one run.
+//! process of its own with one thread and, where there are two, one CPU, in alternating rounds of one
+//! run.
 
 mod bowline_echo;
+mod cpus;
 mod floor;
 mod tarpc_echo;
 
@@ -27,11 +29,15 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[1..] {
-        ["--serve", system] => serve(system),
+        ["--serve", system, cpu] => {
+            cpus::stay_on(cpu.parse().unwrap());
+            serve(system);
+        }
         // One system alone, for a profiler.
         ["--only", system] => {
+            let server_cpu = cpus::take_one_of_two();
             let mut samples = Samples::default();
-            measure(system, &mut samples);
+            measure(system, server_cpu, &mut samples);
             println!("{system}: {:.0} calls/s", samples.calls_per_second[0]);
         }
         _ => compare(),
@@ -83,9 +89,9 @@ struct Server {
 }
 
 impl Server {
-    fn start(system: &str) -> Server {
+    fn start(system: &str, cpu: usize) -> Server {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--serve", system])
+            .args(["--serve", system, &cpu.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -113,26 +119,27 @@ struct Samples {
 }
 
 fn compare() {
+    let server_cpu = cpus::take_one_of_two();
     let mut samples = [(); SYSTEMS.len()].map(|()| Samples::default());
     for round in 0..ROUNDS {
         for offset in 0..SYSTEMS.len() {
             // Each round starts with another system.
             let index = (round + offset) % SYSTEMS.len();
-            measure(SYSTEMS[index], &mut samples[index]);
+            measure(SYSTEMS[index], server_cpu, &mut samples[index]);
         }
         eprintln!("round {} of {ROUNDS}", round + 1);
     }
     print_table(&samples);
 }
 
-fn measure(system: &str, samples: &mut Samples) {
-    let server = Server::start(system);
+fn measure(system: &str, server_cpu: usize, samples: &mut Samples) {
+    let server = Server::start(system, server_cpu);
     call(system, server.port, SEQUENTIAL / 10, 1);
     let latencies = call(system, server.port, SEQUENTIAL, 1);
     samples.sequential_p50_us.push(percentile(latencies, 0.5));
     server.stop();
 
-    let server = Server::start(system);
+    let server = Server::start(system, server_cpu);
     let before = allocations::count();
     let start = Instant::now();
     let latencies = call(system, server.port, PIPELINED, 64);
