@@ -8,23 +8,21 @@ mod held;
 
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
-use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use backends::{on_every_backend, registry};
 use bowline_backend::Backend;
-use bowline_backend::task::{RunOptions, Threads};
 use bowline_backend::time;
 use bowline_channel::{Receiver, bounded};
-use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
+use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::{AsyncExecutor, Executor};
 use bowline_rpc::{
     Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker, MethodDef,
     MethodSpec, NoError, Registry, TcpBroker,
 };
-use futures_util::future::{Either, join, select};
+use futures_util::future::{Either, select};
 use held::{LONG, client, ended, held, hold};
 
 const SOON: Duration = Duration::from_millis(50);
@@ -131,59 +129,6 @@ async fn calls_itself(deep: u32) {
         .await
         .unwrap();
     assert_eq!(levels, deep);
-}
-
-#[test]
-fn a_handler_that_computes_holds_up_no_other_call_of_its_connection() {
-    let options = RunOptions::default().threads(Threads::Fixed(NonZeroUsize::new(4).unwrap()));
-    let root = Root::new().backend(Backend::Tokio).options(options);
-    root.block_on(async {
-        let registry = Registry::new("example");
-        let done = Arc::new(AtomicBool::new(false));
-        let seen = done.clone();
-        registry
-            .register_fn("compute", move |(): ()| {
-                let seen = seen.clone();
-                async move {
-                    let patience = time::now() + LONG;
-                    while !seen.load(Ordering::SeqCst) && time::now() < patience {
-                        std::thread::yield_now();
-                    }
-                    seen.load(Ordering::SeqCst)
-                }
-            })
-            .unwrap();
-        registry
-            .register_fn("release", move |(): ()| {
-                done.store(true, Ordering::SeqCst);
-                async {}
-            })
-            .unwrap();
-        TcpBroker::builder(AsyncExecutor::new(registry, 8))
-            .listen("127.0.0.1:0")
-            .run(async |server| -> Result<(), Error> {
-                client(&server)
-                    .run(async |client| -> Result<(), Error> {
-                        let (computed, released) = join(
-                            client
-                                .call_named::<bool>("compute", ())
-                                .no_deadline()
-                                .into_future(),
-                            client
-                                .call_named::<()>("release", ())
-                                .no_deadline()
-                                .into_future(),
-                        )
-                        .await;
-                        released?;
-                        assert!(computed?, "the second call waited for the first");
-                        Ok(())
-                    })
-                    .await
-            })
-            .await
-            .unwrap();
-    });
 }
 
 /// One case on every backend whose blocking work runs beside its tasks.

@@ -7,6 +7,7 @@ mod transfer;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -33,9 +34,10 @@ const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 const FLUSH: usize = 64 * 1024;
 /// Turns in one poll, after which other tasks get theirs.
 const TURNS: usize = 16;
-/// Events of one turn, after which what they caused is written and other tasks get their turn: both
-/// ends then work on one half of many calls each, instead of waiting for the other's whole batch.
-const EVENTS: usize = 32;
+/// Events of one turn, after which what they caused is written and other tasks get their turn: a
+/// quarter of what is there, within these bounds. Both ends then work on some of many calls each,
+/// instead of waiting for the other's whole batch.
+const EVENTS: RangeInclusive<usize> = 16..=128;
 /// How long the peer may take to end its side after a close.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -43,8 +45,12 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) trait Host: Send + Sync {
     /// Something about the connection or the peer's methods.
     fn event(&mut self, event: Event);
-    /// The peer calls; the answer is how to cancel the job.
+    /// The peer calls; the answer is how to cancel the job. It is begun after the next
+    /// [`rouse`](Self::rouse).
     fn opened(&mut self, call: IncomingCall) -> JobHandle;
+    /// Has calls begun; whether there are more, for which to come again once other tasks have had
+    /// their turn.
+    fn rouse(&mut self) -> bool;
 }
 
 /// How a connection ended.
@@ -66,6 +72,7 @@ pub(crate) struct Ended {
 /// - D3 `running` holds a peer's call from its event until its answer.
 /// - D4 the machine hears of the end of the stream after every frame that came before it: while it
 ///   holds frames back nothing is read, and a broken stream waits in `broken`.
+/// - D5 while `unbegun` it does not sleep, and its end has every call begun.
 pub(crate) struct Driver<S: ByteStream, H: Host> {
     stream: S,
     machine: Machine,
@@ -80,6 +87,8 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     timer: Option<Pin<Box<Sleep>>>,
     tickets: Vec<usize>,
     running: BTreeMap<CallId, JobHandle>,
+    /// Calls of the peer wait for somebody to begin them.
+    unbegun: bool,
     /// The connection ends as soon as no call is in flight.
     draining: bool,
     mail: Vec<Mail>,
@@ -112,6 +121,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             timer: None,
             tickets: Vec::new(),
             running: BTreeMap::new(),
+            unbegun: false,
             draining: false,
             mail: Vec::new(),
             wakers: Vec::new(),
@@ -150,20 +160,29 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unbegun {
+            self.unbegun = self.host.rouse();
+        }
         for _ in 0..TURNS {
             let now = time::now();
             let mut moved = self.take_mail(now);
             moved |= self.poll_read(cx, now);
-            let events = self.take_events();
+            let batch = (self.machine.events() / 4).clamp(*EVENTS.start(), *EVENTS.end());
+            let events = self.take_events(batch);
             moved |= self.take_mail(now);
             // What came by mail is younger than this turn, and what remains of its time is written.
             let now = if moved { time::now() } else { now };
             moved |= self.poll_write(cx, now);
             moved |= self.poll_timer(cx, now);
-            let more = self.take_events();
+            // After a whole batch the rest waits for the next turn, once this batch is dealt with.
+            let more = if events < batch {
+                self.take_events(batch)
+            } else {
+                batch
+            };
             moved |= events + more > 0;
             // With fewer events than asked for none is left: every call that came is in `running`.
-            if self.draining && more < EVENTS {
+            if self.draining && more < batch {
                 moved |= self.close_if_idle(now);
             }
             self.wakers.drain(..).for_each(Waker::wake);
@@ -172,7 +191,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             if self.cause.is_some() && (nothing_to_write || !self.writing) {
                 return Poll::Ready(());
             }
-            if events == EVENTS {
+            if events == batch || self.unbegun {
                 break;
             }
             if !moved && self.mailbox.sleep(cx) {
@@ -194,17 +213,20 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         moved
     }
 
-    /// At most [`EVENTS`]; how many there were.
-    fn take_events(&mut self) -> usize {
-        for taken in 0..EVENTS {
-            let Some(event) = self.machine.poll_event() else {
-                return taken;
-            };
+    /// At most `batch`; how many there were.
+    fn take_events(&mut self, batch: usize) -> usize {
+        let mut opened = false;
+        let mut taken = 0;
+        while taken < batch
+            && let Some(event) = self.machine.poll_event()
+        {
+            taken += 1;
             match event {
                 Event::Replied { call, body } => self.settle(call, Ok(body)),
                 Event::Failed { call, error } => self.settle(call, Err(error)),
                 Event::Opened(incoming) => {
                     let call = incoming.call;
+                    opened = true;
                     let job = self.host.opened(incoming);
                     self.running.insert(call, job);
                 }
@@ -224,7 +246,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 other => self.host.event(other),
             }
         }
-        EVENTS
+        if opened {
+            self.unbegun = self.host.rouse();
+        }
+        taken
     }
 
     fn settle(&mut self, call: CallId, outcome: Result<Bytes, crate::CallError>) {
@@ -264,6 +289,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
 
     /// Ends what others wait for here; again is fine.
     fn stop(&mut self) {
+        // Invariant D5.
+        while self.host.rouse() {}
         for (_, job) in std::mem::take(&mut self.running) {
             job.request("the connection to the caller was lost");
         }

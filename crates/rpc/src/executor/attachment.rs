@@ -1,8 +1,11 @@
 //! What ties an executor to one broker.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -38,13 +41,16 @@ impl Work {
 
 /// One broker at an executor: the group its handlers run in, and the workers that run them.
 ///
-/// A worker is a task that runs one job to its end, and then the next. Each job has one woken for
-/// it, so a handler that computes holds up no job that a thread is free for; that workers stay makes
-/// a job cost no task.
+/// A worker is a task that runs one job to its end, and then the next; that workers stay makes a job
+/// cost no task. Each job has a worker roused for it, so a handler that computes holds up no job that
+/// a thread is free for. A connection that hands over many jobs at once gathers them, rouses one
+/// worker and looks again: handlers that end without waiting are all run by that one, and for each
+/// job still there another is roused.
 ///
 /// Invariants:
-/// - A1 for each job in `ready` there is a worker that looks there later: one was woken or spawned
-///   for it, and whoever takes a job it was not woken for leaves that one looking.
+/// - A1 `looking` workers were roused and have not looked yet. More jobs than that are in `ready` only
+///   while somebody who was told so by [`rouse`](Self::rouse) is going to rouse again, or one who
+///   gathers is going to begin.
 /// - A2 a worker sleeps exactly while its waker is in `idle`, which holds at most 64.
 /// - A3 once `over` is true it stays, and nothing is ready any more.
 /// - A4 nothing is woken, spawned, run or dropped under the lock.
@@ -60,6 +66,7 @@ struct State {
     ready: VecDeque<Work>,
     idle: Vec<(u64, Waker)>,
     next_worker: u64,
+    looking: usize,
     /// Those who wait for the end of the broker.
     watching: Slab<Waker>,
 }
@@ -98,8 +105,10 @@ impl Attachment {
         }
     }
 
-    /// Runs `work` in a worker; after the end of the broker it is dropped.
+    /// Runs `work` in a worker; after the end of the broker it is dropped. While this thread
+    /// [gathers](Self::gather), whoever does rouses the workers.
     pub(super) fn give(self: &Arc<Self>, work: Work) {
+        let gathered = self.gathers();
         let mut state = self.state();
         if self.is_over() {
             drop(state);
@@ -107,6 +116,35 @@ impl Attachment {
             return;
         }
         state.ready.push_back(work);
+        if !gathered {
+            self.rouse_one(state);
+        }
+    }
+
+    /// Jobs that this thread gives while the answer lives wait until the next [`rouse`](Self::rouse).
+    pub(crate) fn gather(&self) -> Gathering {
+        let address = std::ptr::from_ref(self).addr();
+        Gathering(GATHERS.replace(address), PhantomData)
+    }
+
+    fn gathers(&self) -> bool {
+        GATHERS.get() == std::ptr::from_ref(self).addr()
+    }
+
+    /// Rouses a worker if there are more jobs than look for one; whether there still are, so that the
+    /// caller has to come again, once it has let other tasks have their turn.
+    pub(crate) fn rouse(self: &Arc<Self>) -> bool {
+        let state = self.state();
+        if state.ready.len() <= state.looking {
+            return false;
+        }
+        let more = state.ready.len() > state.looking + 1;
+        self.rouse_one(state);
+        more
+    }
+
+    fn rouse_one(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        state.looking += 1;
         match state.idle.pop() {
             Some((_, waker)) => {
                 drop(state);
@@ -127,6 +165,7 @@ impl Attachment {
         self.over.store(true, Ordering::Release);
         let ready = std::mem::take(&mut state.ready);
         let idle = std::mem::take(&mut state.idle);
+        state.looking += idle.len();
         let watching: Vec<_> = state.watching.iter().map(|(_, w)| w.clone()).collect();
         drop(state);
         drop((ready, idle));
@@ -149,19 +188,47 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// A worker.
+thread_local! {
+    /// The address of the attachment that this thread gathers jobs for.
+    static GATHERS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// While it lives, its thread gathers jobs; bound to that thread.
+#[must_use = "jobs are gathered while it lives"]
+pub(crate) struct Gathering(usize, PhantomData<*const ()>);
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        GATHERS.set(self.0);
+    }
+}
+
+/// A worker, roused for its first job.
 async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
+    let mut roused = true;
     loop {
         for _ in 0..BATCH {
             let next = NextWork {
                 attachment: &attachment,
                 number,
                 sleeps: false,
+                roused: std::mem::take(&mut roused),
             };
-            match next.await {
-                Some(mut work) => contained(&mut work.running).await,
-                None => return,
-            }
+            let Some(mut work) = next.await else {
+                return;
+            };
+            let mut running = pin!(contained(&mut work.running));
+            let mut waits = false;
+            poll_fn(|cx| {
+                let ended = running.as_mut().poll(cx);
+                if ended.is_pending() && !std::mem::replace(&mut waits, true) {
+                    // It does not come to the next job itself. If there are still more, those it
+                    // roused go on.
+                    attachment.rouse();
+                }
+                ended
+            })
+            .await;
         }
         yield_now().await;
     }
@@ -169,19 +236,28 @@ async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
 
 /// The next work for a worker; `None` if it is to end.
 struct NextWork<'a> {
-    attachment: &'a Attachment,
+    attachment: &'a Arc<Attachment>,
     number: u64,
+    /// It is in `idle`, or was roused since.
     sleeps: bool,
+    /// It counts in `looking`.
+    roused: bool,
 }
 
 impl NextWork<'_> {
-    /// Takes its waker back, unless it was woken for a job.
+    /// Takes its waker back, or itself out of those that look.
     fn wake_up(&mut self, state: &mut State) -> Option<Waker> {
-        if !std::mem::take(&mut self.sleeps) {
-            return None;
+        if std::mem::take(&mut self.sleeps) {
+            let place = state.idle.iter().position(|(it, _)| *it == self.number);
+            if let Some(place) = place {
+                return Some(state.idle.swap_remove(place).1);
+            }
+            self.roused = true;
         }
-        let place = state.idle.iter().position(|(it, _)| *it == self.number)?;
-        Some(state.idle.swap_remove(place).1)
+        if std::mem::take(&mut self.roused) {
+            state.looking -= 1;
+        }
+        None
     }
 }
 
@@ -210,7 +286,7 @@ impl Future for NextWork<'_> {
 
 impl Drop for NextWork<'_> {
     fn drop(&mut self) {
-        if self.sleeps {
+        if self.sleeps || self.roused {
             let attachment = self.attachment;
             let former = self.wake_up(&mut attachment.state());
             drop(former);

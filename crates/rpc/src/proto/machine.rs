@@ -290,6 +290,11 @@ impl Machine {
         self.phase == Phase::Open
     }
 
+    /// How many events wait to be taken.
+    pub(crate) fn events(&self) -> usize {
+        self.events.len()
+    }
+
     /// Bytes of bodies of calls that are not sent yet.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.outgoing.queued_bytes()

@@ -209,6 +209,11 @@ impl Host for Link {
             self.place.shared.attachment.clone(),
             self.place.mailbox.clone(),
         );
+        let _until_roused = self.place.shared.attachment.gather();
         job.give_to(&*self.place.shared.executor)
+    }
+
+    fn rouse(&mut self) -> bool {
+        self.place.shared.attachment.rouse()
     }
 }

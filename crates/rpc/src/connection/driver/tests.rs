@@ -13,6 +13,10 @@ impl Host for Nobody {
     fn opened(&mut self, _: IncomingCall) -> JobHandle {
         JobHandle::of_none()
     }
+
+    fn rouse(&mut self) -> bool {
+        false
+    }
 }
 
 /// A machine past its handshake with a peer that has the same limits.
