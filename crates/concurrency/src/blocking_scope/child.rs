@@ -9,6 +9,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 /// A child of a [`blocking_scope`](crate::blocking_scope()).
 ///
@@ -74,7 +75,11 @@ where
     F: FnOnce() -> Fut,
     Fut: Future<Output = T>,
 {
-    let options = RunOptions::default().threads(Threads::One);
+    let mut options = RunOptions::default().threads(Threads::One);
+    if !siblings.backend.capabilities().drops_tasks_on_exit {
+        // Its blocking jobs are the process's; one of them may be what waits for this scope.
+        options = options.blocking_grace(Duration::ZERO);
+    }
     let root = Root::new().backend(siblings.backend).options(options);
     let body = scope.run(async move { f().await });
     match catch_unwind(AssertUnwindSafe(|| root.block_on(body))) {
