@@ -31,7 +31,8 @@ const QUEUE: usize = 1024;
 /// The closures travel, the futures are made and run in the group, as tasks of their own. What
 /// blocks, blocks the calling thread: calls of a thread that runs tasks of the portal's own root
 /// are refused, for it would wait for itself. At most 1024 calls wait to be begun; further
-/// callers wait for room. An error or panic of a call is its caller's alone.
+/// callers wait for room. An error or panic of a call is its caller's alone. A call is cancelled
+/// with the group, and sees the scope locals of its caller that are inherited.
 ///
 /// Clones are of the same portal. It closes when the last of them is dropped, if not earlier; what
 /// was called runs on, and the group waits for it.
@@ -162,6 +163,7 @@ impl Portal {
     ///
     /// [`PortalError`] says why there is no value. Where it is [`PortalError::Closed`] or
     /// [`PortalError::WouldDeadlock`], `f` was not called.
+    #[track_caller]
     pub fn call<T, F, Fut>(&self, f: F) -> Result<T, PortalError>
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -177,6 +179,7 @@ impl Portal {
     /// # Errors
     ///
     /// As [`call`](Portal::call).
+    #[track_caller]
     pub fn call_sync<T, F>(&self, f: F) -> Result<T, PortalError>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -189,6 +192,7 @@ impl Portal {
     /// the queue of calls is full.
     ///
     /// A portal that takes it not says so when the handle is joined.
+    #[track_caller]
     pub fn spawn<T, F, Fut>(&self, f: F) -> PortalHandle<T>
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -214,6 +218,7 @@ impl Portal {
     }
 
     /// Hands a call over.
+    #[track_caller]
     fn order<T, F, Fut>(&self, f: F) -> Arc<Ticket<T>>
     where
         F: FnOnce() -> Fut + Send + 'static,

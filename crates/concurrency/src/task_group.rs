@@ -199,10 +199,10 @@ impl<E: Send + 'static> TaskGroup<E> {
     }
 
     /// With a place among the children that is kept for it.
-    #[track_caller]
     fn spawn_reserved<T, F>(
         &self,
         name: Cow<'static, str>,
+        at: &'static Location<'static>,
         future: F,
         finish: fn(F::Output) -> Result<T, E>,
         place: &NodeRef,
@@ -211,7 +211,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         T: Send + 'static,
         F: Future + Send + 'static,
     {
-        let child = self.new_child(name.clone(), Location::caller());
+        let child = self.new_child(name.clone(), at);
         let admitted = self.admit_child(&child, |_| true);
         place.unlink_task();
         match admitted {

@@ -11,8 +11,8 @@ use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
     CancelScope, CauseKind, Close, GroupError, Portal, PortalError, PortalHandle, PortalStartError,
-    Root, Started, cancel_scope, current_task, on_cancel, run_in_thread, sleep, sleep_forever,
-    task_group, yield_now,
+    Root, Started, cancel_scope, current_task, on_cancel, run_in_thread, scope_local, sleep,
+    sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::{join, poll_immediate};
@@ -26,6 +26,7 @@ every_backend!(
     a_simulated_world_refuses_every_call;
     real:
     a_plain_thread_calls,
+    a_call_comes_from_its_caller,
     a_panic_is_the_callers_alone,
     a_poll_of_the_same_root_is_refused,
     a_closed_portal_calls_nothing,
@@ -101,6 +102,38 @@ fn a_plain_thread_calls(root: Root) {
     assert_eq!(there.ok(), Some((true, true)));
     assert_eq!(sync.ok(), Some(true));
     assert_eq!(again.ok().and_then(Result::ok), Some(8));
+}
+
+scope_local! {
+    static USER: &'static str, inherit;
+}
+
+// TH11, CS59
+fn a_call_comes_from_its_caller(root: Root) {
+    let result: Nothing = root.block_on(USER.scope(
+        "the portal's",
+        Portal::open(|portal| async move {
+            let user = || async { USER.with(|user| *user).ok() };
+            let plain = portal.clone();
+            let (done, told) = (Arc::new(Event::new()), mpsc::channel());
+            let sets = done.clone();
+            thread::spawn(move || {
+                let seen = plain.call(user).ok().flatten();
+                let place = plain.call(|| async { current_task().map(|task| task.location()) });
+                told.0.send((seen, place)).expect("it is read");
+                sets.set();
+            });
+            done.wait().await;
+            let (seen, place) = told.1.recv().expect("it is told");
+            assert_eq!(seen, None, "a plain thread has none");
+            let place = place.expect("it is called").expect("it is a task");
+            assert!(place.file().ends_with("portal.rs") && place.file().contains("tests"));
+            let call = run_in_thread(move || portal.call(user).ok().flatten());
+            assert_eq!(USER.scope("the caller's", call).await, Some("the caller's"));
+            Ok(())
+        }),
+    ));
+    result.expect("nothing fails");
 }
 
 // TH12

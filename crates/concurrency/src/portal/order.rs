@@ -1,8 +1,10 @@
 use super::calling::Calling;
 use super::error::PortalError;
 use super::ticket::Ticket;
+use crate::scope_local::{self as locals, Locals};
 use crate::task_group::Slot;
 use std::convert::Infallible;
+use std::panic::Location;
 use std::sync::Arc;
 
 /// A call that was not begun. Dropped, it tells its caller that the portal is closed.
@@ -17,13 +19,19 @@ pub(super) trait Order: Send {
 pub(super) struct CallOrder<F, T: Send + 'static> {
     make: Option<F>,
     ticket: Arc<Ticket<T>>,
+    /// The line of the caller, and the scope locals that count there.
+    at: &'static Location<'static>,
+    locals: Option<Locals>,
 }
 
 impl<F, T: Send + 'static> CallOrder<F, T> {
+    #[track_caller]
     pub(super) fn new(make: F, ticket: Arc<Ticket<T>>) -> Self {
         CallOrder {
             make: Some(make),
             ticket,
+            at: Location::caller(),
+            locals: locals::inherited(),
         }
     }
 }
@@ -36,7 +44,9 @@ where
 {
     fn begin(mut self: Box<Self>, slot: Slot<Infallible>) {
         if let Some(make) = self.make.take_if(|_| self.ticket.leave_queue()) {
-            self.ticket.begin(slot.spawn_ok(Calling::new(make)));
+            let body = Calling::new(make);
+            let task = locals::inside(self.locals.take(), || slot.spawn_ok_at(self.at, body));
+            self.ticket.begin(task);
         }
     }
 

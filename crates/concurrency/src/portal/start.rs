@@ -21,6 +21,7 @@ impl Portal {
     ///
     /// [`PortalStartError`], if the task ended first or was not taken. What it returns afterwards
     /// is the value of the handle.
+    #[track_caller]
     pub fn start<T, E, V, F, Fut>(&self, f: F) -> Result<Begun<T, E, V>, PortalStartError<E>>
     where
         F: FnOnce(Started<V>) -> Fut + Send + 'static,

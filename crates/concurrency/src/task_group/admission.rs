@@ -205,9 +205,9 @@ impl<E: Send + 'static> Slot<E> {
         T: Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let name = std::mem::take(&mut self.name);
+        let (name, at) = (std::mem::take(&mut self.name), Location::caller());
         self.group
-            .spawn_reserved(name, future, |result| result, &self.place)
+            .spawn_reserved(name, at, future, |result| result, &self.place)
     }
 
     /// As [`TaskGroup::spawn_ok`], but there is room.
@@ -216,13 +216,26 @@ impl<E: Send + 'static> Slot<E> {
     ///
     /// Where the group's backend does not run.
     #[track_caller]
-    pub fn spawn_ok<T, F>(mut self, future: F) -> TaskHandle<T>
+    pub fn spawn_ok<T, F>(self, future: F) -> TaskHandle<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.spawn_ok_at(Location::caller(), future)
+    }
+
+    /// The same for who asked for it elsewhere.
+    pub(crate) fn spawn_ok_at<T, F>(
+        mut self,
+        at: &'static Location<'static>,
+        future: F,
+    ) -> TaskHandle<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
         let name = std::mem::take(&mut self.name);
-        self.group.spawn_reserved(name, future, Ok, &self.place)
+        self.group.spawn_reserved(name, at, future, Ok, &self.place)
     }
 }
 
