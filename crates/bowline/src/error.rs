@@ -150,12 +150,15 @@ from! {
     bowline_codec::DecodeError,
     bowline_codec::EncodeError,
 
+    bowline_concurrency::BlockingScopeError,
     bowline_concurrency::Cause,
     bowline_concurrency::Elapsed,
     bowline_concurrency::GroupClosed,
     bowline_concurrency::InvalidValue,
     bowline_concurrency::JoinError,
     bowline_concurrency::NotSet,
+    bowline_concurrency::PortalError,
+    bowline_concurrency::ThreadError,
     bowline_concurrency::sync::AlreadyBorrowed,
     bowline_concurrency::sync::Busy,
     bowline_concurrency::sync::Closed,
@@ -192,6 +195,7 @@ from_carrying! {
     bowline_concurrency::ChildError<E>,
     bowline_concurrency::GroupError<E>,
     bowline_concurrency::PoolError<E>,
+    bowline_concurrency::PortalStartError<E>,
     bowline_concurrency::RetryError<E>,
     bowline_concurrency::StartError<E>,
 }

@@ -23,6 +23,9 @@ mod pages {
     #[doc = include_str!("../../../docs/guide/patterns.md")]
     struct Patterns;
 
+    #[doc = include_str!("../../../docs/guide/threads.md")]
+    struct Threads;
+
     #[doc = include_str!("../../../docs/guide/channels.md")]
     struct Channels;
 
