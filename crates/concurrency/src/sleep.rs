@@ -64,6 +64,8 @@ enum Stage {
     /// The deadline had passed at the first poll: only yields.
     Past,
     Until(Instant),
+    /// The same, and a cancel came first: it goes on only if that is taken back.
+    Frozen(Instant),
 }
 
 impl Sleep {
@@ -87,17 +89,20 @@ impl Future for Sleep {
             };
             // Frozen, unless the time had come before the cancel.
             let since = ambient::with(|node| node.and_then(|node| node.frozen_since()));
-            return match since {
-                Some(since) if since < deadline => Poll::Pending,
-                _ => this
-                    .timer
-                    .as_pin_mut()
-                    .map_or(Poll::Pending, |t| t.poll(cx)),
-            };
+            if since.is_some_and(|since| since < deadline) {
+                // A shield may hide this cancel later on, and leave one that came behind the time.
+                *this.stage = Stage::Frozen(deadline);
+                return Poll::Pending;
+            }
+            return this
+                .timer
+                .as_pin_mut()
+                .map_or(Poll::Pending, |t| t.poll(cx));
         }
         match *this.stage {
             Stage::Past => return Poll::Ready(()),
             Stage::Until(_) => {}
+            Stage::Frozen(deadline) => *this.stage = Stage::Until(deadline),
             Stage::New => {
                 let backend = ambient::backend();
                 let now = backend.now();

@@ -7,11 +7,11 @@ use bowline_backend::Backend;
 use bowline_concurrency::sync::{Event, Lock, Semaphore};
 use bowline_concurrency::{
     CancelScope, CauseKind, Deadline, Root, SpawnError, cancel_scope, cancelled, check_cancelled,
-    checkpoint, checkpoint_if_cancelled, current_effective_deadline, is_cancelled, now, sleep,
-    sleep_until, task_group, yield_now,
+    checkpoint, checkpoint_if_cancelled, current_effective_deadline, is_cancelled, now, shield,
+    sleep, sleep_until, task_group, yield_now,
 };
 use every_backend::every_backend;
-use futures_util::future::{FutureExt, poll_fn, poll_immediate};
+use futures_util::future::{FutureExt, join, poll_fn, poll_immediate};
 use std::future::ready;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -276,4 +276,34 @@ fn an_eager_scope_gives_no_last_poll(root: Root) {
     assert_eq!(polls(root, CancelScope::new().eager_drop()), 1);
     let other = Root::new().backend(bowline_backend::Backend::Sim);
     assert_eq!(polls(other, CancelScope::new()), 2);
+}
+
+// CP5
+#[test]
+fn a_sleep_that_a_cancel_froze_stays_so_behind_a_later_one() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let woken = AtomicBool::new(false);
+    let outer = CancelScope::new().timeout(SECOND).run(async {
+        let inner = CancelScope::new();
+        let handle = inner.handle();
+        let outcome = inner.run(async {
+            let sleeps = async {
+                sleep(2 * SECOND).await;
+                woken.store(true, Ordering::SeqCst);
+            };
+            // Its time comes between the outer cancel, which froze it, and the inner one; then only
+            // the inner one is to be seen.
+            let holds = shield(async {
+                sleep(3 * SECOND).await;
+                handle.cancel("inner");
+                handle.raise_shield();
+                sleep(SECOND).await;
+            });
+            join(sleeps, holds).await
+        });
+        assert_eq!(outcome.await.cause().map(|c| c.reason()), Some("inner"));
+    });
+    let outcome = Root::new().backend(Backend::Sim).block_on(outer);
+    assert!(outcome.done().is_some(), "the body ends in its last poll");
+    assert!(!woken.load(Ordering::SeqCst));
 }

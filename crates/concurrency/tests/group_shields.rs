@@ -18,6 +18,7 @@ every_backend!(
     a_shield_of_the_body_is_not_the_childrens,
     a_shield_of_a_child_is_not_the_bodys,
     a_shielded_child_that_starts_is_awaited,
+    a_group_cut_from_outside_never_returns_behind_a_late_shield,
 );
 
 // TG18
@@ -102,4 +103,39 @@ fn a_shielded_child_that_starts_is_awaited(root: Root) {
         Ok(reason)
     }));
     assert_eq!(result.ok().as_deref(), Some("caller"));
+}
+
+// TG4
+fn a_group_cut_from_outside_never_returns_behind_a_late_shield(root: Root) {
+    let bodies = Arc::new(AtomicUsize::new(0));
+    let body = Alive::new(&bodies);
+    let (begun, inside) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let behind = inside.clone();
+    let outcome = root.block_on(cancel_scope(|outer| async move {
+        let group = task_group::<(), (), _, _>(|group| async move {
+            let _body = body;
+            let (handle, started) = (group.handle(), begun.clone());
+            group.spawn_ok(shield(async move {
+                started.store(true, Ordering::SeqCst);
+                while bodies.load(Ordering::SeqCst) > 0 {
+                    checkpoint().await;
+                }
+                // The body is gone for a cancel that the group does not see any more.
+                handle.raise_shield();
+            }));
+            while !begun.load(Ordering::SeqCst) {
+                yield_now().await;
+            }
+            outer.cancel("outer");
+            sleep_forever().await;
+            Ok(())
+        });
+        let _ = group.await;
+        behind.store(true, Ordering::SeqCst);
+    }));
+    assert_eq!(outcome.cause().map(|cause| cause.reason()), Some("outer"));
+    assert!(!inside.load(Ordering::SeqCst), "code between does not run");
 }

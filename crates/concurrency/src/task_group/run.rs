@@ -176,9 +176,11 @@ where
             Policy::Quorum(_) => missed.is_some(),
             _ => !errors.is_empty(),
         };
+        // Without a cause of its own it was cut for an outer one, which a shield hides by now.
+        let cut_outside = matches!(hosted, Some(Hosted::Cut)) && group.own_cause().is_none();
         let host = match hosted {
             Some(Hosted::Panicked(panic)) => resume_unwind(panic),
-            _ if outer_cancelled => {
+            _ if outer_cancelled || cut_outside => {
                 *this.frozen = true;
                 return Poll::Pending;
             }
