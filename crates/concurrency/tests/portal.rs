@@ -26,6 +26,7 @@ every_backend!(
     a_simulated_world_refuses_every_call;
     real:
     a_plain_thread_calls,
+    a_root_is_not_needed,
     a_call_comes_from_its_caller,
     a_panic_is_the_callers_alone,
     a_poll_of_the_same_root_is_refused,
@@ -611,6 +612,17 @@ fn a_call_from_another_backend(root: Root) {
             assert_eq!(joined, Some(8));
         }
     });
+}
+
+// TH11, TH13
+fn a_root_is_not_needed(root: Root) {
+    let backend = backend_of(root);
+    let result: Result<_, GroupError<()>> = backend.block_on(Portal::open(|portal| async move {
+        let refused = portal.call(|| async {});
+        assert!(matches!(refused, Err(PortalError::WouldDeadlock)));
+        Ok(run_in_thread(move || portal.call(|| async { 7 })).await)
+    }));
+    assert_eq!(result.expect("nothing fails").ok(), Some(7));
 }
 
 fn a_simulated_world_refuses_every_call(root: Root) {

@@ -9,7 +9,7 @@ use bowline_concurrency::sync::{CapacityLimiter, Event};
 use bowline_concurrency::{
     CancelScope, CauseKind, Deadline, GroupError, Outcome, Root, ThreadContext, cancel_scope,
     check_cancelled, current_effective_deadline, current_task, is_cancelled, now, run_in_thread,
-    scope_local, shield, sleep_forever, task_group, timeout_at, yield_now,
+    scope_local, shield, sleep, sleep_forever, task_group, timeout_at, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::{join, poll_immediate};
@@ -31,6 +31,7 @@ every_backend!(
     no_places_let_nobody_start;
     real:
     a_value_comes_back_from_another_thread,
+    a_root_is_not_needed,
     an_abandoned_thread_is_told,
     a_thread_may_block_on_what_is_shared,
     abandoned_threads_are_named_at_the_end,
@@ -414,11 +415,84 @@ fn the_places_of_a_root_are_forty() {
                 assert!(poll_immediate(call).await.is_none());
             }
             // Nobody polls them any more: those that have a place run, and keep it.
-            bowline_concurrency::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             assert_eq!(calls.load(Ordering::SeqCst), most);
         };
         crowd(40).await;
     });
+}
+
+// A part of CP8.
+#[test]
+fn dropped_at_any_time_the_place_comes_back() {
+    const STEP: Duration = Duration::from_micros(700);
+    for abandons in [true, false] {
+        Root::new().backend(Backend::Sim).block_on(async move {
+            let (mut ran, mut steps) = (0, 0);
+            loop {
+                let limiter = Arc::new(CapacityLimiter::new(1));
+                let there = Arc::new(());
+                let calls = Arc::new(AtomicUsize::new(0));
+                let mut both = {
+                    let call = || {
+                        let (there, calls) = (there.clone(), calls.clone());
+                        let run = run_in_thread(move || {
+                            let _there = there;
+                            calls.fetch_add(1, Ordering::SeqCst)
+                        });
+                        let run = run.limiter(&limiter);
+                        if abandons {
+                            run.abandon_on_cancel()
+                        } else {
+                            run
+                        }
+                    };
+                    // The second one waits for the place of the first.
+                    Box::pin(join(call(), call()))
+                };
+                let mut ended = false;
+                for _ in 0..steps {
+                    ended |= !ended && poll_immediate(&mut both).await.is_some();
+                    sleep(STEP).await;
+                }
+                drop(both);
+                assert_eq!(limiter.statistics().waiting, 0);
+                sleep(Duration::from_secs(1)).await;
+                assert_eq!(limiter.borrowed(), 0, "after {steps} steps");
+                assert_eq!(Arc::strong_count(&there), 1, "after {steps} steps");
+                let now = calls.load(Ordering::SeqCst);
+                ran += usize::from(now == 1);
+                if ended {
+                    assert_eq!(now, 2);
+                    break;
+                }
+                steps += 1;
+            }
+            assert!(ran > 0 && steps > 3, "{ran} of {steps}");
+        });
+    }
+}
+
+// TH1
+fn a_root_is_not_needed(root: Root) {
+    let backend = root.block_on(async { Backend::current().expect("it runs") });
+    let value = backend.block_on(async {
+        let outcome = cancel_scope(|scope| async move {
+            let run = run_in_thread(|| {
+                wait_for_cancel();
+                check_cancelled().is_err()
+            });
+            join(run, async { scope.cancel("now") }).await.0
+        });
+        let told = outcome.await.done().expect("it completes");
+        let left = ThreadContext::current().is_none();
+        let context = run_in_thread(|| {
+            let context = ThreadContext::current().expect("this is one");
+            context.block_on(sleep(Duration::from_millis(1))).is_ok()
+        });
+        (told, left, context.await)
+    });
+    assert_eq!(value, (true, true, true));
 }
 
 /// Set in the process that runs the case below.
