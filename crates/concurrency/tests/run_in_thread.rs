@@ -331,7 +331,9 @@ fn the_root_waits_for_a_thread_that_lost_its_host(root: Root) {
     let seen = Arc::new(OnceLock::new());
     let guard = OnDrop(gone.clone());
     let tells = seen.clone();
-    let simulated = root.block_on({
+    // The backend itself waits for no thread.
+    let options = RunOptions::default().blocking_grace(Duration::ZERO);
+    let simulated = root.options(options).block_on({
         let release = release.clone();
         async move {
             // Set when the body of the root has ended.

@@ -177,7 +177,8 @@ fn a_panic_goes_on_in_the_thread(root: Root) {
 
 fn a_lost_host_cancels_what_the_thread_waits_for(root: Root) {
     let (tells, told) = mpsc::channel();
-    root.block_on(async move {
+    let options = RunOptions::default().blocking_grace(Duration::ZERO);
+    root.options(options).block_on(async move {
         let started = Arc::new(Event::new());
         let starts = started.clone();
         let mut run = Box::pin(run_in_thread(move || {
