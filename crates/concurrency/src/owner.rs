@@ -41,12 +41,27 @@ pub(crate) struct Owner {
     limit: Limit,
     /// The wrapper is the task's outermost one.
     host: bool,
-    waker: Option<Waker>,
-    timer: Option<Timer>,
+    /// Which waker the node was given last. While the node has one it is alive, so equal addresses
+    /// mean the same waker, and no second clone of it has to be kept here.
+    waker: WakerId,
+    timer: Option<Box<Timer>>,
     finalising: Option<Finalising>,
     finalise_within: Duration,
     /// The scope locals that a task inherited.
     locals: Option<Locals>,
+}
+
+/// The addresses of a waker's data and of its table.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+struct WakerId(usize, usize);
+
+impl WakerId {
+    fn of(waker: &Waker) -> WakerId {
+        WakerId(
+            waker.data().addr(),
+            std::ptr::from_ref(waker.vtable()).addr(),
+        )
+    }
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -70,7 +85,7 @@ impl Owner {
             stage: Stage::New,
             limit,
             host: false,
-            waker: None,
+            waker: WakerId::default(),
             timer: None,
             finalising: None,
             finalise_within: FINALISE_WITHIN,
@@ -129,10 +144,10 @@ impl Owner {
                 self.take_place(place);
             }
         }
-        let known = self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
-        if !known || !self.node().has_waker() {
-            self.waker = Some(cx.waker().clone());
+        let waker = WakerId::of(cx.waker());
+        if self.waker != waker || !self.node().has_waker() {
             self.node().store_waker(cx.waker());
+            self.waker = waker;
         }
         if self.timer.as_ref().is_some_and(|t| t.alarm.rang()) {
             self.ring();
@@ -302,7 +317,7 @@ impl Owner {
             let node = self.node().clone();
             match &mut self.timer {
                 Some(timer) => timer.reset(soonest),
-                None => self.timer = Some(Timer::new(node, soonest)),
+                None => self.timer = Some(Box::new(Timer::new(node, soonest))),
             }
             self.ring();
         }

@@ -3,17 +3,18 @@ use slab::Slab;
 /// A set with stable keys that needs no allocation for its first member.
 ///
 /// Most nodes have one child and most tasks one waiter; more go to a slab, whose places are
-/// used again, so that a million members one after the other take the room of one.
+/// used again, so that a million members one after the other take the room of one. The slab is
+/// behind a box, because every node has room for its rosters and is moved when it is made.
 pub(crate) struct Roster<T> {
     first: Option<T>,
-    rest: Slab<T>,
+    rest: Option<Box<Slab<T>>>,
 }
 
 impl<T> Roster<T> {
     pub(crate) const fn new() -> Self {
         Roster {
             first: None,
-            rest: Slab::new(),
+            rest: None,
         }
     }
 
@@ -22,41 +23,39 @@ impl<T> Roster<T> {
             self.first = Some(member);
             return 0;
         }
-        self.rest.insert(member) + 1
+        self.rest.get_or_insert_default().insert(member) + 1
     }
 
     pub(crate) fn remove(&mut self, key: usize) -> Option<T> {
         match key.checked_sub(1) {
             None => self.first.take(),
-            Some(place) => self.rest.try_remove(place),
+            Some(place) => self.rest.as_mut()?.try_remove(place),
         }
     }
 
     pub(crate) fn get_mut(&mut self, key: usize) -> Option<&mut T> {
         match key.checked_sub(1) {
             None => self.first.as_mut(),
-            Some(place) => self.rest.get_mut(place),
+            Some(place) => self.rest.as_mut()?.get_mut(place),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.rest.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first
-            .iter()
-            .chain(self.rest.iter().map(|(_, member)| member))
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        self.first.iter().chain(rest.map(|(_, member)| member))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.first
-            .iter_mut()
-            .chain(self.rest.iter_mut().map(|(_, member)| member))
+        let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
+        self.first.iter_mut().chain(rest.map(|(_, member)| member))
     }
 }
 

@@ -69,8 +69,21 @@ enum Ended<T, E> {
     Lost,
 }
 
-fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+/// What foreign code returned, or its panic.
+type Guarded<R> = Result<R, Box<dyn Any + Send>>;
+
+fn guarded<R>(f: impl FnOnce() -> R) -> Guarded<R> {
     catch_unwind(AssertUnwindSafe(f))
+}
+
+/// Polls the body and drops it once it is ready, in one visit of its place in the tree.
+fn poll_out<F: Future>(
+    mut body: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> Poll<(F::Output, Guarded<()>)> {
+    let future = body.as_mut().as_pin_mut();
+    let polled = future.expect("the body is there").poll(cx);
+    polled.map(|output| (output, guarded(|| body.set(None))))
 }
 
 impl<T: Send + 'static, E: Send + 'static, F: Future> Child<T, E, F> {
@@ -94,20 +107,24 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
         }
         this.owner.arrive(cx);
         let mut ended = None;
-        if let Some(body) = this.body.as_mut().as_pin_mut() {
-            match guarded(|| this.owner.inside(|| body.poll(cx))) {
+        if this.body.is_some() {
+            match guarded(|| this.owner.inside(|| poll_out(this.body.as_mut(), cx))) {
                 Ok(Poll::Pending) if !this.owner.is_cut() => return Poll::Pending,
                 Ok(Poll::Pending) => this.owner.cut(|| this.body.set(None)),
-                Ok(Poll::Ready(output)) => {
+                Ok(Poll::Ready((output, Err(panic)))) => {
+                    let _ = guarded(|| drop(output));
+                    ended = Some(Ended::Panicked(panic));
+                }
+                Ok(Poll::Ready((output, Ok(())))) => {
                     ended = Some(match (this.finish)(output) {
                         Ok(value) => Ended::Done(value),
                         Err(error) => Ended::Failed(error),
                     });
                 }
-                Err(panic) => ended = Some(Ended::Panicked(panic)),
-            }
-            if let Err(panic) = guarded(|| this.owner.inside(|| this.body.set(None))) {
-                ended = Some(Ended::Panicked(panic));
+                Err(panic) => {
+                    let dropped = guarded(|| this.owner.inside(|| this.body.set(None)));
+                    ended = Some(Ended::Panicked(dropped.err().unwrap_or(panic)));
+                }
             }
         }
         let ended = match (guarded(|| this.owner.poll_finalisers(cx)), ended) {

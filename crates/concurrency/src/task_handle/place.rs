@@ -58,8 +58,12 @@ impl<T> Place<T> {
 
     /// Says how the task ended and wakes those who wait for it.
     pub(crate) fn fill(&self, status: TaskStatus, value: Option<T>, cause: Option<Cause>) {
-        let surplus = value.and_then(|value| self.put(value));
-        self.settle(status, cause);
+        let mut state = self.lock();
+        let surplus = match state.unwanted {
+            true => value,
+            false => std::mem::replace(&mut state.value, value),
+        };
+        conclude(state, status, cause);
         quietly(|| drop(surplus));
     }
 
@@ -75,24 +79,11 @@ impl<T> Place<T> {
     /// Says how the child ended, with the value that was put here, and wakes who waits.
     pub(crate) fn settle(&self, status: TaskStatus, cause: Option<Cause>) {
         let mut state = self.lock();
-        state.status = status;
-        state.cause = cause;
         let surplus = match status {
             TaskStatus::Done => None,
             _ => state.value.take(),
         };
-        let mut wakers = Vec::new();
-        for waiter in state.waiters.iter_mut() {
-            if waiter.context.as_ref().is_some_and(|c| c.is_cancelled()) {
-                continue;
-            }
-            waiter.granted = true;
-            wakers.extend(waiter.waker.take());
-        }
-        drop(state);
-        for waker in wakers {
-            quietly(|| waker.wake());
-        }
+        conclude(state, status, cause);
         quietly(|| drop(surplus));
     }
 
@@ -111,8 +102,7 @@ impl<T> Place<T> {
     /// Whether one who waits may go on; registers it otherwise.
     pub(crate) fn poll_ended(&self, key: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
         let frozen = ambient::is_cancelled();
-        let context = ambient::current();
-        let mut waker = None;
+        let (mut waker, mut context) = (None, None);
         let mut state = self.lock();
         loop {
             let ended = state.status.has_ended();
@@ -128,12 +118,13 @@ impl<T> Place<T> {
                 // No waker is cloned under the lock.
                 drop(state);
                 waker = Some(cx.waker().clone());
+                context = ambient::current();
                 state = self.lock();
                 continue;
             }
             let entry = Waiter {
                 waker: waker.take(),
-                context,
+                context: context.take(),
                 granted: false,
             };
             let former = match waiter {
@@ -155,6 +146,28 @@ impl<T> Place<T> {
             let former = self.lock().waiters.remove(key);
             drop(former);
         }
+    }
+}
+
+/// Says how the child ended and wakes who waits. Most have one who does, for whom nothing is
+/// allocated.
+fn conclude<T>(mut state: MutexGuard<'_, PlaceState<T>>, status: TaskStatus, cause: Option<Cause>) {
+    state.status = status;
+    state.cause = cause;
+    let (mut first, mut rest) = (None, Vec::new());
+    for waiter in state.waiters.iter_mut() {
+        if waiter.context.as_ref().is_some_and(|c| c.is_cancelled()) {
+            continue;
+        }
+        waiter.granted = true;
+        match &first {
+            None => first = waiter.waker.take(),
+            Some(_) => rest.extend(waiter.waker.take()),
+        }
+    }
+    drop(state);
+    for waker in first.into_iter().chain(rest) {
+        quietly(|| waker.wake());
     }
 }
 
