@@ -8,7 +8,8 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const CHILDREN: usize = 100_000;
+const MANY: usize = 100_000;
+const FEW: usize = 1000;
 
 /// Nanoseconds per child: of the call that cancels, and until all have ended.
 struct Cancelled {
@@ -17,55 +18,63 @@ struct Cancelled {
 }
 
 pub(crate) fn group() -> f64 {
-    cancel_group().call
+    cancel_group(MANY).call
 }
 
 pub(crate) fn group_ended() -> f64 {
-    cancel_group().ended
+    cancel_group(MANY).ended
+}
+
+pub(crate) fn small_group_ended() -> f64 {
+    cancel_group(FEW).ended
 }
 
 pub(crate) fn tokens() -> f64 {
-    cancel_tokens().call
+    cancel_tokens(MANY).call
 }
 
 pub(crate) fn tokens_ended() -> f64 {
-    cancel_tokens().ended
+    cancel_tokens(MANY).ended
 }
 
-fn cancel_group() -> Cancelled {
-    in_task(async {
+pub(crate) fn few_tokens_ended() -> f64 {
+    cancel_tokens(FEW).ended
+}
+
+fn cancel_group(children: usize) -> Cancelled {
+    in_task(async move {
         let result = task_group::<_, (), _, _>(|group| async move {
             let waiting = Arc::new(AtomicUsize::new(0));
-            for _ in 0..CHILDREN {
+            for _ in 0..children {
                 group.spawn_ok(wait(waiting.clone()));
             }
-            all(&waiting).await;
+            all(&waiting, children).await;
             let start = Instant::now();
             group.cancel("that was all");
-            Ok((start, each(start, CHILDREN)))
+            Ok((start, each(start, children)))
         });
         let (start, call) = result.await.expect("the body is done");
-        let ended = each(start, CHILDREN);
+        let ended = each(start, children);
         Cancelled { call, ended }
     })
 }
 
-fn cancel_tokens() -> Cancelled {
-    in_task(async {
+fn cancel_tokens(children: usize) -> Cancelled {
+    in_task(async move {
         let waiting = Arc::new(AtomicUsize::new(0));
         let outer = CancellationToken::new();
         let tracker = TaskTracker::new();
-        for _ in 0..CHILDREN {
+        for _ in 0..children {
             let token = outer.child_token();
             tracker.spawn(token.run_until_cancelled_owned(wait(waiting.clone())));
         }
-        all(&waiting).await;
+        all(&waiting, children).await;
         let start = Instant::now();
         outer.cancel();
-        let call = each(start, CHILDREN);
+        let call = each(start, children);
         tracker.close();
         tracker.wait().await;
-        let ended = each(start, CHILDREN);
+        let ended = each(start, children);
         Cancelled { call, ended }
     })
 }
@@ -76,8 +85,8 @@ async fn wait(waiting: Arc<AtomicUsize>) {
     Idle.await;
 }
 
-async fn all(waiting: &AtomicUsize) {
-    while waiting.load(Ordering::Relaxed) < CHILDREN {
+async fn all(waiting: &AtomicUsize, children: usize) {
+    while waiting.load(Ordering::Relaxed) < children {
         Yield::default().await;
     }
 }

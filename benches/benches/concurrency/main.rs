@@ -138,26 +138,37 @@ fn rows() -> Vec<Row> {
             queues::queue_narrow,
         ),
     ];
-    let cancel = |name, target, theirs, ours| Row {
+    let cancel = |name, target, slices, theirs, ours| Row {
         name,
         peer: "as many child tokens",
         target,
-        slices: 1,
+        slices,
         theirs,
         ours,
     };
-    rows.push(cancel(
-        "cancel of 100 000 children, each",
-        Some(1.20),
-        cancels::tokens,
-        cancels::group,
-    ));
-    rows.push(cancel(
-        "the same until all have ended, each",
-        None,
-        cancels::tokens_ended,
-        cancels::group_ended,
-    ));
+    rows.extend([
+        cancel(
+            "cancel of 100 000 children, each",
+            Some(1.20),
+            1,
+            cancels::tokens,
+            cancels::group,
+        ),
+        cancel(
+            "the same until all have ended, each",
+            None,
+            1,
+            cancels::tokens_ended,
+            cancels::group_ended,
+        ),
+        cancel(
+            "1000 children, cancelled until all have ended, each",
+            None,
+            25,
+            cancels::few_tokens_ended,
+            cancels::small_group_ended,
+        ),
+    ]);
     rows
 }
 
