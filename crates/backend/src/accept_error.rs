@@ -50,7 +50,7 @@ impl AcceptErrorKind {
     }
 }
 
-/// Codes of Linux; other systems are classified by [`ErrorKind`] alone.
+/// Codes of Linux, which simulated errors carry too.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn of_code(code: i32) -> Option<AcceptErrorKind> {
     const EPERM: i32 = 1;
@@ -79,7 +79,38 @@ fn of_code(code: i32) -> Option<AcceptErrorKind> {
     })
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+/// Other systems number as they like.
+#[cfg(all(
+    unix,
+    feature = "real",
+    not(any(target_os = "linux", target_os = "android"))
+))]
+fn of_code(code: i32) -> Option<AcceptErrorKind> {
+    use rustix::io::Errno;
+    Some(match Errno::from_raw_os_error(code) {
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS => AcceptErrorKind::Exhausted,
+        Errno::PERM
+        | Errno::INTR
+        | Errno::PROTO
+        | Errno::NOPROTOOPT
+        | Errno::OPNOTSUPP
+        | Errno::NETDOWN
+        | Errno::NETUNREACH
+        | Errno::CONNABORTED
+        | Errno::CONNRESET
+        | Errno::TIMEDOUT
+        | Errno::HOSTDOWN
+        | Errno::HOSTUNREACH => AcceptErrorKind::Skip,
+        _ => AcceptErrorKind::Fatal,
+    })
+}
+
+/// Without a real backend, or elsewhere than on Unix, the kind has to do.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    all(unix, feature = "real")
+)))]
 fn of_code(_: i32) -> Option<AcceptErrorKind> {
     None
 }
