@@ -14,7 +14,11 @@ use crate::streams::read_whole;
 
 conformance! {
     all: []
-    real: [std_streams_come_and_go, options_reach_the_kernel]
+    real: [
+        std_streams_come_and_go,
+        options_reach_the_kernel,
+        spans_and_sizes_beyond_the_kernels_units_keep_their_meaning,
+    ]
     dropping: []
     real_dropping: []
 }
@@ -112,5 +116,57 @@ fn options_reach_the_kernel(backend: Backend, options: RunOptions) {
         }
         client.set_linger(None).unwrap();
         assert!(client.take_error().unwrap().is_none());
+    });
+}
+
+// S15: what is rounded down to zero would be a reset, or no timeout at all.
+fn spans_and_sizes_beyond_the_kernels_units_keep_their_meaning(
+    backend: Backend,
+    options: RunOptions,
+) {
+    use socket2::SockRef;
+    use std::time::Duration;
+    backend.block_on_with(options, async {
+        let short = TcpOptions::new()
+            .linger(Duration::from_millis(300))
+            .user_timeout(Duration::from_nanos(1))
+            .keepalive(Keepalive::new(Duration::ZERO, Duration::from_millis(1), 1));
+        let (client, server) = pair_with(short).await;
+        for stream in [&client, &server] {
+            let fd = stream.try_as_fd().unwrap();
+            let socket = SockRef::from(&fd);
+            assert_eq!(socket.linger().unwrap(), Some(Duration::from_secs(1)));
+            let second = Duration::from_secs(1);
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), second);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), second);
+            #[cfg(target_os = "linux")]
+            assert_eq!(
+                socket.tcp_user_timeout().unwrap(),
+                Some(Duration::from_millis(1))
+            );
+        }
+        client.set_linger(Some(Duration::from_nanos(1))).unwrap();
+        let fd = client.try_as_fd().unwrap();
+        let linger = || SockRef::from(&fd).linger().unwrap();
+        assert_eq!(linger(), Some(Duration::from_secs(1)));
+        client.set_linger(Some(Duration::ZERO)).unwrap();
+        assert_eq!(linger(), Some(Duration::ZERO));
+        client.set_linger(Some(Duration::MAX)).unwrap();
+        assert!(linger() > Some(Duration::from_secs(3_600)));
+        client.set_linger(None).unwrap();
+
+        let long = TcpOptions::new()
+            .user_timeout(Duration::MAX)
+            .send_buffer(usize::MAX)
+            .recv_buffer(1 << 32);
+        let (client, _server) = pair_with(long).await;
+        let fd = client.try_as_fd().unwrap();
+        let socket = SockRef::from(&fd);
+        let plain = TcpOptions::new().send_buffer(1).recv_buffer(1);
+        let (least, _other) = pair_with(plain).await;
+        let fd = least.try_as_fd().unwrap();
+        let least = SockRef::from(&fd);
+        assert!(socket.send_buffer_size().unwrap() > least.send_buffer_size().unwrap());
+        assert!(socket.recv_buffer_size().unwrap() > least.recv_buffer_size().unwrap());
     });
 }

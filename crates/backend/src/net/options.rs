@@ -91,14 +91,16 @@ impl TcpOptions {
         self
     }
 
-    /// How long the system goes on sending after a close, in whole seconds; zero resets instead.
+    /// How long the system goes on sending after a close, rounded up to whole seconds; zero resets
+    /// instead.
     #[must_use = "this returns the changed options"]
     pub fn linger(mut self, linger: Duration) -> TcpOptions {
         self.linger = Some(linger);
         self
     }
 
-    /// How long sent data may stay unacknowledged, in milliseconds. On Linux; ignored elsewhere.
+    /// How long sent data may stay unacknowledged, rounded up to milliseconds; zero is the system's
+    /// default. On Linux; ignored elsewhere.
     #[must_use = "this returns the changed options"]
     pub fn user_timeout(mut self, timeout: Duration) -> TcpOptions {
         self.user_timeout = Some(timeout);

@@ -82,7 +82,8 @@ impl TcpStream {
         delegate!(&self.0, stream => TcpSocket::set_keepalive(stream, keepalive))
     }
 
-    /// How long the system goes on sending after a close; zero resets, `None` is its default.
+    /// How long the system goes on sending after a close, rounded up to whole seconds; zero resets,
+    /// `None` is its default.
     ///
     /// # Errors
     ///

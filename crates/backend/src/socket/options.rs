@@ -14,11 +14,14 @@ pub(super) fn apply_tcp(socket: &SockRef<'_>, options: &TcpOptions) -> io::Resul
         set_keepalive(socket, Some(keepalive))?;
     }
     if let Some(linger) = options.linger {
-        socket.set_linger(Some(linger))?;
+        set_linger(socket, Some(linger))?;
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(timeout) = options.user_timeout {
-        socket.set_tcp_user_timeout(Some(timeout))?;
+        // Zero would be the system's own, so what is less than a millisecond is one.
+        let up = timeout.saturating_add(Duration::from_nanos(999_999));
+        let millis = up.as_millis().min(i32::MAX as u128) as u64;
+        socket.set_tcp_user_timeout(Some(Duration::from_millis(millis)))?;
     }
     set_buffers(socket, options.send_buffer, options.recv_buffer)
 }
@@ -29,12 +32,21 @@ pub(super) fn set_buffers(
     recv: Option<usize>,
 ) -> io::Result<()> {
     if let Some(bytes) = send {
-        socket.set_send_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes.min(i32::MAX as usize))?;
     }
     if let Some(bytes) = recv {
-        socket.set_recv_buffer_size(bytes)?;
+        socket.set_recv_buffer_size(bytes.min(i32::MAX as usize))?;
     }
     Ok(())
+}
+
+/// The system knows whole seconds, and zero of them is a reset: what is less than one is one.
+pub(super) fn set_linger(socket: &SockRef<'_>, linger: Option<Duration>) -> io::Result<()> {
+    let seconds = |linger: Duration| match linger {
+        Duration::ZERO => linger,
+        other => whole_seconds(other).min(Duration::from_secs(i32::MAX as u64)),
+    };
+    socket.set_linger(linger.map(seconds))
 }
 
 pub(super) fn set_keepalive(socket: &SockRef<'_>, keepalive: Option<Keepalive>) -> io::Result<()> {
@@ -48,7 +60,7 @@ pub(super) fn set_keepalive(socket: &SockRef<'_>, keepalive: Option<Keepalive>) 
     socket.set_tcp_keepalive(&parameters)
 }
 
-/// Rounded up to seconds, at least one: the system knows no shorter ones and refuses zero.
+/// Rounded up to seconds, at least one: the system knows no shorter ones.
 fn whole_seconds(span: Duration) -> Duration {
     let up = u64::from(span.subsec_nanos() > 0);
     Duration::from_secs(span.as_secs().saturating_add(up).max(1))

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use rustix::net::SendFlags;
 use socket2::SockRef;
 
-use super::options::set_keepalive;
+use super::options::{set_keepalive, set_linger};
 use super::{Direction, Moved, Readiness};
 use crate::net::{Credentials, Keepalive, Nodelay, ShortRead, StreamSocket, TcpSocket, UnixSocket};
 use crate::stream::recv_into_spare;
@@ -94,7 +94,7 @@ impl<S: Readiness> TcpSocket for S {
     }
 
     fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        SockRef::from(self).set_linger(linger)
+        set_linger(&SockRef::from(self), linger)
     }
 }
 
