@@ -247,10 +247,13 @@ impl fmt::Display for ResolveError {
 impl Error for ResolveError {}
 
 impl From<ResolveError> for io::Error {
+    /// The error itself stays inside. Where trying again makes sense the kind is
+    /// [`TimedOut`](io::ErrorKind::TimedOut), never `WouldBlock`: to whoever polls a socket that
+    /// would promise a wake.
     fn from(error: ResolveError) -> io::Error {
         let kind = match error.kind {
             ResolveErrorKind::NotFound | ResolveErrorKind::NoAddress => io::ErrorKind::NotFound,
-            ResolveErrorKind::TryAgain => io::ErrorKind::WouldBlock,
+            ResolveErrorKind::TryAgain => io::ErrorKind::TimedOut,
             ResolveErrorKind::InvalidName => io::ErrorKind::InvalidInput,
             ResolveErrorKind::Failed => io::ErrorKind::Other,
         };
@@ -272,4 +275,30 @@ pub enum ResolveErrorKind {
     Failed,
     /// The name is empty, longer than 253 bytes or holds a NUL.
     InvalidName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_an_error_of_io_it_keeps_kind_and_code() {
+        for (kind, expected) in [
+            (ResolveErrorKind::NotFound, io::ErrorKind::NotFound),
+            (ResolveErrorKind::NoAddress, io::ErrorKind::NotFound),
+            (ResolveErrorKind::TryAgain, io::ErrorKind::TimedOut),
+            (ResolveErrorKind::Failed, io::ErrorKind::Other),
+            (ResolveErrorKind::InvalidName, io::ErrorKind::InvalidInput),
+        ] {
+            let error = ResolveError {
+                kind,
+                message: "host: why".to_owned(),
+                code: Some(-3),
+            };
+            let io = io::Error::from(error.clone());
+            assert_eq!((io.kind(), io.to_string()), (expected, error.to_string()));
+            let inner = io.get_ref().and_then(|inner| inner.downcast_ref());
+            assert_eq!(inner, Some(&error));
+        }
+    }
 }
