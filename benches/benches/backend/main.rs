@@ -74,10 +74,19 @@ fn each(all: Duration, count: usize) -> f64 {
     all.as_secs_f64() * 1e9 / count as f64
 }
 
+/// Measures the rows whose name holds the first argument, all of them without one.
 fn main() {
+    let wanted = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let wanted = wanted.unwrap_or_default();
+    let measured = |name: &str| name.contains(&wanted);
     let mut samples = vec![vec![[Vec::new(), Vec::new()]; MEASURES.len()]; RUNTIMES.len()];
     for round in 0..ROUNDS {
-        for (row, (_, _, measure)) in MEASURES.iter().enumerate() {
+        for (row, (name, _, measure)) in MEASURES.iter().enumerate() {
+            if !measured(name) {
+                continue;
+            }
             for (column, (_, bare, bowline)) in RUNTIMES.iter().enumerate() {
                 // Each round starts with the other one.
                 let entrants = [bare, bowline];
@@ -93,6 +102,9 @@ fn main() {
     println!("| | runtime | bare | bowline | bowline / bare |");
     println!("|---|---|---|---|---|");
     for (row, (name, digits, _)) in MEASURES.iter().enumerate() {
+        if !measured(name) {
+            continue;
+        }
         for (column, (runtime, _, _)) in RUNTIMES.iter().enumerate() {
             let [bare, bowline] = [0, 1].map(|index| median(&samples[column][row][index]));
             let ratio = if bare < 0.001 {

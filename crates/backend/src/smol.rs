@@ -21,7 +21,7 @@ use crate::running::Running;
 use crate::runtime::{Runtime, Types};
 use crate::signal::Signal;
 use crate::smol::stop::Stop;
-use crate::smol::tasks::Tasks;
+use crate::smol::tasks::{Registered, Tasks};
 use crate::socket::Kernel;
 use crate::system::System;
 use crate::task::{Detached, RunOptions, Threads};
@@ -39,7 +39,8 @@ pub(crate) struct Smol;
 ///   with that thread marked as stopping: a task that spawns in its destructor there is dropped,
 ///   and never reaches the executor of the process.
 /// - SMOL2 The executor is taken out before its tasks are ended, and a spawn holds the lock until
-///   its task is on the executor: late spawns are dropped, earlier ones ended.
+///   its task is on the executor, or is made by a thread that runs it: late spawns are dropped,
+///   earlier ones ended.
 #[derive(Debug)]
 pub(crate) struct Realm {
     executor: RwLock<Option<Arc<Executor<'static>>>>,
@@ -48,8 +49,31 @@ pub(crate) struct Realm {
 }
 
 thread_local! {
-    /// The realm of this thread: of its `block_on`, its worker, its job or its attached future.
-    static REALM: RefCell<Option<Arc<Realm>>> = const { RefCell::new(None) };
+    /// That of this thread: of its `block_on`, its worker, its job or its attached future.
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+}
+
+/// The realm that a thread stands in.
+#[derive(Debug)]
+struct Here {
+    realm: Arc<Realm>,
+    /// While this thread runs its tasks, for then it is not taken out (SMOL1).
+    executor: Option<Arc<Executor<'static>>>,
+}
+
+impl Here {
+    /// Runs `act` there.
+    fn enter<R>(self, act: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Here>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let former = self.0.take();
+                drop(HERE.replace(former));
+            }
+        }
+        let _restore = Restore(HERE.replace(Some(self)));
+        act()
+    }
 }
 
 impl Realm {
@@ -63,7 +87,7 @@ impl Realm {
 
     /// The realm of this thread, or that of the process.
     fn current() -> Arc<Realm> {
-        let here = REALM.with_borrow(Clone::clone);
+        let here = HERE.with_borrow(|here| here.as_ref().map(|here| here.realm.clone()));
         here.unwrap_or_else(|| Realm::of_process().clone())
     }
 
@@ -91,7 +115,7 @@ impl Realm {
         let Some(executor) = &*executor else {
             return Some(task);
         };
-        executor.spawn(self.tasks.register(task)).detach();
+        executor.spawn(Registered::new(task)).detach();
         None
     }
 
@@ -104,7 +128,11 @@ impl Realm {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let executor = executor.expect("workers end before their executor");
-        Smol::within(self, || async_io::block_on(executor.run(until)))
+        let here = Here {
+            realm: self.clone(),
+            executor: Some(executor.clone()),
+        };
+        here.enter(|| async_io::block_on(executor.run(until)))
     }
 
     /// Drops the tasks, here.
@@ -155,15 +183,11 @@ impl Runtime for Smol {
     }
 
     fn within<R>(context: &Arc<Realm>, act: impl FnOnce() -> R) -> R {
-        struct Restore(Option<Arc<Realm>>);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                let former = self.0.take();
-                drop(REALM.replace(former));
-            }
-        }
-        let _restore = Restore(REALM.replace(Some(context.clone())));
-        act()
+        let here = Here {
+            realm: context.clone(),
+            executor: None,
+        };
+        here.enter(act)
     }
 
     fn block_on<F: Future>(options: RunOptions, future: F) -> F::Output {
@@ -194,8 +218,15 @@ impl Runtime for Smol {
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
         let task = Detached::new(Backend::Smol, future);
-        let refused = REALM.with_borrow(|here| match here {
-            Some(realm) => realm.spawn(task),
+        let refused = HERE.with_borrow(|here| match here {
+            Some(Here {
+                executor: Some(executor),
+                ..
+            }) => {
+                executor.spawn(Registered::new(task)).detach();
+                None
+            }
+            Some(here) => here.realm.spawn(task),
             None => Realm::of_process().spawn(task),
         });
         // SMOL2: dropped unpolled, and not before the borrow ended, for its destructor may spawn.

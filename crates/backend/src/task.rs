@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -217,10 +217,12 @@ impl<F> Detached<F> {
     /// Drops the future inside its backend. A panic of its destructor goes no further than the
     /// panic hook, as one of its body does.
     fn end(self: Pin<&mut Self>) {
-        let this = self.project();
+        let mut this = self.project();
+        if this.future.is_none() {
+            return;
+        }
         let _mark = current::mark(*this.backend);
-        let mut future = this.future;
-        let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+        let _ = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
     }
 }
 
@@ -228,17 +230,21 @@ impl<F: Future<Output = ()>> Future for Detached<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.as_mut().project();
+        let mut this = self.as_mut().project();
         let _mark = current::mark(*this.backend);
-        let Some(future) = this.future.as_pin_mut() else {
-            return Poll::Ready(());
-        };
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) | Err(_) => {
-                self.end();
-                Poll::Ready(())
-            }
-        }
+        // Once marked and caught, the common end as well: a spawn costs little more than the
+        // runtime's.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let Some(future) = this.future.as_mut().as_pin_mut() else {
+                return Poll::Ready(());
+            };
+            ready!(future.poll(cx));
+            this.future.set(None);
+            Poll::Ready(())
+        }));
+        polled.unwrap_or_else(|_| {
+            self.end();
+            Poll::Ready(())
+        })
     }
 }

@@ -72,7 +72,8 @@ impl Runtime for Tokio {
             }
         };
         builder.enable_all().thread_name(options.name);
-        let run = Run::new(builder).expect("tokio could not start its driver or threads");
+        let run = Run::new(builder, options.threads)
+            .expect("tokio could not start its driver or threads");
         let outcome = catch_unwind(AssertUnwindSafe(|| run.drive(future)));
         run.end(options.blocking_grace);
         outcome.unwrap_or_else(|panic| resume_unwind(panic))

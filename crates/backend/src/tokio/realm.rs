@@ -14,20 +14,31 @@ use crate::Backend;
 use crate::blocking::Job;
 use crate::current;
 use crate::running::{Entered, Running};
+use crate::task::Threads;
 
 /// What we keep beside a runtime that `block_on` made. Runtimes of others have none.
 ///
 /// Invariants:
-/// - TOK1 A task holds its `Alive` until its future was dropped, so when the last is gone, no task
-///   is left.
+/// - TOK1 A task of a runtime with workers holds its `Alive` until its future was dropped, so when
+///   the last is gone, no task is left.
 /// - TOK2 A realm is registered before anything can be spawned on its runtime, and the ids of
 ///   runtimes never come again: what a thread found out about an id stays true.
 /// - TOK3 Whoever entered `running` did so before it was closed, so a shutdown sees every thread
 ///   on which a job began.
 #[derive(Debug)]
 pub(super) struct Realm {
-    tasks: Weak<Alive>,
+    tasks: Tasks,
     running: Running,
+}
+
+/// The tasks of a runtime, for the shutdown to know when the last was dropped.
+#[derive(Debug)]
+enum Tasks {
+    /// Those of a runtime of one thread: its own shutdown drops them, on the thread of the
+    /// `block_on`, before it returns.
+    OfOneThread,
+    /// Workers drop them, at a time of their own.
+    Counted(Weak<Alive>),
 }
 
 /// Dropped with the last task, which hangs up on the shutdown that waits.
@@ -73,7 +84,11 @@ impl Realm {
 /// Spawns `future` on the runtime of `handle`.
 #[track_caller]
 pub(super) fn spawn(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
-    match Realm::of(handle, |realm| realm.map(|realm| realm.tasks.upgrade())) {
+    let counted = Realm::of(handle, |realm| match &realm?.tasks {
+        Tasks::OfOneThread => None,
+        Tasks::Counted(tasks) => Some(tasks.upgrade()),
+    });
+    match counted {
         None => drop(handle.spawn(future)),
         Some(Some(alive)) => drop(handle.spawn(Counted { future, alive })),
         // The shutdown is over: the task is dropped unpolled.
@@ -100,17 +115,20 @@ pub(super) struct Run {
 
 impl Run {
     /// Builds the runtime; its threads carry the mark of the backend.
-    pub(super) fn new(mut builder: Builder) -> io::Result<Run> {
+    pub(super) fn new(mut builder: Builder, threads: Threads) -> io::Result<Run> {
         let running = Running::default();
-        let threads = running.clone();
+        let started = running.clone();
         builder.on_thread_start(move || {
             current::mark_thread(Backend::Tokio);
-            THREAD.set(threads.enter());
+            THREAD.set(started.enter());
         });
         let runtime = builder.build()?;
         let (line, last_gone) = mpsc::channel();
         let alive = Arc::new(Alive { _line: line });
-        let tasks = Arc::downgrade(&alive);
+        let tasks = match threads {
+            Threads::One => Tasks::OfOneThread,
+            _ => Tasks::Counted(Arc::downgrade(&alive)),
+        };
         let realm = Arc::new(Realm { tasks, running });
         realms().push((runtime.handle().id(), realm.clone()));
         Ok(Run {
@@ -130,6 +148,7 @@ impl Run {
         let id = self.runtime.handle().id();
         self.realm.running.close();
         // A plain drop would wait for jobs for ever; a timeout would be for tasks and jobs alike.
+        // It drops the tasks of one thread before it returns.
         self.runtime.shutdown_background();
         drop(self.alive);
         // An error by design: nothing is ever sent.
