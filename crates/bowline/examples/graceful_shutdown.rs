@@ -20,7 +20,7 @@ use bowline::concurrency::{
 use bowline::transport::{MessageStream, Transport};
 
 /// What work at hand gets.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(2);
 
 #[bowline::main]
 async fn main() -> Result<(), Error> {
