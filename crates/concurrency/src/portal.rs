@@ -132,7 +132,7 @@ impl Portal {
     /// A portal into this group, whose tasks are children of one child of the group.
     ///
     /// The group waits until the portal is closed, or its last clone dropped, and all calls have
-    /// ended. Cancelled, it cancels them. On a group that has ended, the portal is closed.
+    /// ended. Cancelled, it cancels them. On a group that has ended, or is full, the portal is closed.
     ///
     /// # Panics
     ///

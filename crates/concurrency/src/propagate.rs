@@ -12,6 +12,9 @@ use std::task::{Context, Poll};
 /// Carries the caller's place into a task that another crate spawns: cancels of the scopes around
 /// the caller reach `body` there, and end it as they would end a scope.
 ///
+/// In a closure of [`run_in_thread`](crate::run_in_thread) that is the place of its host: so an
+/// executor of another crate, run on that thread, hears its cancels.
+///
 /// Nothing waits for the body: only a task group does that. Once the scopes around the caller have
 /// returned, nothing of theirs reaches it any more.
 ///
@@ -21,7 +24,7 @@ use std::task::{Context, Poll};
 #[track_caller]
 pub fn propagate<F: Future>(body: F) -> Propagate<F> {
     let node = owner::new_scope(Cow::Borrowed(""), Location::caller());
-    if let Some(place) = ambient::current() {
+    if let Some(place) = ambient::standpoint() {
         node.link(&place);
     }
     Propagate {

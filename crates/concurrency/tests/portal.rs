@@ -660,3 +660,22 @@ fn a_waiting_join_may_be_dropped() {
         done.wait_blocking();
     });
 }
+
+// TG42
+#[test]
+fn what_is_awaited_may_move_between_threads() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    fn generic<T: Send + 'static, E: Send + 'static>(result: Result<T, E>) -> impl Send {
+        is_send(Portal::open(|portal| async move {
+            is_send(run_in_thread(|| ())).await;
+            let _ = is_send(portal.spawn(|| async {}).join()).await;
+            result
+        }))
+    }
+    drop(generic(Ok::<u8, ()>(7)));
+    fn is_sync<T: Send + Sync>() {}
+    is_sync::<Portal>();
+    is_sync::<PortalHandle<u8>>();
+}

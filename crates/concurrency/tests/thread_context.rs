@@ -9,13 +9,15 @@ use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
     CauseKind, Deadline, GroupError, Outcome, Root, ThreadContext, ThreadError, cancel_scope,
     check_cancelled, current_effective_deadline, current_task, is_cancelled, move_on_after, now,
-    on_cancel, run_in_thread, scope_local, sleep, sleep_forever, task_group, timeout_at,
+    on_cancel, propagate, run_in_thread, scope_local, sleep, sleep_forever, task_group, timeout_at,
 };
 use every_backend::every_backend;
 use futures_util::future::{join, poll_immediate};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ every_backend!(
     what_a_thread_waits_for_when_abandoned_is_cancelled,
     the_end_of_the_root_ends_what_an_abandoned_thread_waits_for,
     behind_the_end_of_the_root_nothing_runs,
+    a_foreign_executor_on_a_thread_hears_of_cancels,
 );
 
 fn context() -> ThreadContext {
@@ -323,6 +326,51 @@ fn behind_the_end_of_the_root_nothing_runs(root: Root) {
     release.set();
     let ended = (CauseKind::Shutdown, "the root has ended".to_owned());
     assert_eq!(told.recv(), Ok(ended));
+}
+
+/// An executor of another crate, as small as can be.
+fn foreign_block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+// CS57
+fn a_foreign_executor_on_a_thread_hears_of_cancels(root: Root) {
+    root.block_on(async {
+        let started = Arc::new(Event::new());
+        let starts = started.clone();
+        let outcome = cancel_scope(|scope| async move {
+            let run = run_in_thread(move || {
+                // On its own a future there belongs to nobody, and no cancel freezes it.
+                foreign_block_on(async { assert!(!is_cancelled()) });
+                foreign_block_on(propagate(async {
+                    starts.set();
+                    sleep_forever().await
+                }))
+            });
+            let (inner, ()) = join(run, async {
+                started.wait().await;
+                scope.cancel("stop");
+            })
+            .await;
+            inner
+        })
+        .await;
+        let inner = outcome.done().expect("its body had ended");
+        assert_eq!(inner.cause().map(|cause| cause.reason()), Some("stop"));
+    });
 }
 
 fn a_simulated_world_refuses_to_park(root: Root) {

@@ -23,6 +23,8 @@ use std::task::{Context, Poll, Waker};
 /// for its end, unless it was told to [`abandon_on_cancel`](RunInThread::abandon_on_cancel); it
 /// can find out by [`check_cancelled`](crate::check_cancelled) and stop earlier. Scope locals that
 /// are inherited are set in it, and by [`ThreadContext`](crate::ThreadContext) it can run futures.
+/// Those that run further closures take places for them: give such a limiter of their own, or all
+/// places may be taken by closures that wait for one.
 ///
 /// # Panics
 ///
