@@ -54,7 +54,7 @@ impl Portal {
         let opened = Arc::new(Once::new());
         let ended = Arc::new(Once::new());
         let running = Running {
-            thread: Some(start(backend, opened.clone(), ended.clone())),
+            thread: Some(start::<R>(backend, opened.clone(), ended.clone())),
             ended,
         };
         let portal: Option<Portal> = parked(opened.wait()).clone();
@@ -96,7 +96,12 @@ impl Running {
 }
 
 /// Starts the thread. It leaves a portal in `opened`, or nothing where it could not begin.
-fn start(
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "generic, it is compiled where it is used: a `block_on` that is compiled in this crate \
+              keeps it from being built with no backend"
+)]
+fn start<R>(
     backend: Backend,
     opened: Arc<Once<Option<Portal>>>,
     ended: Arc<Once<Ended>>,
