@@ -4,12 +4,14 @@
 #![cfg(loom)]
 
 use bowline_concurrency::sync::{Closed, Event, Lock, Queue, Semaphore};
+use bowline_concurrency::{Pool, PoolError};
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::thread::{self, JoinHandle};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 /// Explores `model` with up to three preemptions.
@@ -200,5 +202,75 @@ fn queue_closed_while_both_ends_wait() {
         }
         end([sends, closes]);
         assert_eq!(queue.statistics().senders, 0);
+    });
+}
+
+/// A pool of one place, and how many items it has made and closed.
+struct Counted {
+    pool: Pool<(), ()>,
+    made: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn new() -> Counted {
+        let (made, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (makes, closes) = (made.clone(), closed.clone());
+        let factory = Pool::builder(move || {
+            makes.fetch_add(1, Ordering::SeqCst);
+            async { Ok(()) }
+        });
+        let pool = factory.max(1).close_with(move |()| {
+            closes.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+        let pool = pool.build().expect("one is not zero");
+        Counted { pool, made, closed }
+    }
+
+    /// Items made and closed.
+    fn counts(&self) -> (usize, usize) {
+        let read = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+        (read(&self.made), read(&self.closed))
+    }
+}
+
+// PT1, PT3
+#[test]
+fn pool_whose_granted_waiter_is_dropped() {
+    explore(|| {
+        let counted = Arc::new(Counted::new());
+        let leaves = start(&counted, |counted| {
+            drop(poll_once(Box::pin(counted.pool.acquire())));
+        });
+        let uses = start(&counted, |counted| {
+            let lease = block_on(counted.pool.acquire());
+            lease.expect("it is open").discard();
+        });
+        drop(block_on(counted.pool.acquire()));
+        end([leaves, uses]);
+        let seen = counted.pool.statistics();
+        assert_eq!((seen.held, seen.waiting), (0, 0));
+        let (made, closed) = counted.counts();
+        assert_eq!(made, seen.idle + seen.retired + closed);
+    });
+}
+
+// PT6
+#[test]
+fn pool_closed_by_two_while_it_is_in_use() {
+    explore(|| {
+        let counted = Arc::new(Counted::new());
+        let uses = start(&counted, |counted| {
+            let lease = block_on(counted.pool.acquire());
+            assert!(matches!(lease, Ok(_) | Err(PoolError::Closed)));
+        });
+        let closes = start(&counted, |counted| block_on(counted.pool.close()));
+        block_on(counted.pool.close());
+        let (made, closed) = counted.counts();
+        assert_eq!(made, closed, "closed for whoever closes");
+        end([uses, closes]);
+        let seen = counted.pool.statistics();
+        assert_eq!((seen.held, seen.idle, seen.retired), (0, 0, 0));
     });
 }

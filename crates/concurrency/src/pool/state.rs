@@ -203,7 +203,7 @@ impl<T> Turn<T> {
 }
 
 /// Acquiring a place; none once the pool is closed.
-pub(super) struct Acquiring<'a, T>(PhantomData<&'a T>);
+pub(super) struct Acquiring<'a, T>(PhantomData<&'a Guarded<State<T>>>);
 
 impl<T> Acquiring<'_, T> {
     pub(super) const fn new() -> Self {
@@ -279,7 +279,7 @@ impl<'a, T> Claim for Acquiring<'a, T> {
 }
 
 /// Waiting for an item of a closed pool to close; none once all are closed.
-pub(super) struct Emptying<'a, T>(PhantomData<&'a T>);
+pub(super) struct Emptying<'a, T>(PhantomData<&'a Guarded<State<T>>>);
 
 impl<T> Emptying<'_, T> {
     pub(super) const fn new() -> Self {

@@ -252,6 +252,7 @@ fn panics_go_on_or_are_answers(root: Root) {
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"one"));
 }
 
+// SY37
 fn nothing_is_taken_for_a_limit_of_zero(root: Root) {
     root.block_on(async {
         let items = || std::iter::from_fn(|| -> Option<u32> { panic!("it is not asked") });
