@@ -1,9 +1,11 @@
+use crate::branches::Link;
 use crate::node::NodeRef;
 use crate::task_id::TaskId;
 use crate::thread;
 use bowline_backend::Backend;
 use std::cell::RefCell;
 use std::mem;
+use std::sync::Arc;
 
 /// Where the code that runs on this thread stands in the tree.
 ///
@@ -16,6 +18,8 @@ struct Ambient {
     node: Option<NodeRef>,
     /// The outermost node of the running task, which keeps its timer.
     task: Option<NodeRef>,
+    /// The branch that runs at `node`, which stands at its own one once that is linked.
+    branch: Option<Arc<Link>>,
     /// How many leaves of this poll may still be ready at once.
     budget: u8,
 }
@@ -25,8 +29,15 @@ const BUDGET: u8 = 128;
 
 thread_local! {
     static AMBIENT: RefCell<Ambient> = const {
-        RefCell::new(Ambient { node: None, task: None, budget: BUDGET })
+        RefCell::new(Ambient { node: None, task: None, branch: None, budget: BUDGET })
     };
+}
+
+impl Ambient {
+    fn here(&self) -> Option<&NodeRef> {
+        let own = self.branch.as_ref().and_then(|branch| branch.linked());
+        own.or(self.node.as_ref())
+    }
 }
 
 /// What a leaf future that does not wait yet may do.
@@ -44,9 +55,10 @@ pub(crate) enum Turn {
 /// Outside of tasks of ours nothing is counted: the count would pass from one run of the
 /// simulator to the next one on this thread.
 pub(crate) fn turn() -> Turn {
+    catch_up();
     let turn = AMBIENT.try_with(|a| {
         let mut a = a.borrow_mut();
-        if a.node.as_ref().is_some_and(|node| node.is_cancelled()) {
+        if a.here().is_some_and(|node| node.is_cancelled()) {
             return Turn::Frozen;
         }
         if a.task.is_none() {
@@ -64,9 +76,10 @@ pub(crate) fn turn() -> Turn {
 
 /// Calls `f` with the current node. `f` runs no user code.
 pub(crate) fn with<R>(f: impl FnOnce(Option<&NodeRef>) -> R) -> R {
+    catch_up();
     // Behind the thread's last destructors there is no place to stand.
     let mut f = Some(f);
-    let answer = AMBIENT.try_with(|a| f.take().map(|f| f(a.borrow().node.as_ref())));
+    let answer = AMBIENT.try_with(|a| f.take().map(|f| f(a.borrow().here())));
     match (answer, f) {
         (Ok(Some(answer)), _) => answer,
         (_, Some(f)) => f(None),
@@ -74,7 +87,9 @@ pub(crate) fn with<R>(f: impl FnOnce(Option<&NodeRef>) -> R) -> R {
     }
 }
 
+/// The current node. A branch that asks has one of its own from then on.
 pub(crate) fn current() -> Option<NodeRef> {
+    settle();
     with(|node| node.cloned())
 }
 
@@ -90,12 +105,34 @@ pub(crate) fn is_cancelled() -> bool {
 
 /// The address of the current node, zero outside, and whether a task of ours is running.
 pub(crate) fn place() -> (usize, bool) {
+    settle();
     AMBIENT
         .try_with(|a| {
             let a = a.borrow();
-            (a.node.as_ref().map_or(0, |n| n.address()), a.task.is_some())
+            (a.here().map_or(0, |n| n.address()), a.task.is_some())
         })
         .unwrap_or((0, false))
+}
+
+/// Gives the branch that runs a node of its own, if it has none.
+fn settle() {
+    join_tree(|branch| branch.linked().is_none());
+}
+
+/// Lets the branch that runs stand at its own node, if somebody has made that to cancel it.
+fn catch_up() {
+    join_tree(|branch| branch.linked().is_none() && branch.has_node());
+}
+
+fn join_tree(wanted: impl FnOnce(&Link) -> bool) {
+    let branch = AMBIENT.try_with(|a| {
+        let a = a.borrow();
+        let branch = a.branch.as_ref();
+        branch.filter(|branch| wanted(branch)).cloned()
+    });
+    if let Ok(Some(branch)) = branch {
+        branch.join_tree();
+    }
 }
 
 /// The outermost node of the running task.
@@ -136,7 +173,8 @@ pub(crate) fn inside<R>(slot: &mut Option<NodeRef>, host: bool, f: impl FnOnce()
             a.budget = BUDGET;
             mem::replace(&mut a.task, task)
         });
-        (mem::replace(&mut a.node, slot.take()), former_task)
+        let former = mem::replace(&mut a.node, slot.take());
+        (former, a.branch.take(), former_task)
     });
     let _restore = Restore {
         slot,
@@ -148,17 +186,21 @@ pub(crate) fn inside<R>(slot: &mut Option<NodeRef>, host: bool, f: impl FnOnce()
 struct Restore<'a> {
     slot: &'a mut Option<NodeRef>,
     /// None where the thread's ambient place is gone already.
-    former: Option<(Option<NodeRef>, Option<Option<NodeRef>>)>,
+    former: Option<Former>,
 }
+
+/// The node, the branch, and the task where that changed.
+type Former = (Option<NodeRef>, Option<Arc<Link>>, Option<Option<NodeRef>>);
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        let Some((node, task)) = self.former.take() else {
+        let Some((node, branch, task)) = self.former.take() else {
             return;
         };
         let ours = AMBIENT.try_with(|a| {
             let mut a = a.borrow_mut();
             let task = task.map(|task| mem::replace(&mut a.task, task));
+            a.branch = branch;
             (mem::replace(&mut a.node, node), task)
         });
         if let Ok((node, task)) = ours {
@@ -166,4 +208,21 @@ impl Drop for Restore<'_> {
             drop(task);
         }
     }
+}
+
+/// Runs `f` as code of `slot`'s branch, whose place is the current node until it needs its own.
+pub(crate) fn in_branch<R>(slot: &mut Option<Arc<Link>>, f: impl FnOnce() -> R) -> R {
+    struct Restore<'a>(&'a mut Option<Arc<Link>>, Option<Option<Arc<Link>>>);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            let Some(former) = self.1.take() else { return };
+            let ours = AMBIENT.try_with(|a| mem::replace(&mut a.borrow_mut().branch, former));
+            if let Ok(ours) = ours {
+                *self.0 = ours;
+            }
+        }
+    }
+    let former = AMBIENT.try_with(|a| mem::replace(&mut a.borrow_mut().branch, slot.take()));
+    let _restore = Restore(slot, former.ok());
+    f()
 }

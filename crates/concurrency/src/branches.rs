@@ -1,16 +1,20 @@
 //! Several futures run side by side in one task: the engine of scopes and combinators.
 
 mod cohort;
+mod link;
 mod ready;
 mod seat;
 
 pub(crate) use cohort::{Cohort, Halt, Next, failed};
-pub(crate) use ready::{Bell, Link, Ticket};
+pub(crate) use link::Link;
+pub(crate) use ready::{Bell, Ticket};
 pub(crate) use seat::{Ended, Payload, Seat, discard, guarded, keep_first};
 
+use crate::node::NodeRef;
 use ready::Turns;
 use slab::Slab;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Branches of one type, each with a note of what it is for. Only those that were woken are
@@ -22,6 +26,8 @@ pub(crate) struct Branches<F, N> {
     serial: usize,
     /// Polls of the task so far.
     round: u64,
+    /// All were told of the cancel around them.
+    swept: bool,
 }
 
 struct Branch<F, N> {
@@ -31,12 +37,14 @@ struct Branch<F, N> {
 }
 
 impl<F: Future + Unpin, N> Branches<F, N> {
-    pub(crate) fn new() -> Self {
+    /// Those of what stands at `region`.
+    pub(crate) fn new(region: NodeRef) -> Self {
         Branches {
             slab: Slab::new(),
-            turns: Turns::new(),
+            turns: Turns::new(region),
             serial: 0,
             round: 0,
+            swept: false,
         }
     }
 
@@ -80,17 +88,37 @@ impl<F: Future + Unpin, N> Branches<F, N> {
         self.turns.next()
     }
 
+    /// After a cancel of the region lets every branch have its last poll: those that have no node
+    /// are not told by the tree. True if those that are kept elsewhere have to be
+    /// [called](Branches::call) for it.
+    pub(crate) fn sweep(&mut self, cancelled: bool) -> bool {
+        if self.swept == cancelled {
+            return false;
+        }
+        self.swept = cancelled;
+        if cancelled {
+            for (_, branch) in &self.slab {
+                self.turns.call(branch.seat.link());
+            }
+        }
+        cancelled
+    }
+
+    pub(crate) fn call(&mut self, seat: &Seat) {
+        self.turns.call(seat.link());
+    }
+
     pub(crate) fn end(&mut self, cx: &mut Context<'_>) {
         self.turns.end(cx);
     }
 
     /// Polls the branch that the ticket is for; answers how it ended, if it did.
-    pub(crate) fn poll(&mut self, ticket: Ticket) -> Option<(N, Ended<F::Output>)> {
+    pub(crate) fn poll(&mut self, ticket: Ticket) -> Option<(Arc<Link>, N, Ended<F::Output>)> {
         let branch = self.slab.get_mut(ticket.key)?;
         let body = Pin::new(&mut branch.body);
         let ended = poll_seat(&mut branch.seat, body, ticket, self.round, &mut self.turns)?;
         let branch = self.slab.remove(ticket.key);
-        Some((branch.note, ended))
+        Some((branch.seat.into_link(), branch.note, ended))
     }
 
     /// The same for one that is kept elsewhere.

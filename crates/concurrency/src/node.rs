@@ -8,7 +8,6 @@ mod roster;
 pub(crate) use cancel::wake_all;
 pub(crate) use roster::Roster;
 
-use crate::branches::Link;
 use crate::cause::Cause;
 use crate::root::RootState;
 use crate::task_id::TaskId;
@@ -41,11 +40,6 @@ pub(crate) trait Payload: Send + Sync + 'static {
 
     /// Of a parent: a task below it that is no child of a group was counted out.
     fn note_room(&self, _own: &NodeRef) {}
-
-    /// The part of a branch's node: how it is woken.
-    fn link(&self) -> Option<&Link> {
-        None
-    }
 }
 
 impl Payload for () {}

@@ -115,6 +115,15 @@ impl Owner {
         owner
     }
 
+    /// For a branch, whose node was linked below the one with the address `place`.
+    pub(crate) fn linked(node: NodeRef, place: usize) -> Owner {
+        let mut owner = Owner::new(Limit::Never);
+        owner.node = Some(node);
+        owner.place = place;
+        owner.stage = Stage::Linked;
+        owner
+    }
+
     pub(crate) fn set_node(&mut self, node: NodeRef) {
         self.node = Some(node);
     }

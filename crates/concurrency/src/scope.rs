@@ -126,7 +126,7 @@ impl<'env, E: 'env> Scope<'env, E> {
 
     /// A handle that cancels the scope.
     pub fn handle(&self) -> CancelHandle {
-        CancelHandle::new(self.yard.node.clone())
+        CancelHandle::new(self.yard.node().clone())
     }
 }
 

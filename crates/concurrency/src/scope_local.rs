@@ -172,6 +172,9 @@ pub(crate) fn inside<R>(locals: Option<Locals>, f: impl FnOnce() -> R) -> R {
             }
         }
     }
+    if locals.is_none() && LOCALS.try_with(|l| l.borrow().is_none()).unwrap_or(true) {
+        return f();
+    }
     let _restore = Restore(LOCALS.try_with(|l| l.replace(locals)).ok());
     f()
 }

@@ -95,7 +95,7 @@ impl<T: Send + 'static> TaskHandle<T> {
 
     /// What the task is doing.
     pub fn status(&self) -> TaskStatus {
-        self.node.payload.status(&*self.node)
+        self.node.payload.status(|| self.node.is_cancelled())
     }
 
     /// Cancels this child alone. True if this call was the first.

@@ -1,10 +1,9 @@
 use super::{Branches, Ended, Payload, Seat, discard, guarded, keep_first};
 use crate::ambient;
 use crate::cause::{Cause, CauseKind, clock_of};
-use crate::node::{Kind, Node, NodeRef};
-use crate::owner::{Limit, Owner};
+use crate::node::NodeRef;
+use crate::owner::{self, Limit, Owner};
 use crate::task_group::{ChildError, ChildErrorKind};
-use crate::task_id::TaskId;
 use std::borrow::Cow;
 use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
@@ -67,11 +66,14 @@ impl<F: Future> Cohort<F> {
         location: &'static Location<'static>,
     ) -> Cohort<F> {
         let waiting: Vec<F> = futures.into_iter().collect();
+        let node = owner::new_scope(Cow::Borrowed(""), location);
+        let mut owner = Owner::new(Limit::Never);
+        owner.set_node(node.clone());
         Cohort {
-            owner: Owner::new(Limit::Never),
+            owner,
             location,
             crew: Crew {
-                branches: Branches::new(),
+                branches: Branches::new(node),
                 waiting: waiting.into_iter(),
                 started: 0,
                 limit,
@@ -100,7 +102,6 @@ impl<F: Future> Cohort<F> {
         if let Some(over) = self.over {
             return Poll::Ready(over);
         }
-        self.owner.ensure_scope(self.location);
         self.owner.arrive(cx);
         let node = self.owner.node().clone();
         let (crew, location) = (&mut self.crew, self.location);
@@ -145,12 +146,15 @@ impl<F: Future> Crew<F> {
         // Whoever was cancelled before gets one poll.
         let mut first = self.started == 0;
         self.branches.begin();
+        self.branches.sweep(node.is_cancelled());
         loop {
             self.fill(std::mem::take(&mut first), node, location);
             let Some(ticket) = self.branches.next() else {
                 return false;
             };
-            let Some((index, ended)) = self.branches.poll(ticket) else {
+            let ended = self.branches.poll(ticket);
+            self.branches.sweep(node.is_cancelled());
+            let Some((_, index, ended)) = ended else {
                 continue;
             };
             let cancel = match ended {
@@ -180,6 +184,7 @@ impl<F: Future> Crew<F> {
             if let Err(panic) = guarded(|| node.cancel(cause)) {
                 keep_first(&mut self.panic, panic);
             }
+            self.branches.sweep(node.is_cancelled());
         }
     }
 
@@ -192,10 +197,8 @@ impl<F: Future> Crew<F> {
             let Some(future) = self.waiting.next() else {
                 return;
             };
-            let link = self.branches.bell().link();
-            let name = Cow::Borrowed("");
-            let node = Node::new(Kind::Scope, TaskId::OUTSIDE, name, location, link);
-            let seat = Seat::new(Arc::new(node), None);
+            let link = self.branches.bell().link(Cow::Borrowed(""), location);
+            let seat = Seat::new(Arc::new(link), None);
             self.branches.add(seat, Box::pin(future), self.started);
             self.started += 1;
         }

@@ -1,8 +1,11 @@
-use crate::node::{Node, Payload};
+use super::link::Link;
+use crate::node::NodeRef;
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 
 /// Branches polled in one poll of their task, before others get their turn.
 const MOST: u8 = 64;
@@ -16,117 +19,75 @@ pub(crate) struct Ticket {
 }
 
 /// The tickets of branches that were woken, and whom to wake for it.
-struct Ready {
+pub(super) struct Ready {
+    /// The node of what runs the branches.
+    region: NodeRef,
+    /// `State::task` is set; changes under the lock.
+    parked: AtomicBool,
     state: Mutex<State>,
 }
 
 struct State {
     woken: VecDeque<Ticket>,
     /// Set exactly while the task waits: nobody is woken for what its own poll will see.
-    host: Option<Waker>,
+    task: Option<Waker>,
 }
 
 impl Ready {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// A branch's own part of its node, which is its waker too.
-///
-/// Invariant: `queued` is set from the moment a ticket of the branch is handed out until the poll
-/// for it begins, so there is one at most; and for ever once the branch has ended.
-pub(crate) struct Link {
-    ready: Arc<Ready>,
-    key: AtomicUsize,
-    serial: AtomicUsize,
-    queued: AtomicBool,
-}
-
-impl Payload for Link {
-    fn link(&self) -> Option<&Link> {
-        Some(self)
-    }
-}
-
-impl Link {
-    /// Gives the branch its place, which makes a first ticket.
-    pub(super) fn place(&self, ticket: Ticket) {
-        self.key.store(ticket.key, Ordering::Relaxed);
-        self.serial.store(ticket.serial, Ordering::Relaxed);
-        self.queued.store(true, Ordering::Release);
+    pub(super) fn region(&self) -> &NodeRef {
+        &self.region
     }
 
-    pub(super) fn ticket(&self) -> Ticket {
-        Ticket {
-            key: self.key.load(Ordering::Relaxed),
-            serial: self.serial.load(Ordering::Relaxed),
-        }
+    fn take_task(&self, state: &mut State) -> Option<Waker> {
+        let task = state.task.take()?;
+        self.parked.store(false, Ordering::Relaxed);
+        Some(task)
     }
 
-    /// A poll begins: wakes from now on count for the next one.
-    pub(super) fn begin(&self) {
-        // Not a plain store: it has to see what those did who found it set.
-        self.queued.swap(false, Ordering::AcqRel);
-    }
-
-    pub(super) fn is_woken(&self) -> bool {
-        self.queued.load(Ordering::Acquire)
-    }
-
-    /// The branch has ended; whoever still wakes it is not heard.
-    pub(super) fn end(&self) {
-        self.queued.store(true, Ordering::Release);
-    }
-
-    fn wake(&self) {
-        if self.queued.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let ticket = self.ticket();
-        let host = {
-            let mut state = self.ready.lock();
+    pub(super) fn push(&self, ticket: Ticket) {
+        let task = {
+            let mut state = self.lock();
             state.woken.push_back(ticket);
-            state.host.take()
+            self.take_task(&mut state)
         };
-        if let Some(host) = host {
-            host.wake();
+        if let Some(task) = task {
+            task.wake();
         }
     }
 }
 
-impl Wake for Node<Link> {
-    fn wake(self: Arc<Self>) {
-        self.payload.wake();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.payload.wake();
-    }
-}
-
-/// Wakes the task for something that is not a branch yet, from anywhere.
+/// Makes links, and wakes the task for something that is not a branch yet, from anywhere.
 #[derive(Clone)]
 pub(crate) struct Bell {
     ready: Arc<Ready>,
 }
 
 impl Bell {
+    /// What happened before has to be seen by who has parked: both under one lock of the caller's.
     pub(crate) fn ring(&self) {
-        let host = self.ready.lock().host.take();
-        if let Some(host) = host {
-            host.wake();
+        if !self.ready.parked.load(Ordering::Relaxed) {
+            return;
+        }
+        let task = self.ready.take_task(&mut self.ready.lock());
+        if let Some(task) = task {
+            task.wake();
         }
     }
 
-    /// The part of a branch's node before it has a place.
-    pub(crate) fn link(&self) -> Link {
-        Link {
-            ready: self.ready.clone(),
-            key: AtomicUsize::new(usize::MAX),
-            serial: AtomicUsize::new(0),
-            queued: AtomicBool::new(false),
-        }
+    pub(crate) fn region(&self) -> &NodeRef {
+        &self.ready.region
+    }
+
+    pub(crate) fn link(
+        &self,
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+    ) -> Link {
+        Link::new(self.ready.clone(), name, location)
     }
 }
 
@@ -134,30 +95,32 @@ impl Bell {
 ///
 /// Invariants:
 /// 1. A branch that was woken has a ticket in `woken`, `batch` or `later`, or is being polled.
-/// 2. A poll of the task that returns `Pending` has left its waker in `host` with `woken`, `batch`
-///    and `later` empty, or has woken the task itself.
+/// 2. A poll of the task that returns `Pending` has left its waker with `woken`, `batch` and
+///    `later` empty, or has woken the task itself.
 /// 3. A branch woken in its own poll waits for the task's next one: a loop of `yield_now` lets
 ///    other tasks run.
 pub(super) struct Turns {
     ready: Arc<Ready>,
     batch: VecDeque<Ticket>,
     later: Vec<Ticket>,
-    host: Option<Waker>,
+    task: Option<Waker>,
     left: u8,
 }
 
 impl Turns {
-    pub(super) fn new() -> Turns {
+    pub(super) fn new(region: NodeRef) -> Turns {
         Turns {
             ready: Arc::new(Ready {
+                region,
+                parked: AtomicBool::new(false),
                 state: Mutex::new(State {
                     woken: VecDeque::new(),
-                    host: None,
+                    task: None,
                 }),
             }),
             batch: VecDeque::new(),
             later: Vec::new(),
-            host: None,
+            task: None,
             left: MOST,
         }
     }
@@ -171,18 +134,23 @@ impl Turns {
     /// A poll of the task begins.
     pub(super) fn begin(&mut self) {
         self.left = MOST;
-        let host = {
+        let task = {
             let mut state = self.ready.lock();
             self.batch.append(&mut state.woken);
-            state.host.take()
+            self.ready.take_task(&mut state)
         };
-        if host.is_some() {
-            self.host = host;
+        if task.is_some() {
+            self.task = task;
         }
     }
 
     pub(super) fn add(&mut self, ticket: Ticket) {
         self.batch.push_back(ticket);
+    }
+
+    /// Adds the branch, if it has no ticket.
+    pub(super) fn call(&mut self, link: &Link) {
+        self.batch.extend(link.call());
     }
 
     /// Puts a ticket back until the next poll of the task.
@@ -210,19 +178,22 @@ impl Turns {
         if !self.batch.is_empty() {
             return cx.waker().wake_by_ref();
         }
-        let host = match self.host.take() {
-            Some(host) if host.will_wake(cx.waker()) => host,
+        let task = match self.task.take() {
+            Some(task) if task.will_wake(cx.waker()) => task,
             _ => cx.waker().clone(),
         };
         let surplus = {
             let mut state = self.ready.lock();
             match state.woken.is_empty() {
-                true => state.host.replace(host),
-                false => Some(host),
+                true => {
+                    self.ready.parked.store(true, Ordering::Relaxed);
+                    state.task.replace(task)
+                }
+                false => Some(task),
             }
         };
-        if let Some(host) = surplus {
-            host.wake();
+        if let Some(task) = surplus {
+            task.wake();
         }
     }
 }

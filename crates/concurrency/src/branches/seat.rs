@@ -1,7 +1,8 @@
-use super::ready::{Link, Ticket};
+use super::link::Link;
+use super::ready::Ticket;
+use crate::ambient;
 use crate::cause::Cause;
-use crate::node::{Node, NodeRef};
-use crate::owner::{Limit, Owner, dropped_or};
+use crate::owner::{Owner, dropped_or};
 use crate::scope_local::{self as locals, Locals};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,16 +37,20 @@ pub(crate) enum Ended<T> {
     Cancelled(Cause),
 }
 
-/// One of several bodies that run in a task: its node, its waker, its place in the tree.
+/// One of several bodies that run in a task: its waker and its place in the tree.
 ///
 /// Invariants:
 /// 1. A poll lets no panic out.
-/// 2. When a poll is over the body was dropped and the node is out of the tree.
-/// 3. The waker, which the node has too and which owns the node, is taken from there at the end
-///    and in the drop: nothing is left of the cycle.
+/// 2. When a poll answers, the body was dropped and the node, if there is one, is out of the tree.
+/// 3. The node has the waker, which owns the node: it is taken from there at the end and in the
+///    drop, so that nothing is left of the cycle.
+/// 4. As long as there is no `owner` nothing in the body holds, and nothing was left to finalise.
 pub(crate) struct Seat {
-    owner: Owner,
+    /// Lent to the ambient context in a poll.
+    link: Option<Arc<Link>>,
     waker: Waker,
+    /// Once the branch has a node.
+    owner: Option<Box<Owner>>,
     /// Those the body sees, if not the ones around its task.
     locals: Option<Option<Locals>>,
     /// The poll of the task in which the body was woken while it was polled.
@@ -53,21 +58,25 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn new(node: Arc<Node<Link>>, locals: Option<Option<Locals>>) -> Seat {
-        let mut owner = Owner::new(Limit::Never);
-        let place: NodeRef = node.clone();
-        owner.set_node(place);
+    pub(crate) fn new(link: Arc<Link>, locals: Option<Option<Locals>>) -> Seat {
         Seat {
-            owner,
-            waker: Waker::from(node),
+            waker: Waker::from(link.clone()),
+            link: Some(link),
+            owner: None,
             locals,
             yielded: 0,
         }
     }
 
-    pub(super) fn link(&self) -> &Link {
-        let link = self.owner.node().payload.link();
-        link.expect("the node of a branch has a link")
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        let link = self.link.as_ref();
+        link.expect("a seat has its link but in a poll")
+    }
+
+    /// Of a branch that has ended.
+    pub(super) fn into_link(mut self) -> Arc<Link> {
+        let link = self.link.take();
+        link.expect("a seat has its link but in a poll")
     }
 
     pub(super) fn is(&self, ticket: Ticket) -> bool {
@@ -76,13 +85,31 @@ impl Seat {
 
     /// Runs `f` where the body stands.
     pub(crate) fn inside<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        self.owner.arrive_by(&self.waker);
-        let owner = &mut self.owner;
-        let f = || owner.inside(f);
-        match &self.locals {
-            None => f(),
-            Some(locals) => locals::inside(locals.clone(), f),
-        }
+        self.split().0.enter(f)
+    }
+
+    fn split(&mut self) -> (Stand<'_>, &Waker) {
+        let stand = Stand {
+            link: &mut self.link,
+            owner: &mut self.owner,
+            locals: &self.locals,
+        };
+        (stand, &self.waker)
+    }
+
+    /// Gives the branch a node from now on.
+    fn settle(&mut self) -> &mut Owner {
+        let Seat {
+            link, waker, owner, ..
+        } = self;
+        let owner = owner.get_or_insert_with(|| {
+            let link = link.as_ref();
+            let link = link.expect("a seat has its link but in a poll");
+            link.join_tree();
+            Box::new(Owner::linked(link.node().clone(), link.region()))
+        });
+        owner.arrive_by(waker);
+        owner
     }
 
     /// The owner poll of one branch.
@@ -90,59 +117,131 @@ impl Seat {
         &mut self,
         mut body: Pin<&mut Option<F>>,
     ) -> Poll<Ended<F::Output>> {
-        let mut cx = Context::from_waker(&self.waker);
-        let owner = &mut self.owner;
-        owner.arrive_by(&self.waker);
-        let mut ended = None;
-        let mut work = || {
-            if let Some(future) = body.as_mut().as_pin_mut() {
-                match guarded(|| owner.inside(|| future.poll(&mut cx))) {
-                    Ok(Poll::Pending) if !owner.is_cut() => return Poll::Pending,
-                    Ok(Poll::Pending) => owner.cut(|| body.set(None)),
-                    Ok(Poll::Ready(output)) => ended = Some(Ended::Done(output)),
-                    Err(panic) => ended = Some(Ended::Panicked(panic)),
-                }
-                if let Err(panic) = guarded(|| owner.inside(|| body.set(None))) {
-                    let former = ended.replace(Ended::Panicked(panic));
-                    discard(former);
-                }
-            }
-            // There are finalisers only of a body that was cut.
-            match guarded(|| owner.poll_finalisers(&mut cx)) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(())) => {}
-                Err(panic) => ended = Some(Ended::Panicked(panic)),
-            }
-            let node = owner.node();
-            let cut = || Ended::Cancelled(dropped_or(node.visible_cause(), node));
-            Poll::Ready(ended.take().unwrap_or_else(cut))
-        };
-        let polled = match &self.locals {
-            None => work(),
-            Some(locals) => locals::inside(locals.clone(), work),
-        };
-        if polled.is_ready() {
-            self.leave();
+        if self.owner.is_some() || self.link().has_node() {
+            self.settle();
         }
-        polled
+        let mut ended = None;
+        if body.is_some() {
+            let (stand, waker) = self.split();
+            let mut cx = Context::from_waker(waker);
+            let polled = guarded(|| {
+                stand.enter(|| {
+                    let future = body.as_mut().as_pin_mut();
+                    if let Some(Poll::Ready(output)) = future.map(|f| f.poll(&mut cx)) {
+                        ended = Some(Ended::Done(output));
+                        body.set(None);
+                    }
+                })
+            });
+            if let Err(panic) = polled {
+                discard(ended.replace(Ended::Panicked(panic)));
+                // Of two panics the first one counts.
+                discard(guarded(|| self.inside(|| body.set(None))));
+            } else if ended.is_none() {
+                if !self.is_cut() {
+                    return Poll::Pending;
+                }
+                self.cut(body.as_mut());
+            }
+        }
+        let ended = match ended {
+            Some(ended) => ended,
+            None => match self.finalise() {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(ended) => ended,
+            },
+        };
+        self.leave();
+        Poll::Ready(ended)
+    }
+
+    /// Whether the body is to be dropped now.
+    fn is_cut(&mut self) -> bool {
+        if self.owner.is_none() && !self.link().has_node() {
+            // It stands where what runs it does.
+            return ambient::is_cancelled();
+        }
+        self.settle().is_cut()
+    }
+
+    fn cut<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+        let locals = self.locals.clone();
+        let owner = self.settle();
+        let mut cut = || owner.cut(|| body.set(None));
+        match locals {
+            None => cut(),
+            Some(locals) => locals::inside(locals, cut),
+        }
+    }
+
+    /// Runs what a body that was cut left behind.
+    fn finalise<T>(&mut self) -> Poll<Ended<T>> {
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        let locals = self.locals.clone();
+        let owner = self.settle();
+        let mut finalise = || guarded(|| owner.poll_finalisers(&mut cx));
+        let polled = match locals {
+            None => finalise(),
+            Some(locals) => locals::inside(locals, finalise),
+        };
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(panic) => Poll::Ready(Ended::Panicked(panic)),
+            Ok(Poll::Ready(())) => {
+                let node = self.link().node();
+                Poll::Ready(Ended::Cancelled(dropped_or(node.visible_cause(), node)))
+            }
+        }
     }
 
     /// Drops the body because foreign code drops what is around it. Lets no panic out.
     pub(crate) fn lose<F>(&mut self, mut body: Pin<&mut Option<F>>) -> Result<(), Payload> {
-        let owner = &mut self.owner;
-        let mut work = || guarded(|| owner.lose(|| body.set(None)));
-        let dropped = match &self.locals {
-            None => work(),
-            Some(locals) => locals::inside(locals.clone(), work),
+        let locals = self.locals.clone();
+        let (link, owner) = (&mut self.link, &mut self.owner);
+        let mut lose = || {
+            guarded(|| match owner {
+                None => ambient::in_branch(link, || body.set(None)),
+                Some(owner) => owner.lose(|| body.set(None)),
+            })
+        };
+        let dropped = match locals {
+            None => lose(),
+            Some(locals) => locals::inside(locals, lose),
         };
         self.leave();
         dropped
     }
 
     fn leave(&mut self) {
-        self.link().end();
-        self.owner.leave();
-        self.owner.node().forget_waker();
+        let Some(link) = &self.link else { return };
+        link.end();
+        if let Some(mut owner) = self.owner.take() {
+            owner.leave();
+            owner.node().forget_waker();
+        } else if let Some(node) = link.linked() {
+            node.unlink();
+        }
+    }
+}
+
+/// Where a body stands, apart from its waker.
+struct Stand<'a> {
+    link: &'a mut Option<Arc<Link>>,
+    owner: &'a mut Option<Box<Owner>>,
+    locals: &'a Option<Option<Locals>>,
+}
+
+impl Stand<'_> {
+    fn enter<R>(self, f: impl FnOnce() -> R) -> R {
+        let f = || match self.owner {
+            None => ambient::in_branch(self.link, f),
+            Some(owner) => owner.inside(f),
+        };
+        match self.locals {
+            None => f(),
+            Some(locals) => locals::inside(locals.clone(), f),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 use crate::branches::Link;
 use crate::cause::{Cause, CauseKind};
-use crate::node::{Node, NodeRef};
 use crate::task_handle::{JoinError, Place, TaskStatus};
 use std::borrow::Cow;
 use std::fmt;
@@ -13,23 +12,23 @@ use std::task::{Context, Poll};
 ///
 /// Dropping it neither cancels nor stops the child; its value is then not kept.
 pub struct ScopeHandle<T> {
-    node: Arc<Node<Link>>,
+    link: Arc<Link>,
     place: Arc<Place<T>>,
 }
 
 impl<T> ScopeHandle<T> {
-    pub(super) fn new(node: Arc<Node<Link>>, place: Arc<Place<T>>) -> ScopeHandle<T> {
-        ScopeHandle { node, place }
+    pub(super) fn new(link: Arc<Link>, place: Arc<Place<T>>) -> ScopeHandle<T> {
+        ScopeHandle { link, place }
     }
 
     /// The child's name, empty if it was given none.
     pub fn name(&self) -> &str {
-        self.node.name()
+        self.link.name()
     }
 
     /// What the child is doing.
     pub fn status(&self) -> TaskStatus {
-        self.place.status(&*self.node)
+        self.place.status(|| self.link.is_cancelled())
     }
 
     /// Cancels this child alone. True if this call was the first.
@@ -47,8 +46,11 @@ impl<T> ScopeHandle<T> {
         if self.status().has_ended() {
             return false;
         }
-        let node: NodeRef = self.node.clone();
-        node.cancel(|| Cause::here(kind, reason, at, &node))
+        let node = self.link.node();
+        let first = node.cancel(|| Cause::here(kind, reason, at, node));
+        // In the tree it is woken already.
+        self.link.wake();
+        first
     }
 
     /// Waits until the child has ended.

@@ -1,13 +1,12 @@
 use super::Scope;
-use super::yard::{Newcomer, Note, Work, Yard};
+use super::yard::{Goal, Newcomer, Settle, Work, Yard};
 use crate::ambient;
-use crate::branches::{Branches, Ended, Payload, Seat, Ticket, guarded, keep_first};
+use crate::branches::{Branches, Ended, Link, Payload, Seat, Ticket, guarded, keep_first};
 use crate::cause::{Cause, CauseKind, clock_of};
-use crate::node::{Kind, Node, NodeRef};
+use crate::node::NodeRef;
 use crate::owner::{Limit, Owner, dropped_or};
 use crate::task_group::{ChildError, ChildErrorKind, GroupError};
 use crate::task_handle::TaskStatus;
-use crate::task_id::TaskId;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +17,9 @@ use std::task::{Context, Poll};
 
 /// The key of the body, which is kept apart from the children.
 const BODY: usize = usize::MAX;
+
+/// Links kept for other children.
+const SPARE: usize = 64;
 
 pin_project! {
     /// Future of [`scope`](crate::scope).
@@ -52,7 +54,9 @@ pin_project! {
 /// Apart from the owner, which lends its node to the ambient context in a poll.
 struct Crew<'env, T, E> {
     yard: Arc<Yard<'env, E>>,
-    branches: Branches<Work<'env, E>, Note<'env>>,
+    branches: Branches<Work<'env, E>, Goal<'env>>,
+    /// Links of children that have ended: so many at most.
+    ended: Vec<Arc<Link>>,
     newcomers: Vec<Newcomer<'env, E>>,
     host: Option<Host>,
     hosted: Option<Hosted<T, E>>,
@@ -142,10 +146,11 @@ where
 
 impl<'env, T, E> Crew<'env, T, E> {
     fn new(node: &NodeRef) -> Self {
-        let branches = Branches::new();
+        let branches = Branches::new(node.clone());
         Crew {
-            yard: Arc::new(Yard::new(node.clone(), branches.bell())),
+            yard: Arc::new(Yard::new(branches.bell())),
             branches,
+            ended: Vec::new(),
             newcomers: Vec::new(),
             host: None,
             hosted: None,
@@ -161,10 +166,9 @@ impl<'env, T, E> Crew<'env, T, E> {
         F: FnOnce(Scope<'env, E>) -> Fut,
     {
         let yard = self.yard.clone();
-        let (name, link) = (Cow::Borrowed("body"), self.branches.bell().link());
-        let location = yard.node.location;
-        let node = Node::new(Kind::Scope, TaskId::OUTSIDE, name, location, link);
-        let mut seat = Seat::new(Arc::new(node), None);
+        let (name, at) = (Cow::Borrowed("body"), yard.node().location);
+        let link = self.branches.bell().link(name, at);
+        let mut seat = Seat::new(Arc::new(link), None);
         let ticket = self.branches.turn_of(&seat, BODY);
         let made = guarded(|| seat.inside(|| body.set(Some(f(Scope { yard })))));
         match made {
@@ -181,6 +185,11 @@ impl<'env, T, E> Crew<'env, T, E> {
         self.branches.begin();
         self.admit();
         loop {
+            if self.branches.sweep(self.yard.node().is_cancelled())
+                && let Some(host) = &self.host
+            {
+                self.branches.call(&host.seat);
+            }
             let Some(ticket) = self.branches.next() else {
                 match self.admit() {
                     true => continue,
@@ -193,21 +202,25 @@ impl<'env, T, E> Crew<'env, T, E> {
                     self.host = None;
                     self.end_body(ended);
                 }
-            } else if let Some((note, ended)) = self.branches.poll(ticket) {
-                self.end_child(&note, ended);
+            } else if let Some((link, goal, ended)) = self.branches.poll(ticket) {
+                self.end_child(&link, &*goal, ended);
+                if self.ended.len() < SPARE {
+                    self.ended.push(link);
+                }
             }
         }
     }
 
     /// Takes in those that have come; whether there were any.
     fn admit(&mut self) -> bool {
-        self.yard.take(self.branches.len(), &mut self.newcomers);
+        let (newcomers, ended) = (&mut self.newcomers, &mut self.ended);
+        self.yard.take(self.branches.len(), newcomers, ended);
         if self.newcomers.is_empty() {
             return false;
         }
-        for mut newcomer in self.newcomers.drain(..) {
-            let seat = newcomer.seat();
-            self.branches.add(seat, newcomer.work, newcomer.note);
+        for newcomer in self.newcomers.drain(..) {
+            let (seat, work, goal) = newcomer.seated();
+            self.branches.add(seat, work, goal);
         }
         true
     }
@@ -226,14 +239,14 @@ impl<'env, T, E> Crew<'env, T, E> {
             }
         };
         if matches!(hosted, Hosted::Failed(_) | Hosted::Panicked) {
-            let (name, at) = (Cow::Borrowed(""), self.yard.node.location);
+            let (name, at) = (Cow::Borrowed(""), self.yard.node().location);
             self.cancel(CauseKind::HostFailed, name, at);
         }
         self.hosted = Some(hosted);
     }
 
-    fn end_child(&mut self, note: &Note<'env>, ended: Ended<Result<(), E>>) {
-        let (name, at) = (note.node.name(), note.node.location);
+    fn end_child(&mut self, link: &Link, goal: &dyn Settle, ended: Ended<Result<(), E>>) {
+        let (name, at) = (link.name(), link.location());
         let mut cause = None;
         let status = match ended {
             Ended::Done(Ok(())) => TaskStatus::Done,
@@ -248,7 +261,7 @@ impl<'env, T, E> Crew<'env, T, E> {
                 TaskStatus::Panicked
             }
             Ended::Cancelled(found) => {
-                self.cut |= self.yard.node.is_cancelled();
+                self.cut |= self.yard.node().is_cancelled();
                 cause = Some(found);
                 TaskStatus::Cancelled
             }
@@ -256,11 +269,11 @@ impl<'env, T, E> Crew<'env, T, E> {
         if matches!(status, TaskStatus::Failed | TaskStatus::Panicked) {
             self.cancel(CauseKind::SiblingFailed, name.clone(), at);
         }
-        note.place.settle(status, cause);
+        goal.settle(status, cause);
     }
 
     fn cancel(&mut self, kind: CauseKind, name: Cow<'static, str>, at: &'static Location<'static>) {
-        let node = &self.yard.node;
+        let node = self.yard.node();
         let cause = || Cause::new(kind, name, at, ambient::task_id(), clock_of(node));
         if let Err(panic) = guarded(|| node.cancel(cause)) {
             keep_first(&mut self.panic, panic);
@@ -281,7 +294,7 @@ impl<'env, T, E> Crew<'env, T, E> {
             drop((self.hosted, self.errors));
             resume_unwind(panic);
         }
-        let node = &self.yard.node;
+        let node = self.yard.node();
         if self.cut && (outer_cancelled || node.own_cause().is_none()) {
             return None;
         }
@@ -302,7 +315,7 @@ impl<'env, T, E> Crew<'env, T, E> {
     ///
     /// Resumes the first panic of a destructor, when all are gone.
     fn lose<Fut>(&mut self, body: Pin<&mut Option<Fut>>) {
-        let node = &self.yard.node;
+        let node = self.yard.node();
         let cause = dropped_or(node.visible_cause(), node);
         let waiting = self.yard.close();
         let mut first = None;
@@ -311,9 +324,8 @@ impl<'env, T, E> Crew<'env, T, E> {
         {
             keep_first(&mut first, panic);
         }
-        let told = |note: Note<'env>| {
-            note.place
-                .settle(TaskStatus::Cancelled, Some(cause.clone()));
+        let told = |goal: Goal<'env>| {
+            goal.settle(TaskStatus::Cancelled, Some(cause.clone()));
         };
         if let Some(panic) = self.branches.lose(told) {
             keep_first(&mut first, panic);
@@ -322,7 +334,7 @@ impl<'env, T, E> Crew<'env, T, E> {
             if let Err(panic) = guarded(|| drop(newcomer.work)) {
                 keep_first(&mut first, panic);
             }
-            told(newcomer.note);
+            told(newcomer.goal);
         }
         if let Some(panic) = first
             && !std::thread::panicking()

@@ -1,10 +1,9 @@
 use super::handle::ScopeHandle;
 use crate::branches::{Bell, Link, Seat, discard};
 use crate::cause::Cause;
-use crate::node::{Kind, Node, NodeRef};
+use crate::node::NodeRef;
 use crate::scope_local::{self as locals, Locals};
 use crate::task_handle::{Place, TaskStatus};
-use crate::task_id::TaskId;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
 use std::panic::Location;
@@ -29,16 +28,14 @@ impl<T: Send> Settle for Place<T> {
     }
 }
 
-/// What is known of a child beside its work.
-pub(super) struct Note<'env> {
-    pub(super) node: Arc<Node<Link>>,
-    pub(super) place: Arc<dyn Settle + 'env>,
-}
+/// Where the result of a child goes.
+pub(super) type Goal<'env> = Arc<dyn Settle + 'env>;
 
 /// A child that has not come to its scope yet.
 pub(super) struct Newcomer<'env, E> {
     pub(super) work: Work<'env, E>,
-    pub(super) note: Note<'env>,
+    pub(super) goal: Goal<'env>,
+    link: Arc<Link>,
     locals: Option<Locals>,
 }
 
@@ -49,27 +46,29 @@ pub(super) struct Newcomer<'env, E> {
 ///    scope empties it in every poll, at its end and in its drop, when it is closed for good.
 /// 2. A newcomer is put in before the scope is woken, and the scope looks after it has left its
 ///    waker: one of the two sees the other.
-/// 3. Nothing of the user's is dropped under the lock.
+/// 3. Nothing of the user's is dropped under the lock. A link of an ended branch has nothing of it:
+///    its node, if it had one, has neither waker nor watcher.
 pub(super) struct Yard<'env, E> {
-    pub(super) node: NodeRef,
     bell: Bell,
     gate: Mutex<Gate<'env, E>>,
 }
 
 struct Gate<'env, E> {
     newcomers: Vec<Newcomer<'env, E>>,
+    /// Links of children that have ended, for others.
+    spare: Vec<Arc<Link>>,
     /// Those that the scope had when it last looked.
     seated: usize,
     closed: bool,
 }
 
 impl<'env, E> Yard<'env, E> {
-    pub(super) fn new(node: NodeRef, bell: Bell) -> Self {
+    pub(super) fn new(bell: Bell) -> Self {
         Yard {
-            node,
             bell,
             gate: Mutex::new(Gate {
                 newcomers: Vec::new(),
+                spare: Vec::new(),
                 seated: 0,
                 closed: false,
             }),
@@ -78,6 +77,11 @@ impl<'env, E> Yard<'env, E> {
 
     fn lock(&self) -> MutexGuard<'_, Gate<'env, E>> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The scope's node.
+    pub(super) fn node(&self) -> &NodeRef {
+        self.bell.region()
     }
 
     #[track_caller]
@@ -93,51 +97,56 @@ impl<'env, E> Yard<'env, E> {
         E: 'env,
     {
         let location = Location::caller();
-        let node = Node::new(
-            Kind::Scope,
-            TaskId::OUTSIDE,
-            name,
-            location,
-            self.bell.link(),
-        );
-        let node = Arc::new(node);
         let place = Arc::new(Place::new(TaskStatus::Running));
-        let handle = ScopeHandle::new(node.clone(), place.clone());
-        let work = Child {
+        let goal = place.clone();
+        let work = Box::pin(Child {
             finish,
             place: place.clone(),
             future,
-        };
-        let newcomer = Newcomer {
-            work: Box::pin(work),
-            note: Note { node, place },
-            locals: locals::inherited(),
-        };
-        let refused = {
-            let mut gate = self.lock();
-            match gate.closed || gate.seated + gate.newcomers.len() >= MOST {
-                true => Some(newcomer),
-                false => {
-                    gate.newcomers.push(newcomer);
-                    None
-                }
+        });
+        let locals = locals::inherited();
+        let mut gate = self.lock();
+        let link = match gate.closed || gate.seated + gate.newcomers.len() >= MOST {
+            true => Err((work, Arc::new(self.bell.link(name, location)))),
+            false => {
+                let link = gate.spare_link(&self.bell, name, location);
+                gate.newcomers.push(Newcomer {
+                    work,
+                    goal,
+                    link: link.clone(),
+                    locals,
+                });
+                Ok(link)
             }
         };
-        match refused {
-            None => self.bell.ring(),
-            Some(newcomer) => {
-                drop(newcomer.work);
-                newcomer.note.place.settle(TaskStatus::Refused, None);
+        drop(gate);
+        let link = match link {
+            Ok(link) => {
+                self.bell.ring();
+                link
             }
-        }
-        handle
+            Err((work, link)) => {
+                drop(work);
+                place.settle(TaskStatus::Refused, None);
+                link
+            }
+        };
+        ScopeHandle::new(link, place)
     }
 
     /// Those that have come, put behind what is in `into`.
-    pub(super) fn take(&self, seated: usize, into: &mut Vec<Newcomer<'env, E>>) {
+    pub(super) fn take(
+        &self,
+        seated: usize,
+        into: &mut Vec<Newcomer<'env, E>>,
+        ended: &mut Vec<Arc<Link>>,
+    ) {
         let mut gate = self.lock();
         gate.seated = seated + gate.newcomers.len();
         into.append(&mut gate.newcomers);
+        if gate.spare.is_empty() {
+            std::mem::swap(&mut gate.spare, ended);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -159,9 +168,28 @@ impl<'env, E> Yard<'env, E> {
     }
 }
 
-impl<E> Newcomer<'_, E> {
-    pub(super) fn seat(&mut self) -> Seat {
-        Seat::new(self.note.node.clone(), Some(self.locals.take()))
+impl<E> Gate<'_, E> {
+    /// A link for a new child: that of one that has ended, if nobody refers to it.
+    fn spare_link(
+        &mut self,
+        bell: &Bell,
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+    ) -> Arc<Link> {
+        if let Some(mut link) = self.spare.pop()
+            && let Some(own) = Arc::get_mut(&mut link)
+        {
+            own.renew(name, location);
+            return link;
+        }
+        Arc::new(bell.link(name, location))
+    }
+}
+
+impl<'env, E> Newcomer<'env, E> {
+    pub(super) fn seated(self) -> (Seat, Work<'env, E>, Goal<'env>) {
+        let seat = Seat::new(self.link, Some(self.locals));
+        (seat, self.work, self.goal)
     }
 }
 

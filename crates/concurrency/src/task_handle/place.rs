@@ -1,7 +1,7 @@
 use super::{JoinError, TaskStatus};
 use crate::ambient;
 use crate::cause::Cause;
-use crate::node::{Node, NodeRef, Payload, Roster};
+use crate::node::{NodeRef, Payload, Roster};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -48,10 +48,11 @@ impl<T> Place<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the child that stands at `node` is doing.
-    pub(crate) fn status<P: ?Sized>(&self, node: &Node<P>) -> TaskStatus {
-        match self.lock().status {
-            TaskStatus::Running if node.is_cancelled() => TaskStatus::Cancelling,
+    /// What the child is doing, which may be cancelled.
+    pub(crate) fn status(&self, is_cancelled: impl FnOnce() -> bool) -> TaskStatus {
+        let status = self.lock().status;
+        match status {
+            TaskStatus::Running if is_cancelled() => TaskStatus::Cancelling,
             status => status,
         }
     }
