@@ -9,8 +9,9 @@ use alive::Alive;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
-    CauseKind, Deadline, JoinError, Root, Scope, cancel_scope, checkpoint, now, on_cancel, scope,
-    shield, sleep, sleep_forever, timeout, yield_now,
+    CauseKind, Deadline, GroupError, JoinError, Root, Scope, ScopeHandle, TaskStatus, cancel_scope,
+    checkpoint, checkpoint_if_cancelled, is_cancelled, now, on_cancel, scope, shield, sleep,
+    sleep_forever, timeout, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::FutureExt;
@@ -29,6 +30,8 @@ every_backend!(
     a_shielded_child_is_awaited,
     children_with_the_handle_do_not_leak,
     many_children_are_cancelled,
+    a_child_that_cancels_itself_stops_there,
+    a_child_parked_elsewhere_hears_its_cancel,
     finalisers_of_children_run_first,
     finalisers_of_a_dropped_scope_run_on_the_root,
     a_destructor_that_panics_keeps_no_sibling,
@@ -264,6 +267,61 @@ fn many_children_are_cancelled(root: Root) {
         });
         let cause = outcome.await.into_result().expect_err("it was cancelled");
         assert_eq!(cause.reason(), "outer");
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+    });
+}
+
+fn a_child_that_cancels_itself_stops_there(root: Root) {
+    root.block_on(async {
+        let (own, reached) = (Mutex::new(None), AtomicUsize::new(0));
+        let result: Result<_, GroupError<()>> = scope(|scope| {
+            let (own, reached) = (&own, &reached);
+            async move {
+                let child: ScopeHandle<()> = scope.spawn_ok(async move {
+                    yield_now().await;
+                    let handle: ScopeHandle<()> = own.lock().unwrap().take().expect("it is there");
+                    assert!(!is_cancelled());
+                    handle.cancel("myself");
+                    assert!(is_cancelled());
+                    reached.fetch_add(1, Ordering::SeqCst);
+                    checkpoint_if_cancelled().await;
+                    reached.fetch_add(10, Ordering::SeqCst);
+                });
+                *own.lock().unwrap() = Some(child);
+                Ok(is_cancelled())
+            }
+        })
+        .await;
+        assert_eq!(result.ok(), Some(false));
+        assert_eq!(reached.into_inner(), 1);
+    });
+}
+
+fn a_child_parked_elsewhere_hears_its_cancel(root: Root) {
+    root.block_on(async {
+        let alive = Arc::new(AtomicUsize::new(0));
+        let result: Result<_, GroupError<()>> = scope(|scope| {
+            let alive = alive.clone();
+            async move {
+                let park = |probe| {
+                    scope.spawn_ok(async move {
+                        let _probe: Alive = probe;
+                        std::future::pending::<()>().await;
+                    })
+                };
+                let (first, second) = (park(Alive::new(&alive)), park(Alive::new(&alive)));
+                yield_now().await;
+                first.cancel("by its handle");
+                assert!(matches!(first.join().await, Err(JoinError::Cancelled(_))));
+                assert_eq!(alive.load(Ordering::SeqCst), 1);
+                assert_eq!(second.status(), TaskStatus::Running);
+                scope.cancel("all");
+                assert_eq!(second.status(), TaskStatus::Cancelling);
+                Ok(())
+            }
+        })
+        .await;
+        assert!(result.is_ok());
         assert_eq!(alive.load(Ordering::SeqCst), 0);
     });
 }
