@@ -76,6 +76,49 @@ impl Future for YieldNow {
     }
 }
 
+/// Waits until every other task of the simulated world is parked, before its clock moves on: a
+/// test then knows that all it started has gone as far as it can.
+///
+/// # Panics
+///
+/// When polled on a backend other than the simulator, which cannot tell, or where none is compiled
+/// in.
+///
+/// # Cancel safety
+///
+/// *Nothing happened.*
+pub fn all_blocked() -> AllBlocked {
+    AllBlocked {
+        #[cfg(feature = "sim")]
+        world: bowline_sim::host::all_blocked(),
+    }
+}
+
+/// Future of [`all_blocked`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct AllBlocked {
+    #[cfg(feature = "sim")]
+    world: bowline_sim::host::AllBlocked,
+}
+
+impl Future for AllBlocked {
+    type Output = ();
+
+    #[cfg_attr(not(feature = "sim"), expect(unused, reason = "only a world can wait"))]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let backend = Backend::required();
+        #[cfg(feature = "sim")]
+        if backend == Backend::Sim {
+            return Pin::new(&mut self.world).poll(cx);
+        }
+        let name = backend.name();
+        panic!(
+            "the backend {name} cannot tell when every task is parked; the simulator (`sim`) can"
+        )
+    }
+}
+
 /// The one `T` of the current backend: one per backend and process, in a simulated world one per
 /// incarnation of a host. `init` makes it at the first call.
 ///

@@ -3,7 +3,8 @@
 //! Invariants
 //! 1. Futures, jobs and what they own run and are dropped with the world entered, its state free,
 //!    and `running` naming their host.
-//! 2. An event whose time has come goes before the next poll; time jumps only when no task can run.
+//! 2. An event whose time has come goes before the next poll; time jumps only when no task can run,
+//!    and none waits for just that.
 
 use crate::builder::Strategy;
 use crate::current::Shared;
@@ -45,6 +46,8 @@ enum Next {
     Poll(TaskKey),
     Fire,
     Reached,
+    /// One who waited for that was woken.
+    AllBlocked,
     Idle,
     Failed,
 }
@@ -81,6 +84,9 @@ impl State {
                 None => Next::Idle,
             };
         }
+        if self.release_idler() {
+            return Next::AllBlocked;
+        }
         match due {
             None => Next::Idle,
             Some(time) if time > until => {
@@ -113,6 +119,7 @@ pub(crate) fn turn(shared: &Shared, mut main: Option<MainPoll<'_>>, until: u64) 
                 return Turn::Fired;
             }
             Next::Reached => return Turn::Reached,
+            Next::AllBlocked => {}
             Next::Idle => return Turn::Idle,
             Next::Failed => return Turn::Failed,
         }

@@ -2,11 +2,14 @@
 //!
 //! These are the acts a runtime adapter needs. All of them panic where no world turns.
 
+mod all_blocked;
 mod files;
 mod resolve;
 mod signal;
 mod sleep;
 
+pub(crate) use all_blocked::Idlers;
+pub use all_blocked::{AllBlocked, all_blocked};
 pub use files::{File, create_file, file, remove_file};
 pub use resolve::{Family, Resolve, Reverse, resolve, reverse};
 pub use signal::{Signal, Signals, raise, signals};

@@ -3,6 +3,7 @@
 use crate::builder::Config;
 use crate::event::{Event, EventKey, EventQueue};
 use crate::failure::{Failure, FailureKind, WaitLine};
+use crate::host::Idlers;
 use crate::jobs::Job;
 use crate::machine::{Life, Machine};
 use crate::oracle::{self, Label, Oracle, Scope};
@@ -57,6 +58,7 @@ pub(crate) struct State {
     pub(crate) signals: Table<SignalListener>,
     pub(crate) timers: Slab<Timer>,
     pub(crate) jobs: Slab<Job>,
+    pub(crate) idlers: Idlers,
     pub(crate) running: Option<Running>,
     /// Trace index of the event being handled.
     pub(crate) cause: u64,
@@ -89,6 +91,7 @@ impl State {
             signals: Table::new(),
             timers: Slab::new(),
             jobs: Slab::new(),
+            idlers: Idlers::default(),
             running: None,
             cause: 0,
             failure: None,

@@ -250,3 +250,46 @@ fn a_drifting_clock_never_fires_early() {
         world.run().expect("never early");
     }
 }
+
+#[test]
+fn who_waits_for_all_to_be_parked_goes_before_the_clock() {
+    for seed in 0..20 {
+        let steps = Arc::new(AtomicU64::new(0));
+        let (here, there) = (Arc::clone(&steps), Arc::clone(&steps));
+        let world = Sim::builder()
+            .seed(seed)
+            .client("works", move || {
+                let steps = Arc::clone(&there);
+                async move {
+                    for _ in 0..10 {
+                        host::yield_now().await;
+                        steps.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Sleep::new(host::now() + SECOND).await;
+                    steps.fetch_add(1, Ordering::Relaxed);
+                    Ok::<(), std::io::Error>(())
+                }
+            })
+            .client("waits", move || {
+                let steps = Arc::clone(&here);
+                async move {
+                    // One that is given up holds up nobody.
+                    let mut dropped = Box::pin(host::all_blocked());
+                    poll_fn(|cx| {
+                        assert!(dropped.as_mut().poll(cx).is_pending());
+                        Poll::Ready(())
+                    })
+                    .await;
+                    drop(dropped);
+                    host::all_blocked().await;
+                    assert_eq!(steps.load(Ordering::Relaxed), 10);
+                    assert!(host::now() < SECOND);
+                    Sleep::new(2 * SECOND).await;
+                    assert_eq!(steps.load(Ordering::Relaxed), 11);
+                    host::all_blocked().await;
+                    Ok::<(), std::io::Error>(())
+                }
+            });
+        world.run().expect("both end");
+    }
+}
