@@ -35,6 +35,9 @@ mod pages {
     #[doc = include_str!("../../../docs/guide/cancellation.md")]
     struct Cancellation;
 
+    #[doc = include_str!("../../../docs/guide/task-tree.md")]
+    struct TaskTree;
+
     #[doc = include_str!("../../../docs/guide/coming-from.md")]
     struct ComingFrom;
 }

@@ -1,5 +1,5 @@
 use crate::branches::Link;
-use crate::node::NodeRef;
+use crate::node::{NodeRef, Waiting};
 use crate::task_id::TaskId;
 use crate::thread;
 use bowline_backend::Backend;
@@ -101,6 +101,15 @@ pub(crate) fn standpoint() -> Option<NodeRef> {
 /// Whether the current node is cancelled; the one question every leaf future asks.
 pub(crate) fn is_cancelled() -> bool {
     with(|node| node.is_some_and(|node| node.is_cancelled()))
+}
+
+/// Said by a future of ours that is `Pending`, for the task tree.
+pub(crate) fn wait_for(what: Waiting) {
+    with(|node| {
+        if let Some(node) = node {
+            node.wait_for(what);
+        }
+    });
 }
 
 /// The address of the current node, zero outside, and whether a task of ours is running.

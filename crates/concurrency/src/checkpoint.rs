@@ -1,6 +1,6 @@
 use crate::ambient;
 use crate::cause::Cause;
-use crate::node::NodeRef;
+use crate::node::{NodeRef, Waiting};
 use bowline_backend::task;
 use std::fmt;
 use std::pin::Pin;
@@ -94,7 +94,7 @@ impl Future for Checkpoint {
         if ambient::is_cancelled() {
             return Poll::Pending;
         }
-        Pin::new(&mut self.turn).poll(cx)
+        yielding(&mut self.turn, Waiting::Checkpoint, cx)
     }
 }
 
@@ -125,8 +125,16 @@ impl Future for YieldNow {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.turn).poll(cx)
+        yielding(&mut self.turn, Waiting::Yield, cx)
     }
+}
+
+fn yielding(turn: &mut task::YieldNow, what: Waiting, cx: &mut Context<'_>) -> Poll<()> {
+    let yielded = Pin::new(turn).poll(cx);
+    if yielded.is_pending() {
+        ambient::wait_for(what);
+    }
+    yielded
 }
 
 /// Future of [`cancelled`].
@@ -153,6 +161,7 @@ impl Future for Cancelled {
             other => other.insert(Watch { node, key: None }),
         };
         if !watch.node.watch(cx.waker(), &mut watch.key) {
+            watch.node.wait_for(Waiting::Cancelled);
             return Poll::Pending;
         }
         match watch.node.visible_cause() {

@@ -1,5 +1,6 @@
 use crate::ambient;
-use crate::node::{Kind, Node, NodeRef, Payload};
+use crate::cause::clock_of;
+use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse};
 use crate::owner::{self, Limit, Owner};
 use crate::root;
 use pin_project_lite::pin_project;
@@ -195,11 +196,24 @@ impl<F: Future> fmt::Debug for Critical<F> {
 }
 
 /// The task's own part of its node.
-struct Part;
+#[derive(Default)]
+struct Part {
+    pulse: Pulse,
+}
 
 impl Payload for Part {
     fn is_critical(&self) -> bool {
         true
+    }
+
+    fn pulse(&self) -> Option<&Pulse> {
+        Some(&self.pulse)
+    }
+}
+
+impl Counted for Part {
+    fn counted(&self) -> &Pulse {
+        &self.pulse
     }
 }
 
@@ -218,7 +232,10 @@ where
     let root = root::above(Some(place));
     let id = root::next_id(&root);
     let name = Cow::Borrowed("critical");
-    let task: NodeRef = Arc::new(Node::new(Kind::Task, id, name, location, Part));
+    let task = Node::new(Kind::Task, id, name, location, Part::default());
+    root::measure(&root, &task, || clock_of(place));
+    let typed = Arc::new(task);
+    let task: NodeRef = typed.clone();
     task.set_mask();
     task.keep_backend(backend);
     let parent = place.group().unwrap_or_else(|| root.clone());
@@ -230,6 +247,8 @@ where
     };
     backend.spawn_detached(Work {
         owner: Owner::fixed(task.clone()),
+        waker: CountedWaker::new(&typed),
+        node: typed,
         outcome: Some(outcome.clone()),
         body: Some(body),
     });
@@ -241,6 +260,9 @@ pin_project! {
     /// drops this future.
     struct Work<F: Future> {
         owner: Owner,
+        waker: CountedWaker,
+        // The same node as the owner's.
+        node: Arc<Node<Part>>,
         outcome: Option<Arc<Outcome<F::Output>>>,
         #[pin]
         body: Option<F>,
@@ -266,6 +288,7 @@ impl<F: Future> Future for Work<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         this.owner.arrive(cx);
+        let cx = &mut this.waker.context(this.node, cx);
         let Some(body) = this.body.as_mut().as_pin_mut() else {
             return Poll::Ready(());
         };

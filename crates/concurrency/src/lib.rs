@@ -66,6 +66,7 @@ mod workers;
 
 pub mod sync;
 
+mod all_blocked;
 mod checkpoint;
 mod sleep;
 mod timers;
@@ -76,6 +77,7 @@ mod outcome;
 mod panic;
 mod task_id;
 mod task_info;
+mod tree;
 
 mod ambient;
 mod branches;
@@ -85,6 +87,7 @@ mod owner;
 mod scope_local;
 mod scoped;
 
+pub use all_blocked::{WaitAllBlocked, wait_all_blocked};
 pub use as_completed::{Completed, NextCompleted, as_completed};
 pub use blocking_scope::{BlockingChild, BlockingScope, BlockingScopeError, blocking_scope};
 pub use cancel_scope::{
@@ -128,4 +131,5 @@ pub use task_id::TaskId;
 pub use task_info::{TaskInfo, current_task};
 pub use thread::{RunInThread, ThreadContext, ThreadError, run_in_thread};
 pub use timers::{After, Tick, TickFuture, after, tick};
+pub use tree::{EntryKind, EntryState, Tree, TreeEntry, tree};
 pub use workers::{Workers, WorkersStatistics};

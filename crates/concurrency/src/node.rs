@@ -1,16 +1,22 @@
+mod activity;
 mod cancel;
 mod deadlines;
 mod grace;
 mod holds;
 mod linkage;
+mod pulse;
 mod roster;
+mod sight;
 
+pub(crate) use activity::Waiting;
 pub(crate) use cancel::wake_all;
+pub(crate) use pulse::{Counted, CountedWaker, Pulse};
 pub(crate) use roster::Roster;
 
 use crate::cause::Cause;
 use crate::root::RootState;
 use crate::task_id::TaskId;
+use activity::Activity;
 use bowline_backend::Backend;
 use slab::Slab;
 use std::any::Any;
@@ -40,6 +46,11 @@ pub(crate) trait Payload: Send + Sync + 'static {
 
     /// Of a parent: a task below it that is no child of a group was counted out.
     fn note_room(&self, _own: &NodeRef) {}
+
+    /// What is counted of a task or root that a backend runs.
+    fn pulse(&self) -> Option<&Pulse> {
+        None
+    }
 }
 
 impl Payload for () {}
@@ -80,6 +91,10 @@ const NOTICED: u32 = 1 << 13;
 const STARTED: u32 = 1 << 10;
 /// Somebody set the deadline: the owner's own one does not count.
 const RESCHEDULED: u32 = 1 << 9;
+/// The owner runs the finalisers that its body left behind.
+const FINALISING: u32 = 1 << 14;
+/// Polls of this task are timed.
+const MEASURED: u32 = 1 << 15;
 
 /// One place in the tree of roots, tasks, groups and scopes.
 ///
@@ -118,6 +133,9 @@ pub(crate) struct Node<P: ?Sized> {
     unfinished: AtomicU32,
     cause: OnceLock<Cause>,
     backend: OnceLock<Backend>,
+    activity: Activity,
+    /// Its place among those its parent was ever given.
+    order: AtomicU64,
     links: Mutex<Links>,
     pub(crate) payload: P,
 }
@@ -129,6 +147,8 @@ struct Links {
     scopes: Roster<NodeRef>,
     /// Tasks of a group; groups a root has adopted.
     tasks: Roster<NodeRef>,
+    /// How many it was ever given of both.
+    linked: u64,
     /// The holds that the parent counts for this node.
     passed: isize,
     waker: Option<Waker>,
@@ -166,11 +186,14 @@ impl<P> Node<P> {
             unfinished: AtomicU32::new(0),
             cause: OnceLock::new(),
             backend: OnceLock::new(),
+            activity: Activity::new(),
+            order: AtomicU64::new(0),
             links: Mutex::new(Links {
                 parent: None,
                 key: 0,
                 scopes: Roster::new(),
                 tasks: Roster::new(),
+                linked: 0,
                 passed: 0,
                 waker: None,
                 watchers: None,
@@ -308,25 +331,13 @@ impl<P: ?Sized> Node<P> {
         self.has(ARMED)
     }
 
-    pub(crate) fn wake_owner(&self) {
-        let waker = self.take_waker(&mut self.lock());
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
     /// For an owner that has ended: gives up the waker, which may own the node.
     pub(crate) fn forget_waker(&self) {
         if self.has_waker() {
-            let waker = self.take_waker(&mut self.lock());
+            let waker = self.lock().waker.take();
+            self.clear(ARMED);
             drop(waker);
         }
-    }
-
-    fn take_waker(&self, links: &mut Links) -> Option<Waker> {
-        let waker = links.waker.take()?;
-        self.clear(ARMED);
-        Some(waker)
     }
 
     pub(crate) fn task_count(&self) -> usize {
@@ -360,6 +371,23 @@ impl<P: ?Sized> Node<P> {
     /// The tasks below this node.
     pub(crate) fn tasks(&self) -> Vec<NodeRef> {
         self.lock().tasks.iter().cloned().collect()
+    }
+}
+
+impl<P: Payload + ?Sized> Node<P> {
+    pub(crate) fn wake_owner(&self) {
+        let waker = self.take_waker(&mut self.lock());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// For who wakes the owner with it.
+    fn take_waker(&self, links: &mut Links) -> Option<Waker> {
+        let waker = links.waker.take()?;
+        self.clear(ARMED);
+        self.note_wake();
+        Some(waker)
     }
 }
 

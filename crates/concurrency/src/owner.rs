@@ -153,6 +153,7 @@ impl Owner {
                 self.take_place(place);
             }
         }
+        self.node().begin_poll();
         let waker = WakerId::of(cx.waker());
         if self.waker != waker || !self.node().has_waker() {
             self.node().store_waker(cx.waker());
@@ -244,12 +245,19 @@ impl Owner {
     /// Runs `f` at the node's place: a poll or drop of the body, or a call of user code.
     pub(crate) fn inside<R>(&mut self, f: impl FnOnce() -> R) -> R {
         match self.stage {
-            Stage::Fixed | Stage::Carried => {
-                let locals = self.locals.clone();
-                ambient::inside(&mut self.node, true, || locals::inside(locals, f))
-            }
+            Stage::Fixed | Stage::Carried => self.inside_task(f),
             _ => ambient::inside(&mut self.node, self.host, f),
         }
+    }
+
+    fn inside_task<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let locals = self.locals.clone();
+        let start = self.node.as_ref().and_then(|node| node.timed_since());
+        let result = ambient::inside(&mut self.node, true, || locals::inside(locals, f));
+        if let (Some(start), Some(node)) = (start, &self.node) {
+            node.add_busy_since(start);
+        }
+        result
     }
 
     /// Last step of a poll that is not over: arms the timer, and says whether the body is to be
@@ -269,6 +277,7 @@ impl Owner {
         }
         let (node, within) = (self.node(), self.finalise_within);
         let cause = dropped_or(node.visible_cause(), node);
+        node.set_finalising();
         self.finalising = Some(Finalising::new(node, cause, left, within, caught));
     }
 
@@ -287,8 +296,13 @@ impl Owner {
                 self.arm();
                 Poll::Pending
             }
-            Poll::Ready(None) => Poll::Ready(()),
-            Poll::Ready(Some(panic)) => resume_unwind(panic),
+            Poll::Ready(panic) => {
+                self.node().clear_finalising();
+                match panic {
+                    None => Poll::Ready(()),
+                    Some(panic) => resume_unwind(panic),
+                }
+            }
         }
     }
 
@@ -312,8 +326,10 @@ impl Owner {
         }
     }
 
-    /// Arms the task's timer, if this is the outermost wrapper.
+    /// Last step of a poll that is not over and looks for no cut: arms the task's timer, if this
+    /// is the outermost wrapper.
     pub(crate) fn arm(&mut self) {
+        self.node().end_poll();
         if !self.host {
             return;
         }

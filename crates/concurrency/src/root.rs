@@ -1,23 +1,27 @@
 mod behind;
 mod drain;
+mod measured;
 mod shields;
 mod threads;
 
 pub(crate) use behind::run_behind;
 pub use drain::{Drain, Leftovers, drain};
+pub(crate) use measured::measure;
 pub(crate) use shields::ShieldDropped;
 pub(crate) use threads::Threads;
 
 use crate::ambient;
-use crate::node::{Kind, Node, NodeRef, Payload};
+use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse, Waiting};
 use crate::owner::Owner;
 use crate::task_id::TaskId;
 use crate::task_info::TaskInfo;
+use crate::tree::Listed;
 use behind::Behind;
 use bowline_backend::Backend;
 use bowline_backend::task::RunOptions;
 use bowline_backend::time::{Instant, Sleep};
 use drain::Emptied;
+use measured::Measured;
 use pin_project_lite::pin_project;
 use shields::{ShieldRule, Shields};
 use std::any::Any;
@@ -64,6 +68,7 @@ pub struct Root {
     shields: ShieldRule,
     drain_within: Option<Duration>,
     places: Option<usize>,
+    measured: Measured,
 }
 
 impl Root {
@@ -102,6 +107,13 @@ impl Root {
     /// It runs in that drop, after the body of the shield is gone. A panic of it is caught.
     pub fn on_shield_dropped(mut self, hook: fn(&TaskInfo)) -> Root {
         self.shields.hook = Some(hook);
+        self
+    }
+
+    /// Times one poll in 16 of every task, so that the [task tree](crate::tree) says how long each
+    /// kept its thread and how old it is. Without it nothing is timed.
+    pub fn measure(mut self) -> Root {
+        self.measured = Measured::Yes;
         self
     }
 
@@ -160,10 +172,14 @@ impl Root {
 
     #[track_caller]
     fn run<F: Future>(self, backend: Backend, future: F) -> RootRun<F> {
-        let node = root_node(self.name, TaskId::new(1), self.shields, self.places);
+        let (id, measured) = (TaskId::new(1), self.measured);
+        let node = root_node(self.name, id, self.shields, self.places, measured);
         node.keep_backend(backend);
         RootRun {
-            owner: Owner::fixed(node),
+            listed: Listed::new(&(node.clone() as NodeRef)),
+            owner: Owner::fixed(node.clone()),
+            waker: CountedWaker::new(&node),
+            node,
             ended: None,
             drain_within: self.drain_within,
             wait: None,
@@ -178,13 +194,16 @@ fn root_node(
     id: TaskId,
     shields: ShieldRule,
     places: Option<usize>,
-) -> NodeRef {
+    measured: Measured,
+) -> Arc<Node<RootState>> {
     let state = RootState {
         last_id: AtomicU64::new(id.as_u64()),
         shields: Shields::new(shields),
         behind: Behind::default(),
         emptied: Emptied::default(),
         threads: Threads::new(places.unwrap_or(threads::PLACES)),
+        measured,
+        pulse: Pulse::default(),
     };
     Arc::new(Node::new(Kind::Root, id, name, Location::caller(), state))
 }
@@ -196,6 +215,8 @@ pub(crate) struct RootState {
     behind: Behind,
     emptied: Emptied,
     threads: Threads,
+    measured: Measured,
+    pulse: Pulse,
 }
 
 impl RootState {
@@ -204,15 +225,28 @@ impl RootState {
     }
 }
 
+impl Counted for RootState {
+    fn counted(&self) -> &Pulse {
+        &self.pulse
+    }
+}
+
 impl Payload for RootState {
     fn root(&self) -> Option<&RootState> {
         Some(self)
+    }
+
+    fn pulse(&self) -> Option<&Pulse> {
+        Some(&self.pulse)
     }
 }
 
 /// The root of what is not below any [`Root`]: one per backend and process, or per host of a
 /// simulated world.
-struct ProcessRoot(NodeRef);
+struct ProcessRoot {
+    node: NodeRef,
+    _listed: Listed,
+}
 
 /// The root above `node`, which may be none of ours.
 pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
@@ -226,9 +260,13 @@ pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
 fn of_process() -> NodeRef {
     let slot = bowline_backend::task::realm_slot(|| {
         let (name, id) = (Cow::Borrowed("process"), TaskId::OUTSIDE);
-        ProcessRoot(root_node(name, id, ShieldRule::default(), None))
+        let node: NodeRef = root_node(name, id, ShieldRule::default(), None, Measured::No);
+        ProcessRoot {
+            _listed: Listed::new(&node),
+            node,
+        }
     });
-    slot.0.clone()
+    slot.node.clone()
 }
 
 /// The next number for a task below `root`.
@@ -249,7 +287,11 @@ type Caught<T> = Result<T, Box<dyn Any + Send>>;
 
 pin_project! {
     struct RootRun<F: Future> {
+        listed: Listed,
         owner: Owner,
+        waker: CountedWaker,
+        // The same as the owner's.
+        node: Arc<Node<RootState>>,
         ended: Option<Caught<F::Output>>,
         drain_within: Option<Duration>,
         wait: Option<Wait>,
@@ -273,6 +315,8 @@ impl<F: Future> Future for RootRun<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         this.owner.arrive(cx);
+        measured::note_start(this.owner.node());
+        let cx = &mut this.waker.context(this.node, cx);
         if let Some(body) = this.body.as_mut().as_pin_mut() {
             let polled = catch_unwind(AssertUnwindSafe(|| this.owner.inside(|| body.poll(cx))));
             let ended = match polled {
@@ -293,6 +337,7 @@ impl<F: Future> Future for RootRun<F> {
         behind::start(this.owner.node());
         if !this.owner.node().close_if_empty() {
             let node = this.owner.node();
+            node.wait_for(Waiting::Children);
             let wait = || Wait::new(node, *this.drain_within);
             let wait = this.wait.get_or_insert_with(wait);
             if wait.poll(node, cx).is_pending() {

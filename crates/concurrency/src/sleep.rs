@@ -1,4 +1,5 @@
 use crate::ambient;
+use crate::node::Waiting;
 use crate::owner::Limit;
 use bowline_backend::time::Instant;
 use pin_project_lite::pin_project;
@@ -122,9 +123,14 @@ impl Future for Sleep {
                 }
             }
         }
-        this.timer
+        let slept = this
+            .timer
             .as_pin_mut()
-            .map_or(Poll::Pending, |t| t.poll(cx))
+            .map_or(Poll::Pending, |t| t.poll(cx));
+        if slept.is_pending() {
+            ambient::wait_for(Waiting::Sleep);
+        }
+        slept
     }
 }
 
@@ -146,6 +152,7 @@ impl Future for SleepForever {
     type Output = std::convert::Infallible;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        ambient::wait_for(Waiting::SleepForever);
         Poll::Pending
     }
 }

@@ -22,6 +22,7 @@ pub(crate) use state::GroupState;
 pub use state::GroupStatistics;
 
 use crate::cancel_scope::CancelHandle;
+use crate::cause::clock_of;
 use crate::node::{Admission, Kind, Node, NodeRef};
 use crate::task_handle::{Place, TaskHandle, TaskStatus};
 use child::{Child, Duty};
@@ -251,7 +252,9 @@ impl<E: Send + 'static> TaskGroup<E> {
             unreachable!("a group is made with its root");
         };
         let place = Place::new(TaskStatus::Running);
-        Arc::new(Node::new(Kind::Task, root.next_id(), name, at, place))
+        let child = Node::new(Kind::Task, root.next_id(), name, at, place);
+        root.measure(&child, || clock_of(&(self.node.clone() as NodeRef)));
+        Arc::new(child)
     }
 
     /// Links a child if there is room now.

@@ -118,7 +118,7 @@ impl Seat {
         mut body: Pin<&mut Option<F>>,
     ) -> Poll<Ended<F::Output>> {
         if self.owner.is_some() || self.link().has_node() {
-            self.settle();
+            self.settle().node().begin_poll();
         }
         let mut ended = None;
         if body.is_some() {

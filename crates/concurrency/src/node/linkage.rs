@@ -16,7 +16,11 @@ impl<P: ?Sized> Node<P> {
 impl Node<dyn Payload> {
     /// Puts the node below `parent`, among the nodes of the same task.
     pub(crate) fn link(self: &Arc<Self>, parent: &NodeRef) {
-        let key = parent.lock().scopes.insert(self.clone());
+        let key = {
+            let mut links = parent.lock();
+            self.take_order(&mut links);
+            links.scopes.insert(self.clone())
+        };
         self.linked(parent, key);
     }
 
@@ -35,6 +39,7 @@ impl Node<dyn Payload> {
             if !has_room(links.tasks.len()) {
                 return Err(Admission::Full);
             }
+            self.take_order(&mut links);
             links.tasks.insert(self.clone())
         };
         self.linked(parent, key);
@@ -125,7 +130,11 @@ impl Node<dyn Payload> {
         if self.task_count() == 0 {
             return;
         }
-        let key = root.lock().tasks.insert(self.clone());
+        let key = {
+            let mut links = root.lock();
+            self.take_order(&mut links);
+            links.tasks.insert(self.clone())
+        };
         self.linked(root, key);
         let empty = {
             let links = self.lock();

@@ -2,6 +2,7 @@
 
 use super::PoolStatistics;
 use super::item::{Item, Times};
+use crate::node::Waiting;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::Claim;
 use crate::sync::waiters::Waiters;
@@ -212,6 +213,8 @@ impl<T> Acquiring<'_, T> {
 }
 
 impl<'a, T> Claim for Acquiring<'a, T> {
+    const WAITING: Waiting = Waiting::PoolAcquire;
+
     type Handle = &'a Guarded<State<T>>;
     type State = State<T>;
     type Extra = Turn<T>;
@@ -288,6 +291,8 @@ impl<T> Emptying<'_, T> {
 }
 
 impl<'a, T> Claim for Emptying<'a, T> {
+    const WAITING: Waiting = Waiting::PoolClose;
+
     type Handle = &'a Guarded<State<T>>;
     type State = State<T>;
     type Extra = Turn<T>;

@@ -1,8 +1,9 @@
 //! Finalisers of what foreign code dropped: the root runs them, each in a task of its own.
 
 use super::{above, root_of};
+use crate::cause::clock_of;
 use crate::finaliser::Finalising;
-use crate::node::{Kind, Node, NodeRef};
+use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse};
 use crate::owner::Owner;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
@@ -22,6 +23,9 @@ pin_project! {
     /// its work is over, so the root does not return in between.
     struct Task {
         owner: Owner,
+        waker: CountedWaker,
+        // The same node as the owner's.
+        node: Arc<Node<Finaliser>>,
         #[pin]
         work: Option<Finalising>,
     }
@@ -45,6 +49,7 @@ impl Future for Task {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         this.owner.arrive(cx);
+        let cx = &mut this.waker.context(this.node, cx);
         if let Some(work) = this.work.as_mut().as_pin_mut() {
             if this.owner.inside(|| work.poll(cx)).is_pending() {
                 this.owner.arm();
@@ -56,6 +61,21 @@ impl Future for Task {
     }
 }
 
+/// Such a task's own part of its node.
+struct Finaliser(Pulse);
+
+impl Counted for Finaliser {
+    fn counted(&self) -> &Pulse {
+        &self.0
+    }
+}
+
+impl Payload for Finaliser {
+    fn pulse(&self) -> Option<&Pulse> {
+        Some(&self.0)
+    }
+}
+
 /// Gives the finalisers of what stands at `node` to the root above it.
 pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
     // Where no backend is to be found there is no root: then they are cut off.
@@ -64,13 +84,11 @@ pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
     };
     let state = root_of(&root);
     let name = Cow::Borrowed("finalisers");
-    let task: NodeRef = Arc::new(Node::new(
-        Kind::Task,
-        state.next_id(),
-        name,
-        node.location,
-        (),
-    ));
+    let payload = Finaliser(Pulse::default());
+    let task = Node::new(Kind::Task, state.next_id(), name, node.location, payload);
+    state.measure(&task, || clock_of(node));
+    let typed = Arc::new(task);
+    let task: NodeRef = typed.clone();
     if let Some(backend) = node.backend() {
         task.keep_backend(backend);
     }
@@ -80,6 +98,8 @@ pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
     }
     let task = Task {
         owner: Owner::fixed(task),
+        waker: CountedWaker::new(&typed),
+        node: typed,
         work: Some(work),
     };
     if root.id.is_outside() {

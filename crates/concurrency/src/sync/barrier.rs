@@ -2,6 +2,7 @@ use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf, leaf_future};
 use super::waiters::Waiters;
 use crate::invalid_value::InvalidValue;
+use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -152,6 +153,8 @@ leaf_future! {
 pub(super) struct Arriving<'a>(PhantomData<&'a Barrier>);
 
 impl<'a> Claim for Arriving<'a> {
+    const WAITING: Waiting = Waiting::Barrier;
+
     type Handle = &'a Barrier;
     type State = State;
     type Extra = u64;

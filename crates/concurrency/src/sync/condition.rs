@@ -2,6 +2,7 @@ use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf};
 use super::lock::{Lock, LockFuture, LockGuard};
 use super::waiters::Waiters;
+use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -278,6 +279,8 @@ impl<T> fmt::Debug for ConditionWait<'_, T> {
 struct Listening<'a, T>(PhantomData<&'a Condition<T>>);
 
 impl<'a, T> Claim for Listening<'a, T> {
+    const WAITING: Waiting = Waiting::Condition;
+
     type Handle = &'a Condition<T>;
     type State = State;
     type Extra = Ticket;

@@ -2,6 +2,7 @@ use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf, leaf_future};
 use super::park;
 use super::waiters::Waiters;
+use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -133,6 +134,8 @@ leaf_future! {
 pub(super) struct Passing<'a>(PhantomData<&'a Event>);
 
 impl<'a> Claim for Passing<'a> {
+    const WAITING: Waiting = Waiting::Event;
+
     type Handle = &'a Event;
     type State = State;
     type Extra = ();

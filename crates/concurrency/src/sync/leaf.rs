@@ -3,10 +3,14 @@
 use super::guarded::{After, Guarded};
 use super::waiters::{Arrival, Waiters};
 use crate::ambient::{self, Turn};
+use crate::node::Waiting;
 use std::task::{Context, Poll};
 
 /// What a leaf future asks of its primitive. Every method but `guarded` runs under the lock.
 pub(crate) trait Claim {
+    /// What the task tree says of one who waits.
+    const WAITING: Waiting;
+
     /// How the future refers to the primitive.
     type Handle;
     /// What the primitive's lock protects.
@@ -116,7 +120,10 @@ impl<C: Claim> Leaf<C> {
         loop {
             match self.advance(cx, frozen, &mut arrival) {
                 Advance::Finished(output) => return Poll::Ready(output),
-                Advance::Parked => return Poll::Pending,
+                Advance::Parked => {
+                    ambient::wait_for(C::WAITING);
+                    return Poll::Pending;
+                }
                 Advance::NeedsWaker => {
                     arrival = Some(Arrival {
                         waker: cx.waker().clone(),

@@ -1,6 +1,7 @@
 use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf, leaf_future};
 use super::waiters::Waiters;
+use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -114,6 +115,8 @@ leaf_future! {
 pub(super) struct Reading<'a, T>(PhantomData<&'a Once<T>>);
 
 impl<'a, T> Claim for Reading<'a, T> {
+    const WAITING: Waiting = Waiting::Once;
+
     type Handle = &'a Once<T>;
     type State = Waiters<()>;
     type Extra = ();

@@ -4,6 +4,7 @@ use super::leaf::{Claim, Leaf, leaf_future};
 use super::permits::{Order, Permits, Want};
 use super::waiters::Waiters;
 use crate::invalid_value::InvalidValue;
+use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -269,6 +270,8 @@ impl<'a> Asked<'a> for Many {
 }
 
 impl<'a, M: Asked<'a>> Claim for Acquiring<'a, M> {
+    const WAITING: Waiting = Waiting::Acquire;
+
     type Handle = &'a Semaphore;
     type State = State;
     type Extra = Want<()>;

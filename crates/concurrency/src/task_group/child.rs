@@ -2,7 +2,7 @@ use super::error::{ChildError, ChildErrorKind};
 use super::start::{EndedEarly, Reports};
 use super::state::{GroupState, Verdict};
 use crate::cause::{Cause, CauseKind};
-use crate::node::{Node, NodeRef};
+use crate::node::{CountedWaker, Node, NodeRef};
 use crate::owner::Owner;
 use crate::panic::Panic;
 use crate::task_handle::{Place, TaskStatus};
@@ -28,6 +28,7 @@ pin_project! {
         E: 'static,
     {
         owner: Owner,
+        waker: CountedWaker,
         duty: Option<Duty<T, E>>,
         finish: fn(F::Output) -> Result<T, E>,
         #[pin]
@@ -90,6 +91,7 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Child<T, E, F> {
     pub(super) fn new(duty: Duty<T, E>, finish: fn(F::Output) -> Result<T, E>, body: F) -> Self {
         Child {
             owner: Owner::fixed(duty.child.clone()),
+            waker: CountedWaker::new(&duty.child),
             duty: Some(duty),
             finish,
             body: Some(body),
@@ -102,10 +104,11 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if this.duty.is_none() {
+        let Some(duty) = this.duty.as_ref() else {
             return Poll::Ready(());
-        }
+        };
         this.owner.arrive(cx);
+        let cx = &mut this.waker.context(&duty.child, cx);
         let mut ended = None;
         if this.body.is_some() {
             match guarded(|| this.owner.inside(|| poll_out(this.body.as_mut(), cx))) {

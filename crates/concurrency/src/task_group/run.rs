@@ -5,10 +5,11 @@ use super::{TaskGroup, TaskGroupBuilder};
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
 use crate::invalid_value::InvalidValue;
-use crate::node::{Kind, Node, NodeRef};
+use crate::node::{Kind, Node, NodeRef, Waiting};
 use crate::owner::Owner;
 use crate::root;
 use crate::task_id::TaskId;
+use crate::tree::Listed;
 use pin_project_lite::pin_project;
 use std::any::Any;
 use std::borrow::Cow;
@@ -74,6 +75,8 @@ struct Keeper<E: Send + 'static> {
     group: Option<Arc<Node<GroupState<E>>>>,
     owner: Owner,
     over: bool,
+    /// Of a group that stands below nothing.
+    listed: Option<Listed>,
 }
 
 impl<T, E, F, Fut> TaskGroupFuture<T, E, F, Fut>
@@ -93,6 +96,7 @@ where
                 group: None,
                 owner: Owner::new(limit),
                 over: false,
+                listed: None,
             },
         }
     }
@@ -155,6 +159,7 @@ where
             Err(panic) => *this.hosted = Some(Hosted::Panicked(panic)),
         }
         if !keeper.owner.node().close_if_empty() {
+            keeper.owner.node().wait_for(Waiting::Children);
             keeper.owner.arm();
             return Poll::Pending;
         }
@@ -218,7 +223,8 @@ impl<E: Send + 'static> Keeper<E> {
             location,
         } = options;
         let backend = ambient::backend();
-        let root = root::above(ambient::current().as_ref());
+        let place = ambient::current();
+        let root = root::above(place.as_ref());
         let state = GroupState::new(root, policy, panics, max_children);
         let group = Arc::new(Node::new(
             Kind::Group,
@@ -232,6 +238,9 @@ impl<E: Send + 'static> Keeper<E> {
         self.owner.set_node(group.clone());
         self.owner.holding();
         self.group = Some(group.clone());
+        if place.is_none() {
+            self.listed = Some(Listed::new(&(group.clone() as NodeRef)));
+        }
         group
     }
 
@@ -271,6 +280,7 @@ impl<E: Send + 'static> Keeper<E> {
 
     fn end(&mut self) -> Arc<Node<GroupState<E>>> {
         self.over = true;
+        self.listed = None;
         self.owner.leave();
         let group = self.group.take();
         group.expect("a group was polled after it had returned")

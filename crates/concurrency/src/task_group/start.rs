@@ -9,7 +9,7 @@ use super::child::Duty;
 use super::named::Named;
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
-use crate::node::{Kind, Node, NodeRef};
+use crate::node::{Kind, Node, NodeRef, Waiting};
 use crate::owner::{Limit, Owner};
 use crate::task_handle::TaskHandle;
 use crate::task_id::TaskId;
@@ -263,6 +263,7 @@ where
                 running.child.cancel(|| cause);
             }
         }
+        this.owner.node().wait_for(Waiting::Start);
         this.owner.arm();
         Poll::Pending
     }

@@ -1,6 +1,7 @@
 use super::{JoinError, TaskHandle, TaskStatus};
+use crate::ambient;
 use crate::cause::{Cause, CauseKind};
-use crate::node::NodeRef;
+use crate::node::{NodeRef, Waiting};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -26,6 +27,7 @@ impl<T: Send + 'static> Future for Wait<'_, T> {
             .poll_ended(&mut this.place, cx)
             .is_pending()
         {
+            ambient::wait_for(Waiting::TaskEnd);
             return Poll::Pending;
         }
         Poll::Ready(this.handle.status())
@@ -63,6 +65,7 @@ impl<T: Send + 'static> Future for Join<T> {
             .poll_ended(&mut this.place, cx)
             .is_pending()
         {
+            ambient::wait_for(Waiting::Join);
             return Poll::Pending;
         }
         match this.handle.node.payload.take() {

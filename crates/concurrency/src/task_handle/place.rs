@@ -1,7 +1,7 @@
 use super::{JoinError, TaskStatus};
 use crate::ambient;
 use crate::cause::Cause;
-use crate::node::{NodeRef, Payload, Roster};
+use crate::node::{Counted, NodeRef, Payload, Pulse, Roster};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 /// the node of a child that borrows.
 pub(crate) struct Place<T> {
     state: Mutex<PlaceState<T>>,
+    pulse: Pulse,
 }
 
 struct PlaceState<T> {
@@ -29,7 +30,17 @@ struct Waiter {
     granted: bool,
 }
 
-impl<T: Send + 'static> Payload for Place<T> {}
+impl<T: Send + 'static> Payload for Place<T> {
+    fn pulse(&self) -> Option<&Pulse> {
+        Some(&self.pulse)
+    }
+}
+
+impl<T: Send + 'static> Counted for Place<T> {
+    fn counted(&self) -> &Pulse {
+        &self.pulse
+    }
+}
 
 impl<T> Place<T> {
     pub(crate) fn new(status: TaskStatus) -> Place<T> {
@@ -41,6 +52,7 @@ impl<T> Place<T> {
                 unwanted: false,
                 waiters: Roster::new(),
             }),
+            pulse: Pulse::default(),
         }
     }
 

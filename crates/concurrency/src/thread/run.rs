@@ -1,7 +1,7 @@
 use super::call::Call;
 use super::context;
 use crate::ambient;
-use crate::node::{Kind, Node, NodeRef};
+use crate::node::{Kind, Node, NodeRef, Waiting};
 use crate::owner::{Limit, Owner};
 use crate::root;
 use crate::scope_local::{self as locals, Locals};
@@ -200,6 +200,7 @@ where
                 Stage::Running(mut running) => {
                     running.owner.arrive(cx);
                     let Some(outcome) = running.slot.poll(cx) else {
+                        running.owner.node().wait_for(Waiting::Thread);
                         running.owner.arm();
                         this.stage = Stage::Running(running);
                         return Poll::Pending;

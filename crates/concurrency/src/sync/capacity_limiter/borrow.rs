@@ -1,4 +1,5 @@
 use super::{CapacityLimiter, State};
+use crate::node::Waiting;
 use crate::sync::busy::Busy;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, leaf_future};
@@ -164,6 +165,8 @@ impl<'a> Asking<'a> for Somebody {
 }
 
 impl<'a, M: Asking<'a>> Claim for Borrowing<'a, M> {
+    const WAITING: Waiting = Waiting::Limiter;
+
     type Handle = &'a CapacityLimiter;
     type State = State;
     type Extra = Entry;

@@ -1,5 +1,6 @@
 use super::borrow::{Borrower, Entry};
 use super::{CapacityLimiter, State};
+use crate::node::Waiting;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, Leaf, leaf_future};
 use crate::sync::waiters::Waiters;
@@ -53,6 +54,8 @@ impl BorrowingOwned {
 }
 
 impl Claim for BorrowingOwned {
+    const WAITING: Waiting = Waiting::Limiter;
+
     type Handle = Arc<CapacityLimiter>;
     type State = State;
     type Extra = Entry;

@@ -1,6 +1,6 @@
 use super::{Lock, LockGuard, OwnedLockGuard, State};
 use crate::ambient;
-use crate::node::NodeRef;
+use crate::node::{NodeRef, Waiting};
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, leaf_future};
 use crate::sync::permits::Want;
@@ -95,6 +95,8 @@ impl<'a, T> Manner<&'a Lock<T>, T> for Checked {
 }
 
 impl<H: Deref<Target = Lock<T>>, T, M: Manner<H, T>> Claim for Taking<H, T, M> {
+    const WAITING: Waiting = Waiting::Lock;
+
     type Handle = H;
     type State = State<T>;
     type Extra = Want<Option<NodeRef>>;

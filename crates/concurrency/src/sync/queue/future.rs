@@ -2,6 +2,7 @@ use super::Queue;
 use super::error::{Closed, QueueSendError};
 use super::job::Job;
 use super::state::{Incoming, Outgoing, State};
+use crate::node::Waiting;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, leaf_future};
 use crate::sync::waiters::Waiters;
@@ -76,6 +77,8 @@ impl<T> Sending<'_, T> {
 }
 
 impl<'a, T> Claim for Sending<'a, T> {
+    const WAITING: Waiting = Waiting::QueueSend;
+
     type Handle = &'a Queue<T>;
     type State = State<T>;
     type Extra = Outgoing<T>;
@@ -156,6 +159,8 @@ impl<T> Receiving<'_, T> {
 }
 
 impl<'a, T> Claim for Receiving<'a, T> {
+    const WAITING: Waiting = Waiting::QueueRecv;
+
     type Handle = &'a Queue<T>;
     type State = State<T>;
     type Extra = Incoming;
@@ -222,6 +227,8 @@ impl<T> Joining<'_, T> {
 }
 
 impl<'a, T> Claim for Joining<'a, T> {
+    const WAITING: Waiting = Waiting::QueueJoin;
+
     type Handle = &'a Queue<T>;
     type State = State<T>;
     type Extra = ();
