@@ -38,6 +38,9 @@
 //!
 //! `tokio`, `smol`, `async-std`, `sim`: one backend each; none is on by default. With none the
 //! crate builds, and polling what needs a backend panics, naming the features.
+//!
+//! `tracing`: a task runs in the `tracing` span that was current where it was spawned, its end and
+//! its finalisers too. Without it nothing is stored for that.
 
 mod root;
 
@@ -86,6 +89,7 @@ mod node;
 mod owner;
 mod scope_local;
 mod scoped;
+mod span;
 
 pub use all_blocked::{WaitAllBlocked, wait_all_blocked};
 pub use as_completed::{Completed, NextCompleted, as_completed};

@@ -6,6 +6,7 @@ use crate::finaliser::{self, FINALISE_WITHIN, Finalising};
 use crate::node::{Kind, Node, NodeRef};
 use crate::root;
 use crate::scope_local::{self as locals, Locals};
+use crate::span::SpawnSpan;
 use crate::task_id::TaskId;
 use bowline_backend::time::Instant;
 use std::borrow::Cow;
@@ -49,6 +50,8 @@ pub(crate) struct Owner {
     finalise_within: Duration,
     /// The scope locals that a task inherited.
     locals: Option<Locals>,
+    /// Where a task was spawned.
+    span: SpawnSpan,
 }
 
 /// The addresses of a waker's data and of its table.
@@ -90,6 +93,7 @@ impl Owner {
             finalising: None,
             finalise_within: FINALISE_WITHIN,
             locals: None,
+            span: SpawnSpan::none(),
         }
     }
 
@@ -105,6 +109,14 @@ impl Owner {
         owner.stage = Stage::Fixed;
         owner.host = true;
         owner.locals = locals::inherited();
+        owner.span = SpawnSpan::current();
+        owner
+    }
+
+    /// For a root, which its caller polls.
+    pub(crate) fn root(node: NodeRef) -> Owner {
+        let mut owner = Owner::fixed(node);
+        owner.span = SpawnSpan::none();
         owner
     }
 
@@ -253,7 +265,10 @@ impl Owner {
     fn inside_task<R>(&mut self, f: impl FnOnce() -> R) -> R {
         let locals = self.locals.clone();
         let start = self.node.as_ref().and_then(|node| node.timed_since());
-        let result = ambient::inside(&mut self.node, true, || locals::inside(locals, f));
+        let node = &mut self.node;
+        let result = self
+            .span
+            .inside(|| ambient::inside(node, true, || locals::inside(locals, f)));
         if let (Some(start), Some(node)) = (start, &self.node) {
             node.add_busy_since(start);
         }

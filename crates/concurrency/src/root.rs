@@ -177,7 +177,7 @@ impl Root {
         node.keep_backend(backend);
         RootRun {
             listed: Listed::new(&(node.clone() as NodeRef)),
-            owner: Owner::fixed(node.clone()),
+            owner: Owner::root(node.clone()),
             waker: CountedWaker::new(&node),
             node,
             ended: None,
