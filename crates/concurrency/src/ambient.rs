@@ -1,5 +1,6 @@
 use crate::branches::Link;
 use crate::node::{NodeRef, Waiting};
+use crate::per_thread::per_thread;
 use crate::task_id::TaskId;
 use crate::thread;
 use bowline_backend::Backend;
@@ -27,10 +28,9 @@ struct Ambient {
 /// Ready operations of one poll of a task, before a leaf lets others run.
 const BUDGET: u8 = 128;
 
-thread_local! {
-    static AMBIENT: RefCell<Ambient> = const {
-        RefCell::new(Ambient { node: None, task: None, branch: None, budget: BUDGET })
-    };
+per_thread! {
+    static AMBIENT: RefCell<Ambient> =
+        RefCell::new(Ambient { node: None, task: None, branch: None, budget: BUDGET });
 }
 
 impl Ambient {

@@ -2,6 +2,7 @@ use crate::ambient;
 use crate::cause::Cause;
 use crate::node::NodeRef;
 use crate::owner::{self, Limit};
+use crate::per_thread::per_thread;
 use crate::scoped::Scoped;
 use std::any::Any;
 use std::borrow::Cow;
@@ -183,9 +184,9 @@ pub(crate) struct Finaliser {
     make: Make,
 }
 
-thread_local! {
+per_thread! {
     /// What is left behind by the body that is being cut on this thread, if one is.
-    static LEFT: RefCell<Option<Vec<Finaliser>>> = const { RefCell::new(None) };
+    static LEFT: RefCell<Option<Vec<Finaliser>>> = RefCell::new(None);
 }
 
 fn next_number() -> u64 {
@@ -199,7 +200,8 @@ pub(crate) fn is_collecting() -> bool {
 }
 
 fn collect(number: u64, make: Make) {
-    LEFT.with_borrow_mut(|left| {
+    LEFT.with(|left| {
+        let mut left = left.borrow_mut();
         left.get_or_insert_default()
             .push(Finaliser { number, make });
     });
@@ -215,7 +217,7 @@ pub(crate) fn collecting(cut: impl FnOnce()) -> (Caught, Vec<Finaliser>) {
     let Ok(former) = former else {
         return (caught, Vec::new());
     };
-    let mut left = LEFT.replace(former).unwrap_or_default();
+    let mut left = LEFT.with(|left| left.replace(former)).unwrap_or_default();
     left.sort_by_key(|finaliser| std::cmp::Reverse(finaliser.number));
     (caught, left)
 }

@@ -87,6 +87,7 @@ mod branches;
 mod caught;
 mod node;
 mod owner;
+mod per_thread;
 mod scope_local;
 mod scoped;
 mod span;

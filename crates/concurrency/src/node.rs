@@ -18,12 +18,20 @@ use crate::root::RootState;
 use crate::task_id::TaskId;
 use activity::Activity;
 use bowline_backend::Backend;
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64};
+#[cfg(loom)]
+use loom::sync::{Mutex, MutexGuard};
 use slab::Slab;
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::Location;
-use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock, PoisonError};
+#[cfg(not(loom))]
+use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 
 /// A node whose own part is not known here.

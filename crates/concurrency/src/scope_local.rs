@@ -1,3 +1,4 @@
+use crate::per_thread::per_thread;
 use pin_project_lite::pin_project;
 use std::any::Any;
 use std::cell::RefCell;
@@ -73,8 +74,8 @@ pub(crate) struct Frame {
     next: Option<Locals>,
 }
 
-thread_local! {
-    static LOCALS: RefCell<Option<Locals>> = const { RefCell::new(None) };
+per_thread! {
+    static LOCALS: RefCell<Option<Locals>> = RefCell::new(None);
 }
 
 impl<T: Send + Sync + 'static> ScopeLocal<T> {

@@ -3,6 +3,9 @@
 //! A lost wake-up shows as a deadlock of the model.
 #![cfg(loom)]
 
+#[path = "loom/tree.rs"]
+mod tree;
+
 use bowline_concurrency::sync::{Closed, Event, Lock, Queue, Semaphore};
 use bowline_concurrency::{Pool, PoolError};
 use loom::future::block_on;
