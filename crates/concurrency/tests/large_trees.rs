@@ -5,10 +5,14 @@ mod alive;
 
 use alive::Alive;
 use bowline_backend::Backend;
-use bowline_concurrency::{Outcome, Root, cancel_scope, propagate, sleep_forever};
+use bowline_concurrency::{
+    Outcome, Root, cancel_scope, propagate, sleep, sleep_forever, task_group,
+};
+use bowline_sim::Sim;
 use futures_util::future::{BoxFuture, FutureExt, poll_immediate};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const NESTED: usize = 5000;
 
@@ -83,4 +87,51 @@ fn five_thousand_nested_nodes_fit_a_small_stack() {
             assert_eq!(alive.load(Ordering::SeqCst), 0);
         }
     });
+}
+
+/// Polls of all tasks when so many, in groups of groups, start, wait and are cancelled at once.
+fn polls_of_a_tree(leaves: usize) -> u64 {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let counter = alive.clone();
+    let world = Sim::builder().client("main", move || {
+        let counter = counter.clone();
+        let tree = task_group::<(), (), _, _>(move |group| async move {
+            for _ in 0..10 {
+                let counter = counter.clone();
+                group.spawn(
+                    task_group::<(), (), _, _>(move |group| async move {
+                        for _ in 0..leaves / 10 {
+                            let probe = Alive::new(&counter);
+                            group.spawn_ok(async move {
+                                let _probe = probe;
+                                sleep_forever().await
+                            });
+                        }
+                        sleep_forever().await;
+                        Ok(())
+                    })
+                    .map(|result| result.map_err(|_| ())),
+                );
+            }
+            sleep(Duration::from_secs(1)).await;
+            group.cancel("all of them");
+            sleep_forever().await;
+            Ok(())
+        });
+        let root = Root::new().backend(Backend::Sim);
+        root.entered(tree.map(|result| assert!(result.is_err())))
+    });
+    let report = world.run().expect("the world runs to its end");
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+    report.polls
+}
+
+// CS38
+#[test]
+fn a_hundred_thousand_tasks_in_a_tree_are_polled_twice_each() {
+    for leaves in [1_000, 100_000] {
+        let most = 2 * leaves as u64 + 100;
+        let polls = polls_of_a_tree(leaves);
+        assert!(polls <= most, "{polls} polls of {leaves} tasks");
+    }
 }
