@@ -8,6 +8,7 @@ use bowline_concurrency::{
     CancelScope, EntryKind, GroupError, Root, TaskGroup, Tree, sleep_forever, task_group, timeout,
     tree,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 every_backend!(
@@ -20,15 +21,16 @@ every_backend!(
 
 // TX1
 fn every_construct_is_there_with_its_name_and_line(root: Root) {
-    static GATE: Event = Event::new();
+    let gate = Arc::new(Event::new());
     let at = line!() + 1;
     root.name("main").block_on(async {
         let group = TaskGroup::builder().name("serve");
         let group = group.run(|group| async move {
+            let opens = gate.clone();
             let spawned = line!() + 1;
-            let child = group.named("accept").spawn_ok(async {
+            let child = group.named("accept").spawn_ok(async move {
                 let scope = CancelScope::new().name("inner");
-                let _ = scope.run(timeout(Duration::MAX, GATE.wait())).await;
+                let _ = scope.run(timeout(Duration::MAX, gate.wait())).await;
             });
             let tree = parked("accept", "Event::wait").await;
             let (root, group) = (entry(&tree, "main"), entry(&tree, "serve"));
@@ -73,12 +75,11 @@ fn every_construct_is_there_with_its_name_and_line(root: Root) {
             }
             let place = format!("shape.rs:{spawned}");
             assert!(text.contains(&place), "{place} is not in:\n{text}");
-            GATE.set();
+            opens.set();
             Ok(())
         });
         let done: Result<(), GroupError<()>> = group.await;
         done.unwrap();
-        GATE.reset();
     });
 }
 
