@@ -103,6 +103,8 @@ const RESCHEDULED: u32 = 1 << 9;
 const FINALISING: u32 = 1 << 14;
 /// Polls of this task are timed.
 const MEASURED: u32 = 1 << 15;
+/// The node's mask holds nothing: what is behind it outlives the owners above.
+const LOOSE: u32 = 1 << 16;
 
 /// One place in the tree of roots, tasks, groups and scopes.
 ///
@@ -116,8 +118,8 @@ const MEASURED: u32 = 1 << 15;
 ///    `link` and `unlink`. The roster's key is `links.key`.
 /// 4. Under `links` no waker is cloned or woken, no user code called and no user value dropped:
 ///    who wakes takes the waker out, and the owner stores it again at its next poll.
-/// 5. `holds` counts the hold constructs below the node, up to the next mask or task, and
-///    changes under `links` alone. While it is above zero the body is not dropped by its owner.
+/// 5. `holds` counts the hold constructs below the node, up to the next task or mask (through one
+///    that is `LOOSE`), and changes under `links` alone. While it is above zero the body is not dropped by its owner.
 ///    `links.passed` is the node's share of its parent's count; whoever changes what it follows
 ///    from (`holds`, `HOLD`, `MASK`, the parent) brings it up to date under the same lock.
 /// 6. `OWN` without `HARD` is the grace: it ends at `hard_at`, or, for a node that was not in the

@@ -25,6 +25,9 @@ pub(crate) enum Limit {
     After(Duration),
 }
 
+/// The place of an owner that rests: no node's address.
+const NOWHERE: usize = usize::MAX;
+
 /// The part of a wrapper that keeps its body's node in the tree.
 ///
 /// Invariants:
@@ -392,6 +395,19 @@ impl Owner {
         }
         self.stage = Stage::Left;
         self.timer = None;
+    }
+
+    /// Takes the node out of the tree and returns its holds until the next poll, which may come
+    /// from another task.
+    pub(crate) fn rest(&mut self) {
+        if self.stage != Stage::Linked {
+            return;
+        }
+        let node = self.node();
+        node.unlink();
+        node.forget_waker();
+        self.timer = None;
+        self.place = NOWHERE;
     }
 
     /// Leaves the node in the tree, for a root to adopt.

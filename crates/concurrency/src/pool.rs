@@ -1,4 +1,5 @@
 mod builder;
+mod closing;
 mod item;
 mod lease;
 mod seat;
@@ -24,7 +25,9 @@ use std::task::Poll;
 /// made until its lease is back, and until it is closed where the pool
 /// [closes](PoolBuilder::close_with) its items. Who finds no free place waits, first come, first
 /// served. Of idle items the one that came back last is used first, so that those that are not
-/// needed get old; no task runs behind a pool.
+/// needed get old; no task runs behind a pool. A lease that is dropped where there is no clock
+/// discards its item if the pool has an [`idle_timeout`](PoolBuilder::idle_timeout) or a
+/// [`max_age`](PoolBuilder::max_age).
 ///
 /// Cheap to clone; all clones are one pool. Dropping the last one and all leases drops the items;
 /// only [`close`](Pool::close) closes them.

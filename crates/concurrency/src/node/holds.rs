@@ -1,6 +1,6 @@
 //! Holds: what keeps the owners above from dropping their bodies; and masks, which end them.
 
-use super::{HOLD, Kind, Links, MASK, Node, NodeRef, Payload};
+use super::{HOLD, Kind, LOOSE, Links, MASK, Node, NodeRef, Payload};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +15,12 @@ impl<P: ?Sized> Node<P> {
         self.set(MASK);
     }
 
+    /// Before the node is linked: hides outer cancels from it; for a body that is kept when the
+    /// owners above are dropped.
+    pub(crate) fn set_loose_mask(&self) {
+        self.set(MASK | LOOSE);
+    }
+
     /// What the parent has to count for this node. It stops at tasks: their group's own hold
     /// protects what lies above. The body of a root is never dropped.
     fn share(&self, links: &Links) -> isize {
@@ -22,7 +28,7 @@ impl<P: ?Sized> Node<P> {
             None => 0,
             Some(parent) if parent.kind == Kind::Root => 0,
             Some(_) if matches!(self.kind, Kind::Task | Kind::Root) => 0,
-            Some(_) if self.has(MASK) => 1,
+            Some(_) if self.has(MASK) && !self.has(LOOSE) => 1,
             Some(_) => self.holds.load(Ordering::Relaxed) + isize::from(self.has(HOLD)),
         }
     }

@@ -1,3 +1,4 @@
+use super::closing::Closing;
 use super::item::{Answer, Check, CloseWith, Rules};
 use super::seat::Shared;
 use super::state::State;
@@ -5,6 +6,7 @@ use super::{Factory, Pool};
 use crate::invalid_value::InvalidValue;
 use crate::sync::guarded::Guarded;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,14 +55,16 @@ impl<T, E> PoolBuilder<T, E> {
     /// How long an item may lie unused and still be used again; without bound unless set.
     ///
     /// No task runs behind a pool: an item whose time is over goes when somebody acquires or
-    /// calls [`Pool::close_retired`].
+    /// calls [`Pool::close_retired`]. A lease that is dropped where there is no clock, such as
+    /// that of a simulated world outside of it, discards its item: nobody could say how old it is.
     pub fn idle_timeout(mut self, span: Duration) -> Self {
         self.idle_timeout = span;
         self
     }
 
     /// How old an item may be and still be used again; without bound unless set. One that is in
-    /// use gets as old as it likes.
+    /// use gets as old as it likes. One that comes back where there is no clock is
+    /// [discarded](Self::idle_timeout).
     pub fn max_age(mut self, span: Duration) -> Self {
         self.max_age = span;
         self
@@ -104,15 +108,49 @@ impl<T, E> PoolBuilder<T, E> {
 
     /// How an item is closed that is not used again; it is dropped unless set.
     ///
-    /// Its place is not free before that is done. If whoever closes it is dropped half-way, the
-    /// next one goes on. One that hangs keeps its place for ever: give it a
+    /// Its place is not free before that is done. If whoever closes it is dropped half-way, be it
+    /// by a cancel, the next one goes on: cancels and deadlines around who closes are invisible to
+    /// the closing, which may move from task to task. While a task group or a shield in it is under
+    /// way no cancel drops who closes. One that hangs keeps its place for ever: give it a
     /// [`timeout`](crate::timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "sim")] {
+    /// use bowline_backend::Backend;
+    /// use bowline_concurrency::{Pool, Root, sleep, timeout};
+    /// use std::time::Duration;
+    ///
+    /// const SECOND: Duration = Duration::from_secs(1);
+    ///
+    /// Root::new().backend(Backend::Sim).block_on(async {
+    ///     let pool = Pool::builder(|| async { Ok::<_, ()>("a connection") })
+    ///         .max(1)
+    ///         .close_with(|_| async {
+    ///             let goodbye = sleep(3 * SECOND); // and its answer
+    ///             let _ = timeout(10 * SECOND, goodbye).await;
+    ///         })
+    ///         .build()
+    ///         .expect("one is not zero");
+    ///     pool.acquire().await.expect("nothing fails").discard();
+    ///     // Closes the old one first; that takes too long.
+    ///     assert!(timeout(SECOND, pool.acquire()).await.is_err());
+    ///     // The next one goes on where that was.
+    ///     assert!(timeout(3 * SECOND, pool.acquire()).await.is_ok());
+    /// });
+    /// # }
+    /// ```
+    #[track_caller]
     pub fn close_with<F, Fut>(mut self, close: F) -> Self
     where
         F: Fn(T) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.close_with = Some(Box::new(move |value| Box::pin(close(value))));
+        let location = Location::caller();
+        self.close_with = Some(Box::new(move |value| {
+            Closing::new(Box::pin(close(value)), location)
+        }));
         self
     }
 

@@ -1,6 +1,6 @@
 //! What a pool does with its items.
 
-use super::state::Closing;
+use super::closing::Closing;
 use crate::ambient;
 use bowline_backend::Backend;
 use bowline_backend::time::Instant;

@@ -7,7 +7,9 @@ use std::ops::{Deref, DerefMut};
 ///
 /// Dropped by a panic it is not used again, as if [`discard`](Lease::discard)ed: nobody knows what
 /// state it is in. Neither does anybody after a cancel in the middle of a request; discard it
-/// there, or let the pool [`check`](super::PoolBuilder::check) its items.
+/// there, or let the pool [`check`](super::PoolBuilder::check) its items. Where there is no clock,
+/// such as that of a simulated world outside of it, the item is discarded if the pool has an
+/// [`idle_timeout`](super::PoolBuilder::idle_timeout) or a [`max_age`](super::PoolBuilder::max_age).
 #[must_use = "the item goes back when this is dropped"]
 pub struct Lease<T> {
     /// Until it is dropped.

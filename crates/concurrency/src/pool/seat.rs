@@ -83,7 +83,7 @@ impl<T> Seat<T> {
         let mut closing = match mem::replace(&mut self.content, Content::Empty) {
             Content::Retired(Retired::Closing(closing)) => closing,
             Content::Retired(Retired::Item(value)) => match close_with {
-                Some(close) => close(value),
+                Some(close) => Box::new(close(value)),
                 None => {
                     drop(value);
                     return Poll::Ready(());
@@ -95,7 +95,7 @@ impl<T> Seat<T> {
             }
         };
         // Not in its place meanwhile: one that panics is not polled again.
-        let polled = closing.as_mut().poll(cx);
+        let polled = closing.poll(cx);
         if polled.is_pending() {
             self.content = Content::Retired(Retired::Closing(closing));
         }
@@ -129,7 +129,12 @@ impl<T> Drop for Seat<T> {
         let is_dropped = shared.rules.close_with.is_none();
         let (content, dropped) = match mem::replace(&mut self.content, Content::Empty) {
             Content::Retired(Retired::Item(value)) if is_dropped => (Content::Empty, Some(value)),
-            other => (other, None),
+            mut other => {
+                if let Content::Retired(Retired::Closing(closing)) = &mut other {
+                    closing.rest();
+                }
+                (other, None)
+            }
         };
         // The item goes first, so that there are never more than places; if its destructor panics,
         // the place is given back all the same.

@@ -1,6 +1,7 @@
 //! What the lock of a pool protects: pure bookkeeping, no foreign code.
 
 use super::PoolStatistics;
+use super::closing::Closing;
 use super::item::{Item, Times};
 use crate::node::Waiting;
 use crate::sync::guarded::{After, Guarded};
@@ -8,7 +9,6 @@ use crate::sync::leaf::Claim;
 use crate::sync::waiters::Waiters;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
-use std::pin::Pin;
 
 /// The protected part.
 ///
@@ -47,10 +47,8 @@ pub(super) enum Content<T> {
 pub(super) enum Retired<T> {
     Item(T),
     /// Its closing has begun.
-    Closing(Closing),
+    Closing(Box<Closing>),
 }
-
-pub(super) type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a waiter has in its place.
 pub(super) enum Turn<T> {

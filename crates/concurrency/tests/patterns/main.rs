@@ -9,6 +9,7 @@ mod every_backend;
 mod parallel;
 mod pool;
 mod pool_closing;
+mod pool_handover;
 mod pool_schedules;
 mod pool_times;
 mod workers;

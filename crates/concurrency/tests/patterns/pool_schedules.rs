@@ -2,16 +2,21 @@
 //! closed twice.
 
 use bowline_backend::Backend;
-use bowline_concurrency::{CancelScope, Pool, PoolError, Root, task_group, yield_now};
+use bowline_concurrency::{
+    CancelScope, Pool, PoolError, Root, gather, sleep, task_group, timeout, yield_now,
+};
 use bowline_sim::Sim;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Worlds; each has its own seed.
 const WORLDS: u64 = 400;
 /// Schedules per world, one after the other.
 const SCHEDULES: usize = 10;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 const USERS: usize = 4;
 const USES: usize = 4;
@@ -70,6 +75,23 @@ async fn pause(name: &'static str) {
     }
 }
 
+/// A closing, with or without scopes of its own.
+async fn goodbye() {
+    let part = |_: usize| async {
+        pause("closes").await;
+        if Sim::choose("sleeps", 0..2) == 0 {
+            sleep(MILLISECOND).await;
+        }
+        Ok::<_, ()>(())
+    };
+    let said = match Sim::choose("goodbye", 0..3) {
+        0 => part(0).await.is_ok(),
+        1 => timeout(1000 * MILLISECOND, part(0)).await.is_ok(),
+        _ => gather((0..2).map(part)).await.is_ok(),
+    };
+    assert!(said);
+}
+
 type Item = (Thing, There);
 
 fn pool(ledger: &Arc<Ledger>, max: usize) -> Pool<Item, ()> {
@@ -105,7 +127,7 @@ fn pool(ledger: &Arc<Ledger>, max: usize) -> Pool<Item, ()> {
             assert!(!*thing.in_use.get_mut() && !thing.closing);
             thing.closing = true;
             async move {
-                pause("closes").await;
+                goodbye().await;
                 thing.ledger.closed.lock().unwrap().push(thing.number);
                 drop(there);
             }
