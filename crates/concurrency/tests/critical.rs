@@ -5,9 +5,9 @@ mod every_backend;
 
 use bowline_backend::Backend;
 use bowline_concurrency::{
-    CauseKind, ChildErrorKind, PanicPolicy, Policy, Root, TaskGroup, cancel_scope, checkpoint,
-    critical, current_effective_deadline, current_task, is_cancelled, now, sleep, sleep_forever,
-    task_group, timeout, yield_now,
+    CauseKind, ChildErrorKind, Deadline, PanicPolicy, Policy, Root, TaskGroup, cancel_scope,
+    checkpoint, critical, current_effective_deadline, current_task, is_cancelled, now, sleep,
+    sleep_forever, task_group, timeout, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::{FutureExt, join, poll_immediate};
@@ -106,8 +106,11 @@ fn the_work_is_a_task_of_its_own(root: Root) {
         assert_ne!(here.id(), there.id());
         assert_eq!(there.name(), "critical");
         let line = line!() + 1;
-        let waits = timeout(SECOND, critical(async { current_effective_deadline() }));
-        assert!(waits.await.is_ok());
+        let waits = timeout(SECOND, async {
+            assert!(matches!(current_effective_deadline(), Deadline::At(_)));
+            critical(async { current_effective_deadline() }).await
+        });
+        assert_eq!(waits.await, Ok(Deadline::Never), "hidden from the work");
         assert!(there.to_string().contains("tests/critical.rs"), "{line}");
     });
 }

@@ -9,11 +9,13 @@ mod witness;
 
 use alive::Alive;
 use bowline_backend::Backend;
+use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
-    CauseKind, Root, cancel_scope, checkpoint, is_cancelled, sleep_forever, task_group, yield_now,
+    CancelScope, CauseKind, Root, cancel_scope, checkpoint, is_cancelled, shield, sleep_forever,
+    task_group, yield_now,
 };
 use every_backend::every_backend;
-use futures_util::future::poll_fn;
+use futures_util::future::{FutureExt, pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -21,8 +23,10 @@ use witness::{Causes, Witness};
 
 every_backend!(
     a_dropped_group_goes_to_the_root,
+    dropping_a_group_waits_for_nobody,
     children_of_dropped_groups_end_before_block_on,
     a_group_cancelled_from_outside_waits_and_never_returns,
+    a_group_cut_from_outside_tells_its_children_once,
 );
 
 // TG31
@@ -50,6 +54,52 @@ fn a_dropped_group_goes_to_the_root(root: Root) {
         })
         .await;
         drop(group);
+    });
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+    assert_eq!(*causes.lock().unwrap(), [CauseKind::Dropped; 10]);
+}
+
+// TG31
+fn dropping_a_group_waits_for_nobody(root: Root) {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let inner = alive.clone();
+    let causes = Causes::default();
+    let kept = causes.clone();
+    root.block_on(async move {
+        let (begun, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Event::new()));
+        let (counter, begins, opens) = (inner.clone(), begun.clone(), gate.clone());
+        let mut group = Some(Box::pin(task_group::<(), (), _, _>(|group| async move {
+            for _ in 0..10 {
+                let (begun, gate) = (begins.clone(), opens.clone());
+                let probe = Alive::new(&inner);
+                let witness = Witness(kept.clone());
+                group.spawn_ok(async move {
+                    let _kept = (probe, witness);
+                    shield(async {
+                        begun.fetch_add(1, Ordering::SeqCst);
+                        gate.wait().await;
+                    })
+                    .await;
+                    sleep_forever().await
+                });
+            }
+            sleep_forever().await;
+            Ok(())
+        })));
+        poll_fn(|cx| {
+            let polled = group.as_mut().expect("it is there").as_mut().poll(cx);
+            assert!(polled.is_pending());
+            if begun.load(Ordering::SeqCst) < 10 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            drop(group.take());
+            // In the same poll: all are held until the gate opens.
+            assert_eq!(counter.load(Ordering::SeqCst), 10);
+            gate.set();
+            Poll::Ready(())
+        })
+        .await;
     });
     assert_eq!(alive.load(Ordering::SeqCst), 0);
     assert_eq!(*causes.lock().unwrap(), [CauseKind::Dropped; 10]);
@@ -128,6 +178,78 @@ fn a_group_cancelled_from_outside_waits_and_never_returns(root: Root) {
         0,
         "the scope was held until all had ended"
     );
+}
+
+// TG4
+fn a_group_cut_from_outside_tells_its_children_once(root: Root) {
+    let result = root.block_on(task_group::<_, (), _, _>(|outer| async move {
+        let (begun, gone) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let polls: Arc<[AtomicUsize; 2]> = Arc::default();
+        let gate = Arc::new(Event::new());
+        let (begins, goes, counts, opens) =
+            (begun.clone(), gone.clone(), polls.clone(), gate.clone());
+        let cut = CancelScope::new();
+        let handle = cut.handle();
+        let child = outer.spawn_ok(cut.run(async move {
+            let group = task_group::<(), (), _, _>(|group| async move {
+                let plain = pending::<()>().boxed();
+                let held = shield(async move { opens.wait().await }).boxed();
+                for (index, mut body) in [plain, held].into_iter().enumerate() {
+                    let (begun, polls) = (begins.clone(), counts.clone());
+                    let gone = Gone(goes.clone());
+                    group.spawn_ok(async move {
+                        let _gone = gone;
+                        poll_fn(move |cx| {
+                            let polled = body.as_mut().poll(cx);
+                            if polls[index].fetch_add(1, Ordering::SeqCst) == 0 {
+                                begun.fetch_add(1, Ordering::SeqCst);
+                            }
+                            polled
+                        })
+                        .await;
+                    });
+                }
+                Ok(())
+            });
+            let _ = group.await;
+            unreachable!("the group was cancelled from outside");
+        }));
+        while begun.load(Ordering::SeqCst) < 2 {
+            yield_now().await;
+        }
+        handle.cancel("outer");
+        while gone.load(Ordering::SeqCst) < 1 {
+            yield_now().await;
+        }
+        for _ in 0..20 {
+            handle.cancel("again");
+            yield_now().await;
+        }
+        let told = || polls.each_ref().map(|polls| polls.load(Ordering::SeqCst));
+        // The first poll of each, and one for the cancel.
+        assert!(
+            told().iter().all(|polls| (1..=2).contains(polls)),
+            "{polls:?}"
+        );
+        assert!(!child.status().has_ended(), "one child is left");
+        assert_eq!(gone.load(Ordering::SeqCst), 1);
+        gate.set();
+        let outcome = child.join().await.expect("the child ends");
+        assert_eq!(outcome.cause().map(|cause| cause.reason()), Some("outer"));
+        assert_eq!(gone.load(Ordering::SeqCst), 2);
+        assert!(told()[0] <= 2 && told()[1] <= 3, "{polls:?}");
+        Ok(())
+    }));
+    assert!(result.is_ok());
+}
+
+/// Counts those that are gone.
+struct Gone(Arc<AtomicUsize>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 // TG31

@@ -26,6 +26,7 @@ every_backend!(
     the_first_failure_cancels_the_rest,
     errors_in_the_last_poll_are_kept,
     never_more_than_the_limit_are_under_way,
+    a_limit_above_a_polls_share_is_reached_and_kept,
     a_failure_starts_nobody_else,
     a_limit_of_zero_polls_nothing,
 );
@@ -150,6 +151,40 @@ fn never_more_than_the_limit_are_under_way(root: Root) {
     ));
     assert_eq!(result.ok(), Some(vec![0, 1, 2, 3, 4]));
     assert_eq!(most.into_inner(), 2);
+}
+
+// TG45
+fn a_limit_above_a_polls_share_is_reached_and_kept(root: Root) {
+    // More than one poll of the task gives their turn.
+    const LIMIT: usize = 150;
+    const FUTURES: usize = 400;
+    let (under_way, most, begun) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    let result = root.block_on(gather_bounded(
+        LIMIT,
+        (0..FUTURES).map(|n| {
+            let (under_way, most, begun) = (&under_way, &most, &begun);
+            async move {
+                assert_eq!(begun.fetch_add(1, Ordering::SeqCst), n);
+                let count = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(count, Ordering::SeqCst);
+                // None ends before as many are there as may be.
+                while most.load(Ordering::SeqCst) < LIMIT {
+                    yield_now().await;
+                }
+                for _ in 0..(7 * n + 3) % 5 {
+                    yield_now().await;
+                }
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                Ok::<_, ()>(n)
+            }
+        }),
+    ));
+    assert!(result.expect("nothing fails").into_iter().eq(0..FUTURES));
+    assert_eq!(most.into_inner(), LIMIT);
 }
 
 fn a_failure_starts_nobody_else(root: Root) {

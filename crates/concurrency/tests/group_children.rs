@@ -21,7 +21,6 @@ use std::task::{Context, Poll};
 every_backend!(
     a_child_of_a_cancelled_group_is_polled_once,
     a_dropped_join_or_cancel_cancels,
-    a_group_spawns_on_the_backend_of_its_root,
 );
 
 /// Never ready; counts its polls.
@@ -98,33 +97,6 @@ fn a_dropped_join_or_cancel_cancels(root: Root) {
         )
     });
     assert_eq!(result, (Some(7), 1, 0));
-}
-
-// TG33
-fn a_group_spawns_on_the_backend_of_its_root(root: Root) {
-    let result = root.block_on(async {
-        let here = Backend::current().expect("one runs");
-        // Of the process; what runs inside of a root does not ask for it.
-        let _ = Backend::set_default(Backend::Smol);
-        let result = task_group::<_, (), _, _>(|group| async move {
-            let child = group.spawn_ok(async { Backend::current().ok() });
-            Ok(child.join().await.ok().flatten())
-        });
-        (here, result.await)
-    });
-    assert_eq!(result.1.ok().flatten(), Some(result.0));
-}
-
-// TG33
-#[test]
-fn without_a_root_a_group_spawns_on_the_current_backend() {
-    for &backend in Backend::available() {
-        let group = task_group::<_, (), _, _>(|group| async move {
-            let child = group.spawn_ok(async { Backend::current().ok() });
-            Ok(child.join().await.ok().flatten())
-        });
-        assert_eq!(backend.block_on(group).ok(), Some(Some(backend)));
-    }
 }
 
 // TG37

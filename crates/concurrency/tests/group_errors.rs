@@ -3,14 +3,16 @@
 #[path = "suite/every_backend.rs"]
 mod every_backend;
 
+use bowline_backend::Backend;
 use bowline_concurrency::{
     AnyError, CauseKind, ChildError, GroupError, JoinError, OrCancelled, Outcome, PanicPolicy,
     Policy, Root, TaskGroup, checkpoint, shield, sleep_forever, task_group, yield_now,
 };
+use bowline_sim::Sim;
 use every_backend::every_backend;
 use std::num::ParseIntError;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 every_backend!(
     errors_of_one_tick_are_all_kept,
@@ -35,11 +37,11 @@ fn errors_of_one_tick_are_all_kept(root: Root) {
         let mut seen: Vec<_> = error.iter().copied().collect();
         seen.sort_unstable();
         assert_eq!(seen, ["a", "b"]);
-        let first = &error.children()[0];
         let cause = error.cause().expect("the first one cancelled");
         assert_eq!(cause.kind(), CauseKind::SiblingFailed);
         assert_eq!(error.children().len(), 2);
-        assert_eq!(first.error().copied(), Some(first.name()));
+        let names = error.children().iter().map(ChildError::name);
+        assert!(names.eq(error.iter().copied()), "{error:?}");
         let result = task_group::<(), _, _, _>(|group| async move {
             group.spawn(async { Err::<(), _>("child") });
             Err("host")
@@ -48,6 +50,38 @@ fn errors_of_one_tick_are_all_kept(root: Root) {
         assert_eq!(error.iter().copied().collect::<Vec<_>>(), ["host", "child"]);
         assert!(error.into_single().is_err(), "there are two");
     });
+}
+
+// TG5
+#[test]
+fn errors_of_one_tick_come_in_the_order_of_completion() {
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+    for seed in 0..20 {
+        let world = Sim::builder().seed(seed).client("main", || {
+            Root::new().backend(Backend::Sim).entered(async {
+                let order = Arc::new(Mutex::new(Vec::new()));
+                let told = order.clone();
+                let result = task_group::<(), _, _, _>(|group| async move {
+                    for name in NAMES {
+                        let told = told.clone();
+                        group.named(name).spawn(async move {
+                            told.lock().unwrap().push(name);
+                            Err::<(), _>(name)
+                        });
+                    }
+                    sleep_forever().await;
+                    Ok(())
+                });
+                let error = result.await.expect_err("three failed");
+                let order = order.lock().unwrap();
+                assert!(error.iter().eq(order.iter()), "{error:?}: {order:?}");
+                let names = error.children().iter().map(ChildError::name);
+                assert!(names.eq(order.iter().copied()), "{error:?}: {order:?}");
+                assert_eq!(order.len(), NAMES.len());
+            })
+        });
+        world.run().expect("the world runs to its end");
+    }
 }
 
 // TG7

@@ -89,6 +89,8 @@ impl OnExit {
 
 impl Drop for OnExit {
     fn drop(&mut self) {
+        // Late enough for whoever does not wait for the thread.
+        (0..1000).for_each(|_| thread::yield_now());
         self.0.store(true, Ordering::SeqCst);
     }
 }
@@ -99,12 +101,15 @@ fn a_panic_of_the_closure_cancels_and_waits(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let (counts, started) = (alive.clone(), Arc::new(Event::new()));
     let starts = started.clone();
+    let ended = Arc::new(AtomicBool::new(false));
+    let sets = ended.clone();
     let mut handle = None;
     let kept = &mut handle;
     let thread = || {
         Portal::thread(backend, |portal| {
             *kept = Some(portal.spawn(move || async move {
                 let _alive = Alive::new(&counts);
+                OnExit::of_this_thread(sets);
                 starts.set();
                 sleep_forever().await
             }));
@@ -116,6 +121,10 @@ fn a_panic_of_the_closure_cancels_and_waits(root: Root) {
     let panic = panic.expect_err("it goes on");
     assert_eq!(panic.downcast_ref(), Some(&"in front of the portal"));
     assert_eq!(alive.load(Ordering::SeqCst), 0, "it was waited for");
+    if backend.capabilities().drops_tasks_on_exit {
+        // As above.
+        assert!(ended.load(Ordering::SeqCst), "the thread was joined");
+    }
     let joined = handle.map(|handle| handle.join_blocking());
     let Some(Err(PortalError::Cancelled(cause))) = joined else {
         panic!("it was cancelled");

@@ -161,12 +161,14 @@ fn an_abandoned_thread_keeps_its_place(root: Root) {
 struct Crowd {
     now: AtomicUsize,
     most: AtomicUsize,
+    runs: AtomicUsize,
 }
 
 impl Crowd {
     fn enter(&self) {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
+        self.runs.fetch_add(1, Ordering::SeqCst);
     }
 
     fn leave(&self) {
@@ -179,20 +181,22 @@ fn a_limiter_bounds_the_threads(root: Root) {
     let result: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
         let limiter = Arc::new(CapacityLimiter::new(3));
         let (crowd, release) = (Arc::new(Crowd::default()), Arc::new(Event::new()));
-        let mut calls = Vec::new();
-        for _ in 0..3 {
+        let call = || {
             let (crowd, release, limiter) = (crowd.clone(), release.clone(), limiter.clone());
-            calls.push(group.spawn_ok(async move {
+            group.spawn_ok(async move {
                 let run = run_in_thread(move || {
                     crowd.enter();
                     if !in_sim() {
                         release.wait_blocking();
+                        // The others have their chance to be here as well.
+                        (0..100).for_each(|_| thread::yield_now());
                     }
                     crowd.leave();
                 });
                 run.limiter(&limiter).await;
-            }));
-        }
+            })
+        };
+        let mut calls: Vec<_> = (0..3).map(|_| call()).collect();
         while limiter.borrowed() < 3 {
             yield_now().await;
         }
@@ -211,11 +215,26 @@ fn a_limiter_bounds_the_threads(root: Root) {
         let outcome = fourth.join().await.expect("the scope returns");
         assert!(matches!(outcome, Outcome::Cancelled(_)));
         assert_eq!(limiter.statistics().waiting, 0);
+        // Others compete with the three, which hold their places until all of them wait.
+        for _ in 0..9 {
+            calls.push(call());
+        }
+        while limiter.statistics().waiting < 9 {
+            yield_now().await;
+        }
+        if !in_sim() {
+            while crowd.now.load(Ordering::SeqCst) < 3 {
+                yield_now().await;
+            }
+        }
         release.set();
         for call in calls {
             call.join().await.expect("it ends");
         }
-        assert!(crowd.most.load(Ordering::SeqCst) <= 3);
+        assert_eq!(crowd.runs.load(Ordering::SeqCst), 12);
+        // A simulated job runs in no time: two never meet.
+        let most = if in_sim() { 1 } else { 3 };
+        assert_eq!(crowd.most.load(Ordering::SeqCst), most);
         assert_eq!(limiter.borrowed(), 0, "free before the caller goes on");
         run_in_thread(|| ()).limiter(&limiter).await;
         assert!(!ran.load(Ordering::SeqCst), "the fourth never started");

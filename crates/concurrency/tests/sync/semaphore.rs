@@ -81,6 +81,33 @@ fn a_large_request_is_not_overtaken() {
     assert_eq!(semaphore.statistics().available, 3);
 }
 
+// SY19
+#[test]
+fn small_requests_behind_a_large_one_keep_their_order() {
+    let semaphore = Semaphore::new(3);
+    let wakes: [Arc<Wakes>; 3] = Default::default();
+    let counts = || wakes.each_ref().map(|wakes| wakes.count());
+    let held: Vec<Permit<'_>> = (0..3)
+        .map(|_| semaphore.try_acquire().expect("it is free"))
+        .collect();
+    let mut large = semaphore.acquire_many(2);
+    let (mut second, mut third) = (semaphore.acquire(), semaphore.acquire());
+    assert!(wakes[0].poll(&mut large).is_pending());
+    assert!(wakes[1].poll(&mut second).is_pending());
+    assert!(wakes[2].poll(&mut third).is_pending());
+    // Of what is freed one is left for who came first of the two.
+    drop(held);
+    assert_eq!(counts(), [1, 1, 0]);
+    assert!(wakes[2].poll(&mut third).is_pending());
+    let second = ready(wakes[1].poll(&mut second));
+    let large = ready(wakes[0].poll(&mut large)).expect("two are allowed");
+    assert!(wakes[2].poll(&mut third).is_pending());
+    drop(second);
+    assert_eq!(counts(), [1, 1, 1]);
+    drop((large, ready(wakes[2].poll(&mut third))));
+    assert_eq!(semaphore.statistics().available, 3);
+}
+
 // SY20
 #[test]
 fn a_large_request_that_leaves_returns_what_it_had() {
