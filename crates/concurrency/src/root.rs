@@ -26,6 +26,8 @@ use pin_project_lite::pin_project;
 use shields::{ShieldRule, Shields};
 use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -348,7 +350,7 @@ impl<F: Future> Future for RootRun<F> {
         let ended = this.ended.take();
         let ended = ended.expect("a root was polled after it had returned");
         let root = root_of(this.owner.node());
-        eprint!("{}", root.threads.name_abandoned());
+        say(format_args!("{}", root.threads.name_abandoned()));
         let refused = root.shields.refused();
         Poll::Ready(ended.and_then(|output| match refused {
             Some(report) => Err(Box::new(report)),
@@ -385,7 +387,7 @@ impl Wait {
             let over = now >= self.until;
             let what = if over { "left behind" } else { "waiting for" };
             for line in Leftovers::of(root).to_string().lines() {
-                eprintln!("bowline: {what} {line}");
+                say(format_args!("bowline: {what} {line}\n"));
             }
             if over {
                 return Poll::Ready(());
@@ -395,4 +397,10 @@ impl Wait {
         }
         Poll::Pending
     }
+}
+
+/// Tells whoever reads the standard error. That nobody does must not end the wait for what is left:
+/// the macros would panic.
+fn say(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
 }

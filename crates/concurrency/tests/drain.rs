@@ -119,6 +119,29 @@ async fn drain_says_what_was_left() {
     assert_eq!(left.to_string().lines().count(), 3);
 }
 
+// TX11
+#[test]
+fn a_root_that_nobody_hears_waits_all_the_same() {
+    const CHILD: &str = "BOWLINE_TEST_NOBODY_HEARS";
+    if std::env::var_os(CHILD).is_some() {
+        let hour = || leave_behind(3600 * SECOND);
+        assert_eq!(lasts(Root::new, hour), 3_600_000);
+        println!("it waited");
+        return;
+    }
+    let (reader, nobody_reads) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_root_that_nobody_hears_waits_all_the_same"])
+        .arg("--nocapture")
+        .env(CHILD, "1")
+        .stderr(nobody_reads)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stdout).unwrap();
+    assert!(said.contains("it waited"), "{said}");
+}
+
 // TX12
 #[test]
 fn drain_waits_for_the_root_of_the_process() {

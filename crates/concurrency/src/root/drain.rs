@@ -106,7 +106,8 @@ impl fmt::Debug for Drain {
 /// Those who wait until a root has no task.
 #[derive(Default)]
 pub(super) struct Emptied {
-    waiting: Mutex<Slab<Waker>>,
+    /// With the waker of each until it is woken.
+    waiting: Mutex<Slab<Option<Waker>>>,
 }
 
 impl Emptied {
@@ -114,9 +115,9 @@ impl Emptied {
         let waker = waker.clone();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let former = match place.and_then(|place| waiting.get_mut(place)) {
-            Some(entry) => Some(std::mem::replace(entry, waker)),
+            Some(entry) => entry.replace(waker),
             None => {
-                *place = Some(waiting.insert(waker));
+                *place = Some(waiting.insert(Some(waker)));
                 None
             }
         };
@@ -133,8 +134,9 @@ impl Emptied {
 
     fn wake(&self) {
         let wakers: Vec<Waker> = {
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.iter().map(|(_, waker)| waker.clone()).collect()
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let each = waiting.iter_mut();
+            each.filter_map(|(_, waker)| waker.take()).collect()
         };
         crate::node::wake_all(wakers);
     }
