@@ -1,5 +1,5 @@
 use crate::branches::Link;
-use crate::node::{NodeRef, Waiting};
+use crate::node::{Kind, NodeRef, Waiting};
 use crate::per_thread::per_thread;
 use crate::task_id::TaskId;
 use crate::thread;
@@ -142,6 +142,21 @@ fn join_tree(wanted: impl FnOnce(&Link) -> bool) {
     if let Ok(Some(branch)) = branch {
         branch.join_tree();
     }
+}
+
+/// Whether the code that runs here stands at `node` or below it, in the same task.
+pub(crate) fn is_below(node: &NodeRef) -> bool {
+    let mut at = current();
+    while let Some(here) = at {
+        if Arc::ptr_eq(&here, node) {
+            return true;
+        }
+        if here.kind == Kind::Task {
+            return false;
+        }
+        at = here.parent();
+    }
+    false
 }
 
 /// The outermost node of the running task.

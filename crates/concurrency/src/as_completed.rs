@@ -11,6 +11,9 @@ use std::task::{Context, Poll};
 /// of them stays taken. They may borrow what lives around, and need not be `Send`. Dropping it
 /// drops those that have not ended at once.
 ///
+/// They stand in the scopes around the call of `as_completed`: a timeout around one
+/// [`next`](Completed::next) cuts that wait, and none of them.
+///
 /// # Examples
 ///
 /// ```
@@ -41,7 +44,7 @@ where
     I::Item: Future,
 {
     Completed {
-        cohort: Cohort::new(futures, usize::MAX, Location::caller()),
+        cohort: Cohort::new(futures, usize::MAX, Location::caller()).at_home(),
     }
 }
 

@@ -85,7 +85,13 @@ impl<F: Future + Unpin, N> Branches<F, N> {
     }
 
     pub(crate) fn next(&mut self) -> Option<Ticket> {
-        self.turns.next()
+        self.turns.next(self.swept)
+    }
+
+    /// Whether who comes now waits for the next poll: only those that were there at the cancel have
+    /// their last one in this.
+    pub(crate) fn is_overtime(&self) -> bool {
+        self.turns.is_overtime()
     }
 
     /// After a cancel of the region lets every branch have its last poll: those that have no node
@@ -116,7 +122,14 @@ impl<F: Future + Unpin, N> Branches<F, N> {
     pub(crate) fn poll(&mut self, ticket: Ticket) -> Option<(Arc<Link>, N, Ended<F::Output>)> {
         let branch = self.slab.get_mut(ticket.key)?;
         let body = Pin::new(&mut branch.body);
-        let ended = poll_seat(&mut branch.seat, body, ticket, self.round, &mut self.turns)?;
+        let ended = poll_seat(
+            &mut branch.seat,
+            body,
+            ticket,
+            self.round,
+            self.swept,
+            &mut self.turns,
+        )?;
         let branch = self.slab.remove(ticket.key);
         Some((branch.seat.into_link(), branch.note, ended))
     }
@@ -128,7 +141,7 @@ impl<F: Future + Unpin, N> Branches<F, N> {
         seat: &mut Seat,
         body: Pin<&mut Option<G>>,
     ) -> Option<Ended<G::Output>> {
-        poll_seat(seat, body, ticket, self.round, &mut self.turns)
+        poll_seat(seat, body, ticket, self.round, self.swept, &mut self.turns)
     }
 
     /// Drops every body, in the order of the keys, and gives the notes to `told`. Answers the first
@@ -151,12 +164,18 @@ fn poll_seat<F: Future>(
     body: Pin<&mut Option<F>>,
     ticket: Ticket,
     round: u64,
+    swept: bool,
     turns: &mut Turns,
 ) -> Option<Ended<F::Output>> {
     if !seat.is(ticket) {
         return None;
     }
-    if seat.yielded == round {
+    // After a cancel everybody has one more poll, also who has just yielded.
+    let had_its_turn = match swept {
+        true => std::mem::replace(&mut seat.last_call, round) == round,
+        false => seat.yielded == round,
+    };
+    if had_its_turn {
         turns.put_off(ticket);
         return None;
     }

@@ -393,7 +393,7 @@ fn a_destructor_that_panics_keeps_no_sibling(root: Root) {
                         let canceller = scope.clone();
                         scope.spawn_ok(async move {
                             let _probe = probe;
-                            let _bomb = (n < 2).then_some(Bomb);
+                            let _bomb = (n < 2).then(|| Bomb);
                             yield_now().await;
                             yield_now().await;
                             canceller.cancel("now");

@@ -23,6 +23,8 @@ pub(crate) struct Cohort<F: Future> {
     location: &'static Location<'static>,
     crew: Crew<F>,
     over: Option<Halt>,
+    /// Where it stands while that is above whoever polls it; none to stand right below the poller.
+    home: Option<NodeRef>,
 }
 
 /// Apart from the owner, which lends its node to the ambient context in a poll.
@@ -81,7 +83,14 @@ impl<F: Future> Cohort<F> {
                 cut: false,
             },
             over: None,
+            home: None,
         }
+    }
+
+    /// Stands where it was made: a scope that is only around a poll of it has no hold on it.
+    pub(crate) fn at_home(mut self) -> Self {
+        self.home = ambient::current();
+        self
     }
 
     /// How many have not ended.
@@ -102,7 +111,7 @@ impl<F: Future> Cohort<F> {
         if let Some(over) = self.over {
             return Poll::Ready(over);
         }
-        self.owner.arrive(cx);
+        self.arrive(cx);
         let node = self.owner.node().clone();
         let (crew, location) = (&mut self.crew, self.location);
         if self.owner.inside(|| crew.run(&node, location, &mut told)) {
@@ -113,7 +122,9 @@ impl<F: Future> Cohort<F> {
             self.owner.arm();
             return Poll::Pending;
         }
-        let over = match crew.cut && self.owner.outer_cancelled() {
+        // Cut for a cancel outside, which a shield may hide by now.
+        let cut_outside = self.owner.outer_cancelled() || node.own_cause().is_none();
+        let over = match crew.cut && cut_outside {
             true => Halt::CutOutside,
             false => Halt::Over,
         };
@@ -123,6 +134,19 @@ impl<F: Future> Cohort<F> {
             resume_unwind(panic);
         }
         Poll::Ready(over)
+    }
+
+    fn arrive(&mut self, cx: &mut Context<'_>) {
+        let Some(home) = self.home.take() else {
+            return self.owner.arrive(cx);
+        };
+        let mut home = match ambient::is_below(&home) {
+            true => Some(home),
+            // It was taken out of there.
+            false => ambient::current(),
+        };
+        self.home = home.clone();
+        ambient::inside(&mut home, false, || self.owner.arrive(cx));
     }
 
     /// Why the rest was cancelled, if it was.

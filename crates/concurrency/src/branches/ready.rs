@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
-/// Branches polled in one poll of their task, before others get their turn.
+/// Branches polled in one poll of their task, before others get their turn; after a cancel all get
+/// their last poll before the task is dropped.
 const MOST: u8 = 64;
 
 /// Whose turn it is.
@@ -105,6 +106,8 @@ pub(super) struct Turns {
     later: Vec<Ticket>,
     task: Option<Waker>,
     left: u8,
+    /// More than [`MOST`] were polled.
+    overtime: bool,
 }
 
 impl Turns {
@@ -122,6 +125,7 @@ impl Turns {
             later: Vec::new(),
             task: None,
             left: MOST,
+            overtime: false,
         }
     }
 
@@ -134,6 +138,7 @@ impl Turns {
     /// A poll of the task begins.
     pub(super) fn begin(&mut self) {
         self.left = MOST;
+        self.overtime = false;
         let task = {
             let mut state = self.ready.lock();
             self.batch.append(&mut state.woken);
@@ -159,16 +164,24 @@ impl Turns {
         self.later.push(ticket);
     }
 
+    /// Whether more were polled than is usual, since they have no later poll.
+    pub(super) fn is_overtime(&self) -> bool {
+        self.overtime
+    }
+
     /// The next one, unless the task has polled enough of them for now.
-    pub(super) fn next(&mut self) -> Option<Ticket> {
+    pub(super) fn next(&mut self, cancelled: bool) -> Option<Ticket> {
         if self.left == 0 {
-            return None;
+            if !cancelled {
+                return None;
+            }
+            self.overtime = true;
         }
         if self.batch.is_empty() {
             std::mem::swap(&mut self.batch, &mut self.ready.lock().woken);
         }
         let ticket = self.batch.pop_front()?;
-        self.left -= 1;
+        self.left = self.left.saturating_sub(1);
         Some(ticket)
     }
 

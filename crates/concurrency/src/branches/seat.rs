@@ -55,6 +55,8 @@ pub(crate) struct Seat {
     locals: Option<Option<Locals>>,
     /// The poll of the task in which the body was woken while it was polled.
     pub(super) yielded: u64,
+    /// The last poll of the task in which the body was polled after a cancel.
+    pub(super) last_call: u64,
 }
 
 impl Seat {
@@ -65,6 +67,7 @@ impl Seat {
             owner: None,
             locals,
             yielded: 0,
+            last_call: 0,
         }
     }
 

@@ -191,7 +191,7 @@ impl<'env, T, E> Crew<'env, T, E> {
                 self.branches.call(&host.seat);
             }
             let Some(ticket) = self.branches.next() else {
-                match self.admit() {
+                match !self.branches.is_overtime() && self.admit() {
                     true => continue,
                     false => return,
                 }
