@@ -293,7 +293,8 @@ impl CancelHandle {
     /// Hides cancels from outside from the scope, and keeps those around it until it is done.
     ///
     /// A cancel from outside that has not dropped the body yet is hidden again: leaf futures in it
-    /// go on.
+    /// go on. A scope, group or combinator in it that was cut by then has ended for good and never
+    /// completes, so raise a shield before the cancel, or around code that has no scopes.
     pub fn raise_shield(&self) {
         self.node.raise_mask();
     }

@@ -16,6 +16,10 @@ use std::time::Duration;
 /// value is returned. `Duration::MAX`, or anything that cannot be added to the clock, means
 /// never and arms no timer. The body may be anything that becomes a future, as a remote call does.
 ///
+/// What the deadline cuts is cut for good: a scope, group, timeout or combinator of this crate that
+/// was passed as `&mut` never completes afterwards. `Ok` may come after the deadline, if the body
+/// had to be waited for, as a [`shield`](crate::shield) or the children of a group.
+///
 /// # Cancel safety
 ///
 /// Dropping the future drops the body: what the body had done stays done.

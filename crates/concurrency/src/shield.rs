@@ -19,7 +19,8 @@ use std::time::Duration;
 /// reported to [`Root::on_shield_dropped`](crate::Root::on_shield_dropped).
 ///
 /// Beside a plain `join!` branch the other branch is frozen, not dropped: give each branch a scope
-/// of its own.
+/// of its own. Once begun it has to be awaited: code that keeps it in a variable and awaits something
+/// else keeps the scopes around from acting on their cancel. That is work for a task of a group.
 ///
 /// # Cancel safety
 ///
