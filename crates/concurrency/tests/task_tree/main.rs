@@ -11,7 +11,7 @@ mod load;
 mod shape;
 mod states;
 
-use bowline_concurrency::{Tree, TreeEntry, timeout, tree, yield_now};
+use bowline_concurrency::{EntryKind, EntryState, Tree, TreeEntry, timeout, tree, yield_now};
 use std::time::Duration;
 
 /// The entry of that name; there has to be one.
@@ -37,11 +37,28 @@ async fn until(wanted: impl Fn(&Tree) -> bool) -> Tree {
     }
 }
 
-/// Waits until the task of that name has parked.
+/// Whether the entry of that name, if there is one, is in that state.
+fn is(tree: &Tree, name: &str, state: EntryState) -> bool {
+    let mut named = tree.entries().iter().filter(|entry| entry.name == name);
+    named.any(|entry| entry.state == state)
+}
+
+/// Waits until the entry of that name waits for that, and its task has left its poll: a snapshot
+/// looks at one after the other.
 async fn parked(name: &str, waiting_on: &str) -> Tree {
     until(|tree| {
-        let mut found = tree.entries().iter().filter(|entry| entry.name == name);
-        found.any(|entry| entry.waiting_on == Some(waiting_on))
+        let mut named = tree.entries().iter().filter(|entry| entry.name == name);
+        named.any(|entry| {
+            let mut task = entry;
+            while task.kind != EntryKind::Task
+                && let Some(parent) = task.parent
+            {
+                task = &tree.entries()[parent];
+            }
+            let here = task.kind != EntryKind::Task;
+            let left = here || task.state != EntryState::Running;
+            entry.waiting_on == Some(waiting_on) && left
+        })
     })
     .await
 }

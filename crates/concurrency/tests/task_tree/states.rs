@@ -1,6 +1,6 @@
 //! Every state, provoked.
 
-use super::{entry, parked, until};
+use super::{entry, is, parked, until};
 use crate::every_backend::every_backend;
 use bowline_concurrency::sync::{Event, Lock, Queue, Semaphore};
 use bowline_concurrency::{
@@ -52,7 +52,9 @@ fn a_shield_and_what_it_keeps_are_shielded(root: Root) {
         assert_eq!(entry(&tree, "kept").state, EntryState::Parked);
         assert_eq!(entry(&tree, "kept").holds, 1);
         child.cancel("stop");
-        let tree = until(|tree| entry(tree, "kept").polls == 2).await;
+        let tree =
+            until(|tree| entry(tree, "kept").polls == 2 && is(tree, "kept", EntryState::Shielded))
+                .await;
         let (task, shield) = (entry(&tree, "kept"), entry(&tree, "shield"));
         assert_eq!(task.state, EntryState::Shielded, "{tree}");
         assert_eq!(shield.state, EntryState::Shielded);
@@ -94,9 +96,11 @@ fn what_waits_for_a_group_after_its_cancel_is_frozen(root: Root) {
         });
         parked("shielded", "Event::wait").await;
         outer.cancel("stop");
-        let tree = until(|tree| entry(tree, "inner").state == EntryState::Done).await;
+        let tree = until(|tree| {
+            is(tree, "inner", EntryState::Done) && is(tree, "outer", EntryState::Frozen)
+        })
+        .await;
         let outer_entry = entry(&tree, "outer");
-        assert_eq!(outer_entry.state, EntryState::Frozen, "{tree}");
         assert_eq!(outer_entry.holds, 1);
         let tree = until(|tree| entry(tree, "shielded").state == EntryState::Shielded).await;
         assert!(tree.to_string().contains("frozen on children"), "{tree}");
@@ -118,7 +122,8 @@ fn a_cut_task_is_finalising(root: Root) {
         });
         parked("closes", "sleep_forever").await;
         child.cancel("stop");
-        let tree = parked("finalisers", "Event::wait").await;
+        parked("finalisers", "Event::wait").await;
+        let tree = until(|tree| is(tree, "closes", EntryState::Finalising)).await;
         let task = entry(&tree, "closes");
         assert_eq!(task.state, EntryState::Finalising);
         assert_eq!(task.waiting_on, Some("Event::wait"));
