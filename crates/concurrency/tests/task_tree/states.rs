@@ -53,7 +53,7 @@ fn a_shield_and_what_it_keeps_are_shielded(root: Root) {
         assert_eq!(entry(&tree, "kept").holds, 1);
         child.cancel("stop");
         let tree =
-            until(|tree| entry(tree, "kept").polls == 2 && is(tree, "kept", EntryState::Shielded))
+            until(|tree| entry(tree, "kept").polls >= 2 && is(tree, "kept", EntryState::Shielded))
                 .await;
         let (task, shield) = (entry(&tree, "kept"), entry(&tree, "shield"));
         assert_eq!(task.state, EntryState::Shielded, "{tree}");
