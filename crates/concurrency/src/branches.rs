@@ -8,8 +8,9 @@ mod seat;
 pub(crate) use cohort::{Cohort, Halt, Next, failed};
 pub(crate) use link::Link;
 pub(crate) use ready::{Bell, Ticket};
-pub(crate) use seat::{Ended, Payload, Seat, discard, guarded, keep_first};
+pub(crate) use seat::{Ended, Seat};
 
+use crate::caught::{PanicPayload, keep_first};
 use crate::node::NodeRef;
 use ready::Turns;
 use slab::Slab;
@@ -146,7 +147,7 @@ impl<F: Future + Unpin, N> Branches<F, N> {
 
     /// Drops every body, in the order of the keys, and gives the notes to `told`. Answers the first
     /// panic.
-    pub(crate) fn lose(&mut self, mut told: impl FnMut(N)) -> Option<Payload> {
+    pub(crate) fn lose(&mut self, mut told: impl FnMut(N)) -> Option<PanicPayload> {
         let mut first = None;
         for mut branch in std::mem::take(&mut self.slab).into_iter().map(|(_, b)| b) {
             let lost = branch.seat.lose(Pin::new(&mut branch.body));

@@ -1,8 +1,38 @@
+//! Foreign code whose panics stop here.
+
 use crate::panic::Panic;
 use pin_project_lite::pin_project;
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+/// What a panic carries.
+pub(crate) type PanicPayload = Box<dyn Any + Send>;
+
+/// What foreign code returned, or its panic.
+pub(crate) fn guarded<R>(foreign: impl FnOnce() -> R) -> Result<R, PanicPayload> {
+    catch_unwind(AssertUnwindSafe(foreign))
+}
+
+/// Calls foreign code whose panic has no one to go to, behind the panic hook: what comes after has
+/// to happen.
+pub(crate) fn quietly(foreign: impl FnOnce()) {
+    let _ = guarded(foreign);
+}
+
+/// Drops what nobody wants, whatever its destructor does.
+pub(crate) fn discard<T>(unwanted: T) {
+    quietly(|| drop(unwanted));
+}
+
+/// Keeps the first of several panics. The destructor of another one may panic too: nobody hears it.
+pub(crate) fn keep_first(first: &mut Option<PanicPayload>, panic: PanicPayload) {
+    match first {
+        None => *first = Some(panic),
+        Some(_) => discard(panic),
+    }
+}
 
 pin_project! {
     /// Runs a body whose panic is an answer, that of its destructor too, unless the body is
@@ -24,16 +54,16 @@ impl<F: Future> Future for Caught<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+        let polled = guarded(|| {
             let body = this.body.as_mut().as_pin_mut();
             body.expect("a body was polled after it had ended").poll(cx)
-        }));
+        });
         let ended = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => Ok(output),
             Err(panic) => Err(panic),
         };
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.body.set(None)));
+        let dropped = guarded(|| this.body.set(None));
         Poll::Ready(match (ended, dropped) {
             (Ok(output), Ok(())) => Ok(output),
             (Err(panic), _) | (Ok(_), Err(panic)) => Err(Panic::new(panic)),

@@ -1,13 +1,13 @@
 use crate::ambient;
+use crate::caught::{PanicPayload, guarded};
 use crate::cause::clock_of;
 use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse};
 use crate::owner::{self, Limit, Owner};
 use crate::root;
 use pin_project_lite::pin_project;
-use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -100,7 +100,7 @@ struct Outcome<T> {
 enum State<T> {
     Running(Option<Waker>),
     Done(T),
-    Panicked(Box<dyn Any + Send>),
+    Panicked(PanicPayload),
     /// The runtime dropped the task.
     Lost,
     /// Nobody waits, or what there was has been taken.
@@ -309,10 +309,6 @@ impl<F: Future> Future for Work<F> {
         }
         Poll::Ready(())
     }
-}
-
-fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
-    catch_unwind(AssertUnwindSafe(f))
 }
 
 /// Tells who waits, else the group of a panic, and counts the task out.

@@ -1,6 +1,5 @@
 //! The way into a group of tasks for threads that are not its own.
 
-mod calling;
 mod error;
 mod handle;
 mod order;

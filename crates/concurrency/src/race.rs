@@ -1,4 +1,5 @@
-use crate::branches::{Cohort, Halt, Next, discard, failed};
+use crate::branches::{Cohort, Halt, Next, failed};
+use crate::caught::discard;
 use crate::cause::CauseKind;
 use crate::task_group::{ChildError, GroupError};
 use std::fmt;

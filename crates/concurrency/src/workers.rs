@@ -1,6 +1,6 @@
 mod state;
 
-use crate::caught::Caught;
+use crate::caught::{Caught, discard};
 use crate::checkpoint::checkpoint_if_cancelled;
 use crate::invalid_value::InvalidValue;
 use crate::panic::Panic;
@@ -285,7 +285,7 @@ where
                 return Err(failure.into_error());
             }
             Policy::CollectAll if first.is_none() => first = Some(failure),
-            _ => state::drop_quietly(failure),
+            _ => discard(failure),
         }
     }
     match first {

@@ -1,5 +1,6 @@
-use super::{Branches, Ended, Payload, Seat, discard, guarded, keep_first};
+use super::{Branches, Ended, Seat};
 use crate::ambient;
+use crate::caught::{PanicPayload, discard, guarded, keep_first};
 use crate::cause::{Cause, CauseKind, clock_of};
 use crate::node::NodeRef;
 use crate::owner::{self, Limit, Owner};
@@ -33,7 +34,7 @@ struct Crew<F: Future> {
     waiting: vec::IntoIter<F>,
     started: usize,
     limit: usize,
-    panic: Option<Payload>,
+    panic: Option<PanicPayload>,
     /// Some did not come to their end.
     cut: bool,
 }

@@ -1,39 +1,18 @@
 use super::link::Link;
 use super::ready::Ticket;
 use crate::ambient;
+use crate::caught::{PanicPayload, discard, guarded};
 use crate::cause::Cause;
 use crate::owner::{Owner, dropped_or};
 use crate::scope_local::{self as locals, Locals};
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// What a panic carries.
-pub(crate) type Payload = Box<dyn Any + Send>;
-
-pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
-    catch_unwind(AssertUnwindSafe(f))
-}
-
-/// Keeps the first of several panics. The destructor of another one may panic too: nobody hears it.
-pub(crate) fn keep_first(first: &mut Option<Payload>, panic: Payload) {
-    match first {
-        None => *first = Some(panic),
-        Some(_) => discard(panic),
-    }
-}
-
-/// Drops what nobody wants, whatever its destructor does.
-pub(crate) fn discard<T>(unwanted: T) {
-    let _ = guarded(|| drop(unwanted));
-}
-
 /// How a branch ended.
 pub(crate) enum Ended<T> {
     Done(T),
-    Panicked(Payload),
+    Panicked(PanicPayload),
     Cancelled(Cause),
 }
 
@@ -199,7 +178,7 @@ impl Seat {
     }
 
     /// Drops the body because foreign code drops what is around it. Lets no panic out.
-    pub(crate) fn lose<F>(&mut self, mut body: Pin<&mut Option<F>>) -> Result<(), Payload> {
+    pub(crate) fn lose<F>(&mut self, mut body: Pin<&mut Option<F>>) -> Result<(), PanicPayload> {
         let locals = self.locals.clone();
         let (link, owner) = (&mut self.link, &mut self.owner);
         let mut lose = || {

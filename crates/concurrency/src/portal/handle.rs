@@ -1,7 +1,6 @@
 use super::Passage;
-use super::calling::Caught;
 use super::error::PortalError;
-use super::ticket::{self, Ticket};
+use super::ticket::{self, Answer, Ticket};
 use crate::sync::parked;
 use crate::task_handle::Join;
 use std::borrow::Cow;
@@ -72,7 +71,7 @@ impl<T: Send + 'static> fmt::Debug for PortalHandle<T> {
 pub struct PortalJoin<T: Send + 'static> {
     handle: PortalHandle<T>,
     /// Set once the call has begun.
-    join: Option<Join<Caught<T>>>,
+    join: Option<Join<Answer<T>>>,
 }
 
 impl<T: Send + 'static> Future for PortalJoin<T> {

@@ -1,6 +1,6 @@
-use super::calling::Calling;
 use super::error::PortalError;
 use super::ticket::Ticket;
+use crate::caught::Caught;
 use crate::scope_local::{self as locals, Locals};
 use crate::task_group::Slot;
 use std::convert::Infallible;
@@ -44,7 +44,8 @@ where
 {
     fn begin(mut self: Box<Self>, slot: Slot<Infallible>) {
         if let Some(make) = self.make.take_if(|_| self.ticket.leave_queue()) {
-            let body = Calling::new(make);
+            // Made in the body: a panic of the closure is one of the call.
+            let body = Caught::new(async move { make().await });
             let task = locals::inside(self.locals.take(), || slot.spawn_ok_at(self.at, body));
             self.ticket.begin(task);
         }

@@ -1,10 +1,10 @@
 use super::Passage;
 use super::error::PortalError;
 use crate::cancel_scope::CancelScope;
+use crate::caught::quietly;
 use crate::checkpoint::check_cancelled;
 use crate::task_group::{PanicPolicy, Policy, TaskGroup};
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The end of the portal on the side of the tasks. Gone, nothing stays in the queue.
@@ -21,7 +21,7 @@ impl Drop for Exit {
                 None => PortalError::Closed,
             };
             // The closure is the user's, and may panic when it is dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| order.refuse(error)));
+            quietly(|| order.refuse(error));
         }
     }
 }

@@ -1,13 +1,16 @@
-use super::calling::Caught;
 use super::error::PortalError;
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
 use crate::node::NodeRef;
+use crate::panic::Panic;
 use crate::task_handle::{JoinError, TaskHandle};
 use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+/// What a call ends with, if it is not cancelled.
+pub(super) type Answer<T> = Result<T, Panic>;
 
 /// What became of a call, for whoever made it.
 ///
@@ -19,7 +22,7 @@ pub(super) struct Ticket<T: Send + 'static> {
     stage: Mutex<Stage<T>>,
 }
 
-pub(super) type Task<T> = Arc<TaskHandle<Caught<T>>>;
+pub(super) type Task<T> = Arc<TaskHandle<Answer<T>>>;
 
 enum Stage<T: Send + 'static> {
     Queued(Option<Waker>),
@@ -56,7 +59,7 @@ impl<T: Send + 'static> Ticket<T> {
     }
 
     /// The call, out of the queue, has become a task.
-    pub(super) fn begin(&self, task: TaskHandle<Caught<T>>) {
+    pub(super) fn begin(&self, task: TaskHandle<Answer<T>>) {
         let mut told = false;
         let former = loop {
             let mut stage = self.lock();
@@ -142,7 +145,7 @@ impl<T: Send + 'static> Ticket<T> {
     }
 
     /// Takes the handle out, once the call has begun.
-    pub(super) fn take(&self) -> Option<TaskHandle<Caught<T>>> {
+    pub(super) fn take(&self) -> Option<TaskHandle<Answer<T>>> {
         let mut stage = self.lock();
         if !matches!(*stage, Stage::Begun(_)) {
             return None;
@@ -158,7 +161,7 @@ impl<T: Send + 'static> Ticket<T> {
 
 /// What the end of a task means to the caller.
 pub(super) fn outcome<T>(
-    joined: Result<Caught<T>, JoinError>,
+    joined: Result<Answer<T>, JoinError>,
     group: &NodeRef,
 ) -> Result<T, PortalError> {
     let dropped = || {

@@ -1,7 +1,8 @@
 use super::Scope;
 use super::yard::{Goal, Newcomer, Settle, Work, Yard};
 use crate::ambient;
-use crate::branches::{Branches, Ended, Link, Payload, Seat, Ticket, guarded, keep_first};
+use crate::branches::{Branches, Ended, Link, Seat, Ticket};
+use crate::caught::{PanicPayload, guarded, keep_first};
 use crate::cause::{Cause, CauseKind, clock_of};
 use crate::node::NodeRef;
 use crate::owner::{Limit, Owner, dropped_or};
@@ -61,7 +62,7 @@ struct Crew<'env, T, E> {
     host: Option<Host>,
     hosted: Option<Hosted<T, E>>,
     errors: Vec<ChildError<E>>,
-    panic: Option<Payload>,
+    panic: Option<PanicPayload>,
     /// A cancel of the scope, or from outside, dropped the body or a child.
     cut: bool,
 }

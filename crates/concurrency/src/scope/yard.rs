@@ -1,5 +1,6 @@
 use super::handle::ScopeHandle;
-use crate::branches::{Bell, Link, Seat, discard};
+use crate::branches::{Bell, Link, Seat};
+use crate::caught::discard;
 use crate::cause::Cause;
 use crate::node::NodeRef;
 use crate::scope_local::{self as locals, Locals};

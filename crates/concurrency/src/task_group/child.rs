@@ -1,14 +1,13 @@
 use super::error::{ChildError, ChildErrorKind};
 use super::start::{EndedEarly, Reports};
 use super::state::{GroupState, Verdict};
+use crate::caught::{PanicPayload, discard, guarded};
 use crate::cause::{Cause, CauseKind};
 use crate::node::{CountedWaker, Node, NodeRef};
 use crate::owner::Owner;
 use crate::panic::Panic;
 use crate::task_handle::{Place, TaskStatus};
 use pin_project_lite::pin_project;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -65,23 +64,16 @@ pub(super) struct Duty<T: Send + 'static, E: Send + 'static> {
 enum Ended<T, E> {
     Done(T),
     Failed(E),
-    Panicked(Box<dyn Any + Send>),
+    Panicked(PanicPayload),
     Cancelled(Cause),
     Lost,
-}
-
-/// What foreign code returned, or its panic.
-type Guarded<R> = Result<R, Box<dyn Any + Send>>;
-
-fn guarded<R>(f: impl FnOnce() -> R) -> Guarded<R> {
-    catch_unwind(AssertUnwindSafe(f))
 }
 
 /// Polls the body and drops it once it is ready, in one visit of its place in the tree.
 fn poll_out<F: Future>(
     mut body: Pin<&mut Option<F>>,
     cx: &mut Context<'_>,
-) -> Poll<(F::Output, Guarded<()>)> {
+) -> Poll<(F::Output, Result<(), PanicPayload>)> {
     let future = body.as_mut().as_pin_mut();
     let polled = future.expect("the body is there").poll(cx);
     polled.map(|output| (output, guarded(|| body.set(None))))
@@ -115,7 +107,7 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
                 Ok(Poll::Pending) if !this.owner.is_cut() => return Poll::Pending,
                 Ok(Poll::Pending) => this.owner.cut(|| this.body.set(None)),
                 Ok(Poll::Ready((output, Err(panic)))) => {
-                    let _ = guarded(|| drop(output));
+                    discard(output);
                     ended = Some(Ended::Panicked(panic));
                 }
                 Ok(Poll::Ready((output, Ok(())))) => {

@@ -1,8 +1,8 @@
 use super::{JoinError, TaskStatus};
 use crate::ambient;
+use crate::caught::{discard, quietly};
 use crate::cause::Cause;
 use crate::node::{Counted, NodeRef, Payload, Pulse, Roster};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -77,7 +77,7 @@ impl<T> Place<T> {
             false => std::mem::replace(&mut state.value, value),
         };
         conclude(state, status, cause);
-        quietly(|| drop(surplus));
+        discard(surplus);
     }
 
     /// Keeps the value of a child that is about to end; comes back if it is for nobody.
@@ -97,7 +97,7 @@ impl<T> Place<T> {
             _ => state.value.take(),
         };
         conclude(state, status, cause);
-        quietly(|| drop(surplus));
+        discard(surplus);
     }
 
     /// The result, once: of a child that has ended.
@@ -182,12 +182,6 @@ fn conclude<T>(mut state: MutexGuard<'_, PlaceState<T>>, status: TaskStatus, cau
     for waker in first.into_iter().chain(rest) {
         quietly(|| waker.wake());
     }
-}
-
-/// Calls foreign code (a waker, the destructor of a value nobody wants) whose panic has no one to
-/// go to: the others who wait have to be woken, and the child to be counted out.
-fn quietly(foreign: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(foreign));
 }
 
 impl<T> PlaceState<T> {

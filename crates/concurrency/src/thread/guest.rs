@@ -1,12 +1,11 @@
 //! A task for which a thread parks.
 
 use super::call::{Call, Stay};
+use crate::caught::{PanicPayload, guarded};
 use crate::cause::Cause;
 use crate::node::NodeRef;
 use crate::owner::Owner;
 use pin_project_lite::pin_project;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -14,7 +13,7 @@ use std::task::{Context, Poll};
 /// How it ended.
 pub(super) enum Ended<T> {
     Done(T),
-    Panicked(Box<dyn Any + Send>),
+    Panicked(PanicPayload),
     Cancelled(Cause),
 }
 
@@ -69,10 +68,6 @@ impl<T> Duty<T> {
         call.dismiss(&node, stay);
         seat.fill(ended);
     }
-}
-
-fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
-    catch_unwind(AssertUnwindSafe(f))
 }
 
 impl<F: Future> Guest<F> {

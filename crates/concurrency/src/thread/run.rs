@@ -1,16 +1,16 @@
 use super::call::Call;
 use super::context;
 use crate::ambient;
+use crate::caught::{PanicPayload, discard, guarded, quietly};
 use crate::node::{Kind, Node, NodeRef, Waiting};
 use crate::owner::{Limit, Owner};
 use crate::root;
 use crate::scope_local::{self as locals, Locals};
 use crate::sync::{BorrowOwned, CapacityLimiter, OwnedLimiterPermit};
 use crate::task_id::TaskId;
-use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -271,7 +271,7 @@ impl<F: FnOnce() -> T, T> Work<F, T> {
             return;
         };
         context::inside(call, self.locals.take(), || {
-            let outcome = match catch_unwind(AssertUnwindSafe(f)) {
+            let outcome = match guarded(f) {
                 Ok(value) => Outcome::Done(value),
                 Err(panic) => Outcome::Panicked(panic),
             };
@@ -281,7 +281,7 @@ impl<F: FnOnce() -> T, T> Work<F, T> {
             }
             let surplus = slot.complete(outcome);
             // A value for nobody may panic in its destructor; the pool goes on.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(surplus)));
+            discard(surplus);
         });
     }
 }
@@ -303,7 +303,7 @@ impl<T> Drop for Ending<T> {
 
 enum Outcome<T> {
     Done(T),
-    Panicked(Box<dyn Any + Send>),
+    Panicked(PanicPayload),
     /// The pool stopped before the closure began.
     Stopped,
 }
@@ -344,7 +344,7 @@ impl<T> Slot<T> {
         drop(place);
         if let Some(waker) = waker {
             // It has no one to go to, and the thread has yet to be counted out.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            quietly(|| waker.wake());
         }
         None
     }

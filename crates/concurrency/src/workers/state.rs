@@ -1,10 +1,10 @@
 //! What workers and those who send to them share.
 
 use super::WorkersStatistics;
+use crate::caught::discard;
 use crate::invalid_value::InvalidValue;
 use crate::sync::Queue;
 use crate::task_handle::TaskHandle;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -72,7 +72,7 @@ impl<J> Shared<J> {
         self.queue.close();
         while let Ok(job) = self.queue.try_recv() {
             self.dropped.fetch_add(1, Ordering::SeqCst);
-            drop_quietly(job);
+            discard(job);
             let _ = self.queue.task_done();
         }
     }
@@ -140,10 +140,4 @@ impl<J> Drop for Present<J> {
             self.0.clear();
         }
     }
-}
-
-/// Drops what is the user's; a panic of it ends here, behind the panic hook: there is nobody it
-/// belongs to, and what comes after has to happen.
-pub(super) fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
