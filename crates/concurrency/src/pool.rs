@@ -12,7 +12,7 @@ use crate::checkpoint::checkpoint_if_cancelled;
 use crate::sync::leaf::Leaf;
 use bowline_backend::time::Instant;
 use seat::{Seat, Shared};
-use state::{Acquiring, Content, Emptying};
+use state::{Acquirers, Closers, Content, Queuing};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -141,7 +141,7 @@ impl<T: Send + 'static, E> Pool<T, E> {
     pub async fn acquire(&self) -> Result<Lease<T>, PoolError<E>> {
         let (shared, rules) = (&self.shared, &self.shared.rules);
         let mut seat = {
-            let mut acquiring = Leaf::new(&shared.state, Acquiring::new());
+            let mut acquiring = Leaf::new(&shared.state, Queuing::<T, Acquirers>::new());
             match poll_fn(|cx| acquiring.poll(cx)).await {
                 Some(content) => Seat::new(shared, content),
                 None => return Err(PoolError::Closed),
@@ -234,7 +234,7 @@ impl<T: Send + 'static, E> Pool<T, E> {
         let shared = &self.shared;
         shared.state.step(|state, after| state.close(after));
         let mut under_way: Vec<Seat<T>> = Vec::new();
-        let mut emptying = Leaf::new(&shared.state, Emptying::new());
+        let mut emptying = Leaf::new(&shared.state, Queuing::<T, Closers>::new());
         let closing = poll_fn(|cx| {
             under_way.retain_mut(|seat| seat.poll_vacate(cx).is_pending());
             while under_way.len() < AT_ONCE {
@@ -242,7 +242,7 @@ impl<T: Send + 'static, E> Pool<T, E> {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => return Poll::Ready(()),
                     Poll::Ready(Some(content)) => {
-                        emptying = Leaf::new(&shared.state, Emptying::new());
+                        emptying = Leaf::new(&shared.state, Queuing::<T, Closers>::new());
                         let mut seat = Seat::new(shared, content);
                         if seat.poll_vacate(cx).is_pending() {
                             under_way.push(seat);

@@ -201,17 +201,77 @@ impl<T> Turn<T> {
     }
 }
 
-/// Acquiring a place; none once the pool is closed.
-pub(super) struct Acquiring<'a, T>(PhantomData<&'a Guarded<State<T>>>);
+/// One of the two queues of a pool, each with what its waiters come for.
+pub(super) trait Line<T> {
+    /// What the task tree says of one who waits.
+    const WAITING: Waiting;
 
-impl<T> Acquiring<'_, T> {
-    pub(super) const fn new() -> Self {
-        Acquiring(PhantomData)
+    fn waiters(state: &mut State<T>) -> &mut Waiters<Turn<T>>;
+
+    /// The content of a place, or none where there is nothing to wait for, if that needs no wait.
+    fn begin(state: &mut State<T>) -> Option<Option<Content<T>>>;
+
+    /// Whether one who is queued still waits in vain.
+    fn is_over(state: &State<T>) -> bool;
+}
+
+/// Of those who acquire a place; none once the pool is closed.
+pub(super) struct Acquirers;
+
+impl<T> Line<T> for Acquirers {
+    const WAITING: Waiting = Waiting::PoolAcquire;
+
+    fn waiters(state: &mut State<T>) -> &mut Waiters<Turn<T>> {
+        &mut state.acquirers
+    }
+
+    fn begin(state: &mut State<T>) -> Option<Option<Content<T>>> {
+        if state.closed {
+            return Some(None);
+        }
+        let free = state.held < state.max && state.acquirers.first_live().is_none();
+        free.then(|| Some(state.hold()))
+    }
+
+    fn is_over(state: &State<T>) -> bool {
+        // It was frozen when the pool was closed.
+        state.closed
     }
 }
 
-impl<'a, T> Claim for Acquiring<'a, T> {
-    const WAITING: Waiting = Waiting::PoolAcquire;
+/// Of those who wait for an item of a closed pool to close; none once all are closed.
+pub(super) struct Closers;
+
+impl<T> Line<T> for Closers {
+    const WAITING: Waiting = Waiting::PoolClose;
+
+    fn waiters(state: &mut State<T>) -> &mut Waiters<Turn<T>> {
+        &mut state.closers
+    }
+
+    fn begin(state: &mut State<T>) -> Option<Option<Content<T>>> {
+        if let Some(retired) = state.hold_retired() {
+            return Some(Some(Content::Retired(retired)));
+        }
+        state.has_ended().then_some(None)
+    }
+
+    fn is_over(_: &State<T>) -> bool {
+        false
+    }
+}
+
+/// Waiting in a line of the pool.
+pub(super) struct Queuing<'a, T, L>(PhantomData<(&'a Guarded<State<T>>, L)>);
+
+impl<T, L> Queuing<'_, T, L> {
+    pub(super) const fn new() -> Self {
+        Queuing(PhantomData)
+    }
+}
+
+impl<'a, T, L: Line<T>> Claim for Queuing<'a, T, L> {
+    const WAITING: Waiting = L::WAITING;
 
     type Handle = &'a Guarded<State<T>>;
     type State = State<T>;
@@ -223,7 +283,7 @@ impl<'a, T> Claim for Acquiring<'a, T> {
     }
 
     fn waiters(state: &mut State<T>) -> &mut Waiters<Turn<T>> {
-        &mut state.acquirers
+        L::waiters(state)
     }
 
     fn begin(
@@ -232,11 +292,7 @@ impl<'a, T> Claim for Acquiring<'a, T> {
         state: &mut State<T>,
         _: &mut After,
     ) -> Option<Self::Output> {
-        if state.closed {
-            return Some(None);
-        }
-        let free = state.held < state.max && state.acquirers.first_live().is_none();
-        free.then(|| Some(state.hold()))
+        L::begin(state)
     }
 
     fn extra(&mut self, _: &mut State<T>) -> Turn<T> {
@@ -254,74 +310,10 @@ impl<'a, T> Claim for Acquiring<'a, T> {
         key: usize,
         after: &mut After,
     ) -> Option<Self::Output> {
-        // It was frozen when the pool was closed.
-        state.closed.then(|| {
-            let (turn, _) = state.acquirers.remove(key, after);
+        L::is_over(state).then(|| {
+            let (turn, _) = L::waiters(state).remove(key, after);
             turn.content()
         })
-    }
-
-    fn finish(
-        &mut self,
-        _: &Self::Handle,
-        _: &mut State<T>,
-        turn: Turn<T>,
-        _: &mut After,
-    ) -> Self::Output {
-        turn.content()
-    }
-
-    fn abandon(state: &mut State<T>, turn: Turn<T>, _: bool, after: &mut After) -> Option<Turn<T>> {
-        if let Some(content) = turn.content() {
-            state.release(content, after);
-        }
-        None
-    }
-}
-
-/// Waiting for an item of a closed pool to close; none once all are closed.
-pub(super) struct Emptying<'a, T>(PhantomData<&'a Guarded<State<T>>>);
-
-impl<T> Emptying<'_, T> {
-    pub(super) const fn new() -> Self {
-        Emptying(PhantomData)
-    }
-}
-
-impl<'a, T> Claim for Emptying<'a, T> {
-    const WAITING: Waiting = Waiting::PoolClose;
-
-    type Handle = &'a Guarded<State<T>>;
-    type State = State<T>;
-    type Extra = Turn<T>;
-    type Output = Option<Content<T>>;
-
-    fn guarded(handle: &Self::Handle) -> &Guarded<State<T>> {
-        handle
-    }
-
-    fn waiters(state: &mut State<T>) -> &mut Waiters<Turn<T>> {
-        &mut state.closers
-    }
-
-    fn begin(
-        &mut self,
-        _: &Self::Handle,
-        state: &mut State<T>,
-        _: &mut After,
-    ) -> Option<Self::Output> {
-        if let Some(retired) = state.hold_retired() {
-            return Some(Some(Content::Retired(retired)));
-        }
-        state.has_ended().then_some(None)
-    }
-
-    fn extra(&mut self, _: &mut State<T>) -> Turn<T> {
-        Turn::Waiting
-    }
-
-    fn pump(state: &mut State<T>, after: &mut After) {
-        state.pump(after);
     }
 
     fn finish(
