@@ -27,6 +27,26 @@ pub(crate) fn each(start: Instant, count: usize) -> f64 {
     start.elapsed().as_nanos() as f64 / count as f64
 }
 
+/// Children of one scope or group.
+pub(crate) const BURST: usize = 1000;
+pub(crate) const BURSTS: usize = 3;
+/// The sum of what the children of one burst return.
+pub(crate) const SUM: usize = BURST * (BURST - 1) / 2;
+
+/// Nanoseconds per child, where `$burst` runs a [`BURST`] of them.
+macro_rules! per_child {
+    ($burst:expr) => {
+        $crate::bodies::in_task(async {
+            let start = std::time::Instant::now();
+            for _ in 0..$crate::bodies::BURSTS {
+                $burst.await;
+            }
+            $crate::bodies::each(start, $crate::bodies::BURSTS * $crate::bodies::BURST)
+        })
+    };
+}
+pub(crate) use per_child;
+
 /// Never ready, and wakes nobody.
 pub(crate) struct Idle;
 

@@ -1,30 +1,10 @@
 //! What a child costs that runs in the task of its parent, from its spawn until it has ended.
 
-use crate::bodies::{each, in_task};
+use crate::bodies::{BURST, SUM, per_child};
 use bowline::concurrency::scope;
 use futures_concurrency::future::FutureGroup;
 use futures_util::StreamExt;
 use std::hint::black_box;
-use std::time::Instant;
-
-/// Children of one scope.
-const BURST: usize = 1000;
-const BURSTS: usize = 3;
-/// The sum of what the children of one burst return.
-const SUM: usize = BURST * (BURST - 1) / 2;
-
-/// Nanoseconds per child, where `$burst` runs that many.
-macro_rules! per_child {
-    ($burst:expr) => {
-        in_task(async {
-            let start = Instant::now();
-            for _ in 0..BURSTS {
-                $burst.await;
-            }
-            each(start, BURSTS * BURST)
-        })
-    };
-}
 
 pub(crate) fn joined() -> f64 {
     per_child!(async {

@@ -1,32 +1,11 @@
 //! What a child of a group costs, from its spawn until it was joined or has ended.
 
-use crate::bodies::{each, in_task};
+use crate::bodies::{BURST, SUM, per_child};
 use bowline::concurrency::task_group;
 use std::hint::black_box;
-use std::time::Instant;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Children of one group.
-const BURST: usize = 1000;
-const BURSTS: usize = 3;
-
-/// Nanoseconds per child, where `$burst` runs that many.
-macro_rules! per_child {
-    ($burst:expr) => {
-        in_task(async {
-            let start = Instant::now();
-            for _ in 0..BURSTS {
-                $burst.await;
-            }
-            each(start, BURSTS * BURST)
-        })
-    };
-}
-
-/// The sum of what the children of one burst return.
-const SUM: usize = BURST * (BURST - 1) / 2;
 
 pub(crate) fn joined() -> f64 {
     per_child!(async {
