@@ -19,8 +19,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Name of the environment variable [`Builder::seed_from_env`] reads.
+/// Name of the environment variable in the line that a failure prints.
 const SEED_VARIABLE: &str = "BOWLINE_SIM_SEED";
+
+/// The seed the environment asks for.
+pub(crate) fn seed_of_environment() -> Option<u64> {
+    let text = std::env::var(SEED_VARIABLE).ok()?;
+    match text.parse() {
+        Ok(seed) => Some(seed),
+        Err(why) => panic!("{SEED_VARIABLE}={text:?} is not a seed: {why}"),
+    }
+}
 
 /// How the next task is picked among those that can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,10 +153,7 @@ impl Builder {
     /// # Panics
     /// If it is set to something else than a number.
     pub fn seed_from_env(mut self) -> Builder {
-        if let Ok(text) = std::env::var(SEED_VARIABLE) {
-            let Ok(seed) = text.parse() else {
-                panic!("{SEED_VARIABLE}={text:?} is not a number");
-            };
+        if let Some(seed) = seed_of_environment() {
             self.config.seed = seed;
         }
         self

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// What went wrong in a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
     /// The [`always!`](crate::always) with this id was false.
@@ -22,6 +22,19 @@ pub enum FailureKind {
     Horizon,
     /// Something from outside the world reached in: no run could repeat it.
     Nondeterminism,
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FailureKind::Assertion(id) => write!(f, "assertion {id:?} failed"),
+            FailureKind::Panic => f.write_str("panic"),
+            FailureKind::ClientError => f.write_str("error"),
+            FailureKind::Deadlock => f.write_str("deadlock"),
+            FailureKind::Horizon => f.write_str("horizon reached"),
+            FailureKind::Nondeterminism => f.write_str("nondeterminism"),
+        }
+    }
 }
 
 /// What one live task waited for when the run failed.
@@ -175,15 +188,7 @@ pub(crate) fn replay_line(scenario: Option<&str>, seed: u64, event: u64) -> Stri
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let d = &*self.0;
-        let what = match &d.kind {
-            FailureKind::Assertion(id) => format!("assertion {id:?} failed"),
-            FailureKind::Panic => "panic".to_owned(),
-            FailureKind::ClientError => "error".to_owned(),
-            FailureKind::Deadlock => "deadlock".to_owned(),
-            FailureKind::Horizon => "horizon reached".to_owned(),
-            FailureKind::Nondeterminism => "nondeterminism".to_owned(),
-        };
-        write!(f, "simulation failed: {what}")?;
+        write!(f, "simulation failed: {}", d.kind)?;
         if let Some(host) = &d.host {
             write!(f, " on host {host}")?;
         }

@@ -47,6 +47,7 @@ mod compare;
 mod drops;
 mod failure;
 mod report;
+mod seeds;
 mod world;
 
 pub mod host;
@@ -86,6 +87,7 @@ pub use link::Link;
 pub use oracle::{Choice, Choices};
 pub use report::Report;
 pub use script::Crash;
+pub use seeds::{Seeds, SeedsFailure, SeedsReport};
 pub use sim::{Sim, block_on};
 pub use trace::{EventKind, Keep, TraceEvent, TraceLine};
 pub use world::{Step, World};

@@ -6,6 +6,7 @@ use crate::ending;
 use crate::failure::{Failure, FailureKind};
 use crate::link::nanos;
 use crate::report::Report;
+use crate::seeds::Sometimes;
 use crate::state::State;
 use crate::trace::TraceLine;
 use std::fmt;
@@ -150,12 +151,21 @@ impl World {
     /// # Panics
     /// As [`step`](Self::step).
     pub fn finish(mut self) -> Result<Report, Failure> {
+        self.conclude()
+    }
+
+    /// As [`finish`](Self::finish), with the world still there to be asked.
+    pub(crate) fn conclude(&mut self) -> Result<Report, Failure> {
         self.run_until(|_| false)?;
         self.end();
         match self.failure() {
             Some(failure) => Err(failure),
             None => Ok(self.shared.act(|state| state.report())),
         }
+    }
+
+    pub(crate) fn take_sometimes(&mut self) -> Sometimes {
+        self.act(|state| std::mem::take(&mut state.sometimes))
     }
 
     fn end(&mut self) {
