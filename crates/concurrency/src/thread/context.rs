@@ -1,7 +1,8 @@
 use super::call::Call;
-use super::guest::{Ended, Guest, Seat};
-use crate::cause::Cause;
+use super::guest::{Ended, Guest, Seat, Visitor};
+use crate::cause::{Cause, clock_of};
 use crate::node::{Kind, Node, NodeRef};
+use crate::root;
 use crate::scope_local::{self as locals, Locals};
 use std::cell::RefCell;
 use std::fmt;
@@ -115,14 +116,16 @@ impl ThreadContext {
         if !call.backend.capabilities().multi_thread {
             return Err(ThreadError::WouldDeadlock);
         }
-        let node: NodeRef = Arc::new(Node::new(
+        let node = Arc::new(Node::new(
             Kind::Task,
             call.next_id(),
             call.place.name().clone(),
             Location::caller(),
-            (),
+            Visitor::default(),
         ));
-        let stay = call.admit(&node).map_err(ThreadError::Cancelled)?;
+        let task: NodeRef = node.clone();
+        root::measure(&call.root, &node, || clock_of(&call.root));
+        let stay = call.admit(&task).map_err(ThreadError::Cancelled)?;
         let seat = Arc::new(Seat::new());
         let guest = Guest::new(call.clone(), node, stay, seat.clone(), future);
         call.backend.spawn_detached(guest);

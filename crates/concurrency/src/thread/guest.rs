@@ -1,9 +1,9 @@
 //! A task for which a thread parks.
 
 use super::call::{Call, Stay};
-use crate::caught::{PanicPayload, guarded};
+use crate::caught::{PanicPayload, discard, guarded};
 use crate::cause::Cause;
-use crate::node::NodeRef;
+use crate::node::{Counted, CountedWaker, Node, NodeRef, Payload, Pulse};
 use crate::owner::Owner;
 use pin_project_lite::pin_project;
 use std::pin::Pin;
@@ -26,6 +26,9 @@ pin_project! {
     /// 2. Neither a poll nor the drop lets a panic out.
     pub(super) struct Guest<F: Future> {
         owner: Owner,
+        waker: CountedWaker,
+        // The same node as the owner's.
+        node: Arc<Node<Visitor>>,
         duty: Option<Duty<F::Output>>,
         cause: Option<Cause>,
         ended: Option<Ended<F::Output>>,
@@ -43,6 +46,22 @@ pin_project! {
                 Err(panic) => Some(Ended::Panicked(panic)),
             });
         }
+    }
+}
+
+/// Such a task's own part of its node.
+#[derive(Default)]
+pub(super) struct Visitor(Pulse);
+
+impl Counted for Visitor {
+    fn counted(&self) -> &Pulse {
+        &self.0
+    }
+}
+
+impl Payload for Visitor {
+    fn pulse(&self) -> Option<&Pulse> {
+        Some(&self.0)
     }
 }
 
@@ -73,19 +92,21 @@ impl<T> Duty<T> {
 impl<F: Future> Guest<F> {
     pub(super) fn new(
         call: Arc<Call>,
-        node: NodeRef,
+        node: Arc<Node<Visitor>>,
         stay: Stay,
         seat: Arc<Seat<F::Output>>,
         body: F,
     ) -> Guest<F> {
         Guest {
             owner: Owner::fixed(node.clone()),
+            waker: CountedWaker::new(&node),
             duty: Some(Duty {
                 call,
-                node,
+                node: node.clone(),
                 stay,
                 seat,
             }),
+            node,
             cause: None,
             ended: None,
             body: Some(body),
@@ -102,6 +123,7 @@ impl<F: Future> Future for Guest<F> {
             return Poll::Ready(());
         }
         this.owner.arrive(cx);
+        let cx = &mut this.waker.context(this.node, cx);
         if let Some(body) = this.body.as_mut().as_pin_mut() {
             match guarded(|| this.owner.inside(|| body.poll(cx))) {
                 Ok(Poll::Pending) if !this.owner.is_cut() => return Poll::Pending,
@@ -113,13 +135,13 @@ impl<F: Future> Future for Guest<F> {
                 Err(panic) => *this.ended = Some(Ended::Panicked(panic)),
             }
             if let Err(panic) = guarded(|| this.owner.inside(|| this.body.set(None))) {
-                *this.ended = Some(Ended::Panicked(panic));
+                discard(this.ended.replace(Ended::Panicked(panic)));
             }
         }
         match guarded(|| this.owner.poll_finalisers(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => {}
-            Err(panic) => *this.ended = Some(Ended::Panicked(panic)),
+            Err(panic) => discard(this.ended.replace(Ended::Panicked(panic))),
         }
         this.owner.leave();
         if let Some(duty) = this.duty.take() {

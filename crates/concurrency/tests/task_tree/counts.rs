@@ -5,7 +5,8 @@ use crate::every_backend::every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
-    EntryState, GroupError, Root, now, shield, sleep_forever, task_group, tree, yield_now,
+    EntryKind, EntryState, GroupError, Root, ThreadContext, TreeEntry, now, run_in_thread, shield,
+    sleep_forever, task_group, tree, yield_now,
 };
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,8 @@ every_backend!(
     polls_and_wakes_are_those_of_the_test,
     a_cancel_is_a_wake,
     the_root_is_counted_too,
-    time_is_measured_where_it_is_asked_for,
+    time_is_measured_where_it_is_asked_for;
+    real: what_a_thread_blocks_on_is_counted,
 );
 
 // TX4
@@ -101,6 +103,43 @@ fn the_root_is_counted_too(root: Root) {
         }
         assert!(before.age.is_some());
     });
+}
+
+// TX4
+fn what_a_thread_blocks_on_is_counted(root: Root) {
+    const TIMES: u64 = 5;
+    let gate = Arc::new(Event::new());
+    let done: Result<(), GroupError<()>> =
+        root.measure().block_on(task_group(|group| async move {
+            let waits = gate.clone();
+            let thread = group.spawn_ok(
+                run_in_thread(move || {
+                    let context = ThreadContext::current().expect("this is such a closure");
+                    let guest = async move {
+                        for _ in 0..TIMES {
+                            yield_now().await;
+                        }
+                        waits.wait().await;
+                    };
+                    context.block_on(guest).expect("nothing is cancelled");
+                })
+                .name("visits"),
+            );
+            let is_guest =
+                |entry: &&TreeEntry| entry.kind == EntryKind::Task && entry.name == "visits";
+            let tree = until(|tree| {
+                let guest = tree.entries().iter().find(is_guest);
+                guest.is_some_and(|guest| guest.waiting_on == Some("Event::wait"))
+            })
+            .await;
+            let guest = tree.entries().iter().find(is_guest).expect("it waits");
+            assert_eq!((guest.polls, guest.wakes), (TIMES + 1, TIMES), "{tree}");
+            assert!(guest.age.is_some(), "{tree}");
+            gate.set();
+            assert!(thread.join().await.is_ok());
+            Ok(())
+        }));
+    done.unwrap();
 }
 
 // TX4

@@ -1,6 +1,6 @@
 //! The text form and the JSON form.
 
-use super::{entry, parked, until};
+use super::{all_to_myself, entry, parked, until};
 use crate::every_backend::every_backend;
 use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
@@ -140,6 +140,7 @@ fn json_is_well_formed(root: Root) {
 // TX5
 fn a_snapshot_has_an_end(root: Root) {
     const MOST: usize = 100_000;
+    let _alone = all_to_myself();
     let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
         // With the root and the group there are as many as there may be.
         for _ in 0..MOST - 2 {

@@ -12,7 +12,21 @@ mod shape;
 mod states;
 
 use bowline_concurrency::{EntryKind, EntryState, Tree, TreeEntry, timeout, tree, yield_now};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// A name that no other test of the process gives: `Tree::all` shows what all of them run.
+fn own_name(what: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{what} {}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// For who looks at `Tree::all`, and for who fills it: it has an end.
+fn all_to_myself() -> MutexGuard<'static, ()> {
+    static ALL: Mutex<()> = Mutex::new(());
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The entry of that name; there has to be one.
 fn entry<'a>(tree: &'a Tree, name: &str) -> &'a TreeEntry {

@@ -1,6 +1,6 @@
 //! Which entries there are, and where they come from.
 
-use super::{entry, parked, until};
+use super::{all_to_myself, entry, own_name, parked, until};
 use crate::every_backend::every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
@@ -125,56 +125,55 @@ fn a_place_kept_for_a_child_is_no_entry(root: Root) {
 }
 
 fn a_group_below_no_root_is_its_own_tree(root: Root) {
+    let _all = all_to_myself();
+    let (alone, child) = (own_name("alone"), own_name("child"));
     // The backend of the case, entered without a root.
     let backend = root.block_on(async { Backend::current().expect("it runs") });
+    let is_there = || {
+        let all = Tree::all();
+        all.entries().iter().any(|entry| entry.name == alone)
+    };
     let done: Result<(), GroupError<()>> = backend.block_on(async {
         let outside = tree();
         assert_eq!(outside.entries()[0].kind, EntryKind::Root);
         assert_eq!(outside.entries()[0].name, "process");
-        assert!(
-            Tree::all()
-                .entries()
-                .iter()
-                .all(|entry| entry.name != "alone")
-        );
-        let done = TaskGroup::builder().name("alone").run(|group| async move {
-            group.named("child").spawn_ok(sleep_forever());
+        assert!(!is_there());
+        let (alone, child) = (&alone, &child);
+        let group = TaskGroup::builder().name(alone.clone());
+        let done = group.run(|group| async move {
+            group.named(child.clone()).spawn_ok(sleep_forever());
             let tree = tree();
-            let group_entry = entry(&tree, "alone");
+            let group_entry = entry(&tree, alone);
             assert_eq!((group_entry.id, group_entry.parent), (0, None));
-            assert_eq!(entry(&tree, "child").parent, Some(0));
+            assert_eq!(entry(&tree, child).parent, Some(0));
             let all = Tree::all();
-            assert_eq!(entry(&all, "child").parent, Some(entry(&all, "alone").id));
-            assert_eq!(entry(&all, "alone").parent, None);
+            assert_eq!(entry(&all, child).parent, Some(entry(&all, alone).id));
+            assert_eq!(entry(&all, alone).parent, None);
             group.cancel("seen");
             Ok(())
         });
         let done = done.await;
-        assert!(
-            Tree::all()
-                .entries()
-                .iter()
-                .all(|entry| entry.name != "alone")
-        );
+        assert!(!is_there());
         done
     });
     done.unwrap();
 }
 
 fn all_roots_are_listed_while_they_run(root: Root) {
+    let listed = own_name("listed");
     let is_there = || {
         let all = Tree::all();
-        all.entries().iter().any(|entry| entry.name == "listed")
+        all.entries().iter().any(|entry| entry.name == listed)
     };
-    let backend = root.name("listed").block_on(async {
+    let backend = root.name(&listed).block_on(async {
         let all = Tree::all();
-        assert_eq!(entry(&all, "listed").parent, None);
+        assert_eq!(entry(&all, &listed).parent, None);
         Backend::current().expect("it runs")
     });
     assert!(!is_there());
     if backend == Backend::Sim {
         // A world is not to be seen from the outside.
-        Root::new().name("listed").backend(backend).block_on(async {
+        Root::new().name(&listed).backend(backend).block_on(async {
             let outside =
                 std::thread::scope(|scope| scope.spawn(is_there).join().expect("it looks only"));
             assert!(!outside);
