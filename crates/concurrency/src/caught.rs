@@ -3,6 +3,7 @@
 use crate::panic::Panic;
 use pin_project_lite::pin_project;
 use std::any::Any;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,10 +19,13 @@ pub(crate) fn guarded<R>(foreign: impl FnOnce() -> R) -> Result<R, PanicPayload>
 /// Calls foreign code whose panic has no one to go to, behind the panic hook: what comes after has
 /// to happen.
 pub(crate) fn quietly(foreign: impl FnOnce()) {
-    let _ = guarded(foreign);
+    if let Err(payload) = guarded(foreign) {
+        // Dropping it may panic like what it came from, for ever.
+        mem::forget(payload);
+    }
 }
 
-/// Drops what nobody wants, whatever its destructor does.
+/// Drops what nobody wants, whatever its destructor does, and that of what it panics with.
 pub(crate) fn discard<T>(unwanted: T) {
     quietly(|| drop(unwanted));
 }
@@ -73,7 +77,7 @@ impl<F: Future> Future for Caught<F> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Caught;
+    use super::{Caught, discard, guarded, keep_first, quietly};
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
@@ -91,6 +95,31 @@ mod tests {
         fn drop(&mut self) {
             panic!("in the destructor");
         }
+    }
+
+    /// Every panic of its destructor carries another one.
+    struct Chain;
+
+    impl Drop for Chain {
+        fn drop(&mut self) {
+            std::panic::panic_any(Chain);
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_lets_no_panic_out() {
+        discard(Bomb);
+        discard(Chain);
+        quietly(|| std::panic::panic_any(Chain));
+        let mut first = None;
+        for n in 0..3 {
+            let panic = guarded(|| std::panic::panic_any((n, Chain)));
+            keep_first(&mut first, panic.expect_err("it panics"));
+        }
+        let first = first.expect("there were three");
+        let first = first.downcast::<(i32, Chain)>().expect("it is one of them");
+        assert_eq!(first.0, 0);
+        std::mem::forget(first);
     }
 
     #[test]

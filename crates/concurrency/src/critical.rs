@@ -1,5 +1,5 @@
 use crate::ambient;
-use crate::caught::{PanicPayload, guarded};
+use crate::caught::{PanicPayload, discard, guarded, quietly};
 use crate::cause::clock_of;
 use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse};
 use crate::owner::{self, Limit, Owner};
@@ -301,7 +301,7 @@ impl<F: Future> Future for Work<F> {
             Err(panic) => State::Panicked(panic),
         };
         if let Err(panic) = guarded(|| this.owner.inside(|| this.body.set(None))) {
-            end = State::Panicked(panic);
+            discard(std::mem::replace(&mut end, State::Panicked(panic)));
         }
         this.owner.leave();
         if let Some(outcome) = this.outcome.take() {
@@ -315,7 +315,7 @@ impl<F: Future> Future for Work<F> {
 fn report<T>(task: &NodeRef, outcome: &Outcome<T>, end: State<T>) {
     let parent = task.parent();
     // What panics in here, a waker or the destructor of a value, has no one to go to.
-    let _ = guarded(|| {
+    quietly(|| {
         if let Some(State::Panicked(panic)) = outcome.fill(end)
             && let Some(parent) = &parent
         {
@@ -324,6 +324,6 @@ fn report<T>(task: &NodeRef, outcome: &Outcome<T>, end: State<T>) {
     });
     task.unlink_task();
     if let Some(parent) = &parent {
-        let _ = guarded(|| parent.payload.note_room(parent));
+        quietly(|| parent.payload.note_room(parent));
     }
 }

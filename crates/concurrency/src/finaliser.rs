@@ -1,4 +1,5 @@
 use crate::ambient;
+use crate::caught::{discard, guarded};
 use crate::cause::Cause;
 use crate::node::NodeRef;
 use crate::owner::{self, Limit};
@@ -9,7 +10,6 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -213,7 +213,7 @@ pub(crate) type Caught = Result<(), Box<dyn Any + Send>>;
 /// one first.
 pub(crate) fn collecting(cut: impl FnOnce()) -> (Caught, Vec<Finaliser>) {
     let former = LEFT.try_with(|left| left.replace(Some(Vec::new())));
-    let caught = catch_unwind(AssertUnwindSafe(cut));
+    let caught = guarded(cut);
     let Ok(former) = former else {
         return (caught, Vec::new());
     };
@@ -280,7 +280,7 @@ impl Future for Finalising {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Finalising::poll(&mut self, cx).map(drop)
+        Finalising::poll(&mut self, cx).map(discard)
     }
 }
 
@@ -290,7 +290,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl RunAll {
     fn guarded<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
-        match catch_unwind(AssertUnwindSafe(f)) {
+        match guarded(f) {
             Ok(value) => Some(value),
             Err(panic) => {
                 let surplus = {
@@ -300,7 +300,7 @@ impl RunAll {
                         false => Some(panic),
                     }
                 };
-                drop(surplus);
+                discard(surplus);
                 None
             }
         }

@@ -11,6 +11,7 @@ pub(crate) use shields::ShieldDropped;
 pub(crate) use threads::Threads;
 
 use crate::ambient;
+use crate::caught::{discard, guarded};
 use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse, Waiting};
 use crate::owner::Owner;
 use crate::task_id::TaskId;
@@ -28,7 +29,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -320,7 +321,7 @@ impl<F: Future> Future for RootRun<F> {
         measured::note_start(this.owner.node());
         let cx = &mut this.waker.context(this.node, cx);
         if let Some(body) = this.body.as_mut().as_pin_mut() {
-            let polled = catch_unwind(AssertUnwindSafe(|| this.owner.inside(|| body.poll(cx))));
+            let polled = guarded(|| this.owner.inside(|| body.poll(cx)));
             let ended = match polled {
                 Ok(Poll::Pending) => {
                     behind::start(this.owner.node());
@@ -330,10 +331,14 @@ impl<F: Future> Future for RootRun<F> {
                 Ok(Poll::Ready(output)) => Ok(output),
                 Err(panic) => Err(panic),
             };
-            let dropped = catch_unwind(AssertUnwindSafe(|| {
-                this.owner.inside(|| this.body.set(None));
-            }));
-            *this.ended = Some(dropped.and(ended));
+            let dropped = guarded(|| this.owner.inside(|| this.body.set(None)));
+            *this.ended = Some(match dropped {
+                Ok(()) => ended,
+                Err(panic) => {
+                    discard(ended);
+                    Err(panic)
+                }
+            });
             root_of(this.owner.node()).threads.shut_down();
         }
         behind::start(this.owner.node());

@@ -111,13 +111,13 @@ fn a_panic_in_a_destructor_is_counted(root: Root) {
     ));
 }
 
-/// A payload that panics in its turn.
+/// A payload that panics in its turn, as does what that carries.
 struct Grenade;
 
 impl Drop for Grenade {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            panic!("a destructor");
+            std::panic::panic_any(Grenade);
         }
     }
 }

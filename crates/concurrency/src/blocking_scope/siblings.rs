@@ -1,4 +1,5 @@
 use crate::cancel_scope::{CancelHandle, CancelScope};
+use crate::caught::discard;
 use crate::cause::CauseKind;
 use bowline_backend::Backend;
 use slab::Slab;
@@ -91,7 +92,7 @@ impl Siblings {
             None => state.panic.replace(panic),
         };
         drop(state);
-        drop(surplus);
+        discard(surplus);
         self.cancel(CauseKind::SiblingFailed, Cow::Borrowed(""));
     }
 

@@ -1,8 +1,9 @@
 //! Cancelling a node, and who is told.
 
 use super::{EFFECTIVE, HARD, MASK, NOTICED, Node, OWN, Payload};
+use crate::caught::{guarded, keep_first};
 use crate::cause::Cause;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -97,8 +98,9 @@ impl Node<dyn Payload> {
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
     let mut first = None;
     for waker in wakers {
-        let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        first = first.or(woken.err());
+        if let Err(panic) = guarded(|| waker.wake()) {
+            keep_first(&mut first, panic);
+        }
     }
     if let Some(panic) = first {
         resume_unwind(panic);

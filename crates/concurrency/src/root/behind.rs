@@ -1,13 +1,13 @@
 //! Finalisers of what foreign code dropped: the root runs them, each in a task of its own.
 
 use super::{above, root_of};
+use crate::caught::{guarded, quietly};
 use crate::cause::clock_of;
 use crate::finaliser::Finalising;
 use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse};
 use crate::owner::Owner;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -35,9 +35,7 @@ pin_project! {
             let mut this = this.project();
             let node = this.owner.node().clone();
             // Nobody is left to whom a panic could go.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                this.owner.inside(|| this.work.set(None));
-            }));
+            quietly(|| this.owner.inside(|| this.work.set(None)));
             node.unlink_task();
         }
     }
@@ -79,7 +77,7 @@ impl Payload for Finaliser {
 /// Gives the finalisers of what stands at `node` to the root above it.
 pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
     // Where no backend is to be found there is no root: then they are cut off.
-    let Ok(root) = catch_unwind(AssertUnwindSafe(|| above(Some(node)))) else {
+    let Ok(root) = guarded(|| above(Some(node))) else {
         return;
     };
     let state = root_of(&root);
@@ -105,11 +103,11 @@ pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
     if root.id.is_outside() {
         // A process has no future that could start it later.
         let backend = node.backend();
-        let _ = catch_unwind(AssertUnwindSafe(|| {
+        quietly(|| {
             if let Some(backend) = backend {
                 backend.spawn_detached(task);
             }
-        }));
+        });
         return;
     }
     let mut tasks = state

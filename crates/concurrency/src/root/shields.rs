@@ -1,10 +1,10 @@
 //! Shields that foreign code dropped half-way.
 
 use super::above;
+use crate::caught::{guarded, quietly};
 use crate::node::NodeRef;
 use crate::owner::Owner;
 use crate::task_info::TaskInfo;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 /// What to do about them.
@@ -49,7 +49,7 @@ impl Shields {
         }
         if let (Some(hook), Some(task)) = (self.rule.hook, task) {
             // It runs in a drop: a panic could meet one that unwinds already.
-            let _ = catch_unwind(AssertUnwindSafe(|| hook(task)));
+            quietly(|| hook(task));
         }
     }
 
@@ -81,7 +81,7 @@ impl ShieldDropped {
         }
         let shield = owner.node().clone();
         // Where no backend is to be found there is no root, and nobody to tell.
-        let root = catch_unwind(AssertUnwindSafe(|| above(Some(&shield)))).ok()?;
+        let root = guarded(|| above(Some(&shield))).ok()?;
         Some(ShieldDropped {
             task: TaskInfo::of(&shield),
             root,

@@ -1,7 +1,7 @@
 //! The lock inside every primitive, and what a step under it leaves to be done without it.
 
+use crate::caught::quietly;
 use crate::node::NodeRef;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::task::Waker;
 
@@ -85,11 +85,11 @@ impl After {
             return std::mem::forget(rest);
         };
         for leftover in std::iter::once(first).chain(rest) {
-            let _ = catch_unwind(AssertUnwindSafe(|| match leftover {
+            quietly(|| match leftover {
                 Leftover::Wake(waker) => waker.wake(),
                 Leftover::Waker(waker) => drop(waker),
                 Leftover::Context(node) => drop(node),
-            }));
+            });
         }
     }
 }

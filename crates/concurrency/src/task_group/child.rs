@@ -1,7 +1,7 @@
 use super::error::{ChildError, ChildErrorKind};
 use super::start::{EndedEarly, Reports};
 use super::state::{GroupState, Verdict};
-use crate::caught::{PanicPayload, discard, guarded};
+use crate::caught::{PanicPayload, discard, guarded, quietly};
 use crate::cause::{Cause, CauseKind};
 use crate::node::{CountedWaker, Node, NodeRef};
 use crate::owner::Owner;
@@ -117,14 +117,20 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
                     });
                 }
                 Err(panic) => {
+                    ended = Some(Ended::Panicked(panic));
                     let dropped = guarded(|| this.owner.inside(|| this.body.set(None)));
-                    ended = Some(Ended::Panicked(dropped.err().unwrap_or(panic)));
+                    if let Err(panic) = dropped {
+                        discard(ended.replace(Ended::Panicked(panic)));
+                    }
                 }
             }
         }
         let ended = match (guarded(|| this.owner.poll_finalisers(cx)), ended) {
             (Ok(Poll::Pending), _) => return Poll::Pending,
-            (Err(panic), _) => Ended::Panicked(panic),
+            (Err(panic), ended) => {
+                discard(ended);
+                Ended::Panicked(panic)
+            }
             (Ok(Poll::Ready(())), Some(ended)) => ended,
             (Ok(Poll::Ready(())), None) => match this.owner.node().visible_cause() {
                 Some(cause) => Ended::Cancelled(cause),
@@ -146,7 +152,7 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
         let group = self.group.clone();
         // Whatever panics in between (the payload of a panic that nobody wants) has no one to go
         // to, and a child that is not counted out would keep its group for ever.
-        let _ = guarded(|| self.tell(ended));
+        quietly(|| self.tell(ended));
         child.unlink_task();
         group.payload.gate.pass_on(&*group);
     }
@@ -216,7 +222,7 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
     /// Cancels whom this end concerns.
     fn follow(&self, verdict: Verdict) {
         // A waker that panics must not keep those who wait for the child from being told.
-        let _ = guarded(|| match verdict {
+        quietly(|| match verdict {
             Verdict::GoOn => {}
             Verdict::Fail => {
                 let group: NodeRef = self.group.clone();

@@ -3,6 +3,7 @@ use super::policy::Policy;
 use super::state::{GroupState, Verdict};
 use super::{TaskGroup, TaskGroupBuilder};
 use crate::ambient;
+use crate::caught::{discard, guarded};
 use crate::cause::{Cause, CauseKind};
 use crate::invalid_value::InvalidValue;
 use crate::node::{Kind, Node, NodeRef, Waiting};
@@ -14,7 +15,7 @@ use pin_project_lite::pin_project;
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -125,7 +126,7 @@ where
         let ends = this.hosted.is_none();
         if ends {
             let owner = &mut keeper.owner;
-            let polled = catch_unwind(AssertUnwindSafe(|| {
+            let polled = guarded(|| {
                 owner.inside(|| {
                     if let Some((f, group)) = make {
                         this.body.set(Some(f(group)));
@@ -134,7 +135,7 @@ where
                     body.expect("a group was polled after it had returned")
                         .poll(cx)
                 })
-            }));
+            });
             let hosted = match polled {
                 Ok(Poll::Pending) if !owner.is_cut() => return Poll::Pending,
                 Ok(Poll::Pending) => Hosted::Cut,
@@ -142,21 +143,24 @@ where
                 Ok(Poll::Ready(Err(error))) => Hosted::Failed(error),
                 Err(panic) => Hosted::Panicked(panic),
             };
-            let dropped = catch_unwind(AssertUnwindSafe(|| match hosted {
+            let dropped = guarded(|| match hosted {
                 Hosted::Cut => owner.cut(|| this.body.set(None)),
                 _ => owner.inside(|| this.body.set(None)),
-            }));
+            });
             let hosted = match dropped {
                 Ok(()) => hosted,
-                Err(panic) => Hosted::Panicked(panic),
+                Err(panic) => {
+                    discard(hosted);
+                    Hosted::Panicked(panic)
+                }
             };
             keeper.end_body(&hosted);
             *this.hosted = Some(hosted);
         }
-        match catch_unwind(AssertUnwindSafe(|| keeper.owner.poll_finalisers(cx))) {
+        match guarded(|| keeper.owner.poll_finalisers(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => {}
-            Err(panic) => *this.hosted = Some(Hosted::Panicked(panic)),
+            Err(panic) => discard(this.hosted.replace(Hosted::Panicked(panic))),
         }
         if !keeper.owner.node().close_if_empty() {
             keeper.owner.node().wait_for(Waiting::Children);
