@@ -1,5 +1,6 @@
 //! Describing a world.
 
+use crate::checker::Checker;
 use crate::event::Event;
 use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
@@ -130,6 +131,7 @@ pub struct Builder {
     hosts: Vec<Planned>,
     links: Vec<(String, String, Link)>,
     script: Vec<Act>,
+    checkers: Vec<Rc<dyn Fn() -> Box<dyn Checker>>>,
 }
 
 impl Builder {
@@ -139,6 +141,7 @@ impl Builder {
             hosts: Vec::new(),
             links: Vec::new(),
             script: Vec::new(),
+            checkers: Vec::new(),
         }
     }
 
@@ -228,6 +231,12 @@ impl Builder {
     /// The world turns meanwhile, so the act must not drive it.
     pub fn at(mut self, time: Duration, act: impl Fn(&mut World) + 'static) -> Builder {
         self.script.push(Act::new(nanos(time), act));
+        self
+    }
+
+    /// Adds a rule that every event is checked against; `make` makes one for each world.
+    pub fn checker<C: Checker + 'static>(mut self, make: impl Fn() -> C + 'static) -> Builder {
+        self.checkers.push(Rc::new(move || Box::new(make())));
         self
     }
 
@@ -358,6 +367,9 @@ impl Builder {
         }
         config.hosts_hash = xxh64(text.as_bytes(), 0);
         let mut state = State::new(config);
+        if !self.checkers.is_empty() {
+            state.trace.keep_fresh();
+        }
         for host in &self.hosts {
             let start = Rc::clone(&host.start);
             state.add_machine(
@@ -380,7 +392,8 @@ impl Builder {
             let event = Event::Act(act.clone());
             state.events.push(act.at, 0, event, 0);
         }
-        World::new(state)
+        let checkers = self.checkers.iter().map(|make| make()).collect();
+        World::new(state, checkers)
     }
 
     /// Makes the world and runs it to its end.

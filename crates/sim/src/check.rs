@@ -2,6 +2,8 @@
 
 use crate::current;
 use crate::failure::FailureKind;
+use crate::observers;
+use std::time::Duration;
 
 /// Asserts in a world that a condition holds; a false one fails the run at once.
 ///
@@ -39,6 +41,47 @@ macro_rules! sometimes {
     };
 }
 
+/// Asserts in a world that a condition becomes true within a span of virtual time.
+///
+/// `eventually!("replicated", Duration::from_secs(5), || ..)`: the closure owns what it looks at
+/// and is asked after each poll and each event from here on, so that it is enough to be true for a
+/// moment. It should look and do nothing else. A run does not end before it is true or the time is
+/// over; the latter fails it. Outside a world nothing is evaluated.
+///
+/// ```
+/// use bowline_sim::{Sim, block_on, eventually, host};
+/// use std::time::Duration;
+///
+/// block_on(7, async {
+///     Sim::spawn(async {
+///         host::Sleep::new(1_000_000_000).await;
+///         Sim::ghost(|done: &mut bool| *done = true);
+///     });
+///     eventually!("done", Duration::from_secs(2), || Sim::ghost(|done: &mut bool| *done));
+/// });
+/// ```
+#[macro_export]
+macro_rules! eventually {
+    ($id:expr, $within:expr, $cond:expr $(,)?) => {
+        if $crate::Sim::is_running() {
+            $crate::check::promised($id, $within, $cond);
+        }
+    };
+}
+
+/// Asserts that a place is not reached in a world; reaching it fails the run at once.
+///
+/// For what may happen to a real program but not in this test, such as a fault that the world was
+/// not told to make. Outside a world it does nothing.
+#[macro_export]
+macro_rules! unreachable_in_sim {
+    ($id:expr $(,)?) => {
+        if $crate::Sim::is_running() {
+            $crate::check::failed($id, ::std::string::String::from("it was reached"));
+        }
+    };
+}
+
 /// What unwinds out of a task whose assertion failed. The failure itself is recorded already.
 struct AssertionFailed;
 
@@ -52,6 +95,12 @@ pub fn failed(id: &'static str, message: String) {
         state.fail(FailureKind::Assertion(id), message);
     });
     std::panic::resume_unwind(Box::new(AssertionFailed));
+}
+
+/// Arms a condition; what [`eventually!`](crate::eventually) expands to.
+#[doc(hidden)]
+pub fn promised(id: &'static str, within: Duration, holds: impl FnMut() -> bool + 'static) {
+    observers::promise(id, within, Box::new(holds));
 }
 
 /// Notes a place; what [`sometimes!`](crate::sometimes) expands to.

@@ -6,6 +6,7 @@
 //!    to wake or drop are handed out and handled after the borrow ended.
 
 use crate::failure::FailureKind;
+use crate::observers::Observers;
 use crate::state::State;
 use crate::watchdog::{Watchdog, Watching};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -15,6 +16,7 @@ use std::rc::Rc;
 pub(crate) struct Shared {
     pub(crate) id: u64,
     state: RefCell<State>,
+    pub(crate) observers: Observers,
     /// Started with the first blocking job.
     watchdog: OnceCell<Watchdog>,
 }
@@ -24,6 +26,7 @@ impl Shared {
         Rc::new(Shared {
             id: state.id,
             state: RefCell::new(state),
+            observers: Observers::default(),
             watchdog: OnceCell::new(),
         })
     }

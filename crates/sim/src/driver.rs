@@ -306,6 +306,7 @@ fn fire(shared: &Shared) {
                 }
             }
             Event::Act(act) => return Some(Left::Act(act)),
+            Event::Look => {}
         }
         state.running = None;
         None

@@ -44,6 +44,8 @@ pub(crate) enum Event {
     Signal { host: u32, signal: Signal },
     /// The script acts.
     Act(Act),
+    /// Something must be true by now; who looks does so after every event.
+    Look,
     /// No answer to a connection request yet.
     ConnectRetry(SocketRef),
 }
@@ -59,6 +61,7 @@ impl Event {
             | Event::Act(_) => 0,
             Event::ConnectRetry(_) | Event::Timer(_) => 1,
             Event::Job(_) => 2,
+            Event::Look => 3,
         }
     }
 }

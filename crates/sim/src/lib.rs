@@ -50,6 +50,7 @@ mod report;
 mod seeds;
 mod world;
 
+pub mod checker;
 pub mod host;
 pub mod net;
 
@@ -65,6 +66,7 @@ mod jobs;
 mod limits;
 mod link;
 mod machine;
+mod observers;
 mod oracle;
 mod script;
 mod signals;

@@ -8,6 +8,7 @@ use crate::failure::FailureKind;
 use crate::host;
 use crate::limits::HostLimits;
 use crate::machine::Role;
+use crate::observers;
 use crate::oracle::Label;
 use crate::state::{Running, State};
 use crate::task::Body;
@@ -71,6 +72,20 @@ impl Sim {
         current::with("host_name", |state| state.machine().name.to_string())
     }
 
+    /// Acts on the world's one value of type `T`, which its first use makes.
+    ///
+    /// It lies outside the modelled network: every host sees it at once. It is for what tests know
+    /// and programs do not, such as what a store should hold by now.
+    ///
+    /// # Panics
+    /// Outside a world, and if `act` asks for the value it was given.
+    pub fn ghost<T: Default + 'static, R>(act: impl FnOnce(&mut T) -> R) -> R {
+        match current::shared() {
+            Some(shared) => shared.observers.ghost(act),
+            None => panic!("ghost: no simulated world turns on this thread"),
+        }
+    }
+
     /// Writes `value` into the trace, so that it counts in the hash.
     ///
     /// # Panics
@@ -125,7 +140,9 @@ pub fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
         output.is_some()
     };
     let mut panic = loop {
-        match driver::turn(&shared, Some(&mut poll), u64::MAX) {
+        let turn = driver::turn(&shared, Some(&mut poll), u64::MAX);
+        observers::look(&shared);
+        match turn {
             Turn::Polled | Turn::Fired | Turn::Reached => {}
             Turn::Idle => shared.act(|state| {
                 let message = "nothing can run and the main future is not done".to_owned();
@@ -135,6 +152,14 @@ pub fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
             Turn::MainPanicked(payload) => break Some(payload),
         }
     };
+    // What was to become true is waited for, as long as something goes on.
+    while panic.is_none() && shared.observers.is_promised() {
+        let turn = driver::turn(&shared, None, u64::MAX);
+        observers::look(&shared);
+        if matches!(turn, Turn::Failed) {
+            break;
+        }
+    }
     shared.act(|state| {
         state.running = Some(Running {
             host: 0,

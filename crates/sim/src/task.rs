@@ -266,6 +266,10 @@ impl Tasks {
         self.slots.iter().map(|(_, task)| task)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn peak(&self) -> usize {
         self.peak
     }

@@ -59,6 +59,8 @@ pub enum EventKind {
     Signal,
     /// A wall clock was set.
     Clock,
+    /// An [`eventually!`](crate::eventually) was reached, or became true.
+    Check,
 }
 
 impl EventKind {
@@ -82,6 +84,7 @@ impl EventKind {
             EventKind::Datagram => "datagram",
             EventKind::Signal => "signal",
             EventKind::Clock => "clock",
+            EventKind::Check => "check",
         }
     }
 }
@@ -112,6 +115,22 @@ impl TraceEvent {
     /// Virtual time in nanoseconds since the world began.
     pub fn time(&self) -> u64 {
         self.time
+    }
+
+    /// The host it happened on, as a place in the order in which hosts were added; `None` for the
+    /// world's own.
+    pub fn host(&self) -> Option<usize> {
+        (self.host != u32::MAX).then_some(self.host as usize)
+    }
+
+    /// The number of the task on its host; 0 outside tasks.
+    pub fn task(&self) -> u32 {
+        self.task
+    }
+
+    /// Index of the event that caused it.
+    pub fn cause(&self) -> u64 {
+        self.cause
     }
 
     /// What happened.
@@ -200,6 +219,8 @@ pub(crate) struct Trace {
     hash: RollingHash,
     next: u64,
     kept: VecDeque<TraceEvent>,
+    /// What checkers have not seen, if there are any.
+    fresh: Option<Vec<TraceEvent>>,
 }
 
 impl Trace {
@@ -209,7 +230,18 @@ impl Trace {
             hash: RollingHash::new(),
             next: 0,
             kept: VecDeque::new(),
+            fresh: None,
         }
+    }
+
+    /// From here on, events wait for checkers.
+    pub(crate) fn keep_fresh(&mut self) {
+        self.fresh = Some(Vec::new());
+    }
+
+    /// The events that no checker has seen.
+    pub(crate) fn take_fresh(&mut self) -> Vec<TraceEvent> {
+        self.fresh.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Appends `event`, giving it the next index.
@@ -217,6 +249,9 @@ impl Trace {
         event.index = self.next;
         self.next += 1;
         self.hash.update(&event.record());
+        if let Some(fresh) = &mut self.fresh {
+            fresh.push(event);
+        }
         let limit = match self.keep {
             Keep::Off => 0,
             Keep::Tail(limit) => limit,

@@ -1,10 +1,12 @@
 //! A world driven by hand.
 
+use crate::checker::Checker;
 use crate::current::{self, Shared};
 use crate::driver::{self, Turn};
 use crate::ending;
 use crate::failure::{Failure, FailureKind};
 use crate::link::nanos;
+use crate::observers;
 use crate::report::Report;
 use crate::seeds::Sometimes;
 use crate::state::State;
@@ -37,9 +39,11 @@ pub struct World {
 }
 
 impl World {
-    pub(crate) fn new(state: State) -> World {
+    pub(crate) fn new(state: State, checkers: Vec<Box<dyn Checker>>) -> World {
+        let shared = Shared::new(state);
+        shared.observers.check_with(checkers);
         World {
-            shared: Shared::new(state),
+            shared,
             owned: true,
         }
     }
@@ -64,7 +68,7 @@ impl World {
     }
 
     fn turn(&mut self, until: u64) -> Result<Step, Failure> {
-        if self.is_finished() {
+        if self.is_over() {
             return Ok(Step::Finished);
         }
         let entered = current::enter(&self.shared);
@@ -86,10 +90,11 @@ impl World {
             }
             Turn::Failed | Turn::MainDone | Turn::MainPanicked(_) => Step::Polled,
         };
+        observers::look(&self.shared);
         drop(entered);
         match self.failure() {
             Some(failure) => Err(failure),
-            None if self.is_finished() => Ok(Step::Finished),
+            None if self.is_over() => Ok(Step::Finished),
             None => Ok(step),
         }
     }
@@ -158,6 +163,11 @@ impl World {
     pub(crate) fn conclude(&mut self) -> Result<Report, Failure> {
         self.run_until(|_| false)?;
         self.end();
+        if self.failure().is_none() {
+            let entered = current::enter(&self.shared);
+            observers::look_at_end(&self.shared);
+            drop(entered);
+        }
         match self.failure() {
             Some(failure) => Err(failure),
             None => Ok(self.shared.act(|state| state.report())),
@@ -175,6 +185,14 @@ impl World {
             ending::end_host(&self.shared, host);
         }
         drop(entered);
+    }
+
+    /// Acts on the world's one value of type `T`, as [`Sim::ghost`](crate::Sim::ghost) does.
+    ///
+    /// # Panics
+    /// If `act` asks for the value it was given.
+    pub fn ghost<T: Default + 'static, R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+        self.shared.observers.ghost(act)
     }
 
     /// Virtual time since the world began.
@@ -206,6 +224,11 @@ impl World {
     pub fn is_finished(&self) -> bool {
         self.shared
             .act(|state| state.failure.is_none() && state.has_clients && state.live_clients == 0)
+    }
+
+    /// Whether all clients are done, and all that was to become true has.
+    fn is_over(&self) -> bool {
+        self.is_finished() && !self.shared.observers.is_promised()
     }
 
     fn failure(&self) -> Option<Failure> {
