@@ -1,11 +1,11 @@
 //! Describing a world.
 
 use crate::checker::Checker;
+use crate::choices::Choices;
 use crate::event::Event;
 use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
 use crate::machine::{Clock, MainFuture, Role, Start};
-use crate::oracle::Choices;
 use crate::report::Report;
 use crate::script::Act;
 use crate::state::State;
@@ -52,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) timer_jitter: u64,
     pub(crate) watchdog: Duration,
     pub(crate) keep: Keep,
+    pub(crate) checkpoint_every: u64,
     pub(crate) record_choices: usize,
     pub(crate) replay: Option<Arc<Choices>>,
     pub(crate) default_link: Link,
@@ -68,6 +69,7 @@ impl Config {
             timer_jitter: 0,
             watchdog: watchdog::PATIENCE,
             keep: Keep::Tail(10_000),
+            checkpoint_every: 0,
             record_choices: 0,
             replay: None,
             default_link: Link::lan(),
@@ -201,7 +203,17 @@ impl Builder {
         self
     }
 
-    /// Records up to `limit` choices for [`Report::choices`] (default 0).
+    /// Keeps the hash of the trace after every so many events, for [`Report::checkpoints`]; 0, the
+    /// default, for never.
+    ///
+    /// Where two runs of one seed differ that are too long to keep their traces, or run in two
+    /// places, their checkpoints say between which events.
+    pub fn checkpoint_every(mut self, events: u64) -> Builder {
+        self.config.checkpoint_every = events;
+        self
+    }
+
+    /// Records up to `limit` choices for [`Report::choices`] and [`Failure::choices`] (default 0).
     pub fn record_choices(mut self, limit: usize) -> Builder {
         self.config.record_choices = limit;
         self

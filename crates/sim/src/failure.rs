@@ -1,9 +1,11 @@
 //! Why a run failed and how to see it again.
 
 use crate::builder::Config;
+use crate::choices::Choices;
 use crate::trace::TraceLine;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What went wrong in a run.
@@ -86,13 +88,16 @@ struct Details {
     message: String,
     wait_graph: Vec<WaitLine>,
     tail: Vec<TraceLine>,
+    /// Whether its choices came from a list instead of the seed.
+    replayed: bool,
+    choices: Choices,
 }
 
 /// A failed run: what went wrong, where, and the line that runs it again.
 ///
 /// Its `Display` is the whole report.
 #[derive(Clone)]
-pub struct Failure(Box<Details>);
+pub struct Failure(Arc<Details>);
 
 impl Failure {
     #[expect(
@@ -108,8 +113,9 @@ impl Failure {
         message: String,
         wait_graph: Vec<WaitLine>,
         tail: Vec<TraceLine>,
+        choices: Choices,
     ) -> Failure {
-        Failure(Box::new(Details {
+        Failure(Arc::new(Details {
             kind,
             seed: config.seed,
             config_hash: config.hash(),
@@ -120,6 +126,8 @@ impl Failure {
             message,
             wait_graph,
             tail,
+            replayed: config.replay.is_some(),
+            choices,
         }))
     }
 
@@ -168,12 +176,23 @@ impl Failure {
         &self.0.tail
     }
 
+    /// The choices made before it, as far as
+    /// [`Builder::record_choices`](crate::Builder::record_choices) asked.
+    pub fn choices(&self) -> &Choices {
+        &self.0.choices
+    }
+
     /// One line to paste that runs this again up to the failure.
     pub fn replay_line(&self) -> String {
         let Details {
             seed, event_index, ..
         } = *self.0;
-        replay_line(self.0.scenario.as_deref(), seed, event_index)
+        let scenario = self.0.scenario.as_deref();
+        match scenario {
+            _ if !self.0.replayed => replay_line(scenario, seed, event_index),
+            Some(name) => format!("cargo xtask sim {name} --replay FILE --until {event_index}"),
+            None => format!("the list of choices that it was given # fails at event {event_index}"),
+        }
     }
 }
 

@@ -43,6 +43,7 @@
 mod sim;
 
 mod builder;
+mod choices;
 mod compare;
 mod drops;
 mod failure;
@@ -81,12 +82,12 @@ mod watchdog;
 mod xxhash;
 
 pub use builder::{Builder, HostOutcome, Strategy};
+pub use choices::{Choice, Choices, ParseChoicesError};
 pub use compare::Difference;
 pub use drops::explore_drops;
 pub use failure::{Failure, FailureKind, WaitLine};
 pub use limits::HostLimits;
 pub use link::Link;
-pub use oracle::{Choice, Choices};
 pub use report::Report;
 pub use script::Crash;
 pub use seeds::{Seeds, SeedsFailure, SeedsReport};

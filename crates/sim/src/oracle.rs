@@ -5,8 +5,13 @@
 //! 2. A stream belongs to one (seed, label, scope); a draw moves that stream only.
 //! 3. Choice 0 is the tame one wherever a choice is made.
 
+use crate::choices::{Choice, Choices};
 use crate::xxhash::xxh64;
 use std::collections::{BTreeMap, VecDeque};
+
+/// Seeds of the hash of labels: those of the crate, and those of programs.
+pub(crate) const OWN: u64 = 0;
+pub(crate) const PROGRAM: u64 = 1;
 
 /// What a choice is about. The name is part of the stream's identity.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +24,7 @@ impl Label {
     pub(crate) const fn new(name: &'static str) -> Label {
         Label {
             name,
-            hash: xxh64(name.as_bytes(), 0),
+            hash: xxh64(name.as_bytes(), OWN),
         }
     }
 
@@ -27,7 +32,7 @@ impl Label {
     pub(crate) fn of_program(name: &'static str) -> Label {
         Label {
             name,
-            hash: xxh64(name.as_bytes(), 1),
+            hash: xxh64(name.as_bytes(), PROGRAM),
         }
     }
 }
@@ -64,61 +69,6 @@ impl Scope {
             Scope::Host(host) => 1 << 62 | u64::from(host),
             Scope::Link(from, to) => 2 << 62 | u64::from(from) << 31 | u64::from(to),
         }
-    }
-}
-
-/// One choice a run made: what it was about, among how many, and which was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
-    label: &'static str,
-    stream: u64,
-    scope: Scope,
-    count: u64,
-    taken: u64,
-}
-
-impl Choice {
-    /// What the choice was about, such as `"next task"`.
-    pub fn label(&self) -> &'static str {
-        self.label
-    }
-
-    /// Among how many outcomes it chose.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The outcome taken, `0..count`; 0 is the tame one.
-    pub fn taken(&self) -> u64 {
-        self.taken
-    }
-}
-
-/// The choices of a run in order, to be run again with [`Builder::replay`](crate::Builder::replay).
-///
-/// The empty list is the tame run: every choice is 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choices {
-    list: Vec<Choice>,
-    complete: bool,
-}
-
-impl Choices {
-    /// The list of choices, oldest first.
-    pub fn as_slice(&self) -> &[Choice] {
-        &self.list
-    }
-
-    /// Whether the run made no more choices than were recorded.
-    pub fn is_complete(&self) -> bool {
-        self.complete
-    }
-
-    /// The first `len` choices; a replay takes 0 beyond them.
-    #[must_use]
-    pub fn truncated(mut self, len: usize) -> Choices {
-        self.list.truncate(len);
-        self
     }
 }
 
@@ -173,9 +123,9 @@ impl Oracle {
             None => Source::Drawn(BTreeMap::new()),
             Some(choices) => {
                 let mut streams: BTreeMap<_, VecDeque<u64>> = BTreeMap::new();
-                for choice in &choices.list {
+                for choice in choices.as_slice() {
                     let key = (choice.stream, choice.scope.number());
-                    streams.entry(key).or_default().push_back(choice.taken);
+                    streams.entry(key).or_default().push_back(choice.taken());
                 }
                 Source::Replayed(streams)
             }
@@ -216,13 +166,8 @@ impl Oracle {
         };
         self.used += 1;
         if self.recorded.len() < self.record_limit {
-            self.recorded.push(Choice {
-                label: label.name,
-                stream: label.hash,
-                scope,
-                count,
-                taken,
-            });
+            self.recorded
+                .push(Choice::new(label.name, label.hash, scope, count, taken));
         }
         taken
     }
@@ -231,11 +176,12 @@ impl Oracle {
         self.used
     }
 
-    pub(crate) fn take_choices(&mut self) -> Choices {
-        Choices {
-            complete: self.recorded.len() as u64 == self.used,
-            list: std::mem::take(&mut self.recorded),
-        }
+    /// The choices made so far.
+    pub(crate) fn choices(&self) -> Choices {
+        Choices::new(
+            self.recorded.clone(),
+            self.recorded.len() as u64 == self.used,
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a run that went well tells.
 
-use crate::oracle::Choices;
+use crate::choices::Choices;
 use crate::trace::TraceLine;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub struct Report {
     /// Choices made.
     pub choices_used: u64,
     pub(crate) choices: Choices,
+    pub(crate) checkpoints: Vec<u64>,
     pub(crate) trace: Vec<TraceLine>,
 }
 
@@ -41,6 +42,12 @@ impl Report {
     /// asked.
     pub fn choices(&self) -> &Choices {
         &self.choices
+    }
+
+    /// The hash of the trace after every so many events, as
+    /// [`Builder::checkpoint_every`](crate::Builder::checkpoint_every) asked.
+    pub fn checkpoints(&self) -> &[u64] {
+        &self.checkpoints
     }
 
     /// The events kept, oldest first.

@@ -81,7 +81,7 @@ impl State {
             id,
             now: 0,
             oracle: Oracle::new(config.seed, config.record_choices, config.replay.as_deref()),
-            trace: Trace::new(config.keep),
+            trace: Trace::new(config.keep, config.checkpoint_every),
             events: EventQueue::default(),
             tasks: Tasks::new(id),
             machines: Vec::new(),
@@ -298,7 +298,8 @@ impl State {
             peak_tasks: self.tasks.peak(),
             peak_buffered: self.net.peak_buffered,
             choices_used: self.oracle.used(),
-            choices: self.oracle.take_choices(),
+            choices: self.oracle.choices(),
+            checkpoints: self.trace.checkpoints().to_vec(),
             trace: self.trace.kept().map(|event| self.line(event)).collect(),
         }
     }
@@ -333,6 +334,7 @@ impl State {
             message,
             wait_graph,
             tail,
+            self.oracle.choices(),
         ));
     }
 }

@@ -219,17 +219,22 @@ pub(crate) struct Trace {
     hash: RollingHash,
     next: u64,
     kept: VecDeque<TraceEvent>,
+    /// After how many events the hash so far is kept; 0 for never.
+    checkpoint_every: u64,
+    checkpoints: Vec<u64>,
     /// What checkers have not seen, if there are any.
     fresh: Option<Vec<TraceEvent>>,
 }
 
 impl Trace {
-    pub(crate) fn new(keep: Keep) -> Trace {
+    pub(crate) fn new(keep: Keep, checkpoint_every: u64) -> Trace {
         Trace {
             keep,
             hash: RollingHash::new(),
             next: 0,
             kept: VecDeque::new(),
+            checkpoint_every,
+            checkpoints: Vec::new(),
             fresh: None,
         }
     }
@@ -249,6 +254,10 @@ impl Trace {
         event.index = self.next;
         self.next += 1;
         self.hash.update(&event.record());
+        // No event count but none is a multiple of 0.
+        if self.next.is_multiple_of(self.checkpoint_every) {
+            self.checkpoints.push(self.hash.digest());
+        }
         if let Some(fresh) = &mut self.fresh {
             fresh.push(event);
         }
@@ -268,6 +277,10 @@ impl Trace {
 
     pub(crate) fn len(&self) -> u64 {
         self.next
+    }
+
+    pub(crate) fn checkpoints(&self) -> &[u64] {
+        &self.checkpoints
     }
 
     pub(crate) fn digest(&self) -> u64 {
