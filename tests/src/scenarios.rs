@@ -3,7 +3,7 @@
 mod calls;
 mod echo;
 
-use bowline::sim::{Builder, Failure, Report, Step};
+use bowline::sim::{Builder, Failure, Report};
 
 /// A world that can be built for any seed.
 #[derive(Copy, Clone, Debug)]
@@ -47,20 +47,5 @@ impl Scenario {
     /// The failure of the run, which prints the line that replays it.
     pub fn run(self, seed: u64) -> Result<Report, Failure> {
         self.builder(seed).run()
-    }
-
-    /// Runs it past its event `until` and gives the lines of its trace.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Scenario::run), where the run fails up to that event.
-    pub fn run_until(self, seed: u64, until: u64) -> Result<Vec<String>, Failure> {
-        let mut world = self.builder(seed).build();
-        while world.events() <= until {
-            if world.step()? == Step::Finished {
-                break;
-            }
-        }
-        Ok(world.trace().iter().map(ToString::to_string).collect())
     }
 }

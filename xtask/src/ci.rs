@@ -25,6 +25,7 @@ pub(crate) fn run(root: &Path) -> Outcome {
     timed("oldest compiler", || msrv::if_installed(root))?;
     let mut closing = timed("tests", || test::tests(root, &[]))?;
     timed("other seeds", || test::other_seeds(root))?;
+    timed("other profile", || test::other_profile(root))?;
     closing.extend(timed("doc tests", || test::doc_tests(root))?);
     timed("api docs", || docs::api(root))?;
     timed("quickstart", || quickstart(root))?;

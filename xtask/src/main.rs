@@ -35,9 +35,12 @@ usage: cargo xtask <command>
   spec [--fix]               every promise in docs/behaviours is named by a test, and back;
                              --fix sets and clears the `(not built)` marks
   docs                       the guide's code, links between documents, API docs without warnings
-  sim SCENARIO --seed N      one simulated run
-  sim SCENARIO --seeds N [--from K]
-                             N simulated runs, seeds K, K + 1, ...
+  sim SCENARIO --seed N [--until EVENT] [--record FILE]
+                             one simulated run; its choices go to FILE
+  sim SCENARIO --replay FILE one run from such a file
+  sim SCENARIO|all --seeds N [--from K] [--jobs J] [--time SECONDS]
+                             N simulated runs, seeds K, K + 1, ...; with a time alone, as many as it
+                             allows from a seed that nobody has run
   bench NAME                 a benchmark; its table goes to docs/performance.md
   loom                       models of races, in every interleaving; a few minutes, mostly to build
   sanitize                   channels under the address and thread sanitizers; needs a nightly compiler

@@ -50,6 +50,18 @@ pub(crate) fn other_seeds(root: &Path) -> Outcome {
     Ok(())
 }
 
+/// The simulator's table of seeds and hashes in a release build: it holds in both profiles or in
+/// neither, so that a failure of a debug build is repeated in a fast one.
+///
+/// # Errors
+/// A hash differs, or the test does not build.
+pub(crate) fn other_profile(root: &Path) -> Outcome {
+    Step::cargo(
+        "test --release --quiet --package bowline-sim --test determinism -- golden one_host_worlds",
+    )
+    .run(root)
+}
+
 /// The code in the documentation of every crate, the guide's included.
 ///
 /// # Errors
