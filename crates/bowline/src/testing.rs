@@ -19,7 +19,8 @@ pub fn test_on<F: Future<Output: Termination>>(backend: &str, test: fn() -> F) -
 /// Runs one test once for each seed, in a world and a root of its own; the seed of a failure is
 /// printed.
 ///
-/// `BOWLINE_SIM_SEED` stands for the whole range, to run a failure again.
+/// `BOWLINE_SIM_SEED` stands for the whole range, to run a failure again. Of several seeds it is
+/// asked that each `sometimes!` they reached was true under one of them.
 #[cfg(feature = "sim")]
 #[inline]
 pub fn test_in_sim<F: Future<Output: Termination>>(
@@ -32,14 +33,27 @@ pub fn test_in_sim<F: Future<Output: Termination>>(
         Some(Ok(seed)) => seed..seed.saturating_add(1),
         Some(Err(error)) => panic!("BOWLINE_SIM_SEED is not a number: {error}"),
     };
-    for seed in seeds {
+    let mut sometimes = std::collections::BTreeMap::new();
+    for seed in seeds.clone() {
         let told = Told(seed);
         let root = Root::new().backend(Backend::Sim).refuse_dropped_shields();
-        let code = bowline_sim::block_on(seed, root.entered(test())).report();
+        let main = root.entered(test());
+        let code = bowline_sim::check::block_on_telling(seed, main, &mut sometimes).report();
         if code != std::process::ExitCode::SUCCESS {
             return code;
         }
         std::mem::forget(told);
+    }
+    let never: Vec<_> = sometimes
+        .iter()
+        .filter(|(_, was_true)| !**was_true)
+        .collect();
+    if seeds.end - seeds.start > 1 && !never.is_empty() {
+        for (id, _) in never {
+            eprintln!("sometimes {id:?} was true under none of the seeds {seeds:?}");
+        }
+        // No panic: a test that is expected to panic is not meant by it.
+        return std::process::ExitCode::FAILURE;
     }
     std::process::ExitCode::SUCCESS
 }

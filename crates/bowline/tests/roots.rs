@@ -66,3 +66,54 @@ fn a_test_is_a_root_on_every_backend() {
         });
     }
 }
+
+#[cfg(feature = "sim")]
+mod many_seeds {
+    use bowline::__private::test_in_sim;
+    use bowline::concurrency::sleep;
+    use bowline::sim::{Sim, eventually, sometimes};
+    use std::process::ExitCode;
+    use std::time::Duration;
+
+    async fn rolls_a_six() {
+        sometimes!("a six", Sim::choose("dice", 1..7) == 6);
+    }
+
+    async fn rolls_a_seven() {
+        sometimes!("a seven", Sim::choose("dice", 1..7) == 7);
+    }
+
+    // SIM81
+    #[test]
+    fn something_that_is_never_true_fails_a_test_of_many_seeds() {
+        assert_eq!(test_in_sim(0..50, rolls_a_six), ExitCode::SUCCESS);
+        assert_ne!(test_in_sim(0..50, rolls_a_seven), ExitCode::SUCCESS);
+        // One world is no proof that it never is.
+        assert_eq!(test_in_sim(0..1, rolls_a_seven), ExitCode::SUCCESS);
+    }
+
+    // SIM82
+    #[bowline::test(sim, seeds = 20)]
+    async fn a_test_goes_on_until_what_was_promised() {
+        let before = Sim::now();
+        eventually!("a second later", Duration::from_secs(2), move || {
+            Sim::now() >= before + Duration::from_secs(1)
+        });
+        bowline::backend::task::spawn_detached(async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+
+    async fn promises_in_vain() {
+        eventually!("pigs fly", Duration::from_secs(2), || false);
+    }
+
+    // SIM82
+    #[test]
+    #[should_panic(expected = "pigs fly")]
+    fn a_promise_that_is_not_kept_fails_a_test() {
+        let _ = test_in_sim(0..1, promises_in_vain);
+    }
+}

@@ -51,7 +51,7 @@ pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|
 /// | `tokio`, `smol`, `async_std`, `sim` | only these backends |
 /// | `seed = 7` | the one seed of the simulated world (default 0) |
-/// | `seeds = 200` | a world for each of the seeds 0 to 199 |
+/// | `seeds = 200` | a world for each of the seeds 0 to 199; a `sometimes!` that was true in none fails it |
 /// | `crate = path` | where the facade is, if not at `::bowline` |
 ///
 /// A failure in the simulator prints its seed; `BOWLINE_SIM_SEED` set to it runs that seed alone.

@@ -3,6 +3,8 @@
 use crate::current;
 use crate::failure::FailureKind;
 use crate::observers;
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
 /// Asserts in a world that a condition holds; a false one fails the run at once.
@@ -101,6 +103,21 @@ pub fn failed(id: &'static str, message: String) {
 #[doc(hidden)]
 pub fn promised(id: &'static str, within: Duration, holds: impl FnMut() -> bool + 'static) {
     observers::promise(id, within, Box::new(holds));
+}
+
+/// As [`block_on`](crate::block_on), adding to `seen` which [`sometimes!`](crate::sometimes) were
+/// reached and whether they were true; for attribute macros that make a test of many seeds.
+///
+/// # Panics
+/// As [`block_on`](crate::block_on).
+#[doc(hidden)]
+#[track_caller]
+pub fn block_on_telling<F: Future>(
+    seed: u64,
+    future: F,
+    seen: &mut BTreeMap<&'static str, bool>,
+) -> F::Output {
+    crate::sim::block_on_telling(seed, future, seen)
 }
 
 /// Notes a place; what [`sometimes!`](crate::sometimes) expands to.

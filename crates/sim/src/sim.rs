@@ -10,6 +10,7 @@ use crate::limits::HostLimits;
 use crate::machine::Role;
 use crate::observers;
 use crate::oracle::Label;
+use crate::seeds::Sometimes;
 use crate::state::{Running, State};
 use crate::task::Body;
 use crate::trace::EventKind;
@@ -120,6 +121,12 @@ impl Sim {
 /// ```
 #[track_caller]
 pub fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
+    block_on_telling(seed, future, &mut Sometimes::new())
+}
+
+/// As [`block_on`], adding to `seen` which [`sometimes!`](crate::sometimes) were reached.
+#[track_caller]
+pub(crate) fn block_on_telling<F: Future>(seed: u64, future: F, seen: &mut Sometimes) -> F::Output {
     let location = Location::caller();
     let mut state = State::new(Config::new(seed));
     let limits = HostLimits {
@@ -171,8 +178,14 @@ pub fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
     panic = panic.or(dropped.err());
     shared.act(|state| state.running = None);
     ending::end_host(&shared, 0);
-    let failure = shared.act(|state| state.failure.clone());
+    let (failure, sometimes) = shared.act(|state| {
+        let sometimes = std::mem::take(&mut state.sometimes);
+        (state.failure.clone(), sometimes)
+    });
     drop(entered);
+    for (id, was_true) in sometimes {
+        *seen.entry(id).or_insert(false) |= was_true;
+    }
     if let Some(failure) = failure {
         panic!("{failure}");
     }

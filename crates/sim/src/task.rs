@@ -95,7 +95,8 @@ pub(crate) struct Task {
 impl Task {
     /// From here on a wake makes the task runnable again.
     pub(crate) fn begin_poll(&mut self) {
-        self.wakeup.queued.store(false, Ordering::Release);
+        let woken = self.wakeup.queued.swap(false, Ordering::AcqRel);
+        debug_assert!(woken, "a task is polled that nobody woke");
     }
 }
 
@@ -272,5 +273,28 @@ impl Tasks {
 
     pub(crate) fn peak(&self) -> usize {
         self.peak
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "nobody woke")]
+    fn a_poll_without_a_wake_is_noticed() {
+        let mut tasks = Tasks::new(1);
+        let birth = Birth {
+            location: Location::caller(),
+            now: 0,
+            cause: 0,
+        };
+        let key = tasks.insert(0, 1, false, Body::Away, birth);
+        let task = tasks.find(key).expect("it was just added");
+        task.begin_poll();
+        task.waker.wake_by_ref();
+        task.begin_poll();
+        task.begin_poll();
     }
 }
