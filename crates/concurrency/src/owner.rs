@@ -258,17 +258,18 @@ impl Owner {
     }
 
     /// Runs `f` at the node's place: a poll or drop of the body, or a call of user code.
-    pub(crate) fn inside<R>(&mut self, f: impl FnOnce() -> R) -> R {
+    #[inline]
+    pub(crate) fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
         match self.stage {
             Stage::Fixed | Stage::Carried => self.inside_task(f),
-            _ => ambient::inside(&mut self.node, self.host, f),
+            _ => ambient::inside(self.node.as_ref(), self.host, f),
         }
     }
 
-    fn inside_task<R>(&mut self, f: impl FnOnce() -> R) -> R {
+    fn inside_task<R>(&self, f: impl FnOnce() -> R) -> R {
         let locals = self.locals.clone();
         let start = self.node.as_ref().and_then(|node| node.timed_since());
-        let node = &mut self.node;
+        let node = self.node.as_ref();
         let result = self
             .span
             .inside(|| ambient::inside(node, true, || locals::inside(locals, f)));

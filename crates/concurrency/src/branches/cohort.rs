@@ -141,13 +141,13 @@ impl<F: Future> Cohort<F> {
         let Some(home) = self.home.take() else {
             return self.owner.arrive(cx);
         };
-        let mut home = match ambient::is_below(&home) {
+        let home = match ambient::is_below(&home) {
             true => Some(home),
             // It was taken out of there.
             false => ambient::current(),
         };
-        self.home = home.clone();
-        ambient::inside(&mut home, false, || self.owner.arrive(cx));
+        ambient::inside(home.as_ref(), false, || self.owner.arrive(cx));
+        self.home = home;
     }
 
     /// Why the rest was cancelled, if it was.

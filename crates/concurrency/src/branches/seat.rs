@@ -183,7 +183,7 @@ impl Seat {
         let (link, owner) = (&mut self.link, &mut self.owner);
         let mut lose = || {
             guarded(|| match owner {
-                None => ambient::in_branch(link, || body.set(None)),
+                None => ambient::in_branch(link.as_ref(), || body.set(None)),
                 Some(owner) => owner.lose(|| body.set(None)),
             })
         };
@@ -217,7 +217,7 @@ struct Stand<'a> {
 impl Stand<'_> {
     fn enter<R>(self, f: impl FnOnce() -> R) -> R {
         let f = || match self.owner {
-            None => ambient::in_branch(self.link, f),
+            None => ambient::in_branch(self.link.as_ref(), f),
             Some(owner) => owner.inside(f),
         };
         match self.locals {

@@ -50,7 +50,7 @@ pub(crate) fn parked<F: Future>(operation: F) -> F::Output {
     let waker = Waker::from(Arc::clone(&unpark));
     let mut context = Context::from_waker(&waker);
     loop {
-        let polled = ambient::inside(&mut None, true, || operation.as_mut().poll(&mut context));
+        let polled = ambient::inside(None, true, || operation.as_mut().poll(&mut context));
         if let Poll::Ready(output) = polled {
             return output;
         }
