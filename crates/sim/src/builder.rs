@@ -7,8 +7,9 @@ use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
 use crate::machine::{Clock, MainFuture, Role, Start};
 use crate::report::Report;
-use crate::script::Act;
+use crate::script::{Act, check_drift};
 use crate::state::State;
+use crate::strategy::Strategy;
 use crate::trace::{Keep, TRACE_VERSION};
 use crate::world::World;
 use crate::xxhash::xxh64;
@@ -23,6 +24,9 @@ use std::time::Duration;
 /// Name of the environment variable in the line that a failure prints.
 const SEED_VARIABLE: &str = "BOWLINE_SIM_SEED";
 
+/// So many polls that move nothing are a livelock.
+const LIVELOCK: u64 = 100_000;
+
 /// The seed the environment asks for.
 pub(crate) fn seed_of_environment() -> Option<u64> {
     let text = std::env::var(SEED_VARIABLE).ok()?;
@@ -32,16 +36,6 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
     }
 }
 
-/// How the next task is picked among those that can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// The one that waits longest.
-    Fifo,
-    /// Any of them, by draw.
-    Random,
-}
-
 /// What a world is made of, apart from its hosts.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -49,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) scenario: Option<String>,
     pub(crate) horizon: Option<u64>,
     pub(crate) strategy: Strategy,
+    /// Polls in a row that move nothing.
+    pub(crate) livelock: u64,
     pub(crate) timer_jitter: u64,
     pub(crate) watchdog: Duration,
     pub(crate) keep: Keep,
@@ -66,6 +62,7 @@ impl Config {
             scenario: None,
             horizon: None,
             strategy: Strategy::Random,
+            livelock: LIVELOCK,
             timer_jitter: 0,
             watchdog: watchdog::PATIENCE,
             keep: Keep::Tail(10_000),
@@ -81,7 +78,7 @@ impl Config {
         let words = [
             TRACE_VERSION,
             self.horizon.unwrap_or(u64::MAX),
-            self.strategy as u64,
+            self.strategy.number(),
             self.timer_jitter,
             self.default_link.shortest,
             self.default_link.longest,
@@ -179,6 +176,15 @@ impl Builder {
     /// Sets how the next task is picked (default [`Strategy::Random`]).
     pub fn strategy(mut self, strategy: Strategy) -> Builder {
         self.config.strategy = strategy;
+        self
+    }
+
+    /// Sets after how many polls in a row the run fails in which no byte moved, no timer fired and
+    /// nothing else happened but that the polls took their time (default 100 000).
+    ///
+    /// Raise it for programs that compute for long without ever waiting.
+    pub fn livelock_after(mut self, polls: u64) -> Builder {
+        self.config.livelock = polls;
         self
     }
 
@@ -299,10 +305,7 @@ impl Builder {
     /// # Panics
     /// If there is no such host, or the clock would not go forward.
     pub fn clock_drift(mut self, name: &str, parts_per_million: i32) -> Builder {
-        assert!(
-            parts_per_million > -1_000_000,
-            "a clock goes forward; {parts_per_million} parts per million do not"
-        );
+        check_drift(parts_per_million);
         self.planned(name).clock.drift = parts_per_million;
         self
     }

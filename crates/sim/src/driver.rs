@@ -6,7 +6,6 @@
 //! 2. An event whose time has come goes before the next poll; time jumps only when no task can run,
 //!    and none waits for just that.
 
-use crate::builder::Strategy;
 use crate::current::Shared;
 use crate::ending::end_host;
 use crate::event::Event;
@@ -55,7 +54,7 @@ enum Next {
 impl State {
     fn next(&mut self, until: u64) -> Next {
         let cause = self.cause;
-        if let Some(thread) = self.tasks.collect_wakes(cause) {
+        if let Some(thread) = self.tasks.collect_wakes(self.now, cause) {
             let message = format!("the thread {thread:?} outside the world woke a task");
             self.fail(FailureKind::Nondeterminism, message);
         }
@@ -71,15 +70,20 @@ impl State {
         if due.is_some_and(|time| time <= self.now) {
             return Next::Fire;
         }
-        if let count @ 1.. = self.tasks.runnable() {
-            let index = match self.config.strategy {
-                Strategy::Fifo => 0,
-                Strategy::Random => {
-                    self.oracle
-                        .choose(oracle::NEXT_TASK, Scope::World, count as u64)
-                }
+        if self.tasks.runnable() > 0 {
+            if self.still >= self.config.livelock {
+                let message = format!(
+                    "{} polls in a row moved no byte and fired no timer",
+                    self.still
+                );
+                self.fail(FailureKind::Livelock, message);
+                return Next::Failed;
+            }
+            let oracle = &mut self.oracle;
+            let choose = |count: usize| {
+                oracle.choose(oracle::NEXT_TASK, Scope::World, count as u64) as usize
             };
-            return match self.tasks.take_runnable(index as usize) {
+            return match self.tasks.take_runnable(self.now, choose) {
                 Some(key) => Next::Poll(key),
                 None => Next::Idle,
             };
@@ -145,6 +149,7 @@ fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Optio
         state.cause = cause;
         state.cause = state.record(EventKind::Poll, "", 0, 0);
         state.polls += 1;
+        state.still += 1;
         Some((body, waker))
     })?;
     let mut context = Context::from_waker(&waker);
@@ -157,6 +162,7 @@ fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Optio
     shared.act(|state| {
         let scope = Scope::Host(state.host());
         let cost = 50 + state.oracle.choose(oracle::POLL_COST, scope, 451);
+        let cost = cost * u64::from(state.machine().slowness);
         state.now = state.now.saturating_add(cost);
     });
     match polled {
@@ -272,6 +278,7 @@ enum Left {
 fn fire(shared: &Shared) {
     let left = shared.act(|state| {
         let (_, scheduled) = state.events.pop()?;
+        let scheduled = state.put_off(scheduled)?;
         state.cause = scheduled.cause;
         match scheduled.event {
             Event::Timer(slot) => {

@@ -85,6 +85,7 @@ impl State {
             self.drop_timer(slot, serial);
         }
         self.record(EventKind::Exit, "", u64::from(host), 0);
+        self.tasks.resume(host);
         let machine = &mut self.machines[host as usize];
         machine.reset();
         if machine.role == Role::Client {

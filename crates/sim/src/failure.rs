@@ -20,6 +20,8 @@ pub enum FailureKind {
     ClientError,
     /// Nothing can run, nothing will happen, and clients are not done.
     Deadlock,
+    /// So many [polls](crate::Builder::livelock_after) in a row moved nothing.
+    Livelock,
     /// The horizon was reached with live clients.
     Horizon,
     /// Something from outside the world reached in: no run could repeat it.
@@ -33,6 +35,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Panic => f.write_str("panic"),
             FailureKind::ClientError => f.write_str("error"),
             FailureKind::Deadlock => f.write_str("deadlock"),
+            FailureKind::Livelock => f.write_str("livelock"),
             FailureKind::Horizon => f.write_str("horizon reached"),
             FailureKind::Nondeterminism => f.write_str("nondeterminism"),
         }

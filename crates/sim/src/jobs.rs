@@ -70,6 +70,21 @@ impl State {
         job
     }
 
+    /// Lets the running jobs of `host` end `by` later.
+    pub(crate) fn stall_jobs(&mut self, host: u32, by: u64) {
+        let jobs = self.jobs.iter().filter(|(_, job)| job.host == host);
+        let mut running: Vec<_> = jobs
+            .filter_map(|(slot, job)| Some((job.key?, slot)))
+            .collect();
+        running.sort_unstable();
+        for (key, slot) in running {
+            self.events.cancel(key);
+            let end = key.time.saturating_add(by);
+            let key = self.events.push(end, 0, Event::Job(slot), self.cause);
+            self.jobs[slot].key = Some(key);
+        }
+    }
+
     /// Takes out all jobs of an ending host, unrun.
     pub(crate) fn take_jobs(&mut self, host: u32) -> Vec<Job> {
         let slots: Vec<_> = self

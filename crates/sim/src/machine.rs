@@ -1,6 +1,7 @@
 //! What a world keeps of one host.
 
 use crate::errno::Errno;
+use crate::event::Scheduled;
 use crate::host::Signal;
 use crate::limits::HostLimits;
 use crate::table::SocketRef;
@@ -47,6 +48,10 @@ const EPOCH: Duration = Duration::from_secs(1_577_836_800);
 pub(crate) struct Clock {
     /// Parts per million by which it is too fast.
     pub(crate) drift: i32,
+    /// Since this time of the world.
+    since: u64,
+    /// What it showed then.
+    showed: u64,
 }
 
 impl Clock {
@@ -54,22 +59,34 @@ impl Clock {
 
     /// What it shows at a time of the world.
     pub(crate) fn shows(self, world: u64) -> u64 {
-        let gained = i128::from(world) * i128::from(self.drift) / Clock::MILLION;
-        u64::try_from(i128::from(world) + gained).unwrap_or(u64::MAX)
+        let elapsed = i128::from(world) - i128::from(self.since);
+        let gained = elapsed * i128::from(self.drift) / Clock::MILLION;
+        u64::try_from(i128::from(self.showed) + elapsed + gained).unwrap_or(u64::MAX)
     }
 
-    /// The first time of the world at which it shows `time`.
+    /// The first time of the world, not before the last change, at which it shows `time`.
     pub(crate) fn reaches(self, time: u64) -> u64 {
+        let ahead = time.saturating_sub(self.showed);
         if self.drift == 0 {
-            return time;
+            return self.since.saturating_add(ahead);
         }
         let rate = Clock::MILLION + i128::from(self.drift);
-        let world = i128::from(time) * Clock::MILLION / rate;
+        let world = i128::from(self.since) + i128::from(ahead) * Clock::MILLION / rate;
         let mut world = u64::try_from(world).unwrap_or(u64::MAX).saturating_sub(1);
+        world = world.max(self.since);
         while self.shows(world) < time && world < u64::MAX {
             world += 1;
         }
         world
+    }
+
+    /// The clock from the world's time `now` on, going at another rate.
+    pub(crate) fn at_rate(self, now: u64, drift: i32) -> Clock {
+        Clock {
+            drift,
+            since: now,
+            showed: self.shows(now),
+        }
     }
 }
 
@@ -118,6 +135,10 @@ pub(crate) struct Machine {
     pub(crate) handled_signals: Vec<Signal>,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
+    /// What came due while it was paused.
+    pub(crate) put_off: Vec<Scheduled>,
+    /// By what its polls take longer.
+    pub(crate) slowness: u32,
     pub(crate) clock: Clock,
     pub(crate) wall_clock: WallClock,
     pub(crate) limits: HostLimits,
@@ -151,6 +172,8 @@ impl Machine {
             handled_signals: Vec::new(),
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
+            put_off: Vec::new(),
+            slowness: 1,
             clock: Clock::default(),
             wall_clock: WallClock {
                 set_to: EPOCH,
@@ -199,5 +222,6 @@ impl Machine {
         self.handled_signals.clear();
         self.running_jobs = 0;
         self.waiting_jobs.clear();
+        self.put_off.clear();
     }
 }

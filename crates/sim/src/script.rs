@@ -4,6 +4,7 @@ use crate::World;
 use crate::current;
 use crate::ending;
 use crate::host::Signal;
+use crate::link::nanos;
 use crate::machine::{Life, Role, WallClock};
 use crate::state::State;
 use crate::trace::EventKind;
@@ -111,10 +112,69 @@ impl World {
             state.record(EventKind::Clock, "", u64::from(host), to.as_secs());
         });
     }
+
+    /// Makes the clocks of the host or client `name` go too fast by so many parts per million from
+    /// now on, or too slow. What they show does not leap; sleeps that wait end accordingly.
+    ///
+    /// # Panics
+    /// If there is no such host, or the clock would not go forward.
+    pub fn set_clock_drift(&mut self, name: &str, parts_per_million: i32) {
+        check_drift(parts_per_million);
+        self.act(|state| {
+            let host = state.named(name);
+            state.set_drift(host, parts_per_million);
+        });
+    }
+
+    /// Makes every poll of the host or client `name` take `factor` times as long (default 1; 0
+    /// counts as 1), as on a machine that is slow or busy.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn slow(&mut self, name: &str, factor: u32) {
+        self.act(|state| {
+            let host = state.named(name);
+            state.slow(host, factor);
+        });
+    }
+
+    /// Makes the blocking jobs that run on the host or client `name` end so much later. Those that
+    /// still wait for a thread are not longer for it.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn stall_blocking(&mut self, name: &str, by: Duration) {
+        self.act(|state| {
+            let host = state.named(name);
+            state.record(EventKind::Fault, "stall", u64::from(host), nanos(by));
+            state.stall_jobs(host, nanos(by));
+        });
+    }
+}
+
+pub(crate) fn check_drift(parts_per_million: i32) {
+    assert!(
+        parts_per_million > -1_000_000,
+        "a clock goes forward; {parts_per_million} parts per million do not"
+    );
 }
 
 impl State {
-    fn named(&self, name: &str) -> u32 {
+    pub(crate) fn set_drift(&mut self, host: u32, drift: i32) {
+        let now = self.now;
+        let clock = &mut self.machines[host as usize].clock;
+        *clock = clock.at_rate(now, drift);
+        let shown = i64::from(drift) as u64;
+        self.record(EventKind::Fault, "drift", u64::from(host), shown);
+        self.reschedule_timers(host);
+    }
+
+    pub(crate) fn slow(&mut self, host: u32, factor: u32) {
+        self.machines[host as usize].slowness = factor.max(1);
+        self.record(EventKind::Fault, "slow", u64::from(host), u64::from(factor));
+    }
+
+    pub(crate) fn named(&self, name: &str) -> u32 {
         let mut machines = self.machines.iter();
         match machines.position(|machine| *machine.name == *name) {
             Some(host) => host as u32,

@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) woken: Vec<Waker>,
     pub(crate) dropped: Vec<Waker>,
     pub(crate) polls: u64,
+    /// Polls since something happened that polls do not do alone.
+    pub(crate) still: u64,
     pub(crate) crashes: u64,
     pub(crate) sometimes: BTreeMap<&'static str, bool>,
     pub(crate) has_clients: bool,
@@ -83,7 +85,7 @@ impl State {
             oracle: Oracle::new(config.seed, config.record_choices, config.replay.as_deref()),
             trace: Trace::new(config.keep, config.checkpoint_every),
             events: EventQueue::default(),
-            tasks: Tasks::new(id),
+            tasks: Tasks::new(id, config.strategy),
             machines: Vec::new(),
             net: Net::new(&config),
             udp: Table::new(),
@@ -98,6 +100,7 @@ impl State {
             woken: Vec::new(),
             dropped: Vec::new(),
             polls: 0,
+            still: 0,
             crashes: 0,
             sometimes: BTreeMap::new(),
             has_clients: false,
@@ -154,6 +157,9 @@ impl State {
     // The trace
 
     pub(crate) fn record(&mut self, kind: EventKind, label: &'static str, a: u64, b: u64) -> u64 {
+        if kind.moves() {
+            self.still = 0;
+        }
         let (host, task) = self
             .running
             .map_or((u32::MAX, 0), |running| (running.host, running.number));
@@ -194,9 +200,14 @@ impl State {
         }
         machine.next_task += 1;
         let number = machine.next_task;
+        let starved = self
+            .config
+            .strategy
+            .starves(&machine.name, number, location);
         self.record(EventKind::Spawn, "", u64::from(number), u64::from(host));
         let birth = Birth {
             location,
+            starved,
             now: self.now,
             cause: self.cause,
         };
@@ -230,13 +241,31 @@ impl State {
         (slot, serial)
     }
 
+    /// Gives the timers of `host` anew the time at which its clock reaches them.
+    pub(crate) fn reschedule_timers(&mut self, host: u32) {
+        let slots: Vec<_> = self
+            .timers
+            .iter()
+            .filter(|(_, timer)| timer.running.host == host)
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            if let Some(key) = self.timers[slot].key.take() {
+                self.events.cancel(key);
+                self.schedule_timer(slot);
+            }
+        }
+    }
+
     fn schedule_timer(&mut self, slot: usize) {
         let timer = &self.timers[slot];
-        let clock = self.machines[timer.running.host as usize].clock;
+        let host = timer.running.host;
+        let clock = self.machines[host as usize].clock;
         let deadline = clock.reaches(timer.deadline);
-        let jitter = self.config.timer_jitter;
-        let late = self.choose(oracle::TIMER_JITTER, jitter.saturating_add(1));
-        let tie = self.choose(oracle::TIMER_TIE, 1 << 16) as u32;
+        let jitter = self.config.timer_jitter.saturating_add(1);
+        let mut choose = |label, count| self.oracle.choose(label, Scope::Host(host), count);
+        let late = choose(oracle::TIMER_JITTER, jitter);
+        let tie = choose(oracle::TIMER_TIE, 1 << 16) as u32;
         let time = deadline.saturating_add(late).max(self.now);
         let key = self.events.push(time, tie, Event::Timer(slot), self.cause);
         self.timers[slot].key = Some(key);

@@ -7,8 +7,9 @@
 //! 3. A key names one task for ever: serials are not used twice.
 
 use crate::host;
+use crate::strategy::{Entry, Ready, Strategy};
 use slab::Slab;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -86,6 +87,7 @@ pub(crate) struct Task {
     wakeup: Arc<Wakeup>,
     pub(crate) waker: Waker,
     pub(crate) location: &'static Location<'static>,
+    starved: bool,
     pub(crate) waits: Waits,
     pub(crate) since: u64,
     /// Trace index of the event that woke it.
@@ -156,23 +158,28 @@ impl Inbox {
 /// Where, when and why a task was spawned.
 pub(crate) struct Birth {
     pub(crate) location: &'static Location<'static>,
+    /// Whether the world's strategy starves it.
+    pub(crate) starved: bool,
     pub(crate) now: u64,
     pub(crate) cause: u64,
 }
 
 pub(crate) struct Tasks {
     slots: Slab<Task>,
-    runnable: VecDeque<TaskKey>,
+    ready: Ready,
+    /// The runnable tasks of each paused host.
+    set_aside: BTreeMap<u32, Vec<Entry>>,
     next_serial: u64,
     inbox: Arc<Inbox>,
     peak: usize,
 }
 
 impl Tasks {
-    pub(crate) fn new(world: u64) -> Tasks {
+    pub(crate) fn new(world: u64, strategy: Strategy) -> Tasks {
         Tasks {
             slots: Slab::new(),
-            runnable: VecDeque::new(),
+            ready: Ready::new(strategy),
+            set_aside: BTreeMap::new(),
             next_serial: 0,
             inbox: Arc::new(Inbox {
                 world,
@@ -210,11 +217,12 @@ impl Tasks {
             waker: Waker::from(Arc::clone(&wakeup)),
             wakeup,
             location: birth.location,
+            starved: birth.starved,
             waits: Waits::NotPolled,
             since: birth.now,
             cause: birth.cause,
         });
-        self.runnable.push_back(key);
+        self.make_ready(key, birth.now);
         self.peak = self.peak.max(self.slots.len());
         key
     }
@@ -231,25 +239,78 @@ impl Tasks {
     }
 
     /// Moves woken tasks to the runnable queue; returns the name of a foreign thread that woke one.
-    pub(crate) fn collect_wakes(&mut self, cause: u64) -> Option<String> {
+    pub(crate) fn collect_wakes(&mut self, now: u64, cause: u64) -> Option<String> {
         let inbox = Arc::clone(&self.inbox);
         let mut woken = inbox.woken.lock().unwrap_or_else(PoisonError::into_inner);
         for key in woken.keys.drain(..) {
             if let Some(task) = self.find(key) {
                 task.cause = cause;
-                self.runnable.push_back(key);
+                self.make_ready(key, now);
             }
         }
         woken.foreign.take()
     }
 
-    pub(crate) fn runnable(&self) -> usize {
-        self.runnable.len()
+    fn make_ready(&mut self, key: TaskKey, now: u64) {
+        let Some(task) = self.slots.get(key.slot) else {
+            return;
+        };
+        let entry = Entry {
+            key,
+            host: task.host,
+            starved: task.starved,
+            since: now,
+        };
+        match self.set_aside.get_mut(&task.host) {
+            Some(aside) => aside.push(entry),
+            None => self.ready.push(entry),
+        }
     }
 
-    /// Takes the `index`th runnable task; 0 is the oldest.
-    pub(crate) fn take_runnable(&mut self, index: usize) -> Option<TaskKey> {
-        self.runnable.remove(index)
+    /// Keeps the tasks of `host` from running; false if they were already.
+    pub(crate) fn pause(&mut self, host: u32) -> bool {
+        if self.is_paused(host) {
+            return false;
+        }
+        let aside = self.ready.take_host(host);
+        self.set_aside.insert(host, aside);
+        true
+    }
+
+    /// Lets the tasks of `host` run again; false if they might already.
+    pub(crate) fn resume(&mut self, host: u32) -> bool {
+        let Some(aside) = self.set_aside.remove(&host) else {
+            return false;
+        };
+        for entry in aside {
+            self.ready.push(entry);
+        }
+        true
+    }
+
+    pub(crate) fn is_paused(&self, host: u32) -> bool {
+        self.set_aside.contains_key(&host)
+    }
+
+    pub(crate) fn paused(&self) -> impl Iterator<Item = u32> + '_ {
+        self.set_aside.keys().copied()
+    }
+
+    pub(crate) fn any_paused(&self) -> bool {
+        !self.set_aside.is_empty()
+    }
+
+    pub(crate) fn runnable(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes the runnable task whose turn it is; `choose` draws one of so many, 0 being the oldest.
+    pub(crate) fn take_runnable(
+        &mut self,
+        now: u64,
+        choose: impl FnMut(usize) -> usize,
+    ) -> Option<TaskKey> {
+        self.ready.take(now, choose)
     }
 
     pub(crate) fn of_host(&self, host: u32) -> Vec<TaskKey> {

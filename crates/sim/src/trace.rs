@@ -61,9 +61,25 @@ pub enum EventKind {
     Clock,
     /// An [`eventually!`](crate::eventually) was reached, or became true.
     Check,
+    /// Something was done to a host or the network from outside; its label says what.
+    Fault,
 }
 
 impl EventKind {
+    /// Whether it is progress: a byte moved, or something came due.
+    pub(crate) fn moves(self) -> bool {
+        matches!(
+            self,
+            EventKind::Timer
+                | EventKind::Job
+                | EventKind::Segment
+                | EventKind::Datagram
+                | EventKind::Signal
+                | EventKind::Write
+                | EventKind::Read
+        )
+    }
+
     fn name(self) -> &'static str {
         match self {
             EventKind::Poll => "poll",
@@ -85,6 +101,7 @@ impl EventKind {
             EventKind::Signal => "signal",
             EventKind::Clock => "clock",
             EventKind::Check => "check",
+            EventKind::Fault => "fault",
         }
     }
 }

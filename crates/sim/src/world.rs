@@ -81,7 +81,9 @@ impl World {
                 let stuck = self.shared.act(|state| {
                     let live = state.live_clients;
                     if live > 0 {
-                        let message = format!("nothing can run and {live} clients are not done");
+                        let paused = state.paused_hosts();
+                        let message =
+                            format!("nothing can run and {live} clients are not done{paused}");
                         state.fail(FailureKind::Deadlock, message);
                     }
                     live > 0
