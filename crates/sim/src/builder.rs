@@ -24,6 +24,9 @@ use std::time::Duration;
 /// Name of the environment variable in the line that a failure prints.
 const SEED_VARIABLE: &str = "BOWLINE_SIM_SEED";
 
+/// So long things take to settle, in nanoseconds of the world.
+const SETTLE: u64 = 120_000_000_000;
+
 /// So many polls that move nothing are a livelock.
 const LIVELOCK: u64 = 100_000;
 
@@ -46,6 +49,9 @@ pub(crate) struct Config {
     /// Polls in a row that move nothing.
     pub(crate) livelock: u64,
     pub(crate) timer_jitter: u64,
+    pub(crate) leak_check: bool,
+    /// So long hosts may take to be gone after they were done, and worlds after they were healed.
+    pub(crate) settle: u64,
     pub(crate) watchdog: Duration,
     pub(crate) keep: Keep,
     pub(crate) checkpoint_every: u64,
@@ -64,6 +70,8 @@ impl Config {
             strategy: Strategy::Random,
             livelock: LIVELOCK,
             timer_jitter: 0,
+            leak_check: false,
+            settle: SETTLE,
             watchdog: watchdog::PATIENCE,
             keep: Keep::Tail(10_000),
             checkpoint_every: 0,
@@ -80,6 +88,8 @@ impl Config {
             self.horizon.unwrap_or(u64::MAX),
             self.strategy.number(),
             self.timer_jitter,
+            u64::from(self.leak_check),
+            self.settle,
             self.default_link.shortest,
             self.default_link.longest,
             self.hosts_hash,
@@ -179,8 +189,9 @@ impl Builder {
         self
     }
 
-    /// Sets after how many polls in a row the run fails in which no byte moved, no timer fired and
-    /// nothing else happened but that the polls took their time (default 100 000).
+    /// Sets after how many polls in a row the run fails in which no byte moved, no timer fired, no
+    /// task ended and nothing else happened but that the polls took their time (default 100 000).
+    /// First polls of tasks do not count.
     ///
     /// Raise it for programs that compute for long without ever waiting.
     pub fn livelock_after(mut self, polls: u64) -> Builder {
@@ -191,6 +202,27 @@ impl Builder {
     /// Sets by how much, at most, timers fire late (default 0).
     pub fn timer_jitter(mut self, jitter: Duration) -> Builder {
         self.config.timer_jitter = nanos(jitter);
+        self
+    }
+
+    /// Makes it a failure to leave anything behind (default: whatever is left of a host that is done
+    /// is dropped).
+    ///
+    /// A host or client whose future is done without an error goes on until it has no tasks,
+    /// sockets, timers, blocking jobs and paths of Unix sockets any more. When all clients are done
+    /// the hosts that listen for [`Terminate`](crate::host::Signal::Terminate) are sent it, and must
+    /// be done as well; the others are killed by it, and a kernel cleans up after those. What is left
+    /// after the time to [`settle`](Self::settle) is named by a failure of kind
+    /// [`Leak`](crate::FailureKind::Leak).
+    pub fn check_leaks(mut self) -> Builder {
+        self.config.leak_check = true;
+        self
+    }
+
+    /// Sets how long hosts may take to be gone after they were done or asked to stop, where that is
+    /// [checked](Self::check_leaks) (default 120 s of virtual time).
+    pub fn settle(mut self, time: Duration) -> Builder {
+        self.config.settle = nanos(time);
         self
     }
 

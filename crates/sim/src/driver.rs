@@ -47,6 +47,8 @@ enum Next {
     Reached,
     /// One who waited for that was woken.
     AllBlocked,
+    /// A host that was done has nothing left.
+    Settled(u32),
     Idle,
     Failed,
 }
@@ -57,6 +59,11 @@ impl State {
         if let Some(thread) = self.tasks.collect_wakes(self.now, cause) {
             let message = format!("the thread {thread:?} outside the world woke a task");
             self.fail(FailureKind::Nondeterminism, message);
+        }
+        if !self.settling.is_empty()
+            && let Some(host) = self.settled()
+        {
+            return Next::Settled(host);
         }
         let horizon = self.config.horizon.unwrap_or(u64::MAX);
         if self.now >= horizon && self.live_clients > 0 {
@@ -124,6 +131,10 @@ pub(crate) fn turn(shared: &Shared, mut main: Option<MainPoll<'_>>, until: u64) 
             }
             Next::Reached => return Turn::Reached,
             Next::AllBlocked => {}
+            Next::Settled(host) => {
+                end_host(shared, host);
+                return Turn::Fired;
+            }
             Next::Idle => return Turn::Idle,
             Next::Failed => return Turn::Failed,
         }
@@ -136,6 +147,7 @@ fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Optio
         let now = state.now;
         let task = state.tasks.find(key)?;
         task.begin_poll();
+        let first = matches!(task.waits, Waits::NotPolled);
         task.waits = Waits::OwnWaker;
         task.since = now;
         let running = Running {
@@ -149,7 +161,7 @@ fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Optio
         state.cause = cause;
         state.cause = state.record(EventKind::Poll, "", 0, 0);
         state.polls += 1;
-        state.still += 1;
+        state.still += u64::from(!first);
         Some((body, waker))
     })?;
     let mut context = Context::from_waker(&waker);
@@ -206,10 +218,17 @@ fn ended(shared: &Shared, key: TaskKey, body: Body) {
         .is_some_and(|host| shared.act(|state| state.machines[host as usize].role == Role::Main));
     if let Some(host) = host.filter(|_| !caller) {
         let outcome = shared.act(|state| state.machines[host as usize].outcome.take());
-        if let Some(Err(message)) = outcome {
-            shared.act(|state| state.host_failed(host, FailureKind::ClientError, message));
+        let settles = match outcome {
+            Some(Ok(())) => shared.act(|state| state.settles(host)),
+            None => false,
+            Some(Err(message)) => {
+                shared.act(|state| state.host_failed(host, FailureKind::ClientError, message));
+                false
+            }
+        };
+        if !settles {
+            end_host(shared, host);
         }
-        end_host(shared, host);
     }
 }
 
@@ -312,6 +331,8 @@ fn fire(shared: &Shared) {
                     return Some(Left::Killed(host, signal));
                 }
             }
+            Event::Unsettled(host) => state.unsettled(host),
+            Event::Unstopped => state.unstopped(),
             Event::Act(act) => return Some(Left::Act(act)),
             Event::Look => {}
         }

@@ -12,7 +12,7 @@ use crate::trace::EventKind;
 pub(crate) fn end_host(shared: &Shared, host: u32) {
     let tasks = shared.act(|state| {
         let machine = &mut state.machines[host as usize];
-        if machine.life != Life::Running {
+        if !machine.life.is_alive() {
             return None;
         }
         machine.life = Life::Closing;
@@ -86,6 +86,9 @@ impl State {
         }
         self.record(EventKind::Exit, "", u64::from(host), 0);
         self.tasks.resume(host);
+        if let Some(key) = self.machines[host as usize].unsettled.take() {
+            self.events.cancel(key);
+        }
         let machine = &mut self.machines[host as usize];
         machine.reset();
         if machine.role == Role::Client {

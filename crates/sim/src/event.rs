@@ -42,6 +42,10 @@ pub(crate) enum Event {
     Unreachable { to: SocketRef, peer: SocketAddr },
     /// A signal arrives at a host.
     Signal { host: u32, signal: Signal },
+    /// A host that was done may have nothing left by now.
+    Unsettled(u32),
+    /// The hosts that were asked to stop may not run any more.
+    Unstopped,
     /// The script acts.
     Act(Act),
     /// Something must be true by now; who looks does so after every event.
@@ -62,6 +66,7 @@ impl Event {
             Event::ConnectRetry(_) | Event::Timer(_) => 1,
             Event::Job(_) => 2,
             Event::Look => 3,
+            Event::Unsettled(_) | Event::Unstopped => 3,
         }
     }
 }

@@ -24,6 +24,9 @@ pub enum FailureKind {
     Livelock,
     /// The horizon was reached with live clients.
     Horizon,
+    /// A host that was done, or asked to stop, still has tasks, sockets, timers, jobs or paths; see
+    /// [`Builder::check_leaks`](crate::Builder::check_leaks).
+    Leak,
     /// Something from outside the world reached in: no run could repeat it.
     Nondeterminism,
 }
@@ -37,6 +40,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Deadlock => f.write_str("deadlock"),
             FailureKind::Livelock => f.write_str("livelock"),
             FailureKind::Horizon => f.write_str("horizon reached"),
+            FailureKind::Leak => f.write_str("leak"),
             FailureKind::Nondeterminism => f.write_str("nondeterminism"),
         }
     }

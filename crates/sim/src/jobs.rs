@@ -5,7 +5,6 @@
 //!    order.
 
 use crate::event::{Event, EventKey};
-use crate::machine::Life;
 use crate::oracle::{self, Scope};
 use crate::state::State;
 use std::panic::Location;
@@ -30,7 +29,7 @@ impl State {
         location: &'static Location<'static>,
     ) -> Option<JobClosure> {
         let host = self.host();
-        if self.machine().life != Life::Running {
+        if !self.machine().life.is_alive() {
             return Some(closure);
         }
         let slot = self.jobs.insert(Job {

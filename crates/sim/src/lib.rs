@@ -64,6 +64,7 @@ mod ending;
 mod errno;
 mod event;
 mod jobs;
+mod leaks;
 mod limits;
 mod link;
 mod machine;

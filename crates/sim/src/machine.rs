@@ -1,7 +1,7 @@
 //! What a world keeps of one host.
 
 use crate::errno::Errno;
-use crate::event::Scheduled;
+use crate::event::{EventKey, Scheduled};
 use crate::host::Signal;
 use crate::limits::HostLimits;
 use crate::table::SocketRef;
@@ -35,9 +35,18 @@ pub(crate) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     Running,
+    /// Its main task is done by itself; what is left of it goes on.
+    Settling,
     /// Its tasks are being dropped; what they spawn is dropped unpolled.
     Closing,
     Ended,
+}
+
+impl Life {
+    /// Whether its code runs.
+    pub(crate) fn is_alive(self) -> bool {
+        matches!(self, Life::Running | Life::Settling)
+    }
 }
 
 /// Wall clock when a world begins: 2020-01-01 00:00:00 UTC.
@@ -135,6 +144,8 @@ pub(crate) struct Machine {
     pub(crate) handled_signals: Vec<Signal>,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
+    /// When it must be gone, if it is done.
+    pub(crate) unsettled: Option<EventKey>,
     /// What came due while it was paused.
     pub(crate) put_off: Vec<Scheduled>,
     /// By what its polls take longer.
@@ -172,6 +183,7 @@ impl Machine {
             handled_signals: Vec::new(),
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
+            unsettled: None,
             put_off: Vec::new(),
             slowness: 1,
             clock: Clock::default(),
@@ -187,6 +199,11 @@ impl Machine {
     /// Whether `ip`, in canonical form, is an address a socket of this host can have.
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || ip == IpAddr::V4(self.v4) || ip == IpAddr::V6(self.v6)
+    }
+
+    /// Whether the present life ever listened for `signal`.
+    pub(crate) fn handles(&self, signal: Signal) -> bool {
+        self.handled_signals.contains(&signal)
     }
 
     pub(crate) fn hold_port(&mut self, port: u16) {
@@ -209,6 +226,10 @@ impl Machine {
         }
         self.descriptors += 1;
         Ok(())
+    }
+
+    pub(crate) fn has_descriptors(&self) -> bool {
+        self.descriptors > 0
     }
 
     pub(crate) fn free_descriptor(&mut self) {

@@ -7,7 +7,6 @@
 
 use crate::World;
 use crate::event::{Event, Scheduled};
-use crate::machine::Life;
 use crate::state::State;
 use crate::trace::EventKind;
 
@@ -41,7 +40,7 @@ impl World {
 impl State {
     /// Whether it was running.
     pub(crate) fn pause(&mut self, host: u32) -> bool {
-        let running = self.machines[host as usize].life == Life::Running;
+        let running = self.machines[host as usize].life.is_alive();
         let pauses = running && self.tasks.pause(host);
         if pauses {
             self.record(EventKind::Fault, "pause", u64::from(host), 0);

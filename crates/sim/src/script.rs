@@ -70,7 +70,7 @@ impl World {
         let Crash::Kill = crash;
         let running = self.act(|state| {
             let host = state.named(name);
-            let running = state.machines[host as usize].life == Life::Running;
+            let running = state.machines[host as usize].life.is_alive();
             state.crashes += u64::from(running);
             running.then_some(host)
         });

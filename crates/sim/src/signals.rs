@@ -7,7 +7,6 @@
 
 use crate::event::Event;
 use crate::host::Signal;
-use crate::machine::Life;
 use crate::state::{Running, State};
 use crate::table::SocketRef;
 use crate::task::Waits;
@@ -51,10 +50,10 @@ impl State {
     /// A signal arrives at `host`; from here on code runs in its name.
     pub(crate) fn deliver_signal(&mut self, host: u32, signal: Signal) -> Delivery {
         let machine = &self.machines[host as usize];
-        if machine.life != Life::Running {
+        if !machine.life.is_alive() {
             return Delivery::Heard;
         }
-        let handled = machine.handled_signals.contains(&signal);
+        let handled = machine.handles(signal);
         self.running = Some(Running {
             host,
             task: None,

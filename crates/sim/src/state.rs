@@ -5,7 +5,7 @@ use crate::event::{Event, EventKey, EventQueue};
 use crate::failure::{Failure, FailureKind, WaitLine};
 use crate::host::Idlers;
 use crate::jobs::Job;
-use crate::machine::{Life, Machine};
+use crate::machine::Machine;
 use crate::oracle::{self, Label, Oracle, Scope};
 use crate::report::Report;
 use crate::signals::SignalListener;
@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) sometimes: BTreeMap<&'static str, bool>,
     pub(crate) has_clients: bool,
     pub(crate) live_clients: usize,
+    /// Hosts whose main task is done and of which something is left.
+    pub(crate) settling: Vec<u32>,
     next_timer: u64,
 }
 
@@ -105,6 +107,7 @@ impl State {
             sometimes: BTreeMap::new(),
             has_clients: false,
             live_clients: 0,
+            settling: Vec::new(),
             next_timer: 0,
             config,
         }
@@ -195,7 +198,7 @@ impl State {
         location: &'static Location<'static>,
     ) -> Result<TaskKey, Body> {
         let machine = &mut self.machines[host as usize];
-        if machine.life != Life::Running {
+        if !machine.life.is_alive() {
             return Err(body);
         }
         machine.next_task += 1;

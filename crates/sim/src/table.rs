@@ -61,6 +61,10 @@ impl<T> Table<T> {
         Some(self.slots.remove(socket.slot as usize).1)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().map(|(_, (_, value))| value)
+    }
+
     /// The sockets for which `wanted` holds, by slot.
     pub(crate) fn select(&self, wanted: impl Fn(&T) -> bool) -> Vec<SocketRef> {
         self.slots

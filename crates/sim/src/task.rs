@@ -170,6 +170,8 @@ pub(crate) struct Tasks {
     /// The runnable tasks of each paused host.
     set_aside: BTreeMap<u32, Vec<Entry>>,
     next_serial: u64,
+    /// How many each host has.
+    counts: Vec<usize>,
     inbox: Arc<Inbox>,
     peak: usize,
 }
@@ -181,6 +183,7 @@ impl Tasks {
             ready: Ready::new(strategy),
             set_aside: BTreeMap::new(),
             next_serial: 0,
+            counts: Vec::new(),
             inbox: Arc::new(Inbox {
                 world,
                 thread: thread::current().id(),
@@ -223,6 +226,11 @@ impl Tasks {
             cause: birth.cause,
         });
         self.make_ready(key, birth.now);
+        let host = host as usize;
+        if self.counts.len() <= host {
+            self.counts.resize(host + 1, 0);
+        }
+        self.counts[host] += 1;
         self.peak = self.peak.max(self.slots.len());
         key
     }
@@ -235,7 +243,13 @@ impl Tasks {
 
     pub(crate) fn remove(&mut self, key: TaskKey) -> Option<Task> {
         self.find(key)?;
-        Some(self.slots.remove(key.slot))
+        let task = self.slots.remove(key.slot);
+        self.counts[task.host as usize] -= 1;
+        Some(task)
+    }
+
+    pub(crate) fn count_of(&self, host: u32) -> usize {
+        self.counts.get(host as usize).copied().unwrap_or(0)
     }
 
     /// Moves woken tasks to the runnable queue; returns the name of a foreign thread that woke one.
@@ -345,8 +359,9 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "nobody woke")]
     fn a_poll_without_a_wake_is_noticed() {
-        let mut tasks = Tasks::new(1);
+        let mut tasks = Tasks::new(1, Strategy::Fifo);
         let birth = Birth {
+            starved: false,
             location: Location::caller(),
             now: 0,
             cause: 0,

@@ -154,6 +154,12 @@ impl Net {
         self.sockets.select(|socket| socket.host == host)
     }
 
+    /// The sockets that programs of `host` hold.
+    pub(crate) fn held_by(&self, host: u32) -> impl Iterator<Item = &Socket> {
+        let sockets = self.sockets.iter();
+        sockets.filter(move |socket| socket.host == host && socket.held)
+    }
+
     pub(crate) fn count_buffered(&mut self, bytes: usize) {
         self.buffered += bytes;
         self.peak_buffered = self.peak_buffered.max(self.buffered);

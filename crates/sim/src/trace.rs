@@ -66,11 +66,12 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Whether it is progress: a byte moved, or something came due.
+    /// Whether it is progress: a byte moved, something came due or a task is done.
     pub(crate) fn moves(self) -> bool {
         matches!(
             self,
-            EventKind::Timer
+            EventKind::End
+                | EventKind::Timer
                 | EventKind::Job
                 | EventKind::Segment
                 | EventKind::Datagram

@@ -5,6 +5,7 @@ use crate::current::{self, Shared};
 use crate::driver::{self, Turn};
 use crate::ending;
 use crate::failure::{Failure, FailureKind};
+use crate::leaks;
 use crate::link::nanos;
 use crate::observers;
 use crate::report::Report;
@@ -164,6 +165,14 @@ impl World {
     /// As [`finish`](Self::finish), with the world still there to be asked.
     pub(crate) fn conclude(&mut self) -> Result<Report, Failure> {
         self.run_until(|_| false)?;
+        if self.shared.act(|state| state.config.leak_check) {
+            let entered = current::enter(&self.shared);
+            leaks::stop_hosts(&self.shared);
+            drop(entered);
+            if let Some(failure) = self.failure() {
+                return Err(failure);
+            }
+        }
         self.end();
         if self.failure().is_none() {
             let entered = current::enter(&self.shared);
