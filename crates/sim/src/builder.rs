@@ -6,11 +6,14 @@ use crate::event::Event;
 use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
 use crate::machine::{Clock, MainFuture, Role, Start};
+use crate::names::{Answer, Names};
 use crate::report::Report;
 use crate::script::{Act, check_drift};
+use crate::setup::SetupError;
 use crate::state::State;
 use crate::strategy::Strategy;
 use crate::trace::{Keep, TRACE_VERSION};
+use crate::wire::Way;
 use crate::world::World;
 use crate::xxhash::xxh64;
 use crate::{Failure, compare, watchdog};
@@ -90,8 +93,6 @@ impl Config {
             self.timer_jitter,
             u64::from(self.leak_check),
             self.settle,
-            self.default_link.shortest,
-            self.default_link.longest,
             self.hosts_hash,
         ];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -138,7 +139,10 @@ struct Planned {
 pub struct Builder {
     config: Config,
     hosts: Vec<Planned>,
+    /// From one host to another, this direction alone.
     links: Vec<(String, String, Link)>,
+    names: Names,
+    answers: Vec<(String, Answer)>,
     script: Vec<Act>,
     checkers: Vec<Rc<dyn Fn() -> Box<dyn Checker>>>,
 }
@@ -149,6 +153,8 @@ impl Builder {
             config: Config::new(0),
             hosts: Vec::new(),
             links: Vec::new(),
+            names: Names::default(),
+            answers: Vec::new(),
             script: Vec::new(),
             checkers: Vec::new(),
         }
@@ -269,9 +275,28 @@ impl Builder {
         self
     }
 
-    /// Sets the link between two hosts, in both directions. `build` panics on an unknown name.
-    pub fn link(mut self, one: &str, other: &str, link: Link) -> Builder {
-        self.links.push((one.to_owned(), other.to_owned(), link));
+    /// Sets the link between two hosts, in both directions.
+    pub fn link(self, one: &str, other: &str, link: Link) -> Builder {
+        self.link_one_way(one, other, link)
+            .link_one_way(other, one, link)
+    }
+
+    /// Sets the link from one host to another; the way back is not concerned.
+    pub fn link_one_way(mut self, from: &str, to: &str, link: Link) -> Builder {
+        self.links.push((from.to_owned(), to.to_owned(), link));
+        self
+    }
+
+    /// Sets how look-ups of names go.
+    pub fn names(mut self, names: Names) -> Builder {
+        self.names = names;
+        self
+    }
+
+    /// Makes `name` mean something, also one that is the name of a host;
+    /// [`World::set_name`] changes it later.
+    pub fn name(mut self, name: &str, answer: Answer) -> Builder {
+        self.answers.push((name.to_owned(), answer));
         self
     }
 
@@ -379,19 +404,60 @@ impl Builder {
         self
     }
 
-    fn index(&self, name: &str) -> u32 {
+    fn index(&self, by: &str, name: &str) -> Result<u32, SetupError> {
         let index = self.hosts.iter().position(|host| host.name == name);
-        match index {
-            Some(index) => index as u32,
-            None => panic!("a link names the host {name:?}, which does not exist"),
+        index
+            .map(|index| index as u32)
+            .ok_or_else(|| SetupError::unknown(by, name))
+    }
+
+    /// Whether the world can be built.
+    ///
+    /// # Errors
+    /// The first [`SetupError`]: an unknown name, a link to itself, a value that makes no sense.
+    pub fn check(&self) -> Result<(), SetupError> {
+        self.ways().map(drop)
+    }
+
+    /// The links, by number of host.
+    fn ways(&self) -> Result<Vec<(Way, Link)>, SetupError> {
+        if let Some(wrong) = self.config.default_link.wrong {
+            return Err(SetupError::wrong(wrong, "the default link"));
         }
+        self.names.check()?;
+        for (name, answer) in &self.answers {
+            let hosts = self.hosts.iter().map(|host| host.name.as_str());
+            answer.check(name, hosts)?;
+        }
+        let mut ways = Vec::new();
+        for (from, to, link) in &self.links {
+            let way = (self.index("a link", from)?, self.index("a link", to)?);
+            if way.0 == way.1 {
+                let name = from.clone();
+                return Err(SetupError::LinkToItself { name });
+            }
+            if let Some(wrong) = link.wrong {
+                let place = format!("the link from {from:?} to {to:?}");
+                return Err(SetupError::wrong(wrong, &place));
+            }
+            ways.push((way, *link));
+        }
+        Ok(ways)
     }
 
     /// Makes the world, to be driven by hand. Nothing has run yet.
     ///
     /// # Panics
-    /// If a link names a host that does not exist.
+    /// With the [`SetupError`] that [`check`](Self::check) finds.
     pub fn build(&self) -> World {
+        match self.try_build() {
+            Ok(world) => world,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn try_build(&self) -> Result<World, SetupError> {
+        let ways = self.ways()?;
         let mut config = self.config.clone();
         let mut text = String::new();
         for host in &self.hosts {
@@ -403,11 +469,12 @@ impl Builder {
                 text.push_str(&format!("{:?};", host.clock));
             }
         }
-        for (one, other, link) in &self.links {
-            text.push_str(&format!(
-                "{one}-{other}={}..{};",
-                link.shortest, link.longest
-            ));
+        text.push_str(&format!("{:?};", config.default_link));
+        for (from, to, link) in &self.links {
+            text.push_str(&format!("{from}-{to}={link:?};"));
+        }
+        if self.names != Names::default() || !self.answers.is_empty() {
+            text.push_str(&format!("{:?}{:?};", self.names, self.answers));
         }
         for act in &self.script {
             text.push_str(&format!("at {};", act.at));
@@ -430,28 +497,32 @@ impl Builder {
                 machine.clock = host.clock;
             }
         }
-        for (one, other, link) in &self.links {
-            let (one, other) = (self.index(one), self.index(other));
-            state.net.set_link(one, other, *link);
-            state.net.set_link(other, one, *link);
+        state.names.names = self.names;
+        state.names.answers.extend(self.answers.iter().cloned());
+        for (way, link) in ways {
+            state.net.wires.wire(way).link = link;
         }
         for act in &self.script {
             let event = Event::Act(act.clone());
             state.events.push(act.at, 0, event, 0);
         }
         let checkers = self.checkers.iter().map(|make| make()).collect();
-        World::new(state, checkers)
+        Ok(World::new(state, checkers))
     }
 
     /// Makes the world and runs it to its end.
     ///
     /// # Errors
-    /// The first [`Failure`], with the line that runs it again.
+    /// The first [`Failure`], with the line that runs it again; one of kind
+    /// [`Setup`](crate::FailureKind::Setup) if the world cannot be built.
     ///
     /// # Panics
-    /// As [`build`](Self::build), and if a world turns on this thread already.
+    /// If a world turns on this thread already.
     pub fn run(&self) -> Result<Report, Failure> {
-        self.build().finish()
+        match self.try_build() {
+            Ok(world) => world.finish(),
+            Err(error) => Err(Failure::of_setup(&self.config, &error)),
+        }
     }
 
     /// Runs the world twice and names the first event in which the runs differ.

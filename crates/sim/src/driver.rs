@@ -100,6 +100,7 @@ impl State {
         }
         match due {
             None => Next::Idle,
+            Some(_) if self.only_idles() => Next::Idle,
             Some(time) if time > until => {
                 self.now = until;
                 Next::Reached
@@ -316,6 +317,10 @@ fn fire(shared: &Shared) {
                 state.cause = state.record(EventKind::Timer, "connect", u64::from(socket.slot), 0);
                 state.request(socket);
             }
+            Event::HandshakeRetry(socket) => state.retry_handshake(socket),
+            Event::Retransmit(socket) => state.retransmit(socket),
+            Event::Keepalive(socket) => state.keep_alive(socket),
+            Event::Unclog { way, heals } => state.unclog(way, heals),
             Event::Job(slot) => {
                 let job = state.finish_job(slot);
                 state.running = Some(Running {

@@ -10,6 +10,7 @@ use crate::script::Act;
 use crate::table::SocketRef;
 use crate::tcp::{Segment, Syn};
 use crate::udp::Packet;
+use crate::wire::Way;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -52,6 +53,14 @@ pub(crate) enum Event {
     Look,
     /// No answer to a connection request yet.
     ConnectRetry(SocketRef),
+    /// No answer yet to the listener's answer.
+    HandshakeRetry(SocketRef),
+    /// Nothing was heard for a timeout.
+    Retransmit(SocketRef),
+    /// An idle connection may need a probe.
+    Keepalive(SocketRef),
+    /// A clog ends, unless it was healed since.
+    Unclog { way: Way, heals: u32 },
 }
 
 impl Event {
@@ -62,8 +71,13 @@ impl Event {
             | Event::Datagram(_)
             | Event::Unreachable { .. }
             | Event::Signal { .. }
+            | Event::Unclog { .. }
             | Event::Act(_) => 0,
-            Event::ConnectRetry(_) | Event::Timer(_) => 1,
+            Event::ConnectRetry(_)
+            | Event::HandshakeRetry(_)
+            | Event::Retransmit(_)
+            | Event::Keepalive(_)
+            | Event::Timer(_) => 1,
             Event::Job(_) => 2,
             Event::Look => 3,
             Event::Unsettled(_) | Event::Unstopped => 3,
@@ -82,6 +96,8 @@ pub(crate) struct Scheduled {
 pub(crate) struct EventQueue {
     entries: BTreeMap<EventKey, Scheduled>,
     sequence: u64,
+    /// How many are [`Event::Keepalive`].
+    keepalives: usize,
 }
 
 impl EventQueue {
@@ -93,12 +109,15 @@ impl EventQueue {
             sequence: self.sequence,
         };
         self.sequence += 1;
+        self.keepalives += usize::from(matches!(event, Event::Keepalive(_)));
         self.entries.insert(key, Scheduled { event, cause });
         key
     }
 
     pub(crate) fn cancel(&mut self, key: EventKey) -> Option<Event> {
-        self.entries.remove(&key).map(|scheduled| scheduled.event)
+        let removed = self.entries.remove(&key)?;
+        self.keepalives -= usize::from(matches!(removed.event, Event::Keepalive(_)));
+        Some(removed.event)
     }
 
     pub(crate) fn next_time(&self) -> Option<u64> {
@@ -106,6 +125,20 @@ impl EventQueue {
     }
 
     pub(crate) fn pop(&mut self) -> Option<(EventKey, Scheduled)> {
-        self.entries.pop_first()
+        let first = self.entries.pop_first()?;
+        self.keepalives -= usize::from(matches!(first.1.event, Event::Keepalive(_)));
+        Some(first)
+    }
+
+    /// The probes that are due, and when, if there is nothing else.
+    pub(crate) fn only_keepalives(&self) -> Option<Vec<(u64, SocketRef)>> {
+        if self.keepalives == 0 || self.keepalives < self.entries.len() {
+            return None;
+        }
+        let probe = |(key, scheduled): (&EventKey, &Scheduled)| match scheduled.event {
+            Event::Keepalive(socket) => Some((key.time, socket)),
+            _ => None,
+        };
+        Some(self.entries.iter().filter_map(probe).collect())
     }
 }

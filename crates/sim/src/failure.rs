@@ -2,6 +2,7 @@
 
 use crate::builder::Config;
 use crate::choices::Choices;
+use crate::setup::SetupError;
 use crate::trace::TraceLine;
 use std::fmt;
 use std::panic::Location;
@@ -27,6 +28,9 @@ pub enum FailureKind {
     /// A host that was done, or asked to stop, still has tasks, sockets, timers, jobs or paths; see
     /// [`Builder::check_leaks`](crate::Builder::check_leaks).
     Leak,
+    /// The world was described or acted upon in a way that makes no sense: the message names the
+    /// cause.
+    Setup,
     /// Something from outside the world reached in: no run could repeat it.
     Nondeterminism,
 }
@@ -41,6 +45,7 @@ impl fmt::Display for FailureKind {
             FailureKind::Livelock => f.write_str("livelock"),
             FailureKind::Horizon => f.write_str("horizon reached"),
             FailureKind::Leak => f.write_str("leak"),
+            FailureKind::Setup => f.write_str("impossible world"),
             FailureKind::Nondeterminism => f.write_str("nondeterminism"),
         }
     }
@@ -136,6 +141,23 @@ impl Failure {
             replayed: config.replay.is_some(),
             choices,
         }))
+    }
+
+    /// The failure of a world that was never built.
+    pub(crate) fn of_setup(config: &Config, error: &SetupError) -> Failure {
+        let (wait_graph, tail) = (Vec::new(), Vec::new());
+        let message = error.to_string();
+        Failure::new(
+            FailureKind::Setup,
+            config,
+            0,
+            0,
+            None,
+            message,
+            wait_graph,
+            tail,
+            Choices::default(),
+        )
     }
 
     /// What went wrong.

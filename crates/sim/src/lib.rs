@@ -8,7 +8,8 @@
 //! unchanged; [`host`] and [`net`] are what such an adapter builds on.
 //!
 //! Not seen by it: preemption inside a poll, the memory model, files, and whatever a program does
-//! without going through the adapter. Links lose nothing yet.
+//! without going through the adapter. Links lose, hold and forget what they are told to ([`Link`],
+//! [`World::partition`]); congestion control is not modelled beyond that loss is delay.
 //!
 //! A run ends when all clients are done, or with a [`Failure`] that prints the line to run it
 //! again.
@@ -68,10 +69,13 @@ mod leaks;
 mod limits;
 mod link;
 mod machine;
+mod names;
+mod network;
 mod observers;
 mod oracle;
 mod pause;
 mod script;
+mod setup;
 mod signals;
 mod state;
 mod strategy;
@@ -82,6 +86,7 @@ mod trace;
 mod udp;
 mod unix;
 mod watchdog;
+mod wire;
 mod xxhash;
 
 pub use builder::{Builder, HostOutcome};
@@ -90,10 +95,12 @@ pub use compare::Difference;
 pub use drops::explore_drops;
 pub use failure::{Failure, FailureKind, WaitLine};
 pub use limits::HostLimits;
-pub use link::Link;
+pub use link::{Latency, Link};
+pub use names::{Answer, Names};
 pub use report::Report;
 pub use script::Crash;
 pub use seeds::{Seeds, SeedsFailure, SeedsReport};
+pub use setup::SetupError;
 pub use sim::{Sim, block_on};
 pub use strategy::Strategy;
 pub use trace::{EventKind, Keep, TraceEvent, TraceLine};

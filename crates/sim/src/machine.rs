@@ -5,6 +5,7 @@ use crate::event::{EventKey, Scheduled};
 use crate::host::Signal;
 use crate::limits::HostLimits;
 use crate::table::SocketRef;
+use crate::tcp::TimeWaits;
 use crate::unix::Node;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, VecDeque};
@@ -131,6 +132,7 @@ pub(crate) struct Machine {
     pub(crate) slots: Vec<(TypeId, SlotValue)>,
     /// How many sockets use a local port.
     pub(crate) ports: BTreeMap<u16, u32>,
+    pub(crate) time_waits: TimeWaits,
     pub(crate) listeners: BTreeMap<u16, Vec<SocketRef>>,
     pub(crate) udp_ports: BTreeMap<u16, Vec<SocketRef>>,
     /// Datagrams sent and not arrived, and those that wait to be received.
@@ -174,6 +176,7 @@ impl Machine {
             outcome: None,
             slots: Vec::new(),
             ports: BTreeMap::new(),
+            time_waits: TimeWaits::default(),
             listeners: BTreeMap::new(),
             udp_ports: BTreeMap::new(),
             datagram_bytes: 0,

@@ -21,6 +21,8 @@ pub struct Report {
     pub bytes: u64,
     /// Datagrams that arrived at sockets.
     pub datagrams: u64,
+    /// Packets that links lost.
+    pub lost: u64,
     /// Hosts that ended by an error or a panic.
     pub crashes: u64,
     /// The ids of [`sometimes!`](crate::sometimes) that were reached, and whether they were ever

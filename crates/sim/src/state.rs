@@ -6,6 +6,7 @@ use crate::failure::{Failure, FailureKind, WaitLine};
 use crate::host::Idlers;
 use crate::jobs::Job;
 use crate::machine::Machine;
+use crate::names::NameTable;
 use crate::oracle::{self, Label, Oracle, Scope};
 use crate::report::Report;
 use crate::signals::SignalListener;
@@ -54,6 +55,7 @@ pub(crate) struct State {
     pub(crate) machines: Vec<Machine>,
     pub(crate) net: Net,
     pub(crate) udp: Table<UdpSocket>,
+    pub(crate) names: NameTable,
     pub(crate) unix: Table<UnixSocket>,
     pub(crate) signals: Table<SignalListener>,
     pub(crate) timers: Slab<Timer>,
@@ -91,6 +93,7 @@ impl State {
             machines: Vec::new(),
             net: Net::new(&config),
             udp: Table::new(),
+            names: NameTable::default(),
             unix: Table::new(),
             signals: Table::new(),
             timers: Slab::new(),
@@ -325,6 +328,7 @@ impl State {
             virtual_time: Duration::from_nanos(self.now),
             bytes: self.net.bytes,
             datagrams: self.net.datagrams,
+            lost: self.net.lost,
             crashes: self.crashes,
             sometimes: self.sometimes.clone(),
             peak_tasks: self.tasks.peak(),

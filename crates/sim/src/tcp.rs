@@ -3,37 +3,39 @@
 //! Invariants
 //! 1. Bytes of one direction arrive in the order written: segments of a socket never overtake.
 //! 2. `unsent + in_flight <= send_capacity`: a writer waits when its buffer is full.
-//! 3. `credit + in_flight data + unread + window_owed == receive capacity` of the peer: what is sent
-//!    always fits, so nothing is dropped at the receiver.
+//! 3. `credit + in_flight data + unread + window_owed == receive capacity` of the peer, what is lost
+//!    or stalled counted in: what is sent always fits, so nothing is dropped at the receiver.
 //! 4. A reference names one socket for ever; a segment for a socket that is gone is answered as a
 //!    kernel answers one for a closed port.
+//!
+//! 5. Each segment arrives at most once, and what of the stream was lost is sent again before
+//!    anything that comes after it.
 //!
 //! Sockets hold no reference to a task but the wakers of at most one waiter per direction.
 
 mod connect;
 mod deliver;
+mod keepalive;
+mod launch;
 mod listen;
+mod recovery;
 mod stream;
+mod time_wait;
 
 pub(crate) use connect::{FIRST_EPHEMERAL, Syn, any_like};
 pub(crate) use listen::Listener;
 pub(crate) use stream::{Phase, Stream};
+pub(crate) use time_wait::TimeWaits;
 
 use crate::builder::Config;
 use crate::errno::Errno;
-use crate::event::Event;
-use crate::link::Link;
 use crate::machine::Machine;
-use crate::oracle::{self, Scope};
 use crate::state::State;
 use crate::table::{SocketRef, Table};
+use crate::wire::Wires;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use launch::Owed;
 use std::net::{IpAddr, SocketAddr};
-
-/// Payload of one segment between hosts and within one.
-const SEGMENT: usize = 1_460;
-const LOOPBACK_SEGMENT: usize = 32_768;
 
 #[derive(Debug)]
 pub(crate) enum Segment {
@@ -47,15 +49,11 @@ pub(crate) enum Segment {
     },
     Data(Bytes),
     Fin,
-    /// So many bytes of the send buffer are free again; `fin`: the FIN arrived too.
-    Ack {
-        bytes: usize,
-        fin: bool,
-    },
-    /// The reader took so many bytes: as many more may be sent.
-    Window {
-        bytes: usize,
-    },
+    /// So many bytes of the send buffer are free again, or the FIN arrived too, or the reader took
+    /// so many bytes and as many more may be sent.
+    Ack(Owed),
+    /// Asks whether the peer is there.
+    Probe,
     Rst,
 }
 
@@ -66,10 +64,18 @@ impl Segment {
             Segment::Established { .. } => ("established", 0),
             Segment::Data(bytes) => ("data", bytes.len() as u64),
             Segment::Fin => ("fin", 0),
-            Segment::Ack { bytes, .. } => ("ack", *bytes as u64),
-            Segment::Window { bytes } => ("window", *bytes as u64),
+            Segment::Ack(said) if said.bytes == 0 && !said.fin && said.window > 0 => {
+                ("window", said.window as u64)
+            }
+            Segment::Ack(said) => ("ack", said.bytes as u64),
+            Segment::Probe => ("probe", 0),
             Segment::Rst => ("rst", 0),
         }
+    }
+
+    /// Whether it has its place in the stream: it is sent again until it arrives.
+    fn is_of_the_stream(&self) -> bool {
+        matches!(self, Segment::Data(_) | Segment::Fin)
     }
 }
 
@@ -88,12 +94,13 @@ pub(crate) struct Socket {
 
 pub(crate) struct Net {
     sockets: Table<Socket>,
-    default_link: Link,
-    links: BTreeMap<(u32, u32), Link>,
+    pub(crate) wires: Wires,
     /// Payload bytes delivered to receivers.
     pub(crate) bytes: u64,
     /// Datagrams delivered to receivers.
     pub(crate) datagrams: u64,
+    /// Packets that links lost.
+    pub(crate) lost: u64,
     pub(crate) buffered: usize,
     pub(crate) peak_buffered: usize,
 }
@@ -102,24 +109,12 @@ impl Net {
     pub(crate) fn new(config: &Config) -> Net {
         Net {
             sockets: Table::new(),
-            default_link: config.default_link,
-            links: BTreeMap::new(),
+            wires: Wires::new(config.default_link),
             bytes: 0,
             datagrams: 0,
+            lost: 0,
             buffered: 0,
             peak_buffered: 0,
-        }
-    }
-
-    pub(crate) fn set_link(&mut self, from: u32, to: u32, link: Link) {
-        self.links.insert((from, to), link);
-    }
-
-    fn link(&self, from: u32, to: u32) -> Link {
-        if from == to {
-            Link::loopback()
-        } else {
-            *self.links.get(&(from, to)).unwrap_or(&self.default_link)
         }
     }
 
@@ -190,52 +185,6 @@ impl State {
             .map(|index| index as u32)
     }
 
-    pub(crate) fn latency(&mut self, from: u32, to: u32) -> u64 {
-        let link = self.net.link(from, to);
-        let spread = link.longest.saturating_sub(link.shortest).saturating_add(1);
-        link.shortest
-            + self
-                .oracle
-                .choose(oracle::LATENCY, Scope::Link(from, to), spread)
-    }
-
-    /// Sends `segment` of the socket `from` to its peer, behind what it sent before.
-    fn transmit(&mut self, from: SocketRef, segment: Segment) {
-        let Some(socket) = self.net.find(from) else {
-            return;
-        };
-        let host = socket.host;
-        let Kind::Stream(stream) = &mut socket.kind else {
-            return;
-        };
-        let (Some(to), to_host) = (stream.remote, stream.remote_host) else {
-            return;
-        };
-        let latency = self.latency(host, to_host);
-        let now = self.now;
-        let Some(stream) = self.net.stream(from) else {
-            return;
-        };
-        let arrival = now.saturating_add(latency).max(stream.last_arrival);
-        stream.last_arrival = arrival;
-        let event = Event::Segment { from, to, segment };
-        self.events.push(arrival, 0, event, self.cause);
-    }
-
-    /// Answers for the socket `gone`, which no longer exists on `host`.
-    fn answer(&mut self, host: u32, gone: SocketRef, to: SocketRef, segment: Segment) {
-        let Some(to_host) = self.net.find(to).map(|socket| socket.host) else {
-            return;
-        };
-        let arrival = self.now.saturating_add(self.latency(host, to_host));
-        let event = Event::Segment {
-            from: gone,
-            to,
-            segment,
-        };
-        self.events.push(arrival, 0, event, self.cause);
-    }
-
     /// Gives a socket a descriptor of its host, until it is closed.
     fn hold(&mut self, socket: SocketRef) -> Result<(), Errno> {
         if let Some(found) = self.net.find(socket)
@@ -268,7 +217,11 @@ impl State {
         match removed.kind {
             Kind::Stream(mut stream) => {
                 self.net.buffered -= stream.unsent.len() + stream.unread;
-                if let Some(key) = stream.retry.take() {
+                let (port, peer) = (removed.local.port(), canonical(stream.peer));
+                if let Some(since) = stream.waits_since(self.now) {
+                    machine.time_waits.insert(since, self.now, port, peer);
+                }
+                for key in stream.timers().into_iter().flatten() {
                     self.events.cancel(key);
                 }
                 self.dropped.extend(stream.read_waker.take());

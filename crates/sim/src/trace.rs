@@ -63,6 +63,8 @@ pub enum EventKind {
     Check,
     /// Something was done to a host or the network from outside; its label says what.
     Fault,
+    /// A link lost a packet.
+    Lost,
 }
 
 impl EventKind {
@@ -103,6 +105,7 @@ impl EventKind {
             EventKind::Clock => "clock",
             EventKind::Check => "check",
             EventKind::Fault => "fault",
+            EventKind::Lost => "lost",
         }
     }
 }

@@ -6,8 +6,8 @@
 //! 2. `in_flight` is what a socket sent and has not arrived; a sender waits while it is at least the
 //!    send buffer. A receive queue takes no more once it passes the receive buffer.
 //! 3. Both are counted in their host's `datagram_bytes`, from the send to the receive.
-//! 4. Datagrams of one socket to one host arrive in the order sent; within a host each is there when
-//!    its send returns.
+//! 4. Datagrams of one socket to one host arrive in the order sent, but for those that a link lets be
+//!    overtaken; within a host each is there when its send returns.
 
 mod bind;
 mod deliver;
@@ -119,6 +119,7 @@ impl State {
                 to_host,
                 to: target,
                 payload: payload.clone(),
+                charged: 0,
             };
             self.post(packet);
         }

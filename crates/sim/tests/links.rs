@@ -1,11 +1,11 @@
-//! Bytes over every kind of link, size and pace.
+//! Bytes over every kind of link, size, pace and fault.
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
 #[path = "scenario/echo.rs"]
 mod echo;
 
 use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
-use bowline_sim::{Builder, Link, Sim, host};
+use bowline_sim::{Builder, Latency, Link, Sim, World, host};
 use echo::{accept, read_some, read_to_end, shutdown, write_all};
 use std::io;
 use std::net::SocketAddr;
@@ -26,12 +26,21 @@ fn world(seed: u64) -> Builder {
         _ => 1 + (seed as usize / 7) % 400,
     };
     let buffer = (!seed.is_multiple_of(3)).then_some(1 + (seed as usize / 3) % 500);
-    let link = match seed % 5 {
+    let link = match seed % 11 {
         0 => Link::loopback(),
         1 => Link::lan(),
         2 => Link::wan(),
         3 => Link::mobile(),
-        _ => Link::lan().latency(Duration::ZERO..Duration::from_secs(2)),
+        4 => Link::lan().latency(Duration::ZERO..Duration::from_secs(2)),
+        5 => Link::lan().loss(0.2),
+        6 => Link::lan().loss_bursts(0.1, 0.6, 0.9),
+        7 => Link::wan().bandwidth(2_000).queue(1_500),
+        8 => Link::lan().mtu(68).jitter(Duration::from_millis(50)),
+        9 => Link::mobile().loss(0.05).duplication(0.5).mtu(100),
+        _ => Link::wan().latency(Latency::exponential(
+            Duration::ZERO,
+            Duration::from_millis(50),
+        )),
     };
     let serve = move || async move {
         let mut options = TcpListenOptions::default();
@@ -82,12 +91,66 @@ fn world(seed: u64) -> Builder {
         .link("server", "caller", link)
 }
 
+/// Faults of the seed's kind, while the bytes are under way.
+fn with_faults(seed: u64, world: Builder) -> Builder {
+    let ms = Duration::from_millis;
+    let at = ms(1 + seed / 13 % 40);
+    let ends = at + ms(1 + seed / 17 % 900);
+    match seed % 13 {
+        0 => world
+            .at(at, |world| world.partition(&["server"], &["caller"]))
+            .at(ends, World::heal),
+        1 => world
+            .at(at, |world| {
+                world.partition_one_way(&["server"], &["caller"])
+            })
+            .at(ends, World::heal),
+        2 => world
+            .at(at, |world| {
+                world.partition_one_way(&["caller"], &["server"])
+            })
+            .at(ends, World::heal),
+        3 => world
+            .at(at, |world| world.hold(&["server"], &["caller"]))
+            .at(ends, World::heal),
+        4 => world.at(at, move |world| world.clog("server", "caller", ends)),
+        5 => world
+            .at(at, move |world| {
+                world.flap("server", "caller", ms(31), ms(22));
+            })
+            .at(ends + ms(3_000), World::heal),
+        6 => world.at(at, move |world| {
+            world.swizzle_clog(&["server", "caller"], ends);
+        }),
+        7 => world
+            .at(at, |world| world.hold(&["server"], &["caller"]))
+            .at(at + ms(5), World::partition_halves)
+            .at(ends, World::heal),
+        8 => world.at(at, move |world| {
+            world.latency_spike("server", "caller", ms(300), ends);
+        }),
+        9 => world
+            .at(at, |world| {
+                world.set_link("server", "caller", Link::lan().loss(0.9));
+            })
+            .at(ends, |world| {
+                world.set_link("server", "caller", Link::lan())
+            }),
+        _ => world,
+    }
+}
+
 // SIM60
 #[test]
 fn bytes_stay_whole_over_every_link() {
+    let (mut lost, mut late) = (0, 0);
     for seed in 0..SEEDS {
-        let report = world(seed).run();
+        let report = with_faults(seed, world(seed)).run();
         let report = report.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         assert_eq!(report.crashes, 0);
+        lost += u64::from(report.lost > 0);
+        late += u64::from(report.virtual_time > Duration::from_secs(1));
     }
+    // The faults reach the bytes.
+    assert!(lost > SEEDS / 4 && late > SEEDS / 4, "{lost} {late}");
 }

@@ -2,21 +2,13 @@
 
 use super::Sleep;
 use crate::current;
-use crate::machine::Machine;
-use crate::oracle;
-use crate::state::State;
+use crate::names::Question;
 use crate::task::Waits;
-use crate::trace::EventKind;
-use crate::xxhash::xxh64;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-/// An answer takes 100 microseconds to this many nanoseconds more.
-const DELAY: u64 = 100_000;
-const SPREAD: u64 = 5_000_000;
 
 /// Which addresses are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +31,14 @@ impl Family {
     }
 }
 
-/// Looks up the addresses of `name`: a number, `localhost`, or the name of a host of this world.
+/// Looks up the addresses of `name`: a number, `localhost`, the name of a host of this world, or
+/// one of [another meaning](crate::Answer).
 ///
 /// A number needs no time; a name takes a drawn one.
 ///
 /// # Errors
-/// `NotFound` for a name no host has, `AddrNotAvailable` where the name has no address of the
-/// family.
+/// `NotFound` for a name that means nothing, `AddrNotAvailable` where the name has no address of the
+/// family, `WouldBlock` where no answer came or the server failed: asking again may help.
 ///
 /// # Cancel safety
 /// *Nothing happened.*
@@ -53,7 +46,7 @@ pub fn resolve(name: &str, family: Family) -> Resolve {
     Resolve {
         name: name.to_owned(),
         family,
-        delay: None,
+        sent: None,
     }
 }
 
@@ -63,35 +56,10 @@ pub fn resolve(name: &str, family: Family) -> Resolve {
 pub struct Resolve {
     name: String,
     family: Family,
-    delay: Option<Sleep>,
+    sent: Option<(Question, Sleep)>,
 }
 
 impl Resolve {
-    fn answer(&self, state: &mut State) -> io::Result<Vec<IpAddr>> {
-        let of = |machine: &Machine| [IpAddr::V4(machine.v4), IpAddr::V6(machine.v6)];
-        let mut found = if self.name == "localhost" {
-            [
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ]
-        } else {
-            let named = |machine: &&Machine| *machine.name == *self.name;
-            match state.machines.iter().find(named) {
-                Some(machine) => of(machine),
-                None => {
-                    let text = format!("no host of this world is named {:?}", self.name);
-                    return Err(io::Error::new(io::ErrorKind::NotFound, text));
-                }
-            }
-        };
-        if state.choose(oracle::NAME_ORDER, 2) == 1 {
-            found.reverse();
-        }
-        let name = xxh64(self.name.as_bytes(), 0);
-        state.record(EventKind::Resolve, "", name, found.len() as u64);
-        self.filter(&found)
-    }
-
     fn filter(&self, found: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
         let wanted: Vec<_> = found
             .iter()
@@ -112,17 +80,19 @@ impl Future for Resolve {
         if let Ok(ip) = self.name.parse::<IpAddr>() {
             return Poll::Ready(self.filter(&[ip]));
         }
-        if self.delay.is_none() {
-            self.delay = Some(Sleep::new(answer_time()));
-        }
-        if let Some(delay) = &mut self.delay
-            && Pin::new(delay).poll(cx).is_pending()
-        {
-            let name = self.name.clone();
+        let this = &mut *self;
+        let (question, delay) = this.sent.get_or_insert_with(|| {
+            let question = current::with("resolve", |state| state.ask(&this.name));
+            (question, Sleep::new(question.at))
+        });
+        if Pin::new(delay).poll(cx).is_pending() {
+            let name = this.name.clone();
             current::with("resolve", |state| state.waits(Waits::Name(name)));
             return Poll::Pending;
         }
-        Poll::Ready(current::with("resolve", |state| self.answer(state)))
+        let question = *question;
+        let found = current::with("resolve", |state| state.answer_name(&this.name, question));
+        Poll::Ready(found.and_then(|found| this.filter(&found)))
     }
 }
 
@@ -149,7 +119,8 @@ impl Future for Reverse {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<String> {
         let ip = self.ip.to_canonical();
-        let delay = self.delay.get_or_insert_with(|| Sleep::new(answer_time()));
+        let ask = || current::with("reverse", |state| state.ask_reverse());
+        let delay = self.delay.get_or_insert_with(|| Sleep::new(ask()));
         if Pin::new(delay).poll(cx).is_pending() {
             current::with("reverse", |state| state.waits(Waits::Name(ip.to_string())));
             return Poll::Pending;
@@ -163,11 +134,4 @@ impl Future for Reverse {
             }
         }))
     }
-}
-
-/// When an answer that is asked for now comes.
-fn answer_time() -> u64 {
-    current::with("resolve", |state| {
-        state.clock() + DELAY + state.choose(oracle::NAME_DELAY, SPREAD)
-    })
 }

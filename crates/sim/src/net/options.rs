@@ -7,7 +7,8 @@ use std::time::Duration;
 
 /// When to probe an idle connection.
 ///
-/// Kept and reported; links without faults never need a probe.
+/// A connection whose peer is there and whose links are faultless is known to be well, so its probes
+/// cost nothing and show nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// How long a connection is idle before the first probe.

@@ -188,7 +188,9 @@ impl TcpStream {
     /// # Errors
     /// None while the stream is open.
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
-        self.stream(|stream| stream.options.keepalive = keepalive)
+        self.stream(|_| ())?;
+        self.act(|state| state.set_keepalive(self.socket, keepalive));
+        Ok(())
     }
 
     /// The probes of an idle connection.

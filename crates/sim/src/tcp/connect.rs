@@ -101,22 +101,40 @@ impl State {
             },
         };
         let port = match asked.map_or(0, |asked| asked.port()) {
-            0 => self.ephemeral_port()?,
-            port if self.machine().ports.contains_key(&port) => return Err(Errno::AddrInUse),
+            0 => {
+                let peer = SocketAddr::new(target, to.port());
+                self.ephemeral_port(Some(peer))?
+            }
+            port if self.is_port_taken(port) => return Err(Errno::AddrInUse),
             port => port,
         };
         Ok(SocketAddr::new(ip, port))
     }
 
-    /// A free port: the first one from a drawn start.
-    pub(crate) fn ephemeral_port(&mut self) -> Result<u16, Errno> {
+    /// Whether a socket has the port, or had it until a short while ago.
+    pub(super) fn is_port_taken(&mut self, port: u16) -> bool {
+        let now = self.now;
+        let machine = self.machine();
+        machine.time_waits.forget(now);
+        machine.ports.contains_key(&port) || machine.time_waits.has(port)
+    }
+
+    /// A free port: the first one from a drawn start. One that had connections until a short while
+    /// ago is free for a connection to another peer.
+    pub(super) fn ephemeral_port(&mut self, peer: Option<SocketAddr>) -> Result<u16, Errno> {
+        let now = self.now;
         let count = self.machine().limits.ephemeral_ports;
         let start = self.choose(oracle::PORT, u64::from(count)) as u16;
         let machine = self.machine();
+        machine.time_waits.forget(now);
+        let waits = |port: u16| match peer {
+            Some(peer) => machine.time_waits.has_with(port, peer),
+            None => machine.time_waits.has(port),
+        };
         (start..count)
             .chain(0..start)
             .map(|step| FIRST_EPHEMERAL.saturating_add(step))
-            .find(|port| !machine.ports.contains_key(port))
+            .find(|port| !machine.ports.contains_key(port) && !waits(*port))
             .ok_or(Errno::AddrNotAvailable)
     }
 
@@ -147,7 +165,6 @@ impl State {
         }
         // An address nobody has: the request vanishes.
         if let Some(to_host) = self.route(host, to.ip()) {
-            let arrival = self.now.saturating_add(self.latency(host, to_host));
             let syn = Syn {
                 from: socket,
                 source,
@@ -156,7 +173,7 @@ impl State {
                 to,
                 window,
             };
-            self.events.push(arrival, 0, Event::Syn(syn), self.cause);
+            self.launch_syn(syn, 0);
         }
     }
 
@@ -165,6 +182,12 @@ impl State {
         let Some(stream) = self.net.stream(socket) else {
             return;
         };
+        if stream.phase == Phase::Established && stream.remote == Some(remote) {
+            // Our answer was lost.
+            let window = stream.receive_capacity;
+            self.transmit(socket, Segment::Established { window });
+            return;
+        }
         if stream.phase != Phase::Connecting {
             return;
         }
@@ -179,6 +202,7 @@ impl State {
             self.events.cancel(key);
         }
         self.transmit(socket, Segment::Established { window });
+        self.watch(socket);
     }
 }
 

@@ -1,7 +1,8 @@
 //! What an arriving segment does.
 
+use super::launch::Owed;
 use super::stream::Fin;
-use super::{Phase, Segment, SocketRef};
+use super::{Phase, Segment, SocketRef, Stream};
 use crate::errno::Errno;
 use crate::oracle::{self, Scope};
 use crate::state::State;
@@ -13,47 +14,56 @@ impl State {
     pub(crate) fn deliver(&mut self, from: SocketRef, to: SocketRef, segment: Segment) {
         let (label, size) = segment.describe();
         self.cause = self.record(EventKind::Segment, label, u64::from(to.slot), size);
-        match self.net.stream(to).map(|stream| stream.phase) {
-            None => {
-                self.deliver_to_nobody(from, to, &segment);
+        let now = self.now;
+        match self.net.stream(to) {
+            // One that gave up is as good as none. Of one that was reset the peer is gone, and what
+            // was under way with it.
+            None
+            | Some(Stream {
+                phase: Phase::Dead, ..
+            }) => {
+                self.deliver_to_nobody(from, to, segment);
                 return;
             }
-            // What was under way when the connection died: a reset may overtake it.
-            Some(Phase::Dead) => return,
-            Some(_) => {}
+            Some(stream) => {
+                stream.vigil.heard = now;
+                stream.vigil.unanswered = 0;
+                let (half_open, window) = (stream.phase, stream.credit);
+                let confirms = !matches!(segment, Segment::Established { .. } | Segment::Rst);
+                if confirms && matches!(half_open, Phase::HalfOpen(_)) {
+                    // Whoever sends has had our answer; its own was lost.
+                    self.handshake_done(to, window);
+                }
+            }
         }
         match segment {
             Segment::SynAck { window } => self.connected(to, from, window),
             Segment::Established { window } => self.handshake_done(to, window),
             Segment::Data(bytes) => self.data(to, bytes),
             Segment::Fin => self.finished(to),
-            Segment::Ack { bytes, fin } => self.acknowledged(to, bytes, fin),
-            Segment::Window { bytes } => {
-                if let Some(stream) = self.net.stream(to) {
-                    stream.credit += bytes;
-                    self.pump(to);
-                }
-            }
+            Segment::Ack(said) => self.acknowledged(to, said),
+            Segment::Probe => self.probed(to),
             Segment::Rst => self.was_reset(to),
         }
     }
 
-    fn deliver_to_nobody(&mut self, from: SocketRef, to: SocketRef, segment: &Segment) {
+    fn deliver_to_nobody(&mut self, from: SocketRef, to: SocketRef, segment: Segment) {
         // The host that had the socket is the sender's remote host.
         let Some(host) = self.net.stream(from).map(|stream| stream.remote_host) else {
             return;
         };
-        match segment {
-            Segment::Data(_) | Segment::SynAck { .. } => self.answer(host, to, from, Segment::Rst),
+        let answer = match segment {
+            Segment::Data(_) | Segment::SynAck { .. } | Segment::Probe => Segment::Rst,
             // Both ended: the kernel acknowledges out of TIME_WAIT.
-            Segment::Fin => {
-                let ack = Segment::Ack {
-                    bytes: 0,
-                    fin: true,
-                };
-                self.answer(host, to, from, ack);
-            }
-            _ => {}
+            Segment::Fin => Segment::Ack(Owed {
+                fin: true,
+                ..Owed::default()
+            }),
+            _ => return,
+        };
+        if !self.answer(host, to, from, answer) {
+            // For its sender it is as if it had been lost itself.
+            self.lose(from, to, segment);
         }
     }
 
@@ -73,37 +83,46 @@ impl State {
         self.wake(reader);
         self.net.bytes += size as u64;
         self.net.count_buffered(size);
-        let ack = Segment::Ack {
+        let owed = Owed {
             bytes: size,
-            fin: false,
+            ..Owed::default()
         };
-        self.transmit(to, ack);
+        self.transmit(to, Segment::Ack(owed));
     }
 
     fn finished(&mut self, to: SocketRef) {
+        let now = self.now;
         if let Some(stream) = self.net.stream(to) {
             stream.peer_finished = true;
+            stream.note_end(now);
             let reader = stream.read_waker.take();
             self.wake(reader);
-            let ack = Segment::Ack {
-                bytes: 0,
+            let owed = Owed {
                 fin: true,
+                ..Owed::default()
             };
-            self.transmit(to, ack);
+            self.transmit(to, Segment::Ack(owed));
         }
     }
 
-    fn acknowledged(&mut self, to: SocketRef, bytes: usize, fin: bool) {
+    fn acknowledged(&mut self, to: SocketRef, said: Owed) {
+        self.progressed(to);
+        let now = self.now;
         let Some(stream) = self.net.stream(to) else {
             return;
         };
-        stream.in_flight -= bytes;
-        if fin {
+        stream.in_flight -= said.bytes;
+        stream.credit += said.window;
+        if said.fin {
             stream.fin = Fin::Acked;
+            stream.note_end(now);
         }
         let gone = stream.orphan && stream.fin == Fin::Acked;
-        let writer = stream.write_waker.take();
-        self.wake(writer);
+        // A window alone makes no room in the buffer.
+        if said.bytes > 0 || said.fin {
+            let writer = stream.write_waker.take();
+            self.wake(writer);
+        }
         if gone {
             self.remove_socket(to);
         } else {
@@ -117,6 +136,7 @@ impl State {
             return;
         };
         if stream.orphan {
+            stream.phase = Phase::Dead;
             self.remove_socket(to);
             return;
         }
@@ -154,11 +174,11 @@ impl State {
         let unsent = stream.unsent.len();
         stream.unsent.clear();
         stream.in_flight = 0;
-        let retry = stream.retry.take();
+        let timers = stream.timers();
         let wakers = [stream.read_waker.take(), stream.write_waker.take()];
         self.woken.extend(wakers.into_iter().flatten());
         self.net.buffered -= unsent;
-        if let Some(key) = retry {
+        for key in timers.into_iter().flatten() {
             self.events.cancel(key);
         }
     }

@@ -46,17 +46,19 @@ impl State {
         at: SocketAddr,
         options: &TcpListenOptions,
     ) -> Result<SocketRef, Errno> {
-        let host = self.host();
+        let (host, now) = (self.host(), self.now);
         let machine = self.machine();
         if !at.ip().is_unspecified() && !machine.owns(at.ip().to_canonical()) {
             return Err(Errno::AddrNotAvailable);
         }
         let port = match at.port() {
-            0 => self.ephemeral_port().map_err(|_| Errno::AddrInUse)?,
+            0 => self.ephemeral_port(None).map_err(|_| Errno::AddrInUse)?,
             port => {
                 let listeners = machine.listeners.get(&port).cloned().unwrap_or_default();
                 let taken = machine.ports.get(&port).copied().unwrap_or(0) as usize;
-                if taken > listeners.len() && !options.reuse_address {
+                machine.time_waits.forget(now);
+                let lingers = taken > listeners.len() || machine.time_waits.has(port);
+                if lingers && !options.reuse_address {
                     return Err(Errno::AddrInUse);
                 }
                 for other in listeners {
@@ -131,8 +133,15 @@ impl State {
         };
         let options = listener.options;
         let waiting = listener.queue.len() + listener.half_open.len();
-        let known = listener.half_open.iter().any(|&(from, _)| from == syn.from);
-        if known || waiting >= options.backlog.max(1) as usize {
+        let mut known = listener.half_open.iter();
+        if let Some(&(_, end)) = known.find(|&&(from, _)| from == syn.from) {
+            // Asked again because the answer was lost, or while it is under way.
+            if self.net.stream(end).is_some_and(|end| end.retry.is_some()) {
+                self.answer_request(end);
+            }
+            return;
+        }
+        if waiting >= options.backlog.max(1) as usize {
             return;
         }
         let map = |ip: IpAddr| match ip {
@@ -195,6 +204,10 @@ impl State {
         };
         stream.phase = Phase::Established;
         stream.credit = window;
+        let retry = stream.retry.take();
+        if let Some(key) = retry {
+            self.events.cancel(key);
+        }
         self.forget_half_open(socket, end);
         if let Some(listener) = self.net.listener(socket) {
             listener.queue.push_back(end);

@@ -1,6 +1,9 @@
 //! One end of a connection: its buffers, and what reads, writes and closes do to it.
 
-use super::{Kind, LOOPBACK_SEGMENT, SEGMENT, Segment, SocketRef};
+use super::keepalive::Vigil;
+use super::launch::Owed;
+use super::recovery::Recovery;
+use super::{Kind, Segment, SocketRef};
 use crate::errno::Errno;
 use crate::event::EventKey;
 use crate::oracle;
@@ -33,7 +36,7 @@ pub(crate) enum Fin {
     Acked,
 }
 
-/// Options a stream keeps; those that need a faulty link to show are only kept.
+/// Options of a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StreamOptions {
     pub(crate) nodelay: bool,
@@ -52,6 +55,18 @@ pub(crate) struct Stream {
     /// Its owner dropped it; it lives on to deliver what is queued.
     pub(crate) orphan: bool,
     pub(crate) last_arrival: u64,
+    /// When something of ours last got through, as far as translators on the way remember.
+    pub(crate) last_use: u64,
+    /// Translators have forgotten it: nothing gets through any more.
+    pub(crate) forgotten: bool,
+    /// The peer sent its FIN before we sent ours.
+    pub(crate) closed_second: bool,
+    /// When both FINs had arrived.
+    pub(crate) ended_at: Option<u64>,
+    pub(super) recovery: Recovery,
+    pub(super) vigil: Vigil,
+    /// What acknowledgements said that were lost.
+    pub(super) owed: Owed,
     pub(crate) retry: Option<EventKey>,
     pub(crate) attempts: u32,
     // sending
@@ -88,6 +103,13 @@ impl Stream {
             error: None,
             orphan: false,
             last_arrival: 0,
+            last_use: 0,
+            forgotten: false,
+            closed_second: false,
+            ended_at: None,
+            recovery: Recovery::default(),
+            vigil: Vigil::default(),
+            owed: Owed::default(),
             retry: None,
             attempts: 0,
             unsent: BytesMut::new(),
@@ -102,6 +124,18 @@ impl Stream {
             peer_finished: false,
             read_waker: None,
             write_waker: None,
+        }
+    }
+
+    /// Its timers, which are to be cancelled.
+    pub(super) fn timers(&mut self) -> [Option<EventKey>; 3] {
+        [self.retry.take(), self.recovery.stop(), self.vigil.stop()]
+    }
+
+    /// Notes when both directions have ended.
+    pub(super) fn note_end(&mut self, now: u64) {
+        if self.fin == Fin::Acked && self.peer_finished {
+            self.ended_at.get_or_insert(now);
         }
     }
 
@@ -132,6 +166,7 @@ impl State {
         let Some(stream) = self.net.stream(socket) else {
             return Poll::Ready(Ok(0));
         };
+        let way = (host, stream.remote_host);
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -151,6 +186,7 @@ impl State {
         }
         let available = stream.unread.min(buffer.len());
         let taken = self.length(oracle::READ_LENGTH, available);
+        let segment = self.net.wires.segment(way);
         let Some(stream) = self.net.stream(socket) else {
             return Poll::Ready(Ok(0));
         };
@@ -170,11 +206,6 @@ impl State {
         stream.unread -= taken;
         stream.window_owed += taken;
         // A window worth telling (RFC 1122, 4.2.3.3), or all of it when the buffer is empty.
-        let segment = if host == stream.remote_host {
-            LOOPBACK_SEGMENT
-        } else {
-            SEGMENT
-        };
         let worth = segment.min(stream.receive_capacity.div_ceil(2));
         let tell = stream.unread == 0 || stream.window_owed >= worth;
         let open = stream.phase == Phase::Established && !stream.peer_finished;
@@ -186,7 +217,11 @@ impl State {
         self.net.buffered -= taken;
         self.record(EventKind::Read, "tcp", u64::from(socket.slot), taken as u64);
         if bytes > 0 {
-            self.transmit(socket, Segment::Window { bytes });
+            let owed = Owed {
+                window: bytes,
+                ..Owed::default()
+            };
+            self.transmit(socket, Segment::Ack(owed));
         }
         Poll::Ready(Ok(taken))
     }
@@ -263,11 +298,8 @@ impl State {
         if stream.phase != Phase::Established {
             return;
         }
-        let segment = if host == stream.remote_host {
-            LOOPBACK_SEGMENT
-        } else {
-            SEGMENT
-        };
+        let way = (host, stream.remote_host);
+        let segment = self.net.wires.segment(way);
         loop {
             let Some(stream) = self.net.stream(socket) else {
                 return;
@@ -278,6 +310,9 @@ impl State {
             let wait =
                 small && !stream.options.nodelay && stream.in_flight > 0 && stream.fin == Fin::Open;
             if size == 0 || wait {
+                if !wait && !stream.unsent.is_empty() {
+                    self.starved(socket);
+                }
                 break;
             }
             let bytes = stream.unsent.split_to(size).freeze();
@@ -291,6 +326,7 @@ impl State {
             && stream.fin == Fin::Queued
         {
             stream.fin = Fin::Sent;
+            stream.closed_second = stream.peer_finished;
             self.transmit(socket, Segment::Fin);
         }
     }
@@ -330,6 +366,9 @@ impl State {
     /// Gives up: the peer hears of it by RST.
     pub(crate) fn reset(&mut self, socket: SocketRef) {
         self.transmit(socket, Segment::Rst);
+        if let Some(stream) = self.net.stream(socket) {
+            stream.phase = Phase::Dead;
+        }
         self.remove_socket(socket);
     }
 }

@@ -1,0 +1,91 @@
+//! What makes a description of a world impossible.
+
+use crate::link::Wrong;
+use std::fmt;
+
+/// Why a world cannot be built as it is described; see [`Builder::check`](crate::Builder::check).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// Something names a host that there is not.
+    UnknownHost {
+        /// What names it.
+        by: String,
+        /// The name.
+        name: String,
+    },
+    /// A link leads from a host to itself: what a host says to itself uses no link.
+    LinkToItself {
+        /// The host.
+        name: String,
+    },
+    /// A probability is not within `0..=1`.
+    NoProbability {
+        /// What it is a probability of.
+        of: String,
+        /// The value.
+        value: f64,
+    },
+    /// A value is outside of what its setting takes, such as an empty range of latencies.
+    NoValue {
+        /// What it was set for.
+        of: String,
+    },
+    /// Something is to happen at a time that is over.
+    InThePast {
+        /// When it was to happen, in nanoseconds since the world began.
+        at: u64,
+        /// How late it is already.
+        now: u64,
+    },
+}
+
+impl SetupError {
+    pub(crate) fn unknown(by: &str, name: &str) -> SetupError {
+        SetupError::UnknownHost {
+            by: by.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(crate) fn wrong(wrong: Wrong, place: &str) -> SetupError {
+        match wrong {
+            Wrong::Probability { knob, bits } => SetupError::NoProbability {
+                of: format!("{knob} of {place}"),
+                value: f64::from_bits(bits),
+            },
+            Wrong::Value { knob } => SetupError::NoValue {
+                of: format!("{knob} of {place}"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetupError::UnknownHost { by, name } => {
+                write!(f, "{by} names the host {name:?}, which does not exist")
+            }
+            SetupError::LinkToItself { name } => {
+                write!(f, "a link leads from the host {name:?} to itself")
+            }
+            SetupError::NoProbability { of, value } => {
+                write!(
+                    f,
+                    "the {of} is {value}, which is no probability within 0..=1"
+                )
+            }
+            SetupError::NoValue { of } => write!(f, "the {of} is empty or out of range"),
+            SetupError::InThePast { at, now } => {
+                let [at, now] = [at, now].map(|time| std::time::Duration::from_nanos(*time));
+                write!(
+                    f,
+                    "something is to happen at {at:?}, but the world is {now:?} old"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}

@@ -1,0 +1,135 @@
+//! TIME_WAIT: whose port stays taken after a connection, for how long, and who may have it.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[path = "scenario/echo.rs"]
+mod echo;
+
+use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
+use bowline_sim::{block_on, host};
+use echo::{accept, read_to_end, shutdown};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn listen(reuse_address: bool) -> io::Result<TcpListener> {
+    let mut options = TcpListenOptions::default();
+    options.reuse_address = reuse_address;
+    TcpListener::bind(at(80), options)
+}
+
+async fn connect_from(port: u16) -> io::Result<TcpStream> {
+    let mut options = TcpOptions::default();
+    options.local = Some(at(port));
+    TcpStream::connect(at(80), options).await
+}
+
+async fn settle(seconds: u64) {
+    host::Sleep::new(host::now() + seconds * SECOND).await;
+}
+
+/// A connection from port 1000 to port 80 that is over, closed first by the end `first`.
+async fn over(first: usize) {
+    let listener = listen(true).expect("a port of one's own");
+    let connected = connect_from(1000).await.expect("it listens");
+    let accepted = accept(&listener).await.expect("one waits");
+    let mut ends = [Some(accepted), Some(connected)];
+    let closing = ends[first].take();
+    drop(closing);
+    settle(1).await;
+    let last = ends[1 - first].take().expect("there are two");
+    assert!(read_to_end(&last).await.expect("no reset").is_empty());
+    drop((last, listener));
+    settle(1).await;
+}
+
+fn in_use<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+}
+
+// SIM65
+#[test]
+fn the_end_that_closed_first_keeps_its_port_for_a_minute() {
+    for seed in 0..20 {
+        block_on(seed, async {
+            over(0).await;
+            assert!(in_use(listen(false)), "the listener's end waits");
+            drop(listen(true).expect("it may be used again"));
+            // The other end's port is free at once.
+            let listener = listen(true).expect("it may be used again");
+            drop(connect_from(1000).await.expect("its port is free"));
+            drop(listener);
+        });
+        block_on(seed, async {
+            over(0).await;
+            settle(56).await;
+            assert!(in_use(listen(false)));
+            settle(4).await;
+            listen(false).expect("the minute is over");
+        });
+    }
+}
+
+// SIM65
+#[test]
+fn a_client_that_closed_first_cannot_come_from_the_port_again() {
+    for seed in 0..20 {
+        block_on(seed, async {
+            over(1).await;
+            let listener = listen(false).expect("the listener closed second");
+            assert!(in_use(connect_from(1000).await));
+            assert!(connect_from(1001).await.is_ok(), "another port is free");
+            settle(60).await;
+            connect_from(1000).await.expect("the minute is over");
+            drop(listener);
+        });
+    }
+}
+
+// SIM65
+#[test]
+fn both_wait_that_closed_at_once_and_nobody_after_a_reset() {
+    for seed in 0..20 {
+        for reset in [false, true] {
+            block_on(seed, async {
+                let listener = listen(true).expect("a port of one's own");
+                let connected = connect_from(1000).await.expect("it listens");
+                let accepted = accept(&listener).await.expect("one waits");
+                if reset {
+                    accepted.abort();
+                    drop(connected);
+                } else {
+                    shutdown(&connected).await.expect("open");
+                    shutdown(&accepted).await.expect("open");
+                    drop((connected, accepted));
+                }
+                drop(listener);
+                settle(1).await;
+                assert_eq!(in_use(listen(false)), !reset);
+                let listener = listen(true).expect("it may be used again");
+                assert_eq!(in_use(connect_from(1000).await), !reset);
+                drop(listener);
+            });
+        }
+    }
+}
+
+// SIM65
+#[test]
+fn the_minute_begins_with_the_end_and_not_with_the_close() {
+    block_on(1, async {
+        let listener = listen(true).expect("a port of one's own");
+        let connected = connect_from(1000).await.expect("it listens");
+        let accepted = accept(&listener).await.expect("one waits");
+        shutdown(&accepted).await.expect("open");
+        settle(1).await;
+        drop(connected);
+        settle(100).await;
+        drop((accepted, listener));
+        listen(false).expect("it ended long ago");
+    });
+}
