@@ -287,7 +287,7 @@ impl<F: Future> Future for Work<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        this.owner.arrive(cx);
+        this.owner.arrive_task();
         let cx = &mut this.waker.context(this.node, cx);
         let Some(body) = this.body.as_mut().as_pin_mut() else {
             return Poll::Ready(());

@@ -19,7 +19,7 @@ use crate::task_id::TaskId;
 use activity::Activity;
 use bowline_backend::Backend;
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64};
+use loom::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 #[cfg(loom)]
 use loom::sync::{Mutex, MutexGuard};
 use slab::Slab;
@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicIsize, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock, PoisonError};
 #[cfg(not(loom))]
 use std::sync::{Mutex, MutexGuard};
@@ -87,8 +87,6 @@ const ADOPTED: u32 = 1 << 5;
 const CAUGHT: u32 = 1 << 6;
 /// The owners above must not drop what contains this node.
 const HOLD: u32 = 1 << 7;
-/// `links.waker` is set.
-const ARMED: u32 = 1 << 8;
 /// A body that has started gets no poll after the cancel.
 const EAGER: u32 = 1 << 11;
 /// The node was cancelled itself and its grace is over.
@@ -115,7 +113,7 @@ const LOOSE: u32 = 1 << 16;
 ///    refreshes comes last has seen both changes. One node is locked at a time.
 /// 2. `cause` is set before `OWN`, and never changes.
 /// 3. A node is in its parent's roster exactly while `links.parent` is set, except inside
-///    `link` and `unlink`. The roster's key is `links.key`.
+///    `link` and `unlink`, and for a new node before it is linked. The roster's key is `key`.
 /// 4. Under `links` no waker is cloned or woken, no user code called and no user value dropped:
 ///    who wakes takes the waker out, and the owner stores it again at its next poll.
 /// 5. `holds` counts the hold constructs below the node, up to the next task or mask (through one
@@ -142,17 +140,21 @@ pub(crate) struct Node<P: ?Sized> {
     finalisers: AtomicU32,
     unfinished: AtomicU32,
     cause: OnceLock<Cause>,
-    backend: OnceLock<Backend>,
+    /// Its place among those available, from 1; zero for none yet.
+    backend: AtomicU8,
+    /// `links.waker` is set; changes under `links` alone.
+    armed: AtomicBool,
     activity: Activity,
     /// Its place among those its parent was ever given.
     order: AtomicU64,
+    /// Of the parent's roster; changes under the parent's `links` alone.
+    key: AtomicUsize,
     links: Mutex<Links>,
     pub(crate) payload: P,
 }
 
 struct Links {
     parent: Option<NodeRef>,
-    key: usize,
     /// Nodes of the same task.
     scopes: Roster<NodeRef>,
     /// Tasks of a group; groups a root has adopted.
@@ -181,6 +183,33 @@ impl<P> Node<P> {
         location: &'static Location<'static>,
         payload: P,
     ) -> Self {
+        Node::made(kind, id, name, location, None, payload)
+    }
+
+    /// One that is to stand below `parent`.
+    #[inline]
+    pub(crate) fn below(
+        parent: NodeRef,
+        kind: Kind,
+        id: TaskId,
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+        payload: P,
+    ) -> Self {
+        Node::made(kind, id, name, location, Some(parent), payload)
+    }
+
+    // Inlined: a node is several cache lines, and each call would move it once more.
+    #[inline(always)]
+    fn made(
+        kind: Kind,
+        id: TaskId,
+        name: Cow<'static, str>,
+        location: &'static Location<'static>,
+        parent: Option<NodeRef>,
+        payload: P,
+    ) -> Self {
+        let backend = parent.as_ref().map(|p| p.backend.load(Ordering::Relaxed));
         Node {
             kind,
             id,
@@ -195,12 +224,13 @@ impl<P> Node<P> {
             finalisers: AtomicU32::new(0),
             unfinished: AtomicU32::new(0),
             cause: OnceLock::new(),
-            backend: OnceLock::new(),
+            backend: AtomicU8::new(backend.unwrap_or(0)),
+            armed: AtomicBool::new(false),
             activity: Activity::new(),
             order: AtomicU64::new(0),
+            key: AtomicUsize::new(0),
             links: Mutex::new(Links {
-                parent: None,
-                key: 0,
+                parent,
                 scopes: Roster::new(),
                 tasks: Roster::new(),
                 linked: 0,
@@ -314,12 +344,20 @@ impl<P: ?Sized> Node<P> {
     }
 
     pub(crate) fn backend(&self) -> Option<Backend> {
-        self.backend.get().copied()
+        let place = usize::from(self.backend.load(Ordering::Relaxed)).checked_sub(1)?;
+        Backend::available().get(place).copied()
     }
 
     /// Keeps the first backend it is given.
     pub(crate) fn keep_backend(&self, backend: Backend) {
-        let _ = self.backend.set(backend);
+        let place = Backend::available().iter().position(|b| *b == backend);
+        let place = place.and_then(|place| u8::try_from(place + 1).ok());
+        self.keep_backend_number(place.unwrap_or(0));
+    }
+
+    fn keep_backend_number(&self, number: u8) {
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.backend.compare_exchange(0, number, set, fetch);
     }
 
     pub(crate) fn parent(&self) -> Option<NodeRef> {
@@ -330,7 +368,7 @@ impl<P: ?Sized> Node<P> {
         let waker = waker.clone();
         let former = {
             let mut links = self.lock();
-            self.set(ARMED);
+            self.armed.store(true, Ordering::Release);
             links.waker.replace(waker)
         };
         drop(former);
@@ -338,16 +376,21 @@ impl<P: ?Sized> Node<P> {
 
     /// Whether nobody has taken the owner's waker since it was stored.
     pub(crate) fn has_waker(&self) -> bool {
-        self.has(ARMED)
+        self.armed.load(Ordering::Acquire)
     }
 
     /// For an owner that has ended: gives up the waker, which may own the node.
     pub(crate) fn forget_waker(&self) {
         if self.has_waker() {
-            let waker = self.lock().waker.take();
-            self.clear(ARMED);
+            let waker = self.take_stored(&mut self.lock());
             drop(waker);
         }
+    }
+
+    fn take_stored(&self, links: &mut Links) -> Option<Waker> {
+        let waker = links.waker.take()?;
+        self.armed.store(false, Ordering::Release);
+        Some(waker)
     }
 
     pub(crate) fn task_count(&self) -> usize {
@@ -384,20 +427,51 @@ impl<P: ?Sized> Node<P> {
     }
 }
 
+/// Whom to wake, once no lock is held.
+pub(crate) enum Wakeup {
+    /// The owner, by the waker of its last poll.
+    Owner(Waker),
+    /// A task, by the waker that its pulse has.
+    Task(NodeRef),
+}
+
+impl Wakeup {
+    pub(crate) fn make(self) {
+        match self {
+            Wakeup::Owner(waker) => waker.wake(),
+            Wakeup::Task(node) => node.wake_task(),
+        }
+    }
+}
+
 impl<P: Payload + ?Sized> Node<P> {
     pub(crate) fn wake_owner(&self) {
-        let waker = self.take_waker(&mut self.lock());
-        if let Some(waker) = waker {
-            waker.wake();
+        let waker = self.take_stored(&mut self.lock());
+        match waker {
+            Some(waker) => {
+                self.note_wake();
+                waker.wake();
+            }
+            None => self.wake_task(),
         }
     }
 
-    /// For who wakes the owner with it.
-    fn take_waker(&self, links: &mut Links) -> Option<Waker> {
-        let waker = links.waker.take()?;
-        self.clear(ARMED);
-        self.note_wake();
-        Some(waker)
+    fn wake_task(&self) {
+        if let Some(pulse) = self.payload.pulse() {
+            pulse.wake();
+        }
+    }
+}
+
+impl Node<dyn Payload> {
+    /// How the owner is woken, if it waits; for who holds the lock.
+    fn wakeup(self: &Arc<Self>, links: &mut Links) -> Option<Wakeup> {
+        if let Some(waker) = self.take_stored(links) {
+            self.note_wake();
+            return Some(Wakeup::Owner(waker));
+        }
+        let waits = self.payload.pulse().is_some_and(Pulse::is_polled);
+        waits.then(|| Wakeup::Task(self.clone()))
     }
 }
 

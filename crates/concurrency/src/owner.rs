@@ -25,21 +25,31 @@ pub(crate) enum Limit {
     After(Duration),
 }
 
-/// The place of an owner that rests: no node's address.
+impl Limit {
+    fn deadline(self, clock: impl FnOnce() -> Instant) -> Instant {
+        match self {
+            Limit::Never | Limit::After(Duration::MAX) => Instant::NEVER,
+            Limit::At(deadline) => deadline,
+            Limit::After(span) => clock().saturating_add(span),
+        }
+    }
+}
+
+/// The place of an owner that stands nowhere: no node's address.
 const NOWHERE: usize = usize::MAX;
 
 /// The part of a wrapper that keeps its body's node in the tree.
 ///
 /// Invariants:
-/// 1. The waker of the current poll is stored in the node before the body is polled, and the
-///    cancelled bit read after: a cancel either is seen or wakes.
+/// 1. The waker of the current poll is stored in the node before the cancelled bit is read for the
+///    last time in that poll: a cancel either is seen or wakes. That of a task is its pulse's.
 /// 2. The outermost wrapper of a task is its host: it keeps the task's one backend sleep, armed
 ///    at the smallest deadline of the task's nodes whenever a poll returns `Pending`.
 /// 3. Dropping the owner takes the node out of the tree and returns its holds, so a panic in
 ///    the body leaves nothing behind.
 pub(crate) struct Owner {
     node: Option<NodeRef>,
-    /// Address of the parent; the parent lives as long as the node is linked.
+    /// Address of the parent, which lives as long as the node is linked; zero for none.
     place: usize,
     stage: Stage,
     limit: Limit,
@@ -87,7 +97,7 @@ impl Owner {
     pub(crate) fn new(limit: Limit) -> Owner {
         Owner {
             node: None,
-            place: 0,
+            place: NOWHERE,
             stage: Stage::New,
             limit,
             host: false,
@@ -143,13 +153,6 @@ impl Owner {
         self.node = Some(node);
     }
 
-    /// Gives a scope that nobody has a handle of its node, at the first poll.
-    pub(crate) fn ensure_scope(&mut self, location: &'static Location<'static>) {
-        if self.node.is_none() {
-            self.node = Some(new_scope(Cow::Borrowed(""), location));
-        }
-    }
-
     /// The owners above must not drop this one once it was polled.
     pub(crate) fn holding(&mut self) {
         self.node().set_hold();
@@ -162,18 +165,48 @@ impl Owner {
     /// First step of a poll: the place in the tree, the waker, the timer.
     pub(crate) fn arrive(&mut self, cx: &mut Context<'_>) {
         if !matches!(self.stage, Stage::Fixed | Stage::Carried) {
-            let (place, in_task) = ambient::place();
-            self.host = !in_task;
-            if self.stage == Stage::New || place != self.place {
-                self.take_place(place);
-            }
+            self.stand(None);
         }
         self.node().begin_poll();
-        let waker = WakerId::of(cx.waker());
-        if self.waker != waker || !self.node().has_waker() {
-            self.node().store_waker(cx.waker());
-            self.waker = waker;
+        self.keep_waker(cx.waker());
+        self.hear_alarm();
+    }
+
+    /// The same for a task whose pulse keeps the waker.
+    pub(crate) fn arrive_task(&mut self) {
+        self.node().begin_poll();
+        self.hear_alarm();
+    }
+
+    /// The same for a scope, which keeps the waker once its body is pending, and has no node
+    /// before its first poll unless somebody has a handle.
+    #[inline]
+    pub(crate) fn arrive_scope(&mut self, location: &'static Location<'static>) {
+        self.stand(Some(location));
+        self.node().begin_poll();
+        self.hear_alarm();
+    }
+
+    #[inline]
+    fn stand(&mut self, location: Option<&'static Location<'static>>) {
+        let (place, in_task) = ambient::place();
+        if place != self.place {
+            self.host = !in_task;
+            self.take_place(place, location);
         }
+    }
+
+    #[inline]
+    fn keep_waker(&mut self, waker: &Waker) {
+        let id = WakerId::of(waker);
+        if self.waker != id || !self.node().has_waker() {
+            self.node().store_waker(waker);
+            self.waker = id;
+        }
+    }
+
+    #[inline]
+    fn hear_alarm(&mut self) {
         if self.timer.as_ref().is_some_and(|t| t.alarm.rang()) {
             self.ring();
         }
@@ -182,56 +215,77 @@ impl Owner {
     /// The same for a branch, which has one waker for all its life and never the task's timer.
     pub(crate) fn arrive_by(&mut self, waker: &Waker) {
         let (place, _) = ambient::place();
-        if self.stage == Stage::New || place != self.place {
-            self.take_place(place);
+        if place != self.place {
+            self.take_place(place, None);
         }
         if !self.node().has_waker() {
             self.node().store_waker(waker);
         }
     }
 
-    fn take_place(&mut self, place: usize) {
-        let node = self.node().clone();
-        let parent = ambient::current();
-        if self.stage == Stage::New {
-            if let Some(parent) = &parent {
-                node.link(parent);
+    #[inline(never)]
+    fn take_place(&mut self, place: usize, location: Option<&'static Location<'static>>) {
+        ambient::with(|parent| match (self.stage, parent) {
+            (Stage::New, _) => self.begin(parent, location),
+            (_, parent) => {
+                let node = self.node();
+                node.unlink();
+                match parent {
+                    Some(parent) => node.link(parent),
+                    None => node.refresh(),
+                }
+                self.bring_deadlines(node);
+                self.timer = None;
             }
-            self.start_limit(&node);
-        } else {
-            node.unlink();
-            match &parent {
-                Some(parent) => node.link(parent),
-                None => node.refresh(),
-            }
-            self.timer = None;
-            self.bring_deadlines(&node);
-        }
+        });
         self.place = place;
         self.stage = Stage::Linked;
     }
 
-    fn start_limit(&mut self, node: &NodeRef) {
-        let deadline = match self.limit {
-            Limit::Never => Instant::NEVER,
-            Limit::At(deadline) => deadline,
-            Limit::After(Duration::MAX) => Instant::NEVER,
-            Limit::After(span) => ambient_clock(node).saturating_add(span),
-        };
+    /// Stands below `parent` for the first time.
+    fn begin(&mut self, parent: Option<&NodeRef>, location: Option<&'static Location<'static>>) {
+        if let (None, Some(location)) = (&self.node, location) {
+            if let Some(parent) = parent {
+                return self.begin_new(parent, location);
+            }
+            self.node = Some(new_scope(Cow::Borrowed(""), location));
+        } else if let Some(parent) = parent {
+            self.node().link(parent);
+        }
+        let node = self.node();
+        let deadline = self.limit.deadline(|| ambient_clock(node));
         // Below a parent the node counts as started by that.
         if !deadline.is_never() || self.host {
             node.start_deadline(deadline);
         }
         node.start_grace(|| ambient_clock(node));
+        self.watch_deadline();
+    }
+
+    /// The same with a node that nobody else has.
+    fn begin_new(&mut self, parent: &NodeRef, location: &'static Location<'static>) {
+        let (kind, id, name) = (Kind::Scope, TaskId::OUTSIDE, Cow::Borrowed(""));
+        let node = Node::below(parent.clone(), kind, id, name, location, ());
+        let node: NodeRef = Arc::new(node);
+        node.begin_deadline(self.limit.deadline(|| ambient_clock(&node)));
+        node.enter_scopes(parent);
+        self.node = Some(node);
+        self.watch_deadline();
+    }
+
+    /// Cancels a node whose deadline has passed, and tells its task of another one.
+    fn watch_deadline(&self) {
+        let node = self.node();
         let deadline = node.deadline();
-        if deadline.is_never() {
-            return self.bring_deadlines(node);
-        }
-        let now = match self.limit {
-            Limit::After(span) if !span.is_zero() && !node.is_rescheduled() => None,
-            _ => Some(ambient_clock(node)),
+        let passed = || {
+            let counted = matches!(self.limit, Limit::After(span) if !span.is_zero());
+            let now = (!counted || node.is_rescheduled()).then(|| ambient_clock(node));
+            now.filter(|now| deadline <= *now)
         };
-        match now.filter(|now| deadline <= *now) {
+        match Some(deadline)
+            .filter(|at| !at.is_never())
+            .and_then(|_| passed())
+        {
             Some(now) => {
                 node.cancel(|| Cause::deadline(node, now));
             }
@@ -251,10 +305,10 @@ impl Owner {
         if soonest.is_never() {
             return;
         }
-        match ambient::task().filter(|_| !self.host) {
+        ambient::with_task(|task| match task.filter(|_| !self.host) {
             Some(task) => task.expect_deadline(soonest),
             None => node.expect_deadline(soonest),
-        }
+        });
     }
 
     /// Runs `f` at the node's place: a poll or drop of the body, or a call of user code.
@@ -285,6 +339,13 @@ impl Owner {
         self.arm();
         let node = self.node();
         node.is_cancelled() && !node.is_held()
+    }
+
+    /// The same for a scope, which keeps the waker of the poll now.
+    #[inline]
+    pub(crate) fn is_cut_scope(&mut self, cx: &Context<'_>) -> bool {
+        self.keep_waker(cx.waker());
+        self.is_cut()
     }
 
     /// Drops the cancelled body, by `cut`, and keeps the finalisers that it leaves behind, and a
@@ -347,11 +408,15 @@ impl Owner {
 
     /// Last step of a poll that is not over and looks for no cut: arms the task's timer, if this
     /// is the outermost wrapper.
+    #[inline]
     pub(crate) fn arm(&mut self) {
         self.node().end_poll();
-        if !self.host {
-            return;
+        if self.host {
+            self.arm_timer();
         }
+    }
+
+    fn arm_timer(&mut self) {
         loop {
             let soonest = self.node().soonest();
             let armed = self.timer.as_ref().map_or(Instant::NEVER, |t| t.armed);

@@ -317,7 +317,7 @@ impl<F: Future> Future for RootRun<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        this.owner.arrive(cx);
+        this.owner.arrive_task();
         measured::note_start(this.owner.node());
         let cx = &mut this.waker.context(this.node, cx);
         if let Some(body) = this.body.as_mut().as_pin_mut() {

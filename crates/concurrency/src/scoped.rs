@@ -66,9 +66,8 @@ impl<F: Future> Scoped<F> {
         if *this.frozen {
             return Poll::Pending;
         }
-        this.owner.ensure_scope(this.location);
         let started = this.owner.is_under_way();
-        this.owner.arrive(cx);
+        this.owner.arrive_scope(this.location);
         if !*this.cut {
             if this.body.is_none() {
                 let node = this.owner.node().clone();
@@ -84,7 +83,7 @@ impl<F: Future> Scoped<F> {
                     this.owner.leave();
                     return Poll::Ready(Outcome::Done(value));
                 }
-                if !this.owner.is_cut() {
+                if !this.owner.is_cut_scope(cx) {
                     return Poll::Pending;
                 }
             }

@@ -252,9 +252,11 @@ impl<E: Send + 'static> TaskGroup<E> {
             unreachable!("a group is made with its root");
         };
         let place = Place::new(TaskStatus::Running);
-        let child = Node::new(Kind::Task, root.next_id(), name, at, place);
+        let parent = self.node.clone();
+        let child = Node::below(parent, Kind::Task, root.next_id(), name, at, place);
+        let child = Arc::new(child);
         root.measure(&child, || clock_of(&(self.node.clone() as NodeRef)));
-        Arc::new(child)
+        child
     }
 
     /// Links a child if there is room now.
@@ -279,8 +281,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         has_room: impl FnOnce(usize) -> bool,
     ) -> Result<(), Admission> {
         let node: NodeRef = child.clone();
-        let group: NodeRef = self.node.clone();
-        node.link_task(&group, has_room)
+        node.enter_tasks(&self.node, has_room)
     }
 
     /// Starts what was admitted.

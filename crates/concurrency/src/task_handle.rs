@@ -17,6 +17,8 @@ use std::sync::Arc;
 /// Dropping it neither cancels nor stops the child; its result is then not kept.
 pub struct TaskHandle<T: Send + 'static> {
     node: Arc<Node<Place<T>>>,
+    /// The result was taken: nothing is left to give up.
+    spent: bool,
 }
 
 /// What a task is doing or what became of it.
@@ -71,7 +73,7 @@ pub enum JoinError {
 
 impl<T: Send + 'static> TaskHandle<T> {
     pub(crate) fn new(node: Arc<Node<Place<T>>>) -> TaskHandle<T> {
-        TaskHandle { node }
+        TaskHandle { node, spent: false }
     }
 
     /// Of a child that its group did not take.
@@ -176,7 +178,9 @@ impl<T: Send + 'static> TaskHandle<T> {
 
 impl<T: Send + 'static> Drop for TaskHandle<T> {
     fn drop(&mut self) {
-        drop(self.node.payload.abandon());
+        if !self.spent {
+            drop(self.node.payload.abandon());
+        }
     }
 }
 

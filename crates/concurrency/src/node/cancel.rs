@@ -1,6 +1,6 @@
 //! Cancelling a node, and who is told.
 
-use super::{EFFECTIVE, HARD, MASK, NOTICED, Node, OWN, Payload};
+use super::{EFFECTIVE, HARD, MASK, NOTICED, Node, OWN, Payload, Wakeup};
 use crate::caught::{guarded, keep_first};
 use crate::cause::Cause;
 use std::panic::resume_unwind;
@@ -42,7 +42,7 @@ impl Node<dyn Payload> {
     /// Brings `EFFECTIVE` and `NOTICED` of this node and all below it up to date and wakes who is concerned.
     pub(crate) fn refresh(self: &Arc<Self>) {
         let mut stack = vec![self.clone()];
-        let mut wakers = Vec::new();
+        let mut wakeups = Vec::new();
         while let Some(node) = stack.pop() {
             let mut links = node.lock();
             let from = |flag| {
@@ -64,15 +64,16 @@ impl Node<dyn Payload> {
                 }
             }
             if wanted.0 != former.0 {
-                wakers.extend(node.take_waker(&mut links));
+                wakeups.extend(node.wakeup(&mut links));
             }
             if let Some(watchers) = links.watchers.as_mut().filter(|_| wanted.1) {
-                wakers.extend(watchers.iter_mut().filter_map(|(_, waker)| waker.take()));
+                let woken = watchers.iter_mut().filter_map(|(_, waker)| waker.take());
+                wakeups.extend(woken.map(Wakeup::Owner));
             }
             stack.extend(links.tasks.iter().cloned());
             stack.extend(links.scopes.iter().cloned());
         }
-        wake_all(wakers);
+        wake_all(wakeups);
     }
 
     /// The cause of the outermost cancel visible from here.
@@ -95,10 +96,10 @@ impl Node<dyn Payload> {
 }
 
 /// Wakes every one of them, also behind one that panics; the first panic goes on afterwards.
-pub(crate) fn wake_all(wakers: Vec<Waker>) {
+pub(crate) fn wake_all(wakeups: Vec<Wakeup>) {
     let mut first = None;
-    for waker in wakers {
-        if let Err(panic) = guarded(|| waker.wake()) {
+    for wakeup in wakeups {
+        if let Err(panic) = guarded(|| wakeup.make()) {
             keep_first(&mut first, panic);
         }
     }

@@ -21,11 +21,17 @@ impl<P: ?Sized> Node<P> {
         }
     }
 
+    /// As [`start_deadline`](Node::start_deadline), of a node that nobody else has yet, below a
+    /// parent.
+    pub(crate) fn begin_deadline(&self, deadline: Instant) {
+        self.deadline.store(deadline.as_nanos(), Ordering::Release);
+    }
+
     pub(crate) fn is_rescheduled(&self) -> bool {
         self.has(RESCHEDULED)
     }
 
-    /// Tells the outermost node of a task that one of its nodes has this deadline.
+    /// Tells the outermost node of a task that one of its nodes has this deadline, from anywhere.
     pub(crate) fn expect_deadline(&self, deadline: Instant) {
         self.soonest
             .fetch_min(deadline.as_nanos(), Ordering::AcqRel);

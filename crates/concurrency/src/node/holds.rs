@@ -83,7 +83,7 @@ pub(super) fn add_holds(node: Option<NodeRef>, delta: isize) {
             change = node.share_changed(&mut links);
             at = links.parent.clone();
             if before > 0 && after <= 0 && node.is_cancelled() {
-                freed.extend(node.take_waker(&mut links));
+                freed.extend(node.wakeup(&mut links));
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::holds::add_holds;
 use super::{ADOPTED, Admission, CLOSED, DRAINING, Kind, Node, NodeRef, Payload};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl<P: ?Sized> Node<P> {
     /// Asks `f` something about the number of tasks while none can be added or removed; `None` if
@@ -16,12 +17,20 @@ impl<P: ?Sized> Node<P> {
 impl Node<dyn Payload> {
     /// Puts the node below `parent`, among the nodes of the same task.
     pub(crate) fn link(self: &Arc<Self>, parent: &NodeRef) {
-        let key = {
-            let mut links = parent.lock();
-            self.take_order(&mut links);
-            links.scopes.insert(self.clone())
-        };
-        self.linked(parent, key);
+        self.stand_among_scopes(parent);
+        self.linked(parent);
+    }
+
+    /// Puts a new node, made [`below`](Node::below) `parent`, among the nodes of the same task.
+    pub(crate) fn enter_scopes(self: &Arc<Self>, parent: &NodeRef) {
+        self.stand_among_scopes(parent);
+        self.catch_up(parent);
+    }
+
+    fn stand_among_scopes(self: &Arc<Self>, parent: &NodeRef) {
+        let mut links = parent.lock();
+        self.take_order(&mut links);
+        self.stand_at(links.scopes.insert(self.clone()));
     }
 
     /// Puts the node below `parent` as a task, if `parent` is open and `has_room` says so of the
@@ -31,7 +40,19 @@ impl Node<dyn Payload> {
         parent: &NodeRef,
         has_room: impl FnOnce(usize) -> bool,
     ) -> Result<(), Admission> {
-        let key = {
+        self.clone().enter_tasks(&**parent, has_room)?;
+        self.linked(parent);
+        Ok(())
+    }
+
+    /// As [`link_task`](Node::link_task), for a new node that was made [`below`](Node::below)
+    /// `parent`.
+    pub(crate) fn enter_tasks<P: ?Sized>(
+        self: Arc<Self>,
+        parent: &Node<P>,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> Result<(), Admission> {
+        let late = {
             let mut links = parent.lock();
             if parent.has(CLOSED) {
                 return Err(Admission::Closed);
@@ -40,39 +61,52 @@ impl Node<dyn Payload> {
                 return Err(Admission::Full);
             }
             self.take_order(&mut links);
-            links.tasks.insert(self.clone())
+            // A cancel from now on finds the node in the roster.
+            let late = parent.is_noticed().then(|| self.clone());
+            self.stand_at(links.tasks.next_key());
+            links.tasks.insert(self);
+            late
         };
-        self.linked(parent, key);
+        if let Some(node) = late {
+            node.refresh();
+        }
         Ok(())
     }
 
     /// Puts the node below `parent` as a task, unless nobody waits for those any more. A limit, and
     /// that the owner of `parent` is gone, does not count.
     pub(crate) fn link_critical(self: &Arc<Self>, parent: &NodeRef) -> bool {
-        let key = {
+        {
             let mut links = parent.lock();
             if parent.has(CLOSED) && links.tasks.is_empty() {
                 return false;
             }
-            links.tasks.insert(self.clone())
-        };
-        self.linked(parent, key);
+            self.stand_at(links.tasks.insert(self.clone()));
+        }
+        self.linked(parent);
         true
     }
 
-    fn linked(self: &Arc<Self>, parent: &NodeRef, key: usize) {
-        if let Some(backend) = parent.backend() {
-            self.keep_backend(backend);
-        }
+    /// Keeps the key that it has in its parent's roster.
+    fn stand_at(&self, key: usize) {
+        self.key.store(key, Ordering::Relaxed);
+    }
+
+    fn linked(self: &Arc<Self>, parent: &NodeRef) {
+        self.keep_backend_number(parent.backend.load(Ordering::Relaxed));
         let delta = {
             let mut links = self.lock();
             links.parent = Some(parent.clone());
-            links.key = key;
             self.share_changed(&mut links)
         };
         if delta != 0 {
             add_holds(Some(parent.clone()), delta);
         }
+        self.catch_up(parent);
+    }
+
+    /// Hears of a cancel that came before the node stood in the parent's roster.
+    fn catch_up(self: &Arc<Self>, parent: &NodeRef) {
         if self.is_noticed() || parent.is_noticed() {
             self.refresh();
         }
@@ -93,20 +127,20 @@ impl Node<dyn Payload> {
     /// Takes the node out of its parent's roster of tasks, and passes on that it has ended:
     /// the last one wakes a draining owner or unlinks a parent whose owner is gone.
     pub(crate) fn unlink_task(self: &Arc<Self>) {
-        let mut node = self.clone();
-        while let Some((parent, key, _)) = node.take_parent() {
-            let (former, last, waker) = {
+        let mut next = self.take_parent();
+        while let Some((parent, key, _)) = next {
+            let (former, last, wakeup) = {
                 let mut links = parent.lock();
                 let former = links.tasks.remove(key);
                 let last = links.tasks.is_empty();
-                let waker = (last && parent.has(DRAINING))
-                    .then(|| parent.take_waker(&mut links))
+                let wakeup = (last && parent.has(DRAINING))
+                    .then(|| parent.wakeup(&mut links))
                     .flatten();
-                (former, last, waker)
+                (former, last, wakeup)
             };
             drop(former);
-            if let Some(waker) = waker {
-                waker.wake();
+            if let Some(wakeup) = wakeup {
+                wakeup.make();
             }
             if let Some(root) = parent.payload.root().filter(|_| last) {
                 root.note_empty();
@@ -114,14 +148,15 @@ impl Node<dyn Payload> {
             if !(last && parent.has(ADOPTED)) {
                 return;
             }
-            node = parent;
+            next = parent.take_parent();
         }
     }
 
     fn take_parent(&self) -> Option<(NodeRef, usize, isize)> {
         let mut links = self.lock();
         let parent = links.parent.take()?;
-        Some((parent, links.key, std::mem::take(&mut links.passed)))
+        let key = self.key.load(Ordering::Relaxed);
+        Some((parent, key, std::mem::take(&mut links.passed)))
     }
 
     /// Gives a closed group whose owner is gone to `root`, until its last task has ended.
@@ -130,12 +165,12 @@ impl Node<dyn Payload> {
         if self.task_count() == 0 {
             return;
         }
-        let key = {
+        {
             let mut links = root.lock();
             self.take_order(&mut links);
-            links.tasks.insert(self.clone())
-        };
-        self.linked(root, key);
+            self.stand_at(links.tasks.insert(self.clone()));
+        }
+        self.linked(root);
         let empty = {
             let links = self.lock();
             let empty = links.tasks.is_empty();

@@ -45,6 +45,19 @@ impl Pulse {
         self.wakes.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether its waker is known.
+    pub(super) fn is_polled(&self) -> bool {
+        self.waker.get().is_some()
+    }
+
+    /// Wakes the task and counts that.
+    pub(super) fn wake(&self) {
+        self.note_wake();
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
     pub(super) fn wakes(&self) -> u64 {
         self.wakes.load(Ordering::Relaxed)
     }
@@ -85,18 +98,33 @@ impl CountedWaker {
         CountedWaker(Waker::from(node.clone()))
     }
 
-    /// The context in which the task's body is polled.
+    /// The context in which the task's body is polled. From now on a cancel wakes the task.
     pub(crate) fn context<'a, P: Counted>(
         &'a self,
         node: &Node<P>,
         cx: &'a Context<'_>,
     ) -> Context<'a> {
         let pulse = node.payload.counted();
-        let runtime = pulse.waker.get_or_init(|| cx.waker().clone());
-        Context::from_waker(match runtime.will_wake(cx.waker()) {
-            true => &self.0,
-            false => cx.waker(),
-        })
+        let runtime = match pulse.waker.get() {
+            Some(runtime) => runtime,
+            None => {
+                let mut waker = Some(cx.waker().clone());
+                // Under the lock, as every other waker of a node.
+                let _links = node.lock();
+                let runtime = pulse.waker.get_or_init(|| {
+                    let waker = waker.take();
+                    waker.expect("the closure runs once")
+                });
+                debug_assert!(waker.is_none(), "one thread polls a task at a time");
+                runtime
+            }
+        };
+        if runtime.will_wake(cx.waker()) {
+            node.forget_waker();
+            return Context::from_waker(&self.0);
+        }
+        node.store_waker(cx.waker());
+        Context::from_waker(cx.waker())
     }
 }
 
@@ -106,11 +134,7 @@ impl<P: Counted> Wake for Node<P> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let pulse = self.payload.counted();
-        pulse.note_wake();
-        if let Some(waker) = pulse.waker.get() {
-            waker.wake_by_ref();
-        }
+        self.payload.counted().wake();
     }
 }
 

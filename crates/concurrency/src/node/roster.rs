@@ -18,6 +18,15 @@ impl<T> Roster<T> {
         }
     }
 
+    /// The key that the next member gets.
+    pub(crate) fn next_key(&self) -> usize {
+        match &self.rest {
+            _ if self.first.is_none() => 0,
+            None => 1,
+            Some(rest) => rest.vacant_key() + 1,
+        }
+    }
+
     pub(crate) fn insert(&mut self, member: T) -> usize {
         if self.first.is_none() {
             self.first = Some(member);
@@ -71,7 +80,10 @@ mod tests {
         assert_eq!(roster.remove(keys[2]), Some(2));
         assert_eq!(roster.remove(keys[2]), None);
         assert_eq!(roster.len(), 2);
+        let next = roster.next_key();
         let again = roster.insert(7);
+        assert_eq!(next, again);
+        assert_eq!(roster.next_key(), keys[2]);
         assert_eq!(again, keys[0], "the free first place is used again");
         assert_eq!(roster.get_mut(keys[3]), Some(&mut 3));
         assert_eq!(roster.iter().copied().collect::<Vec<_>>(), [7, 1, 3]);

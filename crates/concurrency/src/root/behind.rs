@@ -46,7 +46,7 @@ impl Future for Task {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        this.owner.arrive(cx);
+        this.owner.arrive_task();
         let cx = &mut this.waker.context(this.node, cx);
         if let Some(work) = this.work.as_mut().as_pin_mut() {
             if this.owner.inside(|| work.poll(cx)).is_pending() {

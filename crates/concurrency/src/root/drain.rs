@@ -1,6 +1,6 @@
 use super::{RootState, of_process, root_of};
 use crate::ambient;
-use crate::node::{Kind, NodeRef};
+use crate::node::{Kind, NodeRef, Wakeup, wake_all};
 use crate::sleep::{Sleep, sleep};
 use crate::task_info::TaskInfo;
 use pin_project_lite::pin_project;
@@ -133,12 +133,13 @@ impl Emptied {
     }
 
     fn wake(&self) {
-        let wakers: Vec<Waker> = {
+        let wakeups = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             let each = waiting.iter_mut();
-            each.filter_map(|(_, waker)| waker.take()).collect()
+            let wakers = each.filter_map(|(_, waker)| waker.take());
+            wakers.map(Wakeup::Owner).collect()
         };
-        crate::node::wake_all(wakers);
+        wake_all(wakeups);
     }
 }
 

@@ -1,5 +1,6 @@
 use crate::branches::Link;
 use crate::cause::{Cause, CauseKind};
+use crate::node::Waiting;
 use crate::task_handle::{JoinError, Place, TaskStatus};
 use std::borrow::Cow;
 use std::fmt;
@@ -14,11 +15,17 @@ use std::task::{Context, Poll};
 pub struct ScopeHandle<T> {
     link: Arc<Link>,
     place: Arc<Place<T>>,
+    /// The result was taken: nothing is left to give up.
+    spent: bool,
 }
 
 impl<T> ScopeHandle<T> {
     pub(super) fn new(link: Arc<Link>, place: Arc<Place<T>>) -> ScopeHandle<T> {
-        ScopeHandle { link, place }
+        ScopeHandle {
+            link,
+            place,
+            spent: false,
+        }
     }
 
     /// The child's name, empty if it was given none.
@@ -113,7 +120,9 @@ impl<T> ScopeHandle<T> {
 
 impl<T> Drop for ScopeHandle<T> {
     fn drop(&mut self) {
-        drop(self.place.abandon());
+        if !self.spent {
+            drop(self.place.abandon());
+        }
     }
 }
 
@@ -138,10 +147,11 @@ impl<T> Future for ScopeWait<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskStatus> {
         let this = &mut *self;
-        match this.handle.place.poll_ended(&mut this.key, cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(this.handle.status()),
-        }
+        let ended = this
+            .handle
+            .place
+            .poll_ended(Waiting::TaskEnd, &mut this.key, cx);
+        ended.map(|()| this.handle.status())
     }
 }
 
@@ -170,13 +180,9 @@ impl<T> Future for ScopeJoin<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let place = &this.handle.place;
-        if place.poll_ended(&mut this.key, cx).is_pending() {
-            return Poll::Pending;
-        }
-        match place.take() {
-            Some(result) => Poll::Ready(result),
-            None => Poll::Pending,
-        }
+        let result = place.poll_result(Waiting::Join, &mut this.key, cx);
+        this.handle.spent |= result.is_ready();
+        result
     }
 }
 

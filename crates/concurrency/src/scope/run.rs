@@ -5,7 +5,7 @@ use crate::branches::{Branches, Ended, Link, Seat, Ticket};
 use crate::caught::{PanicPayload, guarded, keep_first};
 use crate::cause::{Cause, CauseKind, clock_of};
 use crate::node::NodeRef;
-use crate::owner::{Limit, Owner, dropped_or};
+use crate::owner::{Limit, Owner, dropped_or, new_scope};
 use crate::task_group::{ChildError, ChildErrorKind, GroupError};
 use crate::task_handle::TaskStatus;
 use pin_project_lite::pin_project;
@@ -108,7 +108,7 @@ where
         }
         let owner = this.owner;
         if this.start.is_some() {
-            owner.ensure_scope(this.location);
+            owner.set_node(new_scope(Cow::Borrowed(""), this.location));
             *this.crew = Some(Crew::new(owner.node()));
         }
         let crew = this.crew.as_mut();

@@ -99,7 +99,7 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
         let Some(duty) = this.duty.as_ref() else {
             return Poll::Ready(());
         };
-        this.owner.arrive(cx);
+        this.owner.arrive_task();
         let cx = &mut this.waker.context(&duty.child, cx);
         let mut ended = None;
         if this.body.is_some() {
@@ -148,16 +148,21 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
 impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
     /// Tells the group of a failure, fills the place, counts the child out.
     fn report(self, ended: Ended<T, E>) {
-        let child: NodeRef = self.child.clone();
-        let group = self.group.clone();
         // Whatever panics in between (the payload of a panic that nobody wants) has no one to go
         // to, and a child that is not counted out would keep its group for ever.
         quietly(|| self.tell(ended));
+        let Duty {
+            child,
+            group,
+            start,
+        } = self;
+        discard(start);
+        let child: NodeRef = child;
         child.unlink_task();
         group.payload.gate.pass_on(&*group);
     }
 
-    fn tell(self, ended: Ended<T, E>) {
+    fn tell(&self, ended: Ended<T, E>) {
         let Some(ended) = self.tell_start(ended) else {
             return;
         };
@@ -209,7 +214,7 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
         None
     }
 
-    fn fail(self, kind: ChildErrorKind<E>, status: TaskStatus) {
+    fn fail(&self, kind: ChildErrorKind<E>, status: TaskStatus) {
         let (child, payload) = (&self.child, &self.group.payload);
         payload.count(status);
         let error = ChildError::new(child.id, child.name().clone(), kind);

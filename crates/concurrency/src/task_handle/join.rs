@@ -1,5 +1,4 @@
 use super::{JoinError, TaskHandle, TaskStatus};
-use crate::ambient;
 use crate::cause::{Cause, CauseKind};
 use crate::node::{NodeRef, Waiting};
 use std::borrow::Cow;
@@ -20,17 +19,9 @@ impl<T: Send + 'static> Future for Wait<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskStatus> {
         let this = &mut *self;
-        if this
-            .handle
-            .node
-            .payload
-            .poll_ended(&mut this.place, cx)
-            .is_pending()
-        {
-            ambient::wait_for(Waiting::TaskEnd);
-            return Poll::Pending;
-        }
-        Poll::Ready(this.handle.status())
+        let place = &this.handle.node.payload;
+        let ended = place.poll_ended(Waiting::TaskEnd, &mut this.place, cx);
+        ended.map(|()| this.handle.status())
     }
 }
 
@@ -58,20 +49,10 @@ impl<T: Send + 'static> Future for Join<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this
-            .handle
-            .node
-            .payload
-            .poll_ended(&mut this.place, cx)
-            .is_pending()
-        {
-            ambient::wait_for(Waiting::Join);
-            return Poll::Pending;
-        }
-        match this.handle.node.payload.take() {
-            Some(result) => Poll::Ready(result),
-            None => Poll::Pending,
-        }
+        let place = &this.handle.node.payload;
+        let result = place.poll_result(Waiting::Join, &mut this.place, cx);
+        this.handle.spent |= result.is_ready();
+        result
     }
 }
 

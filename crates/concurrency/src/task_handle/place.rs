@@ -2,7 +2,7 @@ use super::{JoinError, TaskStatus};
 use crate::ambient;
 use crate::caught::{discard, quietly};
 use crate::cause::Cause;
-use crate::node::{Counted, NodeRef, Payload, Pulse, Roster};
+use crate::node::{Counted, NodeRef, Payload, Pulse, Roster, Waiting};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -112,33 +112,60 @@ impl<T> Place<T> {
         state.value.take()
     }
 
-    /// Whether one who waits may go on; registers it otherwise.
-    pub(crate) fn poll_ended(&self, key: &mut Option<usize>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready for one who waits once the child has ended; registers it otherwise.
+    pub(crate) fn poll_ended(
+        &self,
+        what: Waiting,
+        key: &mut Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        self.poll_then(what, key, cx, |_| Some(()))
+    }
+
+    /// The same with the result, which is given once.
+    pub(crate) fn poll_result(
+        &self,
+        what: Waiting,
+        key: &mut Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, JoinError>> {
+        self.poll_then(what, key, cx, PlaceState::take)
+    }
+
+    fn poll_then<R>(
+        &self,
+        what: Waiting,
+        key: &mut Option<usize>,
+        cx: &mut Context<'_>,
+        then: impl FnOnce(&mut PlaceState<T>) -> Option<R>,
+    ) -> Poll<R> {
         let frozen = ambient::is_cancelled();
-        let (mut waker, mut context) = (None, None);
+        let mut entry = None;
         let mut state = self.lock();
         loop {
             let ended = state.status.has_ended();
             let waiter = key.and_then(|key| state.waiters.get_mut(key));
             let granted = waiter.as_ref().is_some_and(|waiter| waiter.granted);
             if ended && (granted || !frozen) {
-                break Poll::Ready(());
+                let former = key.take().and_then(|key| state.waiters.remove(key));
+                let result = then(&mut state);
+                drop(state);
+                drop(former);
+                return result.map_or(Poll::Pending, Poll::Ready);
             }
             if ended || frozen {
-                break Poll::Pending;
+                break;
             }
-            if waker.is_none() {
+            let Some(entry) = entry.take() else {
                 // No waker is cloned under the lock.
                 drop(state);
-                waker = Some(cx.waker().clone());
-                context = ambient::current();
+                entry = Some(Waiter {
+                    waker: Some(cx.waker().clone()),
+                    context: ambient::current(),
+                    granted: false,
+                });
                 state = self.lock();
                 continue;
-            }
-            let entry = Waiter {
-                waker: waker.take(),
-                context: context.take(),
-                granted: false,
             };
             let former = match waiter {
                 Some(waiter) => Some(std::mem::replace(waiter, entry)),
@@ -149,8 +176,12 @@ impl<T> Place<T> {
             };
             drop(state);
             drop(former);
+            ambient::wait_for(what);
             return Poll::Pending;
         }
+        drop(state);
+        ambient::wait_for(what);
+        Poll::Pending
     }
 
     /// One who waited does so no longer.
