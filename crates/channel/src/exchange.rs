@@ -5,6 +5,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::task::Waker;
 
 use crate::error::{TryRecvError, TrySendError};
 use crate::flavor::sealed::Sealed;
@@ -35,7 +36,7 @@ pub(crate) struct Exchange<T, F: Flavor> {
     /// Draws for the selects whose first arm is here. Not under the lock: two
     /// threads that draw at once may see one number, which harms nobody.
     dice: AtomicU32,
-    /// What will probably wait; always 0 where there is a buffer.
+    /// What will probably wait. No more than a guess.
     forecast: AtomicU8,
     state: <F as Sealed>::Lock<State<T>>,
 }
@@ -250,11 +251,22 @@ impl<T, F: Flavor> Exchange<T, F> {
         if wakes.is_empty() {
             return value;
         }
+        self.hand_out_after(value, || wakes.wake())
+    }
+
+    /// The same with one peer.
+    #[inline]
+    fn hand_out_to(&self, value: T, peer: Waker) -> T {
+        self.hand_out_after(value, || peer.wake())
+    }
+
+    #[inline]
+    fn hand_out_after(&self, value: T, wake: impl FnOnce()) -> T {
         let mut undelivered = Undelivered {
             exchange: self,
             value: Some(value),
         };
-        wakes.wake();
+        wake();
         match undelivered.value.take() {
             Some(value) => value,
             None => unreachable!("it was put there"),

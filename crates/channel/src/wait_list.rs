@@ -53,6 +53,7 @@ impl<W> WaitList<W> {
     }
 
     /// Queues a waiter behind all others.
+    #[inline]
     pub(crate) fn push_back(&mut self, waiter: W) -> Key {
         if self.free == NIL {
             self.grow();
@@ -62,11 +63,12 @@ impl<W> WaitList<W> {
         let next_free = std::mem::replace(&mut slot.next, NIL);
         slot.prev = prev;
         slot.queued = true;
-        slot.waiter = Some(waiter);
+        // It is vacant, so there is nothing to drop; assigning would look.
+        std::mem::forget(slot.waiter.replace(waiter));
         self.free = next_free;
-        match self.tail {
-            NIL => self.head = index,
-            tail => self.at(tail).next = index,
+        match self.slots.get_mut(prev as usize) {
+            None => self.head = index,
+            Some(last) => last.next = index,
         }
         self.tail = index;
         self.queued += 1;
@@ -76,6 +78,7 @@ impl<W> WaitList<W> {
 
     /// Makes vacant slots, as many as there are.
     #[cold]
+    #[inline(never)]
     fn grow(&mut self) {
         let len = self.slots.len();
         let grown = (len * 2).max(4);
@@ -123,6 +126,44 @@ impl<W> WaitList<W> {
         self.slots.get_mut(key.0 as usize)?.waiter.as_mut()
     }
 
+    /// Takes the waiter that came first out of the queue, but keeps it until it
+    /// is removed, if `settle` settles it.
+    #[inline]
+    pub(crate) fn settle_front<R>(
+        &mut self,
+        settle: impl FnOnce(&mut W) -> Option<R>,
+    ) -> Option<R> {
+        // What is no number of a slot is none of a waiter.
+        let slot = self.slots.get_mut(self.head as usize)?;
+        let settled = settle(slot.waiter.as_mut()?)?;
+        slot.queued = false;
+        self.head = slot.next;
+        match self.slots.get_mut(self.head as usize) {
+            None => self.tail = NIL,
+            Some(next) => next.prev = NIL,
+        }
+        self.queued -= 1;
+        Some(settled)
+    }
+
+    /// Removes a waiter, queued or settled, if `is_plain` says that there is
+    /// nothing in it to keep or to drop.
+    #[inline]
+    pub(crate) fn remove_plain(&mut self, key: Key, is_plain: impl FnOnce(&W) -> bool) -> bool {
+        let Some(slot) = self.slots.get_mut(key.0 as usize) else {
+            return false;
+        };
+        if !slot.waiter.as_ref().is_some_and(is_plain) {
+            return false;
+        }
+        std::mem::forget(slot.waiter.take());
+        if slot.queued {
+            self.unlink(key.0);
+        }
+        self.vacate(key.0);
+        true
+    }
+
     /// Takes a waiter out of the queue but keeps it until it is removed.
     pub(crate) fn settle(&mut self, key: Key) -> Option<&mut W> {
         self.unlink(key.0);
@@ -132,17 +173,28 @@ impl<W> WaitList<W> {
     /// Removes a waiter, queued or settled.
     pub(crate) fn remove(&mut self, key: Key) -> Option<W> {
         self.unlink(key.0);
+        let waiter = self.at(key.0).waiter.take()?;
+        self.vacate(key.0);
+        Some(waiter)
+    }
+
+    /// Counts a slot without a waiter among the vacant ones.
+    #[inline]
+    fn vacate(&mut self, index: u32) {
         let free = self.free;
-        let slot = self.at(key.0);
-        let waiter = slot.waiter.take()?;
-        slot.next = free;
-        self.free = key.0;
+        self.at(index).next = free;
+        self.free = index;
         self.occupied -= 1;
         if self.occupied == 0 && self.slots.len() > KEPT_SLOTS {
-            self.slots = Box::default();
-            self.free = NIL;
+            self.shrink();
         }
-        Some(waiter)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shrink(&mut self) {
+        self.slots = Box::default();
+        self.free = NIL;
     }
 
     #[inline]

@@ -1,7 +1,9 @@
 //! Operations that are arms of a select.
 
+use std::sync::atomic::Ordering;
+
 use super::state::{RecvStep, SendStep, WaitingSend};
-use super::{Claimant, Exchange, Load, TicketRef};
+use super::{Claimant, Exchange, Guard, Load, RECEIVES_WAIT, TicketRef};
 use crate::error::{RecvError, SendError};
 use crate::flavor::Flavor;
 use crate::wait_list::Key;
@@ -59,8 +61,25 @@ impl<T, F: Flavor> Exchange<T, F> {
         me: Claimant<'_>,
         entry: Option<(TicketRef, usize)>,
     ) -> RecvAttempt<T> {
-        let mut wakes = Wakes::default();
         let mut state = self.lock();
+        if let Some((ticket, arm)) = entry
+            && state.receives_wait()
+        {
+            let key = state.queue_arm(ticket, arm);
+            self.forecast.store(RECEIVES_WAIT, Ordering::Relaxed);
+            return RecvAttempt::Parked(key);
+        }
+        self.attempt_recv_generally(state, me, entry)
+    }
+
+    #[inline(never)]
+    fn attempt_recv_generally(
+        &self,
+        mut state: Guard<'_, T, F>,
+        me: Claimant<'_>,
+        entry: Option<(TicketRef, usize)>,
+    ) -> RecvAttempt<T> {
+        let mut wakes = Wakes::default();
         let attempt = match state.recv_now(me, &mut wakes) {
             RecvStep::Received(value) => {
                 drop(state);
@@ -82,9 +101,30 @@ impl<T, F: Flavor> Exchange<T, F> {
 
     /// Fetches what the receive arm that a peer decided for was woken for.
     pub(crate) fn conclude_recv(&self, key: Key) -> Result<T, RecvError> {
+        let mut state = self.lock();
+        if let Some(value) = state.fetch(key) {
+            return Ok(value);
+        }
         let mut wakes = Wakes::default();
-        let outcome = self.lock().conclude_recv(key, &mut wakes);
+        let outcome = state.conclude_recv(key, &mut wakes);
+        drop(state);
         outcome.map(|value| self.hand_out(value, wakes))
+    }
+
+    /// Leaves the queue with a receive arm that lost. A promised value goes to
+    /// the next receiver, or stays at the head of the buffer.
+    #[inline]
+    pub(crate) fn leave_recv(&self, key: Key) {
+        let left = self.lock().unqueue_arm(key);
+        if !left {
+            self.forget_recv(key);
+        }
+    }
+
+    /// Whether a receive will probably have to wait. No more than a guess.
+    #[inline]
+    pub(crate) fn recv_will_wait(&self) -> bool {
+        self.foresees(RECEIVES_WAIT)
     }
 
     /// Leaves the queue with a send: its outcome if a peer has decided, and

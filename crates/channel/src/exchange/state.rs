@@ -7,6 +7,7 @@ use crate::statistics::Statistics;
 use crate::wait_list::WaitList;
 use crate::wakes::Wakes;
 
+mod direct;
 mod entries;
 mod matching;
 mod waiting;
@@ -159,12 +160,37 @@ impl<T> State<T> {
         self.send_streak < BUDGET
     }
 
-    /// Does so.
+    /// Does so; whether that filled the buffer.
     #[inline]
-    pub(super) fn just_buffer(&mut self, value: T) {
+    pub(super) fn just_buffer(&mut self, value: T) -> bool {
         self.send_streak += 1;
         self.deposit(value);
         self.note_peak();
+        self.buffer.len() == self.capacity
+    }
+
+    /// Whether a receive that completes at once need not let others run first.
+    #[inline]
+    pub(super) fn has_recv_budget(&self) -> bool {
+        self.recv_streak < BUDGET
+    }
+
+    /// Counts a send that completed at once, of those there is budget for.
+    #[inline]
+    pub(super) fn count_send(&mut self) {
+        self.send_streak += 1;
+    }
+
+    /// Counts a receive that completed at once, of those there is budget for.
+    #[inline]
+    pub(super) fn count_recv(&mut self) {
+        self.recv_streak += 1;
+    }
+
+    /// Whether the buffer holds nothing, promised or not.
+    #[inline]
+    pub(super) fn is_drained(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// Does so for one who does not wait.

@@ -41,6 +41,7 @@ impl<S> RefUnwindSafe for SpinLock<S> {}
 
 impl<S> SpinLock<S> {
     #[cold]
+    #[inline(never)]
     fn contend(&self) {
         let mut round = 0;
         loop {

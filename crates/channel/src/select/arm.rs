@@ -48,6 +48,11 @@ pub trait Arm {
         None
     }
 
+    /// Whether trying it will probably end in the queue. No more than a guess.
+    fn will_wait(&self) -> bool {
+        false
+    }
+
     /// Tries an arm of a channel, which queues if `entry` says for whom.
     fn attempt(
         self: Pin<&mut Self>,
@@ -112,6 +117,10 @@ impl<T, F: Flavor> Arm for RecvArm<'_, T, F> {
         Some(self.exchange.draw())
     }
 
+    fn will_wait(&self) -> bool {
+        self.exchange.recv_will_wait()
+    }
+
     fn attempt(
         self: Pin<&mut Self>,
         me: Claimant<'_>,
@@ -142,7 +151,7 @@ impl<T, F: Flavor> Arm for RecvArm<'_, T, F> {
     fn withdraw(self: Pin<&mut Self>) {
         let this = self.get_mut();
         if let Some(key) = this.key.take() {
-            this.exchange.forget_recv(key);
+            this.exchange.leave_recv(key);
         }
     }
 }

@@ -125,6 +125,11 @@ impl<L: Arms> Race<L> {
         None
     }
 
+    /// Whether the first arm of the order will probably have to wait.
+    fn first_will_wait(&mut self) -> bool {
+        self.order.len() > 0 && self.arms.arm(self.order.at(0)).will_wait()
+    }
+
     /// Enters the queues with the arms that `which` names; the arm that took
     /// effect meanwhile, if one did.
     fn enlist(&mut self, which: impl Fn(Kind) -> bool) -> Option<usize> {
@@ -225,7 +230,11 @@ impl<L: Arms> Future for Race<L> {
                     (0..this.arms.count()).any(|index| this.arms.arm(index).kind() == Kind::Future);
                 // Entering the queues tries every arm of a channel anyway. The
                 // first alone is tried before that, since it may spare the rest.
-                let alone = if polls { this.order.len() } else { 1 };
+                let alone = if polls {
+                    this.order.len()
+                } else {
+                    usize::from(!this.first_will_wait())
+                };
                 if let Some(winner) = this.try_alone(alone, context) {
                     return this.finish(winner);
                 }

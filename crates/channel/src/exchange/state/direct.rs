@@ -1,0 +1,158 @@
+//! What happens most often where a peer waits, or has to be waited for, in a
+//! straight line. Whatever is out of the ordinary is left to the general steps.
+
+use std::task::Waker;
+
+use super::{Load, Party, State, WaitingRecv, WaitingSend};
+use crate::exchange::SendProgress;
+use crate::exchange::ticket::{Claimant, Match, TicketRef};
+use crate::wait_list::Key;
+
+impl<T> State<T> {
+    /// Promises the value of a send to the receiver that has waited longest;
+    /// whom to wake. `None` leaves all as it is: it is not that simple.
+    #[inline]
+    pub(in crate::exchange) fn hand_over(
+        &mut self,
+        progress: &mut SendProgress<T>,
+    ) -> Option<Option<Waker>> {
+        // With a slot reserved the receiver may be spoken for. Without, none is
+        // queued beside an unpromised value or in a closed channel (2 and 5).
+        if self.reserved > 0 || !matches!(progress, SendProgress::Unsent(Load::Value(_))) {
+            return None;
+        }
+        let settled = self.receivers.settle_front(|waiting| match waiting {
+            WaitingRecv::Waiting(Party::Alone(_)) => {
+                match std::mem::replace(waiting, WaitingRecv::Granted) {
+                    WaitingRecv::Waiting(Party::Alone(waker)) => Some(Some(waker)),
+                    _ => None,
+                }
+            }
+            WaitingRecv::Waiting(Party::Select(ticket, arm)) => {
+                match Claimant::ALONE.match_with(ticket.ticket(), *arm) {
+                    Match::Made(waker) => {
+                        *waiting = WaitingRecv::Granted;
+                        Some(waker)
+                    }
+                    Match::Gone | Match::Lost => None,
+                }
+            }
+            _ => None,
+        })?;
+        if let SendProgress::Unsent(Load::Value(value)) =
+            std::mem::replace(progress, SendProgress::Finished)
+        {
+            self.promised += 1;
+            self.deposit(value);
+        }
+        Some(settled)
+    }
+
+    /// Takes a value that makes room for that of the sender that has waited
+    /// longest; it and whom to wake, unless that is not so simple.
+    #[inline]
+    pub(in crate::exchange) fn relieve(&mut self) -> Option<(T, Waker)> {
+        if self.senders.is_empty() {
+            return None;
+        }
+        // A buffered value that goes must leave room for exactly one; where none
+        // is, the value of the sender takes no room.
+        if self.len() > 0 && self.len() + self.reserved as usize > self.capacity {
+            return None;
+        }
+        let (value, waker) = self.senders.settle_front(|waiting| {
+            if !matches!(
+                waiting,
+                WaitingSend::Waiting(Load::Value(_), Party::Alone(_))
+            ) {
+                return None;
+            }
+            match std::mem::replace(waiting, WaitingSend::Sent) {
+                WaitingSend::Waiting(Load::Value(value), Party::Alone(waker)) => {
+                    Some((value, waker))
+                }
+                _ => None,
+            }
+        })?;
+        let oldest = match self.buffer.pop_front() {
+            Some(oldest) => {
+                self.deposit(value);
+                oldest
+            }
+            None => {
+                self.sent += 1;
+                value
+            }
+        };
+        Some((oldest, waker))
+    }
+
+    /// Fetches the value that a receive was promised, and its entry with it;
+    /// `None` leaves all as it is.
+    #[inline]
+    pub(in crate::exchange) fn fetch(&mut self, key: Key) -> Option<T> {
+        let granted = self
+            .receivers
+            .remove_plain(key, |waiting| matches!(waiting, WaitingRecv::Granted));
+        if !granted {
+            return None;
+        }
+        // There is one for each promise (1). Neither what is unpromised nor the
+        // room changes, so nobody else is concerned.
+        self.promised -= 1;
+        self.take_front()
+    }
+
+    /// Whether a queued send was taken; its entry goes then.
+    #[inline]
+    pub(in crate::exchange) fn collect(&mut self, key: Key) -> bool {
+        self.senders
+            .remove_plain(key, |waiting| matches!(waiting, WaitingSend::Sent))
+    }
+
+    /// Queues a send that finds neither room nor receiver.
+    #[inline]
+    pub(in crate::exchange) fn queue_send(&mut self, load: Load<T>, waker: Waker) -> Key {
+        self.send_streak = 0;
+        self.senders
+            .push_back(WaitingSend::Waiting(load, Party::Alone(waker)))
+    }
+
+    /// Queues a receive that finds neither value nor sender.
+    #[inline]
+    pub(in crate::exchange) fn queue_recv(&mut self, waker: Waker) -> Key {
+        self.recv_streak = 0;
+        self.receivers
+            .push_back(WaitingRecv::Waiting(Party::Alone(waker)))
+    }
+
+    /// Queues the receive arm of a select that finds neither value nor sender.
+    #[inline]
+    pub(in crate::exchange) fn queue_arm(&mut self, ticket: TicketRef, arm: usize) -> Key {
+        self.recv_streak = 0;
+        self.receivers
+            .push_back(WaitingRecv::Waiting(Party::Select(ticket, arm)))
+    }
+
+    /// Takes the entry of a receive arm that lost out of its queue; not one
+    /// that was promised a value.
+    #[inline]
+    pub(in crate::exchange) fn unqueue_arm(&mut self, key: Key) -> bool {
+        self.receivers.remove_plain(key, |waiting| {
+            matches!(waiting, WaitingRecv::Waiting(Party::Select(..)))
+        })
+    }
+
+    /// Whether the next send would have to wait, after one that was handed over.
+    #[inline]
+    pub(in crate::exchange) fn next_send_waits(&self) -> bool {
+        self.capacity == 0 && self.receivers.is_empty()
+    }
+
+    /// Whether the next receive would have to wait, after one that relieved a
+    /// sender.
+    #[inline]
+    pub(in crate::exchange) fn next_recv_waits(&self) -> bool {
+        self.senders.is_empty() && self.len() == 0
+    }
+}
