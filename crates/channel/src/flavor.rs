@@ -68,6 +68,9 @@ pub trait Lock<S> {
 
     /// Waits for the lock.
     fn lock(&self) -> Self::Guard<'_>;
+
+    /// The lock, if nobody has it.
+    fn try_lock(&self) -> Option<Self::Guard<'_>>;
 }
 
 impl sealed::Sealed for Threads {
@@ -106,6 +109,11 @@ impl<S> Lock<S> for RefCell<S> {
         // Nothing foreign runs under the lock, so nobody can come back for it.
         self.borrow_mut()
     }
+
+    #[inline]
+    fn try_lock(&self) -> Option<RefMut<'_, S>> {
+        self.try_borrow_mut().ok()
+    }
 }
 
 /// The model checker knows no spinning, so its mutex stands in.
@@ -128,5 +136,10 @@ impl<S> Lock<S> for ModelLock<S> {
         self.0
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn try_lock(&self) -> Option<loom::sync::MutexGuard<'_, S>> {
+        // As a free one: a model has enough to do with the ways of the others.
+        Some(self.lock())
     }
 }

@@ -273,6 +273,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_leaves_the_queue_if_it_is_settled_and_its_slot_when_it_is_done() {
+        let mut list = WaitList::new();
+        assert_eq!(list.settle_front(|_| Some(())), None);
+        let first = list.push_back(1);
+        let second = list.push_back(2);
+        assert_eq!(list.settle_front(|_| None::<()>), None);
+        assert_eq!(list.queued(), 2);
+        assert_eq!(
+            list.settle_front(|n| Some(std::mem::replace(n, 7))),
+            Some(1)
+        );
+        assert_eq!((list.front(), list.queued()), (Some(second), 1));
+        assert!(!list.remove_plain(first, |n| *n == 1));
+        assert!(list.remove_plain(first, |n| *n == 7));
+        assert!(!list.remove_plain(first, |_| true));
+        // One that is queued, too.
+        let third = list.push_back(3);
+        assert!(list.remove_plain(second, |_| true));
+        assert_eq!((list.front(), list.queued()), (Some(third), 1));
+        assert_eq!(list.settle_front(|n| Some(*n)), Some(3));
+        assert!(list.is_empty());
+        list.push_back(4);
+        assert_eq!(drain(&mut list), [4]);
+    }
+
+    #[test]
     fn an_emptied_list_gives_a_burst_of_slots_back() {
         let mut list = WaitList::new();
         let keys: Vec<_> = (0..1_000).map(|n| list.push_back(n)).collect();

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use super::state::{State, Step};
 use super::{Exchange, Guard, Interest, Load, RECEIVES_WAIT, SENDS_WAIT, SendProgress};
 use crate::error::{RecvError, SendError};
-use crate::flavor::Flavor;
+use crate::flavor::{Flavor, Lock};
 use crate::wait_list::Key;
 use crate::wakes::Wakes;
 
@@ -34,10 +34,35 @@ impl<T, F: Flavor> Exchange<T, F> {
         if self.foresees(SENDS_WAIT) {
             return self.poll_send_parking(progress, context);
         }
+        let Some(mut state) = self.state.try_lock() else {
+            return self.poll_send_contended(progress, context);
+        };
+        if state.has_send_budget()
+            && state.can_just_buffer()
+            && let SendProgress::Unsent(Load::Value(_)) = progress
+        {
+            if let SendProgress::Unsent(Load::Value(value)) =
+                std::mem::replace(progress, SendProgress::Finished)
+                && state.just_buffer(value)
+            {
+                self.forecast.store(SENDS_WAIT, Ordering::Relaxed);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_send_handing_over(state, progress, context)
+    }
+
+    /// Advances a send once the lock is free.
+    #[inline(never)]
+    fn poll_send_contended(
+        &self,
+        progress: &mut SendProgress<T>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<T>>> {
         let mut state = self.lock();
         if state.has_send_budget()
             && state.can_just_buffer()
-            && let SendProgress::Unsent(_) = progress
+            && let SendProgress::Unsent(Load::Value(_)) = progress
         {
             if let SendProgress::Unsent(Load::Value(value)) =
                 std::mem::replace(progress, SendProgress::Finished)
@@ -189,14 +214,39 @@ impl<T, F: Flavor> Exchange<T, F> {
         if self.foresees(RECEIVES_WAIT) {
             return self.poll_recv_parking(parked, interest, context);
         }
-        let mut state = self.lock();
-        if let Some(value) = state.just_unbuffer() {
-            if state.is_drained() {
-                self.forecast.store(RECEIVES_WAIT, Ordering::Relaxed);
-            }
-            return Poll::Ready(Ok(value));
+        let Some(mut state) = self.state.try_lock() else {
+            return self.poll_recv_contended(parked, interest, context);
+        };
+        match state.just_unbuffer() {
+            Some(value) if state.is_drained() => self.recv_last(state, value),
+            Some(value) => Poll::Ready(Ok(value)),
+            None => self.poll_recv_relieving(state, parked, interest, context),
         }
-        self.poll_recv_relieving(state, parked, interest, context)
+    }
+
+    /// Ends a receive that emptied the buffer.
+    #[inline(never)]
+    fn recv_last(&self, mut state: Guard<'_, T, F>, value: T) -> Poll<Result<T, RecvError>> {
+        state.give_memory_back();
+        self.forecast.store(RECEIVES_WAIT, Ordering::Relaxed);
+        drop(state);
+        Poll::Ready(Ok(value))
+    }
+
+    /// Advances a receive once the lock is free.
+    #[inline(never)]
+    fn poll_recv_contended(
+        &self,
+        parked: &mut Option<Key>,
+        interest: Interest,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T, RecvError>> {
+        let mut state = self.lock();
+        match state.just_unbuffer() {
+            Some(value) if state.is_drained() => self.recv_last(state, value),
+            Some(value) => Poll::Ready(Ok(value)),
+            None => self.poll_recv_relieving(state, parked, interest, context),
+        }
     }
 
     /// Advances a receive that probably meets a sender that waits.

@@ -42,7 +42,11 @@ const BUDGET: u8 = 128;
 ///    reserved slot is meant for the receive.
 /// 5. Once closed, no send is queued, and a receive only while a slot is
 ///    reserved, since a value may still come.
-/// 6. `buffer.len()` is at most the capacity and `promised` together, but for
+/// 6. A send may just buffer its value while `buffer.len()` is below `send_limit`:
+///    the channel is open then, nobody waits to receive, there is room, and
+///    memory for it. What makes that less true lowers the limit at once; what
+///    makes it more true may leave the limit too low until the next send.
+/// 7. `buffer.len()` is at most the capacity and `promised` together, but for
 ///    values whose receiver was dropped or whose peer's waker panicked.
 #[derive(Debug)]
 pub(super) struct State<T> {
@@ -51,6 +55,7 @@ pub(super) struct State<T> {
     capacity: usize,
     promised: u32,
     reserved: u32,
+    send_limit: u32,
     senders: WaitList<WaitingSend<T>>,
     receivers: WaitList<WaitingRecv>,
     sent: u64,
@@ -73,6 +78,7 @@ impl<T> State<T> {
             capacity,
             promised: 0,
             reserved: 0,
+            send_limit: 0,
             senders: WaitList::new(),
             receivers: WaitList::new(),
             sent: 0,
@@ -147,84 +153,39 @@ impl<T> State<T> {
         spent
     }
 
-    /// Whether a send has nothing to do but to put its value into the buffer,
-    /// which is the most frequent case by far.
+    /// Sets the limit anew.
     #[inline]
-    pub(super) fn can_just_buffer(&self) -> bool {
-        !self.closed && self.receivers.is_empty() && self.has_room()
-    }
-
-    /// Whether a send that completes at once need not let others run first.
-    #[inline]
-    pub(super) fn has_send_budget(&self) -> bool {
-        self.send_streak < BUDGET
-    }
-
-    /// Does so; whether that filled the buffer.
-    #[inline]
-    pub(super) fn just_buffer(&mut self, value: T) -> bool {
-        self.send_streak += 1;
-        self.deposit(value);
-        self.note_peak();
-        self.buffer.len() == self.capacity
-    }
-
-    /// Whether a receive that completes at once need not let others run first.
-    #[inline]
-    pub(super) fn has_recv_budget(&self) -> bool {
-        self.recv_streak < BUDGET
-    }
-
-    /// Counts a send that completed at once, of those there is budget for.
-    #[inline]
-    pub(super) fn count_send(&mut self) {
-        self.send_streak += 1;
-    }
-
-    /// Counts a receive that completed at once, of those there is budget for.
-    #[inline]
-    pub(super) fn count_recv(&mut self) {
-        self.recv_streak += 1;
-    }
-
-    /// Whether the buffer holds nothing, promised or not.
-    #[inline]
-    pub(super) fn is_drained(&self) -> bool {
-        self.buffer.is_empty()
-    }
-
-    /// Does so for one who does not wait.
-    #[inline]
-    pub(super) fn just_try_buffer(&mut self, value: T) {
-        self.deposit(value);
-        self.note_peak();
-    }
-
-    /// Whether a receive has nothing to do but to take a value out of the buffer.
-    #[inline]
-    pub(super) fn can_just_unbuffer(&self) -> bool {
-        self.senders.is_empty() && self.len() > 0
-    }
-
-    /// Does so, unless it should let others run first.
-    #[inline]
-    pub(super) fn just_unbuffer(&mut self) -> Option<T> {
-        if self.recv_streak < BUDGET && self.can_just_unbuffer() {
-            self.recv_streak += 1;
-            self.take_front()
+    pub(super) fn renew_send_limit(&mut self) {
+        self.send_limit = if self.closed || !self.receivers.is_empty() {
+            0
         } else {
-            None
-        }
+            let places = self
+                .capacity
+                .saturating_add(self.promised as usize)
+                .saturating_sub(self.reserved as usize);
+            u32::try_from(places).unwrap_or(u32::MAX)
+        };
     }
 
-    /// Does so for one who does not wait.
+    /// Counts a promise less, whose value goes, too, or is promised no more.
     #[inline]
-    pub(super) fn just_try_unbuffer(&mut self) -> Option<T> {
-        if self.can_just_unbuffer() {
-            self.take_front()
-        } else {
-            None
-        }
+    fn end_promise(&mut self) {
+        self.promised -= 1;
+        self.send_limit = self.send_limit.saturating_sub(1);
+    }
+
+    /// Counts slots that are reserved.
+    #[inline]
+    fn reserve(&mut self, slots: u32) {
+        self.reserved += slots;
+        self.send_limit = self.send_limit.saturating_sub(slots);
+    }
+
+    /// Lets no send just buffer its value: somebody waits for one, or the
+    /// channel is closed.
+    #[inline]
+    fn bar_senders(&mut self) {
+        self.send_limit = 0;
     }
 
     /// Whether a send would have to wait.
@@ -257,6 +218,7 @@ impl<T> State<T> {
                 return SendStep::Lost(load);
             }
             self.accept(load, wakes);
+            self.renew_send_limit();
             return SendStep::Sent;
         }
         if self.has_receiver() {
@@ -320,7 +282,7 @@ impl<T> State<T> {
         }
         // Bounded by what is staged at a time, so that the count fits.
         let count = self.room().min(most);
-        self.reserved += count as u32;
+        self.reserve(count as u32);
         count
     }
 
@@ -361,6 +323,7 @@ impl<T> State<T> {
     /// that was leaked can still hold a promise then.
     pub(super) fn abandon(&mut self) -> VecDeque<T> {
         self.promised = 0;
+        self.send_limit = 0;
         self.discarded += self.buffer.len() as u64;
         std::mem::take(&mut self.buffer)
     }
@@ -393,7 +356,7 @@ impl<T> State<T> {
                     self.promise(wakes);
                 }
             }
-            Load::Slot => self.reserved += 1,
+            Load::Slot => self.reserve(1),
         }
     }
 
@@ -416,14 +379,15 @@ impl<T> State<T> {
 
     #[inline]
     fn note_peak(&mut self) {
-        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        self.peak = self.peak.max(len);
+        if self.len() > self.peak as usize {
+            self.peak = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        }
     }
 
     /// What a burst left behind is kept where there is a bound, for then it is
     /// bounded, too.
     #[inline]
-    fn give_memory_back(&mut self) {
+    pub(super) fn give_memory_back(&mut self) {
         let bytes = self.buffer.capacity() * size_of::<T>();
         if bytes > KEPT_BYTES && self.capacity == usize::MAX && self.buffer.is_empty() {
             self.buffer.shrink_to(KEPT_BYTES / size_of::<T>());

@@ -78,6 +78,17 @@ impl<S> Lock<S> for SpinLock<S> {
             stays: PhantomData,
         }
     }
+
+    #[inline]
+    fn try_lock(&self) -> Option<SpinGuard<'_, S>> {
+        if self.locked.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        Some(SpinGuard {
+            lock: self,
+            stays: PhantomData,
+        })
+    }
 }
 
 impl<S> fmt::Debug for SpinLock<S> {

@@ -41,6 +41,8 @@ pub struct Race<L: Arms> {
     stage: Stage,
     biased: bool,
     published: bool,
+    /// Whether there are futures among the arms that take part.
+    polls: bool,
     ticket: Ticket,
     _pinned: PhantomPinned,
 }
@@ -65,9 +67,11 @@ impl<L: Arms> Race<L> {
         Self::new(arms, true)
     }
 
-    fn new(arms: L, biased: bool) -> Self {
+    fn new(mut arms: L, biased: bool) -> Self {
+        let count = arms.count();
         Self {
-            order: Order::ascending(arms.count()),
+            order: Order::ascending(count),
+            polls: (0..count).any(|index| arms.arm(index).kind() == Kind::Future),
             arms,
             stage: Stage::New,
             biased,
@@ -163,13 +167,11 @@ impl<L: Arms> Race<L> {
 
     /// Polls the futures among the arms, which wait with others.
     fn poll_futures(&mut self, context: &mut Context<'_>) -> Option<usize> {
-        let count = self.arms.count();
-        let has =
-            |this: &mut Self, kind| (0..count).any(|index| this.arms.arm(index).kind() == kind);
-        if !has(self, Kind::Future) {
+        if !self.polls {
             return None;
         }
-        let sends = has(self, Kind::Send);
+        let count = self.arms.count();
+        let sends = (0..count).any(|index| self.arms.arm(index).kind() == Kind::Send);
         if sends {
             for index in 0..count {
                 if self.arms.arm(index).kind() == Kind::Send {
@@ -226,11 +228,9 @@ impl<L: Arms> Future for Race<L> {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                let polls =
-                    (0..this.arms.count()).any(|index| this.arms.arm(index).kind() == Kind::Future);
                 // Entering the queues tries every arm of a channel anyway. The
                 // first alone is tried before that, since it may spare the rest.
-                let alone = if polls {
+                let alone = if this.polls {
                     this.order.len()
                 } else {
                     usize::from(!this.first_will_wait())

@@ -1,14 +1,99 @@
-//! What happens most often where a peer waits, or has to be waited for, in a
-//! straight line. Whatever is out of the ordinary is left to the general steps.
+//! What happens most often, in a straight line: a value goes in or out of the
+//! buffer, a peer waits, or has to be waited for. Whatever is out of the
+//! ordinary is left to the general steps.
 
 use std::task::Waker;
 
-use super::{Load, Party, State, WaitingRecv, WaitingSend};
+use super::{BUDGET, Load, Party, State, WaitingRecv, WaitingSend};
 use crate::exchange::SendProgress;
 use crate::exchange::ticket::{Claimant, Match, TicketRef};
 use crate::wait_list::Key;
 
 impl<T> State<T> {
+    /// Whether a send has nothing to do but to put its value into the buffer,
+    /// which is the most frequent case by far.
+    #[inline]
+    pub(in crate::exchange) fn can_just_buffer(&self) -> bool {
+        let can = self.buffer.len() < self.send_limit as usize
+            && self.buffer.len() < self.buffer.capacity();
+        debug_assert!(!can || (!self.closed && self.receivers.is_empty() && self.has_room()));
+        can
+    }
+
+    /// Whether a send that completes at once need not let others run first.
+    #[inline]
+    pub(in crate::exchange) fn has_send_budget(&self) -> bool {
+        self.send_streak < BUDGET
+    }
+
+    /// Does so; whether that filled the buffer.
+    #[inline(always)]
+    pub(in crate::exchange) fn just_buffer(&mut self, value: T) -> bool {
+        self.send_streak += 1;
+        self.just_try_buffer(value);
+        self.buffer.len() >= self.send_limit as usize
+    }
+
+    /// Whether a receive that completes at once need not let others run first.
+    #[inline]
+    pub(in crate::exchange) fn has_recv_budget(&self) -> bool {
+        self.recv_streak < BUDGET
+    }
+
+    /// Counts a send that completed at once, of those there is budget for.
+    #[inline]
+    pub(in crate::exchange) fn count_send(&mut self) {
+        self.send_streak += 1;
+    }
+
+    /// Counts a receive that completed at once, of those there is budget for.
+    #[inline]
+    pub(in crate::exchange) fn count_recv(&mut self) {
+        self.recv_streak += 1;
+    }
+
+    /// Whether the buffer holds nothing, promised or not.
+    #[inline]
+    pub(in crate::exchange) fn is_drained(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Does so for one who does not wait.
+    #[inline(always)]
+    pub(in crate::exchange) fn just_try_buffer(&mut self, value: T) {
+        self.buffer.push_back(value);
+        self.sent += 1;
+        self.note_peak();
+    }
+
+    /// Whether a receive has nothing to do but to take a value out of the buffer.
+    #[inline]
+    pub(in crate::exchange) fn can_just_unbuffer(&self) -> bool {
+        self.senders.is_empty() && self.len() > 0
+    }
+
+    /// Does so, unless it should let others run first. Who takes the last value
+    /// gives memory back.
+    #[inline]
+    pub(in crate::exchange) fn just_unbuffer(&mut self) -> Option<T> {
+        if self.recv_streak < BUDGET && self.can_just_unbuffer() {
+            self.recv_streak += 1;
+            self.buffer.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// Does so for one who does not wait.
+    #[inline]
+    pub(in crate::exchange) fn just_try_unbuffer(&mut self) -> Option<T> {
+        if self.can_just_unbuffer() {
+            self.take_front()
+        } else {
+            None
+        }
+    }
+
     /// Promises the value of a send to the receiver that has waited longest;
     /// whom to wake. `None` leaves all as it is: it is not that simple.
     #[inline]
@@ -44,6 +129,9 @@ impl<T> State<T> {
         {
             self.promised += 1;
             self.deposit(value);
+        }
+        if self.capacity > 0 {
+            self.renew_send_limit();
         }
         Some(settled)
     }
@@ -99,7 +187,7 @@ impl<T> State<T> {
         }
         // There is one for each promise (1). Neither what is unpromised nor the
         // room changes, so nobody else is concerned.
-        self.promised -= 1;
+        self.end_promise();
         self.take_front()
     }
 
@@ -122,6 +210,7 @@ impl<T> State<T> {
     #[inline]
     pub(in crate::exchange) fn queue_recv(&mut self, waker: Waker) -> Key {
         self.recv_streak = 0;
+        self.bar_senders();
         self.receivers
             .push_back(WaitingRecv::Waiting(Party::Alone(waker)))
     }
@@ -130,6 +219,7 @@ impl<T> State<T> {
     #[inline]
     pub(in crate::exchange) fn queue_arm(&mut self, ticket: TicketRef, arm: usize) -> Key {
         self.recv_streak = 0;
+        self.bar_senders();
         self.receivers
             .push_back(WaitingRecv::Waiting(Party::Select(ticket, arm)))
     }

@@ -168,7 +168,7 @@ impl<T> State<T> {
     ) -> SendStep<T> {
         let Load::Value(value) = load else {
             // A slot beyond the capacity, for the receiver that waits.
-            self.reserved += 1;
+            self.reserve(1);
             return SendStep::Sent;
         };
         match self.find_receiver(me, wakes) {

@@ -79,7 +79,7 @@ impl<T> State<T> {
                 Some(WaitingRecv::Waiting(Party::Alone(known)) | WaitingRecv::Watching(known)) => {
                     return renew(known, waker, current);
                 }
-                Some(WaitingRecv::Granted) => self.promised -= 1,
+                Some(WaitingRecv::Granted) => self.end_promise(),
                 _ => {}
             }
             self.receivers.remove(key);
@@ -113,6 +113,7 @@ impl<T> State<T> {
 
     fn park_recv(&mut self, waiting: WaitingRecv, wakes: &mut Wakes) -> Key {
         self.recv_streak = 0;
+        self.bar_senders();
         let key = self.receivers.push_back(waiting);
         if !self.senders.is_empty() {
             // Somebody wants a slot for whoever receives.
@@ -168,7 +169,7 @@ impl<T> State<T> {
     ) -> Option<WaitingRecv> {
         let waiting = self.receivers.remove(key);
         if matches!(waiting, Some(WaitingRecv::Granted)) {
-            self.promised -= 1;
+            self.end_promise();
             self.match_up(wakes);
         }
         waiting
@@ -181,7 +182,7 @@ impl<T> State<T> {
         wakes: &mut Wakes,
     ) -> Result<T, RecvError> {
         if let Some(WaitingRecv::Granted) = self.receivers.remove(key) {
-            self.promised -= 1;
+            self.end_promise();
             if let RecvStep::Received(value) = self.recv_now(Claimant::ALONE, wakes) {
                 return Ok(value);
             }
@@ -199,6 +200,7 @@ impl<T> State<T> {
     /// value may still come out of a reserved slot.
     pub(in crate::exchange) fn close(&mut self, wakes: &mut Wakes) {
         self.closed = true;
+        self.bar_senders();
         self.return_senders(wakes);
         if self.reserved == 0 {
             self.end_receivers(wakes);
