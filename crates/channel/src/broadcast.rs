@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::error::{BroadcastRecvError, SendError, TryBroadcastRecvError, TrySendError};
+use crate::flavor::Threads;
 use crate::flavor::sealed::Sealed;
-use crate::flavor::{Lock, Threads};
 use crate::wait_list::Key;
 use crate::wakes::Wakes;
 
@@ -57,7 +57,7 @@ pub fn broadcast<T: Clone>(
     let mut state = State::new(capacity.max(1), lag);
     let place = state.join(None);
     let air = Arc::new(Air {
-        state: Lock::new(state),
+        state: Threads::guarded(state),
     });
     let sender = BroadcastSender {
         air: Arc::clone(&air),
@@ -71,15 +71,19 @@ struct Air<T> {
 }
 
 impl<T> Air<T> {
+    fn lock(&self) -> <Threads as Sealed>::Guard<'_, State<T>> {
+        Threads::lock(&self.state)
+    }
+
     fn close(&self) {
         let mut wakes = Wakes::default();
-        self.state.lock().close(&mut wakes);
+        self.lock().close(&mut wakes);
         wakes.wake();
     }
 
     fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         let mut wakes = Wakes::default();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.closed || state.receivers == 0 {
             drop(state);
             return Err(TrySendError::Closed(value));
@@ -134,7 +138,7 @@ impl<T: Clone> BroadcastSender<T> {
 
     /// A receiver of all values sent from now on.
     pub fn subscribe(&self) -> BroadcastReceiver<T> {
-        let place = self.air.state.lock().join(None);
+        let place = self.air.lock().join(None);
         BroadcastReceiver {
             air: Arc::clone(&self.air),
             place,
@@ -149,17 +153,17 @@ impl<T: Clone> BroadcastSender<T> {
 
     /// Whether the channel was closed.
     pub fn is_closed(&self) -> bool {
-        self.air.state.lock().closed
+        self.air.lock().closed
     }
 
     /// How many receivers there are.
     pub fn receiver_count(&self) -> usize {
-        self.air.state.lock().receivers
+        self.air.lock().receivers
     }
 
     /// How many values are kept for receivers that have not had them.
     pub fn len(&self) -> usize {
-        self.air.state.lock().len()
+        self.air.lock().len()
     }
 
     /// Whether every receiver has had everything.
@@ -170,7 +174,7 @@ impl<T: Clone> BroadcastSender<T> {
 
 impl<T> Clone for BroadcastSender<T> {
     fn clone(&self) -> Self {
-        self.air.state.lock().senders += 1;
+        self.air.lock().senders += 1;
         Self {
             air: Arc::clone(&self.air),
         }
@@ -180,7 +184,7 @@ impl<T> Clone for BroadcastSender<T> {
 impl<T> Drop for BroadcastSender<T> {
     fn drop(&mut self) {
         let mut wakes = Wakes::default();
-        let mut state = self.air.state.lock();
+        let mut state = self.air.lock();
         state.senders -= 1;
         if state.senders == 0 {
             state.close(&mut wakes);
@@ -218,7 +222,7 @@ impl<T> Future for BroadcastSendFuture<'_, T> {
         let this = self.get_mut();
         let waker = context.waker().clone();
         if let Some(key) = this.parked {
-            let mut state = this.air.state.lock();
+            let mut state = this.air.lock();
             let renewed = state.renew_send(key, waker);
             let outcome = match renewed {
                 Ok(_) => None,
@@ -247,7 +251,7 @@ impl<T> Future for BroadcastSendFuture<'_, T> {
             Err(TrySendError::Closed(value)) => return Poll::Ready(Err(SendError(value))),
             Err(TrySendError::Full(value)) => value,
         };
-        let mut state = this.air.state.lock();
+        let mut state = this.air.lock();
         if !state.closed && state.receivers > 0 && !state.has_room() {
             this.parked = Some(state.park_send(value, waker));
             return Poll::Pending;
@@ -263,7 +267,7 @@ impl<T> Future for BroadcastSendFuture<'_, T> {
 impl<T> Drop for BroadcastSendFuture<'_, T> {
     fn drop(&mut self) {
         if let Some(key) = self.parked.take() {
-            let sending = self.air.state.lock().remove_send(key);
+            let sending = self.air.lock().remove_send(key);
             drop(sending);
         }
     }
@@ -309,7 +313,7 @@ impl<T: Clone> BroadcastReceiver<T> {
     /// Like [`recv`](Self::recv), and [`TryBroadcastRecvError::Empty`].
     pub fn try_recv(&mut self) -> Result<T, TryBroadcastRecvError> {
         let mut wakes = Wakes::default();
-        let mut state = self.air.state.lock();
+        let mut state = self.air.lock();
         let (found, dropped) = state.take(self.place, &mut wakes);
         drop(state);
         // Before a waker may panic: a value that was taken is cloned from ours.
@@ -326,7 +330,7 @@ impl<T: Clone> BroadcastReceiver<T> {
 
 impl<T> Clone for BroadcastReceiver<T> {
     fn clone(&self) -> Self {
-        let place = self.air.state.lock().join(Some(self.place));
+        let place = self.air.lock().join(Some(self.place));
         Self {
             air: Arc::clone(&self.air),
             place,
@@ -337,7 +341,7 @@ impl<T> Clone for BroadcastReceiver<T> {
 impl<T> Drop for BroadcastReceiver<T> {
     fn drop(&mut self) {
         let mut wakes = Wakes::default();
-        let dropped = self.air.state.lock().leave(self.place, &mut wakes);
+        let dropped = self.air.lock().leave(self.place, &mut wakes);
         wakes.wake();
         drop(dropped);
     }
@@ -364,7 +368,7 @@ impl<T: Clone> Future for BroadcastRecvFuture<'_, T> {
         let waker = context.waker().clone();
         let mut wakes = Wakes::default();
         let air = &this.receiver.air;
-        let mut state = air.state.lock();
+        let mut state = air.lock();
         let known = this.parked.take().and_then(|key| state.remove_recv(key));
         let (found, dropped) = state.take(this.receiver.place, &mut wakes);
         if let Found::Nothing = found {
@@ -386,7 +390,7 @@ impl<T: Clone> Future for BroadcastRecvFuture<'_, T> {
 impl<T> Drop for BroadcastRecvFuture<'_, T> {
     fn drop(&mut self) {
         if let Some(key) = self.parked.take() {
-            let waker = self.receiver.air.state.lock().remove_recv(key);
+            let waker = self.receiver.air.lock().remove_recv(key);
             drop(waker);
         }
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 
 use crate::error::{TryRecvError, TrySendError};
+use crate::flavor::Flavor;
 use crate::flavor::sealed::Sealed;
-use crate::flavor::{Flavor, Lock};
 use crate::statistics::Statistics;
 use crate::wait_list::Key;
 use crate::wakes::Wakes;
@@ -42,7 +42,7 @@ pub(crate) struct Exchange<T, F: Flavor> {
 }
 
 /// Holds the lock of an exchange.
-type Guard<'a, T, F> = <<F as Sealed>::Lock<State<T>> as Lock<State<T>>>::Guard<'a>;
+type Guard<'a, T, F> = <F as Sealed>::Guard<'a, State<T>>;
 
 const SENDS_WAIT: u8 = 1;
 const RECEIVES_WAIT: u8 = 2;
@@ -83,7 +83,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         Self {
             dice: AtomicU32::new(1),
             forecast: AtomicU8::new(0),
-            state: Lock::new(State::new(capacity)),
+            state: F::guarded(State::new(capacity)),
         }
     }
 
@@ -275,7 +275,7 @@ impl<T, F: Flavor> Exchange<T, F> {
 
     #[inline]
     fn lock(&self) -> Guard<'_, T, F> {
-        self.state.lock()
+        F::lock(&self.state)
     }
 }
 

@@ -42,104 +42,99 @@ impl Flavor for Local {}
 
 /// Keeps the flavours to the two there are, and their means to this crate.
 pub(crate) mod sealed {
-    use super::{Deref, Lock};
+    use super::{Deref, DerefMut};
 
     pub trait Sealed: Sized + 'static {
         type Pointer<V>: Clone + Deref<Target = V> + Unpin;
-        type Lock<S>: Lock<S>;
+
+        /// Lets one user at a time at a state.
+        type Lock<S>;
+
+        /// Holds a lock while it lives.
+        type Guard<'a, S: 'a>: DerefMut<Target = S>;
 
         fn share<V>(value: V) -> Self::Pointer<V>;
 
         fn is_same<V>(one: &Self::Pointer<V>, other: &Self::Pointer<V>) -> bool {
             std::ptr::eq(&raw const **one, &raw const **other)
         }
+
+        /// An unlocked `state`.
+        fn guarded<S>(state: S) -> Self::Lock<S>;
+
+        /// Waits for the lock.
+        fn lock<S>(lock: &Self::Lock<S>) -> Self::Guard<'_, S>;
+
+        /// The lock, if nobody has it.
+        fn try_lock<S>(lock: &Self::Lock<S>) -> Option<Self::Guard<'_, S>>;
     }
-}
-
-/// Lets one user at a time at a state.
-pub trait Lock<S> {
-    /// Holds the lock while it lives.
-    type Guard<'a>: DerefMut<Target = S>
-    where
-        Self: 'a;
-
-    /// An unlocked `state`.
-    fn new(state: S) -> Self;
-
-    /// Waits for the lock.
-    fn lock(&self) -> Self::Guard<'_>;
-
-    /// The lock, if nobody has it.
-    fn try_lock(&self) -> Option<Self::Guard<'_>>;
 }
 
 impl sealed::Sealed for Threads {
     type Pointer<V> = Arc<V>;
     #[cfg(not(loom))]
     type Lock<S> = spin_lock::SpinLock<S>;
+    #[cfg(not(loom))]
+    type Guard<'a, S: 'a> = spin_lock::SpinGuard<'a, S>;
+    /// The model checker knows no spinning, so its mutex stands in.
     #[cfg(loom)]
-    type Lock<S> = ModelLock<S>;
+    type Lock<S> = loom::sync::Mutex<S>;
+    #[cfg(loom)]
+    type Guard<'a, S: 'a> = loom::sync::MutexGuard<'a, S>;
 
     fn share<V>(value: V) -> Arc<V> {
         Arc::new(value)
+    }
+
+    fn guarded<S>(state: S) -> Self::Lock<S> {
+        Self::Lock::new(state)
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn lock<S>(lock: &Self::Lock<S>) -> Self::Guard<'_, S> {
+        lock.lock()
+    }
+
+    #[cfg(not(loom))]
+    #[inline]
+    fn try_lock<S>(lock: &Self::Lock<S>) -> Option<Self::Guard<'_, S>> {
+        lock.try_lock()
+    }
+
+    #[cfg(loom)]
+    fn lock<S>(lock: &Self::Lock<S>) -> Self::Guard<'_, S> {
+        lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// As if it were free: the models have enough to do with the other ways.
+    #[cfg(loom)]
+    fn try_lock<S>(lock: &Self::Lock<S>) -> Option<Self::Guard<'_, S>> {
+        Some(Self::lock(lock))
     }
 }
 
 impl sealed::Sealed for Local {
     type Pointer<V> = Rc<V>;
     type Lock<S> = RefCell<S>;
+    type Guard<'a, S: 'a> = RefMut<'a, S>;
 
     fn share<V>(value: V) -> Rc<V> {
         Rc::new(value)
     }
-}
 
-impl<S> Lock<S> for RefCell<S> {
-    type Guard<'a>
-        = RefMut<'a, S>
-    where
-        S: 'a;
-
-    fn new(state: S) -> Self {
+    fn guarded<S>(state: S) -> RefCell<S> {
         RefCell::new(state)
     }
 
     #[inline]
-    fn lock(&self) -> RefMut<'_, S> {
+    fn lock<S>(lock: &RefCell<S>) -> RefMut<'_, S> {
         // Nothing foreign runs under the lock, so nobody can come back for it.
-        self.borrow_mut()
+        lock.borrow_mut()
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<RefMut<'_, S>> {
-        self.try_borrow_mut().ok()
-    }
-}
-
-/// The model checker knows no spinning, so its mutex stands in.
-#[cfg(loom)]
-#[derive(Debug)]
-pub struct ModelLock<S>(loom::sync::Mutex<S>);
-
-#[cfg(loom)]
-impl<S> Lock<S> for ModelLock<S> {
-    type Guard<'a>
-        = loom::sync::MutexGuard<'a, S>
-    where
-        S: 'a;
-
-    fn new(state: S) -> Self {
-        Self(loom::sync::Mutex::new(state))
-    }
-
-    fn lock(&self) -> loom::sync::MutexGuard<'_, S> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn try_lock(&self) -> Option<loom::sync::MutexGuard<'_, S>> {
-        // As a free one: a model has enough to do with the ways of the others.
-        Some(self.lock())
+    fn try_lock<S>(lock: &RefCell<S>) -> Option<RefMut<'_, S>> {
+        lock.try_borrow_mut().ok()
     }
 }

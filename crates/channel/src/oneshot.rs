@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::{RecvError, SendError, TryRecvError};
 use crate::flavor::sealed::Sealed;
-use crate::flavor::{Flavor, Lock, Threads};
+use crate::flavor::{Flavor, Threads};
 use crate::park;
 
 /// A channel for a single value, such as the answer to a question.
@@ -29,7 +29,7 @@ pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
 
 pub(crate) fn open<T, F: Flavor>() -> (OneshotSender<T, F>, OneshotReceiver<T, F>) {
     let slot = F::share(Slot {
-        state: Lock::new(State {
+        state: F::guarded(State {
             value: None,
             receiving: None,
             watching: None,
@@ -63,8 +63,8 @@ struct State<T> {
 }
 
 impl<T, F: Flavor> Slot<T, F> {
-    fn lock(&self) -> <<F as Sealed>::Lock<State<T>> as Lock<State<T>>>::Guard<'_> {
-        self.state.lock()
+    fn lock(&self) -> <F as Sealed>::Guard<'_, State<T>> {
+        F::lock(&self.state)
     }
 
     /// The sender is gone, with or without leaving a value.

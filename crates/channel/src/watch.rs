@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{RecvError, SendError};
+use crate::flavor::Threads;
 use crate::flavor::sealed::Sealed;
-use crate::flavor::{Lock, Threads};
 use crate::wait_list::{Key, WaitList};
 use crate::wakes::Wakes;
 
@@ -35,7 +35,7 @@ use crate::wakes::Wakes;
 /// ```
 pub fn watch<T>(initial: T) -> (WatchSender<T>, WatchReceiver<T>) {
     let board = Arc::new(Board {
-        state: Lock::new(State {
+        state: Threads::guarded(State {
             value: Arc::new(initial),
             version: 0,
             closed: false,
@@ -79,8 +79,12 @@ impl<T> State<T> {
 }
 
 impl<T> Board<T> {
+    fn lock(&self) -> <Threads as Sealed>::Guard<'_, State<T>> {
+        Threads::lock(&self.state)
+    }
+
     fn leave(&self, key: Key) {
-        let waker = self.state.lock().waiting.remove(key);
+        let waker = self.lock().waiting.remove(key);
         drop(waker);
     }
 }
@@ -99,7 +103,7 @@ impl<T> WatchSender<T> {
     /// value stays what it was.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let mut wakes = Wakes::default();
-        let mut state = self.board.state.lock();
+        let mut state = self.board.lock();
         if state.receivers == 0 {
             drop(state);
             return Err(SendError(value));
@@ -115,12 +119,12 @@ impl<T> WatchSender<T> {
 
     /// The latest value.
     pub fn latest(&self) -> Arc<T> {
-        Arc::clone(&self.board.state.lock().value)
+        Arc::clone(&self.board.lock().value)
     }
 
     /// A receiver that has seen the latest value.
     pub fn subscribe(&self) -> WatchReceiver<T> {
-        let mut state = self.board.state.lock();
+        let mut state = self.board.lock();
         state.receivers += 1;
         let seen = state.version;
         drop(state);
@@ -132,14 +136,14 @@ impl<T> WatchSender<T> {
 
     /// How many receivers there are.
     pub fn receiver_count(&self) -> usize {
-        self.board.state.lock().receivers
+        self.board.lock().receivers
     }
 }
 
 impl<T> Drop for WatchSender<T> {
     fn drop(&mut self) {
         let mut wakes = Wakes::default();
-        let mut state = self.board.state.lock();
+        let mut state = self.board.lock();
         state.closed = true;
         state.notify(&mut wakes);
         drop(state);
@@ -164,17 +168,17 @@ pub struct WatchReceiver<T> {
 impl<T> WatchReceiver<T> {
     /// The latest value, without noting that it was seen.
     pub fn latest(&self) -> Arc<T> {
-        Arc::clone(&self.board.state.lock().value)
+        Arc::clone(&self.board.lock().value)
     }
 
     /// Whether there is a value that [`changed`](Self::changed) has not given.
     pub fn has_changed(&self) -> bool {
-        self.board.state.lock().version > self.seen
+        self.board.lock().version > self.seen
     }
 
     /// Whether the sender is gone.
     pub fn is_closed(&self) -> bool {
-        self.board.state.lock().closed
+        self.board.lock().closed
     }
 
     /// Waits for a value this receiver has not seen, and gives the latest one.
@@ -198,7 +202,7 @@ impl<T> WatchReceiver<T> {
 
 impl<T> Clone for WatchReceiver<T> {
     fn clone(&self) -> Self {
-        self.board.state.lock().receivers += 1;
+        self.board.lock().receivers += 1;
         Self {
             board: Arc::clone(&self.board),
             seen: self.seen,
@@ -208,7 +212,7 @@ impl<T> Clone for WatchReceiver<T> {
 
 impl<T> Drop for WatchReceiver<T> {
     fn drop(&mut self) {
-        self.board.state.lock().receivers -= 1;
+        self.board.lock().receivers -= 1;
     }
 }
 
@@ -234,7 +238,7 @@ impl<T> Future for ChangedFuture<'_, T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let waker = context.waker().clone();
-        let mut state = this.receiver.board.state.lock();
+        let mut state = this.receiver.board.lock();
         let known = this.parked.take().and_then(|key| state.waiting.remove(key));
         let outcome = if state.version > this.receiver.seen {
             this.receiver.seen = state.version;

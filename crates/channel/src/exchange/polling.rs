@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use super::state::{State, Step};
 use super::{Exchange, Guard, Interest, Load, RECEIVES_WAIT, SENDS_WAIT, SendProgress};
 use crate::error::{RecvError, SendError};
-use crate::flavor::{Flavor, Lock};
+use crate::flavor::Flavor;
 use crate::wait_list::Key;
 use crate::wakes::Wakes;
 
@@ -34,7 +34,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         if self.foresees(SENDS_WAIT) {
             return self.poll_send_parking(progress, context);
         }
-        let Some(mut state) = self.state.try_lock() else {
+        let Some(mut state) = F::try_lock(&self.state) else {
             return self.poll_send_contended(progress, context);
         };
         if state.has_send_budget()
@@ -214,7 +214,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         if self.foresees(RECEIVES_WAIT) {
             return self.poll_recv_parking(parked, interest, context);
         }
-        let Some(mut state) = self.state.try_lock() else {
+        let Some(mut state) = F::try_lock(&self.state) else {
             return self.poll_recv_contended(parked, interest, context);
         };
         match state.just_unbuffer() {

@@ -13,7 +13,6 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Lock;
 use crate::memory::pause;
 
 /// Spins, then gives up the thread's turn, until the lock is free.
@@ -40,6 +39,38 @@ impl<S> UnwindSafe for SpinLock<S> {}
 impl<S> RefUnwindSafe for SpinLock<S> {}
 
 impl<S> SpinLock<S> {
+    /// An unlocked `state`.
+    pub(super) fn new(state: S) -> Self {
+        Self {
+            locked: AtomicBool::new(false),
+            state: UnsafeCell::new(state),
+        }
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    pub(super) fn lock(&self) -> SpinGuard<'_, S> {
+        if self.locked.swap(true, Ordering::Acquire) {
+            self.contend();
+        }
+        self.guard()
+    }
+
+    /// The lock, if nobody has it.
+    #[inline]
+    pub(super) fn try_lock(&self) -> Option<SpinGuard<'_, S>> {
+        (!self.locked.swap(true, Ordering::Acquire)).then(|| self.guard())
+    }
+
+    /// For the thread whose exchange has set `locked` (invariant 1).
+    #[inline]
+    fn guard(&self) -> SpinGuard<'_, S> {
+        SpinGuard {
+            lock: self,
+            stays: PhantomData,
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn contend(&self) {
@@ -52,42 +83,6 @@ impl<S> SpinLock<S> {
                 return;
             }
         }
-    }
-}
-
-impl<S> Lock<S> for SpinLock<S> {
-    type Guard<'a>
-        = SpinGuard<'a, S>
-    where
-        S: 'a;
-
-    fn new(state: S) -> Self {
-        Self {
-            locked: AtomicBool::new(false),
-            state: UnsafeCell::new(state),
-        }
-    }
-
-    #[inline]
-    fn lock(&self) -> SpinGuard<'_, S> {
-        if self.locked.swap(true, Ordering::Acquire) {
-            self.contend();
-        }
-        SpinGuard {
-            lock: self,
-            stays: PhantomData,
-        }
-    }
-
-    #[inline]
-    fn try_lock(&self) -> Option<SpinGuard<'_, S>> {
-        if self.locked.swap(true, Ordering::Acquire) {
-            return None;
-        }
-        Some(SpinGuard {
-            lock: self,
-            stays: PhantomData,
-        })
     }
 }
 
@@ -141,7 +136,7 @@ mod tests {
     use std::sync::Arc;
     use std::thread;
 
-    use super::{Lock, SpinLock};
+    use super::SpinLock;
 
     #[test]
     fn sections_of_threads_never_overlap() {
