@@ -1,6 +1,8 @@
-//! Channels under a runtime: cancelled operations, contention, and programs ported from elsewhere.
+//! Channels under a runtime: dropped and cancelled operations, contention, and programs ported from
+//! elsewhere.
 
 mod contention;
+mod drops;
 mod go_suite;
 mod programs;
 
