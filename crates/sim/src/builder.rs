@@ -500,7 +500,7 @@ impl Builder {
         state.names.names = self.names;
         state.names.answers.extend(self.answers.iter().cloned());
         for (way, link) in ways {
-            state.net.wires.wire(way).link = link;
+            state.net.wires.set_link(way, link);
         }
         for act in &self.script {
             let event = Event::Act(act.clone());

@@ -172,7 +172,8 @@ impl World {
                 return Err(SetupError::wrong(wrong, &place));
             }
             for way in state.ways_between(by, &[from], &[to])? {
-                state.change_wire("link", way, |wire| wire.link = link);
+                state.record_network("link", way);
+                state.net.wires.set_link(way, link);
             }
             Ok(())
         });

@@ -3,9 +3,12 @@
 use crate::World;
 use crate::current;
 use crate::ending;
+use crate::event::Event;
+use crate::failure::FailureKind;
 use crate::host::Signal;
 use crate::link::nanos;
 use crate::machine::{Life, Role, WallClock};
+use crate::setup::SetupError;
 use crate::state::State;
 use crate::trace::EventKind;
 use std::fmt;
@@ -49,6 +52,22 @@ pub enum Crash {
 }
 
 impl World {
+    /// Does something to the world when it is `time` old, as
+    /// [`Builder::at`](crate::Builder::at) does. A time that is over fails the run with
+    /// [`FailureKind::Setup`](crate::FailureKind::Setup).
+    pub fn at(&mut self, time: Duration, act: impl Fn(&mut World) + 'static) {
+        self.act(|state| {
+            let (at, now) = (nanos(time), state.now);
+            if at < now {
+                let error = SetupError::InThePast { at, now };
+                state.fail(FailureKind::Setup, error.to_string());
+                return;
+            }
+            let event = Event::Act(Act::new(at, act));
+            state.events.push(at, 0, event, state.cause);
+        });
+    }
+
     /// Sends `signal` to the host or client `name`. It is delivered at the present time; a host
     /// that never listened for it ends as if killed, and a client fails the run.
     ///

@@ -162,6 +162,8 @@ impl Wire {
 pub(crate) struct Wires {
     default: Link,
     wires: BTreeMap<Way, Wire>,
+    /// Whether some link forgets flows, or has.
+    pub(crate) forgetful: bool,
 }
 
 impl Wires {
@@ -169,7 +171,13 @@ impl Wires {
         Wires {
             default,
             wires: BTreeMap::new(),
+            forgetful: default.forgets.is_some(),
         }
+    }
+
+    pub(crate) fn set_link(&mut self, way: Way, link: Link) {
+        self.forgetful |= link.forgets.is_some();
+        self.wire(way).link = link;
     }
 
     /// The wire between two different hosts.

@@ -138,6 +138,31 @@ fn an_impossible_act_fails_the_run_where_it_happens() {
     }
 }
 
+// SIM63
+#[test]
+fn a_script_in_the_past_is_refused() {
+    let second = Duration::from_secs;
+    let mut driven = world().build();
+    driven.at(second(2), |world| world.isolate("a"));
+    driven.run_for(second(3)).expect("it is isolated");
+    let isolated = driven.trace().into_iter().map(|line| line.event().time());
+    assert!(isolated.into_iter().any(|time| time == 2 * SECOND));
+    driven.at(second(3), World::heal);
+    driven.run_for(second(1)).expect("just in time");
+    driven.at(second(1), World::heal);
+    let failure = driven.run_for(second(1)).expect_err("it is over");
+    assert_eq!(*failure.kind(), FailureKind::Setup);
+    let cause = "something is to happen at 1s, but the world is 4s old";
+    assert_eq!(failure.message(), cause);
+    // A script may add to itself, and hears the same.
+    let late = world().at(second(5), |world| {
+        world.at(Duration::from_secs(6), World::heal);
+        world.at(Duration::from_secs(4), World::heal);
+    });
+    let failure = late.run().expect_err("it is over");
+    assert!(failure.message().contains("4s"), "{failure}");
+}
+
 #[test]
 #[should_panic(expected = "a link names the host \"c\", which does not exist")]
 fn building_it_by_hand_panics_with_the_cause() {

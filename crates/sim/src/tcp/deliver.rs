@@ -53,7 +53,10 @@ impl State {
             return;
         };
         let answer = match segment {
-            Segment::Data(_) | Segment::SynAck { .. } | Segment::Probe => Segment::Rst,
+            Segment::Data(_)
+            | Segment::SynAck { .. }
+            | Segment::Established { .. }
+            | Segment::Probe => Segment::Rst,
             // Both ended: the kernel acknowledges out of TIME_WAIT.
             Segment::Fin => Segment::Ack(Owed {
                 fin: true,

@@ -182,6 +182,9 @@ impl State {
 
     /// Whether a translator on the way has forgotten the connection, now or before.
     fn is_forgotten(&mut self, way: Way, from: SocketRef, to: SocketRef) -> bool {
+        if !self.net.wires.forgetful {
+            return false;
+        }
         let (now, forgets) = (self.now, self.net.wires.forgets(way));
         let uses = [from, to].map(|end| {
             let stream = self.net.stream(end)?;
@@ -204,6 +207,7 @@ impl State {
 
     /// Lets every later segment between the two vanish.
     pub(crate) fn forget_flow(&mut self, one: SocketRef, other: SocketRef) {
+        self.net.wires.forgetful = true;
         for end in [one, other] {
             if let Some(stream) = self.net.stream(end) {
                 stream.forgotten = true;
