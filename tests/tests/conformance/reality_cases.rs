@@ -5,7 +5,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::task::Poll;
 
 use bowline_backend::Backend;
@@ -77,8 +78,8 @@ fn names_and_datagrams_are_in_the_reality_table(backend: Backend, options: RunOp
 
         let path = dir.join("receiver");
         let at = UnixAddress::from_path(&path).unwrap();
-        drop(UnixDatagram::bind(&at).unwrap());
         let ours = UnixDatagram::unbound().unwrap();
+        drop_alone(|| UnixDatagram::bind(&at).unwrap());
         let to = Address::from(at);
         let situation = "Unix datagram, receiver gone";
         let sent = soon(ours.send_to(b"x", &to)).await;
@@ -102,6 +103,22 @@ async fn connected_soon(to: &UnixAddress) -> Option<UnixStream> {
     None
 }
 
+/// Between its fork and its start a child of this process has every socket of it, and one that is
+/// dropped here is then not gone.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Makes a socket and drops it while no child has a copy.
+fn drop_alone<S>(socket: impl FnOnce() -> S) {
+    let _none = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    drop(socket());
+}
+
+fn start(command: &mut Command) -> Child {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    // Comes back when the child runs its own program.
+    command.spawn().unwrap()
+}
+
 /// The outcomes that the tables' cases showed on a backend, in `runs` processes of other seeds.
 fn shown(backend: &str, runs: u32) -> BTreeSet<String> {
     let mut others = vec![
@@ -114,13 +131,15 @@ fn shown(backend: &str, runs: u32) -> BTreeSet<String> {
     others.retain(|other| *other != backend);
     let mut shown = BTreeSet::new();
     for seed in 0..runs {
-        let child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["reality_table", "--nocapture", "--test-threads=1"])
             .args(others.iter().flat_map(|other| ["--skip", other]))
             .env(TELL, "1")
             .env("BOWLINE_SIM_SEED", seed.to_string())
-            .output()
-            .unwrap();
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let child = start(&mut command).wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&child.stdout);
         assert!(child.status.success(), "{backend}, seed {seed}: {text}");
         let told = text.lines().filter_map(|line| line.split_once("outcome: "));
