@@ -117,7 +117,8 @@ impl<T: Clone> BroadcastSender<T> {
     ///
     /// # Cancel safety
     ///
-    /// *Nothing happened*, or the value was sent; *place in queue lost*.
+    /// *Nothing happened*, or the value was sent; *place in queue lost*. A value
+    /// that was not sent is dropped with the future.
     pub fn send(&self, value: T) -> BroadcastSendFuture<'_, T> {
         BroadcastSendFuture {
             air: &self.air,

@@ -28,9 +28,16 @@
 //! one end is dropped. From then on sends fail and give the value back, while
 //! receivers drain what is buffered and then get [`RecvError`].
 //!
+//! A [`Sender`] or a [`Receiver`] is cloned cheaply, can be shared by reference,
+//! and is `Send` and `Sync` where `T` is `Send`. An idle channel is one allocation
+//! of at most 200 bytes; its buffer grows with the values in it. Sending and
+//! receiving allocate nothing once as many have waited before.
+//!
 //! Do not use a channel as a lock, a semaphore or an event; and do not expect
 //! it to bound the number of *waiting senders*: each waiting operation owns
-//! its value, so its memory is bounded by the tasks that wait.
+//! its value, so its memory is bounded by the tasks that wait. And do not leak
+//! (as [`std::mem::forget`] does) a receive that was polled: a value promised to
+//! it waits for it for ever, since nobody can tell that it is gone.
 //!
 //! ```
 //! use bowline_channel::{RecvError, bounded};

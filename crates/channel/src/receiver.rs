@@ -113,16 +113,30 @@ impl<T, F: Flavor> Receiver<T, F> {
     /// there is none. They are appended to `into`; the result says how many.
     ///
     /// Values of senders that wait are among them. The batch is moved at once,
-    /// for a fraction of what single receives cost.
+    /// for a fraction of what single receives cost. With 0 for `most` the result
+    /// is 0 at once, also at the end of the channel.
     ///
     /// # Errors
     ///
-    /// [`RecvError`] if the channel is closed and drained.
+    /// [`RecvError`] if the channel is closed and drained; `into` is unchanged.
     ///
     /// # Cancel safety
     ///
     /// *Nothing happened*: values are appended only when the future is ready.
     /// *Place in queue lost*.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (sender, receiver) = bowline_channel::bounded(8);
+    /// sender.send_all(1..=5).await.unwrap();
+    /// let mut batch = Vec::new();
+    /// assert_eq!(receiver.recv_many(&mut batch, 3).await, Ok(3));
+    /// assert_eq!(receiver.recv_many(&mut batch, 3).await, Ok(2));
+    /// assert_eq!(batch, [1, 2, 3, 4, 5]);
+    /// # });
+    /// ```
     pub fn recv_many<'a>(&'a self, into: &'a mut Vec<T>, most: usize) -> RecvManyFuture<'a, T, F> {
         RecvManyFuture::new(&self.exchange, into, most)
     }

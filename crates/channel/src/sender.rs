@@ -144,7 +144,8 @@ impl<T, F: Flavor> Sender<T, F> {
     ///
     /// Each batch is moved at once, for a fraction of what single sends cost.
     /// The iterator is asked for a value only when there is room for it, or
-    /// when this is about to wait.
+    /// when this is about to wait. After 128 values in a row other tasks run
+    /// first.
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl<T, F: Flavor> Sender<T, F> {
         SendAllFuture::new(&self.exchange, values.into_iter())
     }
 
-    /// Turns this sender into a sink.
+    /// Turns this sender into a [`Sink`](futures_sink::Sink).
     pub fn into_sink(self) -> SendSink<T, F> {
         SendSink::new(self)
     }

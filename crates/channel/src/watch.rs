@@ -100,7 +100,8 @@ impl<T> WatchSender<T> {
     /// # Errors
     ///
     /// [`SendError`] gives the value back if there is no receiver; the latest
-    /// value stays what it was.
+    /// value stays what it was, also for those that [subscribe](Self::subscribe)
+    /// later.
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let mut wakes = Wakes::default();
         let mut state = self.board.lock();

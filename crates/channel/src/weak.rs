@@ -10,6 +10,19 @@ use crate::sender::Sender;
 
 /// Remembers a channel without being one of its senders, from
 /// [`Sender::downgrade`](crate::Sender::downgrade).
+///
+/// It keeps the memory of the channel itself, but no value and nothing open.
+///
+/// # Examples
+///
+/// ```
+/// let (sender, receiver) = bowline_channel::bounded(1);
+/// let weak = sender.downgrade();
+/// weak.upgrade().expect("there is a sender").try_send(1).unwrap();
+/// drop(sender);
+/// assert!(weak.upgrade().is_none());
+/// assert_eq!(receiver.try_recv(), Ok(1));
+/// ```
 pub struct WeakSender<T, F: Flavor = Threads> {
     exchange: <F as Sealed>::Pointer<Exchange<T, F>>,
 }
@@ -41,6 +54,8 @@ impl<T, F: Flavor> fmt::Debug for WeakSender<T, F> {
 
 /// Remembers a channel without being one of its receivers, from
 /// [`Receiver::downgrade`](crate::Receiver::downgrade).
+///
+/// It keeps the memory of the channel itself, but no value and nothing open.
 pub struct WeakReceiver<T, F: Flavor = Threads> {
     exchange: <F as Sealed>::Pointer<Exchange<T, F>>,
 }
