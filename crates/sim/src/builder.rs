@@ -3,6 +3,7 @@
 use crate::checker::Checker;
 use crate::choices::Choices;
 use crate::event::Event;
+use crate::faults::Faults;
 use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
 use crate::machine::{Clock, MainFuture, Role, Start};
@@ -53,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) livelock: u64,
     pub(crate) timer_jitter: u64,
     pub(crate) leak_check: bool,
+    pub(crate) faults: Faults,
+    pub(crate) heal_at: Option<u64>,
     /// So long hosts may take to be gone after they were done, and worlds after they were healed.
     pub(crate) settle: u64,
     pub(crate) watchdog: Duration,
@@ -74,6 +77,8 @@ impl Config {
             livelock: LIVELOCK,
             timer_jitter: 0,
             leak_check: false,
+            faults: Faults::none(),
+            heal_at: None,
             settle: SETTLE,
             watchdog: watchdog::PATIENCE,
             keep: Keep::Tail(10_000),
@@ -225,7 +230,26 @@ impl Builder {
         self
     }
 
-    /// Sets how long hosts may take to be gone after they were done or asked to stop, where that is
+    /// Lets the world do faults to itself (default [`Faults::none`]): each run draws what happens
+    /// when and to whom. They go on until [`heal_at`](Self::heal_at), if that is given, or until all
+    /// clients are done.
+    pub fn faults(mut self, faults: Faults) -> Builder {
+        self.config.faults = faults;
+        self
+    }
+
+    /// Ends all faults when the world is `time` old, those of [`faults`](Self::faults) and those of
+    /// the script: nothing strikes any more, hosts that stand still or are slow go on, the network is
+    /// healed, and hosts that crashed are started again. The clients must then be done within the
+    /// time to [`settle`](Self::settle), or the run fails with
+    /// [`Horizon`](crate::FailureKind::Horizon).
+    pub fn heal_at(mut self, time: Duration) -> Builder {
+        self.config.heal_at = Some(nanos(time));
+        self
+    }
+
+    /// Sets how long clients may take to be done after the world was [healed](Self::heal_at), and
+    /// hosts to be gone after they were done or asked to stop where that is
     /// [checked](Self::check_leaks) (default 120 s of virtual time).
     pub fn settle(mut self, time: Duration) -> Builder {
         self.config.settle = nanos(time);
@@ -479,6 +503,9 @@ impl Builder {
         for act in &self.script {
             text.push_str(&format!("at {};", act.at));
         }
+        if config.faults != Faults::none() || config.heal_at.is_some() {
+            text.push_str(&format!("{:?} until {:?};", config.faults, config.heal_at));
+        }
         config.hosts_hash = xxh64(text.as_bytes(), 0);
         let mut state = State::new(config);
         if !self.checkers.is_empty() {
@@ -495,17 +522,23 @@ impl Builder {
             );
             if let Some(machine) = state.machines.last_mut() {
                 machine.clock = host.clock;
+                machine.drift = host.clock.drift;
             }
         }
         state.names.names = self.names;
         state.names.answers.extend(self.answers.iter().cloned());
         for (way, link) in ways {
-            state.net.wires.set_link(way, link);
+            state.net.wires.set_link(Some(way), link);
         }
         for act in &self.script {
             let event = Event::Act(act.clone());
             state.events.push(act.at, 0, event, 0);
         }
+        if let Some(at) = state.config.heal_at {
+            state.events.push(at, 0, Event::Heal, 0);
+        }
+        let faults = state.config.faults.clone();
+        state.infect(&faults);
         let checkers = self.checkers.iter().map(|make| make()).collect();
         Ok(World::new(state, checkers))
     }

@@ -10,11 +10,12 @@ use crate::current::Shared;
 use crate::ending::end_host;
 use crate::event::Event;
 use crate::failure::FailureKind;
+use crate::faults::{self, FaultKind, Undo};
 use crate::host::Signal;
 use crate::jobs::Job;
 use crate::machine::Role;
 use crate::oracle::{self, Scope};
-use crate::script::Act;
+use crate::script::{self, Act};
 use crate::signals::Delivery;
 use crate::state::{Running, State};
 use crate::task::{Body, TaskKey, Waits};
@@ -22,6 +23,7 @@ use crate::trace::EventKind;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Context;
+use std::time::Duration;
 
 pub(crate) type Payload = Box<dyn Any + Send>;
 
@@ -65,9 +67,14 @@ impl State {
         {
             return Next::Settled(host);
         }
-        let horizon = self.config.horizon.unwrap_or(u64::MAX);
+        let settled_by = self.plague.settled_by.unwrap_or(u64::MAX);
+        let horizon = self.config.horizon.unwrap_or(u64::MAX).min(settled_by);
         if self.now >= horizon && self.live_clients > 0 {
-            let message = format!("{} clients are not done", self.live_clients);
+            let mut message = format!("{} clients are not done", self.live_clients);
+            if settled_by == horizon {
+                let settle = Duration::from_nanos(self.config.settle);
+                message.push_str(&format!(" {settle:?} after all faults ended"));
+            }
             self.fail(FailureKind::Horizon, message);
         }
         if self.failure.is_some() {
@@ -268,7 +275,10 @@ impl State {
                 self.fail(kind, message);
                 self.running = running;
             }
-            Role::Host => self.crashes += 1,
+            Role::Host => {
+                self.crashes += 1;
+                self.machines[host as usize].crashed = true;
+            }
             Role::Main => {}
         }
     }
@@ -291,13 +301,16 @@ pub(crate) fn drop_quietly<T>(value: T) -> Result<(), Payload> {
 enum Left {
     Job(Job),
     Act(Act),
+    Fault(FaultKind),
+    Undo(Undo),
+    Heal,
     /// The host was killed by this signal.
     Killed(u32, Signal),
 }
 
 fn fire(shared: &Shared) {
     let left = shared.act(|state| {
-        let (_, scheduled) = state.events.pop()?;
+        let (key, scheduled) = state.events.pop()?;
         let scheduled = state.put_off(scheduled)?;
         state.cause = scheduled.cause;
         match scheduled.event {
@@ -338,6 +351,15 @@ fn fire(shared: &Shared) {
             }
             Event::Unsettled(host) => state.unsettled(host),
             Event::Unstopped => state.unstopped(),
+            Event::Fault(kind) => {
+                state.plague.comes(key);
+                return Some(Left::Fault(kind));
+            }
+            Event::Undo(undo) => {
+                state.plague.comes(key);
+                return Some(Left::Undo(undo));
+            }
+            Event::Heal => return Some(Left::Heal),
             Event::Act(act) => return Some(Left::Act(act)),
             Event::Look => {}
         }
@@ -348,6 +370,9 @@ fn fire(shared: &Shared) {
         None => {}
         Some(Left::Job(job)) => run_job(shared, job),
         Some(Left::Act(act)) => act.run(),
+        Some(Left::Fault(kind)) => script::act(|world| faults::strike(world, kind)),
+        Some(Left::Undo(undo)) => script::act(|world| faults::undo(world, undo)),
+        Some(Left::Heal) => script::act(faults::heal),
         Some(Left::Killed(host, signal)) => killed(shared, host, signal),
     }
 }

@@ -12,10 +12,11 @@ use crate::trace::EventKind;
 pub(crate) fn end_host(shared: &Shared, host: u32) {
     let tasks = shared.act(|state| {
         let machine = &mut state.machines[host as usize];
-        if !machine.life.is_alive() {
-            return None;
+        match machine.life {
+            Life::Running | Life::Settling => machine.life = Life::Closing,
+            Life::Void => {}
+            Life::Closing | Life::Ended => return None,
         }
-        machine.life = Life::Closing;
         Some(state.tasks.of_host(host))
     });
     let Some(tasks) = tasks else {
@@ -75,15 +76,7 @@ impl State {
         for listener in self.signals.select(|listener| listener.host == host) {
             self.drop_signal(listener);
         }
-        let timers: Vec<_> = self
-            .timers
-            .iter()
-            .filter(|(_, timer)| timer.running.host == host)
-            .map(|(slot, timer)| (slot, timer.serial))
-            .collect();
-        for (slot, serial) in timers {
-            self.drop_timer(slot, serial);
-        }
+        self.drop_timers(host);
         self.record(EventKind::Exit, "", u64::from(host), 0);
         self.tasks.resume(host);
         if let Some(key) = self.machines[host as usize].unsettled.take() {

@@ -23,6 +23,8 @@ pub(crate) enum Errno {
     MessageTooLong,
     NotAllowed,
     NoBuffers,
+    /// The host has no power.
+    InputOutput,
 }
 
 impl Errno {
@@ -48,6 +50,7 @@ impl Errno {
                 Errno::MessageTooLong => 90,
                 Errno::NotAllowed => 13,
                 Errno::NoBuffers => 105,
+                Errno::InputOutput => 5,
             })
         } else {
             io::Error::from(match self {
@@ -69,6 +72,7 @@ impl Errno {
                 Errno::MessageTooLong => io::ErrorKind::Other,
                 Errno::NotAllowed => io::ErrorKind::PermissionDenied,
                 Errno::NoBuffers => io::ErrorKind::Other,
+                Errno::InputOutput => io::ErrorKind::Other,
             })
         }
     }

@@ -5,6 +5,7 @@
 //! 2. An entry is removed exactly, never left behind as a tombstone, so the earliest entry is
 //!    always real and time never jumps to something cancelled.
 
+use crate::faults::{FaultKind, Undo};
 use crate::host::Signal;
 use crate::script::Act;
 use crate::table::SocketRef;
@@ -43,6 +44,12 @@ pub(crate) enum Event {
     Unreachable { to: SocketRef, peer: SocketAddr },
     /// A signal arrives at a host.
     Signal { host: u32, signal: Signal },
+    /// A fault strikes.
+    Fault(FaultKind),
+    /// A fault ends.
+    Undo(Undo),
+    /// All faults end.
+    Heal,
     /// A host that was done may have nothing left by now.
     Unsettled(u32),
     /// The hosts that were asked to stop may not run any more.
@@ -72,6 +79,9 @@ impl Event {
             | Event::Unreachable { .. }
             | Event::Signal { .. }
             | Event::Unclog { .. }
+            | Event::Fault(_)
+            | Event::Undo(_)
+            | Event::Heal
             | Event::Act(_) => 0,
             Event::ConnectRetry(_)
             | Event::HandshakeRetry(_)

@@ -17,6 +17,12 @@ pub struct HostLimits {
     /// be received, each with 768 bytes for its record (default 16 MiB). Sending beyond it is
     /// refused with `ENOBUFS`; what arrives beyond it is lost.
     pub datagram_bytes: usize,
+    /// Bytes that a TCP socket buffers to be sent, where its options do not say (default 128 KiB, at
+    /// least 1).
+    pub tcp_send_buffer: usize,
+    /// Bytes that a TCP socket buffers of those it received, where its options do not say (default
+    /// 64 KiB, at least 1).
+    pub tcp_recv_buffer: usize,
     /// Blocking jobs that overlap in virtual time (default 512, at least 1); others wait.
     pub blocking_threads: usize,
 }
@@ -27,6 +33,8 @@ impl Default for HostLimits {
             descriptors: 1024,
             ephemeral_ports: 28_232,
             datagram_bytes: 16 * 1024 * 1024,
+            tcp_send_buffer: 128 * 1024,
+            tcp_recv_buffer: 64 * 1024,
             blocking_threads: 512,
         }
     }

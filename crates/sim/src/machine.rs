@@ -40,6 +40,8 @@ pub(crate) enum Life {
     Settling,
     /// Its tasks are being dropped; what they spawn is dropped unpolled.
     Closing,
+    /// It has lost its power, and its tasks are being dropped: nothing they do has an effect.
+    Void,
     Ended,
 }
 
@@ -120,6 +122,10 @@ pub(crate) struct Machine {
     pub(crate) name: Arc<str>,
     pub(crate) role: Role,
     pub(crate) life: Life,
+    /// Whether it has no power.
+    pub(crate) off: bool,
+    /// Whether it ended by a crash, and was not started since.
+    pub(crate) crashed: bool,
     /// What its main task runs, at each start anew; none for the future of `block_on`.
     pub(crate) start: Option<Start>,
     pub(crate) location: Option<&'static Location<'static>>,
@@ -153,6 +159,8 @@ pub(crate) struct Machine {
     /// By what its polls take longer.
     pub(crate) slowness: u32,
     pub(crate) clock: Clock,
+    /// The drift it was built with.
+    pub(crate) drift: i32,
     pub(crate) wall_clock: WallClock,
     pub(crate) limits: HostLimits,
     /// Sockets that programs of the host hold.
@@ -167,6 +175,8 @@ impl Machine {
             name: Arc::from(name),
             role,
             life: Life::Running,
+            off: false,
+            crashed: false,
             start: None,
             location: None,
             incarnation: 0,
@@ -190,6 +200,7 @@ impl Machine {
             put_off: Vec::new(),
             slowness: 1,
             clock: Clock::default(),
+            drift: 0,
             wall_clock: WallClock {
                 set_to: EPOCH,
                 at: 0,
@@ -224,6 +235,9 @@ impl Machine {
 
     /// A descriptor for a socket that is being made.
     pub(crate) fn take_descriptor(&mut self) -> Result<(), Errno> {
+        if self.life == Life::Void {
+            return Err(Errno::InputOutput);
+        }
         if self.descriptors >= self.limits.descriptors {
             return Err(Errno::TooManyFiles);
         }

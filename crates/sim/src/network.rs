@@ -173,7 +173,7 @@ impl World {
             }
             for way in state.ways_between(by, &[from], &[to])? {
                 state.record_network("link", way);
-                state.net.wires.set_link(way, link);
+                state.net.wires.set_link(Some(way), link);
             }
             Ok(())
         });
@@ -279,7 +279,12 @@ impl State {
         self.let_go_of_kept(way);
     }
 
-    fn change_wire(&mut self, label: &'static str, way: Way, change: impl FnOnce(&mut Wire)) {
+    pub(crate) fn change_wire(
+        &mut self,
+        label: &'static str,
+        way: Way,
+        change: impl FnOnce(&mut Wire),
+    ) {
         self.record_network(label, way);
         change(self.net.wires.wire(way));
         self.let_go_of_kept(way);

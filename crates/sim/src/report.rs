@@ -25,6 +25,9 @@ pub struct Report {
     pub lost: u64,
     /// Hosts that ended by an error or a panic.
     pub crashes: u64,
+    /// How often faults of each [kind](crate::FaultKind) struck that were asked for by
+    /// [`Builder::faults`](crate::Builder::faults).
+    pub faults_by_kind: BTreeMap<&'static str, u64>,
     /// The ids of [`sometimes!`](crate::sometimes) that were reached, and whether they were ever
     /// true.
     pub sometimes: BTreeMap<&'static str, bool>,

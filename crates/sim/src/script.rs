@@ -30,9 +30,14 @@ impl Act {
 
     /// Does it to the world that turns on this thread, whose state is free.
     pub(crate) fn run(&self) {
-        if let Some(mut world) = current::shared().map(World::borrowed) {
-            (self.act)(&mut world);
-        }
+        act(|world| (self.act)(world));
+    }
+}
+
+/// Does something to the world that turns on this thread, whose state is free.
+pub(crate) fn act(act: impl FnOnce(&mut World)) {
+    if let Some(mut world) = current::shared().map(World::borrowed) {
+        act(&mut world);
     }
 }
 
@@ -49,6 +54,10 @@ pub enum Crash {
     /// Its process is killed, and the kernel cleans up: tasks are dropped where they are, peers
     /// read the end, or a reset where something was unread.
     Kill,
+    /// Its power is cut, with all it has: what its destructors do has no effect any more. Peers hear
+    /// nothing until, by themselves, they give up; after a [restart](World::restart) they are reset
+    /// when they send.
+    PowerLoss,
 }
 
 impl World {
@@ -86,16 +95,26 @@ impl World {
     /// # Panics
     /// If there is no such host.
     pub fn crash(&mut self, name: &str, crash: Crash) {
-        let Crash::Kill = crash;
+        let host = self.act(|state| state.named(name));
+        self.crash_host(host, crash);
+    }
+
+    /// Whether the host was running.
+    pub(crate) fn crash_host(&mut self, host: u32, crash: Crash) -> bool {
         let running = self.act(|state| {
-            let host = state.named(name);
-            let running = state.machines[host as usize].life.is_alive();
+            let machine = &mut state.machines[host as usize];
+            let running = machine.life.is_alive();
+            machine.crashed |= running;
             state.crashes += u64::from(running);
-            running.then_some(host)
+            if crash == Crash::PowerLoss {
+                state.cut_power(host);
+            }
+            running
         });
-        if let Some(host) = running {
+        if running {
             self.inside(|shared| ending::end_host(shared, host));
         }
+        running
     }
 
     /// Starts the host or client `name` again, after ending it if it still runs: its closure is
@@ -105,10 +124,16 @@ impl World {
     /// If there is no such host.
     pub fn restart(&mut self, name: &str) {
         let host = self.act(|state| state.named(name));
+        self.restart_host(host);
+    }
+
+    pub(crate) fn restart_host(&mut self, host: u32) {
         self.inside(|shared| ending::end_host(shared, host));
         self.act(|state| {
             let machine = &mut state.machines[host as usize];
             machine.life = Life::Running;
+            machine.off = false;
+            machine.crashed = false;
             machine.outcome = None;
             let (role, location) = (machine.role, machine.location);
             state.live_clients += usize::from(role == Role::Client);

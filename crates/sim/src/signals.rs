@@ -7,6 +7,7 @@
 
 use crate::event::Event;
 use crate::host::Signal;
+use crate::machine::Life;
 use crate::state::{Running, State};
 use crate::table::SocketRef;
 use crate::task::Waits;
@@ -29,6 +30,9 @@ pub(crate) enum Delivery {
 
 impl State {
     pub(crate) fn send_signal(&mut self, host: u32, signal: Signal) {
+        if self.machines[host as usize].life == Life::Void {
+            return;
+        }
         let event = Event::Signal { host, signal };
         self.events.push(self.now, 0, event, self.cause);
     }

@@ -3,6 +3,7 @@
 use crate::builder::Config;
 use crate::event::{Event, EventKey, EventQueue};
 use crate::failure::{Failure, FailureKind, WaitLine};
+use crate::faults::Plague;
 use crate::host::Idlers;
 use crate::jobs::Job;
 use crate::machine::Machine;
@@ -76,6 +77,9 @@ pub(crate) struct State {
     pub(crate) live_clients: usize,
     /// Hosts whose main task is done and of which something is left.
     pub(crate) settling: Vec<u32>,
+    pub(crate) plague: Plague,
+    /// Whose tasks the faults of this run starve.
+    pub(crate) starved_host: Option<u32>,
     next_timer: u64,
 }
 
@@ -111,6 +115,8 @@ impl State {
             has_clients: false,
             live_clients: 0,
             settling: Vec::new(),
+            plague: Plague::default(),
+            starved_host: None,
             next_timer: 0,
             config,
         }
@@ -206,10 +212,9 @@ impl State {
         }
         machine.next_task += 1;
         let number = machine.next_task;
-        let starved = self
-            .config
-            .strategy
-            .starves(&machine.name, number, location);
+        let strategy = self.config.strategy;
+        let starved =
+            self.starved_host == Some(host) || strategy.starves(&machine.name, number, location);
         self.record(EventKind::Spawn, "", u64::from(number), u64::from(host));
         let birth = Birth {
             location,
@@ -330,6 +335,7 @@ impl State {
             datagrams: self.net.datagrams,
             lost: self.net.lost,
             crashes: self.crashes,
+            faults_by_kind: self.plague.counts.clone(),
             sometimes: self.sometimes.clone(),
             peak_tasks: self.tasks.peak(),
             peak_buffered: self.net.peak_buffered,

@@ -100,19 +100,30 @@ pub(crate) enum Ready {
 impl Ready {
     pub(crate) fn new(strategy: Strategy) -> Ready {
         match strategy {
-            Strategy::Fifo | Strategy::Random => Ready::Line {
-                entries: VecDeque::new(),
-                drawn: strategy == Strategy::Random,
-            },
-            Strategy::RoundRobinHosts => Ready::Hosts {
-                queues: BTreeMap::new(),
-                last: None,
-                count: 0,
-            },
-            Strategy::Starve(_) => Ready::Starving {
-                entries: VecDeque::new(),
-                starved: VecDeque::new(),
-            },
+            Strategy::Fifo => Ready::line(false),
+            Strategy::Random => Ready::line(true),
+            Strategy::RoundRobinHosts => Ready::by_hosts(),
+            Strategy::Starve(_) => Ready::starving(),
+        }
+    }
+
+    pub(crate) fn line(drawn: bool) -> Ready {
+        let entries = VecDeque::new();
+        Ready::Line { entries, drawn }
+    }
+
+    pub(crate) fn by_hosts() -> Ready {
+        Ready::Hosts {
+            queues: BTreeMap::new(),
+            last: None,
+            count: 0,
+        }
+    }
+
+    pub(crate) fn starving() -> Ready {
+        Ready::Starving {
+            entries: VecDeque::new(),
+            starved: VecDeque::new(),
         }
     }
 

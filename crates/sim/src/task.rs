@@ -314,6 +314,17 @@ impl Tasks {
         !self.set_aside.is_empty()
     }
 
+    /// Picks by another strategy from now on, which starves the tasks of `starved`.
+    pub(crate) fn pick_by(&mut self, ready: Ready, starved: Option<u32>, now: u64) {
+        for (_, task) in &mut self.slots {
+            task.starved |= Some(task.host) == starved;
+        }
+        let mut former = std::mem::replace(&mut self.ready, ready);
+        while let Some(key) = former.take(now, |_| 0) {
+            self.make_ready(key, now);
+        }
+    }
+
     pub(crate) fn runnable(&self) -> usize {
         self.ready.len()
     }

@@ -175,9 +175,19 @@ impl Wires {
         }
     }
 
-    pub(crate) fn set_link(&mut self, way: Way, link: Link) {
+    /// What each link is: the default, and those of wires there are.
+    pub(crate) fn links(&self) -> Vec<(Option<Way>, Link)> {
+        let wires = self.wires.iter().map(|(way, wire)| (Some(*way), wire.link));
+        std::iter::once((None, self.default)).chain(wires).collect()
+    }
+
+    /// Makes a link another one; the default for `None`.
+    pub(crate) fn set_link(&mut self, way: Option<Way>, link: Link) {
         self.forgetful |= link.forgets.is_some();
-        self.wire(way).link = link;
+        match way {
+            None => self.default = link,
+            Some(way) => self.wire(way).link = link,
+        }
     }
 
     /// The wire between two different hosts.

@@ -2,6 +2,7 @@
 
 use crate::current;
 use crate::errno::Errno;
+use crate::machine::Life;
 use std::io;
 use std::path::Path;
 
@@ -41,6 +42,9 @@ pub fn file(path: impl AsRef<Path>) -> io::Result<File> {
 /// `NotFound` if there is nothing.
 pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     current::with("remove_file", |state| {
+        if state.machine().life == Life::Void {
+            return Err(Errno::InputOutput.error());
+        }
         match state.machine().paths.remove(path.as_ref()) {
             Some(_) => Ok(()),
             None => Err(Errno::NoEntry.error()),
@@ -54,6 +58,9 @@ pub fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
 /// `AlreadyExists` if there is something.
 pub fn create_file(path: impl AsRef<Path>) -> io::Result<()> {
     current::with("create_file", |state| {
+        if state.machine().life == Life::Void {
+            return Err(Errno::InputOutput.error());
+        }
         let made = state.machine().add_node(path.as_ref(), 0o644, None);
         made.map_err(|_| io::ErrorKind::AlreadyExists.into())
     })

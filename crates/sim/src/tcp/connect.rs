@@ -10,10 +10,6 @@ use crate::state::State;
 use crate::trace::EventKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Default buffers, as section "flow" of the crate's documentation says.
-pub(crate) const SEND_BUFFER: usize = 128 * 1024;
-pub(crate) const RECEIVE_BUFFER: usize = 64 * 1024;
-
 pub(crate) const FIRST_EPHEMERAL: u16 = 32_768;
 
 /// Requests are sent again after 1, 2, 4, .. s; the seventh silence is the end, 127 s after the first.
@@ -46,6 +42,7 @@ impl State {
         let route = self.route(host, target.ip());
         let local = self.local_address(to, target.ip(), options.local)?;
         self.machine().hold_port(local.port());
+        let limits = self.machine().limits;
         let mut stream = Stream::new(
             to,
             route.unwrap_or(u32::MAX),
@@ -56,8 +53,8 @@ impl State {
                 keepalive: options.keepalive,
                 user_timeout: options.user_timeout,
             },
-            options.send_buffer.unwrap_or(SEND_BUFFER).max(1),
-            options.recv_buffer.unwrap_or(RECEIVE_BUFFER).max(1),
+            options.send_buffer.unwrap_or(limits.tcp_send_buffer).max(1),
+            options.recv_buffer.unwrap_or(limits.tcp_recv_buffer).max(1),
         );
         stream.remote_host = route.unwrap_or(host);
         let socket = self.net.insert(host, local, Kind::Stream(Box::new(stream)));

@@ -12,6 +12,10 @@ use bytes::Bytes;
 impl State {
     /// Handles the arrival of `segment` at `to`.
     pub(crate) fn deliver(&mut self, from: SocketRef, to: SocketRef, segment: Segment) {
+        if self.is_to_the_void(from, to) {
+            self.lose(from, to, segment);
+            return;
+        }
         let (label, size) = segment.describe();
         self.cause = self.record(EventKind::Segment, label, u64::from(to.slot), size);
         let now = self.now;

@@ -5,7 +5,7 @@
 //! 2. A connection is in `queue` until one acceptor took it; waiting tasks are all woken, so a task
 //!    that gave up never keeps one from the others.
 
-use super::connect::{RECEIVE_BUFFER, SEND_BUFFER, any_like};
+use super::connect::any_like;
 use super::stream::StreamOptions;
 use super::{Kind, Phase, Segment, SocketRef, Stream, Syn};
 use crate::errno::Errno;
@@ -119,6 +119,10 @@ impl State {
     /// A connection request arrives.
     pub(crate) fn syn(&mut self, syn: Syn) {
         let asked = u64::from(syn.to.port());
+        if self.machines[syn.to_host as usize].off {
+            self.count_lost("syn", u64::from(syn.from.slot), asked);
+            return;
+        }
         self.cause = self.record(EventKind::Segment, "syn", u64::from(syn.from.slot), asked);
         // A connector that gave up or was answered already: an old duplicate.
         if self.net.stream(syn.from).map(|stream| stream.phase) != Some(Phase::Connecting) {
@@ -148,13 +152,14 @@ impl State {
             IpAddr::V4(ip) if local.is_ipv6() => IpAddr::V6(ip.to_ipv6_mapped()),
             ip => ip,
         };
+        let limits = self.machines[syn.to_host as usize].limits;
         let mut stream = Stream::new(
             SocketAddr::new(map(syn.source.ip()), syn.source.port()),
             syn.host,
             Phase::HalfOpen(socket),
             StreamOptions::default(),
-            options.send_buffer.unwrap_or(SEND_BUFFER).max(1),
-            options.recv_buffer.unwrap_or(RECEIVE_BUFFER).max(1),
+            options.send_buffer.unwrap_or(limits.tcp_send_buffer).max(1),
+            options.recv_buffer.unwrap_or(limits.tcp_recv_buffer).max(1),
         );
         stream.remote = Some(syn.from);
         stream.credit = syn.window;

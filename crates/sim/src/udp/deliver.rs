@@ -134,6 +134,10 @@ impl State {
         let size = packet.size();
         self.left(&packet);
         let (port, length) = (u64::from(packet.to.port()), packet.payload.len() as u64);
+        if self.machines[packet.to_host as usize].off {
+            self.count_lost("udp", port, length);
+            return;
+        }
         self.cause = self.record(EventKind::Datagram, "udp", port, length);
         let Some(to) = self.udp_receiver(packet.to_host, packet.source, packet.to) else {
             self.unreachable_port(&packet);

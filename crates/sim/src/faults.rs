@@ -1,0 +1,216 @@
+//! Faults that a world does to itself: which there are in a run, how often, to whom.
+//!
+//! Invariants
+//! 1. What kinds a run has, how often they strike, whom and for how long is drawn from a stream per
+//!    kind that nothing else draws from: one more kind changes no other.
+//! 2. Choice 0 is none: a run of zeros has no fault.
+//! 3. At the heal everything that lasts ends, and nothing strikes after it.
+
+mod heal;
+mod mix;
+mod strike;
+
+pub(crate) use heal::heal;
+pub(crate) use strike::{Undo, strike, undo};
+
+use crate::event::EventKey;
+use crate::link::Link;
+use crate::oracle::Label;
+use crate::wire::Way;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A kind of fault that [`Faults`] may have.
+///
+/// Those that strike come again and again, each after a time of its own, and end after a while; a
+/// host that was crashed is started again. The others hold for the whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// A host that serves is killed.
+    Kill,
+    /// A host that serves loses its power.
+    PowerLoss,
+    /// A host or client stands still.
+    Pause,
+    /// A host or client is slow.
+    Slow,
+    /// The clocks of a host or client go at another rate, by up to 200 parts per million.
+    Drift,
+    /// A wall clock is set by up to an hour, forward or back.
+    ClockStep,
+    /// The blocking jobs of a host or client take longer.
+    StallBlocking,
+    /// The hosts are cut into halves.
+    Partition,
+    /// The links of one host are cut.
+    Isolation,
+    /// One direction between two hosts is cut.
+    OneWay,
+    /// What two hosts send to each other is kept for a while.
+    Hold,
+    /// Some links are clogged and come free in random order.
+    Clog,
+    /// Everything between two hosts takes longer.
+    Spike,
+    /// A link is up for a time and down for a time, over and over.
+    Flapping,
+    /// All links lose packets.
+    Loss,
+    /// All links have jitter.
+    Jitter,
+    /// All links double datagrams, and let them overtake each other.
+    Datagrams,
+    /// Timers fire late, by up to a millisecond.
+    TimerJitter,
+    /// Tasks are picked by another strategy than the world's.
+    Scheduling,
+    /// Sockets for which no size is asked have small buffers, down to a byte.
+    Buffers,
+    /// Hosts have few threads for blocking jobs.
+    Threads,
+}
+
+impl FaultKind {
+    /// All kinds there are.
+    pub const ALL: [FaultKind; 21] = [
+        FaultKind::Kill,
+        FaultKind::PowerLoss,
+        FaultKind::Pause,
+        FaultKind::Slow,
+        FaultKind::Drift,
+        FaultKind::ClockStep,
+        FaultKind::StallBlocking,
+        FaultKind::Partition,
+        FaultKind::Isolation,
+        FaultKind::OneWay,
+        FaultKind::Hold,
+        FaultKind::Clog,
+        FaultKind::Spike,
+        FaultKind::Flapping,
+        FaultKind::Loss,
+        FaultKind::Jitter,
+        FaultKind::Datagrams,
+        FaultKind::TimerJitter,
+        FaultKind::Scheduling,
+        FaultKind::Buffers,
+        FaultKind::Threads,
+    ];
+
+    /// Its name, as in [`Report::faults_by_kind`](crate::Report::faults_by_kind).
+    pub fn name(self) -> &'static str {
+        self.label().name
+    }
+
+    const fn label(self) -> Label {
+        Label::new(match self {
+            FaultKind::Kill => "fault kill",
+            FaultKind::PowerLoss => "fault power loss",
+            FaultKind::Pause => "fault pause",
+            FaultKind::Slow => "fault slow",
+            FaultKind::Drift => "fault drift",
+            FaultKind::ClockStep => "fault clock step",
+            FaultKind::StallBlocking => "fault stall",
+            FaultKind::Partition => "fault partition",
+            FaultKind::Isolation => "fault isolation",
+            FaultKind::OneWay => "fault one way",
+            FaultKind::Hold => "fault hold",
+            FaultKind::Clog => "fault clog",
+            FaultKind::Spike => "fault spike",
+            FaultKind::Flapping => "fault flapping",
+            FaultKind::Loss => "fault loss",
+            FaultKind::Jitter => "fault jitter",
+            FaultKind::Datagrams => "fault datagrams",
+            FaultKind::TimerJitter => "fault timer jitter",
+            FaultKind::Scheduling => "fault scheduling",
+            FaultKind::Buffers => "fault buffers",
+            FaultKind::Threads => "fault threads",
+        })
+    }
+
+    /// Whether it comes again and again.
+    fn strikes(self) -> bool {
+        !matches!(
+            self,
+            FaultKind::Loss
+                | FaultKind::Jitter
+                | FaultKind::Datagrams
+                | FaultKind::TimerJitter
+                | FaultKind::Scheduling
+                | FaultKind::Buffers
+                | FaultKind::Threads
+        )
+    }
+}
+
+/// The faults of a run; see [`Builder::faults`](crate::Builder::faults).
+///
+/// ```
+/// use bowline_sim::{FaultKind, Faults, Sim, host};
+/// use std::time::Duration;
+///
+/// let world = Sim::builder()
+///     .client("client", || host::Sleep::new(60_000_000_000))
+///     .faults(Faults::swarm().without(FaultKind::PowerLoss))
+///     .heal_at(Duration::from_secs(30));
+/// let faults = |seed| world.clone().seed(seed).run().map(|report| report.faults_by_kind);
+/// assert_eq!(faults(3)?, faults(3)?);
+/// # Ok::<(), bowline_sim::Failure>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    kinds: BTreeSet<FaultKind>,
+    drawn: bool,
+}
+
+impl Faults {
+    /// No faults: the default.
+    pub fn none() -> Faults {
+        Faults::default()
+    }
+
+    /// Faults of all kinds, of which each seed first draws a part: many narrow mixes find more than
+    /// one broad mix does (swarm testing; Groce and others, 2012).
+    pub fn swarm() -> Faults {
+        Faults {
+            kinds: FaultKind::ALL.into(),
+            drawn: true,
+        }
+    }
+
+    /// Faults of these kinds, and in every run of each of them.
+    pub fn of(kinds: impl IntoIterator<Item = FaultKind>) -> Faults {
+        Faults {
+            kinds: kinds.into_iter().collect(),
+            drawn: false,
+        }
+    }
+
+    /// The same but for one kind.
+    #[must_use]
+    pub fn without(mut self, kind: FaultKind) -> Faults {
+        self.kinds.remove(&kind);
+        self
+    }
+}
+
+/// The faults of a world that turns.
+#[derive(Debug, Default)]
+pub(crate) struct Plague {
+    /// What strikes, and after how long on average.
+    gaps: BTreeMap<FaultKind, u64>,
+    /// Strikes and ends that are still to come.
+    pending: BTreeSet<EventKey>,
+    /// The links that hold for the run: which, what it was, what it is.
+    links: Vec<(Option<Way>, Link, Link)>,
+    /// How often each kind struck.
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// When the clients must be done, once the world was healed.
+    pub(crate) settled_by: Option<u64>,
+}
+
+impl Plague {
+    /// The event happens now.
+    pub(crate) fn comes(&mut self, key: EventKey) {
+        self.pending.remove(&key);
+    }
+}

@@ -1,0 +1,125 @@
+//! What faults a run has: drawn before anything else happens.
+
+use super::{FaultKind, Faults};
+use crate::event::Event;
+use crate::link::Link;
+use crate::oracle::Scope;
+use crate::state::State;
+use crate::strategy::Ready;
+use std::time::Duration;
+
+const MILLISECOND: u64 = 1_000_000;
+/// How long it takes on average until a kind of fault strikes again; the first is the tame one.
+const GAPS: [u64; 5] = [
+    10_000 * MILLISECOND,
+    3_000 * MILLISECOND,
+    1_000 * MILLISECOND,
+    300 * MILLISECOND,
+    100 * MILLISECOND,
+];
+const LOSSES: [f64; 4] = [0.001, 0.01, 0.05, 0.2];
+const BUFFERS: [usize; 5] = [16 * 1024, 4096, 512, 16, 1];
+
+impl State {
+    /// A choice about faults of a kind.
+    pub(super) fn draw(&mut self, kind: FaultKind, count: u64) -> u64 {
+        self.oracle.choose(kind.label(), Scope::World, count)
+    }
+
+    fn draw_of<T: Copy>(&mut self, kind: FaultKind, values: &[T]) -> T {
+        values[self.draw(kind, values.len() as u64) as usize]
+    }
+
+    /// Draws the faults of the run and starts them.
+    pub(crate) fn infect(&mut self, faults: &Faults) {
+        for &kind in &faults.kinds {
+            if faults.drawn && self.draw(kind, 2) == 0 {
+                continue;
+            }
+            if kind.strikes() {
+                let gap = self.draw_of(kind, &GAPS);
+                self.plague.gaps.insert(kind, gap);
+                self.await_strike(kind, gap);
+            } else {
+                *self.plague.counts.entry(kind.name()).or_insert(0) += 1;
+                self.hold_for_the_run(kind);
+            }
+        }
+    }
+
+    /// Lets a kind strike after half to one and a half of `gap`.
+    pub(super) fn await_strike(&mut self, kind: FaultKind, gap: u64) {
+        let after = gap / 2 + self.draw(kind, gap);
+        self.push_fault(Event::Fault(kind), after);
+    }
+
+    pub(super) fn push_fault(&mut self, event: Event, after: u64) {
+        let at = self.now.saturating_add(after);
+        let key = self.events.push(at, 0, event, self.cause);
+        self.plague.pending.insert(key);
+    }
+
+    fn hold_for_the_run(&mut self, kind: FaultKind) {
+        match kind {
+            FaultKind::Loss => {
+                let probability = self.draw_of(kind, &LOSSES);
+                self.change_links(|link| link.loss(probability));
+            }
+            FaultKind::Jitter => {
+                let most = Duration::from_millis(1 + self.draw(kind, 100));
+                self.change_links(|link| link.jitter(most));
+            }
+            FaultKind::Datagrams => {
+                let doubled = self.draw_of(kind, &LOSSES);
+                let overtaken = self.draw_of(kind, &LOSSES);
+                let later = Duration::from_millis(1 + self.draw(kind, 50));
+                let change = |link: Link| link.duplication(doubled).reordering(overtaken, later);
+                self.change_links(change);
+            }
+            FaultKind::TimerJitter => {
+                self.config.timer_jitter = self.draw(kind, MILLISECOND) + 1;
+            }
+            FaultKind::Scheduling => {
+                let hosts = self.machines.len() as u64;
+                let ready = match self.draw(kind, 2 + hosts) {
+                    0 => Ready::by_hosts(),
+                    1 => Ready::line(false),
+                    host => {
+                        self.starved_host = Some((host - 2) as u32);
+                        Ready::starving()
+                    }
+                };
+                self.tasks.pick_by(ready, self.starved_host, self.now);
+            }
+            FaultKind::Buffers => {
+                for host in 0..self.machines.len() {
+                    let send = self.draw_of(kind, &BUFFERS);
+                    let receive = self.draw_of(kind, &BUFFERS);
+                    let limits = &mut self.machines[host].limits;
+                    limits.tcp_send_buffer = limits.tcp_send_buffer.min(send);
+                    limits.tcp_recv_buffer = limits.tcp_recv_buffer.min(receive);
+                }
+            }
+            FaultKind::Threads => {
+                for host in 0..self.machines.len() {
+                    let threads = 8 - self.draw(kind, 8) as usize;
+                    let limits = &mut self.machines[host].limits;
+                    limits.blocking_threads = limits.blocking_threads.min(threads);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes all links other ones, until the heal.
+    fn change_links(&mut self, change: impl Fn(Link) -> Link) {
+        if self.plague.links.is_empty() {
+            let links = self.net.wires.links().into_iter();
+            self.plague.links = links.map(|(way, link)| (way, link, link)).collect();
+        }
+        for (way, _, now) in &mut self.plague.links {
+            *now = change(*now);
+            self.net.wires.set_link(*way, *now);
+        }
+    }
+}
