@@ -5,6 +5,7 @@ mod address;
 #[cfg(feature = "ancillary")]
 mod ancillary;
 mod connect;
+mod credentials;
 mod datagram;
 mod options;
 mod stream;

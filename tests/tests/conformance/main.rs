@@ -5,6 +5,8 @@
 mod anywhere;
 mod blocking;
 mod context;
+#[cfg(target_os = "linux")]
+mod credentials;
 mod datagrams;
 #[cfg(unix)]
 mod descriptors_in_datagrams;

@@ -131,7 +131,7 @@ pub enum Stale {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// The process, where the system says.
+    /// The process, where it can be seen from here: none for one of another pid namespace.
     pub pid: Option<u32>,
     /// The effective user.
     pub uid: u32,

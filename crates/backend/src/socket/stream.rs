@@ -11,7 +11,7 @@ use rustix::net::SendFlags;
 use socket2::SockRef;
 
 use super::options::{set_keepalive, set_linger};
-use super::{Direction, Moved, Readiness};
+use super::{Direction, Moved, Readiness, credentials};
 use crate::net::{Credentials, Keepalive, Nodelay, ShortRead, StreamSocket, TcpSocket, UnixSocket};
 use crate::stream::recv_into_spare;
 
@@ -99,17 +99,8 @@ impl<S: Readiness> TcpSocket for S {
 }
 
 impl<S: Readiness> UnixSocket for S {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn peer_credentials(&self) -> io::Result<Credentials> {
-        let peer = rustix::net::sockopt::socket_peercred(self)?;
-        let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).ok();
-        Ok(Credentials::new(pid, peer.uid.as_raw(), peer.gid.as_raw()))
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn peer_credentials(&self) -> io::Result<Credentials> {
-        let why = "credentials of a peer are asked for on Linux alone";
-        Err(io::Error::new(ErrorKind::Unsupported, why))
+        credentials::of_peer(self.as_fd())
     }
 
     #[cfg(feature = "ancillary")]
