@@ -1,6 +1,6 @@
 //! Polls, wakes and time.
 
-use super::{entry, parked, until};
+use super::{Opens, entry, parked, until};
 use crate::every_backend::every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
@@ -74,7 +74,7 @@ fn polls_and_wakes_are_those_of_the_test(root: Root) {
 fn a_cancel_is_a_wake(root: Root) {
     let gate = Arc::new(Event::new());
     let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
-        let opens = gate.clone();
+        let opens = Opens(gate.clone());
         let child = group
             .named("stays")
             .spawn_ok(shield(async move { gate.wait().await }));
@@ -84,7 +84,7 @@ fn a_cancel_is_a_wake(root: Root) {
         child.cancel("stop");
         let tree = until(|tree| entry(tree, "stays").polls == 2).await;
         assert_eq!(entry(&tree, "stays").wakes, 1);
-        opens.set();
+        drop(opens);
         Ok(())
     }));
     done.unwrap();

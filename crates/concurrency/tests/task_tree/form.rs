@@ -1,6 +1,6 @@
 //! The text form and the JSON form.
 
-use super::{all_to_myself, entry, parked, until};
+use super::{Opens, all_to_myself, entry, parked, until};
 use crate::every_backend::every_backend;
 use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
@@ -35,7 +35,7 @@ fn deadline_and_cause_are_in_text_and_json(root: Root) {
     const HOUR: Duration = Duration::from_secs(3600);
     let gate = Arc::new(Event::new());
     let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
-        let opens = gate.clone();
+        let opens = Opens(gate.clone());
         let child = group.named("limited").spawn_ok(async move {
             let scope = CancelScope::new().name("hour").timeout(HOUR);
             let _ = scope.run(shield(async { gate.wait().await })).await;
@@ -78,7 +78,7 @@ fn deadline_and_cause_are_in_text_and_json(root: Root) {
         let said = "cancelled: Explicit \"too \\\"slow\\\"\" by task 1";
         let text = tree.to_string();
         assert_eq!(text.matches(said).count(), 2, "{text}");
-        opens.set();
+        drop(opens);
         Ok(())
     }));
     done.unwrap();

@@ -11,9 +11,10 @@ mod load;
 mod shape;
 mod states;
 
+use bowline_concurrency::sync::Event;
 use bowline_concurrency::{EntryKind, EntryState, Tree, TreeEntry, timeout, tree, yield_now};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A name that no other test of the process gives: `Tree::all` shows what all of them run.
@@ -26,6 +27,16 @@ fn own_name(what: &str) -> String {
 fn all_to_myself() -> MutexGuard<'static, ()> {
     static ALL: Mutex<()> = Mutex::new(());
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sets the event when it goes, also by a failed assertion: what waits for it behind a shield would
+/// keep the group for ever, and the test would hang and not fail.
+struct Opens(Arc<Event>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.set();
+    }
 }
 
 /// The entry of that name; there has to be one.

@@ -1,6 +1,6 @@
 //! Which entries there are, and where they come from.
 
-use super::{all_to_myself, entry, own_name, parked, until};
+use super::{Opens, all_to_myself, entry, own_name, parked, until};
 use crate::every_backend::every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
@@ -26,7 +26,7 @@ fn every_construct_is_there_with_its_name_and_line(root: Root) {
     root.name("main").block_on(async {
         let group = TaskGroup::builder().name("serve");
         let group = group.run(|group| async move {
-            let opens = gate.clone();
+            let opens = Opens(gate.clone());
             let spawned = line!() + 1;
             let child = group.named("accept").spawn_ok(async move {
                 let scope = CancelScope::new().name("inner");
@@ -75,7 +75,7 @@ fn every_construct_is_there_with_its_name_and_line(root: Root) {
             }
             let place = format!("shape.rs:{spawned}");
             assert!(text.contains(&place), "{place} is not in:\n{text}");
-            opens.set();
+            drop(opens);
             Ok(())
         });
         let done: Result<(), GroupError<()>> = group.await;

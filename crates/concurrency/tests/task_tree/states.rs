@@ -1,6 +1,6 @@
 //! Every state, provoked.
 
-use super::{entry, is, parked, until};
+use super::{Opens, entry, is, parked, until};
 use crate::every_backend::every_backend;
 use bowline_concurrency::sync::{Event, Lock, Queue, Semaphore};
 use bowline_concurrency::{
@@ -41,7 +41,7 @@ fn the_one_that_asks_runs_and_the_rest_is_parked(root: Root) {
 fn a_shield_and_what_it_keeps_are_shielded(root: Root) {
     let gate = Arc::new(Event::new());
     let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
-        let opens = gate.clone();
+        let opens = Opens(gate.clone());
         let child = group.named("kept").spawn_ok(async move {
             let scope = CancelScope::new().name("shield").shielded();
             let _ = scope.run(gate.wait()).await;
@@ -71,7 +71,7 @@ fn a_shield_and_what_it_keeps_are_shielded(root: Root) {
             line.contains("cancelled: Explicit \"stop\" by task 1"),
             "{line}"
         );
-        opens.set();
+        drop(opens);
         assert!(child.join().await.is_err());
         Ok(())
     }));
@@ -82,7 +82,7 @@ fn a_shield_and_what_it_keeps_are_shielded(root: Root) {
 fn what_waits_for_a_group_after_its_cancel_is_frozen(root: Root) {
     let gate = Arc::new(Event::new());
     let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
-        let opens = gate.clone();
+        let opens = Opens(gate.clone());
         let outer = group.named("outer").spawn(async move {
             let inner = TaskGroup::builder().name("inner");
             let inner = inner.run(|group| async move {
@@ -102,9 +102,13 @@ fn what_waits_for_a_group_after_its_cancel_is_frozen(root: Root) {
         .await;
         let outer_entry = entry(&tree, "outer");
         assert_eq!(outer_entry.holds, 1);
-        let tree = until(|tree| entry(tree, "shielded").state == EntryState::Shielded).await;
-        assert!(tree.to_string().contains("frozen on children"), "{tree}");
-        opens.set();
+        // The outer one may be in the poll that ends the inner one's body: it is read before that.
+        until(|tree| {
+            let shielded = entry(tree, "shielded").state == EntryState::Shielded;
+            shielded && tree.to_string().contains("frozen on children")
+        })
+        .await;
+        drop(opens);
         assert!(outer.join().await.is_err());
         Ok(())
     }));
@@ -115,7 +119,7 @@ fn what_waits_for_a_group_after_its_cancel_is_frozen(root: Root) {
 fn a_cut_task_is_finalising(root: Root) {
     let gate = Arc::new(Event::new());
     let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
-        let opens = gate.clone();
+        let opens = Opens(gate.clone());
         let child = group.named("closes").spawn_ok(async move {
             let _close = on_cancel(move |_| async move { gate.wait().await });
             sleep_forever().await
@@ -132,7 +136,7 @@ fn a_cut_task_is_finalising(root: Root) {
             entry(&tree, "finalisers").deadline.is_some(),
             "they are bounded"
         );
-        opens.set();
+        drop(opens);
         assert!(child.join().await.is_err());
         Ok(())
     }));
@@ -143,7 +147,7 @@ fn a_cut_task_is_finalising(root: Root) {
 fn a_group_that_waits_for_its_children_is_done(root: Root) {
     let gate = Arc::new(Event::new());
     let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
-        let opens = gate.clone();
+        let opens = Opens(gate.clone());
         group.named("host").spawn(async move {
             let inner = TaskGroup::builder().name("inner");
             let inner = inner.run(|group| async move {
@@ -160,7 +164,7 @@ fn a_group_that_waits_for_its_children_is_done(root: Root) {
         assert_eq!(entry(&tree, "host").state, EntryState::Parked);
         let text = tree.to_string();
         assert!(text.contains("done on children  children 1"), "{text}");
-        opens.set();
+        drop(opens);
         Ok(())
     }));
     done.unwrap();
