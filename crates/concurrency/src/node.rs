@@ -55,6 +55,11 @@ pub(crate) trait Payload: Send + Sync + 'static {
     /// Of a parent: a task below it that is no child of a group was counted out.
     fn note_room(&self, _own: &NodeRef) {}
 
+    /// What the node is called as something that holds, if neither a group nor a shield.
+    fn holds_as(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What is counted of a task or root that a backend runs.
     fn pulse(&self) -> Option<&Pulse> {
         None
@@ -103,6 +108,8 @@ const FINALISING: u32 = 1 << 14;
 const MEASURED: u32 = 1 << 15;
 /// The node's mask holds nothing: what is behind it outlives the owners above.
 const LOOSE: u32 = 1 << 16;
+/// The node was found cancelled and held before.
+const HELD: u32 = 1 << 17;
 
 /// One place in the tree of roots, tasks, groups and scopes.
 ///

@@ -338,7 +338,19 @@ impl Owner {
     pub(crate) fn is_cut(&mut self) -> bool {
         self.arm();
         let node = self.node();
-        node.is_cancelled() && !node.is_held()
+        if !node.is_cancelled() {
+            return false;
+        }
+        let held = node.is_held();
+        if held {
+            root::note_held(node);
+        }
+        !held
+    }
+
+    /// The same where what it runs is cut piece by piece.
+    pub(crate) fn wait_cut(&mut self) {
+        let _ = self.is_cut();
     }
 
     /// The same for a scope, which keeps the waker of the poll now.

@@ -1,11 +1,13 @@
 mod behind;
 mod drain;
+mod held;
 mod measured;
 mod shields;
 mod threads;
 
 pub(crate) use behind::run_behind;
 pub use drain::{Drain, Leftovers, drain};
+pub(crate) use held::note_held;
 pub(crate) use measured::measure;
 pub(crate) use shields::ShieldDropped;
 pub(crate) use threads::Threads;
@@ -22,6 +24,7 @@ use bowline_backend::Backend;
 use bowline_backend::task::RunOptions;
 use bowline_backend::time::{Instant, Sleep};
 use drain::Emptied;
+use held::{Held, Watch};
 use measured::Measured;
 use pin_project_lite::pin_project;
 use shields::{ShieldRule, Shields};
@@ -71,6 +74,7 @@ pub struct Root {
     shields: ShieldRule,
     drain_within: Option<Duration>,
     places: Option<usize>,
+    held_for: Option<Duration>,
     measured: Measured,
 }
 
@@ -110,6 +114,16 @@ impl Root {
     /// It runs in that drop, after the body of the shield is gone. A panic of it is caught.
     pub fn on_shield_dropped(mut self, hook: fn(&TaskInfo)) -> Root {
         self.shields.hook = Some(hook);
+        self
+    }
+
+    /// Names cancelled scopes on standard error that have waited this long for a shield, a group or a
+    /// thread in them; 10 s unless set, `Duration::MAX` for never.
+    ///
+    /// Such a scope waits for ever if what holds it was begun and is no longer polled: kept in a
+    /// variable, say, while something else is awaited. Each is named once, with what holds it.
+    pub fn name_held_after(mut self, span: Duration) -> Root {
+        self.held_for = Some(span);
         self
     }
 
@@ -176,7 +190,8 @@ impl Root {
     #[track_caller]
     fn run<F: Future>(self, backend: Backend, future: F) -> RootRun<F> {
         let (id, measured) = (TaskId::new(1), self.measured);
-        let node = root_node(self.name, id, self.shields, self.places, measured);
+        let held = self.held_for.unwrap_or(held::NAMED_AFTER);
+        let node = root_node(self.name, id, self.shields, self.places, held, measured);
         node.keep_backend(backend);
         RootRun {
             listed: Listed::new(&(node.clone() as NodeRef)),
@@ -186,6 +201,7 @@ impl Root {
             ended: None,
             drain_within: self.drain_within,
             wait: None,
+            watch: None,
             body: Some(future),
         }
     }
@@ -197,6 +213,7 @@ fn root_node(
     id: TaskId,
     shields: ShieldRule,
     places: Option<usize>,
+    held_for: Duration,
     measured: Measured,
 ) -> Arc<Node<RootState>> {
     let state = RootState {
@@ -205,6 +222,7 @@ fn root_node(
         behind: Behind::default(),
         emptied: Emptied::default(),
         threads: Threads::new(places.unwrap_or(threads::PLACES)),
+        held: Held::new(held_for),
         measured,
         pulse: Pulse::default(),
     };
@@ -218,6 +236,7 @@ pub(crate) struct RootState {
     behind: Behind,
     emptied: Emptied,
     threads: Threads,
+    held: Held,
     measured: Measured,
     pulse: Pulse,
 }
@@ -263,7 +282,8 @@ pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
 fn of_process() -> NodeRef {
     let slot = bowline_backend::task::realm_slot(|| {
         let (name, id) = (Cow::Borrowed("process"), TaskId::OUTSIDE);
-        let node: NodeRef = root_node(name, id, ShieldRule::default(), None, Measured::No);
+        let (rule, held) = (ShieldRule::default(), held::NAMED_AFTER);
+        let node: NodeRef = root_node(name, id, rule, None, held, Measured::No);
         ProcessRoot {
             _listed: Listed::new(&node),
             node,
@@ -298,6 +318,7 @@ pin_project! {
         ended: Option<Caught<F::Output>>,
         drain_within: Option<Duration>,
         wait: Option<Wait>,
+        watch: Option<Watch>,
         #[pin]
         body: Option<F>,
     }
@@ -326,6 +347,7 @@ impl<F: Future> Future for RootRun<F> {
                 Ok(Poll::Pending) => {
                     behind::start(this.owner.node());
                     this.owner.arm();
+                    held::watch(this.owner.node(), this.watch, cx);
                     return Poll::Pending;
                 }
                 Ok(Poll::Ready(output)) => Ok(output),
@@ -348,6 +370,7 @@ impl<F: Future> Future for RootRun<F> {
             let wait = || Wait::new(node, *this.drain_within);
             let wait = this.wait.get_or_insert_with(wait);
             if wait.poll(node, cx).is_pending() {
+                held::watch(node, this.watch, cx);
                 return Poll::Pending;
             }
             node.close();

@@ -20,7 +20,9 @@ use std::time::Duration;
 ///
 /// Beside a plain `join!` branch the other branch is frozen, not dropped: give each branch a scope
 /// of its own. Once begun it has to be awaited: code that keeps it in a variable and awaits something
-/// else keeps the scopes around from acting on their cancel. That is work for a task of a group.
+/// else keeps the scopes around from acting on their cancel, which the root names on standard error
+/// after 10 s ([`Root::name_held_after`](crate::Root::name_held_after)). That is work for a task of a
+/// group.
 ///
 /// # Cancel safety
 ///

@@ -389,7 +389,7 @@ fn a_held_scope_arms_no_timer() {
     // The world chooses how a timer stands to others of its time whenever one is armed.
     let armed = |choice: &&Choice| choice.label() == "timer tie";
     let armed = report.choices().as_slice().iter().filter(armed).count();
-    assert_eq!(armed, 1, "that of the sleep in the shield");
+    assert_eq!(armed, 2, "the sleep in the shield, and the root's watch");
 }
 
 // CS21

@@ -120,7 +120,7 @@ impl<F: Future> Cohort<F> {
         }
         if crew.len() > 0 {
             crew.branches.end(cx);
-            self.owner.arm();
+            self.owner.wait_cut();
             return Poll::Pending;
         }
         // Cut for a cancel outside, which a shield may hide by now.

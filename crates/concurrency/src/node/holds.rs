@@ -1,6 +1,6 @@
 //! Holds: what keeps the owners above from dropping their bodies; and masks, which end them.
 
-use super::{HOLD, Kind, LOOSE, Links, MASK, Node, NodeRef, Payload};
+use super::{HELD, HOLD, Kind, LOOSE, Links, MASK, Node, NodeRef, Payload};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,6 +19,16 @@ impl<P: ?Sized> Node<P> {
     /// owners above are dropped.
     pub(crate) fn set_loose_mask(&self) {
         self.set(MASK | LOOSE);
+    }
+
+    /// Whether the owners above hold for this node, be there something below it or not.
+    pub(crate) fn is_holder(&self) -> bool {
+        self.has(HOLD) || (self.has(MASK) && !self.has(LOOSE))
+    }
+
+    /// True at the first call.
+    pub(crate) fn first_held(&self) -> bool {
+        !self.has(HELD) && self.flags.fetch_or(HELD, Ordering::AcqRel) & HELD == 0
     }
 
     /// What the parent has to count for this node. It stops at tasks: their group's own hold

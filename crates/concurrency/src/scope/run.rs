@@ -126,7 +126,7 @@ where
                 // They came while nobody was there to be woken.
                 cx.waker().wake_by_ref();
             }
-            owner.arm();
+            owner.wait_cut();
             return Poll::Pending;
         }
         let outer_cancelled = owner.outer_cancelled();

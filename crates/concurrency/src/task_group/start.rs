@@ -9,7 +9,7 @@ use super::child::Duty;
 use super::named::Named;
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
-use crate::node::{Kind, Node, NodeRef, Waiting};
+use crate::node::{Kind, Node, NodeRef, Payload, Waiting};
 use crate::owner::{Limit, Owner};
 use crate::task_handle::TaskHandle;
 use crate::task_id::TaskId;
@@ -153,7 +153,7 @@ where
             TaskId::OUTSIDE,
             Cow::Borrowed("start"),
             self.location,
-            (),
+            StartPlace,
         );
         self.owner.set_node(Arc::new(place));
         self.owner.holding();
@@ -186,6 +186,15 @@ where
             child: node,
             record,
         })
+    }
+}
+
+/// The own part of the node of who waits for a child's start.
+struct StartPlace;
+
+impl Payload for StartPlace {
+    fn holds_as(&self) -> Option<&'static str> {
+        Some("a wait")
     }
 }
 

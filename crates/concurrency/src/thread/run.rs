@@ -2,7 +2,7 @@ use super::call::Call;
 use super::context;
 use crate::ambient;
 use crate::caught::{PanicPayload, discard, guarded, quietly};
-use crate::node::{Kind, Node, NodeRef, Waiting};
+use crate::node::{Kind, Node, NodeRef, Payload, Waiting};
 use crate::owner::{Limit, Owner};
 use crate::root;
 use crate::scope_local::{self as locals, Locals};
@@ -139,7 +139,7 @@ where
             TaskId::OUTSIDE,
             std::mem::take(&mut self.name),
             self.location,
-            (),
+            Worker,
         ));
         let root = root::above(ambient::current().as_ref());
         let mut owner = Owner::new(Limit::Never);
@@ -233,6 +233,15 @@ impl<F, T: Send + 'static> fmt::Debug for RunInThread<F, T> {
             .field("name", &self.name)
             .field("on_cancel", &self.on_cancel)
             .finish_non_exhaustive()
+    }
+}
+
+/// The own part of the node of a closure's place.
+struct Worker;
+
+impl Payload for Worker {
+    fn holds_as(&self) -> Option<&'static str> {
+        Some("a thread")
     }
 }
 
