@@ -12,7 +12,9 @@ use std::task::{Context, Poll};
 /// drops those that have not ended at once.
 ///
 /// They stand in the scopes around the call of `as_completed`: a timeout around one
-/// [`next`](Completed::next) cuts that wait, and none of them.
+/// [`next`](Completed::next) cuts that wait, and none of them. A shield, group or thread in one of them
+/// keeps those scopes only while [`next`](Completed::next) is awaited: a scope that is cancelled while
+/// the code does something else drops them, half-way, as that code would never come back to them.
 ///
 /// # Examples
 ///
@@ -104,14 +106,24 @@ impl<F: Future> Future for NextCompleted<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut found = None;
-        let polled = self.completed.cohort.poll(cx, |index, output| {
+        let cohort = &mut self.completed.cohort;
+        let polled = cohort.poll(cx, |index, output| {
             found = Some((index, output));
             Next::Return
         });
         match polled {
-            Poll::Ready(Halt::Returned | Halt::Over) => Poll::Ready(found),
+            Poll::Ready(Halt::Returned | Halt::Over) => {
+                cohort.rest();
+                Poll::Ready(found)
+            }
             Poll::Pending | Poll::Ready(Halt::CutOutside) => Poll::Pending,
         }
+    }
+}
+
+impl<F: Future> Drop for NextCompleted<'_, F> {
+    fn drop(&mut self) {
+        self.completed.cohort.rest();
     }
 }
 

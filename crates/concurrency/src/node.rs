@@ -108,6 +108,8 @@ const FINALISING: u32 = 1 << 14;
 const MEASURED: u32 = 1 << 15;
 /// The node's mask holds nothing: what is behind it outlives the owners above.
 const LOOSE: u32 = 1 << 16;
+/// Nobody polls what is below the node: it passes no hold on.
+const RESTING: u32 = 1 << 18;
 /// The node was found cancelled and held before.
 const HELD: u32 = 1 << 17;
 

@@ -11,11 +11,12 @@ use alive::Alive;
 use bowline_concurrency::sync::{Event, Lock};
 use bowline_concurrency::{
     CauseKind, Root, as_completed, cancel_scope, checkpoint, gather, gather_bounded, race, shield,
-    sleep, sleep_forever, task_group, yield_now,
+    sleep, sleep_forever, task_group, timeout, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, poll_fn, ready};
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,6 +38,8 @@ every_backend!(
     what_is_ready_passes_in_a_cancelled_scope,
     a_foreign_drop_drops_all,
     branches_borrow_and_wake_each_other,
+    shields_hold_while_the_next_one_is_awaited,
+    between_two_waits_nothing_holds,
 );
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, &'static str>>;
@@ -320,4 +323,85 @@ fn branches_borrow_and_wake_each_other(root: Root) {
         Ok(counter.into_inner())
     }));
     assert_eq!(sum.ok(), Some(200));
+}
+
+// TG46
+fn shields_hold_while_the_next_one_is_awaited(root: Root) {
+    let said = Cell::new(0);
+    let outcome = root.block_on(cancel_scope(|scope| {
+        let said = &said;
+        async move {
+            let gates = [Event::new(), Event::new()];
+            let mut results = as_completed(gates.iter().map(|gate| shield(gate.wait())));
+            assert_eq!(results.next().now_or_never(), None);
+            scope.cancel("stop");
+            for n in 1..=2 {
+                gates[n - 1].set();
+                assert!(results.next().await.is_some(), "it was waited for");
+                said.set(n);
+            }
+            assert!(results.next().await.is_none());
+            sleep_forever().await
+        }
+    }));
+    assert_eq!(outcome.cause().map(|cause| cause.reason()), Some("stop"));
+    assert_eq!(said.get(), 2);
+}
+
+thread_local! {
+    static DROPPED: Cell<usize> = const { Cell::new(0) };
+}
+
+// TG46
+fn between_two_waits_nothing_holds(root: Root) {
+    /// How the waits end that come before the cancel.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Wait {
+        Completed,
+        Dropped,
+        TimedOut,
+        TakenUp,
+    }
+    // Shields are counted on the thread of the test.
+    let backend = root.block_on(async { bowline_backend::Backend::current() });
+    let backend = backend.expect("it runs");
+    for wait in [
+        Wait::Completed,
+        Wait::Dropped,
+        Wait::TimedOut,
+        Wait::TakenUp,
+    ] {
+        let before = DROPPED.get();
+        let root = Root::new().backend(backend);
+        let root = root.on_shield_dropped(|_| DROPPED.set(DROPPED.get() + 1));
+        let outcome = root.block_on(cancel_scope(|scope| async move {
+            let mut results = as_completed([true, false].map(|waits| async move {
+                shield(async {
+                    match waits {
+                        true => match sleep_forever().await {},
+                        false => yield_now().await,
+                    }
+                })
+                .await;
+            }));
+            match wait {
+                Wait::Completed => assert!(results.next().await.is_some()),
+                Wait::Dropped => assert_eq!(results.next().now_or_never(), None),
+                Wait::TimedOut | Wait::TakenUp => {
+                    assert!(results.next().await.is_some());
+                    let late = timeout(MS, results.next()).await;
+                    assert!(late.is_err(), "the other one sleeps for ever");
+                }
+            }
+            if wait == Wait::TakenUp {
+                assert_eq!(results.next().now_or_never(), None);
+            }
+            scope.cancel("stop");
+            // Nobody will ever poll the shield again.
+            sleep_forever().await
+        }));
+        assert_eq!(outcome.cause().map(|cause| cause.reason()), Some("stop"));
+        let dropped = if wait == Wait::Dropped { 2 } else { 1 };
+        assert_eq!(DROPPED.get() - before, dropped, "half-way");
+    }
 }

@@ -114,6 +114,7 @@ impl<F: Future> Cohort<F> {
         }
         self.arrive(cx);
         let node = self.owner.node().clone();
+        node.take_up_holds();
         let (crew, location) = (&mut self.crew, self.location);
         if self.owner.inside(|| crew.run(&node, location, &mut told)) {
             return Poll::Ready(Halt::Returned);
@@ -135,6 +136,13 @@ impl<F: Future> Cohort<F> {
             resume_unwind(panic);
         }
         Poll::Ready(over)
+    }
+
+    /// Nobody polls it until somebody does again: what holds in it does not keep the scopes around.
+    pub(crate) fn rest(&mut self) {
+        if self.over.is_none() && self.crew.started > 0 {
+            self.owner.node().rest_holds();
+        }
     }
 
     fn arrive(&mut self, cx: &mut Context<'_>) {

@@ -1,6 +1,6 @@
 //! Holds: what keeps the owners above from dropping their bodies; and masks, which end them.
 
-use super::{HELD, HOLD, Kind, LOOSE, Links, MASK, Node, NodeRef, Payload};
+use super::{HELD, HOLD, Kind, LOOSE, Links, MASK, Node, NodeRef, Payload, RESTING};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -38,6 +38,7 @@ impl<P: ?Sized> Node<P> {
             None => 0,
             Some(parent) if parent.kind == Kind::Root => 0,
             Some(_) if matches!(self.kind, Kind::Task | Kind::Root) => 0,
+            Some(_) if self.has(RESTING) => 0,
             Some(_) if self.has(MASK) && !self.has(LOOSE) => 1,
             Some(_) => self.holds.load(Ordering::Relaxed) + isize::from(self.has(HOLD)),
         }
@@ -59,6 +60,27 @@ impl Node<dyn Payload> {
     /// Takes that back: an outer cancel arrives at once.
     pub(crate) fn lower_mask(self: &Arc<Self>) {
         self.change_mask(|node| node.clear(MASK));
+    }
+
+    /// For who stops to poll what is below the node: it passes no hold on until it is taken up.
+    pub(crate) fn rest_holds(self: &Arc<Self>) {
+        self.change_rest(|node| node.set(RESTING));
+    }
+
+    /// Takes that back, before what is below is polled again.
+    pub(crate) fn take_up_holds(self: &Arc<Self>) {
+        if self.has(RESTING) {
+            self.change_rest(|node| node.clear(RESTING));
+        }
+    }
+
+    fn change_rest(self: &Arc<Self>, change: impl FnOnce(&Self)) {
+        let (parent, delta) = {
+            let mut links = self.lock();
+            change(self);
+            (links.parent.clone(), self.share_changed(&mut links))
+        };
+        add_holds(parent, delta);
     }
 
     fn change_mask(self: &Arc<Self>, change: impl FnOnce(&Self)) {
