@@ -409,7 +409,7 @@ impl Owner {
             let (node, within) = (self.node(), self.finalise_within);
             let cause = dropped_or(node.visible_cause(), node);
             let work = Finalising::new(node, cause, left, within, Ok(()));
-            root::run_behind(node, work);
+            root::run_behind(node, "finalisers", || Box::pin(work));
         }
         if let Err(panic) = caught
             && !std::thread::panicking()
@@ -502,7 +502,7 @@ impl Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         if let Some(finalising) = self.finalising.take() {
-            root::run_behind(self.node(), finalising);
+            root::run_behind(self.node(), "finalisers", || Box::pin(finalising));
         }
         self.leave();
     }

@@ -111,7 +111,7 @@ impl<T, E> PoolBuilder<T, E> {
     /// Its place is not free before that is done. If whoever closes it is dropped half-way, be it
     /// by a cancel, the next one goes on: cancels and deadlines around who closes are invisible to
     /// the closing, which may move from task to task. While a task group or a shield in it is under
-    /// way no cancel drops who closes. One that hangs keeps its place for ever: give it a
+    /// way no cancel drops who closes, and where foreign code does, the root finishes it. One that hangs keeps its place for ever: give it a
     /// [`timeout`](crate::timeout).
     ///
     /// # Examples

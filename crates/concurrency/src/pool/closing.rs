@@ -1,5 +1,6 @@
 //! A closing of an item, which may change hands before it is over.
 
+use crate::node::NodeRef;
 use crate::owner::{self, Limit, Owner};
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// What `close_with` made of an item. It is polled by whoever holds the place, and left half-way
-/// where that one is dropped.
+/// where that one is dropped; with something in it that holds it goes to the root, which finishes it.
 ///
 /// Invariants:
 /// 1. It runs in a scope that no cancel and no deadline reaches: one that cuts the holder cuts or
@@ -49,6 +50,12 @@ impl Closing {
         owner.inside(|| *body = None);
         owner.leave();
         Poll::Ready(())
+    }
+
+    /// Where it stands, if something in it holds: it cannot rest.
+    pub(super) fn held_at(&self) -> Option<NodeRef> {
+        let node = self.owner.node();
+        (self.body.is_some() && node.is_held()).then(|| node.clone())
     }
 
     /// The holder goes; another one may poll this later, elsewhere.

@@ -2,6 +2,9 @@
 
 use super::item::{Check, Item, Rules};
 use super::state::{Content, Retired, State};
+use crate::caught::{Caught, discard};
+use crate::node::NodeRef;
+use crate::root;
 use crate::sync::guarded::Guarded;
 use std::future::poll_fn;
 use std::mem;
@@ -19,13 +22,40 @@ pub(super) struct Seat<T> {
     /// Until the place was given back.
     shared: Option<Arc<Shared<T>>>,
     content: Content<T>,
+    /// How to go on at the root with what cannot rest; none where it does.
+    go_on: Option<GoOn<T>>,
 }
 
-impl<T> Seat<T> {
+type GoOn<T> = fn(Seat<T>, &NodeRef);
+
+impl<T: Send + 'static> Seat<T> {
     pub(super) fn new(shared: &Arc<Shared<T>>, content: Content<T>) -> Seat<T> {
         Seat {
             shared: Some(shared.clone()),
             content,
+            go_on: Some(Seat::go_on),
+        }
+    }
+
+    /// Lets the root above `node` finish the closing, in its place. Where there is no root any more
+    /// the closing rests in the pool.
+    fn go_on(mut self, node: &NodeRef) {
+        root::run_behind(node, "closing", move || {
+            self.rest();
+            Box::pin(async move {
+                let vacated = Caught::new(async move { self.vacate().await });
+                if let Err(panic) = vacated.await {
+                    discard(panic);
+                }
+            })
+        });
+    }
+}
+
+impl<T> Seat<T> {
+    fn rest(&mut self) {
+        if let Content::Retired(Retired::Closing(closing)) = &mut self.content {
+            closing.rest();
         }
     }
 
@@ -126,15 +156,22 @@ impl<T> Drop for Seat<T> {
         let Some(shared) = self.shared.take() else {
             return;
         };
+        if let Content::Retired(Retired::Closing(closing)) = &self.content
+            && let Some(node) = closing.held_at()
+            && let Some(go_on) = self.go_on.take()
+        {
+            let seat = Seat {
+                shared: Some(shared),
+                content: mem::replace(&mut self.content, Content::Empty),
+                go_on: None,
+            };
+            return go_on(seat, &node);
+        }
+        self.rest();
         let is_dropped = shared.rules.close_with.is_none();
         let (content, dropped) = match mem::replace(&mut self.content, Content::Empty) {
             Content::Retired(Retired::Item(value)) if is_dropped => (Content::Empty, Some(value)),
-            mut other => {
-                if let Content::Retired(Retired::Closing(closing)) = &mut other {
-                    closing.rest();
-                }
-                (other, None)
-            }
+            other => (other, None),
         };
         // The item goes first, so that there are never more than places; if its destructor panics,
         // the place is given back all the same.

@@ -1,9 +1,9 @@
-//! Finalisers of what foreign code dropped: the root runs them, each in a task of its own.
+//! What foreign code dropped half-way and has to go on, finalisers for one: the root runs it, each in a
+//! task of its own.
 
 use super::{above, root_of};
 use crate::caught::{guarded, quietly};
 use crate::cause::clock_of;
-use crate::finaliser::Finalising;
 use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse};
 use crate::owner::Owner;
 use pin_project_lite::pin_project;
@@ -11,6 +11,9 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+
+/// What is to be run.
+pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tasks that wait for their root's next poll: a drop may happen where no runtime is.
 #[derive(Default)]
@@ -25,17 +28,16 @@ pin_project! {
         owner: Owner,
         waker: CountedWaker,
         // The same node as the owner's.
-        node: Arc<Node<Finaliser>>,
-        #[pin]
-        work: Option<Finalising>,
+        node: Arc<Node<Part>>,
+        work: Option<Work>,
     }
 
     impl PinnedDrop for Task {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
+            let this = this.project();
             let node = this.owner.node().clone();
             // Nobody is left to whom a panic could go.
-            quietly(|| this.owner.inside(|| this.work.set(None)));
+            quietly(|| this.owner.inside(|| *this.work = None));
             node.unlink_task();
         }
     }
@@ -45,44 +47,45 @@ impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
+        let this = self.project();
         this.owner.arrive_task();
         let cx = &mut this.waker.context(this.node, cx);
-        if let Some(work) = this.work.as_mut().as_pin_mut() {
-            if this.owner.inside(|| work.poll(cx)).is_pending() {
+        if let Some(work) = this.work.as_mut() {
+            if this.owner.inside(|| work.as_mut().poll(cx)).is_pending() {
                 this.owner.arm();
                 return Poll::Pending;
             }
-            this.owner.inside(|| this.work.set(None));
+            this.owner.inside(|| *this.work = None);
         }
         Poll::Ready(())
     }
 }
 
 /// Such a task's own part of its node.
-struct Finaliser(Pulse);
+struct Part(Pulse);
 
-impl Counted for Finaliser {
+impl Counted for Part {
     fn counted(&self) -> &Pulse {
         &self.0
     }
 }
 
-impl Payload for Finaliser {
+impl Payload for Part {
     fn pulse(&self) -> Option<&Pulse> {
         Some(&self.0)
     }
 }
 
-/// Gives the finalisers of what stands at `node` to the root above it.
-pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
-    // Where no backend is to be found there is no root: then they are cut off.
+/// Gives work that stands at `node` to the root above it, which calls `work` if it takes it. A panic of
+/// the work is its own affair.
+pub(crate) fn run_behind(node: &NodeRef, name: &'static str, work: impl FnOnce() -> Work) {
+    // Where no backend is to be found there is no root: then it is cut off.
     let Ok(root) = guarded(|| above(Some(node))) else {
         return;
     };
     let state = root_of(&root);
-    let name = Cow::Borrowed("finalisers");
-    let payload = Finaliser(Pulse::default());
+    let name = Cow::Borrowed(name);
+    let payload = Part(Pulse::default());
     let task = Node::new(Kind::Task, state.next_id(), name, node.location, payload);
     state.measure(&task, || clock_of(node));
     let typed = Arc::new(task);
@@ -98,7 +101,7 @@ pub(crate) fn run_behind(node: &NodeRef, work: Finalising) {
         owner: Owner::fixed(task),
         waker: CountedWaker::new(&typed),
         node: typed,
-        work: Some(work),
+        work: Some(work()),
     };
     if root.id.is_outside() {
         // A process has no future that could start it later.

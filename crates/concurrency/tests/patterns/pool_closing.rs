@@ -23,6 +23,7 @@ every_backend!(
     in_a_cancelled_scope_nothing_is_closed,
     closing_a_pool_of_dropped_items_needs_no_closer,
     a_panic_of_a_closing_leaves_the_rest_to_the_next,
+    a_closing_with_tasks_ends_though_its_holder_was_dropped,
 );
 
 /// Counts what happens to the items of a pool.
@@ -244,6 +245,48 @@ fn a_panic_of_a_closing_leaves_the_rest_to_the_next(root: Root) {
     assert_eq!(ledger.counts(), (3, 3, 2));
     let end = pool.statistics();
     assert_eq!((end.held, end.idle, end.retired), (0, 0, 0));
+}
+
+// PT6
+fn a_closing_with_tasks_ends_though_its_holder_was_dropped(root: Root) {
+    const ROUNDS: usize = 20;
+    let ended = Arc::new(AtomicUsize::new(0));
+    let ends = ended.clone();
+    root.block_on(async {
+        let pool = Pool::builder(|| async { Ok::<_, ()>(()) }).max(1);
+        let pool = build(pool.close_with(move |()| {
+            let ends = ends.clone();
+            async move {
+                let child = ends.clone();
+                let group = task_group::<(), (), _, _>(|group| async move {
+                    group.spawn_ok(async move {
+                        for _ in 0..ROUNDS {
+                            yield_now().await;
+                        }
+                        child.fetch_add(1, Ordering::SeqCst);
+                    });
+                    Ok(())
+                });
+                assert!(group.await.is_ok(), "nobody cancels it");
+                // What comes behind it too.
+                yield_now().await;
+                ends.fetch_add(1, Ordering::SeqCst);
+            }
+        }));
+        for n in 1..3 {
+            pool.acquire().await.expect("it is open").discard();
+            assert!(poll_immediate(pin!(pool.close_retired())).await.is_none());
+            let seen = pool.statistics();
+            assert_eq!((seen.held, seen.retired), (1, 0), "its place is taken");
+            // The next one gets the place when the closing is over.
+            drop(pool.acquire().await);
+            assert_eq!(ended.load(Ordering::SeqCst), 2 * n);
+        }
+        pool.acquire().await.expect("it is open").discard();
+        assert!(poll_immediate(pin!(pool.close())).await.is_none());
+        drop(pool);
+    });
+    assert_eq!(ended.load(Ordering::SeqCst), 6, "the root waits for it");
 }
 
 // PT6
