@@ -6,10 +6,12 @@ mod alive;
 use alive::Alive;
 use bowline_backend::Backend;
 use bowline_concurrency::{
-    Outcome, Root, cancel_scope, propagate, sleep, sleep_forever, task_group,
+    CancelScope, Outcome, Root, cancel_scope, on_cancel, propagate, sleep, sleep_forever,
+    task_group, timeout, yield_now,
 };
 use bowline_sim::Sim;
 use futures_util::future::{BoxFuture, FutureExt, poll_immediate};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -134,4 +136,100 @@ fn a_hundred_thousand_tasks_in_a_tree_are_polled_twice_each() {
         let polls = polls_of_a_tree(leaves);
         assert!(polls <= most, "{polls} polls of {leaves} tasks");
     }
+}
+
+/// Polls of all bodies of one nest.
+type Polls = Arc<AtomicUsize>;
+
+/// `inner`, which counts its polls, with a probe that goes with it.
+fn counted(polls: &Polls, alive: &Arc<AtomicUsize>, inner: BoxFuture<'static, ()>) -> Nested {
+    let (polls, mut inner) = (polls.clone(), inner);
+    let probe = Alive::new(alive);
+    Box::pin(poll_fn(move |cx| {
+        let _probe = &probe;
+        polls.fetch_add(1, Ordering::SeqCst);
+        inner.as_mut().poll(cx)
+    }))
+}
+
+type Nested = BoxFuture<'static, ()>;
+
+/// What stands around each of the bodies.
+type Around = fn(Nested, CancelScope) -> Nested;
+
+/// So many scopes, each awaited by the body of the one around it; cancels one of them. How often
+/// bodies were polled for that.
+fn cancel_in_a_nest(depth: usize, at: usize, around: Around) -> usize {
+    let (polls, alive) = (Polls::default(), Arc::new(AtomicUsize::new(0)));
+    let counter = alive.clone();
+    let root = Root::new().backend(Backend::Sim);
+    let for_it = root.block_on(async move {
+        let mut body: Nested = Box::pin(async { match sleep_forever().await {} });
+        let mut handles = Vec::new();
+        for _ in 0..depth {
+            let scope = CancelScope::new();
+            handles.push(scope.handle());
+            body = around(counted(&polls, &alive, body), scope);
+        }
+        // The outermost one first.
+        handles.reverse();
+        let cancels = async {
+            yield_now().await;
+            assert!(handles[at].cancel("stop"));
+            polls.load(Ordering::SeqCst)
+        };
+        let stays = cancel_scope(|scope| async move {
+            body.await;
+            drop(scope);
+        });
+        let (stays, before) = futures_util::future::join(stays, cancels).await;
+        assert_eq!(stays.done(), Some(()));
+        assert!(handles[at].cancelled_caught());
+        let caught = handles.iter().filter(|handle| handle.cancelled_caught());
+        assert_eq!(caught.count(), 1, "the cause is one scope's");
+        polls.load(Ordering::SeqCst) - before
+    });
+    assert_eq!(counter.load(Ordering::SeqCst), 0, "every body is gone");
+    for_it
+}
+
+// CS37
+#[test]
+fn five_thousand_nested_awaits_are_cancelled_in_one_poll_each() {
+    // A finaliser holds all that is around it, which is a step for each of them.
+    let kinds: [(Around, usize); 3] = [
+        (
+            |body, scope| Box::pin(async { _ = scope.run(body).await }),
+            NESTED,
+        ),
+        (
+            |body, scope| {
+                let slow = timeout(Duration::from_secs(3600), body);
+                Box::pin(async { _ = scope.run(slow).await })
+            },
+            NESTED,
+        ),
+        (
+            |body, scope| {
+                Box::pin(async {
+                    let cleans_up = async {
+                        let _guard = on_cancel(|_| async {});
+                        body.await;
+                    };
+                    _ = scope.run(cleans_up).await;
+                })
+            },
+            NESTED / 10,
+        ),
+    ];
+    on_a_stack_of(1 << 30, move || {
+        for (around, most) in kinds {
+            for depth in [most / 5, most] {
+                for at in [0, depth / 2, depth - 1] {
+                    let polls = cancel_in_a_nest(depth, at, around);
+                    assert_eq!(polls, depth, "once each, cancelled at {at}");
+                }
+            }
+        }
+    });
 }

@@ -6,6 +6,8 @@
 #[path = "../suite/alive.rs"]
 mod alive;
 
+mod branches;
+mod portals;
 mod primitives;
 mod regions;
 mod tasks;

@@ -15,7 +15,13 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Polls a future until it was pending so often, then drops it; whether it completed before.
-struct Until<'a>(Option<BoxFuture<'a, ()>>, usize);
+pub(crate) struct Until<'a>(Option<BoxFuture<'a, ()>>, usize);
+
+impl<'a> Until<'a> {
+    pub(crate) fn new(future: BoxFuture<'a, ()>, polls: usize) -> Until<'a> {
+        Until(Some(future), polls)
+    }
+}
 
 impl Future for Until<'_> {
     type Output = bool;
