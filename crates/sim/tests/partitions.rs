@@ -10,11 +10,11 @@ mod datagrams;
 #[path = "scenario/echo.rs"]
 mod echo;
 
-use bowline_sim::net::{TcpOptions, TcpStream};
-use bowline_sim::{Sim, World, host};
+use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
+use bowline_sim::{Builder, Sim, World, host};
 use cut::{MS, Notes, SECOND, constant, seconds, stream_world, until, whole};
 use datagrams::{bind, recv, send_to};
-use echo::listen;
+use echo::{accept, dial, listen, read_to_end, write_all};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -201,5 +201,106 @@ fn a_lost_acknowledgement_is_made_good_by_the_next() {
             .at(Duration::from_millis(50_500), World::heal);
         world.run().expect("it was shorter than the timeout");
         assert_eq!(notes.take(), [100]);
+    }
+}
+
+// SIM73, SIM61
+#[test]
+fn a_lost_window_is_asked_for() {
+    for seed in 0..10 {
+        for waits_for_it in [true, false] {
+            let notes = Notes::default();
+            let read = notes.clone();
+            let world = Sim::builder()
+                .seed(seed)
+                .client("server", move || {
+                    let read = read.clone();
+                    async move {
+                        let mut options = TcpListenOptions::default();
+                        options.recv_buffer = Some(10);
+                        let any = SocketAddr::from(([0, 0, 0, 0], 80));
+                        let listener = TcpListener::bind(any, options)?;
+                        let stream = accept(&listener).await?;
+                        until(20 * SECOND).await;
+                        read.add(read_to_end(&stream).await?.len() as u64);
+                        Ok::<(), io::Error>(())
+                    }
+                })
+                .client("client", move || async move {
+                    until(SECOND).await;
+                    let stream = dial("server", 80).await?;
+                    stream.set_nodelay(true)?;
+                    // The window is full, and so much is acknowledged.
+                    write_all(&stream, &[1; 10]).await?;
+                    if waits_for_it {
+                        write_all(&stream, &[1; 90]).await?;
+                    }
+                    // What the reader says at 20 s is lost; nobody says it again by itself.
+                    until(30 * SECOND).await;
+                    if !waits_for_it {
+                        write_all(&stream, &[1; 90]).await?;
+                    }
+                    until(60 * SECOND).await;
+                    Ok::<(), io::Error>(())
+                })
+                .link("server", "client", constant(MS))
+                .horizon(seconds(100))
+                .at(seconds(15), |world| {
+                    world.partition_one_way(&["server"], &["client"]);
+                })
+                .at(seconds(25), World::heal);
+            world.run().expect("the writer asks");
+            assert_eq!(notes.take(), [100], "seed {seed}");
+        }
+    }
+}
+
+// SIM63
+#[test]
+fn a_handshake_whose_last_part_is_lost_is_completed() {
+    for seed in 0..10 {
+        let notes = Notes::default();
+        let accepted = notes.clone();
+        // The answer to the request comes 3 ms after it was sent; what confirms it is lost.
+        let world = Sim::builder()
+            .seed(seed)
+            .client("server", move || {
+                let accepted = accepted.clone();
+                async move {
+                    let listener = listen(80)?;
+                    for _ in 0..2 {
+                        accept(&listener).await?;
+                        accepted.add(whole(host::now()));
+                    }
+                    Ok::<(), io::Error>(())
+                }
+            })
+            .client("client", || async {
+                let to = host::resolve("server", host::Family::V4).await?[0];
+                let to = SocketAddr::new(to, 80);
+                // Nothing is said: the listener must ask again.
+                until(SECOND).await;
+                let silent = TcpStream::connect(to, TcpOptions::default()).await?;
+                // What is said says that the answer came.
+                until(20 * SECOND).await;
+                let speaks = TcpStream::connect(to, TcpOptions::default()).await?;
+                until(20 * SECOND + 100 * MS).await;
+                write_all(&speaks, b"x").await?;
+                until(40 * SECOND).await;
+                drop((silent, speaks));
+                Ok::<(), io::Error>(())
+            })
+            .link("server", "client", constant(2 * MS));
+        let cut_at = |world: Builder, time: u64| {
+            world
+                .at(Duration::from_millis(time + 3), |world| {
+                    world.partition_one_way(&["client"], &["server"]);
+                })
+                .at(Duration::from_millis(time + 50), World::heal)
+        };
+        let world = cut_at(cut_at(world, 1_000), 20_000);
+        world.run().expect("both are accepted");
+        // A second and a round trip after the loss, and at once with the byte.
+        assert_eq!(notes.take(), [2_008, 20_102]);
     }
 }
