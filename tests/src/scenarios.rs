@@ -2,6 +2,7 @@
 
 mod calls;
 mod echo;
+mod store;
 
 use bowline::sim::{Builder, Failure, Report};
 
@@ -26,6 +27,11 @@ pub const ALL: &[Scenario] = &[
         name: "calls",
         about: "two callers and an executor: replies, a typed error, a timeout, an unknown method",
         world: calls::world,
+    },
+    Scenario {
+        name: "store",
+        about: "two clients of a store over datagrams that come late or never and are sent again",
+        world: store::world,
     },
 ];
 

@@ -204,6 +204,9 @@ from_carrying! {
 from! {
     bowline_sim::Difference,
     bowline_sim::Failure,
+    bowline_sim::ParseChoicesError,
+    bowline_sim::SeedsFailure,
+    bowline_sim::checker::Violation,
 }
 
 #[cfg(test)]
