@@ -20,7 +20,7 @@ pub(super) fn world() -> Builder {
         .default_link(link)
         .host("server", server)
         .client("a", || client(3_000))
-        .client("b", || client(12_000))
+        .client("b", || client(6_000))
 }
 
 async fn server() -> std::io::Result<()> {
