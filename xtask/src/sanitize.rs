@@ -6,16 +6,21 @@ use std::path::Path;
 
 use crate::process::{Outcome, Step};
 
-/// The crate whose locks and tickets are watched.
+/// The crate whose locks and tickets are watched in all of its tests.
 const PACKAGE: &str = "bowline-channel";
 
 /// Its tests that start threads; the others have no races to find.
 const THREADED: &[&str] = &["contention", "threads", "oneshot", "watch", "broadcast"];
 
+/// A lock that needs nothing but the standard library, so it is watched without the crate around
+/// it, whose other tests start the threads of three runtimes.
+const LOCK: &str = "crates/concurrency/src/spin_lock.rs";
+
 /// What is known to be no fault, for [`run`].
 const SUPPRESSIONS: &str = "xtask/thread-sanitizer.supp";
 
-/// Runs all tests under AddressSanitizer, then those with threads under ThreadSanitizer.
+/// Runs all tests under AddressSanitizer, those with threads under ThreadSanitizer, and the lock
+/// of the sync primitives under both.
 ///
 /// # Errors
 /// There is no nightly compiler, or a sanitizer found something; it prints where.
@@ -43,15 +48,27 @@ pub(crate) fn run(root: &Path) -> Outcome {
         threaded = threaded.arguments(&["--test", name]);
     }
     let suppressions = root.join(SUPPRESSIONS);
+    let suppressions = format!("suppressions={}", suppressions.display());
     threaded
         // The standard library that comes with the compiler is not instrumented.
         .set(
             "RUSTFLAGS",
             "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
         )
-        .set(
-            "TSAN_OPTIONS",
-            format!("suppressions={}", suppressions.display()),
-        )
-        .run(root)
+        .set("TSAN_OPTIONS", &suppressions)
+        .run(root)?;
+    for sanitizer in ["address", "thread"] {
+        let program = format!("target/{sanitizer}-sanitizer/spin_lock");
+        Step::program("rustup")
+            .arguments(&["run", "nightly", "rustc", "--test", "--edition", "2024"])
+            .arguments(&["-O", "--check-cfg", "cfg(loom,test)"])
+            .argument("-Cunsafe-allow-abi-mismatch=sanitizer")
+            .argument(format!("-Zsanitizer={sanitizer}"))
+            .arguments(&["-o", &program, LOCK])
+            .run(root)?;
+        Step::program(&program)
+            .set("TSAN_OPTIONS", &suppressions)
+            .run(root)?;
+    }
+    Ok(())
 }

@@ -6,9 +6,10 @@ mod rivals;
 use rivals::{AsyncLock, Bowline, Rival, Tokio};
 use std::time::Instant;
 
-const ROUNDS: usize = 50;
-/// Operations of one task in one round.
-const OPERATIONS: usize = 20_000;
+const ROUNDS: usize = 200;
+/// Operations of one task in one round: a few milliseconds, which a busy machine now and then
+/// leaves alone.
+const OPERATIONS: usize = 5_000;
 /// Tasks that want the same thing.
 const TASKS: usize = 4;
 

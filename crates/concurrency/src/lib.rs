@@ -91,6 +91,8 @@ mod per_thread;
 mod scope_local;
 mod scoped;
 mod span;
+#[cfg(not(loom))]
+mod spin_lock;
 
 pub use all_blocked::{WaitAllBlocked, wait_all_blocked};
 pub use as_completed::{Completed, NextCompleted, as_completed};

@@ -2,23 +2,27 @@
 
 use crate::caught::quietly;
 use crate::node::NodeRef;
+#[cfg(not(loom))]
+use crate::spin_lock::SpinLock;
+#[cfg(loom)]
 use std::sync::PoisonError;
 use std::task::Waker;
 
 /// The state of a primitive. Under its lock only bookkeeping of ours runs: no waker is woken,
 /// cloned or dropped there, and nothing of the user's.
 pub(crate) struct Guarded<S> {
-    state: Mutex<S>,
+    state: SpinLock<S>,
 }
 
 impl<S> Guarded<S> {
     pub(crate) const fn new(state: S) -> Guarded<S> {
         Guarded {
-            state: Mutex::new(state),
+            state: SpinLock::new(state),
         }
     }
 
     /// Runs one step under the lock, then wakes and drops what it left, without the lock.
+    #[inline]
     pub(crate) fn step<R>(&self, step: impl FnOnce(&mut S, &mut After) -> R) -> R {
         let mut after = After::default();
         let result = self.state.with(|state| step(state, &mut after));
@@ -27,6 +31,7 @@ impl<S> Guarded<S> {
     }
 
     /// Reads under the lock.
+    #[inline]
     pub(crate) fn look<R>(&self, look: impl FnOnce(&S) -> R) -> R {
         self.state.with(|state| look(state))
     }
@@ -80,50 +85,48 @@ impl After {
     #[inline]
     fn run(self) {
         let After { first, rest } = self;
-        let Some(first) = first else {
+        match first {
+            Some(first) if rest.is_empty() => {
+                std::mem::forget(rest);
+                first.run();
+            }
+            Some(first) => run_all(first, rest),
             // Empty, and nothing was allocated: its destructor would only cost time.
-            return std::mem::forget(rest);
-        };
-        for leftover in std::iter::once(first).chain(rest) {
-            quietly(|| match leftover {
-                Leftover::Wake(waker) => waker.wake(),
-                Leftover::Waker(waker) => drop(waker),
-                Leftover::Context(node) => drop(node),
-            });
+            None => std::mem::forget(rest),
         }
     }
 }
 
-/// A lock that no panic poisons: a step leaves its state in order before it can panic.
-#[cfg(not(loom))]
-struct Mutex<S>(std::sync::Mutex<S>);
-
-#[cfg(not(loom))]
-impl<S> Mutex<S> {
-    const fn new(state: S) -> Self {
-        Mutex(std::sync::Mutex::new(state))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn into_inner(self) -> S {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+#[cold]
+fn run_all(first: Leftover, rest: Vec<Leftover>) {
+    first.run();
+    for leftover in rest {
+        leftover.run();
     }
 }
 
-/// The same with a lock of loom's, made at the first use: constructors stay `const` so.
+impl Leftover {
+    #[inline(never)]
+    fn run(self) {
+        quietly(|| match self {
+            Leftover::Wake(waker) => waker.wake(),
+            Leftover::Waker(waker) => drop(waker),
+            Leftover::Context(node) => drop(node),
+        });
+    }
+}
+
+/// In a model a lock of loom's stands in, made at the first use: constructors stay `const` so.
 #[cfg(loom)]
-struct Mutex<S> {
+struct SpinLock<S> {
     seed: std::sync::Mutex<Option<S>>,
     made: std::sync::OnceLock<loom::sync::Mutex<S>>,
 }
 
 #[cfg(loom)]
-impl<S> Mutex<S> {
+impl<S> SpinLock<S> {
     const fn new(state: S) -> Self {
-        Mutex {
+        SpinLock {
             seed: std::sync::Mutex::new(Some(state)),
             made: std::sync::OnceLock::new(),
         }
