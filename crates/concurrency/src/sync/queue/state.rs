@@ -87,9 +87,13 @@ impl<T> State<T> {
     }
 
     /// Takes a value for which [`may_send`](State::may_send) said there is room.
+    #[inline]
     pub(super) fn accept(&mut self, value: T, after: &mut After) {
         self.deposit(value);
-        self.pump(after);
+        // A new value can be news to receivers only.
+        if self.receivers.queued() > 0 {
+            self.pump(after);
+        }
     }
 
     fn deposit(&mut self, value: T) {
@@ -98,12 +102,16 @@ impl<T> State<T> {
     }
 
     /// The oldest value, if it is promised to nobody and nobody is overtaken.
+    #[inline]
     pub(super) fn take(&mut self, after: &mut After) -> Option<T> {
         if self.items.len() == self.promised || self.receivers.first_live().is_some() {
             return None;
         }
         let value = self.items.pop_front();
-        self.pump(after);
+        // Room is news to senders, the end to receivers.
+        if self.closed || self.senders.queued() > 0 {
+            self.pump(after);
+        }
         value
     }
 
@@ -148,6 +156,7 @@ impl<T> State<T> {
     }
 
     /// Restores invariants 2 and 3, oldest waiters first.
+    #[inline(never)]
     pub(super) fn pump(&mut self, after: &mut After) {
         loop {
             if self.items.len() > self.promised
