@@ -59,6 +59,7 @@ pub(crate) enum Turn {
 ///
 /// Outside of tasks of ours nothing is counted: the count would pass from one run of the
 /// simulator to the next one on this thread.
+#[inline]
 pub(crate) fn turn() -> Turn {
     let (cancelled, in_task) = frame::top(|frame| {
         let here = frame.here();
@@ -125,6 +126,14 @@ pub(crate) fn place() -> (usize, bool) {
     })
 }
 
+/// The address of the current node, zero outside, and whether that is cancelled.
+pub(crate) fn position() -> (usize, bool) {
+    frame::top(|frame| {
+        let here = frame.settle();
+        here.map_or((0, false), |node| (node.address(), node.is_cancelled()))
+    })
+}
+
 /// Whether the code that runs here stands at `node` or below it, in the same task.
 pub(crate) fn is_below(node: &NodeRef) -> bool {
     let mut at = current();
@@ -148,6 +157,15 @@ pub(crate) fn task() -> Option<NodeRef> {
 /// Calls `f` with the outermost node of the running task.
 pub(crate) fn with_task<R>(f: impl FnOnce(Option<&NodeRef>) -> R) -> R {
     frame::top(|frame| f(frame.task))
+}
+
+/// Whether the running task is the one whose outermost node that is; `None` is no task.
+pub(crate) fn is_task(task: Option<&NodeRef>) -> bool {
+    with_task(|running| match (running, task) {
+        (Some(running), Some(task)) => Arc::ptr_eq(running, task),
+        (None, None) => true,
+        _ => false,
+    })
 }
 
 pub(crate) fn task_id() -> TaskId {

@@ -6,7 +6,7 @@ use super::item::{Item, Times};
 use crate::node::Waiting;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::Claim;
-use crate::sync::waiters::Waiters;
+use crate::sync::waiters::{Arrival, Waiters};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
@@ -295,7 +295,7 @@ impl<'a, T, L: Line<T>> Claim for Queuing<'a, T, L> {
         L::begin(state)
     }
 
-    fn extra(&mut self, _: &mut State<T>) -> Turn<T> {
+    fn extra(&mut self, _: &mut State<T>, _: &Arrival) -> Turn<T> {
         Turn::Waiting
     }
 

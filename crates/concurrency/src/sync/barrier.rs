@@ -1,6 +1,6 @@
 use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf, leaf_future};
-use super::waiters::Waiters;
+use super::waiters::{Arrival, Waiters};
 use crate::invalid_value::InvalidValue;
 use crate::node::Waiting;
 use std::fmt;
@@ -168,6 +168,7 @@ impl<'a> Claim for Arriving<'a> {
         &mut state.waiters
     }
 
+    #[inline]
     fn begin(
         &mut self,
         _: &&'a Barrier,
@@ -179,7 +180,7 @@ impl<'a> Claim for Arriving<'a> {
             .then(|| state.complete(after))
     }
 
-    fn extra(&mut self, _: &mut State) -> u64 {
+    fn extra(&mut self, _: &mut State, _: &Arrival) -> u64 {
         0
     }
 

@@ -1,7 +1,7 @@
 use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf};
 use super::lock::{Lock, LockFuture, LockGuard};
-use super::waiters::Waiters;
+use super::waiters::{Arrival, Waiters};
 use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
@@ -294,11 +294,12 @@ impl<'a, T> Claim for Listening<'a, T> {
         &mut state.waiters
     }
 
+    #[inline]
     fn begin(&mut self, _: &&'a Condition<T>, _: &mut State, _: &mut After) -> Option<u64> {
         None
     }
 
-    fn extra(&mut self, state: &mut State) -> Ticket {
+    fn extra(&mut self, state: &mut State, _: &Arrival) -> Ticket {
         let arrived = state.clock;
         state.clock += 1;
         Ticket {

@@ -1,7 +1,7 @@
 use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf, leaf_future};
 use super::park;
-use super::waiters::Waiters;
+use super::waiters::{Arrival, Waiters};
 use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
@@ -149,11 +149,12 @@ impl<'a> Claim for Passing<'a> {
         &mut state.waiters
     }
 
+    #[inline]
     fn begin(&mut self, _: &&'a Event, state: &mut State, _: &mut After) -> Option<()> {
         state.set.then_some(())
     }
 
-    fn extra(&mut self, _: &mut State) {}
+    fn extra(&mut self, _: &mut State, _: &Arrival) {}
 
     fn pump(state: &mut State, after: &mut After) {
         // Some were frozen when the event was set and are not any more.

@@ -23,8 +23,9 @@ pub(crate) trait Claim {
 
     fn waiters(state: &mut Self::State) -> &mut Waiters<Self::Extra>;
 
-    /// The operation, if it needs no wait. Called again after a `None` if the waker had to be
-    /// cloned first.
+    /// The operation, if it needs no wait. Called again after a `None`, once the waker was cloned.
+    ///
+    /// Where it is short it is `inline(always)`: called in two places, it would be a call in both.
     fn begin(
         &mut self,
         handle: &Self::Handle,
@@ -32,8 +33,8 @@ pub(crate) trait Claim {
         after: &mut After,
     ) -> Option<Self::Output>;
 
-    /// What to keep in the waiter's place; called once, right after `begin` gave `None`.
-    fn extra(&mut self, state: &mut Self::State) -> Self::Extra;
+    /// What to keep in the waiter's place; called once, right after `begin` gave `None` again.
+    fn extra(&mut self, state: &mut Self::State, arrival: &Arrival) -> Self::Extra;
 
     /// Settles those whose turn has come. Called when a queued waiter is polled: others may have
     /// been frozen, or this one thawed, since the last grant.
@@ -70,151 +71,192 @@ pub(crate) trait Claim {
     ) -> Option<Self::Extra>;
 }
 
-/// A waiting operation: it is idle, queued, settled, or finished.
+/// A waiting operation.
 ///
 /// Invariants:
 /// 1. First polled, or not settled, in a cancelled context it is `Pending` and neither takes
 ///    nor registers anything.
 /// 2. Settled, it finishes at its next poll, cancelled or not; dropped instead, it passes on.
-/// 3. `key` is set exactly while the waiter has a place.
+/// 3. The stage is `Waiting` exactly while the waiter has a place, which is at the key in it.
 pub(crate) struct Leaf<C: Claim> {
     handle: C::Handle,
     claim: C,
-    key: Option<usize>,
-    finished: bool,
+    stage: Stage,
+}
+
+#[derive(Copy, Clone)]
+enum Stage {
+    Idle,
+    Waiting(usize),
+    Finished,
 }
 
 /// Nothing in it is ever pinned.
 impl<C: Claim> Unpin for Leaf<C> {}
-
-enum Advance<T> {
-    Finished(T),
-    Parked,
-    NeedsWaker,
-}
 
 impl<C: Claim> Leaf<C> {
     pub(crate) const fn new(handle: C::Handle, claim: C) -> Leaf<C> {
         Leaf {
             handle,
             claim,
-            key: None,
-            finished: false,
+            stage: Stage::Idle,
         }
     }
 
+    /// Most operations need no wait, so only that much of it is in line.
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<C::Output> {
-        assert!(!self.finished, "a future was polled after it had completed");
-        let frozen = match self.key {
-            Some(_) => ambient::is_cancelled(),
-            None => match ambient::turn() {
-                Turn::Go => false,
-                Turn::Frozen => return Poll::Pending,
-                Turn::Yield => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            },
-        };
-        let mut arrival = None;
-        loop {
-            match self.advance(cx, frozen, &mut arrival) {
-                Advance::Finished(output) => return Poll::Ready(output),
-                Advance::Parked => {
-                    ambient::wait_for(C::WAITING);
-                    return Poll::Pending;
-                }
-                Advance::NeedsWaker => {
-                    arrival = Some(Arrival {
-                        waker: cx.waker().clone(),
-                        context: ambient::current(),
-                    });
-                }
+        match self.stage {
+            Stage::Idle => {}
+            Stage::Waiting(key) => return self.resume(key, cx),
+            Stage::Finished => already_completed(),
+        }
+        match ambient::turn() {
+            Turn::Go => {}
+            Turn::Frozen => return Poll::Pending,
+            Turn::Yield => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
+        }
+        let Leaf { handle, claim, .. } = self;
+        let begun = C::guarded(handle).step(|state, after| claim.begin(handle, state, after));
+        match begun {
+            Some(output) => self.end(output),
+            None => self.enqueue(cx),
         }
     }
 
     /// Whether the waiter has a place, in the queue or settled.
     pub(crate) fn has_place(&self) -> bool {
-        self.key.is_some()
+        matches!(self.stage, Stage::Waiting(_))
     }
 
     /// For `Debug`.
     pub(crate) fn stage(&self) -> &'static str {
-        match (self.finished, self.key) {
-            (true, _) => "finished",
-            (false, Some(_)) => "waiting",
-            (false, None) => "idle",
+        match self.stage {
+            Stage::Finished => "finished",
+            Stage::Waiting(_) => "waiting",
+            Stage::Idle => "idle",
         }
     }
 
-    fn advance(
-        &mut self,
-        cx: &Context<'_>,
-        frozen: bool,
-        arrival: &mut Option<Arrival>,
-    ) -> Advance<C::Output> {
-        let Leaf {
-            handle,
-            claim,
-            key,
-            finished,
-        } = self;
-        C::guarded(handle).step(|state, after| {
-            let Some(at) = *key else {
-                if let Some(output) = claim.begin(handle, state, after) {
-                    *finished = true;
-                    return Advance::Finished(output);
-                }
-                let Some(arrival) = arrival.take() else {
-                    return Advance::NeedsWaker;
-                };
-                let extra = claim.extra(state);
-                *key = Some(C::waiters(state).push_back(arrival, extra));
-                // Somebody ahead may have thawed since the last grant.
-                C::pump(state, after);
-                return Advance::Parked;
+    #[inline]
+    fn end(&mut self, output: C::Output) -> Poll<C::Output> {
+        self.stage = Stage::Finished;
+        Poll::Ready(output)
+    }
+
+    /// Takes a place, unless what it waits for has come meanwhile.
+    #[inline(never)]
+    fn enqueue(&mut self, cx: &Context<'_>) -> Poll<C::Output> {
+        let arrival = Arrival::here(cx);
+        arrival.wait_for(C::WAITING);
+        let mut arrival = Some(arrival);
+        let Leaf { handle, claim, .. } = self;
+        let begun = C::guarded(handle).step(|state, after| {
+            if let Some(output) = claim.begin(handle, state, after) {
+                return Ok(output);
+            }
+            let Some(arrival) = arrival.take() else {
+                unreachable!("it arrives once");
             };
-            if !C::waiters(state).is_settled(at) {
-                C::pump(state, after);
+            let extra = claim.extra(state, &arrival);
+            let key = C::waiters(state).push_back(arrival, extra);
+            // Somebody ahead may have thawed since the last grant.
+            C::pump(state, after);
+            Err(key)
+        });
+        match begun {
+            Err(key) => {
+                self.stage = Stage::Waiting(key);
+                Poll::Pending
             }
-            if C::waiters(state).is_settled(at) {
-                *key = None;
-                *finished = true;
-                let (extra, _) = C::waiters(state).remove(at, after);
-                return Advance::Finished(claim.finish(handle, state, extra, after));
-            }
-            if frozen {
-                return Advance::Parked;
-            }
-            if let Some(output) = claim.retry(handle, state, at, after) {
-                *key = None;
-                *finished = true;
-                return Advance::Finished(output);
-            }
-            let waiters = C::waiters(state);
-            if waiters.knows(at, cx.waker(), ambient::place().0) {
-                return Advance::Parked;
-            }
-            match arrival.take() {
-                Some(arrival) => {
-                    waiters.renew(at, arrival, after);
-                    Advance::Parked
+            Ok(output) => {
+                if let Some(arrival) = &arrival {
+                    arrival.wait_for(Waiting::Nothing);
                 }
-                None => Advance::NeedsWaker,
+                self.end(output)
             }
-        })
+        }
+    }
+
+    /// A poll of one that has a place.
+    fn resume(&mut self, key: usize, cx: &Context<'_>) -> Poll<C::Output> {
+        let (address, frozen) = ambient::position();
+        let mut arrival: Option<Arrival> = None;
+        loop {
+            let Leaf {
+                handle,
+                claim,
+                stage,
+            } = self;
+            let resumed = C::guarded(handle).step(|state, after| {
+                if !C::waiters(state).is_settled(key) {
+                    C::pump(state, after);
+                }
+                if C::waiters(state).is_settled(key) {
+                    *stage = Stage::Finished;
+                    let (extra, _) = C::waiters(state).remove(key, after);
+                    return Resumed::Finished(claim.finish(handle, state, extra, after));
+                }
+                if frozen {
+                    return Resumed::Parked;
+                }
+                if let Some(output) = claim.retry(handle, state, key, after) {
+                    *stage = Stage::Finished;
+                    return Resumed::Finished(output);
+                }
+                let waiters = C::waiters(state);
+                if let Some(arrival) = arrival.take() {
+                    waiters.renew(key, arrival, after);
+                } else if !waiters.knows(key, cx.waker(), address) {
+                    return Resumed::Unknown;
+                }
+                Resumed::Parked
+            });
+            match resumed {
+                Resumed::Finished(output) => return Poll::Ready(output),
+                Resumed::Parked => {
+                    ambient::wait_for(C::WAITING);
+                    return Poll::Pending;
+                }
+                Resumed::Unknown => arrival = Some(Arrival::here(cx)),
+            }
+        }
     }
 }
 
-impl<C: Claim> Drop for Leaf<C> {
-    fn drop(&mut self) {
-        let Some(key) = self.key.take() else { return };
+/// What became of a waiter that was polled.
+enum Resumed<T> {
+    Finished(T),
+    Parked,
+    /// It waits on, and who polls it now has to be noted.
+    Unknown,
+}
+
+#[cold]
+fn already_completed() -> ! {
+    panic!("a future was polled after it had completed");
+}
+
+impl<C: Claim> Leaf<C> {
+    #[cold]
+    fn leave(&mut self, key: usize) {
         let left = C::guarded(&self.handle).step(|state, after| {
             let (extra, settled) = C::waiters(state).remove(key, after);
             C::abandon(state, extra, settled, after)
         });
         drop(left);
+    }
+}
+
+impl<C: Claim> Drop for Leaf<C> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Stage::Waiting(key) = self.stage {
+            self.leave(key);
+        }
     }
 }
 

@@ -8,11 +8,11 @@ use super::busy::Busy;
 use super::guarded::{After, Guarded};
 use super::leaf::Leaf;
 use super::park;
-use super::permits::{Order, Permits};
+use super::permits::{Order, Permits, Want};
 use crate::ambient;
 use crate::node::NodeRef;
 use crate::task_id::TaskId;
-use future::Taking;
+use future::{Asker, Taking};
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ pub struct Lock<T> {
 /// 2. `owner` is the task that holds the lock, or to which it was granted.
 pub(super) struct State<T> {
     value: Option<T>,
-    permits: Permits<Option<NodeRef>>,
+    permits: Permits<Asker>,
     owner: Option<NodeRef>,
 }
 
@@ -157,9 +157,8 @@ impl<T> Lock<T> {
     ///
     /// [`Busy`] if somebody has it or was handed it.
     pub fn try_lock(&self) -> Result<LockGuard<'_, T>, Busy> {
-        let mut task = ambient::task();
         let taken = self.guarded.step(|state, _| {
-            let value = state.take(&mut task)?;
+            let value = state.take()?;
             Some(LockGuard::new(self, value))
         });
         taken.ok_or(Busy::new(ACTION))
@@ -214,28 +213,36 @@ impl<T> Lock<T> {
 }
 
 impl<T> State<T> {
-    /// Takes the free lock for `task`.
-    fn take(&mut self, task: &mut Option<NodeRef>) -> Option<T> {
+    /// Takes the free lock for the running task.
+    fn take(&mut self) -> Option<T> {
         if !self.permits.try_take(1) {
             return None;
         }
-        self.owner = task.take();
+        self.owner = ambient::task();
         self.value.take()
     }
 
     fn give(&mut self, after: &mut After) {
         let owner = &mut self.owner;
-        self.permits.give(1, after, |task| *owner = task.take());
+        let granted = |asker: &mut Asker, context: &mut _| *owner = asker.take(context);
+        self.permits.give(1, after, granted);
     }
 
     fn pump(&mut self, after: &mut After) {
         let owner = &mut self.owner;
-        self.permits.pump(after, |task| *owner = task.take());
+        let granted = |asker: &mut Asker, context: &mut _| *owner = asker.take(context);
+        self.permits.pump(after, granted);
+    }
+
+    fn barge(&mut self, key: usize, after: &mut After) -> Option<Want<Asker>> {
+        let owner = &mut self.owner;
+        let granted = |asker: &mut Asker, context: &mut _| *owner = asker.take(context);
+        self.permits.barge(key, after, granted)
     }
 
     fn abandon(&mut self, settled: bool, after: &mut After) {
         let owner = &mut self.owner;
-        let granted = |task: &mut Option<NodeRef>| *owner = task.take();
+        let granted = |asker: &mut Asker, context: &mut _| *owner = asker.take(context);
         self.permits.abandon(1, settled, after, granted);
     }
 }

@@ -1,6 +1,6 @@
 use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf, leaf_future};
-use super::waiters::Waiters;
+use super::waiters::{Arrival, Waiters};
 use crate::node::Waiting;
 use std::fmt;
 use std::marker::PhantomData;
@@ -130,11 +130,12 @@ impl<'a, T> Claim for Reading<'a, T> {
         state
     }
 
+    #[inline]
     fn begin(&mut self, once: &&'a Once<T>, _: &mut Waiters<()>, _: &mut After) -> Option<&'a T> {
         once.value.get()
     }
 
-    fn extra(&mut self, _: &mut Waiters<()>) {}
+    fn extra(&mut self, _: &mut Waiters<()>, _: &Arrival) {}
 
     fn pump(_: &mut Waiters<()>, _: &mut After) {}
 

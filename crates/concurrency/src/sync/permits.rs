@@ -2,6 +2,7 @@
 
 use super::guarded::After;
 use super::waiters::Waiters;
+use crate::node::NodeRef;
 
 /// What happens to a permit that comes back while somebody waits.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -57,23 +58,39 @@ impl<X> Permits<X> {
     }
 
     /// Takes permits for the waiter at `key`, which is queued and barges.
-    pub(super) fn barge(&mut self, key: usize, after: &mut After) -> Option<Want<X>> {
+    pub(super) fn barge(
+        &mut self,
+        key: usize,
+        after: &mut After,
+        granted: impl FnOnce(&mut X, &mut Option<NodeRef>),
+    ) -> Option<Want<X>> {
         let count = self.waiters.extra(key).count;
         if self.order != Order::Barging || self.free < count {
             return None;
         }
         self.free -= count;
+        let (want, context) = self.waiters.entry(key);
+        granted(&mut want.extra, context);
         Some(self.waiters.remove(key, after).0)
     }
 
-    /// Adds free permits; `granted` is told of each waiter that gets its own.
-    pub(super) fn give(&mut self, count: usize, after: &mut After, granted: impl FnMut(&mut X)) {
+    /// Adds free permits; `granted` is told of each waiter that gets its own, and where it waits.
+    pub(super) fn give(
+        &mut self,
+        count: usize,
+        after: &mut After,
+        granted: impl FnMut(&mut X, &mut Option<NodeRef>),
+    ) {
         self.free += count;
         self.pump(after, granted);
     }
 
     /// Grants, or with barging offers, what is free to those whose turn it is.
-    pub(super) fn pump(&mut self, after: &mut After, mut granted: impl FnMut(&mut X)) {
+    pub(super) fn pump(
+        &mut self,
+        after: &mut After,
+        mut granted: impl FnMut(&mut X, &mut Option<NodeRef>),
+    ) {
         while self.free > 0
             && let Some(key) = self.waiters.first_live()
         {
@@ -85,7 +102,9 @@ impl<X> Permits<X> {
                 return;
             }
             self.free -= count;
-            granted(&mut self.waiters.settle(key, after).extra);
+            self.waiters.settle(key, after);
+            let (want, context) = self.waiters.entry(key);
+            granted(&mut want.extra, context);
         }
     }
 
@@ -95,7 +114,7 @@ impl<X> Permits<X> {
         count: usize,
         settled: bool,
         after: &mut After,
-        granted: impl FnMut(&mut X),
+        granted: impl FnMut(&mut X, &mut Option<NodeRef>),
     ) {
         // A queued one that wanted no more than is free was frozen and held up nobody, except
         // that with barging it may have been the one woken.

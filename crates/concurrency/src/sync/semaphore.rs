@@ -2,7 +2,7 @@ use super::busy::Busy;
 use super::guarded::{After, Guarded};
 use super::leaf::{Claim, Leaf, leaf_future};
 use super::permits::{Order, Permits, Want};
-use super::waiters::Waiters;
+use super::waiters::{Arrival, Waiters};
 use crate::invalid_value::InvalidValue;
 use crate::node::Waiting;
 use std::fmt;
@@ -137,7 +137,7 @@ impl Semaphore {
                 return Err(InvalidValue::new(what, count, 0, room));
             }
             state.total += count;
-            state.permits.give(count, after, |()| ());
+            state.permits.give(count, after, |(), _| ());
             Ok(())
         })
     }
@@ -190,7 +190,7 @@ impl Drop for Permit<'_> {
         if self.count > 0 {
             self.semaphore
                 .guarded
-                .step(|state, after| state.permits.give(self.count, after, |()| ()));
+                .step(|state, after| state.permits.give(self.count, after, |(), _| ()));
         }
     }
 }
@@ -285,6 +285,7 @@ impl<'a, M: Asked<'a>> Claim for Acquiring<'a, M> {
         &mut state.permits.waiters
     }
 
+    #[inline(always)]
     fn begin(
         &mut self,
         semaphore: &&'a Semaphore,
@@ -298,7 +299,7 @@ impl<'a, M: Asked<'a>> Claim for Acquiring<'a, M> {
         taken.then(|| M::granted(Permit::new(semaphore, self.count)))
     }
 
-    fn extra(&mut self, _: &mut State) -> Want<()> {
+    fn extra(&mut self, _: &mut State, _: &Arrival) -> Want<()> {
         Want {
             count: self.count,
             extra: (),
@@ -306,7 +307,7 @@ impl<'a, M: Asked<'a>> Claim for Acquiring<'a, M> {
     }
 
     fn pump(state: &mut State, after: &mut After) {
-        state.permits.pump(after, |()| ());
+        state.permits.pump(after, |(), _| ());
     }
 
     fn finish(
@@ -326,7 +327,7 @@ impl<'a, M: Asked<'a>> Claim for Acquiring<'a, M> {
         after: &mut After,
     ) -> Option<Want<()>> {
         let Want { count, .. } = want;
-        state.permits.abandon(count, settled, after, |()| ());
+        state.permits.abandon(count, settled, after, |(), _| ());
         None
     }
 }

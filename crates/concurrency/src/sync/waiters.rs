@@ -1,9 +1,10 @@
 //! Those who wait for one thing, first in, first out; any of them can leave.
 
 use super::guarded::After;
-use crate::node::NodeRef;
+use crate::ambient;
+use crate::node::{NodeRef, Waiting};
 use slab::Slab;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 /// No place.
 const NIL: usize = usize::MAX;
@@ -49,6 +50,23 @@ impl<X> Place<X> {
 pub(crate) struct Arrival {
     pub(super) waker: Waker,
     pub(super) context: Option<NodeRef>,
+}
+
+impl Arrival {
+    /// Of the code that runs here.
+    pub(super) fn here(cx: &Context<'_>) -> Arrival {
+        Arrival {
+            waker: cx.waker().clone(),
+            context: ambient::current(),
+        }
+    }
+
+    /// Says in the task tree what it waits for.
+    pub(super) fn wait_for(&self, what: Waiting) {
+        if let Some(context) = &self.context {
+            context.wait_for(what);
+        }
+    }
 }
 
 impl<X> Waiters<X> {
@@ -118,9 +136,20 @@ impl<X> Waiters<X> {
         &self.places[key].extra
     }
 
+    /// What is kept for a waiter, and where it waits. Settled, it needs the latter no more.
+    pub(crate) fn entry(&mut self, key: usize) -> (&mut X, &mut Option<NodeRef>) {
+        let place = &mut self.places[key];
+        (&mut place.extra, &mut place.context)
+    }
+
     /// Takes a waiter out of the queue, wakes it, and keeps its place until it is removed.
     pub(crate) fn settle(&mut self, key: usize, after: &mut After) -> &mut X {
-        self.unlink(key);
+        let place = &mut self.places[key];
+        if place.queued {
+            place.queued = false;
+            let (prev, next) = (place.prev, place.next);
+            self.detach(prev, next);
+        }
         let place = &mut self.places[key];
         if let Some(waker) = place.waker.take() {
             after.wake(waker);
@@ -165,23 +194,21 @@ impl<X> Waiters<X> {
 
     /// Removes a waiter; says also whether it was settled.
     pub(crate) fn remove(&mut self, key: usize, after: &mut After) -> (X, bool) {
-        let settled = self.is_settled(key);
-        self.unlink(key);
         let place = self.places.remove(key);
-        after.discard(place.waker, place.context);
-        if self.places.is_empty() && self.places.capacity() > KEPT_PLACES {
+        if place.queued {
+            self.detach(place.prev, place.next);
+        }
+        if place.waker.is_some() || place.context.is_some() {
+            after.discard(place.waker, place.context);
+        }
+        if self.places.capacity() > KEPT_PLACES && self.places.is_empty() {
             self.places = Slab::new();
         }
-        (place.extra, settled)
+        (place.extra, !place.queued)
     }
 
-    fn unlink(&mut self, key: usize) {
-        let place = &mut self.places[key];
-        if !place.queued {
-            return;
-        }
-        place.queued = false;
-        let (prev, next) = (place.prev, place.next);
+    /// Closes the gap that a waiter leaves between its neighbours.
+    fn detach(&mut self, prev: usize, next: usize) {
         match prev {
             NIL => self.head = next,
             prev => self.places[prev].next = next,

@@ -4,11 +4,12 @@ use crate::every_backend::every_backend;
 use crate::{Wakes, poll};
 use bowline_backend::Backend;
 use bowline_concurrency::sync::{Lock, WouldDeadlock};
-use bowline_concurrency::{Root, task_group, yield_now};
+use bowline_concurrency::{Root, task_group, timeout, yield_now};
 use futures_util::future::join;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 every_backend!(
     only_a_checked_lock_is_refused_to_its_owner,
@@ -95,6 +96,64 @@ fn the_next_owner_is_named_before_it_runs() {
         assert!(seen.locked && seen.owner.is_some());
         assert_eq!(seen.waiting, 0);
     });
+}
+
+// SY9
+#[test]
+fn who_waits_in_a_scope_owns_as_its_task() {
+    for make in [Lock::new, Lock::barging] {
+        Root::new().backend(Backend::Sim).block_on(async {
+            let lock = Arc::new(make(()));
+            let guard = lock.lock().await;
+            let shared = lock.clone();
+            let result = task_group::<_, (), _, _>(|group| async move {
+                let there = shared.clone();
+                let child = group.spawn_ok(async move {
+                    let guard = timeout(Duration::MAX, there.lock()).await;
+                    let owner = there.statistics().owner;
+                    drop(guard);
+                    owner.map(|owner| owner.task)
+                });
+                while shared.statistics().waiting == 0 {
+                    yield_now().await;
+                }
+                drop(guard);
+                let id = child.id();
+                assert_eq!(child.join().await.ok(), Some(Some(id)));
+                Ok(())
+            });
+            assert!(result.await.is_ok());
+            assert_eq!(lock.statistics().owner, None);
+        });
+    }
+}
+
+// SY9
+#[test]
+fn a_wait_that_moves_to_another_task_owns_as_that() {
+    for make in [Lock::new, Lock::barging] {
+        Root::new().backend(Backend::Sim).block_on(async {
+            let lock = Arc::new(make(()));
+            let guard = lock.lock().await;
+            let mut waits = lock.clone().lock_owned();
+            assert!(poll(&mut waits).await.is_none());
+            drop(guard);
+            let shared = lock.clone();
+            let result = task_group::<_, (), _, _>(|group| async move {
+                let child = group.spawn_ok(async move {
+                    let guard = waits.await;
+                    let owner = shared.statistics().owner;
+                    drop(guard);
+                    owner.map(|owner| owner.task)
+                });
+                let id = child.id();
+                assert_eq!(child.join().await.ok(), Some(Some(id)));
+                Ok(())
+            });
+            assert!(result.await.is_ok());
+            assert_eq!(lock.statistics().owner, None);
+        });
+    }
 }
 
 // SY10

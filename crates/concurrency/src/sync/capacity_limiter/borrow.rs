@@ -3,7 +3,7 @@ use crate::node::Waiting;
 use crate::sync::busy::Busy;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, leaf_future};
-use crate::sync::waiters::Waiters;
+use crate::sync::waiters::{Arrival, Waiters};
 use crate::task_id::TaskId;
 use std::borrow::Cow;
 use std::fmt;
@@ -180,6 +180,7 @@ impl<'a, M: Asking<'a>> Claim for Borrowing<'a, M> {
         &mut state.waiters
     }
 
+    #[inline]
     fn begin(
         &mut self,
         limiter: &&'a CapacityLimiter,
@@ -199,7 +200,7 @@ impl<'a, M: Asking<'a>> Claim for Borrowing<'a, M> {
         Some(M::granted(LimiterPermit::new(limiter, place)))
     }
 
-    fn extra(&mut self, state: &mut State) -> Entry {
+    fn extra(&mut self, state: &mut State, _: &Arrival) -> Entry {
         state.introduce(&self.borrower);
         Entry {
             borrower: self.borrower.clone(),

@@ -3,7 +3,7 @@ use super::{CapacityLimiter, State};
 use crate::node::Waiting;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, Leaf, leaf_future};
-use crate::sync::waiters::Waiters;
+use crate::sync::waiters::{Arrival, Waiters};
 use std::fmt;
 use std::sync::Arc;
 
@@ -69,6 +69,7 @@ impl Claim for BorrowingOwned {
         &mut state.waiters
     }
 
+    #[inline]
     fn begin(
         &mut self,
         limiter: &Arc<CapacityLimiter>,
@@ -82,7 +83,7 @@ impl Claim for BorrowingOwned {
         Some(Self::permit(limiter, place))
     }
 
-    fn extra(&mut self, _: &mut State) -> Entry {
+    fn extra(&mut self, _: &mut State, _: &Arrival) -> Entry {
         Entry {
             borrower: Borrower::Anonymous,
             place: 0,

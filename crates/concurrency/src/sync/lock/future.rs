@@ -4,7 +4,7 @@ use crate::node::{NodeRef, Waiting};
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, leaf_future};
 use crate::sync::permits::Want;
-use crate::sync::waiters::Waiters;
+use crate::sync::waiters::{Arrival, Waiters};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -33,18 +33,35 @@ pub struct WouldDeadlock;
 type Kinds<H, T, M> = PhantomData<fn() -> (H, T, M)>;
 
 /// Taking a lock through a handle of type `H`, in the manner `M`.
-pub(in crate::sync) struct Taking<H, T, M> {
-    /// The task that asks, from the first attempt until it owns or waits.
-    task: Option<NodeRef>,
-    kinds: Kinds<H, T, M>,
+pub(in crate::sync) struct Taking<H, T, M>(Kinds<H, T, M>);
+
+/// The task that waits for a lock, so that it owns it as soon as it is granted.
+pub(in crate::sync) enum Asker {
+    /// That at whose own node it waits: most do, and nothing has to be kept twice.
+    Context,
+    Task(Option<NodeRef>),
+}
+
+impl Asker {
+    fn here(arrival: &Arrival) -> Asker {
+        match ambient::is_task(arrival.context.as_ref()) {
+            true => Asker::Context,
+            false => Asker::Task(ambient::task()),
+        }
+    }
+
+    /// Who owns what was granted; its context is not needed any more.
+    pub(super) fn take(&mut self, context: &mut Option<NodeRef>) -> Option<NodeRef> {
+        match self {
+            Asker::Context => context.take(),
+            Asker::Task(task) => task.take(),
+        }
+    }
 }
 
 impl<H, T, M> Taking<H, T, M> {
     pub(in crate::sync) const fn new() -> Self {
-        Taking {
-            task: None,
-            kinds: PhantomData,
-        }
+        Taking(PhantomData)
     }
 }
 
@@ -99,7 +116,7 @@ impl<H: Deref<Target = Lock<T>>, T, M: Manner<H, T>> Claim for Taking<H, T, M> {
 
     type Handle = H;
     type State = State<T>;
-    type Extra = Want<Option<NodeRef>>;
+    type Extra = Want<Asker>;
     type Output = M::Output;
 
     fn guarded(handle: &H) -> &Guarded<State<T>> {
@@ -110,24 +127,22 @@ impl<H: Deref<Target = Lock<T>>, T, M: Manner<H, T>> Claim for Taking<H, T, M> {
         &mut state.permits.waiters
     }
 
+    #[inline(always)]
     fn begin(&mut self, handle: &H, state: &mut State<T>, _: &mut After) -> Option<M::Output> {
-        if self.task.is_none() {
-            self.task = ambient::task();
-        }
-        if let (Some(owner), Some(task)) = (&state.owner, &self.task)
-            && Arc::ptr_eq(owner, task)
+        if state.owner.is_some()
             && let Some(refused) = M::reentered()
+            && ambient::is_task(state.owner.as_ref())
         {
             return Some(refused);
         }
-        let value = state.take(&mut self.task)?;
+        let value = state.take()?;
         Some(M::granted(handle, value))
     }
 
-    fn extra(&mut self, _: &mut State<T>) -> Self::Extra {
+    fn extra(&mut self, _: &mut State<T>, arrival: &Arrival) -> Self::Extra {
         Want {
             count: 1,
-            extra: self.task.take(),
+            extra: Asker::here(arrival),
         }
     }
 
@@ -142,10 +157,11 @@ impl<H: Deref<Target = Lock<T>>, T, M: Manner<H, T>> Claim for Taking<H, T, M> {
         key: usize,
         after: &mut After,
     ) -> Option<M::Output> {
-        let want = state.permits.barge(key, after)?;
+        let want = state.barge(key, after)?;
         Some(self.finish(handle, state, want, after))
     }
 
+    #[inline]
     fn finish(
         &mut self,
         handle: &H,
@@ -154,11 +170,12 @@ impl<H: Deref<Target = Lock<T>>, T, M: Manner<H, T>> Claim for Taking<H, T, M> {
         after: &mut After,
     ) -> M::Output {
         // Whoever polls has the lock, also if the future moved to another task meanwhile.
-        let task = ambient::task();
-        if task.as_ref().map(|task| task.address()) != state.owner.as_ref().map(|o| o.address()) {
-            after.discard(None, std::mem::replace(&mut state.owner, task));
+        if !ambient::is_task(state.owner.as_ref()) {
+            after.discard(None, std::mem::replace(&mut state.owner, ambient::task()));
         }
-        after.discard(None, want.extra);
+        if let Asker::Task(task) = want.extra {
+            after.discard(None, task);
+        }
         let value = state.value.take();
         let value = value.expect("a lock whose permit is taken has its value");
         M::granted(handle, value)

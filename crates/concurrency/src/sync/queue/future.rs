@@ -5,7 +5,7 @@ use super::state::{Incoming, Outgoing, State};
 use crate::node::Waiting;
 use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, leaf_future};
-use crate::sync::waiters::Waiters;
+use crate::sync::waiters::{Arrival, Waiters};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -92,6 +92,7 @@ impl<'a, T> Claim for Sending<'a, T> {
         &mut state.senders
     }
 
+    #[inline(always)]
     fn begin(
         &mut self,
         _: &&'a Queue<T>,
@@ -108,7 +109,7 @@ impl<'a, T> Claim for Sending<'a, T> {
         Some(Ok(()))
     }
 
-    fn extra(&mut self, _: &mut State<T>) -> Outgoing<T> {
+    fn extra(&mut self, _: &mut State<T>, _: &Arrival) -> Outgoing<T> {
         Outgoing::Waiting(self.value())
     }
 
@@ -174,6 +175,7 @@ impl<'a, T> Claim for Receiving<'a, T> {
         &mut state.receivers
     }
 
+    #[inline(always)]
     fn begin(
         &mut self,
         _: &&'a Queue<T>,
@@ -186,7 +188,7 @@ impl<'a, T> Claim for Receiving<'a, T> {
         }
     }
 
-    fn extra(&mut self, _: &mut State<T>) -> Incoming {
+    fn extra(&mut self, _: &mut State<T>, _: &Arrival) -> Incoming {
         Incoming::Waiting
     }
 
@@ -246,7 +248,7 @@ impl<'a, T> Claim for Joining<'a, T> {
         (state.unfinished == 0).then_some(())
     }
 
-    fn extra(&mut self, _: &mut State<T>) {}
+    fn extra(&mut self, _: &mut State<T>, _: &Arrival) {}
 
     fn pump(state: &mut State<T>, after: &mut After) {
         state.pump_joiners(after);
