@@ -3,9 +3,6 @@
 //! A lost wake-up shows as a deadlock of the model.
 #![cfg(loom)]
 
-/// The lock itself; in the crate a mutex of the model checker stands in for it.
-#[path = "../src/spin_lock.rs"]
-mod spin_lock;
 #[path = "loom/tree.rs"]
 mod tree;
 
@@ -14,7 +11,6 @@ use bowline_concurrency::{Pool, PoolError};
 use loom::future::block_on;
 use loom::model::Builder;
 use loom::thread::{self, JoinHandle};
-use spin_lock::SpinLock;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,18 +47,6 @@ fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
             Poll::Pending => None,
         })
     }))
-}
-
-// SY38
-#[test]
-fn sections_of_a_spin_lock_never_overlap() {
-    explore(|| {
-        let lock = Arc::new(SpinLock::new(0));
-        let threads = [(); 2].map(|()| start(&lock, |lock| lock.with(|n| *n += 1)));
-        lock.with(|n| *n += 1);
-        end(threads);
-        lock.with(|n| assert_eq!(*n, 3));
-    });
 }
 
 // SY38
