@@ -18,6 +18,7 @@ mod names;
 mod reality;
 #[cfg(unix)]
 mod reality_cases;
+mod reality_hosts;
 mod shutdown;
 mod signals;
 mod stream_drops;

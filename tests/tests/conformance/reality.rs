@@ -18,9 +18,10 @@ pub(crate) enum Outcome {
     NotFound,
     Reset,
     BrokenPipe,
+    TimedOut,
 }
 
-use Outcome::{BrokenPipe, Data, Done, Ended, NotFound, Refused, Reset, Waits};
+use Outcome::{BrokenPipe, Data, Done, Ended, NotFound, Refused, Reset, TimedOut, Waits};
 
 const TABLE: &[(&str, &str, &[Outcome])] = &[
     ("nobody listens", "connect", &[Refused]),
@@ -38,9 +39,23 @@ const TABLE: &[(&str, &str, &[Outcome])] = &[
         "later write",
         &[BrokenPipe, Reset],
     ),
-    ("peer closed with our bytes unread", "read", &[Data, Reset]),
     (
-        "peer closed with our bytes unread",
+        "TCP peer closed with our bytes unread",
+        "read",
+        &[Data, Reset],
+    ),
+    (
+        "TCP peer closed with our bytes unread",
+        "read again",
+        &[Reset],
+    ),
+    (
+        "Unix peer closed with our bytes unread",
+        "read",
+        &[Data, Reset],
+    ),
+    (
+        "Unix peer closed with our bytes unread",
         "read again",
         &[Ended, Reset],
     ),
@@ -65,16 +80,26 @@ const TABLE: &[(&str, &str, &[Outcome])] = &[
         "peer write",
         &[Done, Waits],
     ),
+    ("process of the peer paused", "first write", &[Done]),
+    ("process of the peer paused", "later write", &[Waits]),
+    ("host of the peer vanished", "first write", &[Done]),
+    ("host of the peer vanished", "later write", &[Waits]),
+    ("host of the peer vanished", "write that waits", &[TimedOut]),
+    ("host of the peer vanished", "read", &[Waits]),
+    (
+        "host of the peer vanished",
+        "read with keepalive",
+        &[TimedOut],
+    ),
+    ("peer restarted, old connection", "first write", &[Done]),
+    ("peer restarted, old connection", "later write", &[Reset]),
     (
         "listener dropped, connection queued",
         "peer read",
         &[Reset, Ended],
     ),
-    (
-        "UDP to a closed port, connected",
-        "recv or send",
-        &[Refused, Done, Waits],
-    ),
+    ("UDP to a closed port, connected", "recv", &[Refused, Waits]),
+    ("UDP to a closed port, connected", "send", &[Refused, Done]),
     ("Unix datagram, receiver gone", "send", &[Refused, NotFound]),
 ];
 
@@ -102,6 +127,7 @@ pub(crate) fn failed(error: &io::Error) -> Outcome {
         ErrorKind::NotFound => NotFound,
         ErrorKind::ConnectionReset => Reset,
         ErrorKind::BrokenPipe => BrokenPipe,
+        ErrorKind::TimedOut => TimedOut,
         other => panic!("{other:?} is in no row: {error}"),
     }
 }

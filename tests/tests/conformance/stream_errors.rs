@@ -70,21 +70,21 @@ fn outcomes_are_in_the_reality_table<K: Kind>(backend: Backend, options: RunOpti
         settle().await;
         check(backend, situation, "later write", write(&mut ours).await);
 
-        let situation = "peer closed with our bytes unread";
+        let situation = format!("{} peer closed with our bytes unread", K::NAME);
         let (mut ours, mut peer) = K::pair().await;
         peer.write_all(b"before").await.unwrap();
         ours.write_all(b"unread").await.unwrap();
         settle().await;
         drop(peer);
         let first = read(&mut ours).await;
-        check(backend, situation, "read", first);
+        check(backend, &situation, "read", first);
         if first == Outcome::Data {
             // A read may give a part of it.
             let mut rest = first;
             while rest == Outcome::Data {
                 rest = read(&mut ours).await;
             }
-            check(backend, situation, "read again", rest);
+            check(backend, &situation, "read again", rest);
         }
 
         let situation = format!("{} peer aborted", K::NAME);
