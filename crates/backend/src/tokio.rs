@@ -162,7 +162,7 @@ impl Readiness for AsyncFd<OwnedFd> {
         direction: Direction,
         mut act: impl FnMut(&SockRef<'_>) -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        self.async_io(interest(direction), |socket| {
+        self.async_io(awaited(direction), |socket| {
             let socket = SockRef::from(socket);
             socket::uninterrupted(|| act(&socket))
         })
@@ -227,6 +227,15 @@ const TOLD_OF_CHANGES: bool = cfg!(any(
 fn interest(direction: Direction) -> Interest {
     match direction {
         Direction::Read => Interest::READABLE,
+        Direction::Write => Interest::WRITABLE,
+    }
+}
+
+/// What the futures wait for. An error that comes by itself, as the refusal of an earlier datagram,
+/// is no readiness to read for tokio, whose `try_io` and polls know one interest alone.
+fn awaited(direction: Direction) -> Interest {
+    match direction {
+        Direction::Read => Interest::READABLE | Interest::ERROR,
         Direction::Write => Interest::WRITABLE,
     }
 }

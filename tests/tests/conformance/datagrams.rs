@@ -189,6 +189,17 @@ fn a_closed_port_refuses_or_says_nothing(backend: Backend, options: RunOptions) 
         }
         assert_eq!(receive(&server).await.0, b"to somebody");
 
+        // Nor does who waits already have to ask again.
+        drop(server);
+        let mut buffer = BytesMut::new();
+        let mut receiving = pin!(client.recv_from(&mut buffer, MOST));
+        let parked = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx)));
+        assert!(parked.await.is_pending());
+        client.send(b"to nobody").await.unwrap();
+        let refused = receiving.await.unwrap_err();
+        check(backend, situation, "recv", failed(&refused));
+        let server = UdpSocket::bind(at).unwrap();
+
         // A socket that is only bound is never told.
         let bound = UdpSocket::bind(any()).unwrap();
         let nobody = UdpSocket::bind(nobody_else(backend)).unwrap();

@@ -346,7 +346,8 @@ macro_rules! datagrams {
             }
 
             /// As [`recv_from`](Self::recv_from). One task is woken, that of the last poll for
-            /// receiving; several use the async form.
+            /// receiving; several use the async form. On tokio that task sleeps on where nothing but
+            /// an error comes, as the refusal of an earlier datagram; the next call tells it.
             ///
             /// # Errors
             ///
