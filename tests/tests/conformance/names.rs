@@ -26,6 +26,7 @@ conformance! {
         a_look_up_can_be_dropped,
         loopback_has_a_name,
         digits_are_answered_without_a_look_up,
+        a_host_in_digits_asks_no_name_server,
         a_name_that_is_required_and_missing_is_an_error,
     ]
     real: []
@@ -242,6 +243,21 @@ fn digits_are_answered_without_a_look_up(backend: Backend, options: RunOptions) 
                 }
                 Poll::Pending => panic!("{address} took a look-up"),
             }
+        }
+    });
+}
+
+// B50
+fn a_host_in_digits_asks_no_name_server(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        // Of the block for documentation: a server that is asked is silent, or says that it failed.
+        let nobody: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let digits = ReverseFlags::new().numeric_host();
+        // A name cannot be missing where none is asked for.
+        for flags in [digits, digits.datagram(), digits.name_required()] {
+            let (host, service) = reverse(nobody, flags).await.unwrap();
+            assert_eq!(host, "192.0.2.1");
+            assert!(service == "http" || service == "80", "{service}");
         }
     });
 }

@@ -142,7 +142,7 @@ pub(super) mod system {
 
     use super::{ResolveError, ResolveErrorKind};
     use crate::Backend;
-    use crate::net::QueryFlags;
+    use crate::net::{QueryFlags, ReverseFlags};
 
     /// `AI_ADDRCONFIG`, which every system has and numbers as it likes.
     const CONFIGURED: i32 = if cfg!(target_os = "linux") {
@@ -171,16 +171,34 @@ pub(super) mod system {
         job.await.unwrap_or_else(|error| Err(stopped(&error)))
     }
 
+    /// Linux numbers the flags of `getnameinfo` unlike the others.
+    const LINUX: bool = cfg!(target_os = "linux");
+    /// `NI_NUMERICHOST`.
+    const NUMERIC_HOST: i32 = if LINUX { 1 } else { 2 };
+    /// `NI_NUMERICSERV`.
+    const NUMERIC_SERVICE: i32 = if LINUX { 2 } else { 8 };
+    /// `NI_NAMEREQD`.
+    const NAME_REQUIRED: i32 = if LINUX { 8 } else { 4 };
     /// `NI_DGRAM`, the same on every system.
     const DATAGRAM: i32 = 0x10;
 
     pub(in crate::net) async fn reverse(
         backend: Backend,
         address: SocketAddr,
-        datagram: bool,
+        asked: ReverseFlags,
     ) -> Result<(String, String), ResolveError> {
+        // A name that is not asked for cannot be required: systems make an error of the two.
+        let required = asked.name_required && !asked.numeric_host;
+        let flags = [
+            (asked.numeric_host, NUMERIC_HOST),
+            (asked.numeric_service, NUMERIC_SERVICE),
+            (required, NAME_REQUIRED),
+            (asked.datagram, DATAGRAM),
+        ];
+        let set = flags.into_iter().filter(|(set, _)| *set);
+        let flags = set.fold(0, |flags, (_, flag)| flags | flag);
         let job = backend.spawn_blocking(move || {
-            dns_lookup::getnameinfo(&address, if datagram { DATAGRAM } else { 0 })
+            dns_lookup::getnameinfo(&address, flags)
                 .map_err(|error| translate(&address.to_string(), error))
         });
         job.await.unwrap_or_else(|error| Err(stopped(&error)))

@@ -16,10 +16,10 @@ use crate::Backend;
 /// ```
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct ReverseFlags {
-    numeric_host: bool,
-    numeric_service: bool,
-    name_required: bool,
-    datagram: bool,
+    pub(super) numeric_host: bool,
+    pub(super) numeric_service: bool,
+    pub(super) name_required: bool,
+    pub(super) datagram: bool,
 }
 
 impl ReverseFlags {
@@ -59,7 +59,8 @@ impl ReverseFlags {
 
 /// The host and service of `address`, as names or in digits.
 ///
-/// All in digits needs no thread; else it is one blocking job, left behind where this is dropped.
+/// All in digits needs no thread; else it is one blocking job, left behind where this is dropped,
+/// which asks for a name of the host only where the host is not to be in digits.
 ///
 /// # Errors
 ///
@@ -80,7 +81,7 @@ pub async fn reverse(
     if flags.numeric_host && flags.numeric_service {
         return Ok((digits(address), address.port().to_string()));
     }
-    let (mut host, mut service) = names(backend, address, flags.datagram).await?;
+    let (mut host, mut service) = names(backend, address, flags).await?;
     if flags.numeric_host {
         host = digits(address);
     } else if flags.name_required && is_digits(&host) {
@@ -109,17 +110,17 @@ fn is_digits(host: &str) -> bool {
 async fn names(
     backend: Backend,
     address: SocketAddr,
-    datagram: bool,
+    flags: ReverseFlags,
 ) -> Result<(String, String), ResolveError> {
     #[cfg(feature = "sim")]
     if backend == Backend::Sim {
         return Ok(crate::sim::reverse(address).await);
     }
     #[cfg(feature = "real")]
-    return super::resolve::system::reverse(backend, address, datagram).await;
+    return super::resolve::system::reverse(backend, address, flags).await;
     #[cfg(not(feature = "real"))]
     {
-        let _ = (address, datagram);
+        let _ = (address, flags);
         unreachable!("no real backend is compiled in")
     }
 }
