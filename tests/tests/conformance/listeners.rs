@@ -257,20 +257,22 @@ fn a_listener_goes_with_its_task(backend: Backend, options: RunOptions) {
         let address = listener.local_addr().unwrap();
         let gone = Latch::new(1);
         let on_drop = OnDrop(gone.clone());
-        let (stop, mut stopped) = (Latch::new(1), Box::pin(Latch::new(0).wait()));
-        let stopping = stop.clone();
+        let (parked, stop) = (Latch::new(1), Latch::new(1));
+        let (parking, mut stopped) = (parked.clone(), Box::pin(stop.wait()));
         spawn_detached(async move {
             let _on_drop = on_drop;
-            stopped.set(stopping.wait());
             let mut accepting = Box::pin(async move { listener.accept().await.map(drop) });
             poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
-                accepting.as_mut().poll(cx).map(|_| ())
+                assert!(accepting.as_mut().poll(cx).is_pending(), "nobody connected");
+                parking.count_down();
+                Poll::Pending
             })
             .await;
         });
+        parked.wait().await;
         stop.count_down();
         gone.wait().await;
         let refused = TcpStream::connect(address).await.unwrap_err();
