@@ -1,6 +1,6 @@
 //! Blocking work and entropy: B30 to B40.
 
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Condvar, Mutex};
 
 use bowline_backend::blocking::{BlockingError, spawn_blocking};
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
@@ -65,22 +65,28 @@ fn a_job_runs_without_its_future(backend: Backend, options: RunOptions) {
 // B33
 fn sixty_four_jobs_block_while_tasks_run(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let all = Arc::new(Barrier::new(64));
-        let latch = Latch::new(64);
+        let (blocked, latch) = (Latch::new(64), Latch::new(64));
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
         for _ in 0..64 {
-            let (all, latch) = (all.clone(), latch.clone());
+            let (gate, blocked, latch) = (gate.clone(), blocked.clone(), latch.clone());
             drop(spawn_blocking(move || {
-                all.wait();
+                blocked.count_down();
+                let (open, opened) = &*gate;
+                let shut = opened.wait_while(open.lock().unwrap(), |open| !*open);
+                drop(shut.unwrap());
                 latch.count_down();
             }));
         }
-        let progress = Latch::new(1);
-        let inner = progress.clone();
+        // None of them goes on before a task does.
         spawn_detached(async move {
-            yield_now().await;
-            inner.count_down();
+            blocked.wait().await;
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            let (open, opened) = &*gate;
+            *open.lock().unwrap() = true;
+            opened.notify_all();
         });
-        progress.wait().await;
         latch.wait().await;
     });
 }

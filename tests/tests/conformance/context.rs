@@ -1,6 +1,7 @@
 //! Which backend is current: B17, B18, B60 to B62, B65 and B66.
 
 use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
@@ -11,8 +12,9 @@ use std::time::Duration;
 use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
 use bowline_backend::time::{Instant, sleep_until};
-use bowline_backend::{Backend, blocking, entropy, net, stream, time};
+use bowline_backend::{Backend, blocking, entropy, net, signal, stream, time};
 use bowline_tests::latch::{Latch, OnDrop};
+use futures_lite::future::block_on;
 
 use crate::kinds::{Kind, Tcp};
 use crate::streams::read_whole;
@@ -27,16 +29,32 @@ conformance! {
     real_dropping: []
 }
 
+fn at(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 // B17
 #[test]
 fn outside_a_backend_every_use_says_so() {
     type Use = fn(Backend);
-    let uses: [(&str, Use); 3] = [
+    let uses: [(&str, Use); 8] = [
         ("spawn", |backend| backend.spawn_detached(async {})),
         ("sleep", |backend| drop(backend.sleep_until(Instant::NEVER))),
         ("job", |backend| drop(backend.spawn_blocking(|| ()))),
+        ("listener", |_| drop(net::TcpListener::bind(at(0)))),
+        ("connect", |_| {
+            drop(block_on(net::TcpStream::connect(at(1))))
+        }),
+        ("datagrams", |_| drop(net::UdpSocket::bind(at(0)))),
+        ("signals", |_| drop(signal::listen(signal::Signal::User2))),
+        ("look-up", |_| {
+            drop(block_on(net::resolve(net::Query::loopback(1))))
+        }),
     ];
+    let _default = DEFAULT.lock().unwrap();
     for backend in [Backend::Tokio, Backend::Sim] {
+        // What takes no backend is of the current one.
+        let before = Backend::set_default(backend);
         for (name, act) in uses {
             let text = message(catch_unwind(|| act(backend)).unwrap_err());
             let expected = format!(
@@ -46,6 +64,7 @@ fn outside_a_backend_every_use_says_so() {
             assert_eq!(text, expected, "{name}");
         }
         assert!(!backend.is_running());
+        Backend::set_default(before);
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant as StdInstant};
 
 use bowline_backend::Backend;
-use bowline_backend::blocking::spawn_blocking;
+use bowline_backend::blocking::{BlockingError, spawn_blocking};
 use bowline_backend::net::TcpListener;
 use bowline_backend::task::{RunOptions, spawn_detached, yield_now};
 use bowline_backend::time::{Instant, sleep_until};
@@ -29,6 +29,7 @@ conformance! {
         tasks_woken_during_shutdown_are_dropped,
         tasks_spawned_during_shutdown_are_dropped,
         a_task_in_the_middle_of_a_poll_is_dropped,
+        a_job_that_comes_after_the_shutdown_is_stopped,
     ]
 }
 
@@ -277,17 +278,51 @@ fn a_stuck_job_is_left_after_the_grace(backend: Backend, options: RunOptions) {
 
 // B36
 fn jobs_at_shutdown_run_or_stop(backend: Backend, options: RunOptions) {
-    let mut ended = Vec::new();
+    let (mut ended, mut kept) = (Vec::new(), Vec::new());
     backend.block_on_with(options, async {
-        for _ in 0..200 {
+        for number in 0..200 {
             let latch = Latch::new(1);
             let on_drop = OnDrop(latch.clone());
             ended.push(latch);
-            drop(spawn_blocking(move || drop(on_drop)));
+            let job = spawn_blocking(move || drop(on_drop));
+            if number % 2 == 0 {
+                kept.push(job);
+            }
         }
     });
+    for job in kept {
+        let outcome = futures_lite::future::block_on(job);
+        assert!(
+            matches!(outcome, Ok(()) | Err(BlockingError::Stopped)),
+            "{outcome:?}"
+        );
+    }
     // Each ran or was dropped unrun; async-std's pool may still be at it.
     for latch in ended {
         futures_lite::future::block_on(latch.wait());
     }
+}
+
+// B36
+fn a_job_that_comes_after_the_shutdown_is_stopped(backend: Backend, options: RunOptions) {
+    let options = options.blocking_grace(Duration::ZERO);
+    let (end, ended) = mpsc::channel::<()>();
+    let (late, came) = mpsc::channel();
+    backend.block_on_with(options, async {
+        let started = Latch::new(1);
+        let start = started.clone();
+        drop(spawn_blocking(move || {
+            start.count_down();
+            // Left behind, until the run is over.
+            assert!(ended.recv().is_err());
+            late.send(spawn_blocking(|| ())).unwrap();
+        }));
+        started.wait().await;
+    });
+    drop(end);
+    let outcome = futures_lite::future::block_on(came.recv().unwrap());
+    assert!(
+        matches!(outcome, Err(BlockingError::Stopped)),
+        "{outcome:?}"
+    );
 }

@@ -170,7 +170,8 @@ fn armed_sleeps_can_be_dropped(backend: Backend, options: RunOptions) {
                 assert!(sleep.as_mut().poll(&mut cx).is_pending());
             }
             sleeps.sort_unstable_by_key(|(place, _)| *place);
-            // Were a drop to look at every timer, this would take 10^10 looks.
+            // Were a drop to look at every timer, these would be 10^10 looks, which take long; that they
+            // are not is not asserted otherwise.
             while sleeps.pop().is_some() {}
             // A reactor takes note of the drops when it turns next; a sleep that was past at its
             // first poll, for this thread had no turn, did not wait for that.
