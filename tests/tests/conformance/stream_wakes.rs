@@ -3,21 +3,27 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::stream::{ByteReader, ByteStream, ByteStreamExt};
 use bowline_backend::task::{RunOptions, spawn_detached};
+use bowline_backend::time::{now, sleep_until};
 use bowline_tests::latch::Latch;
 use bytes::BytesMut;
+use futures_lite::AsyncWrite;
 
 use crate::kinds::{Kind, on_streams};
 use crate::streams::{MOST, read_some};
 
 on_streams![
-    one_half_is_woken_without_the_other,
+    a_reader_is_not_woken_by_writes,
+    a_writer_is_not_woken_by_reads,
     idle_connections_are_not_woken
 ];
+
+const MS: Duration = Duration::from_millis(1);
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -30,7 +36,7 @@ impl Wake for Wakes {
 }
 
 // S18
-fn one_half_is_woken_without_the_other<K: Kind>(backend: Backend, options: RunOptions) {
+fn a_reader_is_not_woken_by_writes<K: Kind>(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
         let (client, mut server) = K::pair().await;
         let (mut reader, mut writer) = client.into_split();
@@ -40,12 +46,77 @@ fn one_half_is_woken_without_the_other<K: Kind>(backend: Backend, options: RunOp
         let mut cx = Context::from_waker(&waker);
         let waits = Pin::new(&mut reader).poll_read_into(&mut cx, &mut buffer, MOST);
         assert!(waits.is_pending());
-        for _ in 0..50 {
+        for round in 0..50 {
             writer.write_all(b"only writes").await.unwrap();
             read_some(&mut server).await.unwrap();
+            reactor_turns(round).await;
         }
         let wakes = idle.0.load(Ordering::SeqCst);
         assert!(wakes <= 2, "the reader was woken {wakes} times by writes");
+        // The counter counts.
+        let waits = Pin::new(&mut reader).poll_read_into(&mut cx, &mut buffer, MOST);
+        assert!(waits.is_pending());
+        server.write_all(b"a byte to read").await.unwrap();
+        for _ in 0..1_000 {
+            if idle.0.load(Ordering::SeqCst) > wakes {
+                return;
+            }
+            sleep_until(now() + MS).await;
+        }
+        panic!("the reader was not woken by what there is to read");
+    });
+}
+
+/// Waits now and then, so that the reactor tells what it has to.
+async fn reactor_turns(round: u32) {
+    if round % 10 == 9 {
+        sleep_until(now() + MS).await;
+    }
+}
+
+// S18
+fn a_writer_is_not_woken_by_reads<K: Kind>(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let (client, mut server) = K::pair_with(Some(16 * 1024)).await;
+        let (mut reader, mut writer) = client.into_split();
+        let idle = Arc::new(Wakes::default());
+        let waker = Waker::from(idle.clone());
+        let mut cx = Context::from_waker(&waker);
+        // Nothing more goes in once a while after the last that did.
+        let mut quiet = 0;
+        while quiet < 5 {
+            match Pin::new(&mut writer).poll_write(&mut cx, &[1; 4_096]) {
+                Poll::Ready(written) => {
+                    written.unwrap();
+                    quiet = 0;
+                }
+                Poll::Pending => {
+                    quiet += 1;
+                    sleep_until(now() + 2 * MS).await;
+                }
+            }
+        }
+        let before = idle.0.load(Ordering::SeqCst);
+        for round in 0..50 {
+            server.write_all(b"only reads").await.unwrap();
+            read_some(&mut reader).await.unwrap();
+            reactor_turns(round).await;
+        }
+        let wakes = idle.0.load(Ordering::SeqCst) - before;
+        assert!(wakes <= 2, "the writer was woken {wakes} times by reads");
+        // The counter counts.
+        let before = idle.0.load(Ordering::SeqCst);
+        while let Poll::Ready(written) = Pin::new(&mut writer).poll_write(&mut cx, &[1; 4_096]) {
+            written.unwrap();
+        }
+        for _ in 0..1_000 {
+            if idle.0.load(Ordering::SeqCst) > before {
+                return;
+            }
+            read_some(&mut server).await.unwrap();
+            sleep_until(now() + MS).await;
+        }
+        panic!("the writer was not woken by the room there is");
     });
 }
 
