@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::blocking::spawn_blocking;
-use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_backend::stream::ByteStreamExt;
+use bowline_backend::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use bowline_backend::stream::{ByteStreamExt, UnixAddress};
 use bowline_backend::task::{RunOptions, Threads, spawn_detached};
 use bowline_backend::time::{now, sleep_until};
 use bowline_tests::latch::Latch;
+use bowline_tests::temp_dir::TempDir;
 use futures_lite::future::{pending, poll_once};
 
 /// Held by each test, where the tests share a process.
@@ -140,6 +141,33 @@ fn ten_thousand_connects_and_closes_leave_no_descriptor() {
                 drop(TcpStream::connect(address));
                 // Polled once, which sends the request; it may be through already.
                 drop(poll_once(TcpStream::connect(address)).await);
+                drop(listener.accept().await);
+            }
+            assert_eq!(descriptors(), before, "{backend}");
+        });
+    }
+}
+
+// S19
+#[test]
+fn ten_thousand_unix_connects_and_closes_leave_no_descriptor() {
+    const ROUNDS: usize = 2_500;
+    let _alone = alone();
+    let directory = TempDir::new();
+    for backend in [Backend::Tokio, Backend::Smol, Backend::AsyncStd] {
+        backend.block_on_with(RunOptions::default().threads(Threads::One), async {
+            let at = UnixAddress::from_path(directory.join(backend.name())).unwrap();
+            let nobody = UnixAddress::from_path(directory.join("nobody")).unwrap();
+            let listener = UnixListener::bind(&at).unwrap();
+            let before = descriptors();
+            for _ in 0..ROUNDS {
+                let client = UnixStream::connect(&at).await.unwrap();
+                let (server, _) = listener.accept().await.unwrap();
+                drop((client, server));
+                assert!(UnixStream::connect(&nobody).await.is_err());
+                drop(UnixStream::connect(&at));
+                // Polled once, and through: the listener has room.
+                drop(poll_once(UnixStream::connect(&at)).await);
                 drop(listener.accept().await);
             }
             assert_eq!(descriptors(), before, "{backend}");

@@ -309,6 +309,17 @@ fn sizes_stay_small_with_every_backend_on() {
         ("TcpReadHalf", size_of::<net::TcpReadHalf>(), 48),
         ("TcpWriteHalf", size_of::<net::TcpWriteHalf>(), 48),
         ("TcpListener", size_of::<net::TcpListener>(), 48),
+        ("UdpSocket", size_of::<net::UdpSocket>(), 48),
+        #[cfg(unix)]
+        ("UnixStream", size_of::<net::UnixStream>(), 48),
+        #[cfg(unix)]
+        ("UnixReadHalf", size_of::<net::UnixReadHalf>(), 48),
+        #[cfg(unix)]
+        ("UnixWriteHalf", size_of::<net::UnixWriteHalf>(), 48),
+        #[cfg(unix)]
+        ("UnixListener", size_of::<net::UnixListener>(), 48),
+        #[cfg(unix)]
+        ("UnixDatagram", size_of::<net::UnixDatagram>(), 48),
         ("Sleep", size_of::<time::Sleep>(), 128),
         ("Backend", size_of::<Backend>(), 1),
     ];
