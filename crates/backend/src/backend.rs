@@ -209,11 +209,19 @@ impl Backend {
     }
 
     /// As [`time::now`], on this backend's clock.
+    ///
+    /// # Panics
+    ///
+    /// In the simulator, where its world does not turn on this thread.
     pub fn now(self) -> Instant {
         dispatch!(self, R => R::now())
     }
 
     /// As [`time::unix_time`], on this backend's clock.
+    ///
+    /// # Panics
+    ///
+    /// In the simulator, where its world does not turn on this thread.
     pub fn unix_time(self) -> Duration {
         dispatch!(self, R => R::unix_time())
     }
@@ -228,11 +236,20 @@ impl Backend {
     }
 
     /// As [`entropy::fill`], from this backend.
+    ///
+    /// # Panics
+    ///
+    /// Where the simulated world of this backend does not turn here or the
+    /// system has no entropy to give.
     pub fn fill(self, buffer: &mut [u8]) {
         entropy::fill_from(self, buffer);
     }
 
     /// As [`entropy::random_u64`], from this backend.
+    ///
+    /// # Panics
+    ///
+    /// As [`fill`](Backend::fill).
     pub fn random_u64(self) -> u64 {
         entropy::random_from(self)
     }

@@ -13,8 +13,8 @@ macro_rules! socket {
             ///
             /// [`InvalidInput`](std::io::ErrorKind::InvalidInput) where the descriptor is of
             /// another family or type, [`NotConnected`](std::io::ErrorKind::NotConnected) where a
-            /// stream is not connected, and [`Unsupported`](std::io::ErrorKind::Unsupported) in the
-            /// simulator.
+            /// stream is not connected, `ENOTSOCK` where the descriptor is no socket at all, and
+            /// [`Unsupported`](std::io::ErrorKind::Unsupported) in the simulator.
             ///
             /// # Panics
             ///
@@ -305,7 +305,8 @@ macro_rules! datagrams {
             /// # Errors
             ///
             /// [`io::ErrorKind::InvalidInput`] where `to` is of another family than the socket;
-            /// else as [`send`](Self::send).
+            /// `EMFILE` or `ENFILE` of a Unix socket that has to wait for room, for it holds one
+            /// descriptor more while it does; else as [`send`](Self::send).
             ///
             /// # Cancel safety
             ///

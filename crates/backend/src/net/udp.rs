@@ -65,7 +65,8 @@ impl UdpSocket {
     ///
     /// [`io::ErrorKind::AddrInUse`], [`io::ErrorKind::AddrNotAvailable`],
     /// [`io::ErrorKind::PermissionDenied`]; [`io::ErrorKind::InvalidInput`] for a group that is no
-    /// multicast address or of another family; and what else the system reports.
+    /// multicast address or of another family; [`io::ErrorKind::Unsupported`] for any group in the
+    /// simulator, which has no multicast; and what else the system reports.
     ///
     /// # Panics
     ///
@@ -99,7 +100,8 @@ impl UdpSocket {
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidInput`] for `0.0.0.0`, `[::]`, port 0 and a local address or group
-    /// of another family; else what the system reports.
+    /// of another family; [`io::ErrorKind::Unsupported`] for any group in the simulator, which has
+    /// no multicast; else what the system reports.
     ///
     /// # Panics
     ///
