@@ -217,6 +217,13 @@ impl Backend {
         dispatch!(self, R => R::now())
     }
 
+    /// As [`now`](Backend::now), where its clock can be read: that of a simulated world only while the
+    /// world turns on this thread, any other one always.
+    pub fn try_now(self) -> Option<Instant> {
+        let readable = !self.capabilities().virtual_time || self.is_running();
+        readable.then(|| self.now())
+    }
+
     /// As [`time::unix_time`], on this backend's clock.
     ///
     /// # Panics

@@ -108,11 +108,10 @@ impl Cause {
 
 /// The time for a cancel of `node`, which may be called where its backend does not run.
 pub(crate) fn clock_of(node: &NodeRef) -> Instant {
-    let readable = |b: &Backend| b.is_running() || !b.capabilities().virtual_time;
     node.backend()
         .or_else(ambient::backend_if_any)
-        .filter(readable)
-        .map_or(Instant::from_nanos(0), Backend::now)
+        .and_then(Backend::try_now)
+        .unwrap_or(Instant::from_nanos(0))
 }
 
 impl fmt::Display for Cause {

@@ -50,9 +50,7 @@ impl<T> Rules<T> {
         if !self.has_times() {
             return None;
         }
-        let readable = |b: &Backend| b.is_running() || !b.capabilities().virtual_time;
-        let backend = ambient::backend_if_any().filter(readable);
-        backend.map(Backend::now)
+        ambient::backend_if_any().and_then(Backend::try_now)
     }
 
     /// An item that was just made.
