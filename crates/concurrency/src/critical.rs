@@ -287,8 +287,8 @@ impl<F: Future> Future for Work<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        this.owner.arrive_task();
         let cx = &mut this.waker.context(this.node, cx);
+        this.owner.arrive_task();
         let Some(body) = this.body.as_mut().as_pin_mut() else {
             return Poll::Ready(());
         };

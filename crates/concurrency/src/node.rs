@@ -122,9 +122,11 @@ const HELD: u32 = 1 << 17;
 ///    refreshes comes last has seen both changes. One node is locked at a time.
 /// 2. `cause` is set before `OWN`, and never changes.
 /// 3. A node is in its parent's roster exactly while `links.parent` is set, except inside
-///    `link` and `unlink`, and for a new node before it is linked. The roster's key is `key`.
+///    `link` and `unlink`, and for a new node before it is linked or when it is refused. The roster's key is `key`.
 /// 4. Under `links` no waker is cloned or woken, no user code called and no user value dropped:
-///    who wakes takes the waker out, and the owner stores it again at its next poll.
+///    who wakes takes the waker out, and the owner stores it again at its next poll. A task is
+///    woken by the waker of its pulse, which stays, and has one here only while it is polled with
+///    another.
 /// 5. `holds` counts the hold constructs below the node, up to the next task or mask (through one
 ///    that is `LOOSE`), and changes under `links` alone. While it is above zero the body is not dropped by its owner.
 ///    `links.passed` is the node's share of its parent's count; whoever changes what it follows
@@ -175,6 +177,8 @@ struct Links {
     waker: Option<Waker>,
     /// Those who wait in `cancelled()`, each with its waker until it is woken.
     watchers: Option<Box<Slab<Option<Waker>>>>,
+    /// The owner was to be woken while it had no waker here.
+    missed: bool,
 }
 
 /// Why a group takes no child.
@@ -237,7 +241,7 @@ impl<P> Node<P> {
             armed: AtomicBool::new(false),
             activity: Activity::new(),
             order: AtomicU64::new(0),
-            key: AtomicUsize::new(0),
+            key: AtomicUsize::new(usize::MAX),
             links: Mutex::new(Links {
                 parent,
                 scopes: Roster::new(),
@@ -246,6 +250,7 @@ impl<P> Node<P> {
                 passed: 0,
                 waker: None,
                 watchers: None,
+                missed: false,
             }),
             payload,
         }
@@ -373,14 +378,17 @@ impl<P: ?Sized> Node<P> {
         self.lock().parent.clone()
     }
 
-    pub(crate) fn store_waker(&self, waker: &Waker) {
+    /// True if somebody wanted to wake the owner since it was polled last.
+    pub(crate) fn store_waker(&self, waker: &Waker) -> bool {
         let waker = waker.clone();
-        let former = {
+        let (former, missed) = {
             let mut links = self.lock();
             self.armed.store(true, Ordering::Release);
-            links.waker.replace(waker)
+            let missed = std::mem::take(&mut links.missed);
+            (links.waker.replace(waker), missed)
         };
         drop(former);
+        missed
     }
 
     /// Whether nobody has taken the owner's waker since it was stored.
@@ -388,7 +396,7 @@ impl<P: ?Sized> Node<P> {
         self.armed.load(Ordering::Acquire)
     }
 
-    /// For an owner that has ended: gives up the waker, which may own the node.
+    /// Gives up the waker, which may own the node: of an owner that has ended, or has another one.
     pub(crate) fn forget_waker(&self) {
         if self.has_waker() {
             let waker = self.take_stored(&mut self.lock());
@@ -455,7 +463,7 @@ impl Wakeup {
 
 impl<P: Payload + ?Sized> Node<P> {
     pub(crate) fn wake_owner(&self) {
-        let waker = self.take_stored(&mut self.lock());
+        let waker = self.take_to_wake(&mut self.lock());
         match waker {
             Some(waker) => {
                 self.note_wake();
@@ -463,6 +471,13 @@ impl<P: Payload + ?Sized> Node<P> {
             }
             None => self.wake_task(),
         }
+    }
+
+    /// The stored waker, or a note that there was none.
+    fn take_to_wake(&self, links: &mut Links) -> Option<Waker> {
+        let waker = self.take_stored(links);
+        links.missed |= waker.is_none();
+        waker
     }
 
     fn wake_task(&self) {
@@ -475,7 +490,7 @@ impl<P: Payload + ?Sized> Node<P> {
 impl Node<dyn Payload> {
     /// How the owner is woken, if it waits; for who holds the lock.
     fn wakeup(self: &Arc<Self>, links: &mut Links) -> Option<Wakeup> {
-        if let Some(waker) = self.take_stored(links) {
+        if let Some(waker) = self.take_to_wake(links) {
             self.note_wake();
             return Some(Wakeup::Owner(waker));
         }

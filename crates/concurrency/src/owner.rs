@@ -41,8 +41,9 @@ const NOWHERE: usize = usize::MAX;
 /// The part of a wrapper that keeps its body's node in the tree.
 ///
 /// Invariants:
-/// 1. The waker of the current poll is stored in the node before the cancelled bit is read for the
-///    last time in that poll: a cancel either is seen or wakes. That of a task is its pulse's.
+/// 1. The waker of the current poll is stored in the node, or its pulse, before the body is polled:
+///    whatever happens to the node from then on leads to another poll. A scope that is not a host
+///    stores it behind its first poll only, and then wakes itself if a wake was missed.
 /// 2. The outermost wrapper of a task is its host: it keeps the task's one backend sleep, armed
 ///    at the smallest deadline of the task's nodes whenever a poll returns `Pending`.
 /// 3. Dropping the owner takes the node out of the tree and returns its holds, so a panic in
@@ -172,18 +173,26 @@ impl Owner {
         self.hear_alarm();
     }
 
-    /// The same for a task whose pulse keeps the waker.
+    /// The same for a task, whose pulse has the waker already.
     pub(crate) fn arrive_task(&mut self) {
         self.node().begin_poll();
         self.hear_alarm();
     }
 
-    /// The same for a scope, which keeps the waker once its body is pending, and has no node
-    /// before its first poll unless somebody has a handle.
+    /// The same for a scope, which has no node before its first poll unless somebody has a handle.
+    /// That poll is often its only one, so it keeps the waker of it when the body is pending.
     #[inline]
-    pub(crate) fn arrive_scope(&mut self, location: &'static Location<'static>) {
+    pub(crate) fn arrive_scope(
+        &mut self,
+        location: &'static Location<'static>,
+        cx: &mut Context<'_>,
+    ) {
+        let started = self.is_under_way();
         self.stand(Some(location));
         self.node().begin_poll();
+        if started || self.host {
+            self.keep_waker(cx.waker());
+        }
         self.hear_alarm();
     }
 
@@ -196,13 +205,15 @@ impl Owner {
         }
     }
 
+    /// True if somebody wanted to wake the owner when there was no waker.
     #[inline]
-    fn keep_waker(&mut self, waker: &Waker) {
+    fn keep_waker(&mut self, waker: &Waker) -> bool {
         let id = WakerId::of(waker);
-        if self.waker != id || !self.node().has_waker() {
-            self.node().store_waker(waker);
-            self.waker = id;
+        if self.waker == id && self.node().has_waker() {
+            return false;
         }
+        self.waker = id;
+        self.node().store_waker(waker)
     }
 
     #[inline]
@@ -232,7 +243,10 @@ impl Owner {
                 node.unlink();
                 match parent {
                     Some(parent) => node.link(parent),
-                    None => node.refresh(),
+                    None => {
+                        node.note_started();
+                        node.refresh();
+                    }
                 }
                 self.bring_deadlines(node);
                 self.timer = None;
@@ -353,10 +367,11 @@ impl Owner {
         let _ = self.is_cut();
     }
 
-    /// The same for a scope, which keeps the waker of the poll now.
-    #[inline]
-    pub(crate) fn is_cut_scope(&mut self, cx: &Context<'_>) -> bool {
-        self.keep_waker(cx.waker());
+    /// The same for a scope in its first poll, whose waker it keeps now.
+    pub(crate) fn is_cut_first(&mut self, cx: &Context<'_>) -> bool {
+        if self.keep_waker(cx.waker()) {
+            cx.waker().wake_by_ref();
+        }
         self.is_cut()
     }
 

@@ -338,9 +338,9 @@ impl<F: Future> Future for RootRun<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let cx = &mut this.waker.context(this.node, cx);
         this.owner.arrive_task();
         measured::note_start(this.owner.node());
-        let cx = &mut this.waker.context(this.node, cx);
         if let Some(body) = this.body.as_mut().as_pin_mut() {
             let polled = guarded(|| this.owner.inside(|| body.poll(cx)));
             let ended = match polled {

@@ -67,7 +67,7 @@ impl<F: Future> Scoped<F> {
             return Poll::Pending;
         }
         let started = this.owner.is_under_way();
-        this.owner.arrive_scope(this.location);
+        this.owner.arrive_scope(this.location, cx);
         if !*this.cut {
             if this.body.is_none() {
                 let node = this.owner.node().clone();
@@ -83,7 +83,11 @@ impl<F: Future> Scoped<F> {
                     this.owner.leave();
                     return Poll::Ready(Outcome::Done(value));
                 }
-                if !this.owner.is_cut_scope(cx) {
+                let cut = match started {
+                    true => this.owner.is_cut(),
+                    false => this.owner.is_cut_first(cx),
+                };
+                if !cut {
                     return Poll::Pending;
                 }
             }

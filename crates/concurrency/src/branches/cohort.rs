@@ -28,7 +28,7 @@ pub(crate) struct Cohort<F: Future> {
     home: Option<NodeRef>,
 }
 
-/// Apart from the owner, which lends its node to the ambient context in a poll.
+/// Apart from the owner, at whose node it runs.
 struct Crew<F: Future> {
     branches: Branches<Pin<Box<F>>, usize>,
     waiting: vec::IntoIter<F>,

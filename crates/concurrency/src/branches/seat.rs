@@ -25,7 +25,7 @@ pub(crate) enum Ended<T> {
 ///    drop, so that nothing is left of the cycle.
 /// 4. As long as there is no `owner` nothing in the body holds, and nothing was left to finalise.
 pub(crate) struct Seat {
-    /// Lent to the ambient context in a poll.
+    /// Taken out at the end alone.
     link: Option<Arc<Link>>,
     waker: Waker,
     /// Once the branch has a node.
@@ -52,13 +52,13 @@ impl Seat {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         let link = self.link.as_ref();
-        link.expect("a seat has its link but in a poll")
+        link.expect("a seat has its link until its end")
     }
 
     /// Of a branch that has ended.
     pub(super) fn into_link(mut self) -> Arc<Link> {
         let link = self.link.take();
-        link.expect("a seat has its link but in a poll")
+        link.expect("a seat has its link until its end")
     }
 
     pub(super) fn is(&self, ticket: Ticket) -> bool {
@@ -86,7 +86,7 @@ impl Seat {
         } = self;
         let owner = owner.get_or_insert_with(|| {
             let link = link.as_ref();
-            let link = link.expect("a seat has its link but in a poll");
+            let link = link.expect("a seat has its link until its end");
             link.join_tree();
             Box::new(Owner::linked(link.node().clone(), link.region()))
         });

@@ -21,6 +21,12 @@ impl<P: ?Sized> Node<P> {
         }
     }
 
+    /// Of a node that has started and stands below nothing: a deadline set from now on is to be told.
+    pub(crate) fn note_started(&self) {
+        let _links = self.lock();
+        self.set(STARTED);
+    }
+
     /// As [`start_deadline`](Node::start_deadline), of a node that nobody else has yet, below a
     /// parent.
     pub(crate) fn begin_deadline(&self, deadline: Instant) {

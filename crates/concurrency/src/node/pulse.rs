@@ -50,10 +50,10 @@ impl Pulse {
         self.waker.get().is_some()
     }
 
-    /// Wakes the task and counts that.
+    /// Wakes the task, and counts that, unless it was not polled yet.
     pub(super) fn wake(&self) {
-        self.note_wake();
         if let Some(waker) = self.waker.get() {
+            self.note_wake();
             waker.wake_by_ref();
         }
     }

@@ -48,8 +48,8 @@ impl Future for Task {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        this.owner.arrive_task();
         let cx = &mut this.waker.context(this.node, cx);
+        this.owner.arrive_task();
         if let Some(work) = this.work.as_mut() {
             if this.owner.inside(|| work.as_mut().poll(cx)).is_pending() {
                 this.owner.arm();

@@ -99,8 +99,8 @@ impl<T: Send + 'static, E: Send + 'static, F: Future> Future for Child<T, E, F> 
         let Some(duty) = this.duty.as_ref() else {
             return Poll::Ready(());
         };
-        this.owner.arrive_task();
         let cx = &mut this.waker.context(&duty.child, cx);
+        this.owner.arrive_task();
         let mut ended = None;
         if this.body.is_some() {
             match guarded(|| this.owner.inside(|| poll_out(this.body.as_mut(), cx))) {

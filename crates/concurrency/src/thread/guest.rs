@@ -122,8 +122,8 @@ impl<F: Future> Future for Guest<F> {
         if this.duty.is_none() {
             return Poll::Ready(());
         }
-        this.owner.arrive_task();
         let cx = &mut this.waker.context(this.node, cx);
+        this.owner.arrive_task();
         if let Some(body) = this.body.as_mut().as_pin_mut() {
             match guarded(|| this.owner.inside(|| body.poll(cx))) {
                 Ok(Poll::Pending) if !this.owner.is_cut() => return Poll::Pending,

@@ -154,3 +154,24 @@ fn shield_raised_and_lowered_while_what_is_above_is_cancelled() {
         end([cancels]);
     });
 }
+
+#[test]
+fn shield_raised_over_a_leaf_that_the_cancel_froze() {
+    explore_tree(|| {
+        let (outer, inner) = (CancelScope::new(), CancelScope::new());
+        let handles = Arc::new((outer.handle(), inner.handle()));
+        let event = Event::new();
+        event.set();
+        let raises = start(&handles, |(outer, inner)| {
+            outer.cancel("x");
+            inner.raise_shield();
+        });
+        // Ready, unless it is polled between the cancel and the shield.
+        let outcome = block_on(outer.run(inner.run(event.wait())));
+        match outcome {
+            Outcome::Done(Outcome::Done(())) => {}
+            cut => assert_eq!(reason(&cut), "x"),
+        }
+        end([raises]);
+    });
+}
