@@ -6,18 +6,9 @@
               this pays one; `docs/performance.md` has what that is worth"
 )]
 
-#[cfg(not(loom))]
 use std::cell::UnsafeCell;
-#[cfg(not(loom))]
-use std::sync::atomic::AtomicBool;
-
-#[cfg(loom)]
-use loom::cell::UnsafeCell;
-#[cfg(loom)]
-use loom::sync::atomic::AtomicBool;
-
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Spins, then gives up the thread's turn, until the lock is free.
 ///
@@ -43,16 +34,7 @@ impl<S> UnwindSafe for SpinLock<S> {}
 impl<S> RefUnwindSafe for SpinLock<S> {}
 
 impl<S> SpinLock<S> {
-    #[cfg(not(loom))]
     pub(crate) const fn new(state: S) -> Self {
-        SpinLock {
-            locked: AtomicBool::new(false),
-            state: UnsafeCell::new(state),
-        }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new(state: S) -> Self {
         SpinLock {
             locked: AtomicBool::new(false),
             state: UnsafeCell::new(state),
@@ -70,33 +52,16 @@ impl<S> SpinLock<S> {
         self.reach(section)
     }
 
-    #[cfg(not(loom))]
     pub(crate) fn into_inner(self) -> S {
         self.state.into_inner()
     }
 
-    #[cfg(not(loom))]
     #[inline]
     fn reach<R>(&self, section: impl FnOnce(&mut S) -> R) -> R {
         // SAFETY: by invariant 1 nobody else touches the state now.
         section(unsafe { &mut *self.state.get() })
     }
 
-    #[cfg(loom)]
-    fn reach<R>(&self, section: impl FnOnce(&mut S) -> R) -> R {
-        // SAFETY: by invariant 1 nobody else touches the state now; the model checker looks.
-        self.state.with_mut(|state| section(unsafe { &mut *state }))
-    }
-
-    /// The model checker lets a relaxed load find the old value for ever.
-    #[cfg(loom)]
-    fn contend(&self) {
-        while self.locked.swap(true, Ordering::Acquire) {
-            loom::thread::yield_now();
-        }
-    }
-
-    #[cfg(not(loom))]
     #[cold]
     fn contend(&self) {
         let mut round = 0;
@@ -123,7 +88,6 @@ impl Drop for Unlock<'_> {
 
 /// Waits a moment for another thread that is about to move on; after some rounds the thread gives
 /// up its turn, since the other one may share its core.
-#[cfg(not(loom))]
 fn pause(round: &mut u32) {
     const ROUNDS_BEFORE_YIELDING: u32 = 64;
     if *round < ROUNDS_BEFORE_YIELDING {
@@ -134,7 +98,7 @@ fn pause(round: &mut u32) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::SpinLock;
     use std::panic::catch_unwind;
