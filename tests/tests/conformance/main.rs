@@ -31,6 +31,8 @@ mod time;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
+mod unix_connects;
+#[cfg(unix)]
 mod unix_datagrams;
 
 /// Makes each case, a `fn(Backend, RunOptions)`, one test per backend and thread count. What a

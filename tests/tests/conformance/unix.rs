@@ -40,7 +40,7 @@ conformance! {
     real_dropping: []
 }
 
-fn path(dir: &TempDir, name: &str) -> UnixAddress {
+pub(crate) fn path(dir: &TempDir, name: &str) -> UnixAddress {
     UnixAddress::from_path(dir.join(name)).unwrap()
 }
 
@@ -112,7 +112,7 @@ fn a_path_in_use_is_refused_or_replaced_if_stale(backend: Backend, options: RunO
 }
 
 /// What `future` gives within a hundred turns.
-async fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     for _ in 0..100 {
         let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;

@@ -56,8 +56,8 @@ pub(crate) trait Sockets: SocketTypes {
     /// Ignores `options.local`.
     fn bind_udp(at: SocketAddr, options: UdpOptions) -> io::Result<Self::UdpSocket>;
     fn connect_udp(to: SocketAddr, options: UdpOptions) -> io::Result<Self::UdpSocket>;
-    /// [`io::ErrorKind::WouldBlock`] where the backlog is full and nothing tells when that ends;
-    /// then it is called again after a while.
+    /// Waits while the backlog is full. Where it fails or is dropped, no path of a local address is
+    /// left.
     fn connect_unix(
         to: UnixAddress,
         options: UnixOptions,

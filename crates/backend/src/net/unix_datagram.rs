@@ -67,7 +67,7 @@ impl UnixDatagram {
     /// [`io::ErrorKind::NotFound`] where there is no such path,
     /// [`io::ErrorKind::ConnectionRefused`] where nobody is behind it,
     /// [`io::ErrorKind::InvalidInput`] for an address without a name, and what else the system
-    /// reports.
+    /// reports. The path of a local address is removed then.
     ///
     /// # Panics
     ///

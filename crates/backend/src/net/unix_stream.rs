@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -16,10 +15,6 @@ use crate::runtime::{AnyUnixStream, Variant};
 use crate::stream::{
     Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError, UnixAddress,
 };
-
-/// The first pause of a connect at a full backlog; each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// A stream between two processes of one system, or within one.
 ///
@@ -46,10 +41,12 @@ impl UnixStream {
     }
 
     /// Connects to the listener at `to`. While its backlog is full this waits; the system tells
-    /// nobody when there is room, so it is asked again after pauses of at most 64 ms.
+    /// nobody when there is room, so it is asked again after pauses of at most 64 ms. The path of a
+    /// local address stays when the stream is gone, and goes where none comes about.
     ///
     /// # Errors
     ///
+    /// [`io::ErrorKind::AddrInUse`] where the path of a local address exists,
     /// [`io::ErrorKind::NotFound`] where there is no such path,
     /// [`io::ErrorKind::ConnectionRefused`] where nobody listens there,
     /// [`io::ErrorKind::InvalidInput`] for an address without a name, and what else the system
@@ -61,23 +58,15 @@ impl UnixStream {
     ///
     /// # Cancel safety
     ///
-    /// *Nothing happened* that is visible here: the descriptor is closed.
+    /// *Nothing happened* that is visible here: the descriptor is closed, and the path of a local
+    /// address removed.
     pub async fn connect_with(to: &UnixAddress, options: UnixOptions) -> io::Result<UnixStream> {
         to.check_named()?;
         let backend = Backend::required().running();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let connected: io::Result<UnixStream> = dispatch!(backend, R => {
-                let connecting = <R as Sockets>::connect_unix(to.clone(), options.clone());
-                connecting.await.map(|stream| UnixStream(R::any_unix_stream(stream)))
-            });
-            match connected {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                connected => return connected,
-            }
-            backend.sleep_until(backend.now() + pause).await;
-            pause = (2 * pause).min(LONGEST_PAUSE);
-        }
+        dispatch!(backend, R => {
+            let connecting = <R as Sockets>::connect_unix(to.clone(), options);
+            Ok(UnixStream(R::any_unix_stream(connecting.await?)))
+        })
     }
 
     /// Two streams without names, connected to each other.

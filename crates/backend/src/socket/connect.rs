@@ -3,13 +3,20 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::options::{apply_tcp, set_buffers};
-use super::{Direction, Readiness, address};
-use crate::net::{TcpOptions, UnixOptions};
+use super::unix_path::Made;
+use super::{Direction, Readiness, address, unix_path};
+use crate::Backend;
+use crate::net::{Stale, TcpOptions, UnixOptions};
 use crate::stream::UnixAddress;
+
+/// The first pause of a connect at a full backlog; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// Connects a new socket and registers it.
 pub(super) async fn tcp<S: Readiness>(to: SocketAddr, options: TcpOptions) -> io::Result<S> {
@@ -49,25 +56,30 @@ fn established(socket: &SockRef<'_>) -> io::Result<()> {
 }
 
 /// Connects to a listener of this system, which is done at once or, at a full backlog, not at all.
+/// Nothing tells when that ends, so the same socket tries again after a while: it has its name.
 pub(super) async fn unix<S: Readiness>(to: &UnixAddress, options: UnixOptions) -> io::Result<S> {
-    let socket = unix_socket(Type::STREAM, &options)?;
+    let (backend, home) = (Backend::required().running(), S::home());
     let to = address::unix(to)?;
-    match super::uninterrupted(|| socket.connect(&to)) {
-        // Elsewhere than on Linux a connect may be on its way.
-        Err(error) if error.kind() != ErrorKind::WouldBlock && in_progress(&error) => {}
-        outcome => outcome?,
+    let (socket, made) = unix_socket(Type::STREAM, &options)?;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match super::uninterrupted(|| socket.connect(&to)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            // Elsewhere than on Linux a connect may be on its way.
+            Err(error) if in_progress(&error) => break,
+            outcome => break outcome?,
+        }
+        backend.sleep_until(backend.now() + pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
-    let stream = S::register(socket.into())?;
+    let stream = S::register_at(&home, socket.into())?;
     poll_fn(|cx| stream.poll_io(cx, Direction::Write, established)).await?;
+    made.keep();
     Ok(stream)
 }
 
-/// A new Unix socket in non-blocking mode, bound where `options` say so.
-pub(super) fn unix_socket(r#type: Type, options: &UnixOptions) -> io::Result<Socket> {
-    let local = match &options.local {
-        Some(local) => Some(bindable(local)?),
-        None => None,
-    };
+/// A new Unix socket in non-blocking mode, bound where `options` say so, and the path that made.
+pub(super) fn unix_socket(r#type: Type, options: &UnixOptions) -> io::Result<(Socket, Made)> {
     let socket = Socket::new(Domain::UNIX, r#type, None)?;
     socket.set_nonblocking(true)?;
     set_buffers(
@@ -75,10 +87,11 @@ pub(super) fn unix_socket(r#type: Type, options: &UnixOptions) -> io::Result<Soc
         options.send_buffer,
         options.recv_buffer,
     )?;
-    if let Some(local) = local {
-        socket.bind(&local)?;
-    }
-    Ok(socket)
+    let made = match &options.local {
+        Some(local) => unix_path::bind(&socket, local, Stale::Refuse)?,
+        None => Made::nothing(),
+    };
+    Ok((socket, made))
 }
 
 /// The kernel's form of an address to bind to.

@@ -48,11 +48,13 @@ impl<S: Readiness> UnixDatagram<S> {
             Some(peer) => Some(address::unix(peer)?),
             None => None,
         };
-        let socket = connect::unix_socket(Type::DGRAM, options)?;
+        let (socket, made) = connect::unix_socket(Type::DGRAM, options)?;
         if let Some(peer) = peer {
             socket.connect(&peer)?;
         }
-        Ok(UnixDatagram::of(S::register(socket.into())?))
+        let socket = UnixDatagram::of(S::register(socket.into())?);
+        made.keep();
+        Ok(socket)
     }
 
     /// Sends with `attempt` to `to`, and waits while there is no room.

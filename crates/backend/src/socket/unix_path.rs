@@ -11,15 +11,32 @@ use super::{address, connect};
 use crate::net::Stale;
 use crate::stream::UnixAddress;
 
-/// A path that a bind made. Dropped before it is kept, it is removed.
+/// A path that a bind made. Dropped before it is kept, it is removed, unless somebody put something
+/// else there meanwhile.
 #[derive(Debug)]
 #[must_use = "a path that is not kept is removed"]
-pub(super) struct Made(Option<PathBuf>);
+pub(super) struct Made(Option<MadePath>);
+
+#[derive(Debug)]
+struct MadePath {
+    path: PathBuf,
+    file: File,
+}
+
+/// Device and inode.
+type File = (u64, u64);
 
 impl Made {
+    /// For a socket without a path.
+    pub(super) fn nothing() -> Made {
+        Made(None)
+    }
+
     pub(super) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
         match (&self.0, mode) {
-            (Some(path), Some(mode)) => fs::set_permissions(path, Permissions::from_mode(mode)),
+            (Some(made), Some(mode)) => {
+                fs::set_permissions(&made.path, Permissions::from_mode(mode))
+            }
             _ => Ok(()),
         }
     }
@@ -31,8 +48,13 @@ impl Made {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // Where it is gone already, that is as well.
+        let Some(MadePath { path, file }) = &self.0 else {
+            return;
+        };
+        // Where it is gone already, that is as well.
+        if let Ok(Some(found)) = socket_file(path)
+            && found == *file
+        {
             let _ = fs::remove_file(path);
         }
     }
@@ -50,7 +72,15 @@ pub(super) fn bind(socket: &Socket, at: &UnixAddress, stale: Stale) -> io::Resul
         (bound, ..) => bound,
     };
     bound?;
-    Ok(Made(at.as_path().map(Path::to_owned)))
+    let Some(path) = at.as_path() else {
+        return Ok(Made::nothing());
+    };
+    // Not there any more, or no socket, where somebody was as quick as that.
+    let file = socket_file(path)?.ok_or(ErrorKind::AddrInUse)?;
+    Ok(Made(Some(MadePath {
+        path: path.to_owned(),
+        file,
+    })))
 }
 
 /// Removes the socket at `path` where a connect to it is refused. Between the look and the removal
@@ -75,7 +105,7 @@ fn remove_stale(path: &Path, at: &UnixAddress) -> io::Result<bool> {
 }
 
 /// Device and inode of the socket at `path`; none where it is something else.
-fn socket_file(path: &Path) -> io::Result<Option<(u64, u64)>> {
+fn socket_file(path: &Path) -> io::Result<Option<File>> {
     let found = fs::symlink_metadata(path)?;
     let same = (found.dev(), found.ino());
     Ok(found.file_type().is_socket().then_some(same))
