@@ -124,6 +124,11 @@ pub enum Stale {
     Refuse,
     /// Takes its place where it is a socket at which a connect is refused: its listener is gone.
     /// Anything else is never removed.
+    ///
+    /// No system tells a socket whose listener is gone from one that was bound this moment and does
+    /// not listen yet, so two programs that start at once at one path may both succeed, and the
+    /// path is that of the later one. Where that can happen, let them start one after the other,
+    /// as under a lock of theirs.
     ReplaceIfRefused,
 }
 
