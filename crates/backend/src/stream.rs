@@ -103,11 +103,13 @@ pub trait ByteStream: ByteReader + ByteWriter + Sync {
     /// What the system reports.
     fn local_addr(&self) -> io::Result<Address>;
 
-    /// The address of the peer, also after it closed.
+    /// The address of the peer, also after it ended its side.
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// What the system reports: of TCP [`io::ErrorKind::NotConnected`] once both sides have ended
+    /// or the connection was reset, for the kernel forgets the peer then. The simulator remembers
+    /// it. Who needs the address that late asks for it before, or keeps that of the accept.
     fn peer_addr(&self) -> io::Result<Address>;
 
     /// Gives up: whatever is unsent may be lost, and a TCP peer sees a reset.
