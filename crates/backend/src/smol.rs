@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Once, PoisonError, RwLock};
 use std::thread;
 
 use async_executor::Executor;
@@ -41,11 +41,15 @@ pub(crate) struct Smol;
 /// - SMOL2 The executor is taken out before its tasks are ended, and a spawn holds the lock until
 ///   its task is on the executor, or is made by a thread that runs it: late spawns are dropped,
 ///   earlier ones ended.
+/// - SMOL3 A thread that ends may have lost its `HERE`, while destructors of its other thread-local
+///   values run: then it stands in the realm of the process, whichever it enters.
 #[derive(Debug)]
 pub(crate) struct Realm {
     executor: RwLock<Option<Arc<Executor<'static>>>>,
     tasks: Arc<Tasks>,
     jobs: Running,
+    /// Of the realm of the process: done once its threads were started.
+    started: Option<Once>,
 }
 
 thread_local! {
@@ -71,39 +75,49 @@ impl Here {
                 drop(HERE.replace(former));
             }
         }
-        let _restore = Restore(HERE.replace(Some(self)));
+        let mut here = Some(self);
+        // SMOL3.
+        let former = HERE.try_with(|place| place.replace(here.take()));
+        let _restore = former.ok().map(Restore);
         act()
     }
 }
 
 impl Realm {
-    fn new() -> Arc<Realm> {
+    fn new(started: Option<Once>) -> Arc<Realm> {
         Arc::new(Realm {
             executor: RwLock::new(Some(Arc::new(Executor::new()))),
             tasks: Arc::default(),
             jobs: Running::default(),
+            started,
         })
     }
 
     /// The realm of this thread, or that of the process.
     fn current() -> Arc<Realm> {
-        let here = HERE.with_borrow(|here| here.as_ref().map(|here| here.realm.clone()));
+        let here = HERE.try_with(|here| Some(here.borrow().as_ref()?.realm.clone()));
+        // SMOL3.
+        let here = here.ok().flatten();
         here.unwrap_or_else(|| Realm::of_process().clone())
     }
 
-    /// For foreign executors on which we are used: started at the first spawn, never ended.
+    /// For foreign executors on which we are used: never ended.
     fn of_process() -> &'static Arc<Realm> {
-        static PROCESS: OnceLock<Arc<Realm>> = OnceLock::new();
-        PROCESS.get_or_init(|| {
-            let realm = Realm::new();
+        static PROCESS: LazyLock<Arc<Realm>> = LazyLock::new(|| Realm::new(Some(Once::new())));
+        &PROCESS
+    }
+
+    /// Starts the threads of the realm of the process, which its first task needs.
+    fn start(&self) {
+        let Some(started) = &self.started else { return };
+        // Where a thread could not be started the next spawn tries again.
+        started.call_once_force(|_| {
             for index in 0..Threads::Auto.count() {
-                let realm = realm.clone();
-                let work = move || realm.work(std::future::pending::<()>());
+                let work = || Realm::of_process().work(std::future::pending::<()>());
                 start_thread(format!("bowline-smol-{index}"), work)
                     .expect("the system started no thread");
             }
-            realm
-        })
+        });
     }
 
     /// Spawns `task`, or gives it back where the executor is gone.
@@ -111,6 +125,7 @@ impl Realm {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.start();
         let executor = self.executor.read().unwrap_or_else(PoisonError::into_inner);
         let Some(executor) = &*executor else {
             return Some(task);
@@ -191,7 +206,7 @@ impl Runtime for Smol {
     }
 
     fn block_on<F: Future>(options: RunOptions, future: F) -> F::Output {
-        let realm = Realm::new();
+        let realm = Realm::new(None);
         let stop = Stop::new();
         let mut workers = Vec::new();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -217,18 +232,20 @@ impl Runtime for Smol {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        let task = Detached::new(Backend::Smol, future);
-        let refused = HERE.with_borrow(|here| match here {
+        let mut task = Some(Detached::new(Backend::Smol, future));
+        let refused = HERE.try_with(|here| match &*here.borrow() {
             Some(Here {
                 executor: Some(executor),
                 ..
             }) => {
-                executor.spawn(Registered::new(task)).detach();
+                executor.spawn(Registered::new(task.take()?)).detach();
                 None
             }
-            Some(here) => here.realm.spawn(task),
-            None => Realm::of_process().spawn(task),
+            Some(here) => here.realm.spawn(task.take()?),
+            None => Realm::of_process().spawn(task.take()?),
         });
+        // SMOL3.
+        let refused = refused.unwrap_or_else(|_| Realm::of_process().spawn(task.take()?));
         // SMOL2: dropped unpolled, and not before the borrow ended, for its destructor may spawn.
         drop(refused);
     }

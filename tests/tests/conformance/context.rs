@@ -1,5 +1,6 @@
 //! Which backend is current: B17, B18, B60 to B62, B65 and B66.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -153,6 +154,106 @@ fn foreign_mains_are_recognised() {
         }))
     });
     assert_eq!(from_smol.join().unwrap(), Ok(Backend::Smol));
+}
+
+/// Calls what it holds as a thread ends.
+struct CallsAtEnd(RefCell<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Drop for CallsAtEnd {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+}
+
+thread_local! {
+    static AT_END: CallsAtEnd = const { CallsAtEnd(RefCell::new(None)) };
+}
+
+/// Has a thread run `before`, and `act` from the destructor of a thread-local value. Those of what
+/// `before` uses may have run already, for they came later.
+fn at_thread_end(before: impl FnOnce() + Send + 'static, act: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(move || {
+        AT_END.with(|at_end| at_end.0.replace(Some(Box::new(act))));
+        before();
+    });
+    thread.join().unwrap();
+}
+
+// B60
+#[test]
+fn a_thread_local_destructor_spawns() {
+    let (ended, waiting) = std::sync::mpsc::channel();
+    let attached = ended.clone();
+    at_thread_end(
+        || Backend::Smol.block_on(async { yield_now().await }),
+        move || {
+            let ended = ended.clone();
+            Backend::Smol.spawn_detached(async move {
+                ended.send(Backend::current()).unwrap();
+            });
+        },
+    );
+    assert_eq!(waiting.recv(), Ok(Ok(Backend::Smol)));
+    at_thread_end(
+        || Backend::Smol.block_on(async { yield_now().await }),
+        move || {
+            let spawns = Backend::Smol.attach(async move {
+                let inner = attached.clone();
+                spawn_detached(async move { inner.send(Backend::current()).unwrap() });
+                drop(blocking::spawn_blocking(move || {
+                    attached.send(Backend::current()).unwrap()
+                }));
+            });
+            futures_executor_block_on(spawns);
+        },
+    );
+    assert_eq!(waiting.recv(), Ok(Ok(Backend::Smol)));
+    assert_eq!(waiting.recv(), Ok(Ok(Backend::Smol)));
+}
+
+/// The threads of this process that run tasks of smol for it.
+#[cfg(target_os = "linux")]
+fn threads_of_smol() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")));
+    // A thread that ended meanwhile has no name.
+    let names = names.filter_map(Result::ok);
+    names
+        .filter(|name| name.starts_with("bowline-smol-"))
+        .count()
+}
+
+// B60, B61
+#[test]
+#[cfg(target_os = "linux")]
+fn attaching_starts_no_thread_until_a_task_is_spawned() {
+    const ALONE: &str = "BOWLINE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        // In a process of its own, for other tests start them too.
+        let name = "context::attaching_starts_no_thread_until_a_task_is_spawned";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(ALONE, "yes")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+        return;
+    }
+    futures_executor_block_on(Backend::Smol.attach(async {
+        sleep_until(time::now()).await;
+        assert_eq!(threads_of_smol(), 0);
+        let latch = Latch::new(1);
+        let inner = latch.clone();
+        spawn_detached(async move { inner.count_down() });
+        latch.wait().await;
+        assert!(threads_of_smol() > 0);
+    }));
 }
 
 /// An executor that is none of ours.
