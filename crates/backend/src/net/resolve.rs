@@ -182,11 +182,8 @@ pub(super) mod system {
     /// `NI_DGRAM`, the same on every system.
     const DATAGRAM: i32 = 0x10;
 
-    pub(in crate::net) async fn reverse(
-        backend: Backend,
-        address: SocketAddr,
-        asked: ReverseFlags,
-    ) -> Result<(String, String), ResolveError> {
+    /// `asked` in the words of the system.
+    pub(super) fn reverse_flags(asked: ReverseFlags) -> i32 {
         // A name that is not asked for cannot be required: systems make an error of the two.
         let required = asked.name_required && !asked.numeric_host;
         let flags = [
@@ -196,7 +193,15 @@ pub(super) mod system {
             (asked.datagram, DATAGRAM),
         ];
         let set = flags.into_iter().filter(|(set, _)| *set);
-        let flags = set.fold(0, |flags, (_, flag)| flags | flag);
+        set.fold(0, |flags, (_, flag)| flags | flag)
+    }
+
+    pub(in crate::net) async fn reverse(
+        backend: Backend,
+        address: SocketAddr,
+        asked: ReverseFlags,
+    ) -> Result<(String, String), ResolveError> {
+        let flags = reverse_flags(asked);
         let job = backend.spawn_blocking(move || {
             dns_lookup::getnameinfo(&address, flags)
                 .map_err(|error| translate(&address.to_string(), error))
@@ -318,5 +323,37 @@ mod tests {
             let inner = io.get_ref().and_then(|inner| inner.downcast_ref());
             assert_eq!(inner, Some(&error));
         }
+    }
+
+    // B50
+    #[cfg(feature = "real")]
+    #[test]
+    fn the_system_is_asked_for_what_is_wanted_alone() {
+        use crate::net::ReverseFlags;
+        use dns_lookup::LookupErrorKind;
+        use std::net::Ipv4Addr;
+
+        let ask = |address: SocketAddr, asked| {
+            dns_lookup::getnameinfo(&address, system::reverse_flags(asked))
+                .map_err(|error| error.kind())
+        };
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+        let none = ReverseFlags::new();
+        let (name, service) = ask(loopback, none).unwrap();
+        assert_ne!(name, "127.0.0.1", "the name that is not to be asked for");
+        let (host, same) = ask(loopback, none.numeric_host()).unwrap();
+        assert_eq!((host.as_str(), same), ("127.0.0.1", service));
+        let (host, port) = ask(loopback, none.numeric_service()).unwrap();
+        assert_eq!((host, port.as_str()), (name, "80"));
+        // Of the block for documentation: it has no name.
+        let nobody: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let required = none.numeric_service().name_required();
+        let missing = ask(nobody, required).unwrap_err();
+        assert!(
+            matches!(missing, LookupErrorKind::NoName | LookupErrorKind::Again),
+            "{missing:?}"
+        );
+        let digits = ask(nobody, required.numeric_host()).unwrap();
+        assert_eq!(digits, ("192.0.2.1".to_owned(), "80".to_owned()));
     }
 }
