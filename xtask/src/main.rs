@@ -16,6 +16,7 @@ mod process;
 mod sanitize;
 mod scenario;
 mod spec;
+mod stress;
 mod test;
 mod tidy;
 mod tree;
@@ -42,6 +43,7 @@ usage: cargo xtask <command>
                              N simulated runs, seeds K, K + 1, ...; with a time alone, as many as it
                              allows from a seed that nobody has run
   bench NAME                 a benchmark; its table goes to docs/performance.md
+  stress [RUNS [LOAD]]       the conformance suite RUNS times in a row (200) beside LOAD busy loops (2)
   loom                       models of races, in every interleaving; a few minutes, mostly to build
   sanitize                   channels under the address and thread sanitizers; needs a nightly compiler
   fuzz TARGET [SECONDS]      a fuzz target under libFuzzer (60 s unless said)
@@ -66,6 +68,9 @@ fn main() -> ExitCode {
         ["docs"] => docs::run(&root),
         ["sim", scenario, rest @ ..] => scenario::run(&root, scenario, rest),
         ["bench", name] => bench::run(&root, name),
+        ["stress"] => stress::run(&root, "200", "2"),
+        ["stress", runs] => stress::run(&root, runs, "2"),
+        ["stress", runs, load] => stress::run(&root, runs, load),
         ["loom"] => loom::run(&root),
         ["sanitize"] => sanitize::run(&root),
         ["fuzz", target] => fuzz::run(&root, target, "60"),
