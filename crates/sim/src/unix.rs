@@ -4,7 +4,8 @@
 //! Only the wakes go through the scheduler.
 //!
 //! Invariants
-//! 1. A path stays when its socket is gone, until it is unlinked; an abstract name goes with it.
+//! 1. A path stays when its socket is gone, until it is unlinked, but for one that was to connect
+//!    and did not; an abstract name goes with it.
 //! 2. A writer has at most its send buffer in the peer's queue, and waits while it is full.
 //! 3. A datagram receiver holds at most 11 datagrams of senders it is not connected to, and of
 //!    each sender at most one more than its send buffer holds; the sender waits.
@@ -163,10 +164,15 @@ impl State {
         if gone.held {
             machine.free_descriptor();
         }
-        if let UnixAddress::Abstract(name) = &gone.local
-            && machine.names.get(name) == Some(&socket)
-        {
-            machine.names.remove(name);
+        match &gone.local {
+            UnixAddress::Abstract(name) if machine.names.get(name) == Some(&socket) => {
+                machine.names.remove(name);
+            }
+            // Nothing happened: whoever tries again finds the name free.
+            UnixAddress::Path(path) if gone.kind.never_connected() => {
+                machine.remove_name(path, socket);
+            }
+            _ => {}
         }
         match gone.kind {
             Kind::Stream(stream) => self.end_unix_stream(stream),
@@ -175,12 +181,34 @@ impl State {
         }
     }
 
+    /// The same for one that was made to connect, and did not.
+    pub(crate) fn abandon_unix(&mut self, socket: SocketRef) {
+        let named = self.unix.peek(socket).map(|found| found.local.clone());
+        if let Some(UnixAddress::Path(path)) = named {
+            self.machine().remove_name(&path, socket);
+        }
+        self.close_unix(socket);
+    }
+
     fn drop_wakers(&mut self, wakers: [Option<Waker>; 2]) {
         self.dropped.extend(wakers.into_iter().flatten());
     }
 }
 
+impl Kind {
+    fn never_connected(&self) -> bool {
+        matches!(self, Kind::Stream(stream) if !stream.connected)
+    }
+}
+
 impl Machine {
+    /// Unlinks `path` if it leads to `socket`.
+    fn remove_name(&mut self, path: &Path, socket: SocketRef) {
+        if self.paths.get(path).and_then(|node| node.socket) == Some(socket) {
+            self.paths.remove(path);
+        }
+    }
+
     pub(crate) fn add_node(
         &mut self,
         path: &Path,

@@ -18,10 +18,9 @@ use crate::conformance;
 use crate::unix::{now_or_never, path};
 
 conformance! {
-    all: []
+    all: [a_failed_connect_leaves_no_path]
     real: [
         a_named_connect_waits_at_a_full_backlog,
-        a_failed_connect_leaves_no_path,
         a_failed_connect_removes_no_path_of_others,
     ]
     dropping: []

@@ -79,7 +79,7 @@ impl UnixDatagram {
             if let Some(to) = &to
                 && let Err(error) = state.connect_unix_datagram(socket, to)
             {
-                state.close_unix(socket);
+                state.abandon_unix(socket);
                 return Err(error);
             }
             let local = state.unix.peek(socket).map(|found| found.local.clone());
