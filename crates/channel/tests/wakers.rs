@@ -98,6 +98,47 @@ for_each_flavor! {
 
     // CH23
     #[test]
+    fn a_select_leaves_every_queue_even_if_the_waker_of_a_peer_panics() {
+        let (sender, receiver) = bounded(1);
+        let (_other_sender, other) = bounded(1);
+        let mut decided = Box::pin(async {
+            select! {
+                value = receiver.recv() => value,
+                value = other.recv() => value,
+            }
+        });
+        poll_with(ReentrantWaker, decided.as_mut());
+        let mut behind = Box::pin(receiver.recv());
+        poll_with(PanickingWaker, behind.as_mut());
+        sender.try_send(1).unwrap();
+
+        assert!(panics(|| drop(decided)));
+        assert_eq!(other.statistics().waiting_receivers, 0);
+        drop(behind);
+        assert_eq!(receiver.try_recv(), Ok(1));
+    }
+
+    // CH23
+    #[test]
+    fn a_select_that_wakes_a_panicking_peer_as_it_parks_leaves_every_queue() {
+        let (sender, receiver) = rendezvous::<u8>();
+        let (_other_sender, other) = rendezvous();
+        let mut permit = Box::pin(sender.reserve());
+        poll_with(PanickingWaker, permit.as_mut());
+        let mut parks = Box::pin(async {
+            select! {
+                value = receiver.recv() => value,
+                value = other.recv() => value,
+            }
+        });
+        assert!(panics(|| poll_with(ReentrantWaker, parks.as_mut())));
+        drop(parks);
+        assert_eq!(receiver.statistics().waiting_receivers, 0);
+        assert_eq!(other.statistics().waiting_receivers, 0);
+    }
+
+    // CH23
+    #[test]
     fn everybody_is_woken_by_a_close_even_if_one_waker_panics() {
         let (sender, receiver) = bounded::<u8>(1);
         let mut bad = pin!(receiver.recv());

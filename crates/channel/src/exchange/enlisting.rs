@@ -23,8 +23,8 @@ pub(crate) enum SendAttempt<T> {
 /// What came of trying a receive arm.
 pub(crate) enum RecvAttempt<T> {
     Done(Result<T, RecvError>),
-    /// It waits in the queue.
-    Parked(Key),
+    /// It waits in the queue, under the key that was set.
+    Parked,
     /// It would have to wait; nothing was done.
     Empty,
     /// Another arm was decided; nothing was done.
@@ -55,21 +55,23 @@ impl<T, F: Flavor> Exchange<T, F> {
         attempt
     }
 
-    /// Receives if that needs no waiting; else queues, if `entry` says for whom.
+    /// Receives if that needs no waiting; else queues, if `entry` says for whom, and sets `key`
+    /// before anybody is woken: a waker that panics must not leave an entry nobody knows of.
     pub(crate) fn attempt_recv(
         &self,
         me: Claimant<'_>,
         entry: Option<(TicketRef, usize)>,
+        key: &mut Option<Key>,
     ) -> RecvAttempt<T> {
         let mut state = self.lock();
         if let Some((ticket, arm)) = entry
             && state.receives_wait()
         {
-            let key = state.queue_arm(ticket, arm);
+            *key = Some(state.queue_arm(ticket, arm));
             self.forecast.store(RECEIVES_WAIT, Ordering::Relaxed);
-            return RecvAttempt::Parked(key);
+            return RecvAttempt::Parked;
         }
-        self.attempt_recv_generally(state, me, entry)
+        self.attempt_recv_generally(state, me, entry, key)
     }
 
     #[inline(never)]
@@ -78,6 +80,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         mut state: Guard<'_, T, F>,
         me: Claimant<'_>,
         entry: Option<(TicketRef, usize)>,
+        key: &mut Option<Key>,
     ) -> RecvAttempt<T> {
         let mut wakes = Wakes::default();
         let attempt = match state.recv_now(me, &mut wakes) {
@@ -89,7 +92,8 @@ impl<T, F: Flavor> Exchange<T, F> {
             RecvStep::Lost => RecvAttempt::Lost,
             RecvStep::Empty => match entry {
                 Some((ticket, arm)) => {
-                    RecvAttempt::Parked(state.enlist_recv(ticket, arm, &mut wakes))
+                    *key = Some(state.enlist_recv(ticket, arm, &mut wakes));
+                    RecvAttempt::Parked
                 }
                 None => RecvAttempt::Empty,
             },

@@ -127,16 +127,12 @@ impl<T, F: Flavor> Arm for RecvArm<'_, T, F> {
         entry: Option<(TicketRef, usize)>,
     ) -> Attempt {
         let this = self.get_mut();
-        match this.exchange.attempt_recv(me, entry) {
+        match this.exchange.attempt_recv(me, entry, &mut this.key) {
             RecvAttempt::Done(outcome) => {
                 this.outcome = Some(outcome);
                 Attempt::Done
             }
-            RecvAttempt::Parked(key) => {
-                this.key = Some(key);
-                Attempt::Waits
-            }
-            RecvAttempt::Empty => Attempt::Waits,
+            RecvAttempt::Parked | RecvAttempt::Empty => Attempt::Waits,
             RecvAttempt::Lost => Attempt::Lost,
         }
     }

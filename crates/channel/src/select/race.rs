@@ -9,8 +9,11 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomPinned;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use super::arm::{Attempt, Kind};
 use super::arms::Arms;
@@ -202,10 +205,25 @@ impl<L: Arms> Race<L> {
         if !self.published {
             return;
         }
+        let mut first = None;
         for index in 0..self.arms.count() {
-            self.arms.arm(index).withdraw();
+            let arm = self.arms.arm(index);
+            // Whom this gives a value to may have a waker that panics. The other arms
+            // have to leave all the same: their entries point here.
+            match catch_unwind(AssertUnwindSafe(|| arm.withdraw())) {
+                Err(panic) if first.is_none() => first = Some(panic),
+                // What it carries could panic in its turn.
+                Err(panic) => mem::forget(panic),
+                Ok(()) => {}
+            }
         }
         self.published = false;
+        if let Some(panic) = first {
+            match thread::panicking() {
+                true => mem::forget(panic),
+                false => resume_unwind(panic),
+            }
+        }
     }
 
     fn finish(&mut self, winner: usize) -> Poll<usize> {
