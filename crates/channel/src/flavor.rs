@@ -33,7 +33,7 @@ pub trait Flavor: sealed::Sealed {}
 #[derive(Debug)]
 pub enum Threads {}
 
-/// A channel within one thread: no atomic operation, and no end can leave it.
+/// A channel within one thread: no locked instruction but in a select, and no end can leave it.
 #[derive(Debug)]
 pub enum Local {}
 

@@ -15,10 +15,10 @@
 //! | [`watch(initial)`](watch) | the latest value, for many readers |
 //! | [`broadcast(n, lag)`](broadcast) | every receiver sees every value, or is told what it missed |
 //! | [`never()`](never()) | nothing ever comes |
-//! | [`local`] | the same within one thread, without atomic operations |
+//! | [`local`] | the same within one thread, without locked instructions |
 //!
-//! Operations share one grammar: `send().await` waits, `try_send()` never
-//! waits, `send_blocking()` parks the thread. [`select!`] waits for the first of
+//! Operations of a [`Sender`] and a [`Receiver`] share one grammar: `send().await` waits,
+//! `try_send()` never waits, `send_blocking()` parks the thread. [`select!`] waits for the first of
 //! several and commits exactly one, sends included; [`Select`] does so for a set
 //! put together when the program runs. Waiting senders and waiting
 //! receivers are served first come, first served, and a newcomer never
@@ -31,7 +31,8 @@
 //! A [`Sender`] or a [`Receiver`] is cloned cheaply, can be shared by reference,
 //! and is `Send` and `Sync` where `T` is `Send`. An idle channel is one allocation
 //! of at most 200 bytes; its buffer grows with the values in it. Sending and
-//! receiving allocate nothing once as many have waited before.
+//! receiving allocate nothing once as many, up to 64, have waited before; a broadcast and a
+//! watch allocate for each value.
 //!
 //! Do not use a channel as a lock, a semaphore or an event; and do not expect
 //! it to bound the number of *waiting senders*: each waiting operation owns

@@ -1,4 +1,4 @@
-//! The races of channels, in every interleaving: `cargo xtask loom`.
+//! The races of channels, in every interleaving with up to three preemptions: `cargo xtask loom`.
 //!
 //! A lost wake-up shows as a deadlock of the model, a value lost or doubled as a wrong count.
 #![cfg(loom)]

@@ -113,8 +113,6 @@ for_each_flavor! {
         drop(receiver);
         assert_eq!(Rc::strong_count(&value), 1);
     }
-
-    // CH42
 }
 
 #[test]

@@ -42,6 +42,10 @@
 /// in order. A select without an arm that can win waits for ever. Send and
 /// receive on one channel in one select never match each other.
 ///
+/// Beside an arm that is any other future, a send waits anew at the end of its
+/// queue each time the select is polled: under contention prefer a channel for
+/// that arm.
+///
 /// Bodies run when the operations are gone, so they may use the channels, and
 /// `?`, `break`, `return` and `.await` mean what they mean around the select.
 ///

@@ -71,6 +71,8 @@ struct Up {
     mailbox: Arc<Mailbox>,
     origin: Origin,
     ready: bool,
+    /// It takes no call any more: as good as gone.
+    leaving: bool,
     /// The routes its peer's methods belong to.
     methods: BTreeMap<MethodId, usize>,
 }
@@ -81,6 +83,7 @@ impl Up {
             mailbox,
             origin,
             ready: false,
+            leaving: false,
             methods: BTreeMap::new(),
         }
     }
@@ -124,7 +127,7 @@ impl Routes {
         let table = self.table();
         if table.closed {
             Code::Cancelled
-        } else if table.connections.values().any(|up| up.ready) {
+        } else if table.connections.values().any(|up| up.ready && !up.leaving) {
             Code::UnknownMethod
         } else {
             Code::NoPeer
@@ -195,6 +198,7 @@ impl Routes {
         let Some(up) = table.connections.get_mut(&connection) else {
             return;
         };
+        up.leaving = true;
         for route in std::mem::take(&mut up.methods).into_values() {
             table.retract(route, connection);
         }
