@@ -32,7 +32,7 @@ const SEED_VARIABLE: &str = "BOWLINE_SIM_SEED";
 const SETTLE: u64 = 120_000_000_000;
 
 /// So many polls that move nothing are a livelock.
-const LIVELOCK: u64 = 100_000;
+const LIVELOCK: u64 = 1_000_000;
 
 /// The seed the environment asks for.
 pub(crate) fn seed_of_environment() -> Option<u64> {
@@ -201,7 +201,7 @@ impl Builder {
     }
 
     /// Sets after how many polls in a row the run fails in which no byte moved, no timer fired, no
-    /// task ended and nothing else happened but that the polls took their time (default 100 000).
+    /// task ended and nothing else happened but that the polls took their time (default 1 000 000).
     /// First polls of tasks do not count.
     ///
     /// Raise it for programs that compute for long without ever waiting.

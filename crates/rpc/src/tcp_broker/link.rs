@@ -162,10 +162,7 @@ impl Host for Link {
                 .disconnect_offers(self.place.connection),
             Event::Closed(cause) => {
                 self.place.shared.counters.closed(&cause);
-                self.place
-                    .shared
-                    .routes
-                    .disconnect_offers(self.place.connection);
+                self.place.shared.routes.lose(self.place.connection);
             }
             _ => {}
         }

@@ -71,8 +71,8 @@ struct Up {
     mailbox: Arc<Mailbox>,
     origin: Origin,
     ready: bool,
-    /// It takes no call any more: as good as gone.
-    leaving: bool,
+    /// The connection is lost; its driver is about to give the place up.
+    lost: bool,
     /// The routes its peer's methods belong to.
     methods: BTreeMap<MethodId, usize>,
 }
@@ -83,7 +83,7 @@ impl Up {
             mailbox,
             origin,
             ready: false,
-            leaving: false,
+            lost: false,
             methods: BTreeMap::new(),
         }
     }
@@ -127,7 +127,7 @@ impl Routes {
         let table = self.table();
         if table.closed {
             Code::Cancelled
-        } else if table.connections.values().any(|up| up.ready && !up.leaving) {
+        } else if table.connections.values().any(|up| up.ready && !up.lost) {
             Code::UnknownMethod
         } else {
             Code::NoPeer
@@ -192,13 +192,20 @@ impl Routes {
         }
     }
 
+    /// The connection is lost: its peer is none any more.
+    pub(super) fn lose(&self, connection: u64) {
+        if let Some(up) = self.table().connections.get_mut(&connection) {
+            up.lost = true;
+        }
+        self.disconnect_offers(connection);
+    }
+
     /// The peer of `connection` takes no new calls.
     pub(super) fn disconnect_offers(&self, connection: u64) {
         let mut table = self.table();
         let Some(up) = table.connections.get_mut(&connection) else {
             return;
         };
-        up.leaving = true;
         for route in std::mem::take(&mut up.methods).into_values() {
             table.retract(route, connection);
         }
