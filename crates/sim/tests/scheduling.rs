@@ -43,9 +43,9 @@ fn tasks_that_only_wake_each_other_are_a_livelock() {
             .expect_err("it goes nowhere");
         assert_eq!(*failure.kind(), FailureKind::Livelock);
         assert!(failure.to_string().contains("livelock"), "{failure}");
-        assert!(failure.message().starts_with("100000 polls"));
+        assert!(failure.message().starts_with("1000000 polls"));
         // Polls alone moved the clock.
-        assert!(failure.virtual_time() < Duration::from_millis(60));
+        assert!(failure.virtual_time() < Duration::from_millis(600));
         let spinning = failure.wait_graph().iter();
         let spinning = spinning.filter(|line| line.host() == "busy");
         assert_eq!(spinning.count(), 2);
