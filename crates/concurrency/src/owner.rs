@@ -236,21 +236,21 @@ impl Owner {
 
     #[inline(never)]
     fn take_place(&mut self, place: usize, location: Option<&'static Location<'static>>) {
-        ambient::with(|parent| match (self.stage, parent) {
-            (Stage::New, _) => self.begin(parent, location),
-            (_, parent) => {
-                let node = self.node();
-                node.unlink();
-                match parent {
-                    Some(parent) => node.link(parent),
-                    None => {
-                        node.note_started();
-                        node.refresh();
-                    }
-                }
-                self.bring_deadlines(node);
-                self.timer = None;
+        ambient::with(|parent| {
+            if self.stage == Stage::New {
+                return self.begin(parent, location);
             }
+            let node = self.node();
+            node.unlink();
+            match parent {
+                Some(parent) => node.link(parent),
+                None => {
+                    node.note_started();
+                    node.refresh();
+                }
+            }
+            self.bring_deadlines(node);
+            self.timer = None;
         });
         self.place = place;
         self.stage = Stage::Linked;
@@ -291,20 +291,17 @@ impl Owner {
     fn watch_deadline(&self) {
         let node = self.node();
         let deadline = node.deadline();
-        let passed = || {
-            let counted = matches!(self.limit, Limit::After(span) if !span.is_zero());
-            let now = (!counted || node.is_rescheduled()).then(|| ambient_clock(node));
-            now.filter(|now| deadline <= *now)
-        };
-        match Some(deadline)
-            .filter(|at| !at.is_never())
-            .and_then(|_| passed())
-        {
-            Some(now) => {
+        // A span that was just counted from now lies ahead: no need to ask the clock.
+        let lies_ahead =
+            matches!(self.limit, Limit::After(span) if !span.is_zero()) && !node.is_rescheduled();
+        if !deadline.is_never() && !lies_ahead {
+            let now = ambient_clock(node);
+            if deadline <= now {
                 node.cancel(|| Cause::deadline(node, now));
+                return;
             }
-            None => self.bring_deadlines(node),
         }
+        self.bring_deadlines(node);
     }
 
     /// Tells the task's outermost node of the deadlines that came with this one.

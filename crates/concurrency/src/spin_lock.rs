@@ -49,17 +49,12 @@ impl<S> SpinLock<S> {
         }
         // Also when the section panics.
         let _unlock = Unlock(&self.locked);
-        self.reach(section)
+        // SAFETY: by invariant 1 nobody else touches the state now.
+        section(unsafe { &mut *self.state.get() })
     }
 
     pub(crate) fn into_inner(self) -> S {
         self.state.into_inner()
-    }
-
-    #[inline]
-    fn reach<R>(&self, section: impl FnOnce(&mut S) -> R) -> R {
-        // SAFETY: by invariant 1 nobody else touches the state now.
-        section(unsafe { &mut *self.state.get() })
     }
 
     #[cold]
