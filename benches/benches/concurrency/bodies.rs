@@ -3,6 +3,7 @@
 use bowline::backend::Backend;
 use bowline::backend::task::{RunOptions, Threads};
 use bowline::concurrency::{Root, task_group};
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -14,7 +15,20 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let options = RunOptions::default().threads(Threads::One);
+    in_task_among(1, work)
+}
+
+/// The same in a runtime with so many workers, at least one.
+pub(crate) fn in_task_among<F>(workers: usize, work: F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let threads = match NonZeroUsize::new(workers) {
+        Some(several) if workers > 1 => Threads::Fixed(several),
+        _ => Threads::One,
+    };
+    let options = RunOptions::default().threads(threads);
     let root = Root::new().backend(Backend::Tokio).options(options);
     let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
         Ok(group.spawn_ok(work).join().await.expect("it does not fail"))
@@ -36,7 +50,10 @@ pub(crate) const SUM: usize = BURST * (BURST - 1) / 2;
 /// Nanoseconds per child, where `$burst` runs a [`BURST`] of them.
 macro_rules! per_child {
     ($burst:expr) => {
-        $crate::bodies::in_task(async {
+        $crate::bodies::per_child!(1, $burst)
+    };
+    ($workers:expr, $burst:expr) => {
+        $crate::bodies::in_task_among($workers, async {
             let start = std::time::Instant::now();
             for _ in 0..$crate::bodies::BURSTS {
                 $burst.await;

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) fn joined() -> f64 {
-    per_child!(async {
+pub(crate) fn joined<const WORKERS: usize>() -> f64 {
+    per_child!(WORKERS, async {
         let sum = task_group::<_, (), _, _>(|group| async move {
             let handles: Vec<_> = (0..BURST)
                 .map(|n| group.spawn_ok(async move { n }))
@@ -23,8 +23,8 @@ pub(crate) fn joined() -> f64 {
     })
 }
 
-pub(crate) fn unjoined() -> f64 {
-    per_child!(async {
+pub(crate) fn unjoined<const WORKERS: usize>() -> f64 {
+    per_child!(WORKERS, async {
         let result = task_group::<_, (), _, _>(|group| async move {
             for n in 0..BURST {
                 group.spawn_ok(async move { black_box(n) });
@@ -35,8 +35,8 @@ pub(crate) fn unjoined() -> f64 {
     })
 }
 
-pub(crate) fn join_set() -> f64 {
-    per_child!(async {
+pub(crate) fn join_set<const WORKERS: usize>() -> f64 {
+    per_child!(WORKERS, async {
         let mut set = JoinSet::new();
         for n in 0..BURST {
             set.spawn(async move { n });
@@ -49,8 +49,8 @@ pub(crate) fn join_set() -> f64 {
     })
 }
 
-pub(crate) fn tracker() -> f64 {
-    per_child!(async {
+pub(crate) fn tracker<const WORKERS: usize>() -> f64 {
+    per_child!(WORKERS, async {
         let tracker = TaskTracker::new();
         let outer = CancellationToken::new();
         for n in 0..BURST {
@@ -62,8 +62,8 @@ pub(crate) fn tracker() -> f64 {
     })
 }
 
-pub(crate) fn bare() -> f64 {
-    per_child!(async {
+pub(crate) fn bare<const WORKERS: usize>() -> f64 {
+    per_child!(WORKERS, async {
         let handles: Vec<_> = (0..BURST).map(|n| tokio::spawn(async move { n })).collect();
         let mut sum = 0;
         for handle in handles {

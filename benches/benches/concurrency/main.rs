@@ -1,7 +1,7 @@
 //! Scopes, groups and timeouts of Bowline against what a user of tokio would take instead.
 //!
-//! Everything runs in tasks of one root on tokio's one-thread runtime: what differs is the thing
-//! measured alone. `--only NAME` runs the rows whose name contains it; `--gate` fails where a
+//! Everything runs in tasks of one root on tokio's runtime, with one thread where no workers are
+//! named: what differs is the thing measured alone. `--only NAME` runs the rows whose name contains it; `--gate` fails where a
 //! ratio is above its target.
 
 mod allocated;
@@ -92,22 +92,43 @@ fn rows() -> Vec<Row> {
             "group child, spawn to join",
             "`JoinSet`",
             Some(0.80),
-            children::join_set,
-            children::joined,
+            children::join_set::<1>,
+            children::joined::<1>,
         ),
         row(
             "the same",
             "`tokio::spawn` and its handles",
             Some(1.20),
-            children::bare,
-            children::joined,
+            children::bare::<1>,
+            children::joined::<1>,
         ),
         row(
             "group child, spawn to its end, no handle",
             "`TaskTracker`, `child_token`, `run_until_cancelled`",
             Some(1.00),
-            children::tracker,
-            children::unjoined,
+            children::tracker::<1>,
+            children::unjoined::<1>,
+        ),
+        row(
+            "group child on two workers, spawn to join",
+            "`JoinSet`",
+            Some(0.80),
+            children::join_set::<2>,
+            children::joined::<2>,
+        ),
+        row(
+            "the same on two workers",
+            "`tokio::spawn` and its handles",
+            Some(1.20),
+            children::bare::<2>,
+            children::joined::<2>,
+        ),
+        row(
+            "group child on two workers, no handle",
+            "`TaskTracker`, `child_token`, `run_until_cancelled`",
+            Some(1.00),
+            children::tracker::<2>,
+            children::unjoined::<2>,
         ),
         row(
             "`scope` child, spawn to join",
