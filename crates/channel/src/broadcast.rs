@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use crate::error::{BroadcastRecvError, SendError, TryBroadcastRecvError, TrySendError};
 use crate::flavor::Threads;
 use crate::flavor::sealed::Sealed;
+use crate::park;
 use crate::wait_list::Key;
 use crate::wakes::Wakes;
 
@@ -135,6 +136,24 @@ impl<T: Clone> BroadcastSender<T> {
     /// [`Lag::Block`], `Closed` if the channel is closed or nobody receives.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         self.air.try_send(value)
+    }
+
+    /// Sends a value to every receiver there is, parking the thread while one
+    /// lags under [`Lag::Block`].
+    ///
+    /// For threads outside a runtime: in a task it would block the worker. It
+    /// waits in the same queue as [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] gives the value back if the channel is closed or there is
+    /// no receiver, also if that happens while the send waits.
+    pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
+        match self.try_send(value) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(value)) => Err(SendError(value)),
+            Err(TrySendError::Full(value)) => park::wait_for(self.send(value)),
+        }
     }
 
     /// A receiver of all values sent from now on.
@@ -326,6 +345,34 @@ impl<T: Clone> BroadcastReceiver<T> {
             Found::Nothing => Err(TryBroadcastRecvError::Empty),
             Found::End => Err(TryBroadcastRecvError::Closed),
         }
+    }
+
+    /// Receives the next value, parking the thread until one is sent.
+    ///
+    /// For threads outside a runtime: in a task it would block the worker.
+    ///
+    /// # Errors
+    ///
+    /// Like [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_channel::{BroadcastRecvError, Lag, broadcast};
+    ///
+    /// let (sender, mut receiver) = broadcast(1, Lag::Block);
+    /// let reader = std::thread::spawn(move || {
+    ///     assert_eq!(receiver.recv_blocking(), Ok('a'));
+    ///     assert_eq!(receiver.recv_blocking(), Ok('b'));
+    ///     receiver.recv_blocking()
+    /// });
+    /// sender.send_blocking('a').unwrap();
+    /// sender.send_blocking('b').unwrap();
+    /// drop(sender);
+    /// assert_eq!(reader.join().unwrap(), Err(BroadcastRecvError::Closed));
+    /// ```
+    pub fn recv_blocking(&mut self) -> Result<T, BroadcastRecvError> {
+        park::wait_for(self.recv())
     }
 }
 

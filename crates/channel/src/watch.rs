@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use crate::error::{RecvError, SendError};
 use crate::flavor::Threads;
 use crate::flavor::sealed::Sealed;
+use crate::park;
 use crate::wait_list::{Key, WaitList};
 use crate::wakes::Wakes;
 
@@ -198,6 +199,38 @@ impl<T> WatchReceiver<T> {
             receiver: self,
             parked: None,
         }
+    }
+
+    /// Like [`changed`](Self::changed), parking the thread until there is a value
+    /// this receiver has not seen.
+    ///
+    /// For threads outside a runtime: in a task it would block the worker.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`] if the sender is gone and the last value was seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_channel::watch;
+    ///
+    /// let (sender, mut receiver) = watch(0);
+    /// let reader = std::thread::spawn(move || {
+    ///     let mut last = 0;
+    ///     while let Ok(value) = receiver.changed_blocking() {
+    ///         last = *value;
+    ///     }
+    ///     last
+    /// });
+    /// for n in 1..=3 {
+    ///     sender.send(n).unwrap();
+    /// }
+    /// drop(sender);
+    /// assert_eq!(reader.join().unwrap(), 3);
+    /// ```
+    pub fn changed_blocking(&mut self) -> Result<Arc<T>, RecvError> {
+        park::wait_for(self.changed())
     }
 }
 

@@ -148,3 +148,67 @@ fn threads_all_get_everything() {
         assert_eq!(reader.join().unwrap(), Err(BroadcastRecvError::Closed));
     }
 }
+
+// CH11, CH41
+#[test]
+fn blocking_ends_meet_async_ends() {
+    const VALUES: u32 = 5_000;
+    let (sender, mut tasks) = broadcast(2, Lag::Block);
+    let mut threads = sender.subscribe();
+    let blocking = thread::spawn(move || {
+        for n in 0..VALUES {
+            assert_eq!(threads.recv_blocking(), Ok(n));
+        }
+        threads.recv_blocking()
+    });
+    let waiting = thread::spawn(move || {
+        for n in 0..VALUES {
+            assert_eq!(block_on(tasks.recv()), Ok(n));
+        }
+        block_on(tasks.recv())
+    });
+    for n in 0..VALUES {
+        if n % 2 == 0 {
+            sender.send_blocking(n).unwrap();
+        } else {
+            block_on(sender.send(n)).unwrap();
+        }
+    }
+    drop(sender);
+    for reader in [blocking, waiting] {
+        assert_eq!(reader.join().unwrap(), Err(BroadcastRecvError::Closed));
+    }
+}
+
+// CH11, CH15, CH41
+#[test]
+fn a_close_releases_every_blocked_thread() {
+    for _ in 0..200 {
+        let (sender, receiver) = broadcast::<u8>(1, Lag::Block);
+        let readers = [(); 2].map(|()| {
+            let mut receiver = receiver.clone();
+            thread::spawn(move || receiver.recv_blocking())
+        });
+        sender.close();
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), Err(BroadcastRecvError::Closed));
+        }
+    }
+    for by_close in [true, false] {
+        for _ in 0..200 {
+            let (sender, receiver) = broadcast(1, Lag::Block);
+            sender.send_blocking(0).unwrap();
+            let senders = [1, 2].map(|n| {
+                let sender = sender.clone();
+                thread::spawn(move || sender.send_blocking(n))
+            });
+            if by_close {
+                sender.close();
+            }
+            drop(receiver);
+            for (n, thread) in (1..).zip(senders) {
+                assert_eq!(thread.join().unwrap(), Err(SendError(n)));
+            }
+        }
+    }
+}

@@ -102,3 +102,37 @@ fn threads_see_growing_values_and_the_last_one() {
         assert_eq!(reader.join().unwrap(), 20_000);
     }
 }
+
+// CH11, CH40
+#[test]
+fn a_thread_that_waits_hears_the_change_and_the_end() {
+    for _ in 0..500 {
+        let (sender, mut receiver) = watch(0);
+        let reading = thread::spawn(move || {
+            let mut seen = Vec::new();
+            loop {
+                match receiver.changed_blocking() {
+                    Ok(value) => seen.push(*value),
+                    Err(RecvError) => return seen,
+                }
+            }
+        });
+        sender.send(1).unwrap();
+        thread::yield_now();
+        sender.send(2).unwrap();
+        drop(sender);
+        let seen = reading.join().unwrap();
+        assert!(seen == [1, 2] || seen == [2], "{seen:?}");
+    }
+}
+
+// CH11, CH40
+#[test]
+fn a_thread_that_has_seen_everything_is_woken_by_the_end() {
+    for _ in 0..500 {
+        let (sender, mut receiver) = watch(0);
+        let reading = thread::spawn(move || receiver.changed_blocking());
+        drop(sender);
+        assert_eq!(reading.join().unwrap(), Err(RecvError));
+    }
+}
