@@ -85,6 +85,7 @@ mod watch;
 pub mod local;
 
 mod exchange;
+mod first_panic;
 mod memory;
 mod park;
 mod wait_list;

@@ -1,7 +1,8 @@
 //! Wakers collected under a lock, woken after it was released.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::task::Waker;
+
+use crate::first_panic::FirstPanic;
 
 /// Who is to be woken, and which replaced wakers are to be dropped, once the
 /// lock is free. Waking and dropping a waker both run foreign code.
@@ -55,14 +56,9 @@ impl Wakes {
 
 #[cold]
 fn wake_all(first: Waker, rest: Vec<Waker>) {
-    let mut outcome = Ok(());
+    let mut panic = FirstPanic::default();
     for waker in std::iter::once(first).chain(rest) {
-        let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        if outcome.is_ok() {
-            outcome = woken;
-        }
+        panic.catch(|| waker.wake());
     }
-    if let Err(panic) = outcome {
-        resume_unwind(panic);
-    }
+    panic.resume();
 }

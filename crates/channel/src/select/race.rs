@@ -9,16 +9,14 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomPinned;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::thread;
 
 use super::arm::{Attempt, Kind};
 use super::arms::Arms;
 use super::order::Order;
 use crate::exchange::{Claimant, Ticket, TicketRef};
+use crate::first_panic::FirstPanic;
 use crate::park;
 
 /// Waits until one arm took effect; its output is the number of that arm.
@@ -205,25 +203,15 @@ impl<L: Arms> Race<L> {
         if !self.published {
             return;
         }
-        let mut first = None;
+        // Whom this gives a value to may have a waker that panics. The other arms
+        // have to leave all the same: their entries point here.
+        let mut panic = FirstPanic::default();
         for index in 0..self.arms.count() {
             let arm = self.arms.arm(index);
-            // Whom this gives a value to may have a waker that panics. The other arms
-            // have to leave all the same: their entries point here.
-            match catch_unwind(AssertUnwindSafe(|| arm.withdraw())) {
-                Err(panic) if first.is_none() => first = Some(panic),
-                // What it carries could panic in its turn.
-                Err(panic) => mem::forget(panic),
-                Ok(()) => {}
-            }
+            panic.catch(|| arm.withdraw());
         }
         self.published = false;
-        if let Some(panic) = first {
-            match thread::panicking() {
-                true => mem::forget(panic),
-                false => resume_unwind(panic),
-            }
-        }
+        panic.resume();
     }
 
     fn finish(&mut self, winner: usize) -> Poll<usize> {
