@@ -15,7 +15,9 @@ macro_rules! inspecting_methods {
         /// Closes the channel and returns what was buffered instead of leaving
         /// it to the receivers.
         ///
-        /// A value that a waiting receiver was promised is still received.
+        /// A value that a waiting receiver was promised is still received. If
+        /// the waker of somebody who waited panics, the values stay where they
+        /// are, as after [`close`](Self::close), and the panic goes on.
         pub fn close_and_discard(&self) -> Vec<T> {
             self.exchange.close_and_discard()
         }

@@ -173,15 +173,11 @@ impl<T, F: Flavor> Exchange<T, F> {
         wakes.wake();
     }
 
-    /// Closes and takes out the values that are promised to nobody.
+    /// Closes and takes out the values that are promised to nobody, once everybody was woken: if
+    /// a waker panics they are still there, as after a close.
     pub(crate) fn close_and_discard(&self) -> Vec<T> {
-        let mut wakes = Wakes::default();
-        let mut state = self.lock();
-        state.close(&mut wakes);
-        let discarded = state.discard();
-        drop(state);
-        wakes.wake();
-        discarded
+        self.close();
+        self.lock().discard()
     }
 
     #[inline]

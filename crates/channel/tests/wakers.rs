@@ -148,6 +148,26 @@ for_each_flavor! {
         assert_eq!(good.finish(), Err(RecvError));
     }
 
+    // CH14, CH23
+    #[test]
+    fn values_to_be_discarded_are_not_lost_to_a_sender_whose_waker_panics() {
+        let (sender, receiver) = bounded(2);
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        let mut bad = Box::pin(sender.send(3));
+        poll_with(PanickingWaker, bad.as_mut());
+        let good = Task::parked(sender.send(4));
+
+        assert!(panics(|| drop(receiver.close_and_discard())));
+        assert!(sender.is_closed());
+        assert_eq!(Task::new(bad).poll(), Poll::Ready(Err(SendError(3))));
+        assert_eq!(good.finish(), Err(SendError(4)));
+        assert_eq!(receiver.try_recv(), Ok(1));
+        assert_eq!(receiver.close_and_discard(), [2]);
+        let statistics = sender.statistics();
+        assert_eq!((statistics.sent, statistics.received), (2, 1));
+    }
+
     // CH23
     #[test]
     fn a_waker_may_use_the_channel_it_is_woken_by() {

@@ -196,8 +196,9 @@ impl<T, F: Flavor> Exchange<T, F> {
     pub(crate) fn forget_send(&self, key: Key) {
         let mut wakes = Wakes::default();
         let waiting = self.lock().forget_send(key, &mut wakes);
-        drop(waiting);
+        // Its value is last: others must be woken even if it panics as it is dropped.
         wakes.wake();
+        drop(waiting);
     }
 
     /// Advances a receive; `parked` names its place in the queue, if any.
@@ -369,7 +370,7 @@ impl<T, F: Flavor> Exchange<T, F> {
     pub(crate) fn forget_recv(&self, key: Key) {
         let mut wakes = Wakes::default();
         let waiting = self.lock().forget_recv(key, &mut wakes);
-        drop(waiting);
         wakes.wake();
+        drop(waiting);
     }
 }

@@ -39,8 +39,8 @@ impl<T, F: Flavor> Exchange<T, F> {
     pub(crate) fn fill_slot(&self, value: T) {
         let mut wakes = Wakes::default();
         let refused = self.lock().fill_slot(value, &mut wakes);
-        drop(refused);
         wakes.wake();
+        drop(refused);
     }
 
     /// Gives slots up that were reserved.
