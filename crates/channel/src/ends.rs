@@ -6,8 +6,10 @@ macro_rules! inspecting_methods {
         /// Closes the channel, for all its senders and receivers.
         ///
         /// Waiting senders get their values back; receivers drain what is
-        /// buffered and then get [`RecvError`](crate::RecvError). Closing again
-        /// does nothing.
+        /// buffered and then get [`RecvError`](crate::RecvError), once it is
+        /// certain that nothing will come: neither from a receive that was
+        /// promised a value and may be dropped, nor out of a
+        /// [`Permit`](crate::Permit). Closing again does nothing.
         pub fn close(&self) {
             self.exchange.close();
         }

@@ -87,8 +87,8 @@ impl<T> fmt::Debug for TrySendError<T> {
 
 /// The channel is closed and drained: no value will come any more.
 ///
-/// Except for one: a value that is promised to a receive that waits stays in
-/// the channel should that receive be dropped, for whoever asks again.
+/// While a value is promised to another receive that was not polled since, or
+/// a [`Permit`](crate::Permit) is out, that is not decided, and a receive waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("receiving from a closed and empty channel")]
 pub struct RecvError;
@@ -97,6 +97,10 @@ pub struct RecvError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TryRecvError {
     /// Nothing is there now; on a rendezvous channel, no sender waits.
+    ///
+    /// Also when the channel is closed but a value may still come: one that is
+    /// promised to another receive, should that be dropped, or one out of a
+    /// [`Permit`](crate::Permit).
     #[error("receiving from an empty channel")]
     Empty,
     /// The channel is closed and drained: no value will come any more.

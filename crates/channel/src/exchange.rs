@@ -159,8 +159,8 @@ impl<T, F: Flavor> Exchange<T, F> {
         state.receiver_count -= 1;
         if state.receiver_count == 0 {
             let mut wakes = Wakes::default();
-            state.close(&mut wakes);
             let unreceived = state.abandon();
+            state.close(&mut wakes);
             drop(state);
             wakes.wake();
             drop(unreceived);

@@ -38,7 +38,8 @@
 //! it to bound the number of *waiting senders*: each waiting operation owns
 //! its value, so its memory is bounded by the tasks that wait. And do not leak
 //! (as [`std::mem::forget`] does) a receive that was polled: a value promised to
-//! it waits for it for ever, since nobody can tell that it is gone.
+//! it waits for it for ever, since nobody can tell that it is gone, and once the
+//! channel is closed those who ask for more wait with it.
 //!
 //! ```
 //! use bowline_channel::{RecvError, bounded};

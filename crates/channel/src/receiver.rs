@@ -49,6 +49,10 @@ impl<T, F: Flavor> Receiver<T, F> {
     /// polled, and a later one never overtakes a waiting one. After 128
     /// receives in a row that needed no waiting, one lets other tasks run first.
     ///
+    /// A receive that was woken for a value and is kept without being polled
+    /// keeps that value, and on a closed channel the end, from all the others:
+    /// poll it or drop it before you wait for another receive in its task.
+    ///
     /// # Errors
     ///
     /// [`RecvError`] if the channel is closed and drained.

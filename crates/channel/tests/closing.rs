@@ -8,8 +8,9 @@ mod task;
 use std::rc::Rc;
 use std::task::Poll;
 
-use bowline_channel::{RecvError, SendError, TryRecvError};
+use bowline_channel::{RecvError, Select, Selected, SendError, TryRecvError, select};
 use flavors::for_each_flavor;
+use futures_lite::StreamExt;
 use task::Task;
 
 for_each_flavor! {
@@ -129,6 +130,116 @@ for_each_flavor! {
             sender.close();
             assert_eq!(waiting.finish(), Ok(7));
             assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+        }
+    }
+
+    // CH17
+    #[test]
+    fn however_one_receives_the_end_is_not_told_while_a_value_is_promised_to_another() {
+        for (capacity, dropped) in [(0, true), (1, true), (0, false), (1, false)] {
+            let (sender, receiver) = bounded(capacity);
+            let (idle_sender, idle) = bounded::<u8>(1);
+            let mut granted = Some(Task::parked(receiver.recv()));
+            let mut batch = Vec::new();
+            let mut stream = receiver.clone();
+            let mut set = Select::new().recv(&receiver).recv(&idle);
+            sender.try_send(7).unwrap();
+            sender.close();
+
+            assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+            let alone = Task::parked(receiver.recv());
+            let mut chosen = Task::parked(async {
+                select! {
+                    value = receiver.recv() => value,
+                    value = idle.recv() => value,
+                }
+            });
+            let dynamic = Task::parked(set.ready());
+            let many = Task::parked(receiver.recv_many(&mut batch, 4));
+            let streamed = Task::parked(stream.next());
+            assert!(chosen.poll().is_pending());
+
+            let granted = granted.take().unwrap();
+            if dropped {
+                drop(granted);
+                assert_eq!(alone.finish(), Ok(7));
+            } else {
+                assert_eq!(granted.finish(), Ok(7));
+                assert_eq!(alone.finish(), Err(RecvError));
+            }
+            assert_eq!(chosen.finish(), Err(RecvError));
+            assert_eq!(dynamic.finish(), Selected::Received(0, Err(RecvError)));
+            assert_eq!(many.finish(), Err(RecvError));
+            assert_eq!(streamed.finish(), None);
+            assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+            assert!(batch.is_empty());
+            drop(idle_sender);
+        }
+    }
+
+    // CH17
+    #[test]
+    fn a_value_promised_to_a_select_holds_the_end_back_until_it_is_fetched_or_given_up() {
+        for dropped in [true, false] {
+            let (sender, receiver) = rendezvous();
+            let (_idle_sender, idle) = rendezvous();
+            let granted = Task::parked(async {
+                select! {
+                    value = receiver.recv() => value,
+                    value = idle.recv() => value,
+                }
+            });
+            let waiting = Task::parked(receiver.recv());
+            sender.try_send(7).unwrap();
+            sender.close();
+            assert!(!waiting.is_woken());
+            if dropped {
+                drop(granted);
+                assert_eq!(waiting.finish(), Ok(7));
+            } else {
+                assert_eq!(granted.finish(), Ok(7));
+                assert_eq!(waiting.finish(), Err(RecvError));
+            }
+        }
+    }
+
+    // CH17
+    #[test]
+    fn a_permit_and_a_promise_both_hold_the_end_back() {
+        for permit_first in [true, false] {
+            let (sender, receiver) = bounded(2);
+            let granted = Task::parked(receiver.recv());
+            let waiting = Task::parked(receiver.recv());
+            let permit = sender.try_reserve().unwrap();
+            sender.try_send(7).unwrap();
+            sender.close();
+            if permit_first {
+                drop(permit);
+                assert!(!waiting.is_woken());
+                assert_eq!(granted.finish(), Ok(7));
+            } else {
+                assert_eq!(granted.finish(), Ok(7));
+                assert!(!waiting.is_woken());
+                drop(permit);
+            }
+            assert_eq!(waiting.finish(), Err(RecvError));
+        }
+    }
+
+    // CH15, CH17
+    #[test]
+    fn nothing_is_handed_to_who_waits_for_a_promise_in_a_closed_channel() {
+        for capacity in [0, 2] {
+            let (sender, receiver) = bounded(capacity);
+            let granted = Task::parked(receiver.recv());
+            sender.try_send(7).unwrap();
+            sender.close();
+            let waiting = Task::parked(receiver.recv());
+            assert_eq!(Task::new(sender.send(8)).poll(), Poll::Ready(Err(SendError(8))));
+            assert!(sender.try_reserve().is_err());
+            assert!(!waiting.is_woken());
+            drop(granted);
+            assert_eq!(waiting.finish(), Ok(7));
         }
     }
 

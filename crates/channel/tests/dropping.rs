@@ -95,16 +95,64 @@ for_each_flavor! {
 
     // CH18
     #[test]
+    fn a_granted_receive_dropped_after_the_close_passes_the_value_to_a_waiting_receive() {
+        for capacity in [0, 1, 3] {
+            let (sender, receiver) = bounded(capacity);
+            let first = Task::parked(receiver.recv());
+            let second = Task::parked(receiver.recv());
+            sender.try_send(1).unwrap();
+            drop(sender);
+            assert!(!second.is_woken(), "the value may still come to it");
+            let third = Task::parked(receiver.recv());
+            drop(first);
+            assert!(!third.is_woken());
+            assert_eq!(second.finish(), Ok(1));
+            assert_eq!(third.finish(), Err(RecvError));
+            assert_eq!(receiver.recv_blocking(), Err(RecvError));
+        }
+    }
+
+    // CH18
+    #[test]
     fn a_granted_receive_dropped_after_the_close_leaves_the_value_to_be_drained() {
         let (sender, receiver) = bounded(1);
         let first = Task::parked(receiver.recv());
-        let second = Task::parked(receiver.recv());
         sender.try_send(1).unwrap();
         drop(sender);
-        assert_eq!(second.finish(), Err(RecvError));
+        assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty), "not the end yet");
         drop(first);
-        assert_eq!(receiver.recv_blocking(), Ok(1));
-        assert_eq!(receiver.recv_blocking(), Err(RecvError));
+        assert_eq!(receiver.try_recv(), Ok(1));
+        assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
+    }
+
+    // CH18
+    #[test]
+    fn of_values_promised_after_a_close_each_is_decided_before_the_end_is_told() {
+        // Each is fetched or given up, in every combination.
+        for fetched in 0..8 {
+            let (sender, receiver) = bounded(3);
+            let granted: Vec<_> = (0..3).map(|_| Task::parked(receiver.recv())).collect();
+            let mut waiting: Vec<_> = (0..4).map(|_| Task::parked(receiver.recv())).collect();
+            for n in 0..3 {
+                sender.try_send(n).unwrap();
+            }
+            sender.close();
+            let mut received = Vec::new();
+            for (n, task) in granted.into_iter().enumerate() {
+                assert!(!waiting.last().unwrap().is_woken(), "{fetched}: the end came early");
+                if fetched & 1 << n == 0 {
+                    drop(task);
+                    received.push(waiting.remove(0).finish().unwrap());
+                } else {
+                    received.push(task.finish().unwrap());
+                }
+            }
+            received.sort_unstable();
+            assert_eq!(received, [0, 1, 2]);
+            for task in waiting {
+                assert_eq!(task.finish(), Err(RecvError));
+            }
+        }
     }
 
     // CH19

@@ -40,8 +40,9 @@ const BUDGET: u8 = 128;
 ///    `reserved` slots do.
 /// 4. No receive and send of different owners are queued together, unless a
 ///    reserved slot is meant for the receive.
-/// 5. Once closed, no send is queued, and a receive only while a slot is
-///    reserved, since a value may still come.
+/// 5. Once closed, no send is queued, and a receive only until the channel is
+///    at its end: out of a reserved slot, or from a receiver that gives its
+///    promise up, a value may still come.
 /// 6. A send may just buffer its value while `buffer.len()` is below `send_limit`:
 ///    the channel is open then, nobody waits to receive, there is room, and
 ///    memory for it. What makes that less true lowers the limit at once; what
@@ -188,6 +189,13 @@ impl<T> State<T> {
         self.send_limit = 0;
     }
 
+    /// Whether no value will come but those that are buffered and promised to
+    /// nobody.
+    #[inline]
+    fn is_at_its_end(&self) -> bool {
+        self.closed && self.reserved == 0 && self.promised == 0
+    }
+
     /// Whether a send would have to wait.
     pub(super) fn sends_wait(&self) -> bool {
         !self.closed && !self.has_room() && self.receivers.is_empty()
@@ -244,7 +252,7 @@ impl<T> State<T> {
         if !self.senders.is_empty() {
             return self.recv_from_sender(me, wakes);
         }
-        if self.closed && self.reserved == 0 {
+        if self.is_at_its_end() {
             return if me.win() {
                 RecvStep::Closed
             } else {

@@ -102,8 +102,11 @@ impl<T> State<T> {
         progress: &mut SendProgress<T>,
     ) -> Option<Option<Waker>> {
         // With a slot reserved the receiver may be spoken for. Without, none is
-        // queued beside an unpromised value or in a closed channel (2 and 5).
-        if self.reserved > 0 || !matches!(progress, SendProgress::Unsent(Load::Value(_))) {
+        // queued beside an unpromised value (2).
+        if self.closed
+            || self.reserved > 0
+            || !matches!(progress, SendProgress::Unsent(Load::Value(_)))
+        {
             return None;
         }
         let settled = self.receivers.settle_front(|waiting| match waiting {
@@ -179,6 +182,10 @@ impl<T> State<T> {
     /// `None` leaves all as it is.
     #[inline]
     pub(in crate::exchange) fn fetch(&mut self, key: Key) -> Option<T> {
+        // Others may wait for what becomes of the promise.
+        if self.closed {
+            return None;
+        }
         let granted = self
             .receivers
             .remove_plain(key, |waiting| matches!(waiting, WaitingRecv::Granted));

@@ -31,9 +31,7 @@ impl<T> State<T> {
                 break;
             }
         }
-        if self.closed && self.reserved == 0 {
-            self.end_receivers(wakes);
-        }
+        self.end_receivers(wakes);
     }
 
     /// Promises values to queued receivers, oldest first, while there are both.
@@ -67,8 +65,11 @@ impl<T> State<T> {
         }
     }
 
-    /// Tells every queued receiver that nothing will come.
+    /// Tells every queued receiver that nothing will come, if that is so.
     pub(super) fn end_receivers(&mut self, wakes: &mut Wakes) {
+        if !self.is_at_its_end() {
+            return;
+        }
         while let Some(key) = self.receivers.front() {
             let Some(waiting) = self.receivers.settle(key) else {
                 return;

@@ -90,7 +90,11 @@ impl<T> State<T> {
             return Step::Yield;
         }
         match self.recv_now(Claimant::ALONE, wakes) {
-            RecvStep::Received(value) => Step::Finished(Ok(value)),
+            RecvStep::Received(value) => {
+                // It may have been the last promise.
+                self.end_receivers(wakes);
+                Step::Finished(Ok(value))
+            }
             RecvStep::Closed => Step::Finished(Err(RecvError)),
             RecvStep::Empty | RecvStep::Lost => match waker.take() {
                 Some(waker) => {
@@ -183,11 +187,13 @@ impl<T> State<T> {
     ) -> Result<T, RecvError> {
         if let Some(WaitingRecv::Granted) = self.receivers.remove(key) {
             self.end_promise();
-            if let RecvStep::Received(value) = self.recv_now(Claimant::ALONE, wakes) {
-                return Ok(value);
-            }
         }
-        Err(RecvError)
+        // Who was told the end looks, too: a value that could not be delivered may be back.
+        let RecvStep::Received(value) = self.recv_now(Claimant::ALONE, wakes) else {
+            return Err(RecvError);
+        };
+        self.end_receivers(wakes);
+        Ok(value)
     }
 
     /// Gives reserved slots up.
@@ -197,14 +203,12 @@ impl<T> State<T> {
     }
 
     /// Closes: senders find their loads returned, receivers the end, unless a
-    /// value may still come out of a reserved slot.
+    /// value may still come.
     pub(in crate::exchange) fn close(&mut self, wakes: &mut Wakes) {
         self.closed = true;
         self.bar_senders();
         self.return_senders(wakes);
-        if self.reserved == 0 {
-            self.end_receivers(wakes);
-        }
+        self.end_receivers(wakes);
     }
 }
 
