@@ -31,8 +31,9 @@
 //! A [`Sender`] or a [`Receiver`] is cloned cheaply, can be shared by reference,
 //! and is `Send` and `Sync` where `T` is `Send`. An idle channel is one allocation
 //! of at most 200 bytes; its buffer grows with the values in it. Sending and
-//! receiving allocate nothing once as many, up to 64, have waited before; a broadcast and a
-//! watch allocate for each value.
+//! receiving allocate nothing once as many, up to 64, have waited before. A broadcast puts a value
+//! where one was before, of which it keeps up to 64 places; a watch allocates for each value, which
+//! its readers share.
 //!
 //! Do not use a channel as a lock, a semaphore or an event; and do not expect
 //! it to bound the number of *waiting senders*: each waiting operation owns

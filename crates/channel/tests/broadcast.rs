@@ -3,7 +3,12 @@
 #[path = "stepping/task.rs"]
 mod task;
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use bowline_channel::{
@@ -11,6 +16,25 @@ use bowline_channel::{
 };
 use futures_lite::future::block_on;
 use task::Task;
+
+struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker panicked");
+    }
+}
+
+/// Polls a future that has to wait, with a waker that panics.
+fn poll_badly<U: Future>(future: Pin<&mut U>) {
+    let waker = Waker::from(Arc::new(PanickingWaker));
+    let polled = future.poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+}
+
+fn panics(act: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(act)).is_err()
+}
 
 // CH41
 #[test]
@@ -121,6 +145,112 @@ fn values_are_dropped_once_everybody_had_them() {
         sender.try_send(value),
         Err(TrySendError::Closed(_))
     ));
+}
+
+// CH23, CH41
+#[test]
+fn a_value_is_not_lost_to_a_sender_whose_waker_panics() {
+    for by_future in [false, true] {
+        let (sender, mut receiver) = broadcast(1, Lag::Block);
+        sender.try_send(1).unwrap();
+        let mut bad = Box::pin(sender.send(2));
+        poll_badly(bad.as_mut());
+        let good = Task::parked(sender.send(3));
+
+        assert!(panics(|| {
+            if by_future {
+                let _ = block_on(receiver.recv());
+            } else {
+                let _ = receiver.try_recv();
+            }
+        }));
+        let mut copy = receiver.clone();
+        for receiver in [&mut receiver, &mut copy] {
+            assert_eq!(block_on(receiver.recv()), Ok(1));
+            assert_eq!(receiver.try_recv(), Ok(2));
+        }
+        assert_eq!(good.finish(), Ok(()));
+        assert_eq!((receiver.try_recv(), copy.try_recv()), (Ok(3), Ok(3)));
+        assert!(matches!(Task::new(bad).poll(), Poll::Ready(Ok(()))));
+    }
+}
+
+// CH23, CH41
+#[test]
+fn everybody_is_woken_even_if_wakers_panic() {
+    const RECEIVERS: usize = 40;
+    for by_close in [false, true] {
+        let (sender, receiver) = broadcast(1, Lag::Block);
+        let mut receivers = vec![receiver; RECEIVERS];
+        let (bad, good) = receivers.split_at_mut(RECEIVERS / 2);
+        let mut bad: Vec<_> = bad.iter_mut().map(|r| Box::pin(r.recv())).collect();
+        bad.iter_mut().for_each(|bad| poll_badly(bad.as_mut()));
+        let good: Vec<_> = good.iter_mut().map(|r| Task::parked(r.recv())).collect();
+        assert!(panics(|| if by_close {
+            sender.close();
+        } else {
+            sender.try_send(1).unwrap();
+        }));
+        let expected = if by_close {
+            Err(BroadcastRecvError::Closed)
+        } else {
+            Ok(1)
+        };
+        for task in good {
+            assert_eq!(task.finish(), expected);
+        }
+        for bad in bad {
+            assert_eq!(block_on(bad), expected);
+        }
+    }
+}
+
+/// Panics when it is cloned, once armed.
+#[derive(Debug)]
+struct Shy(Rc<Cell<bool>>);
+
+impl Clone for Shy {
+    fn clone(&self) -> Self {
+        assert!(!self.0.replace(false), "a value panicked as it was cloned");
+        Self(Rc::clone(&self.0))
+    }
+}
+
+// CH41
+#[test]
+fn a_value_whose_clone_panics_is_left_for_the_next_receive() {
+    let armed = Rc::new(Cell::new(false));
+    let (sender, mut one) = broadcast(2, Lag::Block);
+    let mut two = sender.subscribe();
+    sender.try_send(Shy(Rc::clone(&armed))).unwrap();
+    armed.set(true);
+    assert!(panics(|| drop(one.try_recv())));
+    assert!(two.try_recv().is_ok());
+    armed.set(true);
+    assert!(one.try_recv().is_ok(), "nobody else wants it any more");
+    assert!(matches!(one.try_recv(), Err(TryBroadcastRecvError::Empty)));
+    assert_eq!(sender.len(), 0);
+}
+
+// CH41
+#[test]
+fn a_send_and_a_receive_that_move_to_another_task_are_woken_there() {
+    let (sender, mut receiver) = broadcast(1, Lag::Block);
+    let mut receiving = receiver.recv();
+    let first = Task::parked(&mut receiving);
+    drop(first);
+    let second = Task::parked(&mut receiving);
+    sender.try_send(1).unwrap();
+    assert_eq!(second.finish(), Ok(1));
+    drop(receiving);
+
+    sender.try_send(2).unwrap();
+    let mut sending = sender.send(3);
+    drop(Task::parked(&mut sending));
+    let second = Task::parked(&mut sending);
+    assert_eq!(receiver.try_recv(), Ok(2));
+    assert_eq!(second.finish(), Ok(()));
+    assert_eq!(receiver.try_recv(), Ok(3));
 }
 
 // CH41

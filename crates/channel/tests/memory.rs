@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use bowline_channel::{bounded, local, rendezvous, select, unbounded};
+use bowline_channel::{Lag, bounded, broadcast, local, rendezvous, select, unbounded};
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
@@ -128,4 +128,61 @@ fn neither_values_nor_parked_operations_allocate() {
         round();
         assert_eq!(allocations(round), 0, "capacity {capacity}");
     }
+}
+
+#[test]
+fn a_broadcast_uses_the_memory_of_the_values_before() {
+    for receivers in [1, 3, 200] {
+        for lag in [Lag::Block, Lag::DropOldest, Lag::Close] {
+            let (sender, receiver) = broadcast::<[u64; 8]>(4, lag);
+            let mut receivers = vec![receiver; receivers];
+            let mut round = || {
+                for n in 0..40 {
+                    let mut waiting: [_; 200] = [const { None }; 200];
+                    for (place, receiver) in waiting.iter_mut().zip(&mut receivers) {
+                        let mut receiving = receiver.recv();
+                        assert!(poll(pin!(&mut receiving)).is_pending());
+                        *place = Some(receiving);
+                    }
+                    sender.try_send([n; 8]).unwrap();
+                    for receiving in waiting.iter_mut().flatten() {
+                        assert_eq!(poll(pin!(receiving)), Poll::Ready(Ok([n; 8])));
+                    }
+                    drop(waiting);
+                    for _ in 0..4 {
+                        sender.try_send([n; 8]).unwrap();
+                    }
+                    let mut sending = pin!(sender.send([n; 8]));
+                    if lag == Lag::Block {
+                        assert!(poll(sending.as_mut()).is_pending());
+                    }
+                    for _ in 0..4 {
+                        for receiver in &mut receivers {
+                            assert!(receiver.try_recv().is_ok());
+                        }
+                    }
+                    assert!(poll(sending).is_ready());
+                    for receiver in &mut receivers {
+                        assert!(receiver.try_recv().is_ok());
+                    }
+                }
+            };
+            round();
+            assert_eq!(allocations(round), 0, "{lag:?}");
+        }
+    }
+}
+
+#[test]
+fn a_broadcast_that_overtakes_its_receivers_allocates_nothing() {
+    let (sender, mut receiver) = broadcast::<[u64; 8]>(8, Lag::DropOldest);
+    let mut round = || {
+        for n in 0..1_000 {
+            sender.try_send([n; 8]).unwrap();
+        }
+        assert!(receiver.try_recv().is_err());
+        assert_eq!(receiver.try_recv(), Ok([992; 8]));
+    };
+    round();
+    assert_eq!(allocations(round), 0);
 }
