@@ -120,11 +120,12 @@ impl<T> State<T> {
     }
 
     /// Whether a waiting receiver is not spoken for by a slot reserved beyond
-    /// the capacity.
+    /// the capacity. Those it counts are nobody's who was decided elsewhere.
     #[inline]
-    fn has_receiver(&self) -> bool {
+    fn has_receiver(&mut self) -> bool {
         let taken = self.len() + self.reserved as usize;
-        self.receivers.queued() > taken.saturating_sub(self.capacity)
+        let spoken_for = taken.saturating_sub(self.capacity);
+        self.receivers.queued() > spoken_for && self.has_receivers(spoken_for + 1)
     }
 
     pub(super) fn statistics(&self) -> Statistics {

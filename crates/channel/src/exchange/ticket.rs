@@ -65,6 +65,12 @@ impl Ticket {
         (state < RETIRED).then_some(state)
     }
 
+    /// Whether nobody can win any more. A moment later that may be so though it
+    /// was not.
+    pub(crate) fn is_decided(&self) -> bool {
+        !matches!(self.state.load(Ordering::Acquire), OPEN | HELD)
+    }
+
     /// Decides for `arm`, unless it is decided already.
     pub(crate) fn win(&self, arm: usize) -> bool {
         let held = self.hold();

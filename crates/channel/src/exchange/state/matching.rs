@@ -184,6 +184,28 @@ impl<T> State<T> {
         }
     }
 
+    /// Whether at least so many receivers wait. Stale entries that it comes upon
+    /// leave the queue.
+    #[inline(never)]
+    pub(super) fn has_receivers(&mut self, wanted: usize) -> bool {
+        let mut next = self.receivers.front();
+        let mut found = 0;
+        while found < wanted
+            && let Some(key) = next
+        {
+            next = self.receivers.after(key);
+            match self.receivers.find(key) {
+                Some(WaitingRecv::Waiting(Party::Select(ticket, _)))
+                    if ticket.ticket().is_decided() =>
+                {
+                    self.receivers.settle(key);
+                }
+                _ => found += 1,
+            }
+        }
+        found == wanted
+    }
+
     /// Commits `me` and the oldest receiver that is queued and somebody else's.
     /// The value that is meant for it must be deposited next.
     fn find_receiver(&mut self, me: Claimant<'_>, wakes: &mut Wakes) -> Found {
