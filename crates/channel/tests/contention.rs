@@ -1,94 +1,116 @@
 //! Many threads at once: nothing is lost, nothing comes twice.
 
+#[path = "contention/woken.rs"]
+mod woken;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bowline_channel::{
     Receiver, Select, Selected, Sender, bounded, rendezvous, select, select_blocking,
 };
-use futures_lite::future::{self, block_on, poll_once};
+use futures_lite::future::{block_on, poll_once};
 
-/// Runs several tasks of one thread in turns.
-fn run_together(tasks: Vec<impl Future<Output = ()>>) {
-    let mut tasks: Vec<_> = tasks.into_iter().map(Box::pin).collect();
-    block_on(async {
-        while !tasks.is_empty() {
-            let mut left = Vec::new();
-            for mut task in tasks.drain(..) {
-                if poll_once(task.as_mut()).await.is_none() {
-                    left.push(task);
+const TASKS: usize = 100;
+const ROUNDS: usize = 1_000;
+
+/// Eight channels, and how often each value was sent and received.
+struct Floor {
+    channels: Vec<(Sender<usize>, Receiver<usize>)>,
+    sent: Vec<AtomicUsize>,
+    received: Vec<AtomicUsize>,
+}
+
+impl Floor {
+    fn new(capacity: usize) -> Self {
+        let none = || (0..TASKS * ROUNDS).map(|_| AtomicUsize::new(0)).collect();
+        Self {
+            channels: (0..8).map(|_| bounded(capacity)).collect(),
+            sent: none(),
+            received: none(),
+        }
+    }
+
+    fn note(&self, value: usize) {
+        self.received[value].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One task: selects that receive from half of the channels, or send to the others.
+    async fn take_part(self: Arc<Self>, who: usize) {
+        for round in 0..ROUNDS {
+            let value = who * ROUNDS + round;
+            let mut set = Select::new();
+            for (index, (sender, receiver)) in self.channels.iter().enumerate() {
+                if (who + index + round).is_multiple_of(2) {
+                    set = set.recv(receiver);
+                } else {
+                    set = set.send(sender, value);
                 }
             }
-            tasks = left;
-            future::yield_now().await;
+            match set.ready().await {
+                Selected::Received(_, value) => self.note(value.unwrap()),
+                Selected::Sent(_, outcome) => {
+                    outcome.unwrap();
+                    self.sent[value].fetch_add(1, Ordering::Relaxed);
+                }
+            }
         }
-    });
+    }
+
+    /// While nothing moves: that those who wait have to, and then one of them is served.
+    fn help(&self) {
+        for (_, receiver) in &self.channels {
+            let statistics = receiver.statistics();
+            let (sends, receives) = (statistics.waiting_senders, statistics.waiting_receivers);
+            assert!(
+                sends == 0 || receives == 0,
+                "two wait that could meet: {statistics:?}"
+            );
+            assert!(
+                sends == 0 || receiver.is_full(),
+                "a send waits beside room: {statistics:?}"
+            );
+            assert!(
+                receives == 0 || receiver.is_empty(),
+                "a receive waits beside a value: {statistics:?}"
+            );
+        }
+        let mut channels = self.channels.iter();
+        let value = channels.find_map(|(_, receiver)| receiver.try_recv().ok());
+        self.note(value.expect("every task that is left would send; one was not woken"));
+    }
 }
 
 // CH27
 #[test]
 fn a_hundred_selects_over_eight_channels_both_ways_conserve_the_values() {
-    const TASKS: usize = 100;
-    const ROUNDS: usize = 1_000;
     for capacity in [0, 1] {
-        let channels: Vec<_> = (0..8).map(|_| bounded::<usize>(capacity)).collect();
-        let sent: Vec<_> = (0..TASKS * ROUNDS).map(|_| AtomicUsize::new(0)).collect();
-        let received: Vec<_> = (0..TASKS * ROUNDS).map(|_| AtomicUsize::new(0)).collect();
-        let take_part = |who: usize| {
-            let (channels, sent, received) = (&channels, &sent, &received);
-            async move {
-                for round in 0..ROUNDS {
-                    let value = who * ROUNDS + round;
-                    let mut set = Select::new();
-                    for (index, (sender, receiver)) in channels.iter().enumerate() {
-                        if (who + index + round).is_multiple_of(2) {
-                            set = set.recv(receiver);
-                        } else {
-                            set = set.send(sender, value);
-                        }
-                    }
-                    match set.ready().await {
-                        Selected::Received(_, value) => {
-                            received[value.unwrap()].fetch_add(1, Ordering::Relaxed);
-                        }
-                        Selected::Sent(_, outcome) => {
-                            outcome.unwrap();
-                            sent[value].fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                }
-            }
+        let floor = Arc::new(Floor::new(capacity));
+        let task = |who| {
+            let task: Pin<Box<dyn Future<Output = ()> + Send>> =
+                Box::pin(Arc::clone(&floor).take_part(who));
+            task
         };
-        // Who is left alone at the end is helped by a peer that takes either part.
-        let finished = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for half in 0..2 {
-                let (take_part, finished) = (&take_part, &finished);
-                scope.spawn(move || {
-                    let tasks = (half * TASKS / 2..(half + 1) * TASKS / 2).map(|who| async move {
-                        take_part(who).await;
-                        finished.fetch_add(1, Ordering::Relaxed);
-                    });
-                    run_together(tasks.collect());
-                });
+        let halves = [0..TASKS / 2, TASKS / 2..TASKS];
+        // Nobody is polled unless it was woken.
+        let progress = woken::start(halves.map(|half| half.map(task).collect()).into());
+        while !progress.is_over() {
+            if progress.is_still() && !progress.is_over() {
+                floor.help();
             }
-            while finished.load(Ordering::Relaxed) < TASKS {
-                for (_, receiver) in &channels {
-                    if let Ok(value) = receiver.try_recv() {
-                        received[value].fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                thread::yield_now();
-            }
-        });
-        for (_, receiver) in &channels {
+            thread::yield_now();
+        }
+        for (_, receiver) in &floor.channels {
             while let Ok(value) = receiver.try_recv() {
-                received[value].fetch_add(1, Ordering::Relaxed);
+                floor.note(value);
             }
             let statistics = receiver.statistics();
             assert_eq!(statistics.waiting_senders + statistics.waiting_receivers, 0);
         }
-        for (sent, received) in sent.iter().zip(&received) {
+        for (sent, received) in floor.sent.iter().zip(&floor.received) {
             assert!(sent.load(Ordering::Relaxed) <= 1);
             assert_eq!(
                 sent.load(Ordering::Relaxed),

@@ -1,21 +1,25 @@
-//! Random schedules of sends, receives, drops and closes: every value ends in
-//! exactly one place, in order, and nobody waits for something that is there.
+//! Random schedules of all operations, drops and closes: every value ends in exactly one place, in
+//! order, nobody waits for something that is there, and nothing comes after the end was told.
 
 #[path = "stepping/flavors.rs"]
 mod flavors;
+#[path = "schedules/ledger.rs"]
+mod ledger;
 #[path = "stepping/task.rs"]
 mod task;
 
-use std::cell::{Cell, RefCell};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bowline_channel::{RecvError, SendError, TryRecvError, TrySendError, select};
+use bowline_channel::{
+    RecvError, Select, Selected, SendAllError, SendError, TryRecvError, TrySendError, WeakReceiver,
+    WeakSender, select,
+};
 use flavors::for_each_flavor;
-use futures_lite::Stream;
+use futures_lite::{Stream, future};
+use ledger::{Counted, End, Ledger, Parcel};
 use task::Task;
 
 /// A hundred thousand, unless the environment asks for others: under a sanitizer
@@ -25,96 +29,66 @@ fn schedules() -> u64 {
     asked.map_or(100_000, |number| number.parse().expect("a number"))
 }
 
+/// A small generator (SplitMix64), so that a schedule is named by its number.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % sides as u64) as usize
+    }
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What an operation that finished found; a send names its value.
+enum Outcome {
+    Sent(usize, Result<(), SendError<Parcel>>),
+    SentMany(Result<usize, SendAllError<Parcel>>),
+    Received(Result<Parcel, RecvError>),
+    ReceivedMany(Vec<Parcel>, Result<usize, RecvError>),
+    Swapped(Parcel, Result<Parcel, RecvError>),
+    /// A permit was had, but no value for it.
+    Declined(Parcel),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Sends,
+    Receives,
+    Both,
+}
+
 for_each_flavor! {
     const STEPS: usize = 24;
     const OPERATIONS: usize = 5;
 
-    /// Where a value was seen to end.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum End {
-        Received,
-        Returned,
-        Dropped,
-    }
-
-    /// What is known of one value.
-    #[derive(Debug, Default)]
-    struct Account {
-        ends: Vec<End>,
-        /// Its send reported success.
-        sent: bool,
-        /// Its place in the order of sends, from when its send was first polled.
-        place: Option<u64>,
-    }
-
-    type Ledger = Rc<RefCell<Vec<Account>>>;
-
-    /// A value that enters its end into the ledger, whatever happens to it.
-    struct Parcel {
-        id: usize,
-        ledger: Ledger,
-        end: Cell<End>,
-    }
-
-    impl Parcel {
-        fn new(ledger: &Ledger) -> Self {
-            let id = ledger.borrow().len();
-            ledger.borrow_mut().push(Account::default());
-            Self {
-                id,
-                ledger: Rc::clone(ledger),
-                end: Cell::new(End::Dropped),
-            }
-        }
-    }
-
-    impl Drop for Parcel {
-        fn drop(&mut self) {
-            self.ledger.borrow_mut()[self.id].ends.push(self.end.get());
-        }
-    }
-
-    /// What an operation that finished found; a send names its value.
-    enum Outcome {
-        Sent(usize, Result<(), SendError<Parcel>>),
-        Received(Result<Parcel, RecvError>),
-    }
-
     struct Operation {
         task: Task<'static, Outcome>,
-        is_send: bool,
+        side: Side,
         started: bool,
-    }
-
-    /// A small generator (SplitMix64), so that a schedule is named by its number.
-    struct Dice(u64);
-
-    impl Dice {
-        fn roll(&mut self, sides: usize) -> usize {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            ((z ^ (z >> 31)) % sides as u64) as usize
-        }
-    }
-
-    struct Flag(AtomicBool);
-
-    impl Wake for Flag {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::SeqCst);
-        }
     }
 
     struct Schedule {
         dice: Dice,
         capacity: usize,
         ledger: Ledger,
-        places: Rc<Cell<u64>>,
         last_received: Option<u64>,
+        /// Somebody was told that no value will come.
+        ended: bool,
         senders: Vec<Sender<Parcel>>,
         receivers: Vec<Receiver<Parcel>>,
+        weak_sender: WeakSender<Parcel, Kind>,
+        weak_receiver: WeakReceiver<Parcel, Kind>,
         /// The other arm of selects.
         idle: Receiver<()>,
         _idle_sender: Sender<()>,
@@ -128,16 +102,21 @@ for_each_flavor! {
     impl Schedule {
         fn new(seed: u64) -> Self {
             let mut dice = Dice(seed);
-            let capacity = [0, 1, 2, 4][dice.roll(4)];
-            let (sender, receiver) = bounded(capacity);
+            let capacity = [0, 0, 1, 1, 2, 4, usize::MAX][dice.roll(7)];
+            let (sender, receiver) = match capacity {
+                usize::MAX => unbounded(),
+                capacity => bounded(capacity),
+            };
             let (idle_sender, idle) = bounded(1);
             let stream = (dice.roll(3) == 0).then(|| receiver.clone());
             Self {
                 dice,
                 capacity,
                 ledger: Ledger::default(),
-                places: Rc::default(),
                 last_received: None,
+                ended: false,
+                weak_sender: sender.downgrade(),
+                weak_receiver: receiver.downgrade(),
                 senders: vec![sender],
                 receivers: vec![receiver],
                 idle,
@@ -150,15 +129,16 @@ for_each_flavor! {
         }
 
         fn step(&mut self) {
-            match self.dice.roll(32) {
+            match self.dice.roll(34) {
                 0..=6 => self.start_send(),
                 7..=13 => self.start_recv(),
-                14..=19 => self.poll_one(),
-                20..=23 => self.drop_one(),
-                24..=25 => self.try_send(),
-                26..=27 => self.try_recv(),
-                28..=29 => self.poll_stream(),
-                30 => self.change_handles(),
+                14 => self.start_both(),
+                15..=20 => self.poll_one(),
+                21..=24 => self.drop_one(),
+                25..=26 => self.try_send(),
+                27..=28 => self.try_recv(),
+                29..=30 => self.poll_stream(),
+                31..=32 => self.change_handles(),
                 _ => {
                     if self.dice.roll(6) == 0 {
                         self.close();
@@ -167,31 +147,57 @@ for_each_flavor! {
             }
         }
 
+        /// A sender for an operation more, if there may be one.
+        fn sender(&self) -> Option<Sender<Parcel>> {
+            let sender = self.senders.last().cloned();
+            sender.filter(|_| self.operations.len() < OPERATIONS)
+        }
+
+        fn receiver(&self) -> Option<Receiver<Parcel>> {
+            let receiver = self.receivers.last().cloned();
+            receiver.filter(|_| self.operations.len() < OPERATIONS)
+        }
+
         fn start_send(&mut self) {
-            let (true, Some(sender)) = (self.operations.len() < OPERATIONS, self.senders.last()) else {
+            let Some(sender) = self.sender() else {
                 return;
             };
-            let sender = sender.clone();
-            let parcel = Parcel::new(&self.ledger);
-            let (ledger, places) = (Rc::clone(&self.ledger), Rc::clone(&self.places));
-            let (idle, way) = (self.idle.clone(), self.dice.roll(6));
-            self.start(true, async move {
+            let (ledger, idle) = (self.ledger.clone(), self.idle.clone());
+            let (way, held, kept) = (self.dice.roll(9), self.dice.roll(4), self.dice.roll(3) > 0);
+            if way == 0 {
+                let count = 1 + self.dice.roll(4);
+                let parcels: Vec<_> = (0..count).map(|_| ledger.parcel()).collect();
+                return self.start(Side::Sends, async move {
+                    let first = parcels[0].id;
+                    let sending = sender.send_all(parcels);
+                    let mut counted = Counted { sending, first, ledger };
+                    Outcome::SentMany((&mut counted.sending).await)
+                });
+            }
+            let parcel = ledger.parcel();
+            self.start(Side::Sends, async move {
                 let id = parcel.id;
                 match way {
                     // Its place is where it enters the queue, which cannot be seen from here.
-                    0 => select! {
+                    1 => select! {
                         sent = sender.send(parcel) => Outcome::Sent(id, sent),
                         _ = idle.recv() => unreachable!("nothing comes"),
                     },
-                    1 => Outcome::Sent(id, match sender.reserve().await {
-                        Ok(permit) => {
-                            permit.send(parcel);
-                            Ok(())
+                    2..=3 => {
+                        let Ok(permit) = sender.reserve().await else {
+                            return Outcome::Sent(id, Err(SendError(parcel)));
+                        };
+                        for _ in 0..held {
+                            future::yield_now().await;
                         }
-                        Err(_) => Err(SendError(parcel)),
-                    }),
+                        if !kept {
+                            return Outcome::Declined(parcel);
+                        }
+                        permit.send(parcel);
+                        Outcome::Sent(id, Ok(()))
+                    }
                     _ => {
-                        take_place(&ledger, &places, id);
+                        ledger.take_place(id);
                         Outcome::Sent(id, sender.send(parcel).await)
                     }
                 }
@@ -199,27 +205,54 @@ for_each_flavor! {
         }
 
         fn start_recv(&mut self) {
-            let (true, Some(receiver)) = (self.operations.len() < OPERATIONS, self.receivers.last())
-            else {
+            let Some(receiver) = self.receiver() else {
                 return;
             };
-            let receiver = receiver.clone();
-            let (idle, by_select) = (self.idle.clone(), self.dice.roll(3) == 0);
-            self.start(false, async move {
-                if !by_select {
-                    return Outcome::Received(receiver.recv().await);
-                }
-                select! {
-                    received = receiver.recv() => Outcome::Received(received),
-                    _ = idle.recv() => unreachable!("nothing comes"),
+            let (idle, way, most) = (self.idle.clone(), self.dice.roll(8), 1 + self.dice.roll(4));
+            self.start(Side::Receives, async move {
+                match way {
+                    0 => select! {
+                        received = receiver.recv() => Outcome::Received(received),
+                        _ = idle.recv() => unreachable!("nothing comes"),
+                    },
+                    // Twice at one channel.
+                    1 => select! {
+                        received = receiver.recv() => Outcome::Received(received),
+                        received = receiver.recv() => Outcome::Received(received),
+                    },
+                    2 => match Select::new().recv(&receiver).ready().await {
+                        Selected::Received(_, received) => Outcome::Received(received),
+                        Selected::Sent(..) => unreachable!("there is no send"),
+                    },
+                    3..=4 => {
+                        let mut batch = Vec::new();
+                        let received = receiver.recv_many(&mut batch, most).await;
+                        Outcome::ReceivedMany(batch, received)
+                    }
+                    _ => Outcome::Received(receiver.recv().await),
                 }
             });
         }
 
-        fn start(&mut self, is_send: bool, future: impl Future<Output = Outcome> + 'static) {
+        /// A select that sends to and receives from one channel.
+        fn start_both(&mut self) {
+            let (Some(sender), Some(receiver)) = (self.sender(), self.receiver()) else {
+                return;
+            };
+            let parcel = self.ledger.parcel();
+            self.start(Side::Both, async move {
+                let id = parcel.id;
+                select! {
+                    sent = sender.send(parcel) => Outcome::Sent(id, sent),
+                    received = receiver.recv() => Outcome::Swapped(parcel, received),
+                }
+            });
+        }
+
+        fn start(&mut self, side: Side, future: impl Future<Output = Outcome> + 'static) {
             self.operations.push(Operation {
                 task: Task::new(future),
-                is_send,
+                side,
                 started: false,
             });
             if self.dice.roll(8) > 0 {
@@ -243,25 +276,45 @@ for_each_flavor! {
             };
             drop(self.operations.swap_remove(index));
             match outcome {
-                Outcome::Sent(id, Ok(())) => self.ledger.borrow_mut()[id].sent = true,
+                Outcome::Sent(id, Ok(())) => self.ledger.note_sent(id),
                 Outcome::Sent(id, Err(SendError(parcel))) => {
                     assert_eq!(id, parcel.id);
-                    parcel.end.set(End::Returned);
+                    parcel.end(End::Returned);
                 }
-                Outcome::Received(Ok(parcel)) => self.receive(parcel),
-                Outcome::Received(Err(RecvError)) => {}
+                Outcome::SentMany(Ok(_)) => {}
+                Outcome::SentMany(Err(SendAllError { value, .. })) | Outcome::Declined(value) => {
+                    value.end(End::Returned);
+                }
+                Outcome::Received(received) => self.conclude(received),
+                Outcome::ReceivedMany(batch, received) => {
+                    assert_eq!(received.unwrap_or(0), batch.len());
+                    self.ended |= received.is_err();
+                    batch.into_iter().for_each(|parcel| self.receive(parcel));
+                }
+                Outcome::Swapped(parcel, received) => {
+                    parcel.end(End::Returned);
+                    self.conclude(received);
+                }
+            }
+        }
+
+        fn conclude(&mut self, received: Result<Parcel, RecvError>) {
+            match received {
+                Ok(parcel) => self.receive(parcel),
+                Err(RecvError) => self.ended = true,
             }
         }
 
         /// All sends are served in the order in which they were first polled, and
         /// values leave in the order in which they came.
         fn receive(&mut self, parcel: Parcel) {
-            let place = self.ledger.borrow()[parcel.id].place;
+            assert!(!self.ended, "a value came after somebody was told the end");
+            let place = parcel.place();
             if place.is_some() {
                 assert!(place > self.last_received, "values arrive out of order");
                 self.last_received = place;
             }
-            parcel.end.set(End::Received);
+            parcel.end(End::Received);
         }
 
         fn drop_one(&mut self) {
@@ -275,23 +328,25 @@ for_each_flavor! {
             let Some(sender) = self.senders.last() else {
                 return;
             };
-            let parcel = Parcel::new(&self.ledger);
+            let parcel = self.ledger.parcel();
             let id = parcel.id;
-            take_place(&self.ledger, &self.places, id);
+            self.ledger.take_place(id);
             match sender.try_send(parcel) {
-                Ok(()) => self.ledger.borrow_mut()[id].sent = true,
+                Ok(()) => self.ledger.note_sent(id),
                 Err(TrySendError::Full(parcel) | TrySendError::Closed(parcel)) => {
                     assert_eq!(id, parcel.id);
-                    parcel.end.set(End::Returned);
+                    parcel.end(End::Returned);
                 }
             }
         }
 
         fn try_recv(&mut self) {
-            if let Some(receiver) = self.receivers.last()
-                && let Ok(parcel) = receiver.try_recv()
-            {
-                self.receive(parcel);
+            let Some(receiver) = self.receivers.last() else {
+                return;
+            };
+            match receiver.try_recv() {
+                Ok(parcel) => self.receive(parcel),
+                Err(error) => self.ended |= error == TryRecvError::Closed,
             }
         }
 
@@ -303,13 +358,13 @@ for_each_flavor! {
             let waker = Waker::from(Arc::clone(&self.stream_woken));
             let polled = Pin::new(stream).poll_next(&mut Context::from_waker(&waker));
             self.stream_waits = polled.is_pending();
-            if let Poll::Ready(Some(parcel)) = polled {
-                self.receive(parcel);
+            if let Poll::Ready(next) = polled {
+                self.conclude(next.ok_or(RecvError));
             }
         }
 
         fn change_handles(&mut self) {
-            match self.dice.roll(8) {
+            match self.dice.roll(12) {
                 0 => drop(self.senders.pop()),
                 1 => drop(self.receivers.pop()),
                 2 => {
@@ -317,15 +372,35 @@ for_each_flavor! {
                     self.stream_waits = false;
                 }
                 3..=5 => self.senders.extend(self.senders.first().cloned()),
-                _ => self.receivers.extend(self.receivers.first().cloned()),
+                6..=7 => self.receivers.extend(self.receivers.first().cloned()),
+                8..=9 => {
+                    let upgraded = self.weak_sender.upgrade();
+                    let end = self.receivers.last().or(self.stream.as_ref());
+                    if let Some(closed) = end.map(Receiver::is_closed) {
+                        assert_eq!(upgraded.is_none(), closed);
+                    }
+                    self.senders.extend(upgraded);
+                }
+                _ => {
+                    let upgraded = self.weak_receiver.upgrade();
+                    assert!(upgraded.is_some() || self.receivers.is_empty());
+                    self.receivers.extend(upgraded);
+                }
             }
         }
 
         fn close(&mut self) {
-            if self.dice.roll(2) == 0 {
-                self.senders.iter().for_each(Sender::close);
-            } else {
-                self.receivers.iter().for_each(Receiver::close);
+            match self.dice.roll(3) {
+                0 => self.senders.iter().for_each(Sender::close),
+                1 => self.receivers.iter().for_each(Receiver::close),
+                _ => {
+                    let by_sender = self.senders.last().map(Sender::close_and_discard);
+                    let by_receiver = self.receivers.last().map(Receiver::close_and_discard);
+                    for parcel in by_sender.into_iter().chain(by_receiver).flatten() {
+                        assert!(!self.ended, "a value was there after the end was told");
+                        parcel.end(End::Discarded);
+                    }
+                }
             }
         }
 
@@ -345,18 +420,21 @@ for_each_flavor! {
                     break;
                 }
             }
-            let waiting_sends = self.operations.iter().filter(|o| o.is_send).count();
-            let waiting_recvs = self.operations.len() - waiting_sends;
-            if waiting_recvs > 0 || self.stream_waits {
+            let count = |side| self.operations.iter().filter(|o| o.side == side).count();
+            let both = count(Side::Both);
+            let (sends, receives) = (count(Side::Sends) + both, count(Side::Receives) + both);
+            if receives > 0 || self.stream_waits {
                 let probe = self.receivers.last().or(self.stream.as_ref());
                 if let Some(receiver) = probe {
                     assert!(!receiver.is_closed(), "a receive outlived the close");
                     assert_eq!(receiver.len(), 0, "a receive waits beside a value");
                 }
-                let rendezvous_meets = self.capacity == 0 && waiting_sends > 0;
+                // A select does not meet itself.
+                let alone = both == 1 && sends == 1 && receives == 1 && !self.stream_waits;
+                let rendezvous_meets = self.capacity == 0 && sends > 0 && !alone;
                 assert!(!rendezvous_meets, "both sides of a rendezvous wait");
             }
-            if waiting_sends > 0
+            if sends > 0
                 && let Some(sender) = self.senders.last()
             {
                 assert!(!sender.is_closed(), "a send outlived the close");
@@ -379,21 +457,10 @@ for_each_flavor! {
                 receiver.close();
                 assert!(matches!(receiver.try_recv(), Err(TryRecvError::Closed)));
             }
-            let ledger = Rc::clone(&self.ledger);
+            let ledger = self.ledger.clone();
             drop(self);
-            for (id, account) in ledger.borrow().iter().enumerate() {
-                let [end] = account.ends[..] else {
-                    panic!("value {id} ended other than once: {account:?}");
-                };
-                let lost = account.sent && keeps_values && end != End::Received;
-                assert!(!lost, "value {id} was sent but not received: {account:?}");
-            }
+            ledger.check(keeps_values);
         }
-    }
-
-    fn take_place(ledger: &Ledger, places: &Cell<u64>, id: usize) {
-        ledger.borrow_mut()[id].place = Some(places.get());
-        places.set(places.get() + 1);
     }
 
     // CH21, CH44

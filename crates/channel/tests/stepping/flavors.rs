@@ -8,12 +8,13 @@
 
 pub(crate) mod threads {
     pub(crate) use bowline_channel::{
-        OneshotReceiver, OneshotSender, Receiver, Sender, bounded, oneshot, rendezvous,
-        try_bounded, unbounded,
+        OneshotReceiver, OneshotSender, Receiver, Sender, Threads as Kind, bounded, oneshot,
+        rendezvous, try_bounded, unbounded,
     };
 }
 
 pub(crate) mod local {
+    pub(crate) use bowline_channel::Local as Kind;
     pub(crate) use bowline_channel::local::{
         OneshotReceiver, OneshotSender, Receiver, Sender, bounded, oneshot, rendezvous,
         try_bounded, unbounded,
