@@ -13,6 +13,7 @@ use crate::flavor::sealed::Sealed;
 use crate::statistics::Statistics;
 use crate::wait_list::Key;
 use crate::wakes::Wakes;
+use crate::work;
 
 mod batch;
 mod enlisting;
@@ -271,6 +272,7 @@ impl<T, F: Flavor> Exchange<T, F> {
 
     #[inline]
     fn lock(&self) -> Guard<'_, T, F> {
+        work::touch();
         F::lock(&self.state)
     }
 }

@@ -92,6 +92,7 @@ mod memory;
 mod park;
 mod wait_list;
 mod wakes;
+mod work;
 
 mod error;
 

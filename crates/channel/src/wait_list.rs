@@ -1,5 +1,7 @@
 //! A first-in first-out list of waiting operations, any of which can leave.
 
+use crate::work;
+
 /// Names one entry of a [`WaitList`] until its owner removes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key(u32);
@@ -123,6 +125,7 @@ impl<W> WaitList<W> {
     /// The waiter named by `key`, queued or settled.
     #[inline]
     pub(crate) fn find(&mut self, key: Key) -> Option<&mut W> {
+        work::touch();
         self.slots.get_mut(key.0 as usize)?.waiter.as_mut()
     }
 
@@ -133,6 +136,7 @@ impl<W> WaitList<W> {
         &mut self,
         settle: impl FnOnce(&mut W) -> Option<R>,
     ) -> Option<R> {
+        work::touch();
         // What is no number of a slot is none of a waiter.
         let slot = self.slots.get_mut(self.head as usize)?;
         let settled = settle(slot.waiter.as_mut()?)?;
@@ -150,6 +154,7 @@ impl<W> WaitList<W> {
     /// nothing in it to keep or to drop.
     #[inline]
     pub(crate) fn remove_plain(&mut self, key: Key, is_plain: impl FnOnce(&W) -> bool) -> bool {
+        work::touch();
         let Some(slot) = self.slots.get_mut(key.0 as usize) else {
             return false;
         };
@@ -218,6 +223,7 @@ impl<W> WaitList<W> {
 
     #[inline]
     fn at(&mut self, index: u32) -> &mut Slot<W> {
+        work::touch();
         &mut self.slots[index as usize]
     }
 }

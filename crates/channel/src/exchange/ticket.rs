@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use crate::memory::{AtomicUsize, LooseCell, Ordering, pause};
+use crate::work;
 
 /// Nobody has decided; any peer may claim.
 const OPEN: usize = usize::MAX;
@@ -61,6 +62,7 @@ impl Ticket {
 
     /// The arm that won, if that is decided.
     pub(crate) fn winner(&self) -> Option<usize> {
+        work::touch();
         let state = self.state.load(Ordering::Acquire);
         (state < RETIRED).then_some(state)
     }
@@ -123,6 +125,7 @@ impl Ticket {
 
     /// Decides for `arm` on behalf of a peer, which is to wake what it returns.
     fn claim(&self, arm: usize) -> Result<Option<Waker>, Refusal> {
+        work::touch();
         match self
             .state
             .compare_exchange(OPEN, arm, Ordering::AcqRel, Ordering::Acquire)
@@ -143,6 +146,7 @@ impl Ticket {
 
     /// Keeps others from deciding, unless it is decided.
     fn hold(&self) -> bool {
+        work::touch();
         let mut round = 0;
         loop {
             match self

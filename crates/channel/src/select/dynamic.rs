@@ -13,6 +13,7 @@ use crate::flavor::{Flavor, Threads};
 use crate::park;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use crate::work;
 
 /// A set of operations, put together when the program runs, of which one takes
 /// effect at a time.
@@ -209,6 +210,7 @@ impl<T, F: Flavor> Arms for All<'_, '_, T, F> {
     }
 
     fn arm(&mut self, index: usize) -> Pin<&mut (dyn Arm + '_)> {
+        work::touch();
         match &mut self.0.arms[index] {
             Operation::Recv(arm) => Pin::<&mut RecvArm<'_, T, F>>::new(arm),
             Operation::Send(arm) => Pin::<&mut SendArm<'_, T, F>>::new(arm),
@@ -250,5 +252,65 @@ impl<T, F: Flavor> Race<All<'_, '_, T, F>> {
 impl<T, F: Flavor> fmt::Debug for ReadyFuture<'_, '_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ReadyFuture").field(&self.race).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+    use crate::rendezvous;
+
+    struct Idle;
+
+    impl Wake for Idle {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+
+    /// What it takes to wait at so many channels, to be polled for nothing, to be woken by the
+    /// one in the middle, to be found decided by its neighbour, and to fetch the value and leave.
+    fn work(arms: usize) -> [usize; 5] {
+        let channels: Vec<_> = (0..arms).map(|_| rendezvous()).collect();
+        let mut set = Select::new();
+        for (_, receiver) in &channels {
+            set.add_recv(receiver);
+        }
+        let waker = Waker::from(std::sync::Arc::new(Idle));
+        let mut context = Context::from_waker(&waker);
+        let mut waiting = std::pin::pin!(set.ready());
+        let middle = arms / 2;
+
+        let (enter, polled) = work::count(|| waiting.as_mut().poll(&mut context));
+        assert!(polled.is_pending());
+        let (again, polled) = work::count(|| waiting.as_mut().poll(&mut context));
+        assert!(polled.is_pending());
+        let (wake, sent) = work::count(|| channels[middle].0.try_send(7));
+        assert!(sent.is_ok());
+        let (stale, sent) = work::count(|| channels[middle - 1].0.try_send(8));
+        assert!(sent.is_err());
+        let (leave, polled) = work::count(|| waiting.as_mut().poll(&mut context));
+        assert_eq!(polled, Poll::Ready(Selected::Received(middle, Ok(7))));
+        [enter, again, wake, stale, leave]
+    }
+
+    // CH32
+    #[test]
+    fn a_wake_costs_the_same_at_any_number_of_arms_and_the_rest_grows_linearly() {
+        let [few_enter, few_again, few_wake, few_stale, few_leave] = work(10);
+        let [enter, again, wake, stale, leave] = work(1_000);
+        assert_eq!((wake, stale, again), (few_wake, few_stale, few_again));
+        assert!(
+            wake < 20 && stale < 20 && again < 20,
+            "{wake} {stale} {again}"
+        );
+        assert!(
+            few_enter >= 10 && few_leave >= 10,
+            "{few_enter} {few_leave}"
+        );
+        assert!(
+            enter <= 100 * few_enter && leave <= 100 * few_leave,
+            "{enter} {leave}"
+        );
     }
 }
