@@ -33,7 +33,7 @@ pub trait Flavor: sealed::Sealed {}
 #[derive(Debug)]
 pub enum Threads {}
 
-/// A channel within one thread: no locked instruction but in a select, and no end can leave it.
+/// A channel within one thread: no locked instruction, and no end can leave it.
 #[derive(Debug)]
 pub enum Local {}
 
@@ -59,6 +59,9 @@ pub(crate) mod sealed {
             std::ptr::eq(&raw const **one, &raw const **other)
         }
 
+        /// Whether nothing of the channel can reach another thread.
+        const IS_LOCAL: bool;
+
         /// An unlocked `state`.
         fn guarded<S>(state: S) -> Self::Lock<S>;
 
@@ -81,6 +84,8 @@ impl sealed::Sealed for Threads {
     type Lock<S> = loom::sync::Mutex<S>;
     #[cfg(loom)]
     type Guard<'a, S: 'a> = loom::sync::MutexGuard<'a, S>;
+
+    const IS_LOCAL: bool = false;
 
     fn share<V>(value: V) -> Arc<V> {
         Arc::new(value)
@@ -118,6 +123,8 @@ impl sealed::Sealed for Local {
     type Pointer<V> = Rc<V>;
     type Lock<S> = RefCell<S>;
     type Guard<'a, S: 'a> = RefMut<'a, S>;
+
+    const IS_LOCAL: bool = true;
 
     fn share<V>(value: V) -> Rc<V> {
         Rc::new(value)

@@ -1,5 +1,5 @@
-//! The same channels within one thread, without locked instructions; a select, whose arms may be
-//! of both kinds, has some.
+//! The same channels within one thread, without locked instructions; a select has some if a channel
+//! between threads is among its arms, too.
 //!
 //! Ends, futures and errors are those of the crate's root with another
 //! [`Flavor`](crate::Flavor), so everything said there holds here. No end can

@@ -36,8 +36,11 @@ const RETIRED: usize = usize::MAX - 2;
 ///    who waits for a held one waits a moment only.
 /// 3. The waker is touched by who holds the ticket, by who claimed it (once),
 ///    and by the owner before it published the ticket or after it was decided.
+/// 4. A local ticket is used by one thread at a time, and found by others in no
+///    queue: all channels among the arms of its select are local.
 pub(crate) struct Ticket {
     state: AtomicUsize,
+    is_local: bool,
     waker: LooseCell<Option<Waker>>,
 }
 
@@ -53,10 +56,41 @@ enum Refusal {
 }
 
 impl Ticket {
-    pub(crate) fn new() -> Self {
+    /// Of a select that peers in other threads may come upon.
+    pub(crate) fn between_threads() -> Self {
+        Self::new(false)
+    }
+
+    /// Of a select that only its own thread comes upon.
+    pub(crate) fn local() -> Self {
+        Self::new(true)
+    }
+
+    fn new(is_local: bool) -> Self {
         Self {
             state: AtomicUsize::new(OPEN),
+            is_local,
             waker: LooseCell::new(None),
+        }
+    }
+
+    /// Changes the state from `OPEN`; what it is instead, if it is another.
+    #[inline]
+    fn leave_open(&self, to: usize) -> Result<(), usize> {
+        work::touch();
+        if !self.is_local {
+            let exchanged =
+                self.state
+                    .compare_exchange(OPEN, to, Ordering::AcqRel, Ordering::Acquire);
+            return exchanged.map(drop);
+        }
+        // Nobody comes between the two (invariant 4), so this needs no locked instruction.
+        match self.state.load(Ordering::Relaxed) {
+            OPEN => {
+                self.state.store(to, Ordering::Relaxed);
+                Ok(())
+            }
+            other => Err(other),
         }
     }
 
@@ -125,13 +159,9 @@ impl Ticket {
 
     /// Decides for `arm` on behalf of a peer, which is to wake what it returns.
     fn claim(&self, arm: usize) -> Result<Option<Waker>, Refusal> {
-        work::touch();
-        match self
-            .state
-            .compare_exchange(OPEN, arm, Ordering::AcqRel, Ordering::Acquire)
-        {
+        match self.leave_open(arm) {
             // SAFETY: we are the one that claimed it (invariant 3).
-            Ok(_) => Ok(self.waker.with(|place| unsafe { (*place).take() })),
+            Ok(()) => Ok(self.waker.with(|place| unsafe { (*place).take() })),
             Err(HELD) => Err(Refusal::Held),
             Err(_) => Err(Refusal::Decided),
         }
@@ -146,14 +176,10 @@ impl Ticket {
 
     /// Keeps others from deciding, unless it is decided.
     fn hold(&self) -> bool {
-        work::touch();
         let mut round = 0;
         loop {
-            match self
-                .state
-                .compare_exchange(OPEN, HELD, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return true,
+            match self.leave_open(HELD) {
+                Ok(()) => return true,
                 Err(HELD) => pause(&mut round),
                 Err(_) => return false,
             }

@@ -43,6 +43,11 @@ pub trait Arm {
     /// How it takes part.
     fn kind(&self) -> Kind;
 
+    /// Whether no other thread can come upon it in a queue.
+    fn is_local(&self) -> bool {
+        true
+    }
+
     /// A random number of the channel.
     fn draw(&self) -> Option<u32> {
         None
@@ -111,6 +116,10 @@ impl<T, F: Flavor> Arm for RecvArm<'_, T, F> {
         } else {
             Kind::Disabled
         }
+    }
+
+    fn is_local(&self) -> bool {
+        F::IS_LOCAL
     }
 
     fn draw(&self) -> Option<u32> {
@@ -213,6 +222,10 @@ impl<T, F: Flavor> Arm for SendArm<'_, T, F> {
         } else {
             Kind::Disabled
         }
+    }
+
+    fn is_local(&self) -> bool {
+        F::IS_LOCAL
     }
 
     fn draw(&self) -> Option<u32> {

@@ -70,6 +70,11 @@ impl<L: Arms> Race<L> {
 
     fn new(mut arms: L, biased: bool) -> Self {
         let count = arms.count();
+        let ticket = if (0..count).all(|index| arms.arm(index).is_local()) {
+            Ticket::local()
+        } else {
+            Ticket::between_threads()
+        };
         Self {
             order: Order::ascending(count),
             polls: (0..count).any(|index| arms.arm(index).kind() == Kind::Future),
@@ -77,7 +82,7 @@ impl<L: Arms> Race<L> {
             stage: Stage::New,
             biased,
             published: false,
-            ticket: Ticket::new(),
+            ticket,
             _pinned: PhantomPinned,
         }
     }
