@@ -80,6 +80,11 @@ impl Cause {
         Cause::new(CauseKind::Deadline, reason, node.location, by, now)
     }
 
+    /// Whether both tell of the same cancel.
+    pub(crate) fn is(&self, other: &Cause) -> bool {
+        Arc::ptr_eq(&self.record, &other.record)
+    }
+
     /// What led to the cancel.
     pub fn kind(&self) -> CauseKind {
         self.record.kind

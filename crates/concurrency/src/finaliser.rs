@@ -228,8 +228,12 @@ pub(crate) fn collecting(cut: impl FnOnce()) -> (Caught, Vec<Finaliser>) {
 /// 1. They run one after the other, also behind one that panics; the first panic comes out when
 ///    all are over.
 /// 2. Those that the bound cuts off are counted at the node they belong to.
+/// 3. The owners above hold from the end of the first poll on, if that leaves something: most
+///    finalisers end in it, and a hold is a step for each owner around.
 pub(crate) struct Finalising {
     run: Pin<Box<Scoped<RunAll>>>,
+    shield: NodeRef,
+    holds: bool,
     panic: Arc<Mutex<Option<Box<dyn Any + Send>>>>,
 }
 
@@ -251,7 +255,7 @@ impl Finalising {
     ) -> Finalising {
         let panic = Arc::new(Mutex::new(caught.err()));
         let shield = owner::new_scope(Cow::Borrowed("finalisers"), node.location);
-        shield.set_mask();
+        shield.set_loose_mask();
         let all = RunAll {
             node: node.clone(),
             cause,
@@ -260,9 +264,11 @@ impl Finalising {
             panic: panic.clone(),
         };
         let limit = Limit::After(within);
-        let scoped = Scoped::new(Some(shield), limit, node.location, Some(all));
+        let scoped = Scoped::new(Some(shield.clone()), limit, node.location, Some(all));
         Finalising {
             run: Box::pin(scoped),
+            shield,
+            holds: false,
             panic,
         }
     }
@@ -270,7 +276,12 @@ impl Finalising {
     /// To be polled at the node's place. Ready with the first panic.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Any + Send>>> {
         match self.run.as_mut().poll(cx, |_| None) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if !std::mem::replace(&mut self.holds, true) {
+                    self.shield.fasten_mask();
+                }
+                Poll::Pending
+            }
             Poll::Ready(_) => Poll::Ready(lock(&self.panic).take()),
         }
     }

@@ -7,9 +7,12 @@ mod linkage;
 mod pulse;
 mod roster;
 mod sight;
+#[cfg(test)]
+mod visits;
 
 pub(crate) use activity::Waiting;
-pub(crate) use cancel::wake_all;
+pub(crate) use cancel::{note_change, wake_all};
+pub(crate) use holds::Stance;
 pub(crate) use pulse::{Counted, CountedWaker, Pulse};
 pub(crate) use roster::Roster;
 
@@ -127,8 +130,9 @@ const HELD: u32 = 1 << 17;
 ///    who wakes takes the waker out, and the owner stores it again at its next poll. A task is
 ///    woken by the waker of its pulse, which stays, and has one here only while it is polled with
 ///    another.
-/// 5. `holds` counts the hold constructs below the node, up to the next task or mask (through one
-///    that is `LOOSE`), and changes under `links` alone. While it is above zero the body is not dropped by its owner.
+/// 5. `holds` counts the scopes right below the node that hold or in which something does, up to the
+///    next task or mask (through one that is `LOOSE`), and changes under `links` alone. While it is
+///    above zero the body is not dropped by its owner.
 ///    `links.passed` is the node's share of its parent's count; whoever changes what it follows
 ///    from (`holds`, `HOLD`, `MASK`, the parent) brings it up to date under the same lock.
 /// 6. `OWN` without `HARD` is the grace: it ends at `hard_at`, or, for a node that was not in the
@@ -267,6 +271,8 @@ fn given(name: Cow<'static, str>) -> OnceLock<Cow<'static, str>> {
 
 impl<P: ?Sized> Node<P> {
     fn lock(&self) -> MutexGuard<'_, Links> {
+        #[cfg(test)]
+        visits::note();
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

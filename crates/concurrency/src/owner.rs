@@ -3,7 +3,7 @@ mod timer;
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
 use crate::finaliser::{self, FINALISE_WITHIN, Finalising};
-use crate::node::{Kind, Node, NodeRef};
+use crate::node::{Kind, Node, NodeRef, note_change};
 use crate::root;
 use crate::scope_local::{self as locals, Locals};
 use crate::span::SpawnSpan;
@@ -249,6 +249,7 @@ impl Owner {
                     node.refresh();
                 }
             }
+            note_change();
             self.bring_deadlines(node);
             self.timer = None;
         });
@@ -495,6 +496,7 @@ impl Owner {
         }
         let node = self.node();
         node.unlink();
+        note_change();
         node.forget_waker();
         self.timer = None;
         self.place = NOWHERE;

@@ -193,39 +193,47 @@ fn cancel_in_a_nest(depth: usize, at: usize, around: Around) -> usize {
     for_it
 }
 
+/// The body, with a finaliser.
+async fn cleans_up(body: Nested) {
+    let _guard = on_cancel(|_| async {});
+    body.await;
+}
+
 // CS37
 #[test]
 fn five_thousand_nested_awaits_are_cancelled_in_one_poll_each() {
-    // A finaliser holds all that is around it, which is a step for each of them.
-    let kinds: [(Around, usize); 3] = [
+    // Whom of them to cancel: of groups the outermost alone, for others yield when they return.
+    let anyone = |depth| vec![0, depth / 2, depth - 1];
+    let outermost = |_| vec![0];
+    type Whom = fn(usize) -> Vec<usize>;
+    let kinds: [(Around, Whom); 4] = [
         (
             |body, scope| Box::pin(async { _ = scope.run(body).await }),
-            NESTED,
+            anyone,
         ),
         (
             |body, scope| {
                 let slow = timeout(Duration::from_secs(3600), body);
                 Box::pin(async { _ = scope.run(slow).await })
             },
-            NESTED,
+            anyone,
+        ),
+        (
+            |body, scope| Box::pin(async { _ = scope.run(cleans_up(body)).await }),
+            anyone,
         ),
         (
             |body, scope| {
-                Box::pin(async {
-                    let cleans_up = async {
-                        let _guard = on_cancel(|_| async {});
-                        body.await;
-                    };
-                    _ = scope.run(cleans_up).await;
-                })
+                let group = task_group::<(), (), _, _>(|_| cleans_up(body).map(Ok));
+                Box::pin(async { _ = scope.run(group).await })
             },
-            NESTED / 10,
+            outermost,
         ),
     ];
     on_a_stack_of(1 << 30, move || {
-        for (around, most) in kinds {
-            for depth in [most / 5, most] {
-                for at in [0, depth / 2, depth - 1] {
+        for (around, whom) in kinds {
+            for depth in [NESTED / 5, NESTED] {
+                for at in whom(depth) {
                     let polls = cancel_in_a_nest(depth, at, around);
                     assert_eq!(polls, depth, "once each, cancelled at {at}");
                 }

@@ -3,9 +3,33 @@
 use super::{EFFECTIVE, HARD, MASK, NOTICED, Node, OWN, Payload, Wakeup};
 use crate::caught::{guarded, keep_first};
 use crate::cause::Cause;
+use crate::per_thread::per_thread;
+use std::cell::RefCell;
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
+
+/// How often, in this process, a node was cancelled, masked or moved.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// To be called behind whatever may change the cause that is seen from other nodes.
+pub(crate) fn note_change() {
+    CHANGES.fetch_add(1, Ordering::SeqCst);
+}
+
+per_thread! {
+    /// The last cause that somebody looked for on this thread. Scopes that stand in each other are
+    /// cut one after the other, the innermost first: with this the way up is gone once for all.
+    static FOUND: RefCell<Option<Found>> = RefCell::new(None);
+}
+
+/// Invariant: while nothing has changed since `changes`, the cause is what `parent` sees.
+struct Found {
+    parent: Weak<Node<dyn Payload>>,
+    cause: Cause,
+    changes: u64,
+}
 
 impl<P: ?Sized> Node<P> {
     /// Registers a waker that the next cancel wakes, or says that it has come already.
@@ -78,6 +102,44 @@ impl Node<dyn Payload> {
 
     /// The cause of the outermost cancel visible from here.
     pub(crate) fn visible_cause(self: &Arc<Self>) -> Option<Cause> {
+        let changes = CHANGES.load(Ordering::SeqCst);
+        if let Some(cause) = self.found_below(changes) {
+            self.keep_for_parent(&cause, changes);
+            return Some(cause);
+        }
+        let cause = self.find_cause()?;
+        self.keep_for_parent(&cause, changes);
+        Some(cause)
+    }
+
+    /// The cause, if it was looked for last from a node right below this one.
+    fn found_below(self: &Arc<Self>, changes: u64) -> Option<Cause> {
+        let of_this = |found: &Found| {
+            found.changes == changes && std::ptr::addr_eq(found.parent.as_ptr(), Arc::as_ptr(self))
+        };
+        let cause = FOUND.try_with(|found| {
+            let found = found.borrow();
+            found
+                .as_ref()
+                .filter(|f| of_this(f))
+                .map(|f| f.cause.clone())
+        });
+        cause.ok().flatten()
+    }
+
+    fn keep_for_parent(self: &Arc<Self>, cause: &Cause, changes: u64) {
+        let is_own = self.cause.get().is_some_and(|own| own.is(cause));
+        let parent = self.parent().filter(|_| !is_own && !self.has(MASK));
+        let found = parent.map(|parent| Found {
+            parent: Arc::downgrade(&parent),
+            cause: cause.clone(),
+            changes,
+        });
+        let former = FOUND.try_with(|place| place.replace(found));
+        drop(former);
+    }
+
+    fn find_cause(self: &Arc<Self>) -> Option<Cause> {
         let mut found = None;
         let mut at = Some(self.clone());
         while let Some(node) = at {

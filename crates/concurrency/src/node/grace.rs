@@ -88,6 +88,9 @@ impl Node<dyn Payload> {
             }
             (first, started && !grace.is_zero())
         };
+        if first {
+            super::note_change();
+        }
         self.refresh();
         if waits {
             self.tell_host(self.hard_at());

@@ -4,6 +4,19 @@ use super::{HELD, HOLD, Kind, LOOSE, Links, MASK, Node, NodeRef, Payload, RESTIN
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// What of its holds a node shows to its parent.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stance {
+    /// None.
+    Apart,
+    /// Its own alone, of whatever is behind it.
+    Shields,
+    /// Its own, and those below it.
+    Holds,
+    /// Those below it.
+    Passes,
+}
+
 impl<P: ?Sized> Node<P> {
     /// From now on the owners above hold, while the node is linked.
     pub(crate) fn set_hold(&self) {
@@ -31,17 +44,31 @@ impl<P: ?Sized> Node<P> {
         !self.has(HELD) && self.flags.fetch_or(HELD, Ordering::AcqRel) & HELD == 0
     }
 
-    /// What the parent has to count for this node. It stops at tasks: their group's own hold
+    /// What the node means to the owners above: for the task tree, which counts every hold.
+    pub(crate) fn stance(&self) -> Stance {
+        if matches!(self.kind, Kind::Task | Kind::Root) || self.has(RESTING) {
+            Stance::Apart
+        } else if self.has(MASK) && !self.has(LOOSE) {
+            Stance::Shields
+        } else if self.has(HOLD) {
+            Stance::Holds
+        } else {
+            Stance::Passes
+        }
+    }
+
+    /// What the parent has to count for this node: one, however much holds in it, so that what
+    /// begins or ends below a hold changes nothing above. It stops at tasks: their group's own hold
     /// protects what lies above. The body of a root is never dropped.
     fn share(&self, links: &Links) -> isize {
-        match &links.parent {
-            None => 0,
-            Some(parent) if parent.kind == Kind::Root => 0,
-            Some(_) if matches!(self.kind, Kind::Task | Kind::Root) => 0,
-            Some(_) if self.has(RESTING) => 0,
-            Some(_) if self.has(MASK) && !self.has(LOOSE) => 1,
-            Some(_) => self.holds.load(Ordering::Relaxed) + isize::from(self.has(HOLD)),
+        if links.parent.as_ref().is_none_or(|p| p.kind == Kind::Root) {
+            return 0;
         }
+        isize::from(match self.stance() {
+            Stance::Apart => false,
+            Stance::Shields | Stance::Holds => true,
+            Stance::Passes => self.holds.load(Ordering::Relaxed) > 0,
+        })
     }
 
     /// Brings `passed` up to date; answers by how much the parent's count changes.
@@ -60,6 +87,11 @@ impl Node<dyn Payload> {
     /// Takes that back: an outer cancel arrives at once.
     pub(crate) fn lower_mask(self: &Arc<Self>) {
         self.change_mask(|node| node.clear(MASK));
+    }
+
+    /// Makes a loose mask one that holds.
+    pub(crate) fn fasten_mask(self: &Arc<Self>) {
+        self.change_mask(|node| node.clear(LOOSE));
     }
 
     /// For who stops to poll what is below the node: it passes no hold on until it is taken up.
@@ -89,6 +121,7 @@ impl Node<dyn Payload> {
             change(self);
             (links.parent.clone(), self.share_changed(&mut links))
         };
+        super::note_change();
         // The hold comes before its reason can act, and goes after it.
         if delta > 0 {
             add_holds(parent, delta);

@@ -162,6 +162,7 @@ impl Node<dyn Payload> {
     /// Gives a closed group whose owner is gone to `root`, until its last task has ended.
     pub(crate) fn adopt(self: &Arc<Self>, root: &NodeRef) {
         self.unlink();
+        super::note_change();
         if self.task_count() == 0 {
             return;
         }

@@ -30,7 +30,7 @@ pin_project! {
     /// 2. Once the group has no child and its body is gone it is closed, under the lock that
     ///    admits children: none comes after.
     /// 3. It never returns in the poll that ends its body: with no child to wait for it lets
-    ///    others run once.
+    ///    others run once. One that never returns at all, for it was cut from outside, has ended then.
     #[must_use = "a task group runs nothing until it is awaited"]
     pub struct TaskGroupFuture<T, E, F, Fut>
     where
@@ -168,7 +168,7 @@ where
             return Poll::Pending;
         }
         keeper.close_gate();
-        if ends {
+        if ends && !keeper.is_frozen(this.hosted.as_ref()) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -228,7 +228,8 @@ impl<E: Send + 'static> Keeper<E> {
         } = options;
         let backend = ambient::backend();
         let place = ambient::current();
-        let root = root::above(place.as_ref());
+        // The task has the same root, and is nearer to it.
+        let root = root::above(ambient::task().as_ref().or(place.as_ref()));
         let state = GroupState::new(root, policy, panics, max_children);
         let group = Arc::new(Node::new(
             Kind::Group,
@@ -274,6 +275,12 @@ impl<E: Send + 'static> Keeper<E> {
                 },
             },
         }
+    }
+
+    /// Whether the body was cut for a cancel outside: the group is not to return.
+    fn is_frozen<T>(&self, hosted: Option<&Hosted<T, E>>) -> bool {
+        matches!(hosted, Some(Hosted::Cut))
+            && (self.owner.outer_cancelled() || self.owner.node().own_cause().is_none())
     }
 
     fn close_gate(&self) {

@@ -2,7 +2,7 @@
 
 use super::{EntryKind, EntryState, MOST, Tree, TreeEntry};
 use crate::cause::{Cause, clock_of};
-use crate::node::{Kind, NodeRef};
+use crate::node::{Kind, NodeRef, Stance};
 use bowline_backend::time::Instant;
 
 /// A node to be read, and what its parent passes down to it.
@@ -29,8 +29,8 @@ impl Tree {
                 node,
             });
         }
-        // Of each entry, whether it is a shield.
-        let mut shields = Vec::new();
+        // Of each entry, whether it is a shield, and what its holds are to its parent.
+        let (mut shields, mut stances) = (Vec::new(), Vec::new());
         while let Some(visit) = stack.pop() {
             // Those on the stack are entries to come.
             let room = MOST - 1 - tree.entries.len() - stack.len();
@@ -38,6 +38,7 @@ impl Tree {
             tree.truncated |= sight.truncated;
             let entry = entry(&visit, tree.entries.len(), sight.tasks);
             shields.push(visit.node.is_masked());
+            stances.push(visit.node.stance());
             let children = sight.children.into_iter().rev().map(|node| Visit {
                 node,
                 parent: Some(entry.id),
@@ -51,6 +52,7 @@ impl Tree {
             tree.entries.push(entry);
         }
         tree.mark_shielded(&shields);
+        tree.count_holds(&stances);
         tree.pass_up_waits();
         tree
     }
@@ -65,6 +67,30 @@ impl Tree {
             if let Some(parent) = entry.parent.filter(|_| entry.kind.is_inside_a_task()) {
                 inside[parent] |= inside[id] || shields[id];
             }
+        }
+    }
+
+    /// A node counts who right below it holds, an entry all that hold in it.
+    fn count_holds(&mut self, stances: &[Stance]) {
+        let mut all = vec![0; self.entries.len()];
+        for (id, entry) in self.entries.iter_mut().enumerate().rev() {
+            entry.holds = entry.holds.max(all[id]);
+            let shown = match stances[id] {
+                Stance::Apart => 0,
+                Stance::Shields => 1,
+                Stance::Holds => entry.holds + 1,
+                Stance::Passes => entry.holds,
+            };
+            if let Some(parent) = entry.parent {
+                all[parent] += shown;
+            }
+        }
+        for entry in self
+            .entries
+            .iter_mut()
+            .filter(|e| e.kind == EntryKind::Root)
+        {
+            entry.holds = 0;
         }
     }
 

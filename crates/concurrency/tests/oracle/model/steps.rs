@@ -263,11 +263,15 @@ impl<'a> Model<'a> {
                     return None;
                 }
             });
-            // With nothing to wait for it is a schedule point all the same.
+            // With nothing to wait for it is a schedule point all the same, if it returns.
             self.changed = true;
+            let returns = *host != Some(Host::Cut)
+                || (self.nodes[at].own.is_some() && !self.is_cut_outside(at));
             let group = self.groups.get_mut(&place.id).expect("it has begun");
             group.closed = group.live == 0;
-            return None;
+            if returns {
+                return None;
+            }
         }
         let group = self.groups.get_mut(&place.id).expect("it has begun");
         let host = host.take_if(|_| group.live == 0)?;
