@@ -9,6 +9,7 @@
 use crate::machine::Life;
 use crate::state::{Running, State};
 use crate::table::SocketRef;
+use crate::tcp::TimeWaits;
 use crate::trace::EventKind;
 
 impl State {
@@ -41,6 +42,8 @@ impl State {
             self.drop_signal(listener);
         }
         self.drop_timers(host);
+        // What a kernel remembers of its connections goes with the kernel.
+        self.machines[host as usize].time_waits = TimeWaits::default();
         self.running = None;
         true
     }

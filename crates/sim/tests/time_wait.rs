@@ -5,10 +5,11 @@
 mod echo;
 
 use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
-use bowline_sim::{block_on, host};
+use bowline_sim::{Crash, Sim, block_on, host};
 use echo::{accept, read_to_end, shutdown};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -19,7 +20,7 @@ fn at(port: u16) -> SocketAddr {
 fn listen(reuse_address: bool) -> io::Result<TcpListener> {
     let mut options = TcpListenOptions::default();
     options.reuse_address = reuse_address;
-    TcpListener::bind(at(80), options)
+    TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], 80)), options)
 }
 
 async fn connect_from(port: u16) -> io::Result<TcpStream> {
@@ -132,4 +133,52 @@ fn the_minute_begins_with_the_end_and_not_with_the_close() {
         drop((accepted, listener));
         listen(false).expect("it ended long ago");
     });
+}
+
+// SIM40, SIM42, SIM65
+#[test]
+fn a_kernel_that_was_started_again_remembers_no_connection() {
+    // A killed process leaves its connections to the kernel, which goes on.
+    for (crash, free) in [(Crash::PowerLoss, true), (Crash::Kill, false)] {
+        for closes in [1, 30] {
+            let world = Sim::builder()
+                .host("server", move || async move {
+                    let started = host::now();
+                    match listen(started == 0) {
+                        Ok(listener) => {
+                            let stream = accept(&listener).await?;
+                            // Before the crash, or by it.
+                            settle(closes).await;
+                            drop(stream);
+                        }
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+                            assert!(started > 0 && !free, "its port is free");
+                            return Ok(());
+                        }
+                    }
+                    if started == 0 {
+                        host::Sleep::new(host::Sleep::NEVER).await;
+                    }
+                    Ok::<(), io::Error>(())
+                })
+                .host_must_not_fail("server")
+                .client("client", move || async move {
+                    let ip = host::resolve("server", host::Family::V4).await?[0];
+                    let at = SocketAddr::new(ip, 80);
+                    let stream = TcpStream::connect(at, TcpOptions::default()).await?;
+                    host::Sleep::new(20 * SECOND).await;
+                    drop(stream);
+                    host::Sleep::new(40 * SECOND).await;
+                    let again = TcpStream::connect(at, TcpOptions::default()).await;
+                    assert_eq!(again.is_ok(), free);
+                    Ok::<(), io::Error>(())
+                })
+                .at(Duration::from_secs(10), move |world| {
+                    world.crash("server", crash);
+                })
+                .at(Duration::from_secs(12), |world| world.restart("server"));
+            world.run().expect("as expected");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::launch::Owed;
 use super::stream::Fin;
-use super::{Phase, Segment, SocketRef, Stream};
+use super::{Kind, Phase, Segment, SocketRef, Stream, canonical};
 use crate::errno::Errno;
 use crate::oracle::{self, Scope};
 use crate::state::State;
@@ -51,27 +51,44 @@ impl State {
         }
     }
 
+    /// Answers what belongs to no socket as a kernel does: out of TIME_WAIT by an acknowledgement,
+    /// else by a reset.
     fn deliver_to_nobody(&mut self, from: SocketRef, to: SocketRef, segment: Segment) {
         // The host that had the socket is the sender's remote host.
         let Some(host) = self.net.stream(from).map(|stream| stream.remote_host) else {
             return;
         };
+        let waits = self.is_in_time_wait(host, from);
         let answer = match segment {
-            Segment::Data(_)
-            | Segment::SynAck { .. }
-            | Segment::Established { .. }
-            | Segment::Probe => Segment::Rst,
-            // Both ended: the kernel acknowledges out of TIME_WAIT.
-            Segment::Fin => Segment::Ack(Owed {
+            Segment::Rst => return,
+            // It says nothing that needs an answer.
+            Segment::Ack(_) if waits => return,
+            Segment::Fin if waits => Segment::Ack(Owed {
                 fin: true,
                 ..Owed::default()
             }),
-            _ => return,
+            Segment::Probe if waits => Segment::Ack(Owed::default()),
+            _ => Segment::Rst,
         };
         if !self.answer(host, to, from, answer) {
             // For its sender it is as if it had been lost itself.
             self.lose(from, to, segment);
         }
+    }
+
+    /// Whether `host` remembers the connection of the socket `peer`, though its end of it is gone.
+    fn is_in_time_wait(&mut self, host: u32, peer: SocketRef) -> bool {
+        let Some(found) = self.net.find(peer) else {
+            return false;
+        };
+        let at = canonical(found.local);
+        let Kind::Stream(stream) = &found.kind else {
+            return false;
+        };
+        let port = stream.peer.port();
+        let waits = &mut self.machines[host as usize].time_waits;
+        waits.forget(self.now);
+        waits.has_with(port, at)
     }
 
     fn data(&mut self, to: SocketRef, bytes: Bytes) {
