@@ -89,6 +89,8 @@ pub enum Break {
     Truncated,
     /// The stream took no byte of a write that was not empty.
     WriteZero,
+    /// The peer took no byte of what waited for it, for longer than is allowed.
+    Stalled,
     /// The byte stream below panicked in a write.
     Panicked,
     /// Anything else; the source says what.
@@ -120,6 +122,8 @@ pub enum Operation {
     Shutdown,
     /// Closing the transport.
     Close,
+    /// Handing the byte stream to another protocol.
+    Upgrade,
 }
 
 impl Error {
@@ -230,7 +234,11 @@ impl Error {
 
     /// Whether a time limit passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind(), ErrorKind::ConnectTimeout | ErrorKind::Elapsed)
+        use ErrorKind::*;
+        matches!(
+            self.kind(),
+            ConnectTimeout | Elapsed | Broken(Break::Stalled)
+        )
     }
 
     /// Whether we closed the transport ourselves.
@@ -314,6 +322,7 @@ impl fmt::Display for Operation {
             Operation::Flush => "flush",
             Operation::Shutdown => "shutdown",
             Operation::Close => "close",
+            Operation::Upgrade => "upgrade",
         })
     }
 }
@@ -349,6 +358,7 @@ impl fmt::Display for Break {
             Break::Reset => "reset by the peer",
             Break::Truncated => "it ended inside a frame",
             Break::WriteZero => "no more bytes are taken",
+            Break::Stalled => "the peer took nothing for too long",
             Break::Panicked => "the stream panicked",
             Break::Other => "the stream failed",
         })

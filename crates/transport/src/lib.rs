@@ -38,6 +38,7 @@
 mod error;
 mod memory;
 mod message_stream;
+mod prefixed;
 mod transport;
 
 pub use error::{Break, Delivery, Error, ErrorKind, Operation};
@@ -45,4 +46,5 @@ pub use memory::{MemoryReadHalf, MemoryStream, MemoryStreamBuilder, MemoryWriteH
 pub use message_stream::{
     MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder, Messages,
 };
+pub use prefixed::Prefixed;
 pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};

@@ -18,8 +18,9 @@ use bowline_backend::stream::{Address, ByteStream};
 use bowline_backend::time::{self, Sleep};
 use bowline_codec::Codec;
 
-use self::outbound::{Outbound, Setup};
+use self::outbound::{Half, Outbound, Setup};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::prefixed::Prefixed;
 use crate::transport::{Transport, TransportSend};
 
 /// Bytes queued from which `reserve` waits.
@@ -27,6 +28,9 @@ const HIGH_WATER: usize = 64 * 1024;
 
 /// How long `close` waits for what is queued.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a peer may take no byte of what waits for it.
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A byte stream and a codec: messages both ways.
 ///
@@ -116,6 +120,8 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
 pub struct MessageStreamBuilder {
     high_water: usize,
     close_timeout: Duration,
+    write_stall_timeout: Option<Duration>,
+    read_idle_timeout: Option<Duration>,
 }
 
 impl Default for MessageStreamBuilder {
@@ -123,6 +129,8 @@ impl Default for MessageStreamBuilder {
         MessageStreamBuilder {
             high_water: HIGH_WATER,
             close_timeout: CLOSE_TIMEOUT,
+            write_stall_timeout: Some(WRITE_STALL_TIMEOUT),
+            read_idle_timeout: None,
         }
     }
 }
@@ -148,11 +156,35 @@ impl MessageStreamBuilder {
         self
     }
 
+    /// How long the peer may take no byte of what waits for it before the connection is
+    /// [`Broken(Stalled)`](crate::Break::Stalled); default 30 s, `None` for ever.
+    ///
+    /// Whoever sends, flushes or receives then learns of it; a transport that nobody polls is not
+    /// watched. Where no backend runs there is no clock, and nothing stalls.
+    pub fn write_stall_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
+        self.write_stall_timeout = most.into();
+        self
+    }
+
+    /// How long a `recv` may wait for a byte of the peer's before it says
+    /// [`Elapsed`](ErrorKind::Elapsed); `None`, for ever, by default.
+    ///
+    /// Counted from when a `recv` first has to wait after a byte came; one that is dropped does not
+    /// start it again. The transport stays usable: the next `recv` waits as long once more.
+    ///
+    /// A `recv` that has to wait then panics where no backend runs.
+    pub fn read_idle_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
+        self.read_idle_timeout = most.into();
+        self
+    }
+
     /// Speaks `codec` over `stream`.
     pub fn over<S: ByteStream, C: Codec>(self, stream: S, codec: C) -> MessageStream<S, C> {
         let setup = Setup {
             high_water: self.high_water,
             close_timeout: self.close_timeout,
+            write_stall_timeout: self.write_stall_timeout,
+            read_idle_timeout: self.read_idle_timeout,
             local: stream.local_addr().ok(),
             peer: stream.peer_addr().ok(),
         };
@@ -228,6 +260,59 @@ where
 impl<S: ByteStream, C: Codec> MessageStream<S, C> {
     fn release(&mut self) {
         drop((self.sender.outbound().close(), self.receiver.close()));
+    }
+
+    /// Hands the byte stream over to another protocol, once all that was queued is written: a
+    /// switch agreed upon (STARTTLS, `Upgrade`). What was read and is not yet decoded comes first
+    /// out of it, so no byte of the new protocol is lost.
+    ///
+    /// # Errors
+    ///
+    /// Why what was queued could not be written, or why nothing could be received any more;
+    /// [`Closed`](ErrorKind::Closed) where we have ended the sending side. The connection is
+    /// aborted.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it aborts the connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_codec::{Framing, LengthDelimited, Lines, Raw};
+    /// use bowline_transport::{MemoryStream, MessageStream, Transport};
+    ///
+    /// # futures_util::FutureExt::now_or_never(async {
+    /// let (here, there) = MemoryStream::pair();
+    /// let mut here = MessageStream::new(here, Lines::lf().text());
+    /// let mut there = MessageStream::new(there, Lines::lf().text());
+    ///
+    /// here.send(&"frames from now on".to_owned()).await?;
+    /// let binary = || LengthDelimited::u32().with(Raw::new());
+    /// let mut here = here.upgrade(|stream| MessageStream::new(stream, binary())).await?;
+    /// here.send(&bytes::Bytes::from("\n")).await?; // maybe read together with the line
+    ///
+    /// assert_eq!(there.recv().await?.as_deref(), Some("frames from now on"));
+    /// let mut there = there.upgrade(|stream| MessageStream::new(stream, binary())).await?;
+    /// assert_eq!(there.recv().await?.as_deref(), Some(&b"\n"[..]));
+    /// # Ok::<(), bowline_transport::Error>(())
+    /// # }).expect("nothing waits").unwrap();
+    /// ```
+    pub async fn upgrade<R>(mut self, to: impl FnOnce(Prefixed<S>) -> R) -> Result<R, Error> {
+        let outbound = self.sender.outbound().clone();
+        outbound.check_open(Operation::Upgrade)?;
+        poll_fn(|cx| {
+            outbound.drive_and_wait(Half::Sender, cx);
+            outbound.check_flushed(Operation::Upgrade)
+        })
+        .await?;
+        let (unread, reading) = self.receiver.take_unread()?;
+        if let Some(writing) = outbound.close()
+            && let Ok(stream) = S::reunite(reading, writing)
+        {
+            return Ok(to(Prefixed::new(unread, stream)));
+        }
+        Err(outbound.closed(Operation::Upgrade))
     }
 }
 

@@ -20,7 +20,9 @@ fn a_reunited_stream_keeps_addresses_and_limits() {
     Backend::Sim.block_on(async {
         let (here, _there) = MemoryStream::builder().capacity(7).pair();
         let limit = Duration::from_secs(90);
-        let builder = MessageStreamBuilder::default().close_timeout(limit);
+        let builder = MessageStreamBuilder::default()
+            .close_timeout(limit)
+            .write_stall_timeout(None);
         let whole = builder.over(here, codec());
         let (local, peer) = (whole.local_addr().cloned(), whole.peer_addr().cloned());
         assert!(local.is_some() && local != peer);

@@ -1,6 +1,7 @@
 //! The sending side of a message stream, which both of its halves drive.
 
 mod half_wakers;
+mod stall;
 mod writing;
 
 use std::io;
@@ -16,6 +17,7 @@ use bowline_codec::OutputBatch;
 use futures_io::AsyncWrite;
 
 use self::half_wakers::HalfWakers;
+use self::stall::{Progress, Stall};
 use self::writing::{Round, Writing, break_of, write};
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 
@@ -53,6 +55,8 @@ pub(super) struct Outbound<S: ByteStream> {
 pub(super) struct Setup {
     pub(super) high_water: usize,
     pub(super) close_timeout: Duration,
+    pub(super) write_stall_timeout: Option<Duration>,
+    pub(super) read_idle_timeout: Option<Duration>,
     pub(super) local: Option<Address>,
     pub(super) peer: Option<Address>,
 }
@@ -88,6 +92,7 @@ impl<S: ByteStream> Outbound<S> {
         let writing = Writing {
             half,
             front: OutputBatch::new(),
+            stall: Stall::new(setup.write_stall_timeout),
         };
         Outbound {
             state: Mutex::new(State {
@@ -171,8 +176,8 @@ impl<S: ByteStream> Outbound<S> {
                     changed = true;
                     false
                 }
-                Round::Failed(error) => {
-                    state.phase = Phase::Broken(break_of(&error), Arc::new(error));
+                Round::Failed(how, error) => {
+                    state.phase = Phase::Broken(how, Arc::new(error));
                     changed = true;
                     false
                 }
@@ -190,14 +195,29 @@ impl<S: ByteStream> Outbound<S> {
     /// Writes what is in front, and ends the side if it is `ending` and that was all.
     fn round(&self, writing: &mut Writing<S::WriteHalf>, ending: bool) -> Round {
         let mut cx = Context::from_waker(&self.write_waker);
+        let before = writing.front.len();
         let round = write(writing, &mut cx);
-        if !ending || !matches!(round, Round::Drained) || !self.lock().back.is_empty() {
+        let round = match round {
+            Round::Drained if ending && self.lock().back.is_empty() => {
+                match Pin::new(&mut writing.half).poll_close(&mut cx) {
+                    Poll::Pending => Round::Blocked,
+                    Poll::Ready(Ok(())) => Round::Ended,
+                    Poll::Ready(Err(error)) => Round::Failed(break_of(&error), error),
+                }
+            }
+            round => round,
+        };
+        if !matches!(round, Round::Blocked) {
+            writing.stall.over();
             return round;
         }
-        match Pin::new(&mut writing.half).poll_close(&mut cx) {
+        let progress = match writing.front.len() < before {
+            true => Progress::Made,
+            false => Progress::None,
+        };
+        match writing.stall.poll(progress, &mut cx) {
             Poll::Pending => Round::Blocked,
-            Poll::Ready(Ok(())) => Round::Ended,
-            Poll::Ready(Err(error)) => Round::Failed(error),
+            Poll::Ready(()) => Round::Failed(Break::Stalled, io::ErrorKind::TimedOut.into()),
         }
     }
 

@@ -1,13 +1,15 @@
 use std::fmt;
 use std::io;
+use std::mem;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bowline_backend::stream::{Address, ByteReader, ByteStream};
+use bowline_backend::time::{self, Sleep};
 use bowline_codec::{Codec, Decode, DecodeError, DecodeErrorKind};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
 use super::outbound::{Half, Outbound};
@@ -38,6 +40,8 @@ pub struct MessageReceiver<S: ByteStream, C: Codec> {
     state: State,
     burst_frames: usize,
     burst_bytes: usize,
+    /// Runs from when a `recv` first had to wait since the last byte, where that is limited.
+    idle: Option<Pin<Box<Sleep>>>,
 }
 
 /// Where the incoming side stands.
@@ -66,6 +70,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             state: State::Open,
             burst_frames: 0,
             burst_bytes: 0,
+            idle: None,
         }
     }
 
@@ -78,6 +83,17 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         self.state = State::Failed(self.outbound.closed(Operation::Recv));
         self.buffer = BytesMut::new();
         self.reading.take()
+    }
+
+    /// Lets go of the reading half, with what was read and not decoded.
+    pub(super) fn take_unread(&mut self) -> Result<(Bytes, S::ReadHalf), Error> {
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
+        let unread = mem::take(&mut self.buffer).freeze();
+        let reading = self.close();
+        let reading = reading.ok_or_else(|| self.outbound.closed(Operation::Upgrade))?;
+        Ok((unread, reading))
     }
 
     /// Who is at the other end, where the stream could say.
@@ -103,7 +119,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         loop {
             match &self.state {
                 State::Open if self.starved => match self.read_more(cx) {
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => return self.poll_idle(cx).map(Err),
                     Poll::Ready(Ok(0)) => self.state = State::Draining,
                     Poll::Ready(Ok(_)) => self.starved = false,
                     Poll::Ready(Err(error)) => self.state = State::Failed(error),
@@ -127,7 +143,23 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     /// Reads once, from a stream that is as it should be.
     fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
         self.outbound.check_panicked(Operation::Recv)?;
-        self.poll_fill(cx).map_err(|error| self.broken(error))
+        let filled = ready!(self.poll_fill(cx));
+        self.idle = None;
+        Poll::Ready(filled.map_err(|error| self.broken(error)))
+    }
+
+    /// For a read that waits: ready once that took longer than is allowed.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(most) = self.outbound.setup().read_idle_timeout else {
+            return Poll::Pending;
+        };
+        let idle = self
+            .idle
+            .get_or_insert_with(|| Box::pin(time::sleep_until(time::now().saturating_add(most))));
+        ready!(idle.as_mut().poll(cx));
+        self.idle = None;
+        let error = Error::new(Operation::Recv, ErrorKind::Elapsed);
+        Poll::Ready(error.with_peer(self.peer_addr().cloned()))
     }
 
     /// Reads once. A waiting stream holds no buffer: an emptied one is given back.
@@ -260,7 +292,7 @@ where
         if this.done {
             return Poll::Ready(None);
         }
-        let next = std::task::ready!(this.receiver.poll_recv(cx)).transpose();
+        let next = ready!(this.receiver.poll_recv(cx)).transpose();
         this.done = match &next {
             None => true,
             Some(Ok(_)) => false,

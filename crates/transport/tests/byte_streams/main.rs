@@ -4,7 +4,9 @@ use std::future::Future;
 
 use bowline_backend::Backend;
 
+mod bitten;
 mod byte_stream;
+mod endings;
 mod message_stream;
 mod pairs;
 
@@ -29,16 +31,7 @@ macro_rules! suite {
                 bytes_nobody_read_may_reset_the_peer,
                 addresses_mirror_each_other,
             );
-            suite!(@laws message_stream, $backend, $pair,
-                messages_go_both_ways,
-                an_end_between_frames_is_none_for_ever,
-                an_end_inside_a_frame_is_broken,
-                frames_before_a_reset_come_first,
-                a_dropped_stream_is_no_clean_end,
-                split_halves_work_in_both_directions_at_once,
-                a_shut_down_sender_still_receives,
-                a_full_queue_makes_senders_wait,
-            );
+            messages!(@all $backend, $pair);
         }
     };
     (@laws $laws:ident, $backend:expr, $pair:path, $($law:ident,)*) => { $(
@@ -51,6 +44,38 @@ macro_rules! suite {
             });
         }
     )* };
+}
+
+/// The laws of messages alone, for streams that make bytes come in other pieces.
+macro_rules! messages {
+    ($name:ident, $backend:expr, $pair:path) => {
+        mod $name {
+            use super::*;
+            messages!(@all $backend, $pair);
+        }
+    };
+    (@all $backend:expr, $pair:path) => {
+        suite!(@laws message_stream, $backend, $pair,
+            messages_go_both_ways,
+            an_end_between_frames_is_none_for_ever,
+            an_end_inside_a_frame_is_broken,
+            frames_before_a_reset_come_first,
+            a_dropped_stream_is_no_clean_end,
+            split_halves_work_in_both_directions_at_once,
+            a_shut_down_sender_still_receives,
+            a_full_queue_makes_senders_wait,
+            a_refused_frame_is_followed_by_a_good_one,
+            a_fatal_error_repeats,
+            a_message_above_the_limit_leaves_the_stream_usable,
+        );
+        suite!(@laws endings, $backend, $pair,
+            an_end_flushes_and_leaves_the_other_direction,
+            a_close_is_idempotent_and_final,
+            a_dropped_close_aborts,
+            an_upgrade_loses_no_byte,
+            a_stream_that_ended_is_not_upgraded,
+        );
+    };
 }
 
 /// Nothing of the suite takes a minute; a hang is a failure with a name, not a stuck run.
@@ -76,3 +101,24 @@ suite!(tcp_on_tokio, Backend::Tokio, pairs::tcp);
 suite!(tcp_on_smol, Backend::Smol, pairs::tcp);
 suite!(tcp_on_async_std, Backend::AsyncStd, pairs::tcp);
 suite!(tcp_in_sim, Backend::Sim, pairs::tcp);
+
+// TR2
+messages!(bitten_memory_on_tokio, Backend::Tokio, pairs::bitten_memory);
+messages!(bitten_memory_in_sim, Backend::Sim, pairs::bitten_memory);
+messages!(bitten_tcp_on_tokio, Backend::Tokio, pairs::bitten_tcp);
+messages!(bitten_tcp_in_sim, Backend::Sim, pairs::bitten_tcp);
+
+// TR2
+#[test]
+fn messages_survive_every_cut_that_a_seed_makes() {
+    for seed in 0..40 {
+        bowline_sim::block_on(seed, async {
+            let (here, there) = pairs::tcp().await;
+            message_stream::messages_go_both_ways(here, there).await;
+            let (here, there) = pairs::bitten_tcp().await;
+            message_stream::an_end_inside_a_frame_is_broken(here, there).await;
+            let (here, there) = pairs::tcp().await;
+            endings::an_upgrade_loses_no_byte(here, there).await;
+        });
+    }
+}

@@ -1,26 +1,30 @@
 //! What messages over any byte stream do.
 
 use bowline_backend::stream::ByteStream;
-use bowline_codec::{DecodeError, DecodeErrorKind, Framed, Framing, LengthDelimited, Raw};
+use bowline_codec::{
+    DecodeError, DecodeErrorKind, EncodeError, Framed, Framing, LengthDelimited, Lines, Raw,
+};
 use bowline_transport::{
-    Break, ErrorKind, MessageStream, Transport, TransportRecv, TransportSend, TrySendError,
+    Break, Delivery, ErrorKind, MessageStream, Transport, TransportRecv, TransportSend,
+    TrySendError,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::join;
+use futures_util::future::{join, select};
 use std::error::Error;
+use std::pin::pin;
 
-type Codec = Framed<LengthDelimited, Raw>;
+pub(crate) type Codec = Framed<LengthDelimited, Raw>;
 
-fn codec() -> Codec {
+pub(crate) fn codec() -> Codec {
     LengthDelimited::u32().with(Raw::new())
 }
 
-fn messages<S: ByteStream>(stream: S) -> MessageStream<S, Codec> {
+pub(crate) fn messages<S: ByteStream>(stream: S) -> MessageStream<S, Codec> {
     MessageStream::new(stream, codec())
 }
 
-fn message(number: usize) -> Bytes {
+pub(crate) fn message(number: usize) -> Bytes {
     Bytes::from(vec![number as u8; number * 37 % 9000])
 }
 
@@ -117,6 +121,7 @@ pub(crate) async fn frames_before_a_reset_come_first<S: ByteStream>(here: S, the
     assert_eq!(again.kind(), error.kind());
 }
 
+// TR8
 pub(crate) async fn a_dropped_stream_is_no_clean_end<S: ByteStream>(here: S, there: S) {
     let mut there = messages(there);
     drop(messages(here));
@@ -198,4 +203,98 @@ pub(crate) async fn a_full_queue_makes_senders_wait<S: ByteStream>(here: S, ther
         here.close().await.unwrap();
     };
     join(more, drain).await;
+}
+
+// TR4
+pub(crate) async fn a_refused_frame_is_followed_by_a_good_one<S: ByteStream>(
+    mut here: S,
+    there: S,
+) {
+    use bowline_backend::stream::ByteStreamExt;
+    let mut there = MessageStream::new(there, Lines::lf().max_frame(8).text());
+    let send = async {
+        here.write_all(b"good\nb\xffd\nlong beyond all limits\nlast\n")
+            .await
+            .unwrap();
+        here.shutdown().await.unwrap();
+    };
+    let recv = async {
+        assert_eq!(there.recv().await.unwrap().unwrap(), "good");
+        let refused = |kind: fn(DecodeErrorKind) -> bool, error: bowline_transport::Error| {
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            let source = error.source().and_then(|s| s.downcast_ref::<DecodeError>());
+            let source = source.unwrap();
+            assert!(source.is_recoverable() && kind(source.kind()), "{source:?}");
+        };
+        let error = there.recv().await.unwrap_err();
+        refused(|kind| matches!(kind, DecodeErrorKind::Text { .. }), error);
+        let error = there.recv().await.unwrap_err();
+        refused(
+            |kind| matches!(kind, DecodeErrorKind::TooLong { .. }),
+            error,
+        );
+        assert_eq!(there.recv().await.unwrap().unwrap(), "last");
+        assert_eq!(there.recv().await.unwrap(), None);
+    };
+    join(send, recv).await;
+}
+
+// TR4
+pub(crate) async fn a_fatal_error_repeats<S: ByteStream>(mut here: S, there: S) {
+    use bowline_backend::stream::ByteStreamExt;
+    let codec = LengthDelimited::u32().max_frame(100).with(Raw::new());
+    let mut there = MessageStream::new(there, codec);
+    // The end of this is never read, so it need not be taken either.
+    let send = async {
+        here.write_all(b"\0\0\0\x02ok\0\0\x01\0\0\0\0\x02no")
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    };
+    let recv = async {
+        assert_eq!(there.recv().await.unwrap().unwrap(), "ok");
+        for _ in 0..3 {
+            let error = there.recv().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            let source = error.source().and_then(|s| s.downcast_ref::<DecodeError>());
+            assert!(!source.unwrap().is_recoverable(), "{source:?}");
+        }
+        // What cannot be read any more says nothing of what can be sent.
+        there.send(&message(1)).await.unwrap();
+    };
+    select(pin!(send), pin!(recv)).await;
+}
+
+// TR10
+pub(crate) async fn a_message_above_the_limit_leaves_the_stream_usable<S: ByteStream>(
+    here: S,
+    there: S,
+) {
+    let small = || LengthDelimited::u32().max_frame(100).with(Raw::new());
+    let mut here = MessageStream::new(here, small());
+    let mut there = messages(there);
+    let (least, most) = (Bytes::from(vec![1; 100]), Bytes::from(vec![2; 101]));
+    let send = async {
+        here.send(&least).await.unwrap();
+        for _ in 0..2 {
+            let error = here.send(&most).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge { limit: 100 });
+            assert!(error.is_message() && !error.is_connection());
+            assert_eq!(error.delivery(), Delivery::NotSent);
+            let error = error.source().and_then(|s| s.downcast_ref::<EncodeError>());
+            assert_eq!(error.unwrap().limit(), Some(100));
+        }
+        let permit = here.split().0;
+        let refused = permit.reserve().await.unwrap().send(&most);
+        assert_eq!(refused.unwrap_err().limit(), Some(100));
+        here.send(&least).await.unwrap();
+        here.close().await.unwrap();
+    };
+    let recv = async {
+        for _ in 0..2 {
+            assert_eq!(there.recv().await.unwrap(), Some(least.clone()));
+        }
+        assert_eq!(there.recv().await.unwrap(), None);
+    };
+    join(send, recv).await;
 }

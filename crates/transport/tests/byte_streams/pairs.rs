@@ -3,6 +3,8 @@
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_transport::MemoryStream;
 
+use crate::bitten::Bitten;
+
 pub(crate) async fn memory() -> (MemoryStream, MemoryStream) {
     MemoryStream::pair()
 }
@@ -17,4 +19,14 @@ pub(crate) async fn tcp() -> (TcpStream, TcpStream) {
     let connecting = TcpStream::connect(listener.local_addr().unwrap());
     let (connected, accepted) = futures_util::future::join(connecting, listener.accept()).await;
     (connected.unwrap(), accepted.unwrap().0)
+}
+
+pub(crate) async fn bitten_memory() -> (Bitten<MemoryStream>, Bitten<MemoryStream>) {
+    let (here, there) = memory().await;
+    (Bitten::new(here), Bitten::new(there))
+}
+
+pub(crate) async fn bitten_tcp() -> (Bitten<TcpStream>, Bitten<TcpStream>) {
+    let (here, there) = tcp().await;
+    (Bitten::new(here), Bitten::new(there))
 }

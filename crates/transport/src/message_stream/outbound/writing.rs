@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bowline_backend::stream::ByteWriter;
 use bowline_codec::OutputBatch;
 
+use super::stall::Stall;
 use crate::error::Break;
 
 /// Slices handed to one vectored write.
@@ -19,6 +20,7 @@ const COALESCE: usize = 64 * 1024;
 pub(super) struct Writing<W> {
     pub(super) half: W,
     pub(super) front: OutputBatch,
+    pub(super) stall: Stall,
 }
 
 /// What one round of writing came to.
@@ -26,12 +28,12 @@ pub(super) enum Round {
     Drained,
     Blocked,
     Ended,
-    Failed(io::Error),
+    Failed(Break, io::Error),
 }
 
 /// Writes the front until it is empty or the stream takes no more.
 pub(super) fn write<W: ByteWriter>(writing: &mut Writing<W>, cx: &mut Context<'_>) -> Round {
-    let Writing { half, front } = writing;
+    let Writing { half, front, .. } = writing;
     while !front.is_empty() {
         let written = if half.is_write_vectored() {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -46,9 +48,11 @@ pub(super) fn write<W: ByteWriter>(writing: &mut Writing<W>, cx: &mut Context<'_
         };
         match written {
             Poll::Pending => return Round::Blocked,
-            Poll::Ready(Ok(0)) => return Round::Failed(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(0)) => {
+                return Round::Failed(Break::WriteZero, io::ErrorKind::WriteZero.into());
+            }
             Poll::Ready(Ok(count)) => front.advance(count),
-            Poll::Ready(Err(error)) => return Round::Failed(error),
+            Poll::Ready(Err(error)) => return Round::Failed(break_of(&error), error),
         }
     }
     Round::Drained
