@@ -4,8 +4,22 @@ use bytes::Bytes;
 
 use crate::{Decode, Encode, Framed, MessageCodec};
 
+mod items;
+pub(crate) mod place;
+mod work;
+
+pub(crate) mod delimited;
+
+pub(crate) mod bytes_framing;
+pub(crate) mod cbor;
+pub(crate) mod cobs;
+pub(crate) mod delimiter;
+pub(crate) mod fixed_size;
+pub(crate) mod json;
 pub(crate) mod length_delimited;
 pub(crate) mod lines;
+pub(crate) mod msgpack;
+pub(crate) mod netstring;
 
 /// Cuts a byte stream into frames, and writes frames so that they can be found again.
 ///

@@ -63,15 +63,33 @@ pub use encode::Encode;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use framed::{Codec, Framed, FramedDecoder, FramedEncoder};
 pub use framing::Framing;
+pub use framing::bytes_framing::BytesFraming;
+pub use framing::cbor::CborFraming;
+pub use framing::cobs::Cobs;
+pub use framing::delimited::Unterminated;
+pub use framing::delimiter::Delimiter;
+pub use framing::fixed_size::FixedSize;
+pub use framing::json::JsonFraming;
 pub use framing::length_delimited::LengthDelimited;
-pub use framing::lines::{Lines, Unterminated};
+pub use framing::lines::Lines;
+pub use framing::msgpack::MsgpackFraming;
+pub use framing::netstring::Netstring;
 pub use message::MessageCodec;
+pub use message::fixed::Struct;
+pub use message::fixed::layout::{BigEndian, ByteOrder, FixedLayout, LittleEndian};
+pub use message::fixed::text::FixedStr;
 pub use message::raw::Raw;
 pub use message::text::{Encoding, Text};
 
+#[cfg(feature = "cbor")]
+pub use message::cbor::Cbor;
 #[cfg(feature = "json")]
-pub use message::json::Json;
+pub use message::json::{Json, JsonLines};
 #[cfg(feature = "msgpack")]
 pub use message::msgpack::Msgpack;
 #[cfg(feature = "postcard")]
 pub use message::postcard::Postcard;
+
+/// For the code that [`fixed_layout!`] writes.
+#[doc(hidden)]
+pub use bytes::BytesMut as __BytesMut;

@@ -7,7 +7,12 @@ use crate::{DecodeError, EncodeError};
 /// What every payload codec of a `T` is beside its own two functions: a [`MessageCodec`] of any
 /// `T` that serde knows both ways, and plain to copy, default and show whatever `T` is, as no
 /// derive would have it.
-#[cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))]
+#[cfg(any(
+    feature = "cbor",
+    feature = "json",
+    feature = "msgpack",
+    feature = "postcard"
+))]
 macro_rules! payload_codec {
     ($codec:ident { $($field:ident),* }) => {
         impl<T: Serialize + DeserializeOwned> crate::MessageCodec for $codec<T> {
@@ -47,8 +52,11 @@ macro_rules! payload_codec {
     };
 }
 
-#[cfg(any(feature = "msgpack", feature = "postcard"))]
+#[cfg(feature = "cbor")]
+pub(crate) mod cbor;
+#[cfg(any(feature = "cbor", feature = "msgpack", feature = "postcard"))]
 mod depth;
+pub(crate) mod fixed;
 #[cfg(feature = "json")]
 pub(crate) mod json;
 #[cfg(feature = "msgpack")]
@@ -93,7 +101,7 @@ pub trait MessageCodec: Send + Sync {
 }
 
 /// The start of a format's description of an error, escaped, for a codec with diagnostics.
-#[cfg(any(feature = "json", feature = "msgpack"))]
+#[cfg(any(feature = "cbor", feature = "json", feature = "msgpack"))]
 fn quote(description: &str, bytes: usize) -> String {
     const MOST: usize = 256;
     let mut quoted = String::new();

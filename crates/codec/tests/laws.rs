@@ -1,5 +1,7 @@
 //! The laws of `Decode`, for every codec of the crate.
 
+#[path = "laws/framings.rs"]
+mod framings;
 #[path = "laws/suite.rs"]
 mod suite;
 

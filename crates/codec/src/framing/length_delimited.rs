@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use header::{Header, Read, Unstatable, Width};
 
+use super::work;
 use crate::{
     Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
     OutputBatch,
@@ -187,6 +188,7 @@ impl LengthDelimited {
     /// `None` if the header is partial.
     fn start(&mut self, src: &[u8]) -> Result<Option<State>, DecodeError> {
         let at = |kind| DecodeError::new(kind).with_offset(self.position);
+        work::looked_at(src.len().min(self.header.min_len()));
         let (header, payload) = match self.header.read(src) {
             Read::Whole { header, payload } => (header, payload),
             Read::Bad => return Err(at(DecodeErrorKind::BadLength)),

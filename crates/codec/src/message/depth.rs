@@ -3,7 +3,8 @@
 //! serde decodes recursive types by recursion, so a few hundred kilobytes of "one more inside" from
 //! a peer would overflow the stack, which no panic handler survives. The wrapper here sits between
 //! a type and a format and counts every value that is inside another: elements, fields, map keys,
-//! enum payloads, and what is inside `Some` and newtypes.
+//! enum payloads, and what is inside `Some` and newtypes. It also keeps the number of elements a
+//! peer declares from becoming an allocation.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,8 +16,10 @@ use serde::de::{
 use crate::DecodeErrorKind;
 
 /// How deep one message is at the moment, and whether it went too deep.
-#[derive(Default)]
 pub(crate) struct Nesting {
+    /// Bytes of the whole message. No more elements are made room for at once, whatever number is
+    /// declared: an element that is there takes at least one.
+    frame: usize,
     depth: Cell<usize>,
     exceeded: Cell<bool>,
 }
@@ -24,6 +27,20 @@ pub(crate) struct Nesting {
 impl Nesting {
     /// Deepest nesting of one message.
     pub(crate) const LIMIT: usize = 128;
+
+    /// Nothing is nested yet, of a message of `frame` bytes.
+    pub(crate) fn of(frame: usize) -> Self {
+        Self {
+            frame,
+            depth: Cell::new(0),
+            exceeded: Cell::new(false),
+        }
+    }
+
+    /// How many elements to make room for when `declared` are said to come.
+    fn room(&self, declared: Option<usize>) -> Option<usize> {
+        declared.map(|elements| elements.min(self.frame))
+    }
 
     /// `inner`, failing when a value is nested too deeply.
     pub(crate) fn limit<D>(&self, inner: D) -> Limited<'_, D> {
@@ -203,7 +220,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.nesting.room(self.inner.size_hint())
     }
 }
 
@@ -222,7 +239,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.nesting.room(self.inner.size_hint())
     }
 }
 

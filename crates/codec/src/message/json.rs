@@ -1,5 +1,7 @@
 //! JSON through serde_json.
 
+pub(crate) mod python;
+
 use std::marker::PhantomData;
 
 use bytes::{BufMut, BytesMut};
@@ -7,10 +9,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::quote;
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+use python::{Alphabet, Spacing};
 
-/// Messages as JSON, compact and in UTF-8.
+use super::quote;
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Framed, Framing, Lines};
+
+/// Messages as JSON, compact and in UTF-8 unless [`spaced`](Self::spaced) or
+/// [`ascii_only`](Self::ascii_only).
+///
+/// On a stream, either [`lines`](Self::lines) of it, or, behind
+/// [`JsonFraming`](crate::JsonFraming), one document right after another.
 ///
 /// Non-finite floats are written as `null`; in input, `NaN` and `Infinity` are malformed. Space
 /// around a document is accepted, anything else after it is
@@ -30,9 +38,14 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Json<T> {
+    spacing: Spacing,
+    alphabet: Alphabet,
     diagnostics: usize,
     marker: PhantomData<fn() -> T>,
 }
+
+/// JSON documents one a line; made by [`Json::lines`].
+pub type JsonLines<T> = Framed<Lines, Json<T>>;
 
 /// serde_json's own limit.
 const DEPTH: usize = 128;
@@ -41,9 +54,45 @@ impl<T> Json<T> {
     /// The codec of messages of type `T`.
     pub const fn new() -> Self {
         Self {
+            spacing: Spacing::Compact,
+            alphabet: Alphabet::Utf8,
             diagnostics: 0,
             marker: PhantomData,
         }
+    }
+
+    /// Writes a space after each comma and each colon, and floats as Python does: `1e+16`, `1e-05`.
+    pub fn spaced(mut self) -> Self {
+        self.spacing = Spacing::Spaced;
+        self
+    }
+
+    /// Escapes every character outside `20..7E`, and writes floats as Python does: `1e+16`, `1e-05`.
+    pub fn ascii_only(mut self) -> Self {
+        self.alphabet = Alphabet::Ascii;
+        self
+    }
+
+    /// One document a line, each ended by `\n`; a bad line costs that line.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_codec::{Decode, Json};
+    /// use bytes::BytesMut;
+    ///
+    /// let mut numbers = Json::<u8>::new().lines();
+    /// let mut input = BytesMut::from("1\nx\n3\n");
+    /// assert_eq!(numbers.decode(&mut input)?, Some(1));
+    /// assert!(numbers.decode(&mut input).unwrap_err().is_recoverable());
+    /// assert_eq!(numbers.decode(&mut input)?, Some(3));
+    /// # Ok::<(), bowline_codec::DecodeError>(())
+    /// ```
+    pub fn lines(self) -> JsonLines<T>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        Lines::lf().with(self)
     }
 
     /// Lets decode errors carry up to `bytes` of serde's description, which may quote the payload.
@@ -64,7 +113,13 @@ impl<T> Json<T> {
         T: Serialize,
     {
         let before = out.len();
-        serde_json::to_writer((&mut *out).writer(), message).map_err(|error| {
+        let written = match (self.spacing, self.alphabet) {
+            (Spacing::Compact, Alphabet::Utf8) => {
+                serde_json::to_writer((&mut *out).writer(), message)
+            }
+            (spacing, alphabet) => python::write(message, spacing, alphabet, out),
+        };
+        written.map_err(|error| {
             out.truncate(before);
             EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
         })
@@ -120,4 +175,8 @@ impl<T> Json<T> {
     }
 }
 
-payload_codec!(Json { diagnostics });
+payload_codec!(Json {
+    spacing,
+    alphabet,
+    diagnostics
+});

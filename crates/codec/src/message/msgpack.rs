@@ -96,7 +96,7 @@ impl<T> Msgpack<T> {
         T: DeserializeOwned,
     {
         let mut deserializer = rmp_serde::Deserializer::new(frame);
-        let nesting = Nesting::default();
+        let nesting = Nesting::of(frame.len());
         let message = T::deserialize(nesting.limit(&mut deserializer))
             .map_err(|error| self.refused(frame, deserializer.get_ref(), &nesting, &error))?;
         match deserializer.get_ref().len() {

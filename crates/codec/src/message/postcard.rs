@@ -70,7 +70,7 @@ impl<T> Postcard<T> {
         T: DeserializeOwned,
     {
         let mut deserializer = postcard::Deserializer::from_bytes(frame);
-        let nesting = Nesting::default();
+        let nesting = Nesting::of(frame.len());
         let refused = |error: postcard::Error| {
             let syntax = DecodeErrorKind::Syntax { line: 0, column: 0 };
             let kind = nesting.exceeded().unwrap_or(syntax);

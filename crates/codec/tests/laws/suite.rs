@@ -58,6 +58,61 @@ where
     D: Decode,
     D::Item: Debug + PartialEq,
 {
+    let expected = same_in_every_cut(new, input, pieces);
+    let mut accounted = 0;
+    for event in &expected {
+        accounted = match &event.what {
+            Ok(item) => accounted + wire(item),
+            Err(failure) => lost(failure, accounted),
+        };
+        assert_eq!(
+            accounted, event.at,
+            "bytes not accounted for after {event:?} of {input:?}"
+        );
+    }
+    if !ended_for_good(&expected) {
+        assert_eq!(accounted, input.len() as u64, "a clean end left bytes over");
+    }
+    expected
+}
+
+/// As [`check`], for decoders that skip `padding` in front of a frame, so that what an item took
+/// cannot be told from it. What is skipped belongs to the event after it; at the end, to none.
+pub(crate) fn check_padded<D>(
+    new: impl Fn() -> D,
+    input: &[u8],
+    pieces: &[usize],
+    padding: &[u8],
+) -> Vec<Event<D::Item>>
+where
+    D: Decode,
+    D::Item: Debug + PartialEq,
+{
+    let expected = same_in_every_cut(new, input, pieces);
+    let mut accounted = 0;
+    for event in &expected {
+        match &event.what {
+            Ok(_) => assert!(event.at > accounted, "an item of no bytes"),
+            Err(failure) => assert_eq!(lost(failure, accounted), event.at),
+        }
+        accounted = event.at;
+    }
+    if !ended_for_good(&expected) {
+        let rest = &input[usize::try_from(accounted).expect("within the input")..];
+        assert!(
+            rest.iter().all(|byte| padding.contains(byte)),
+            "a clean end left {rest:?}"
+        );
+    }
+    expected
+}
+
+/// The events of `input`, which are the same for the standard cuts and `pieces`.
+fn same_in_every_cut<D>(new: impl Fn() -> D, input: &[u8], pieces: &[usize]) -> Vec<Event<D::Item>>
+where
+    D: Decode,
+    D::Item: Debug + PartialEq,
+{
     let expected = run(new(), input, &Cut::Whole);
     let cuts = [Cut::Pieces(vec![1]), Cut::Pieces(vec![2, 3]), Cut::AsNeeded]
         .into_iter()
@@ -69,36 +124,21 @@ where
             "{cut:?} changed the events of {input:?}"
         );
     }
-    let mut accounted = 0;
-    for event in &expected {
-        accounted += match &event.what {
-            Ok(item) => wire(item),
-            Err(failure) => {
-                assert_eq!(
-                    failure.offset, accounted,
-                    "offset is not where the frame starts"
-                );
-                failure.skipped
-            }
-        };
-        assert_eq!(
-            accounted, event.at,
-            "bytes not accounted for after {event:?} of {input:?}"
-        );
-    }
-    if !matches!(
-        expected.last(),
-        Some(Event {
-            what: Err(Failure {
-                recoverable: false,
-                ..
-            }),
-            ..
-        })
-    ) {
-        assert_eq!(accounted, input.len() as u64, "a clean end left bytes over");
-    }
     expected
+}
+
+/// What is accounted for after an error, which starts where the last event ended.
+fn lost(failure: &Failure, accounted: u64) -> u64 {
+    assert_eq!(
+        failure.offset, accounted,
+        "offset is not where the frame starts"
+    );
+    accounted + failure.skipped
+}
+
+fn ended_for_good<T>(events: &[Event<T>]) -> bool {
+    let last = events.last().map(|event| &event.what);
+    matches!(last, Some(Err(failure)) if !failure.recoverable)
 }
 
 /// Decodes `input` in one cut until it ends or fails for good.
