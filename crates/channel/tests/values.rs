@@ -1,4 +1,4 @@
-//! Values of every shape arrive whole and once.
+//! What goes in comes out: once, in order, one at a time and in batches.
 
 #[path = "stepping/flavors.rs"]
 mod flavors;
@@ -6,7 +6,6 @@ mod flavors;
 mod task;
 
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomPinned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
@@ -35,10 +34,6 @@ impl Drop for Trap {
         }
     }
 }
-
-/// Neither `Clone` nor `Unpin`.
-#[derive(Debug, PartialEq)]
-struct Pinned(String, PhantomPinned);
 
 fn panics(act: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(act)).is_err()
@@ -100,42 +95,6 @@ for_each_flavor! {
         let statistics = receiver.statistics();
         assert_eq!(statistics.peak, VALUES as usize);
         assert_eq!(statistics.received, u64::from(VALUES));
-    }
-
-    // CH5
-    #[test]
-    fn values_of_any_size_and_kind() {
-        for capacity in [0, 1, 3] {
-            let (sender, receiver) = bounded::<()>(capacity);
-            let sending = Task::parked(async {
-                for _ in 0..4 {
-                    sender.send(()).await.unwrap();
-                }
-            });
-            for _ in 0..4 {
-                assert_eq!(receiver.recv_blocking(), Ok(()));
-                // The peer is run by hand.
-                if sending.is_woken() {
-                    break;
-                }
-            }
-            drop(sending);
-
-            let (sender, receiver) = bounded::<u8>(capacity + 1);
-            sender.try_send(255).unwrap();
-            assert_eq!(receiver.try_recv(), Ok(255));
-
-            let (sender, receiver) = bounded::<[u64; 512]>(capacity + 1);
-            sender.try_send(std::array::from_fn(|n| n as u64)).unwrap();
-            let whole = receiver.try_recv().unwrap();
-            assert!(whole.iter().enumerate().all(|(n, value)| n as u64 == *value));
-
-            let (sender, receiver) = bounded(capacity);
-            let mut sending = Task::new(sender.send(Pinned("one".into(), PhantomPinned)));
-            let early = sending.poll();
-            assert_eq!(early.is_ready(), capacity > 0);
-            assert_eq!(receiver.recv_blocking().unwrap().0, "one");
-        }
     }
 
     // CH6
