@@ -81,10 +81,11 @@ impl<T, F: Flavor> Slot<T, F> {
         let receiving = state.receiving.take();
         let watching = state.watching.take();
         drop(state);
-        drop(watching);
         if let Some(waker) = receiving {
             waker.wake();
         }
+        // Last, for that is foreign code and may panic.
+        drop(watching);
         Ok(())
     }
 
@@ -95,10 +96,10 @@ impl<T, F: Flavor> Slot<T, F> {
         let receiving = state.receiving.take();
         let watching = state.watching.take();
         drop(state);
-        drop(receiving);
         if let Some(waker) = watching {
             waker.wake();
         }
+        drop(receiving);
     }
 }
 

@@ -6,15 +6,56 @@ mod flavors;
 mod task;
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use bowline_channel::{RecvError, SendError, TryRecvError};
 use flavors::for_each_flavor;
 use task::Task;
 
+fn panics(act: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(act)).is_err()
+}
+
+/// A waker that panics as it is dropped.
+struct Thorn;
+
+impl Wake for Thorn {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Thorn {
+    fn drop(&mut self) {
+        panic!("a waker panicked as it was dropped");
+    }
+}
+
 for_each_flavor! {
+    // CH23, CH42
+    #[test]
+    fn either_end_is_woken_even_if_the_waker_of_the_other_panics() {
+        let (mut sender, receiver) = oneshot();
+        let thorn = Waker::from(Arc::new(Thorn));
+        assert!(sender.poll_closed(&mut Context::from_waker(&thorn)).is_pending());
+        drop(thorn);
+        let waiting = Task::parked(receiver);
+        assert!(panics(|| sender.send(1).unwrap()));
+        assert_eq!(waiting.finish(), Ok(1));
+
+        let (mut sender, mut receiver) = oneshot::<u8>();
+        let thorn = Waker::from(Arc::new(Thorn));
+        let polled = Pin::new(&mut receiver).poll(&mut Context::from_waker(&thorn));
+        assert!(polled.is_pending());
+        drop(thorn);
+        let watching = Task::parked(sender.closed());
+        assert!(panics(|| receiver.close()));
+        watching.finish();
+    }
+
     // CH42
     #[test]
     fn the_value_arrives_whoever_comes_first() {
