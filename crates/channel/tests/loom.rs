@@ -3,6 +3,15 @@
 //! A lost wake-up shows as a deadlock of the model, a value lost or doubled as a wrong count.
 #![cfg(loom)]
 
+#[path = "loom/broadcast.rs"]
+mod broadcast;
+#[path = "loom/closing.rs"]
+mod closing;
+#[path = "loom/oneshot.rs"]
+mod oneshot;
+#[path = "loom/watch.rs"]
+mod watch;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
