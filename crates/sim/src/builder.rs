@@ -8,6 +8,7 @@ use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
 use crate::machine::{Clock, MainFuture, Role, Start};
 use crate::names::{Answer, Names};
+use crate::replay::SEED_VARIABLE;
 use crate::report::Report;
 use crate::script::{Act, check_drift};
 use crate::setup::SetupError;
@@ -24,9 +25,6 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Name of the environment variable in the line that a failure prints.
-const SEED_VARIABLE: &str = "BOWLINE_SIM_SEED";
 
 /// So long things take to settle, in nanoseconds of the world.
 const SETTLE: u64 = 120_000_000_000;
@@ -48,6 +46,7 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
 pub(crate) struct Config {
     pub(crate) seed: u64,
     pub(crate) scenario: Option<String>,
+    pub(crate) replay_with: Option<Arc<str>>,
     pub(crate) horizon: Option<u64>,
     pub(crate) strategy: Strategy,
     /// Polls in a row that move nothing.
@@ -72,6 +71,7 @@ impl Config {
         Config {
             seed,
             scenario: None,
+            replay_with: None,
             horizon: None,
             strategy: Strategy::Random,
             livelock: LIVELOCK,
@@ -171,7 +171,8 @@ impl Builder {
         self
     }
 
-    /// Takes the seed from the environment variable `BOWLINE_SIM_SEED`, if it is set.
+    /// Takes the seed from the environment variable `BOWLINE_SIM_SEED`, if it is set: the line that
+    /// a failure prints by default sets it. Call it after [`seed`](Self::seed).
     ///
     /// # Panics
     /// If it is set to something else than a number.
@@ -182,7 +183,34 @@ impl Builder {
         self
     }
 
+    /// Sets the line that a failure prints to run it again. `{seed}`, `{event}` and `{scenario}` in
+    /// it become the seed, the number of the event at which it failed, and the
+    /// [scenario](Self::scenario).
+    ///
+    /// By default the line sets the environment variable that
+    /// [`seed_from_env`](Self::seed_from_env) asks, for `cargo test`.
+    ///
+    /// ```
+    /// use bowline_sim::{Sim, host};
+    ///
+    /// let world = Sim::builder()
+    ///     .replay_with("BOWLINE_SIM_SEED={seed} cargo test -p shop orders # event {event}")
+    ///     .seed_from_env()
+    ///     .client("stuck", || host::Sleep::new(host::Sleep::NEVER));
+    /// let failure = world.seed(7).run().expect_err("it never wakes");
+    /// let line = failure.replay_line();
+    /// assert!(line.starts_with("BOWLINE_SIM_SEED=7 cargo test -p shop orders # event "));
+    /// ```
+    pub fn replay_with(mut self, line: &str) -> Builder {
+        self.config.replay_with = Some(Arc::from(line));
+        self
+    }
+
     /// Names the scenario in the line that a failure prints to run it again.
+    ///
+    /// Unless [`replay_with`](Self::replay_with) says otherwise the line is then `cargo xtask sim
+    /// SCENARIO --seed N --until EVENT`: a program of the project, which gives the first two to its
+    /// scenarios and the last to [`World::run_past`].
     pub fn scenario(mut self, name: &str) -> Builder {
         self.config.scenario = Some(name.to_owned());
         self

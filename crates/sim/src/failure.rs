@@ -2,6 +2,7 @@
 
 use crate::builder::Config;
 use crate::choices::Choices;
+use crate::replay::Replay;
 use crate::setup::SetupError;
 use crate::trace::TraceLine;
 use std::fmt;
@@ -91,17 +92,14 @@ impl fmt::Display for WaitLine {
 #[derive(Clone, Debug)]
 struct Details {
     kind: FailureKind,
-    seed: u64,
+    replay: Replay,
     config_hash: u64,
-    scenario: Option<String>,
     event_index: u64,
     virtual_time: u64,
     host: Option<String>,
     message: String,
     wait_graph: Vec<WaitLine>,
     tail: Vec<TraceLine>,
-    /// Whether its choices came from a list instead of the seed.
-    replayed: bool,
     choices: Choices,
 }
 
@@ -129,16 +127,14 @@ impl Failure {
     ) -> Failure {
         Failure(Arc::new(Details {
             kind,
-            seed: config.seed,
+            replay: Replay::of(config),
             config_hash: config.hash(),
-            scenario: config.scenario.clone(),
             event_index,
             virtual_time,
             host,
             message,
             wait_graph,
             tail,
-            replayed: config.replay.is_some(),
             choices,
         }))
     }
@@ -167,7 +163,7 @@ impl Failure {
 
     /// The seed of the run.
     pub fn seed(&self) -> u64 {
-        self.0.seed
+        self.0.replay.seed()
     }
 
     /// A hash of how the world was built; another one explains another run for the same seed.
@@ -211,25 +207,10 @@ impl Failure {
         &self.0.choices
     }
 
-    /// One line to paste that runs this again up to the failure.
+    /// One line to paste that runs this again up to the failure; see
+    /// [`Builder::replay_with`](crate::Builder::replay_with).
     pub fn replay_line(&self) -> String {
-        let Details {
-            seed, event_index, ..
-        } = *self.0;
-        let scenario = self.0.scenario.as_deref();
-        match scenario {
-            _ if !self.0.replayed => replay_line(scenario, seed, event_index),
-            Some(name) => format!("cargo xtask sim {name} --replay FILE --until {event_index}"),
-            None => format!("the list of choices that it was given # fails at event {event_index}"),
-        }
-    }
-}
-
-/// The line that runs a world again up to `event`.
-pub(crate) fn replay_line(scenario: Option<&str>, seed: u64, event: u64) -> String {
-    match scenario {
-        Some(name) => format!("cargo xtask sim {name} --seed {seed} --until {event}"),
-        None => format!("BOWLINE_SIM_SEED={seed} # fails at event {event}"),
+        self.0.replay.line(self.0.event_index)
     }
 }
 

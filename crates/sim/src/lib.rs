@@ -48,6 +48,7 @@ mod choices;
 mod compare;
 mod drops;
 mod failure;
+mod replay;
 mod report;
 mod seeds;
 mod world;

@@ -4,6 +4,7 @@
 //! another thread can tell, and only by ending the process, for a parked thread cannot be unwound.
 
 use crate::builder::Config;
+use crate::replay::Replay;
 use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -77,12 +78,12 @@ impl Watchdog {
     pub(crate) fn start(config: &Config) -> Watchdog {
         let desk = Arc::new(Desk::default());
         let (watched, patience) = (Arc::clone(&desk), config.watchdog);
-        let (seed, scenario) = (config.seed, config.scenario.clone());
+        let replay = Replay::of(config);
         let thread = thread::Builder::new()
             .name("bowline-sim-watchdog".to_owned())
             .spawn(move || {
                 if let Some(job) = watched.watch() {
-                    end_process(&job, patience, seed, scenario.as_deref());
+                    end_process(&job, patience, &replay);
                 }
             });
         Watchdog {
@@ -129,8 +130,8 @@ impl Drop for Watching<'_> {
     }
 }
 
-fn end_process(job: &Watched, patience: Duration, seed: u64, scenario: Option<&str>) -> ! {
-    let replay = crate::failure::replay_line(scenario, seed, job.event);
+fn end_process(job: &Watched, patience: Duration, replay: &Replay) -> ! {
+    let replay = replay.line(job.event);
     eprintln!(
         "simulation failed: parked job: the blocking job submitted at {} runs for {patience:?}; \
          a job in a simulated world must not wait for what the world does\nreplay: {replay}",

@@ -151,6 +151,29 @@ impl World {
         }
     }
 
+    /// Runs until more than `event` events have happened, as the line that a failure prints asks
+    /// for. At its end the world is ended as [`finish`](Self::finish) does, so that failures are
+    /// found again that come after the last client is done. Gives the events that were kept, oldest
+    /// first.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
+    pub fn run_past(mut self, event: u64) -> Result<Vec<TraceLine>, Failure> {
+        self.go_past(event)?;
+        Ok(self.trace())
+    }
+
+    /// As [`run_past`](Self::run_past), with the world still there to be asked.
+    pub(crate) fn go_past(&mut self, event: u64) -> Result<(), Failure> {
+        match self.run_until(|world| world.events() > event)? {
+            Step::Finished => self.conclude().map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs to the end, ends all hosts and reports.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bowline::sim::{Choices, Failure, Report, Sim, Step, World};
+use bowline::sim::{Builder, Choices, Failure, Report, Sim};
 use bowline_tests::scenarios::{ALL, Scenario};
 
 /// Choices that a list has at most; a scenario makes some thousands.
@@ -121,7 +121,7 @@ fn single(scenario: Scenario, options: &Options) -> Result<(), String> {
                 scenario,
                 &builder.run().map_err(|failure| failure.to_string())?,
             ),
-            Some(until) => past(builder.build(), until).map_err(|failure| failure.to_string()),
+            Some(until) => past(&builder, until).map_err(|failure| failure.to_string()),
         };
     };
     let result = builder.record_choices(MOST_CHOICES).run();
@@ -143,13 +143,8 @@ fn told(scenario: Scenario, report: &Report) -> Result<(), String> {
 }
 
 /// Runs a world past its event `until` and prints the end of its trace.
-fn past(mut world: World, until: u64) -> Result<(), Failure> {
-    while world.events() <= until {
-        if world.step()? == Step::Finished {
-            break;
-        }
-    }
-    for line in world.trace() {
+fn past(builder: &Builder, until: u64) -> Result<(), Failure> {
+    for line in builder.build().run_past(until)? {
         println!("{line}");
     }
     Ok(())
