@@ -90,13 +90,16 @@ struct AssertionFailed;
 /// Fails the world of this thread; what [`always!`](crate::always) expands to.
 ///
 /// # Panics
-/// Always, without a message of its own: the run's failure has it.
+/// Without a message of its own, for the run's failure has it; not where a panic unwinds already,
+/// out of a destructor, for that would end the process.
 #[doc(hidden)]
 pub fn failed(id: &'static str, message: String) {
     current::with("always!", |state| {
         state.fail(FailureKind::Assertion(id), message);
     });
-    std::panic::resume_unwind(Box::new(AssertionFailed));
+    if !std::thread::panicking() {
+        std::panic::resume_unwind(Box::new(AssertionFailed));
+    }
 }
 
 /// Arms a condition; what [`eventually!`](crate::eventually) expands to.

@@ -284,3 +284,32 @@ fn the_horizon_is_a_failure_with_live_clients() {
     assert_eq!(*failure.kind(), FailureKind::Horizon);
     assert_eq!(failure.virtual_time(), Duration::from_secs(5));
 }
+
+/// Asserts what is false when it is dropped.
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        always!("guarded", false);
+    }
+}
+
+// SIM80
+#[test]
+fn a_false_assertion_in_a_destructor_fails_the_run_and_nothing_else() {
+    let panics = Sim::builder().seed(5).client("c", || async {
+        let _guards = [Guard, Guard];
+        host::yield_now().await;
+        assert_eq!(Sim::host_name(), "nobody");
+    });
+    let returns = Sim::builder().seed(5).client("c", || async {
+        let _guards = [Guard, Guard];
+        host::yield_now().await;
+    });
+    for world in [panics, returns] {
+        let failure = world.run().expect_err("it is false");
+        assert_eq!(*failure.kind(), FailureKind::Assertion("guarded"));
+        assert_eq!(failure.seed(), 5);
+        assert_eq!(failure.host(), Some("c"));
+    }
+}
