@@ -502,14 +502,21 @@ impl Builder {
     /// # Panics
     /// With the [`SetupError`] that [`check`](Self::check) finds.
     pub fn build(&self) -> World {
-        match self.try_build() {
-            Ok(world) => world,
+        match self.ways() {
+            Ok(ways) => self.world(ways),
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn try_build(&self) -> Result<World, SetupError> {
-        let ways = self.ways()?;
+    /// As [`build`](Self::build); a world that makes no sense is a failure of its run.
+    pub(crate) fn try_build(&self) -> Result<World, Failure> {
+        match self.ways() {
+            Ok(ways) => Ok(self.world(ways)),
+            Err(error) => Err(Failure::of_setup(&self.config, error.to_string())),
+        }
+    }
+
+    fn world(&self, ways: Vec<(Way, Link)>) -> World {
         let mut config = self.config.clone();
         let mut text = String::new();
         for host in &self.hosts {
@@ -568,7 +575,7 @@ impl Builder {
         let faults = state.config.faults.clone();
         state.infect(&faults);
         let checkers = self.checkers.iter().map(|make| make()).collect();
-        Ok(World::new(state, checkers))
+        World::new(state, checkers)
     }
 
     /// Makes the world and runs it to its end.
@@ -580,10 +587,7 @@ impl Builder {
     /// # Panics
     /// If a world turns on this thread already.
     pub fn run(&self) -> Result<Report, Failure> {
-        match self.try_build() {
-            Ok(world) => world.finish(),
-            Err(error) => Err(Failure::of_setup(&self.config, &error)),
-        }
+        self.try_build()?.finish()
     }
 
     /// Runs the world twice and names the first event in which the runs differ.

@@ -3,7 +3,6 @@
 use crate::builder::Config;
 use crate::choices::Choices;
 use crate::replay::Replay;
-use crate::setup::SetupError;
 use crate::trace::TraceLine;
 use std::fmt;
 use std::panic::Location;
@@ -140,9 +139,8 @@ impl Failure {
     }
 
     /// The failure of a world that was never built.
-    pub(crate) fn of_setup(config: &Config, error: &SetupError) -> Failure {
+    pub(crate) fn of_setup(config: &Config, message: String) -> Failure {
         let (wait_graph, tail) = (Vec::new(), Vec::new());
-        let message = error.to_string();
         Failure::new(
             FailureKind::Setup,
             config,

@@ -10,12 +10,15 @@ mod outcome;
 pub(crate) use outcome::Sometimes;
 pub use outcome::{SeedsFailure, SeedsReport};
 
-use crate::builder::{Builder, seed_of_environment};
+use crate::builder::{Builder, Config, seed_of_environment};
 use crate::current;
+use crate::driver::message_of;
+use crate::failure::Failure;
 use crate::sim::Sim;
+use crate::world::World;
 use outcome::Tally;
 use std::ops::Range;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -120,10 +123,11 @@ impl Seeds {
     ///
     /// # Errors
     /// [`SeedsFailure`]: under some seed the run failed, of which the lowest is told in full, or a
-    /// [`sometimes!`](crate::sometimes) was true under none.
+    /// [`sometimes!`](crate::sometimes) was true under none. A seed whose world makes no sense, or
+    /// under which `world` panics, failed with [`FailureKind::Setup`](crate::FailureKind::Setup).
     ///
     /// # Panics
-    /// With a panic of `world` or of [`Builder::build`], and inside a world.
+    /// Inside a world.
     pub fn run(&self, world: impl Fn(u64) -> Builder + Sync) -> Result<SeedsReport, SeedsFailure> {
         assert!(
             !current::is_running(),
@@ -194,14 +198,26 @@ impl Queue {
     fn work(&self, world: &(impl Fn(u64) -> Builder + Sync)) -> Tally {
         let mut tally = Tally::default();
         while let Some(seed) = self.take() {
-            let mut world = world(seed).seed(seed).build();
-            let result = world.conclude();
+            let (result, sometimes) = match described(seed, world) {
+                Ok(mut world) => (world.conclude(), world.take_sometimes()),
+                Err(failure) => (Err(failure), Sometimes::new()),
+            };
             let failed = result.is_err();
-            tally.count(seed, result, world.take_sometimes());
+            tally.count(seed, result, sometimes);
             if failed && self.until == Until::Failure {
                 self.stop.store(true, Ordering::Relaxed);
             }
         }
         tally
     }
+}
+
+/// The world of `seed`. What panics while it is described has to be told with its seed: nobody else
+/// knows it.
+fn described(seed: u64, world: &impl Fn(u64) -> Builder) -> Result<World, Failure> {
+    let built = catch_unwind(AssertUnwindSafe(|| world(seed).seed(seed).try_build()));
+    built.unwrap_or_else(|payload| {
+        let message = format!("{} while it was described", message_of(&payload));
+        Err(Failure::of_setup(&Config::new(seed), message))
+    })
 }

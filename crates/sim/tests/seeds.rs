@@ -106,15 +106,28 @@ fn no_seed_is_begun_when_the_time_is_over() {
     assert_eq!(none.expect("nothing ran").seeds, 0);
 }
 
+// SIM83
 #[test]
-fn a_panic_while_describing_a_world_is_passed_on() {
-    let panic = std::panic::catch_unwind(|| {
-        let link = bowline_sim::Link::lan();
-        Sim::seeds(0..4).run(|_| echo::world(0).link("a", "nobody", link))
-    });
-    let text = panic.expect_err("it is passed on");
-    let text = text.downcast_ref::<String>().expect("text");
-    assert!(text.contains("nobody"), "{text}");
+fn an_impossible_world_is_a_failure_of_its_seed() {
+    let nobody = |seed| match seed % 4 {
+        3 => echo::world(0).link("a", "nobody", bowline_sim::Link::lan()),
+        _ => echo::world(0),
+    };
+    let panics = |seed| match seed % 4 {
+        3 => panic!("nobody describes seed {seed}"),
+        _ => echo::world(0),
+    };
+    let impossible: [&(dyn Fn(u64) -> Builder + Sync); 2] = [&nobody, &panics];
+    for world in impossible {
+        let failure = Sim::seeds(0..12).jobs(2).run(world);
+        let failure = failure.expect_err("every fourth makes no sense");
+        assert_eq!(failure.seeds(), 0..12);
+        assert_eq!(failure.kinds()[&FailureKind::Setup], 3);
+        let lowest = failure.lowest().expect("the lowest");
+        assert_eq!(lowest.seed(), 3);
+        assert!(lowest.message().contains("nobody"), "{lowest}");
+        assert!(failure.to_string().contains("seed 3"), "{failure}");
+    }
 }
 
 // SIM81
