@@ -133,6 +133,7 @@ struct Planned {
     start: Start,
     limits: HostLimits,
     clock: Clock,
+    may_crash: bool,
     location: &'static Location<'static>,
 }
 
@@ -399,6 +400,16 @@ impl Builder {
         self
     }
 
+    /// Makes it no matter if the client `name`, added before, [crashes](World::crash) and is not
+    /// started again: it is then done. No client is by default, and a run without one fails.
+    ///
+    /// # Panics
+    /// If there is no such host.
+    pub fn client_may_crash(mut self, name: &str) -> Builder {
+        self.planned(name).may_crash = true;
+        self
+    }
+
     /// Sets what the host or client `name`, added before, has at most.
     ///
     /// # Panics
@@ -451,6 +462,7 @@ impl Builder {
             start: Rc::new(start),
             limits: HostLimits::default(),
             clock: Clock::default(),
+            may_crash: false,
             location,
         });
         self
@@ -521,6 +533,9 @@ impl Builder {
         let mut text = String::new();
         for host in &self.hosts {
             text.push_str(&format!("{}={:?};", host.name, host.role));
+            if host.may_crash {
+                text.push_str("may crash;");
+            }
             if host.limits != HostLimits::default() {
                 text.push_str(&format!("{:?};", host.limits));
             }
@@ -557,6 +572,7 @@ impl Builder {
             );
             if let Some(machine) = state.machines.last_mut() {
                 machine.clock = host.clock;
+                machine.may_crash = host.may_crash;
                 machine.drift = host.clock.drift;
             }
         }

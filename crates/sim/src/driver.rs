@@ -69,8 +69,8 @@ impl State {
         }
         let settled_by = self.plague.settled_by.unwrap_or(u64::MAX);
         let horizon = self.config.horizon.unwrap_or(u64::MAX).min(settled_by);
-        if self.now >= horizon && self.live_clients > 0 {
-            let mut message = format!("{} clients are not done", self.live_clients);
+        if self.now >= horizon && self.unfinished() > 0 {
+            let mut message = format!("{} clients are not done", self.unfinished());
             if settled_by == horizon {
                 let settle = Duration::from_nanos(self.config.settle);
                 message.push_str(&format!(" {settle:?} after all faults ended"));
@@ -112,7 +112,7 @@ impl State {
                 self.now = until;
                 Next::Reached
             }
-            Some(time) if time > horizon && self.live_clients > 0 => {
+            Some(time) if time > horizon && self.unfinished() > 0 => {
                 self.now = horizon;
                 self.next(until)
             }

@@ -71,6 +71,10 @@ pub(crate) enum Event {
 }
 
 impl Event {
+    fn may_revive(&self) -> bool {
+        matches!(self, Event::Act(_) | Event::Heal)
+    }
+
     fn class(&self) -> u8 {
         match self {
             Event::Syn(_)
@@ -108,6 +112,8 @@ pub(crate) struct EventQueue {
     sequence: u64,
     /// How many are [`Event::Keepalive`].
     keepalives: usize,
+    /// How many may start a host again.
+    revivals: usize,
 }
 
 impl EventQueue {
@@ -120,13 +126,14 @@ impl EventQueue {
         };
         self.sequence += 1;
         self.keepalives += usize::from(matches!(event, Event::Keepalive(_)));
+        self.revivals += usize::from(event.may_revive());
         self.entries.insert(key, Scheduled { event, cause });
         key
     }
 
     pub(crate) fn cancel(&mut self, key: EventKey) -> Option<Event> {
         let removed = self.entries.remove(&key)?;
-        self.keepalives -= usize::from(matches!(removed.event, Event::Keepalive(_)));
+        self.forget(&removed.event);
         Some(removed.event)
     }
 
@@ -136,8 +143,18 @@ impl EventQueue {
 
     pub(crate) fn pop(&mut self) -> Option<(EventKey, Scheduled)> {
         let first = self.entries.pop_first()?;
-        self.keepalives -= usize::from(matches!(first.1.event, Event::Keepalive(_)));
+        self.forget(&first.1.event);
         Some(first)
+    }
+
+    fn forget(&mut self, event: &Event) {
+        self.keepalives -= usize::from(matches!(event, Event::Keepalive(_)));
+        self.revivals -= usize::from(event.may_revive());
+    }
+
+    /// Whether anything is to come that may start a host again.
+    pub(crate) fn may_revive(&self) -> bool {
+        self.revivals > 0
     }
 
     /// The probes that are due, and when, if there is nothing else.

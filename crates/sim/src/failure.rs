@@ -17,7 +17,8 @@ pub enum FailureKind {
     Assertion(&'static str),
     /// A client, or a host that must not fail, panicked.
     Panic,
-    /// A client, or a host that must not fail, ended with an error.
+    /// A client, or a host that must not fail, ended with an error; or a client crashed and was not
+    /// started again.
     ClientError,
     /// Nothing can run, nothing will happen, and clients are not done.
     Deadlock,

@@ -126,6 +126,10 @@ pub(crate) struct Machine {
     pub(crate) off: bool,
     /// Whether it ended by a crash, and was not started since.
     pub(crate) crashed: bool,
+    /// Whether it is a client that a crash kept from being done, and that was not started since.
+    pub(crate) broken_off: bool,
+    /// Whether it is a client whose crash is no matter.
+    pub(crate) may_crash: bool,
     /// What its main task runs, at each start anew; none for the future of `block_on`.
     pub(crate) start: Option<Start>,
     pub(crate) location: Option<&'static Location<'static>>,
@@ -177,6 +181,8 @@ impl Machine {
             life: Life::Running,
             off: false,
             crashed: false,
+            broken_off: false,
+            may_crash: false,
             start: None,
             location: None,
             incarnation: 0,

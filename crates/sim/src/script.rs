@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::failure::FailureKind;
 use crate::host::Signal;
 use crate::link::nanos;
-use crate::machine::{Life, Role, WallClock};
+use crate::machine::{Life, WallClock};
 use crate::setup::SetupError;
 use crate::state::State;
 use crate::trace::EventKind;
@@ -89,8 +89,12 @@ impl World {
         });
     }
 
-    /// Ends the host or client `name` from outside, wherever it is; it counts as a crash. A client
-    /// that is ended so is done.
+    /// Ends the host or client `name` from outside, wherever it is; it counts as a crash.
+    ///
+    /// A client that is ended so is not done: the run goes on as long as an act of the script or
+    /// the [heal](crate::Builder::heal_at) may start it again, and fails with
+    /// [`ClientError`](crate::FailureKind::ClientError) if it is not and all others are done; but
+    /// see [`Builder::client_may_crash`](crate::Builder::client_may_crash).
     ///
     /// # Panics
     /// If there is no such host.
@@ -102,6 +106,7 @@ impl World {
     /// Whether the host was running.
     pub(crate) fn crash_host(&mut self, host: u32, crash: Crash) -> bool {
         let running = self.act(|state| {
+            state.break_off(host);
             let machine = &mut state.machines[host as usize];
             let running = machine.life.is_alive();
             machine.crashed |= running;
@@ -135,8 +140,8 @@ impl World {
             machine.off = false;
             machine.crashed = false;
             machine.outcome = None;
-            let (role, location) = (machine.role, machine.location);
-            state.live_clients += usize::from(role == Role::Client);
+            let location = machine.location;
+            state.take_up(host);
             if let Some(location) = location {
                 state.start_main(host, location);
             }

@@ -6,7 +6,7 @@ use crate::failure::{Failure, FailureKind, WaitLine};
 use crate::faults::Plague;
 use crate::host::Idlers;
 use crate::jobs::Job;
-use crate::machine::Machine;
+use crate::machine::{Life, Machine, Role};
 use crate::names::NameTable;
 use crate::oracle::{self, Label, Oracle, Scope};
 use crate::report::Report;
@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub(crate) sometimes: BTreeMap<&'static str, bool>,
     pub(crate) has_clients: bool,
     pub(crate) live_clients: usize,
+    /// Clients that crashed before they were done, and were not started since.
+    pub(crate) broken_clients: usize,
     /// Hosts whose main task is done and of which something is left.
     pub(crate) settling: Vec<u32>,
     pub(crate) plague: Plague,
@@ -114,6 +116,7 @@ impl State {
             sometimes: BTreeMap::new(),
             has_clients: false,
             live_clients: 0,
+            broken_clients: 0,
             settling: Vec::new(),
             plague: Plague::default(),
             starved_host: None,
@@ -163,6 +166,46 @@ impl State {
         match place {
             Some(kept) if kept.will_wake(waker) => {}
             _ => dropped.extend(place.replace(waker.clone())),
+        }
+    }
+
+    // Clients
+
+    /// Clients that are not done, running or crashed.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.live_clients + self.broken_clients
+    }
+
+    /// The client or host ends by a crash.
+    pub(crate) fn break_off(&mut self, host: u32) {
+        let machine = &mut self.machines[host as usize];
+        let breaks = machine.role == Role::Client && machine.life == Life::Running;
+        if breaks && !machine.may_crash {
+            machine.broken_off = true;
+            self.broken_clients += 1;
+        }
+    }
+
+    /// It is started again.
+    pub(crate) fn take_up(&mut self, host: u32) {
+        let machine = &mut self.machines[host as usize];
+        self.live_clients += usize::from(machine.role == Role::Client);
+        self.broken_clients -= usize::from(std::mem::take(&mut machine.broken_off));
+    }
+
+    /// Fails the run if a client crashed that was not started again: it did nothing of what it was
+    /// there to do.
+    pub(crate) fn miss_clients(&mut self) {
+        let broken = self.machines.iter().filter(|machine| machine.broken_off);
+        let names: Vec<_> = broken
+            .map(|machine| format!("{:?}", machine.name))
+            .collect();
+        if !names.is_empty() {
+            let message = format!(
+                "the client {} crashed and was not started again",
+                names.join(", and the client ")
+            );
+            self.fail(FailureKind::ClientError, message);
         }
     }
 

@@ -80,14 +80,14 @@ impl World {
             Turn::Reached => Step::Reached,
             Turn::Idle => {
                 let stuck = self.shared.act(|state| {
-                    let live = state.live_clients;
-                    if live > 0 {
+                    let live = state.unfinished();
+                    if state.live_clients > 0 {
                         let paused = state.paused_hosts();
                         let message =
                             format!("nothing can run and {live} clients are not done{paused}");
                         state.fail(FailureKind::Deadlock, message);
                     }
-                    live > 0
+                    state.live_clients > 0
                 });
                 if stuck { Step::Polled } else { Step::Finished }
             }
@@ -168,9 +168,10 @@ impl World {
 
     /// As [`run_past`](Self::run_past), with the world still there to be asked.
     pub(crate) fn go_past(&mut self, event: u64) -> Result<(), Failure> {
-        match self.run_until(|world| world.events() > event)? {
-            Step::Finished => self.conclude().map(drop),
-            _ => Ok(()),
+        self.run_until(|world| world.events() > event || world.is_abandoned())?;
+        match self.events() > event {
+            true => Ok(()),
+            false => self.conclude().map(drop),
         }
     }
 
@@ -187,7 +188,11 @@ impl World {
 
     /// As [`finish`](Self::finish), with the world still there to be asked.
     pub(crate) fn conclude(&mut self) -> Result<Report, Failure> {
-        self.run_until(|_| false)?;
+        self.run_until(World::is_abandoned)?;
+        self.act(State::miss_clients);
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
         if self.shared.act(|state| state.config.leak_check) {
             let entered = current::enter(&self.shared);
             leaks::stop_hosts(&self.shared);
@@ -257,7 +262,15 @@ impl World {
     /// Whether all clients are done.
     pub fn is_finished(&self) -> bool {
         self.shared
-            .act(|state| state.failure.is_none() && state.has_clients && state.live_clients == 0)
+            .act(|state| state.failure.is_none() && state.has_clients && state.unfinished() == 0)
+    }
+
+    /// Whether all that run are done, and one that crashed will not run again.
+    fn is_abandoned(&self) -> bool {
+        self.shared.act(|state| {
+            let broken = state.live_clients == 0 && state.broken_clients > 0;
+            broken && !state.events.may_revive()
+        }) && !self.shared.observers.is_promised()
     }
 
     /// Whether all clients are done, and all that was to become true has.

@@ -6,7 +6,7 @@ mod echo;
 
 use bowline_sim::host::{self, Sleep};
 use bowline_sim::net::{UnixAddress, UnixListenOptions, UnixListener, UnixOptions, UnixStream};
-use bowline_sim::{Crash, EventKind, Keep, Sim};
+use bowline_sim::{Builder, Crash, EventKind, FailureKind, Keep, Sim};
 use echo::{accept, dial, listen, read_some, write_all};
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -111,6 +111,7 @@ fn a_client_that_is_restarted_must_be_done_again() {
     let mut world = Sim::builder()
         .client("short", || Sleep::new(SECOND))
         .client("long", || Sleep::new(5 * SECOND))
+        .client_may_crash("long")
         .build();
     world.run_for(Duration::from_secs(2)).expect("one is done");
     world.restart("short");
@@ -118,6 +119,90 @@ fn a_client_that_is_restarted_must_be_done_again() {
     assert!(!world.is_finished());
     let report = world.finish().expect("the restarted one ends");
     assert_eq!(report.crashes, 1);
+}
+
+/// A client that notes its starts and its end, beside a host that never rests.
+fn noting() -> Builder {
+    Sim::builder()
+        .host("restless", || async {
+            loop {
+                Sleep::new(host::now() + SECOND / 10).await;
+            }
+            #[allow(unreachable_code, reason = "it names the type of the outcome")]
+            ()
+        })
+        .client("c", || async {
+            Sim::ghost(|starts: &mut u32| *starts += 1);
+            Sleep::new(host::now() + 10 * SECOND).await;
+            Sim::ghost(|ends: &mut u64| *ends += 1);
+        })
+}
+
+// SIM42
+#[test]
+fn a_client_that_crashed_is_waited_for_as_long_as_it_may_be_started_again() {
+    let scripts: [fn(Builder) -> Builder; 2] = [
+        |world| world.at(Duration::from_secs(3), |world| world.restart("c")),
+        |world| world.heal_at(Duration::from_secs(3)),
+    ];
+    for script in scripts {
+        for crash in [Crash::Kill, Crash::PowerLoss] {
+            let world = noting().at(Duration::from_secs(1), move |world| world.crash("c", crash));
+            let world = script(world)
+                .at(Duration::from_secs(2), |world| {
+                    assert!(!world.is_finished());
+                })
+                .at(Duration::from_secs(12), |world| {
+                    world.ghost(|starts: &mut u32| assert_eq!(*starts, 2));
+                    world.ghost(|ends: &mut u64| assert_eq!(*ends, 0));
+                });
+            let report = world.run().expect("its second life ends");
+            assert_eq!((report.virtual_time.as_secs(), report.crashes), (13, 1));
+        }
+    }
+}
+
+// SIM42
+#[test]
+fn a_run_fails_whose_client_crashed_for_good() {
+    let world = noting().at(Duration::from_secs(1), |world| {
+        world.crash("c", Crash::Kill);
+    });
+    let failure = world.run().expect_err("nobody did what the client was for");
+    assert_eq!(*failure.kind(), FailureKind::ClientError);
+    let message = "the client \"c\" crashed and was not started again";
+    assert_eq!(failure.message(), message);
+    assert_eq!(failure.virtual_time().as_secs(), 1);
+    let again = world.build().run_past(failure.event_index());
+    assert_eq!(again.expect_err("again").message(), message);
+    // Others go on meanwhile.
+    let with_another = world.clone().client("long", || Sleep::new(5 * SECOND));
+    let failure = with_another.run().expect_err("one is enough");
+    assert_eq!(
+        (failure.message(), failure.virtual_time().as_secs()),
+        (message, 5)
+    );
+    // One that was done was not kept from it.
+    let late = noting().at(Duration::from_secs(11), |world| {
+        world.crash("c", Crash::Kill);
+    });
+    let late = late.client("long", || Sleep::new(12 * SECOND)).run();
+    assert_eq!(late.expect("both are done").crashes, 0);
+    world.client_may_crash("c").run().expect("it is no matter");
+}
+
+// SIM42
+#[test]
+fn who_drives_by_hand_may_start_a_crashed_client_later() {
+    let mut world = noting().build();
+    world.run_for(Duration::from_secs(1)).expect("it runs");
+    world.crash("c", Crash::Kill);
+    world.run_for(Duration::from_secs(4)).expect("time goes by");
+    assert_eq!(world.now().as_secs(), 5);
+    assert!(!world.is_finished());
+    world.restart("c");
+    let report = world.finish().expect("its second life ends");
+    assert_eq!(report.virtual_time.as_secs(), 15);
 }
 
 /// Spawns, and asks for a job and a socket, when it is dropped.

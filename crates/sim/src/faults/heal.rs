@@ -47,7 +47,9 @@ pub(crate) fn heal(world: &mut World) {
         }
         state.plague.settled_by = Some(state.now.saturating_add(state.config.settle));
         let hosts = state.machines.iter().zip(0..);
-        let crashed = hosts.filter(|(machine, _)| machine.crashed && machine.role != Role::Client);
+        let crashed = hosts.filter(|(machine, _)| {
+            machine.crashed && (machine.role != Role::Client || machine.broken_off)
+        });
         crashed.map(|(_, host)| host).collect::<Vec<u32>>()
     });
     for host in crashed {
