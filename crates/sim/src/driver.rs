@@ -105,21 +105,19 @@ impl State {
         if self.release_idler() {
             return Next::AllBlocked;
         }
-        match due {
-            None => Next::Idle,
-            Some(_) if self.only_idles() => Next::Idle,
-            Some(time) if time > until => {
-                self.now = until;
-                Next::Reached
-            }
-            Some(time) if time > horizon && self.unfinished() > 0 => {
-                self.now = horizon;
-                self.next(until)
-            }
-            Some(time) => {
-                self.now = time;
-                Next::Fire
-            }
+        // Where somebody stops it at a time, what is stuck until then may be helped after it.
+        if until == u64::MAX && (due.is_none() || self.only_idles()) {
+            return Next::Idle;
+        }
+        let time = due.unwrap_or(u64::MAX);
+        if time.min(until) > horizon && self.unfinished() > 0 {
+            self.now = horizon;
+            return self.next(until);
+        }
+        self.now = time.min(until);
+        match time > until {
+            true => Next::Reached,
+            false => Next::Fire,
         }
     }
 }

@@ -113,7 +113,9 @@ impl World {
         self.turn(u64::MAX)
     }
 
-    /// Runs for `span` of virtual time: what is due by then has happened.
+    /// Runs for `span` of virtual time: what is due by then has happened. Time goes by also where
+    /// nothing happens: clients that are stuck then may be helped by what is done to the world next,
+    /// and are a failure to the other ways to drive it alone.
     ///
     /// # Errors
     /// As [`step`](Self::step).

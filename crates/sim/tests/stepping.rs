@@ -4,7 +4,7 @@
 #[path = "scenario/echo.rs"]
 mod echo;
 
-use bowline_sim::{Step, World};
+use bowline_sim::{FailureKind, Sim, Step, World, host};
 use std::time::Duration;
 
 fn drive(seed: u64, mut how: impl FnMut(&mut World)) -> u64 {
@@ -55,4 +55,58 @@ fn run_for_runs_for_that_long() {
     let now = world.now();
     assert!(now >= Duration::from_micros(700) && now < Duration::from_micros(701));
     assert!(!world.is_finished());
+}
+
+/// A client that asks its server every second, by hand.
+fn asking() -> World {
+    let world = Sim::builder()
+        .horizon(Duration::from_secs(100))
+        .host("server", || async {
+            let listener = echo::listen(80)?;
+            let stream = echo::accept(&listener).await?;
+            loop {
+                let bytes = echo::read_some(&stream, 10).await?;
+                if bytes.is_empty() {
+                    return Ok::<(), std::io::Error>(());
+                }
+                echo::write_all(&stream, &bytes).await?;
+            }
+        })
+        .client("client", || async {
+            let stream = echo::dial("server", 80).await?;
+            for _ in 0..5 {
+                host::Sleep::new(host::now() + 1_000_000_000).await;
+                echo::write_all(&stream, b"x").await?;
+                assert_eq!(echo::read_some(&stream, 1).await?, b"x");
+            }
+            Ok::<(), std::io::Error>(())
+        });
+    world.build()
+}
+
+// SIM29, SIM43
+#[test]
+fn a_world_that_is_stuck_for_a_while_can_be_helped_by_hand() {
+    let seconds = Duration::from_secs;
+    let mut world = asking();
+    world.run_for(seconds(2)).expect("it runs");
+    world.pause("server");
+    let waited = world.run_for(seconds(10)).expect("time goes by");
+    assert_eq!((waited, world.now()), (Step::Reached, seconds(12)));
+    world.resume("server");
+    let report = world.finish().expect("it goes on");
+    assert!(report.virtual_time > seconds(15) && report.virtual_time < seconds(16));
+    // Whoever does not help it is told.
+    let mut world = asking();
+    world.run_for(seconds(2)).expect("it runs");
+    world.pause("server");
+    let failure = world.run_until(|_| false).expect_err("it is stuck");
+    assert_eq!(*failure.kind(), FailureKind::Deadlock);
+    // The horizon is where it was.
+    let mut world = asking();
+    world.run_for(seconds(2)).expect("it runs");
+    world.pause("server");
+    let failure = world.run_for(seconds(1_000)).expect_err("too late");
+    assert_eq!(*failure.kind(), FailureKind::Horizon);
+    assert_eq!(failure.virtual_time(), seconds(100));
 }
