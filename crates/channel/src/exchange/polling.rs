@@ -37,19 +37,26 @@ impl<T, F: Flavor> Exchange<T, F> {
         let Some(mut state) = F::try_lock(&self.state) else {
             return self.poll_send_contended(progress, context);
         };
-        if state.has_send_budget()
-            && state.can_just_buffer()
-            && let SendProgress::Unsent(Load::Value(_)) = progress
-        {
-            if let SendProgress::Unsent(Load::Value(value)) =
-                std::mem::replace(progress, SendProgress::Finished)
-                && state.just_buffer(value)
-            {
-                self.forecast.store(SENDS_WAIT, Ordering::Relaxed);
-            }
+        if self.send_into_buffer(&mut state, progress) {
             return Poll::Ready(Ok(()));
         }
         self.poll_send_handing_over(state, progress, context)
+    }
+
+    /// Sends if that is no more than to put the value into the buffer.
+    #[inline(always)]
+    fn send_into_buffer(&self, state: &mut State<T>, progress: &mut SendProgress<T>) -> bool {
+        let sends = state.has_send_budget()
+            && state.can_just_buffer()
+            && matches!(progress, SendProgress::Unsent(Load::Value(_)));
+        if sends
+            && let SendProgress::Unsent(Load::Value(value)) =
+                std::mem::replace(progress, SendProgress::Finished)
+            && state.just_buffer(value)
+        {
+            self.forecast.store(SENDS_WAIT, Ordering::Relaxed);
+        }
+        sends
     }
 
     /// Advances a send once the lock is free.
@@ -60,16 +67,7 @@ impl<T, F: Flavor> Exchange<T, F> {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), SendError<T>>> {
         let mut state = self.lock();
-        if state.has_send_budget()
-            && state.can_just_buffer()
-            && let SendProgress::Unsent(Load::Value(_)) = progress
-        {
-            if let SendProgress::Unsent(Load::Value(value)) =
-                std::mem::replace(progress, SendProgress::Finished)
-                && state.just_buffer(value)
-            {
-                self.forecast.store(SENDS_WAIT, Ordering::Relaxed);
-            }
+        if self.send_into_buffer(&mut state, progress) {
             return Poll::Ready(Ok(()));
         }
         self.poll_send_handing_over(state, progress, context)

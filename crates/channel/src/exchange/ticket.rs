@@ -74,6 +74,11 @@ impl Ticket {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// Changes the state from `OPEN`; what it is instead, if it is another.
     #[inline]
     fn leave_open(&self, to: usize) -> Result<(), usize> {

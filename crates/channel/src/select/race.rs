@@ -342,3 +342,35 @@ pub fn nobody() -> Infallible {
 pub fn block_on<L: Arms>(race: Race<L>) -> usize {
     park::wait_for(race)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::select::arm::RecvArm;
+    use crate::select::arms::Nil;
+
+    #[test]
+    fn only_a_select_among_local_channels_spares_the_locked_instructions() {
+        let (_sender, receiver) = crate::rendezvous::<u8>();
+        let (_local_sender, local) = crate::local::rendezvous::<u8>();
+        let shared = || RecvArm::new(receiver.exchange());
+        let private = || RecvArm::new(local.exchange());
+        assert!(
+            Race::fair(Nil.and(pin!(private())).and(pin!(private())))
+                .ticket
+                .is_local()
+        );
+        assert!(
+            !Race::fair(Nil.and(pin!(private())).and(pin!(shared())))
+                .ticket
+                .is_local()
+        );
+        assert!(
+            !Race::fair(Nil.and(pin!(shared())).and(pin!(private())))
+                .ticket
+                .is_local()
+        );
+    }
+}
