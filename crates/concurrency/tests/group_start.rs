@@ -6,9 +6,11 @@ mod alive;
 mod every_backend;
 
 use alive::Alive;
+use bowline_backend::Backend;
 use bowline_concurrency::{
-    CauseKind, NotWaiting, Root, StartError, Started, TaskGroup, TaskStatus, cancel_scope,
-    cancelled, check_cancelled, checkpoint, sleep_forever, task_group, yield_now,
+    CauseKind, GroupError, JoinError, NotWaiting, Policy, Root, StartError, Started, TaskGroup,
+    TaskStatus, cancel_scope, cancelled, check_cancelled, checkpoint, sleep_forever, task_group,
+    yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::poll_immediate;
@@ -268,4 +270,75 @@ fn an_ended_group_starts_nothing(root: Root) {
         let start = group.start(|_: Started<()>| async { Ok(()) });
         assert!(matches!(start.await, Err(StartError::Refused)));
     });
+}
+
+// TG21, TG23
+#[test]
+fn an_end_is_told_once_also_when_another_thread_says_started() {
+    let said: Arc<Mutex<Option<Started<u32>>>> = Arc::default();
+    let (taken, over) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (slot, seen, stop) = (said.clone(), taken.clone(), over.clone());
+    let helper = std::thread::spawn(move || {
+        let mut round = 0;
+        while !stop.load(Ordering::SeqCst) {
+            let Some(started) = slot.lock().unwrap().take() else {
+                std::hint::spin_loop();
+                continue;
+            };
+            seen.store(true, Ordering::SeqCst);
+            round += 1;
+            (0..round % 37).for_each(|_| std::hint::spin_loop());
+            let _ = started.send(1);
+        }
+    });
+    let root = Root::new().backend(Backend::Tokio);
+    let result: Result<_, GroupError<String>> =
+        root.block_on(TaskGroup::builder().policy(Policy::CollectAll).run(
+            |group: TaskGroup<String>| async move {
+                // How long the child waits before it ends, so that either is often first.
+                let mut delay = 100_i64;
+                let mut failed_late = 0;
+                for round in 0..1500_i64 {
+                    let fails = round % 2 == 0;
+                    let (said, taken) = (said.clone(), taken.clone());
+                    taken.store(false, Ordering::SeqCst);
+                    let wait = (delay + round % 23).max(0);
+                    let start = group.start(move |started| async move {
+                        *said.lock().unwrap() = Some(started);
+                        while !taken.load(Ordering::SeqCst) {
+                            std::thread::yield_now();
+                        }
+                        (0..wait).for_each(|_| std::hint::spin_loop());
+                        match fails {
+                            true => Err(format!("round {round}")),
+                            false => Ok(7),
+                        }
+                    });
+                    match start.await {
+                        Ok((child, _)) => {
+                            delay -= 1;
+                            match child.join().await {
+                                Ok(value) => assert!(value == 7 && !fails),
+                                Err(JoinError::Failed) if fails => failed_late += 1,
+                                Err(other) => panic!("{other}"),
+                            }
+                        }
+                        Err(StartError::Failed(_)) if fails => delay += 1,
+                        Err(StartError::ExitedEarly) if !fails => delay += 1,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                over.store(true, Ordering::SeqCst);
+                Ok::<usize, String>(failed_late)
+            },
+        ));
+    helper.join().unwrap();
+    // Who failed after its start failed the group, and nobody else did.
+    match result {
+        Ok(failed_late) => assert_eq!(failed_late, 0),
+        Err(error) => assert!(error.children().len() > 0),
+    }
 }

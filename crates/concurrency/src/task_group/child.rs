@@ -1,5 +1,5 @@
 use super::error::{ChildError, ChildErrorKind};
-use super::start::{EndedEarly, Reports};
+use super::start::{EndedEarly, Reported, Reports};
 use super::state::{GroupState, Verdict};
 use crate::caught::{PanicPayload, discard, guarded, quietly};
 use crate::cause::{Cause, CauseKind};
@@ -67,6 +67,19 @@ enum Ended<T, E> {
     Panicked(PanicPayload),
     Cancelled(Cause),
     Lost,
+}
+
+impl<E> EndedEarly<E> {
+    /// The same of a child that has started after all, with the value it returned.
+    fn after_start<T>(self, value: Option<T>) -> Ended<T, E> {
+        match (self, value) {
+            (EndedEarly::Done, Some(value)) => Ended::Done(value),
+            (EndedEarly::Done | EndedEarly::Lost, _) => Ended::Lost,
+            (EndedEarly::Failed(error), _) => Ended::Failed(error),
+            (EndedEarly::Panicked(panic), _) => Ended::Panicked(panic.into_payload()),
+            (EndedEarly::Cancelled(cause), _) => Ended::Cancelled(cause),
+        }
+    }
 }
 
 /// Polls the body and drops it once it is ready, in one visit of its place in the tree.
@@ -191,11 +204,15 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
     /// Hands the end of a child that has not started to the one who waits for that. Comes back
     /// if it is the group's.
     fn tell_start(&self, ended: Ended<T, E>) -> Option<Ended<T, E>> {
-        let Some(start) = self.start.as_ref().filter(|start| start.is_wanted()) else {
+        let Some(start) = &self.start else {
             return Some(ended);
         };
+        let mut value = None;
         let (status, early) = match ended {
-            Ended::Done(_) => (TaskStatus::Done, EndedEarly::Done),
+            Ended::Done(done) => {
+                value = Some(done);
+                (TaskStatus::Done, EndedEarly::Done)
+            }
             Ended::Failed(error) => (TaskStatus::Failed, EndedEarly::Failed(error)),
             Ended::Panicked(panic) => {
                 let panic = Panic::new(panic);
@@ -204,13 +221,17 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
             Ended::Cancelled(cause) => (TaskStatus::Cancelled, EndedEarly::Cancelled(cause)),
             Ended::Lost => (TaskStatus::Lost, EndedEarly::Lost),
         };
-        let refused = start.report(early);
-        if let Some(EndedEarly::Panicked(panic)) = refused {
-            // Nobody waits any more; a panic is not to vanish with them.
-            return Some(Ended::Panicked(panic.into_payload()));
+        match start.report(early) {
+            Reported::Started(early) => return Some(early.after_start(value)),
+            // A panic is not to vanish with those who waited.
+            Reported::Unwanted(EndedEarly::Panicked(panic)) => {
+                return Some(Ended::Panicked(panic.into_payload()));
+            }
+            Reported::Taken | Reported::Unwanted(_) => {}
         }
         self.group.payload.count(status);
         self.child.payload.fill(status, None, None);
+        discard(value);
         None
     }
 

@@ -1,7 +1,7 @@
 mod record;
 
 pub(crate) use record::Accepts;
-pub(super) use record::{EndedEarly, Reports};
+pub(super) use record::{EndedEarly, Reported, Reports};
 pub use record::{NotWaiting, StartError, Started};
 
 use super::TaskGroup;

@@ -94,11 +94,18 @@ pub(crate) trait Accepts<V>: Send + Sync {
 
 /// Where the end of a child goes that has not started.
 pub(in crate::task_group) trait Reports<E>: Send + Sync {
-    /// Whether the child has not started. Only the child itself changes that.
-    fn is_wanted(&self) -> bool;
+    /// Takes it from a child that has not started: whoever waits for that hears of it. Whether it
+    /// has is decided here alone, for another thread may say so until then.
+    fn report(&self, ended: EndedEarly<E>) -> Reported<E>;
+}
 
-    /// Gives it back if nobody waits for it.
-    fn report(&self, ended: EndedEarly<E>) -> Option<EndedEarly<E>>;
+/// What became of the end of a child that waits to have started.
+pub(in crate::task_group) enum Reported<E> {
+    Taken,
+    /// Nobody waits for it any more.
+    Unwanted(EndedEarly<E>),
+    /// It has started: it is a child like any other.
+    Started(EndedEarly<E>),
 }
 
 /// What passes between the child and the one who waits for it to start.
@@ -167,18 +174,14 @@ impl<V: Send, E: Send> Accepts<V> for Record<V, E> {
 }
 
 impl<V: Send, E: Send> Reports<E> for Record<V, E> {
-    fn is_wanted(&self) -> bool {
-        matches!(*self.lock(), Stage::Waiting { .. })
-    }
-
-    fn report(&self, ended: EndedEarly<E>) -> Option<EndedEarly<E>> {
+    fn report(&self, ended: EndedEarly<E>) -> Reported<E> {
         let mut stage = self.lock();
         let Stage::Waiting { waker, caller } = &mut *stage else {
-            return Some(ended);
+            return Reported::Started(ended);
         };
         if *caller == Caller::Gone {
             *stage = Stage::Over;
-            return Some(ended);
+            return Reported::Unwanted(ended);
         }
         let waker = waker.take();
         *stage = Stage::Ended(ended);
@@ -186,7 +189,7 @@ impl<V: Send, E: Send> Reports<E> for Record<V, E> {
         if let Some(waker) = waker {
             waker.wake();
         }
-        None
+        Reported::Taken
     }
 }
 
