@@ -268,6 +268,12 @@ impl Owner {
             self.node().link(parent);
         }
         let node = self.node();
+        if parent.is_none()
+            && let Some(backend) = ambient::backend_if_any().filter(|found| found.is_running())
+        {
+            // Below nothing there is nobody to ask once the body was dropped.
+            node.keep_backend(backend);
+        }
         let deadline = self.limit.deadline(|| ambient_clock(node));
         // Below a parent the node counts as started by that.
         if !deadline.is_never() || self.host {

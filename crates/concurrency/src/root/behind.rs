@@ -6,6 +6,7 @@ use crate::caught::{guarded, quietly};
 use crate::cause::clock_of;
 use crate::node::{Counted, CountedWaker, Kind, Node, NodeRef, Payload, Pulse};
 use crate::owner::Owner;
+use bowline_backend::Backend;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -90,7 +91,8 @@ pub(crate) fn run_behind(node: &NodeRef, name: &'static str, work: impl FnOnce()
     state.measure(&task, || clock_of(node));
     let typed = Arc::new(task);
     let task: NodeRef = typed.clone();
-    if let Some(backend) = node.backend() {
+    let backend = node.backend().or_else(|| Backend::current().ok());
+    if let Some(backend) = backend {
         task.keep_backend(backend);
     }
     if task.link_task(&root, |_| true).is_err() {
@@ -105,7 +107,6 @@ pub(crate) fn run_behind(node: &NodeRef, name: &'static str, work: impl FnOnce()
     };
     if root.id.is_outside() {
         // A process has no future that could start it later.
-        let backend = node.backend();
         quietly(|| {
             if let Some(backend) = backend {
                 backend.spawn_detached(task);

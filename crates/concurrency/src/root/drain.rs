@@ -18,9 +18,9 @@ const NAMED: usize = 100;
 /// most, and says what is left then.
 ///
 /// Code that does not enter through a root, as under `#[tokio::main]`, leaves the tasks of groups it
-/// drops, and [`critical`](crate::critical) work, to one root per backend and process (in a
-/// simulated world one per host), for which nobody waits: they end with the runtime. Await this
-/// before it does.
+/// drops, [`critical`](crate::critical) work, the finalisers of scopes it drops and the closing of
+/// pools to one root per backend and process (in a simulated world one per host), for which nobody
+/// waits: they end with the runtime. Await this before it does.
 ///
 /// # Panics
 ///
