@@ -166,7 +166,11 @@ impl Future for Cancelled {
         }
         match watch.node.visible_cause() {
             Some(cause) => Poll::Ready(cause),
-            None => Poll::Pending,
+            // A shield was raised in between; nobody was registered.
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
     }
 }

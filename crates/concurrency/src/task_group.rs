@@ -22,7 +22,7 @@ pub(crate) use state::GroupState;
 pub use state::GroupStatistics;
 
 use crate::cancel_scope::CancelHandle;
-use crate::cause::clock_of;
+use crate::cause::{Cause, CauseKind, clock_of};
 use crate::node::{Admission, Kind, Node, NodeRef};
 use crate::task_handle::{Place, TaskHandle, TaskStatus};
 use child::{Child, Duty};
@@ -34,7 +34,8 @@ use std::time::Duration;
 
 /// Runs a body that can spawn parallel children, and returns when all of them have ended.
 ///
-/// The first error, of the body or of a child, cancels the rest; all errors are reported. A
+/// The first error, of the body or of a child, cancels the rest; all errors are reported, unless
+/// the group is cancelled from outside: then the scope around it says so, and that alone. A
 /// panic of a child goes on in the body's task after all others have ended. A group cancelled
 /// from outside waits for its children and never returns. One that has no children to wait for
 /// lets other tasks run once before it returns.
@@ -317,9 +318,24 @@ impl<E: Send + 'static> TaskGroup<E> {
             unreachable!("a group is made with its backend");
         };
         self.node.payload.count(TaskStatus::Running);
+        // It stands in the group already: whoever finds that there is enough sees it, or is seen.
+        if self.node.payload.is_satisfied() {
+            self.dismiss(duty.child.clone());
+        }
         let handle = TaskHandle::new(duty.child.clone());
         backend.spawn_detached(Child::new(duty, finish, future));
         handle
+    }
+}
+
+impl<E: Send + 'static> TaskGroup<E> {
+    /// Cancels a child that came when there were enough results.
+    fn dismiss(&self, child: NodeRef) {
+        let group: NodeRef = self.node.clone();
+        child.cancel_within(group.grace(), || {
+            let (name, when) = (group.name().clone(), clock_of(&group));
+            Cause::new(CauseKind::Satisfied, name, group.location, group.id, when)
+        });
     }
 }
 

@@ -97,7 +97,7 @@ impl<T: Send + 'static> TaskHandle<T> {
 
     /// What the task is doing.
     pub fn status(&self) -> TaskStatus {
-        self.node.payload.status(|| self.node.is_cancelled())
+        self.node.payload.status(|| self.node.is_noticed())
     }
 
     /// Cancels this child alone. True if this call was the first.

@@ -74,6 +74,54 @@ fn a_grace_ends_after_its_time() {
     });
 }
 
+// CS43, CS46
+#[test]
+fn a_second_shutdown_before_the_start_only_shortens_the_grace() {
+    in_sim(async {
+        for (first, second, ends) in [(1, 60, 1), (60, 1, 1), (2, 2, 2)] {
+            let start = now();
+            let scope = CancelScope::new();
+            let handle = scope.handle();
+            assert!(handle.shutdown(first * SECOND));
+            assert!(!handle.shutdown(second * SECOND));
+            let outcome = scope.run(sleep_forever()).await;
+            assert_eq!(outcome.cause().unwrap().kind(), CauseKind::Shutdown);
+            assert_eq!(since(start), ends * 1000);
+        }
+    });
+}
+
+// CS43
+#[test]
+fn a_child_in_its_grace_is_being_cancelled() {
+    in_sim(async {
+        let group = TaskGroup::builder().grace(5 * SECOND);
+        let result = group.run::<(), &str, _, _>(|group| async move {
+            let child = group.spawn_ok(sleep(3 * SECOND));
+            checkpoint().await;
+            assert_eq!(child.status(), TaskStatus::Running);
+            group.cancel("softly");
+            checkpoint().await;
+            assert_eq!(child.status(), TaskStatus::Cancelling);
+            child.wait().await;
+            assert_eq!(child.status(), TaskStatus::Done);
+            Ok(())
+        });
+        drop(result.await);
+        let scope = CancelScope::new().grace(5 * SECOND);
+        let handle = scope.handle();
+        let body = scope.run(bowline_concurrency::scope(|children| async move {
+            let child = children.spawn_ok(sleep(3 * SECOND));
+            yield_now().await;
+            assert_eq!(child.status(), TaskStatus::Running);
+            handle.cancel("softly");
+            assert_eq!(child.status(), TaskStatus::Cancelling);
+            Ok::<_, ()>(())
+        }));
+        drop(body.await);
+    });
+}
+
 // CS43
 #[test]
 fn a_body_that_ends_in_its_grace_is_done() {

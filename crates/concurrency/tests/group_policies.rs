@@ -30,6 +30,7 @@ every_backend!(
     a_quorum_is_enough,
     a_quorum_leaves_the_body_alone,
     a_quorum_out_of_reach_fails,
+    who_comes_after_the_quorum_is_cancelled,
     odd_quorums,
     a_full_group_admits_in_order,
     a_group_for_none_takes_none,
@@ -187,6 +188,27 @@ fn a_quorum_out_of_reach_fails(root: Root) {
     assert_eq!(failed, ["a", "b"]);
     let cause = error.cause().expect("the third was cancelled");
     assert_eq!(cause.kind(), CauseKind::SiblingFailed);
+}
+
+// TG36
+fn who_comes_after_the_quorum_is_cancelled(root: Root) {
+    let group = TaskGroup::builder().policy(Policy::Quorum(1));
+    let result = root.block_on(group.run::<_, &str, _, _>(|group| async move {
+        let first = group.spawn_ok(async { 7 });
+        assert_eq!(first.join().await.ok(), Some(7));
+        // It is not taken back: the body may go on, and its own children with it.
+        let late = group.spawn_ok(sleep_forever());
+        let cause = match late.join().await {
+            Err(JoinError::Cancelled(cause)) => cause,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cause.kind(), CauseKind::Satisfied);
+        // One that needs no waiting still gets its poll.
+        let quick = group.spawn_ok(async { 8 });
+        assert_eq!(quick.join().await.ok(), Some(8));
+        Ok(())
+    }));
+    assert!(result.is_ok());
 }
 
 // TG36

@@ -117,6 +117,7 @@ impl<F: Future> Cohort<F> {
         node.take_up_holds();
         let (crew, location) = (&mut self.crew, self.location);
         if self.owner.inside(|| crew.run(&node, location, &mut told)) {
+            node.end_poll();
             return Poll::Ready(Halt::Returned);
         }
         if crew.len() > 0 {

@@ -63,10 +63,10 @@ impl Link {
         self.location
     }
 
-    /// Whether the branch, or what is around it, is cancelled.
-    pub(crate) fn is_cancelled(&self) -> bool {
+    /// Whether the branch, or what is around it, is cancelled, also during a grace.
+    pub(crate) fn is_noticed(&self) -> bool {
         let own = self.node.get();
-        own.is_some_and(|node| node.is_cancelled()) || self.ready.region().is_cancelled()
+        own.is_some_and(|node| node.is_noticed()) || self.ready.region().is_noticed()
     }
 
     /// The branch's node, made now if there is none. Who cancels it wakes the branch.

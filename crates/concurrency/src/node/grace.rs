@@ -81,7 +81,7 @@ impl Node<dyn Payload> {
                 if started {
                     let end = now.saturating_add(grace);
                     self.hard_at.fetch_min(end.as_nanos(), Ordering::AcqRel);
-                } else {
+                } else if first || grace < self.grace() {
                     self.set_grace(grace);
                 }
                 self.set(OWN);

@@ -35,7 +35,7 @@ impl<T> ScopeHandle<T> {
 
     /// What the child is doing.
     pub fn status(&self) -> TaskStatus {
-        self.place.status(|| self.link.is_cancelled())
+        self.place.status(|| self.link.is_noticed())
     }
 
     /// Cancels this child alone. True if this call was the first.

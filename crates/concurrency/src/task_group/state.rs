@@ -189,6 +189,11 @@ impl<E> GroupState<E> {
         !self.satisfied.swap(true, Ordering::SeqCst)
     }
 
+    /// Whether there are enough results, and more are not wanted.
+    pub(super) fn is_satisfied(&self) -> bool {
+        self.satisfied.load(Ordering::SeqCst)
+    }
+
     pub(super) fn quorum_verdict(&self) -> Verdict {
         let Policy::Quorum(wanted) = self.policy else {
             return Verdict::GoOn;

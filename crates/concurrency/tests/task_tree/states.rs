@@ -4,8 +4,8 @@ use super::{Opens, entry, is, parked, until};
 use crate::every_backend::every_backend;
 use bowline_concurrency::sync::{Event, Lock, Queue, Semaphore};
 use bowline_concurrency::{
-    CancelScope, EntryKind, EntryState, GroupError, Root, TaskGroup, cancelled, on_cancel, shield,
-    sleep, sleep_forever, task_group, tree,
+    CancelScope, EntryKind, EntryState, GroupError, Root, TaskGroup, as_completed, cancelled,
+    on_cancel, shield, sleep, sleep_forever, task_group, tree,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ every_backend!(
     a_cut_task_is_finalising,
     a_group_that_waits_for_its_children_is_done,
     leaves_say_what_is_waited_for,
+    an_idle_as_completed_does_not_run,
 );
 
 // TX2
@@ -211,6 +212,27 @@ fn leaves_say_what_is_waited_for(root: Root) {
         drop(held);
         let mine = tree();
         assert_eq!(mine.entries()[0].waiting_on, None, "it runs");
+        group.cancel("seen");
+        Ok(())
+    }));
+    done.unwrap();
+}
+
+// TX2
+fn an_idle_as_completed_does_not_run(root: Root) {
+    let done: Result<(), GroupError<()>> = root.block_on(task_group(|group| async move {
+        group.named("reads").spawn_ok(async {
+            let mut answers = as_completed([Duration::ZERO, Duration::from_secs(60)].map(sleep));
+            answers.next().await;
+            sleep_forever().await;
+        });
+        let tree = parked("reads", "sleep_forever").await;
+        let task = tree
+            .entries()
+            .iter()
+            .position(|entry| entry.name == "reads");
+        let mut below = tree.entries().iter().filter(|entry| entry.parent == task);
+        assert_eq!(below.next().unwrap().state, EntryState::Parked, "{tree}");
         group.cancel("seen");
         Ok(())
     }));
