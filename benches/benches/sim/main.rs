@@ -1,14 +1,22 @@
-//! What the simulator costs, beside what it should cost at most.
+//! What the simulator costs, beside what it should cost at most, and beside turmoil.
 //!
-//! Each row is the best of some rounds in one thread: a busy machine makes rounds longer, never
-//! shorter.
+//! A world turns in one thread, and what is taken is that thread's processor time: neighbours on a
+//! busy machine make it somewhat longer, by the caches they share, but do not count themselves.
+//! Each row is the best of some rounds. Rounds that are compared take turns, and their ratio is that
+//! of the medians.
 
+mod cluster;
 mod scenarios;
+mod turmoil_echo;
 
 use bowline_benches::allocations::{self, CountingAllocator};
-use bowline_sim::{Keep, Report};
-use scenarios::{cluster, echo_of_many, idle_connections, idle_hosts, idle_tasks, small, trivial};
-use std::time::{Duration, Instant};
+use bowline_benches::rounds::median;
+use bowline_sim::{Builder, Keep, Link, Report};
+use cluster::cluster;
+use rustix::time::{ClockId, clock_gettime};
+use scenarios::{echo_beside, echo_of_many, echo_with_pauses, small, trivial};
+use scenarios::{idle_connections, idle_hosts, idle_tasks, notes};
+use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -33,7 +41,7 @@ fn main() {
 
 type Row = fn() -> String;
 
-const ROWS: [(&str, &str, Row); 10] = [
+const ROWS: [(&str, &str, Row); 16] = [
     ("polls of trivial tasks", ">= 2 million/s", polls),
     (
         "events of an echo over 100 connections",
@@ -43,6 +51,17 @@ const ROWS: [(&str, &str, Row); 10] = [
     ("the same with a full trace", ">= 150 000/s", || {
         events(Keep::Full)
     }),
+    (
+        "the same beside 10 000 idle hosts, as a ratio",
+        "1.0, apart from caches",
+        linear,
+    ),
+    ("an event written and hashed", "<= 20 ns hashed", written),
+    (
+        "allocations of an event of the echo",
+        "0 amortised",
+        allocated,
+    ),
     (
         "a world of 3 hosts, built and torn down",
         "<= 100 us",
@@ -54,7 +73,7 @@ const ROWS: [(&str, &str, Row); 10] = [
         seeds,
     ),
     (
-        "virtual time of 10 hosts at 100 calls/s",
+        "virtual time of 10 hosts with 100 RPC calls/s",
         ">= 1 000 times real time",
         speed,
     ),
@@ -72,21 +91,54 @@ const ROWS: [(&str, &str, Row); 10] = [
         per(10_000, || idle_tasks(20_000), || idle_tasks(10_000))
     }),
     (
-        "10 000 hosts in one world, built and run",
+        "10 000 hosts in one world, built, run and torn down",
         "it works",
-        many_hosts,
+        || large(&idle_hosts(10_000)),
+    ),
+    ("100 000 connections in one world", "it works", || {
+        large(&idle_connections(100_000))
+    }),
+    (
+        "time of turmoil for the echo of 100 connections, as a ratio",
+        "-",
+        || beside_turmoil(100, 50, Duration::ZERO),
+    ),
+    (
+        "the same with 10 connections that call once a second",
+        "-",
+        || beside_turmoil(10, 60, Duration::from_secs(1)),
     ),
 ];
 
+/// Processor time of this thread so far.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).expect("it is not negative");
+    let nanos = u32::try_from(time.tv_nsec).expect("less than a second");
+    Duration::new(seconds, nanos)
+}
+
+fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let start = thread_time();
+    let came_to = run();
+    (came_to, thread_time() - start)
+}
+
 /// The best of the rounds: what it came to, and how long it took.
 fn best<T>(rounds: usize, mut run: impl FnMut() -> T) -> (T, Duration) {
-    let rounds = (0..rounds).map(|_| {
-        let start = Instant::now();
-        let came_to = run();
-        (came_to, start.elapsed())
-    });
+    let rounds = (0..rounds).map(|_| timed(&mut run));
     let best = rounds.min_by_key(|round| round.1);
     best.expect("there are rounds")
+}
+
+/// How much longer `other` takes than `one`, in rounds that take turns.
+fn ratio(rounds: usize, mut one: impl FnMut(), mut other: impl FnMut()) -> f64 {
+    let (mut ones, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        ones.push(timed(&mut one).1.as_secs_f64());
+        others.push(timed(&mut other).1.as_secs_f64());
+    }
+    median(&others) / median(&ones)
 }
 
 fn rate(count: u64, time: Duration) -> String {
@@ -97,7 +149,7 @@ fn rate(count: u64, time: Duration) -> String {
     }
 }
 
-fn done(world: &bowline_sim::Builder) -> Report {
+fn done(world: &Builder) -> Report {
     world.run().expect("the world runs to its end")
 }
 
@@ -111,6 +163,38 @@ fn events(keep: Keep) -> String {
     let world = echo_of_many(100, 50).trace(keep);
     let (report, time) = best(ROUNDS, || done(&world));
     rate(report.events, time)
+}
+
+/// What 5 000 calls take with and without idle hosts, of which nothing is counted but that they are
+/// there: a world with them and without the calls is taken off.
+fn linear() -> String {
+    let run = |world: Builder| timed(|| done(&world.trace(Keep::Off))).1.as_secs_f64();
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        alone.push(run(echo_beside(0, 100, 500)) - run(echo_beside(0, 100, 1)));
+        beside.push(run(echo_beside(10_000, 100, 500)) - run(echo_beside(10_000, 100, 1)));
+    }
+    format!("{:.2}", median(&beside) / median(&alone))
+}
+
+fn written() -> String {
+    let count = 1_000_000;
+    let world = notes(count).trace(Keep::Off);
+    let (_, time) = best(ROUNDS, || done(&world));
+    let nanos = time.as_secs_f64() * 1e9 / count as f64;
+    format!("{nanos:.1} ns in all")
+}
+
+fn allocated() -> String {
+    let run = |calls| {
+        let world = echo_of_many(100, calls);
+        let before = allocations::count();
+        let report = done(&world);
+        (allocations::count() - before, report.events)
+    };
+    let (short, long) = (run(100), run(300));
+    let each = (long.0 as f64 - short.0 as f64) / (long.1 - short.1) as f64;
+    format!("{each:.3}")
 }
 
 fn world() -> String {
@@ -134,18 +218,14 @@ fn seeds() -> String {
 
 fn speed() -> String {
     let world = cluster(10, 60);
-    let (report, time) = best(ROUNDS, || done(&world));
+    let (report, time) = best(3, || done(&world));
     let speed = report.virtual_time.as_secs_f64() / time.as_secs_f64();
     format!("{speed:.0} times")
 }
 
 /// What one of `count` more things takes.
-fn per(
-    count: i64,
-    more: impl Fn() -> bowline_sim::Builder,
-    fewer: impl Fn() -> bowline_sim::Builder,
-) -> String {
-    let held = |builder: bowline_sim::Builder| {
+fn per(count: i64, more: impl Fn() -> Builder, fewer: impl Fn() -> Builder) -> String {
+    let held = |builder: Builder| {
         let before = allocations::live_bytes();
         let mut world = builder.trace(Keep::Off).build();
         let idle = world.run_for(Duration::from_secs(60));
@@ -156,13 +236,27 @@ fn per(
     format!("{bytes}")
 }
 
-fn many_hosts() -> String {
-    let world = idle_hosts(10_000).trace(Keep::Off);
-    let (polls, time) = best(1, || {
+/// Builds the world, runs it for a while and drops it.
+fn large(world: &Builder) -> String {
+    let world = world.clone().trace(Keep::Off);
+    let (events, time) = best(1, || {
         let mut world = world.build();
-        let idle = world.run_for(Duration::from_secs(60));
+        let idle = world.run_for(Duration::from_secs(600));
         idle.expect("the world is idle");
         world.events()
     });
-    format!("{:.2} s, {polls} events", time.as_secs_f64())
+    format!("{:.2} s, {events} events", time.as_secs_f64())
+}
+
+/// How much longer turmoil takes for the same calls over links of the same latency.
+fn beside_turmoil(connections: usize, calls: usize, pause: Duration) -> String {
+    let latency = Duration::from_millis(1)..Duration::from_millis(10);
+    let world = echo_with_pauses(connections, calls, pause)
+        .default_link(Link::lan().latency(latency.clone()));
+    let ratio = ratio(
+        ROUNDS,
+        || drop(done(&world)),
+        || turmoil_echo::run(connections, calls, pause, latency.clone()),
+    );
+    format!("{ratio:.1}")
 }

@@ -7,6 +7,8 @@ use std::future::{pending, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -86,25 +88,57 @@ pub(crate) fn trivial(polls: usize) -> Builder {
     })
 }
 
+/// A task that writes into the trace, `notes` times in one poll.
+pub(crate) fn notes(notes: u64) -> Builder {
+    Sim::builder().client("noting", move || async move {
+        for note in 0..notes {
+            Sim::note("note", note);
+        }
+    })
+}
+
+async fn call_often(calls: usize, pause: Duration) -> io::Result<()> {
+    let stream = dial("server").await?;
+    for _ in 0..calls {
+        call(&stream).await?;
+        if !pause.is_zero() {
+            Sleep::new(host::now() + pause.as_nanos() as u64).await;
+        }
+    }
+    Ok(())
+}
+
 /// A server and `connections` clients on one host, each with so many calls.
 pub(crate) fn echo_of_many(connections: usize, calls: usize) -> Builder {
+    echo_with_pauses(connections, calls, Duration::ZERO)
+}
+
+/// The same with a pause after each call.
+pub(crate) fn echo_with_pauses(connections: usize, calls: usize, pause: Duration) -> Builder {
     Sim::builder()
         .host("server", serve)
         .client("client", move || async move {
-            for _ in 1..connections {
+            // The server listens by then, whoever else there is to be polled first.
+            Sleep::new(SECOND).await;
+            let left = Arc::new(AtomicUsize::new(connections));
+            for _ in 0..connections {
+                let left = Arc::clone(&left);
                 host::spawn(async move {
-                    let stream = dial("server").await.expect("the server listens");
-                    for _ in 0..calls {
-                        call(&stream).await.expect("the server answers");
-                    }
+                    call_often(calls, pause).await.expect("the server answers");
+                    left.fetch_sub(1, Ordering::Relaxed);
                 });
             }
-            let stream = dial("server").await?;
-            for _ in 0..calls {
-                call(&stream).await?;
+            while left.load(Ordering::Relaxed) > 0 {
+                Sleep::new(host::now() + 10 * MILLISECOND).await;
             }
-            Ok::<(), io::Error>(())
         })
+}
+
+/// The same beside so many hosts that do nothing.
+pub(crate) fn echo_beside(idle: usize, connections: usize, calls: usize) -> Builder {
+    (0..idle).fold(echo_of_many(connections, calls), |world, index| {
+        world.host(&format!("idle-{index}"), pending::<()>)
+    })
 }
 
 /// Three hosts that do nothing.
@@ -156,37 +190,6 @@ pub(crate) fn faulty() -> Builder {
         .heal_at(Duration::from_secs(1))
 }
 
-/// Hosts that call their neighbours in turn, 100 times a second in all, for so many seconds.
-pub(crate) fn cluster(hosts: usize, seconds: u64) -> Builder {
-    let gap = SECOND * hosts as u64 / 100;
-    let name = |index: usize| format!("node-{index}");
-    (0..hosts).fold(Sim::builder(), |world, index| {
-        let next = name((index + 1) % hosts);
-        world.client(&name(index), move || {
-            let next = next.clone();
-            async move {
-                host::spawn(async {
-                    serve().await.expect("it accepts");
-                });
-                let stream = loop {
-                    // The neighbour may not listen yet.
-                    match dial(&next).await {
-                        Ok(stream) => break stream,
-                        Err(_) => Sleep::new(host::now() + MILLISECOND).await,
-                    }
-                };
-                while host::now() < seconds * SECOND {
-                    // A neighbour that was done first is gone.
-                    if call(&stream).await.is_err() {
-                        break;
-                    }
-                    Sleep::new(host::now() + gap).await;
-                }
-            }
-        })
-    })
-}
-
 /// Hosts that wait for ever.
 pub(crate) fn idle_hosts(count: usize) -> Builder {
     let idle = || Sleep::new(1_000_000 * SECOND);
@@ -195,11 +198,12 @@ pub(crate) fn idle_hosts(count: usize) -> Builder {
     })
 }
 
-/// Connections over which nothing goes, from one host to another.
+/// Connections over which nothing goes, from hosts that have at most 20 000 each to one host.
 pub(crate) fn idle_connections(count: usize) -> Builder {
+    const EACH: usize = 20_000;
     let mut limits = HostLimits::default();
     limits.descriptors = count + 1;
-    Sim::builder()
+    let server = Sim::builder()
         .host("server", || async {
             let listener = listen(80)?;
             let mut held = Vec::new();
@@ -209,16 +213,20 @@ pub(crate) fn idle_connections(count: usize) -> Builder {
             #[allow(unreachable_code, reason = "it names the type of the error")]
             Ok::<(), io::Error>(())
         })
-        .limits("server", limits)
-        .client("client", move || async move {
+        .limits("server", limits);
+    (0..count.div_ceil(EACH)).fold(server, |world, index| {
+        let name = format!("client-{index}");
+        let connections = EACH.min(count - index * EACH);
+        let world = world.client(&name, move || async move {
             let mut held = Vec::new();
-            for _ in 0..count {
+            for _ in 0..connections {
                 held.push(dial("server").await?);
             }
             Sleep::new(1_000_000 * SECOND).await;
             Ok::<(), io::Error>(())
-        })
-        .limits("client", limits)
+        });
+        world.limits(&name, limits)
+    })
 }
 
 /// Tasks that wait for ever.

@@ -12,6 +12,7 @@ use crate::watchdog::{Watchdog, Watching};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
+use std::task::Waker;
 
 pub(crate) struct Shared {
     pub(crate) id: u64,
@@ -40,19 +41,27 @@ impl Shared {
 
     /// Acts on the state, then wakes and drops what the act handed out.
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let (result, woken, dropped) = {
+        let (result, mut woken, mut dropped) = {
             let mut state = self.state.borrow_mut();
             let result = act(&mut state);
+            if state.woken.is_empty() && state.dropped.is_empty() {
+                return result;
+            }
             (
                 result,
                 std::mem::take(&mut state.woken),
                 std::mem::take(&mut state.dropped),
             )
         };
-        for waker in woken {
-            waker.wake();
+        woken.drain(..).for_each(Waker::wake);
+        dropped.clear();
+        // Their room is used again: a wake costs no allocation.
+        let mut state = self.state.borrow_mut();
+        if state.woken.is_empty() && state.dropped.is_empty() {
+            state.woken = woken;
+            state.dropped = dropped;
         }
-        drop(dropped);
+        drop(state);
         result
     }
 }
