@@ -117,6 +117,7 @@ fn timers_after(drop_broker: impl AsyncFn() + Copy + Send + Sync + 'static) -> u
             Sim::note("dropped", 0);
             sleep(Duration::from_secs(3600)).await;
         })
+        .ignore_leaks()
         .build();
     world.run_until(|world| world.is_finished()).unwrap();
     let trace = world.trace();

@@ -225,7 +225,7 @@ fn a_scope_works_under_foreign_mains() {
 
 /// How often a backend timer was armed while `body` ran in a root of a world of its own.
 fn timers_armed<F: Future<Output = ()> + 'static>(body: fn() -> F) -> usize {
-    let world = Sim::builder().record_choices(1_000_000);
+    let world = Sim::builder().ignore_leaks().record_choices(1_000_000);
     let world = world.client("main", move || {
         Root::new().backend(Backend::Sim).entered(body())
     });

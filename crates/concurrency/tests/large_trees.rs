@@ -95,7 +95,7 @@ fn five_thousand_nested_nodes_fit_a_small_stack() {
 fn polls_of_a_tree(leaves: usize) -> u64 {
     let alive = Arc::new(AtomicUsize::new(0));
     let counter = alive.clone();
-    let world = Sim::builder().client("main", move || {
+    let world = Sim::builder().ignore_leaks().client("main", move || {
         let counter = counter.clone();
         let tree = task_group::<(), (), _, _>(move |group| async move {
             for _ in 0..10 {

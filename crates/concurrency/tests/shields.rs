@@ -379,7 +379,7 @@ fn a_held_scope_does_not_spin() {
 // CS20
 #[test]
 fn a_held_scope_arms_no_timer() {
-    let world = Sim::builder().record_choices(10_000);
+    let world = Sim::builder().ignore_leaks().record_choices(10_000);
     let world = world.client("main", || {
         let root = Root::new().backend(Backend::Sim);
         root.entered(async { _ = polls_of_a_held_scope().await })

@@ -1,36 +1,28 @@
-//! Describing a world.
+//! Describing a world: its options here, its hosts and how it is made below.
 
+mod build;
+mod config;
+mod hosts;
+
+pub(crate) use config::Config;
+pub use hosts::HostOutcome;
+
+use crate::World;
 use crate::checker::Checker;
 use crate::choices::Choices;
-use crate::event::Event;
 use crate::faults::Faults;
-use crate::limits::HostLimits;
 use crate::link::{Link, nanos};
-use crate::machine::{Clock, MainFuture, Role, Start};
 use crate::names::{Answer, Names};
 use crate::replay::SEED_VARIABLE;
-use crate::report::Report;
-use crate::script::{Act, check_drift};
+use crate::script::Act;
 use crate::setup::SetupError;
-use crate::state::State;
 use crate::strategy::Strategy;
-use crate::trace::{Keep, TRACE_VERSION};
-use crate::wire::Way;
-use crate::world::World;
-use crate::xxhash::xxh64;
-use crate::{Failure, compare, watchdog};
+use crate::trace::Keep;
+use hosts::Planned;
 use std::fmt;
-use std::future::Future;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// So long things take to settle, in nanoseconds of the world.
-const SETTLE: u64 = 120_000_000_000;
-
-/// So many polls that move nothing are a livelock.
-const LIVELOCK: u64 = 1_000_000;
 
 /// The seed the environment asks for.
 pub(crate) fn seed_of_environment() -> Option<u64> {
@@ -39,102 +31,6 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
         Ok(seed) => Some(seed),
         Err(why) => panic!("{SEED_VARIABLE}={text:?} is not a seed: {why}"),
     }
-}
-
-/// What a world is made of, apart from its hosts.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) seed: u64,
-    pub(crate) scenario: Option<String>,
-    pub(crate) replay_with: Option<Arc<str>>,
-    pub(crate) horizon: Option<u64>,
-    pub(crate) strategy: Strategy,
-    /// Polls in a row that move nothing.
-    pub(crate) livelock: u64,
-    pub(crate) timer_jitter: u64,
-    pub(crate) leak_check: bool,
-    pub(crate) faults: Faults,
-    pub(crate) heal_at: Option<u64>,
-    /// So long hosts may take to be gone after they were done, and worlds after they were healed.
-    pub(crate) settle: u64,
-    pub(crate) watchdog: Duration,
-    pub(crate) keep: Keep,
-    pub(crate) checkpoint_every: u64,
-    pub(crate) record_choices: usize,
-    pub(crate) replay: Option<Arc<Choices>>,
-    pub(crate) default_link: Link,
-    pub(crate) hosts_hash: u64,
-}
-
-impl Config {
-    pub(crate) fn new(seed: u64) -> Config {
-        Config {
-            seed,
-            scenario: None,
-            replay_with: None,
-            horizon: None,
-            strategy: Strategy::Random,
-            livelock: LIVELOCK,
-            timer_jitter: 0,
-            leak_check: false,
-            faults: Faults::none(),
-            heal_at: None,
-            settle: SETTLE,
-            watchdog: watchdog::PATIENCE,
-            keep: Keep::Tail(10_000),
-            checkpoint_every: 0,
-            record_choices: 0,
-            replay: None,
-            default_link: Link::lan(),
-            hosts_hash: 0,
-        }
-    }
-
-    pub(crate) fn hash(&self) -> u64 {
-        let words = [
-            TRACE_VERSION,
-            self.horizon.unwrap_or(u64::MAX),
-            self.strategy.number(),
-            self.timer_jitter,
-            u64::from(self.leak_check),
-            self.settle,
-            self.hosts_hash,
-        ];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        xxh64(&bytes, 0)
-    }
-}
-
-/// What the future of a host or client may end with: `()` or a `Result<(), E>`.
-pub trait HostOutcome {
-    /// The outcome with its error as text.
-    ///
-    /// # Errors
-    /// The text of the error it ended with.
-    fn into_outcome(self) -> Result<(), String>;
-}
-
-impl HostOutcome for () {
-    fn into_outcome(self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-impl<E: fmt::Display> HostOutcome for Result<(), E> {
-    fn into_outcome(self) -> Result<(), String> {
-        self.map_err(|error| error.to_string())
-    }
-}
-
-#[derive(Clone)]
-struct Planned {
-    name: String,
-    role: Role,
-    start: Start,
-    limits: HostLimits,
-    clock: Clock,
-    may_crash: bool,
-    location: &'static Location<'static>,
 }
 
 /// Describes a world; made by [`Sim::builder`](crate::Sim::builder).
@@ -151,6 +47,8 @@ pub struct Builder {
     answers: Vec<(String, Answer)>,
     script: Vec<Act>,
     checkers: Vec<Rc<dyn Fn() -> Box<dyn Checker>>>,
+    /// The first thing that cannot be as it was said.
+    wrong: Option<SetupError>,
 }
 
 impl Builder {
@@ -163,6 +61,7 @@ impl Builder {
             answers: Vec::new(),
             script: Vec::new(),
             checkers: Vec::new(),
+            wrong: None,
         }
     }
 
@@ -245,17 +144,16 @@ impl Builder {
         self
     }
 
-    /// Makes it a failure to leave anything behind (default: whatever is left of a host that is done
-    /// is dropped).
+    /// Drops whatever is left of a host that is done, instead of making a failure of it.
     ///
-    /// A host or client whose future is done without an error goes on until it has no tasks,
+    /// Where this is not called, a host or client whose future is done without an error goes on until it has no tasks,
     /// sockets, timers, blocking jobs and paths of Unix sockets any more. When all clients are done
     /// the hosts that listen for [`Terminate`](crate::host::Signal::Terminate) are sent it, and must
     /// be done as well; the others are killed by it, and a kernel cleans up after those. What is left
     /// after the time to [`settle`](Self::settle) is named by a failure of kind
     /// [`Leak`](crate::FailureKind::Leak).
-    pub fn check_leaks(mut self) -> Builder {
-        self.config.leak_check = true;
+    pub fn ignore_leaks(mut self) -> Builder {
+        self.config.leak_check = false;
         self
     }
 
@@ -268,8 +166,8 @@ impl Builder {
     }
 
     /// Ends all faults when the world is `time` old, those of [`faults`](Self::faults) and those of
-    /// the script: nothing strikes any more, hosts that stand still or are slow go on, the network is
-    /// healed, and hosts that crashed are started again. The clients must then be done within the
+    /// the script: nothing strikes any more, hosts that stand still or are slow go on, jobs that were
+    /// stalled end, the network is healed, and hosts that crashed are started again. The clients must then be done within the
     /// time to [`settle`](Self::settle), or the run fails with
     /// [`Horizon`](crate::FailureKind::Horizon).
     pub fn heal_at(mut self, time: Duration) -> Builder {
@@ -278,8 +176,8 @@ impl Builder {
     }
 
     /// Sets how long clients may take to be done after the world was [healed](Self::heal_at), and
-    /// hosts to be gone after they were done or asked to stop where that is
-    /// [checked](Self::check_leaks) (default 120 s of virtual time).
+    /// hosts to be gone after they were done or asked to stop (default 120 s of virtual time), unless
+    /// leaks are [ignored](Self::ignore_leaks).
     pub fn settle(mut self, time: Duration) -> Builder {
         self.config.settle = nanos(time);
         self
@@ -366,255 +264,6 @@ impl Builder {
     pub fn checker<C: Checker + 'static>(mut self, make: impl Fn() -> C + 'static) -> Builder {
         self.checkers.push(Rc::new(move || Box::new(make())));
         self
-    }
-
-    /// Adds a host that serves. Its error or panic is a crash, counted in the report.
-    #[track_caller]
-    pub fn host<F, T>(self, name: &str, main: impl Fn() -> F + 'static) -> Builder
-    where
-        F: Future<Output = T> + 'static,
-        T: HostOutcome,
-    {
-        self.add(name, Role::Host, main, Location::caller())
-    }
-
-    /// Adds a client. The run ends when all clients are done; an error or panic of one fails it.
-    #[track_caller]
-    pub fn client<F, T>(self, name: &str, main: impl Fn() -> F + 'static) -> Builder
-    where
-        F: Future<Output = T> + 'static,
-        T: HostOutcome,
-    {
-        self.add(name, Role::Client, main, Location::caller())
-    }
-
-    /// Makes an error or panic of the host `name`, added before, a failure of the run.
-    ///
-    /// # Panics
-    /// If there is no such host.
-    pub fn host_must_not_fail(mut self, name: &str) -> Builder {
-        let host = self.planned(name);
-        if host.role == Role::Host {
-            host.role = Role::FaithfulHost;
-        }
-        self
-    }
-
-    /// Makes it no matter if the client `name`, added before, [crashes](World::crash) and is not
-    /// started again: it is then done. No client is by default, and a run without one fails.
-    ///
-    /// # Panics
-    /// If there is no such host.
-    pub fn client_may_crash(mut self, name: &str) -> Builder {
-        self.planned(name).may_crash = true;
-        self
-    }
-
-    /// Sets what the host or client `name`, added before, has at most.
-    ///
-    /// # Panics
-    /// If there is no such host.
-    pub fn limits(mut self, name: &str, limits: HostLimits) -> Builder {
-        self.planned(name).limits = limits;
-        self
-    }
-
-    /// Makes the clocks of the host or client `name`, added before, too fast by so many parts per
-    /// million, or too slow (default 0). Its sleeps and timeouts go by them.
-    ///
-    /// # Panics
-    /// If there is no such host, or the clock would not go forward.
-    pub fn clock_drift(mut self, name: &str, parts_per_million: i32) -> Builder {
-        check_drift(parts_per_million);
-        self.planned(name).clock.drift = parts_per_million;
-        self
-    }
-
-    fn planned(&mut self, name: &str) -> &mut Planned {
-        match self.hosts.iter_mut().find(|host| host.name == name) {
-            Some(host) => host,
-            None => panic!("there is no host {name:?}"),
-        }
-    }
-
-    fn add<F, T>(
-        mut self,
-        name: &str,
-        role: Role,
-        main: impl Fn() -> F + 'static,
-        location: &'static Location<'static>,
-    ) -> Builder
-    where
-        F: Future<Output = T> + 'static,
-        T: HostOutcome,
-    {
-        assert!(
-            self.hosts.iter().all(|host| host.name != name),
-            "there are two hosts named {name:?}"
-        );
-        let start = move || -> MainFuture {
-            let main = main();
-            Box::pin(async move { main.await.into_outcome() })
-        };
-        self.hosts.push(Planned {
-            name: name.to_owned(),
-            role,
-            start: Rc::new(start),
-            limits: HostLimits::default(),
-            clock: Clock::default(),
-            may_crash: false,
-            location,
-        });
-        self
-    }
-
-    fn index(&self, by: &str, name: &str) -> Result<u32, SetupError> {
-        let index = self.hosts.iter().position(|host| host.name == name);
-        index
-            .map(|index| index as u32)
-            .ok_or_else(|| SetupError::unknown(by, name))
-    }
-
-    /// Whether the world can be built.
-    ///
-    /// # Errors
-    /// The first [`SetupError`]: an unknown name, a link to itself, a value that makes no sense.
-    pub fn check(&self) -> Result<(), SetupError> {
-        self.ways().map(drop)
-    }
-
-    /// The links, by number of host.
-    fn ways(&self) -> Result<Vec<(Way, Link)>, SetupError> {
-        if let Some(wrong) = self.config.default_link.wrong {
-            return Err(SetupError::wrong(wrong, "the default link"));
-        }
-        self.names.check()?;
-        for (name, answer) in &self.answers {
-            let hosts = self.hosts.iter().map(|host| host.name.as_str());
-            answer.check(name, hosts)?;
-        }
-        let mut ways = Vec::new();
-        for (from, to, link) in &self.links {
-            let way = (self.index("a link", from)?, self.index("a link", to)?);
-            if way.0 == way.1 {
-                let name = from.clone();
-                return Err(SetupError::LinkToItself { name });
-            }
-            if let Some(wrong) = link.wrong {
-                let place = format!("the link from {from:?} to {to:?}");
-                return Err(SetupError::wrong(wrong, &place));
-            }
-            ways.push((way, *link));
-        }
-        Ok(ways)
-    }
-
-    /// Makes the world, to be driven by hand. Nothing has run yet.
-    ///
-    /// # Panics
-    /// With the [`SetupError`] that [`check`](Self::check) finds.
-    pub fn build(&self) -> World {
-        match self.ways() {
-            Ok(ways) => self.world(ways),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// As [`build`](Self::build); a world that makes no sense is a failure of its run.
-    pub(crate) fn try_build(&self) -> Result<World, Failure> {
-        match self.ways() {
-            Ok(ways) => Ok(self.world(ways)),
-            Err(error) => Err(Failure::of_setup(&self.config, error.to_string())),
-        }
-    }
-
-    fn world(&self, ways: Vec<(Way, Link)>) -> World {
-        let mut config = self.config.clone();
-        let mut text = String::new();
-        for host in &self.hosts {
-            text.push_str(&format!("{}={:?};", host.name, host.role));
-            if host.may_crash {
-                text.push_str("may crash;");
-            }
-            if host.limits != HostLimits::default() {
-                text.push_str(&format!("{:?};", host.limits));
-            }
-            if host.clock != Clock::default() {
-                text.push_str(&format!("{:?};", host.clock));
-            }
-        }
-        text.push_str(&format!("{:?};", config.default_link));
-        for (from, to, link) in &self.links {
-            text.push_str(&format!("{from}-{to}={link:?};"));
-        }
-        if self.names != Names::default() || !self.answers.is_empty() {
-            text.push_str(&format!("{:?}{:?};", self.names, self.answers));
-        }
-        for act in &self.script {
-            text.push_str(&format!("at {};", act.at));
-        }
-        if config.faults != Faults::none() || config.heal_at.is_some() {
-            text.push_str(&format!("{:?} until {:?};", config.faults, config.heal_at));
-        }
-        config.hosts_hash = xxh64(text.as_bytes(), 0);
-        let mut state = State::new(config);
-        if !self.checkers.is_empty() {
-            state.trace.keep_fresh();
-        }
-        for host in &self.hosts {
-            let start = Rc::clone(&host.start);
-            state.add_machine(
-                &host.name,
-                host.role,
-                host.limits,
-                Some(start),
-                host.location,
-            );
-            if let Some(machine) = state.machines.last_mut() {
-                machine.clock = host.clock;
-                machine.may_crash = host.may_crash;
-                machine.drift = host.clock.drift;
-            }
-        }
-        state.names.names = self.names;
-        state.names.answers.extend(self.answers.iter().cloned());
-        for (way, link) in ways {
-            state.net.wires.set_link(Some(way), link);
-        }
-        for act in &self.script {
-            let event = Event::Act(act.clone());
-            state.events.push(act.at, 0, event, 0);
-        }
-        if let Some(at) = state.config.heal_at {
-            state.events.push(at, 0, Event::Heal, 0);
-        }
-        let faults = state.config.faults.clone();
-        state.infect(&faults);
-        let checkers = self.checkers.iter().map(|make| make()).collect();
-        World::new(state, checkers)
-    }
-
-    /// Makes the world and runs it to its end.
-    ///
-    /// # Errors
-    /// The first [`Failure`], with the line that runs it again; one of kind
-    /// [`Setup`](crate::FailureKind::Setup) if the world cannot be built.
-    ///
-    /// # Panics
-    /// If a world turns on this thread already.
-    pub fn run(&self) -> Result<Report, Failure> {
-        self.try_build()?.finish()
-    }
-
-    /// Runs the world twice and names the first event in which the runs differ.
-    ///
-    /// # Errors
-    /// The [`Difference`](crate::Difference): something outside the world has a say in the run.
-    ///
-    /// # Panics
-    /// As [`run`](Self::run).
-    pub fn compare(&self) -> Result<(), compare::Difference> {
-        compare::compare(&self.clone().trace(Keep::Full))
     }
 }
 

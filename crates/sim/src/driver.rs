@@ -6,20 +6,17 @@
 //! 2. An event whose time has come goes before the next poll; time jumps only when no task can run,
 //!    and none waits for just that.
 
+mod fire;
+
 use crate::current::Shared;
 use crate::ending::end_host;
-use crate::event::Event;
 use crate::failure::FailureKind;
-use crate::faults::{self, FaultKind, Undo};
-use crate::host::Signal;
-use crate::jobs::Job;
 use crate::machine::Role;
 use crate::oracle::{self, Scope};
-use crate::script::{self, Act};
-use crate::signals::Delivery;
 use crate::state::{Running, State};
 use crate::task::{Body, TaskKey, Waits};
 use crate::trace::EventKind;
+use fire::fire;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Context;
@@ -75,6 +72,7 @@ impl State {
                 let settle = Duration::from_nanos(self.config.settle);
                 message.push_str(&format!(" {settle:?} after all faults ended"));
             }
+            message.push_str(&self.unsettled_hosts());
             self.fail(FailureKind::Horizon, message);
         }
         if self.failure.is_some() {
@@ -293,119 +291,4 @@ pub(crate) fn message_of(payload: &Payload) -> String {
 
 pub(crate) fn drop_quietly<T>(value: T) -> Result<(), Payload> {
     catch_unwind(AssertUnwindSafe(|| drop(value)))
-}
-
-/// What an event leaves to be done with the state free.
-enum Left {
-    Job(Job),
-    Act(Act),
-    Fault(FaultKind),
-    Undo(Undo),
-    Heal,
-    /// The host was killed by this signal.
-    Killed(u32, Signal),
-}
-
-fn fire(shared: &Shared) {
-    let left = shared.act(|state| {
-        let (key, scheduled) = state.events.pop()?;
-        let scheduled = state.put_off(scheduled)?;
-        state.cause = scheduled.cause;
-        match scheduled.event {
-            Event::Timer(slot) => {
-                let timer = &mut state.timers[slot];
-                timer.key = None;
-                let waker = timer.waker.clone();
-                state.running = Some(timer.running);
-                state.woken.push(waker);
-                state.cause = state.record(EventKind::Timer, "", 0, 0);
-            }
-            Event::Syn(syn) => state.syn(syn),
-            Event::Segment { from, to, segment } => state.deliver(from, to, segment),
-            Event::Datagram(packet) => state.deliver_datagram(*packet),
-            Event::Unreachable { to, peer } => state.was_unreachable(to, peer),
-            Event::ConnectRetry(socket) => {
-                state.cause = state.record(EventKind::Timer, "connect", u64::from(socket.slot), 0);
-                state.request(socket);
-            }
-            Event::HandshakeRetry(socket) => state.retry_handshake(socket),
-            Event::Retransmit(socket) => state.retransmit(socket),
-            Event::Keepalive(socket) => state.keep_alive(socket),
-            Event::Unclog { way, heals } => state.unclog(way, heals),
-            Event::Job(slot) => {
-                let job = state.finish_job(slot);
-                state.running = Some(Running {
-                    host: job.host,
-                    task: None,
-                    number: 0,
-                });
-                state.cause = state.record(EventKind::Job, "", 0, 0);
-                return Some(Left::Job(job));
-            }
-            Event::Signal { host, signal } => {
-                if let Delivery::Fatal = state.deliver_signal(host, signal) {
-                    return Some(Left::Killed(host, signal));
-                }
-            }
-            Event::Unsettled(host) => state.unsettled(host),
-            Event::Unstopped => state.unstopped(),
-            Event::Fault(kind) => {
-                state.plague.comes(key);
-                return Some(Left::Fault(kind));
-            }
-            Event::Undo(undo) => {
-                state.plague.comes(key);
-                return Some(Left::Undo(undo));
-            }
-            Event::Heal => return Some(Left::Heal),
-            Event::Act(act) => return Some(Left::Act(act)),
-            Event::Look => {}
-        }
-        state.running = None;
-        None
-    });
-    match left {
-        None => {}
-        Some(Left::Job(job)) => run_job(shared, job),
-        Some(Left::Act(act)) => act.run(),
-        Some(Left::Fault(kind)) => script::act(|world| faults::strike(world, kind)),
-        Some(Left::Undo(undo)) => script::act(|world| faults::undo(world, undo)),
-        Some(Left::Heal) => script::act(faults::heal),
-        Some(Left::Killed(host, signal)) => killed(shared, host, signal),
-    }
-}
-
-fn killed(shared: &Shared, host: u32, signal: Signal) {
-    shared.act(|state| {
-        let message = format!("killed by {signal}, for which it never listened");
-        match state.machines[host as usize].role {
-            Role::Main => state.fail(FailureKind::ClientError, message),
-            _ => state.host_failed(host, FailureKind::ClientError, message),
-        }
-        state.running = None;
-    });
-    end_host(shared, host);
-}
-
-fn run_job(shared: &Shared, job: Job) {
-    let watching = shared.watch(job.location);
-    let ran = catch_unwind(AssertUnwindSafe(job.closure));
-    drop(watching);
-    let crashed = shared.act(|state| {
-        let Err(payload) = &ran else {
-            state.running = None;
-            return false;
-        };
-        let text = format!(
-            "{} in the blocking job submitted at {}",
-            message_of(payload),
-            job.location
-        );
-        state.host_failed(job.host, FailureKind::Panic, text);
-        state.running = None;
-        state.machines[job.host as usize].role != Role::Main
-    });
-    if crashed {
-        end_host(shared, job.host);
-    }
 }

@@ -27,7 +27,7 @@ pub enum FailureKind {
     /// The horizon was reached with live clients.
     Horizon,
     /// A host that was done, or asked to stop, still has tasks, sockets, timers, jobs or paths; see
-    /// [`Builder::check_leaks`](crate::Builder::check_leaks).
+    /// [`Builder::ignore_leaks`](crate::Builder::ignore_leaks).
     Leak,
     /// The world was described or acted upon in a way that makes no sense: the message names the
     /// cause.

@@ -19,6 +19,8 @@ pub(crate) struct Job {
     pub(crate) host: u32,
     pub(crate) location: &'static Location<'static>,
     pub(crate) key: Option<EventKey>,
+    /// By how much it was made to end later.
+    stalled: u64,
 }
 
 impl State {
@@ -37,6 +39,7 @@ impl State {
             host,
             location,
             key: None,
+            stalled: 0,
         });
         if self.machine().running_jobs < self.machine().limits.blocking_threads.max(1) {
             self.start_job(slot);
@@ -79,6 +82,24 @@ impl State {
         for (key, slot) in running {
             self.events.cancel(key);
             let end = key.time.saturating_add(by);
+            let key = self.events.push(end, 0, Event::Job(slot), self.cause);
+            self.jobs[slot].key = Some(key);
+            self.jobs[slot].stalled = self.jobs[slot].stalled.saturating_add(by);
+        }
+    }
+
+    /// Lets the jobs of `host` that were stalled end when they would have ended without, or now.
+    pub(crate) fn unstall_jobs(&mut self, host: u32) {
+        let stalled = self.jobs.iter();
+        let stalled = stalled.filter(|(_, job)| job.host == host && job.stalled > 0);
+        let mut stalled: Vec<_> = stalled
+            .filter_map(|(slot, job)| Some((job.key?, slot)))
+            .collect();
+        stalled.sort_unstable();
+        for (key, slot) in stalled {
+            self.events.cancel(key);
+            let by = std::mem::take(&mut self.jobs[slot].stalled);
+            let end = key.time.saturating_sub(by).max(self.now);
             let key = self.events.push(end, 0, Event::Job(slot), self.cause);
             self.jobs[slot].key = Some(key);
         }

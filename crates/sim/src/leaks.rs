@@ -45,10 +45,18 @@ pub(crate) fn stop_hosts(shared: &Shared) {
             end_host(shared, host);
         }
     }
+    let mut alive = 0;
     loop {
-        let alive = shared.act(|state| state.machines.iter().any(|host| host.life.is_alive()));
-        if !alive {
-            return;
+        // Almost always it is the one that was found last.
+        let found = shared.act(|state| {
+            let hosts = &state.machines;
+            let is_alive = |host: &usize| hosts.get(*host).is_some_and(|host| host.life.is_alive());
+            let found = Some(alive).filter(is_alive);
+            found.or_else(|| (0..hosts.len()).find(is_alive))
+        });
+        match found {
+            Some(host) => alive = host,
+            None => return,
         }
         let turn = driver::turn(shared, None, u64::MAX);
         observers::look(shared);
@@ -86,13 +94,23 @@ impl State {
     fn has_leftovers(&self, host: u32) -> bool {
         let machine = &self.machines[host as usize];
         self.tasks.count_of(host) > 0
-            || machine.has_descriptors()
+            || machine.descriptors() > 0
             || machine.paths.values().any(|node| node.socket.is_some())
-            || self.jobs.iter().any(|(_, job)| job.host == host)
-            || self
-                .timers
-                .iter()
-                .any(|(_, timer)| timer.running.host == host)
+            || machine.running_jobs + machine.waiting_jobs.len() > 0
+            || machine.timers > 0
+    }
+
+    /// What the hosts still have that are done, for a report.
+    pub(crate) fn unsettled_hosts(&self) -> String {
+        let hosts = self.settling.iter();
+        let left = hosts.map(|&host| {
+            let name = &self.machines[host as usize].name;
+            format!(
+                "; the host {name:?} is done but has {}",
+                self.leftovers(host)
+            )
+        });
+        left.collect()
     }
 
     /// A host that was done has had its time.

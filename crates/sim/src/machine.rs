@@ -154,6 +154,8 @@ pub(crate) struct Machine {
     pub(crate) names: BTreeMap<Vec<u8>, SocketRef>,
     /// Those the present life ever listened for.
     pub(crate) handled_signals: Vec<Signal>,
+    /// Timers that its tasks hold, due or not.
+    pub(crate) timers: usize,
     pub(crate) running_jobs: usize,
     pub(crate) waiting_jobs: VecDeque<usize>,
     /// When it must be gone, if it is done.
@@ -200,6 +202,7 @@ impl Machine {
             next_inode: 0,
             names: BTreeMap::new(),
             handled_signals: Vec::new(),
+            timers: 0,
             running_jobs: 0,
             waiting_jobs: VecDeque::new(),
             unsettled: None,
@@ -251,8 +254,8 @@ impl Machine {
         Ok(())
     }
 
-    pub(crate) fn has_descriptors(&self) -> bool {
-        self.descriptors > 0
+    pub(crate) fn descriptors(&self) -> usize {
+        self.descriptors
     }
 
     pub(crate) fn free_descriptor(&mut self) {

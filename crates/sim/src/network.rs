@@ -206,14 +206,6 @@ fn both(ways: Vec<Way>) -> Vec<Way> {
 }
 
 impl State {
-    fn host_named(&self, by: &str, name: &str) -> Result<u32, SetupError> {
-        let mut machines = self.machines.iter();
-        let place = machines.position(|machine| *machine.name == *name);
-        place
-            .map(|host| host as u32)
-            .ok_or_else(|| SetupError::unknown(by, name))
-    }
-
     /// From each of `some` to each of `others`; nothing leads from a host to itself.
     fn ways_between(
         &self,

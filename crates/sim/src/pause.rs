@@ -15,23 +15,15 @@ impl World {
     /// timers fires and no signal reaches it until it is [resumed](World::resume). Its kernel goes
     /// on: what peers send is acknowledged until its buffers are full. A host that is paused
     /// already, or that does not run, is left as it is.
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn pause(&mut self, name: &str) {
-        self.act(|state| {
-            let host = state.named(name);
+        self.on_host("a pause", name, |state, host| {
             state.pause(host);
         });
     }
 
     /// Lets a paused host go on. What came due meanwhile happens now, in its order.
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn resume(&mut self, name: &str) {
-        self.act(|state| {
-            let host = state.named(name);
+        self.on_host("a resumption", name, |state, host| {
             state.resume(host);
         });
     }

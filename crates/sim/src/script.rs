@@ -60,6 +60,10 @@ pub enum Crash {
     PowerLoss,
 }
 
+/// Acts on hosts and clients, each by its name.
+///
+/// A name that no host has, and a value that makes no sense, fail the run with
+/// [`FailureKind::Setup`](crate::FailureKind::Setup); nothing else happens then.
 impl World {
     /// Does something to the world when it is `time` old, as
     /// [`Builder::at`](crate::Builder::at) does. A time that is over fails the run with
@@ -77,14 +81,26 @@ impl World {
         });
     }
 
+    /// Acts on the host `name`; where there is none, the run fails and names `by`, which asked.
+    pub(crate) fn on_host<R>(
+        &mut self,
+        by: &str,
+        name: &str,
+        act: impl FnOnce(&mut State, u32) -> R,
+    ) -> Option<R> {
+        self.act(|state| match state.host_named(by, name) {
+            Ok(host) => Some(act(state, host)),
+            Err(error) => {
+                state.fail(FailureKind::Setup, error.to_string());
+                None
+            }
+        })
+    }
+
     /// Sends `signal` to the host or client `name`. It is delivered at the present time; a host
     /// that never listened for it ends as if killed, and a client fails the run.
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn signal(&mut self, name: &str, signal: Signal) {
-        self.act(|state| {
-            let host = state.named(name);
+        self.on_host("a signal", name, |state, host| {
             state.send_signal(host, signal);
         });
     }
@@ -95,12 +111,10 @@ impl World {
     /// the [heal](crate::Builder::heal_at) may start it again, and fails with
     /// [`ClientError`](crate::FailureKind::ClientError) if it is not and all others are done; but
     /// see [`Builder::client_may_crash`](crate::Builder::client_may_crash).
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn crash(&mut self, name: &str, crash: Crash) {
-        let host = self.act(|state| state.named(name));
-        self.crash_host(host, crash);
+        if let Some(host) = self.on_host("a crash", name, |_, host| host) {
+            self.crash_host(host, crash);
+        }
     }
 
     /// Whether the host was running.
@@ -124,12 +138,10 @@ impl World {
 
     /// Starts the host or client `name` again, after ending it if it still runs: its closure is
     /// called once more. Paths of Unix sockets are still there, everything else is new.
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn restart(&mut self, name: &str) {
-        let host = self.act(|state| state.named(name));
-        self.restart_host(host);
+        if let Some(host) = self.on_host("a restart", name, |_, host| host) {
+            self.restart_host(host);
+        }
     }
 
     pub(crate) fn restart_host(&mut self, host: u32) {
@@ -150,12 +162,8 @@ impl World {
 
     /// Sets the wall clock of the host or client `name` to so long after 1970, forward or back.
     /// Only what asks for the time of day sees it: sleeps go by the monotonic clock.
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn set_wall_clock(&mut self, name: &str, to: Duration) {
-        self.act(|state| {
-            let host = state.named(name);
+        self.on_host("a wall clock", name, |state, host| {
             let at = state.machines[host as usize].clock.shows(state.now);
             state.machines[host as usize].wall_clock = WallClock { set_to: to, at };
             state.record(EventKind::Clock, "", u64::from(host), to.as_secs());
@@ -164,48 +172,41 @@ impl World {
 
     /// Makes the clocks of the host or client `name` go too fast by so many parts per million from
     /// now on, or too slow. What they show does not leap; sleeps that wait end accordingly.
-    ///
-    /// # Panics
-    /// If there is no such host, or the clock would not go forward.
+    /// A clock that would not go forward fails the run.
     pub fn set_clock_drift(&mut self, name: &str, parts_per_million: i32) {
-        check_drift(parts_per_million);
-        self.act(|state| {
-            let host = state.named(name);
-            state.set_drift(host, parts_per_million);
+        self.on_host("a clock drift", name, |state, host| {
+            match check_drift(name, parts_per_million) {
+                Ok(()) => state.set_drift(host, parts_per_million),
+                Err(error) => state.fail(FailureKind::Setup, error.to_string()),
+            }
         });
     }
 
     /// Makes every poll of the host or client `name` take `factor` times as long (default 1; 0
     /// counts as 1), as on a machine that is slow or busy.
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn slow(&mut self, name: &str, factor: u32) {
-        self.act(|state| {
-            let host = state.named(name);
+        self.on_host("slowness", name, |state, host| {
             state.slow(host, factor);
         });
     }
 
     /// Makes the blocking jobs that run on the host or client `name` end so much later. Those that
     /// still wait for a thread are not longer for it.
-    ///
-    /// # Panics
-    /// If there is no such host.
     pub fn stall_blocking(&mut self, name: &str, by: Duration) {
-        self.act(|state| {
-            let host = state.named(name);
+        self.on_host("a stall", name, |state, host| {
             state.record(EventKind::Fault, "stall", u64::from(host), nanos(by));
             state.stall_jobs(host, nanos(by));
         });
     }
 }
 
-pub(crate) fn check_drift(parts_per_million: i32) {
-    assert!(
-        parts_per_million > -1_000_000,
-        "a clock goes forward; {parts_per_million} parts per million do not"
-    );
+/// Whether the clock of the host `name` goes forward.
+pub(crate) fn check_drift(name: &str, parts_per_million: i32) -> Result<(), SetupError> {
+    let forward = parts_per_million > -1_000_000;
+    let of = || format!("clock drift of the host {name:?}, {parts_per_million} parts per million,");
+    forward
+        .then_some(())
+        .ok_or_else(|| SetupError::no_value(&of()))
 }
 
 impl State {
@@ -223,11 +224,11 @@ impl State {
         self.record(EventKind::Fault, "slow", u64::from(host), u64::from(factor));
     }
 
-    pub(crate) fn named(&self, name: &str) -> u32 {
+    pub(crate) fn host_named(&self, by: &str, name: &str) -> Result<u32, SetupError> {
         let mut machines = self.machines.iter();
-        match machines.position(|machine| *machine.name == *name) {
-            Some(host) => host as u32,
-            None => panic!("there is no host {name:?}"),
-        }
+        let place = machines.position(|machine| *machine.name == *name);
+        place
+            .map(|host| host as u32)
+            .ok_or_else(|| SetupError::unknown(by, name))
     }
 }

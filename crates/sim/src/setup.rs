@@ -14,6 +14,11 @@ pub enum SetupError {
         /// The name.
         name: String,
     },
+    /// Two hosts have one name.
+    TwoHosts {
+        /// The name.
+        name: String,
+    },
     /// A link leads from a host to itself: what a host says to itself uses no link.
     LinkToItself {
         /// The host.
@@ -31,6 +36,13 @@ pub enum SetupError {
         /// What it was set for.
         of: String,
     },
+    /// Two options cannot both hold.
+    Contradiction {
+        /// One of them.
+        one: String,
+        /// The other.
+        other: String,
+    },
     /// Something is to happen at a time that is over.
     InThePast {
         /// When it was to happen, in nanoseconds since the world began.
@@ -46,6 +58,10 @@ impl SetupError {
             by: by.to_owned(),
             name: name.to_owned(),
         }
+    }
+
+    pub(crate) fn no_value(of: &str) -> SetupError {
+        SetupError::NoValue { of: of.to_owned() }
     }
 
     pub(crate) fn wrong(wrong: Wrong, place: &str) -> SetupError {
@@ -66,6 +82,10 @@ impl fmt::Display for SetupError {
         match self {
             SetupError::UnknownHost { by, name } => {
                 write!(f, "{by} names the host {name:?}, which does not exist")
+            }
+            SetupError::TwoHosts { name } => write!(f, "there are two hosts named {name:?}"),
+            SetupError::Contradiction { one, other } => {
+                write!(f, "{one} and {other} contradict each other")
             }
             SetupError::LinkToItself { name } => {
                 write!(f, "a link leads from the host {name:?} to itself")

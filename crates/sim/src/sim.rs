@@ -101,8 +101,8 @@ impl Sim {
 /// Runs `future` in a world of one host, made from `seed`.
 ///
 /// The future is polled where it is, so it needs to be neither `Send` nor `'static`. When it is
-/// done, tasks that remain are dropped inside the world before this returns. A panic of a spawned
-/// task ends that task alone.
+/// done, tasks that remain are dropped inside the world before this returns, as at the end of every
+/// runtime; that is no [leak](FailureKind::Leak). A panic of a spawned task ends that task alone.
 ///
 /// # Panics
 /// With the future's own panic; with a report and the line to run it again when nothing can run

@@ -284,6 +284,7 @@ impl State {
         let serial = self.next_timer;
         self.next_timer += 1;
         let running = self.running.expect("timers belong to a host");
+        self.machines[running.host as usize].timers += 1;
         let slot = self.timers.insert(Timer {
             serial,
             deadline,
@@ -359,6 +360,7 @@ impl State {
     pub(crate) fn drop_timer(&mut self, slot: usize, serial: u64) {
         if self.timer(slot, serial).is_some() {
             let timer = self.timers.remove(slot);
+            self.machines[timer.running.host as usize].timers -= 1;
             if let Some(key) = timer.key {
                 self.events.cancel(key);
             }

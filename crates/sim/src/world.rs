@@ -64,7 +64,7 @@ impl World {
         drop(entered);
     }
 
-    pub(crate) fn act<R>(&mut self, act: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn act<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         self.shared.act(act)
     }
 

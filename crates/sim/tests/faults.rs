@@ -118,6 +118,33 @@ fn what_is_pending_settles_after_the_heal() {
 
 // SIM87
 #[test]
+fn stalled_jobs_end_with_the_heal() {
+    // A job takes up to 10 ms; this one is stalled 1 us after it began.
+    let world = Sim::builder()
+        .client("a", || async {
+            Sleep::new(SECOND).await;
+            host::spawn_blocking(Box::new(|| Sim::note("job", 0)));
+        })
+        .at(Duration::from_micros(1_000_001), |world| {
+            world.stall_blocking("a", Duration::from_secs(100));
+        })
+        .trace(Keep::Full);
+    let ends = |world: Builder| {
+        let report = world.run().expect("it settles");
+        let mut jobs = report.trace().iter().map(|line| *line.event());
+        let job = jobs.find(|event| event.kind() == EventKind::Job);
+        job.expect("it ran").time()
+    };
+    for seed in 0..10 {
+        let stalled = ends(world.clone().seed(seed));
+        assert_eq!(stalled / SECOND, 101);
+        let healed = world.clone().seed(seed).heal_at(Duration::from_secs(5));
+        assert_eq!(ends(healed), 5 * SECOND);
+    }
+}
+
+// SIM87
+#[test]
 fn what_never_settles_is_a_horizon() {
     // A client that was heard waits for an answer of a server that knows of nothing any more.
     let world = Sim::builder()

@@ -242,7 +242,7 @@ fn halves_are_drawn() {
             });
         }
         let world = world.at(seconds(5), World::partition_halves);
-        world.run().expect("it goes on");
+        world.ignore_leaks().run().expect("it goes on");
         let mut pairs = notes.take();
         pairs.sort_unstable();
         // Both directions of a pair, or none.

@@ -23,7 +23,7 @@ where
     F: Future<Output = T> + 'static,
     T: HostOutcome,
 {
-    Sim::builder().client("client", main).check_leaks()
+    Sim::builder().client("client", main)
 }
 
 fn leak(world: &Builder) -> Failure {
@@ -139,12 +139,12 @@ fn what_is_on_its_way_out_has_its_time() {
     assert_eq!(report.virtual_time.as_secs(), 20);
     let failure = leak(&world(19));
     assert_eq!(failure.virtual_time().as_secs(), 19);
-    // Whoever does not ask loses it at once, as ever.
-    let report = Sim::builder().client("client", || async {
-        host::spawn(Sleep::new(Sleep::NEVER));
-    });
-    let report = report.run().expect("nobody looks");
-    assert!(report.virtual_time < Duration::from_secs(1));
+    // What is left is told as well where another limit comes first.
+    let failure = world(60).horizon(Duration::from_secs(15)).run();
+    let failure = failure.expect_err("it takes 20 s");
+    assert_eq!(*failure.kind(), FailureKind::Horizon);
+    let told = "1 clients are not done; the host \"client\" is done but has the task 3 spawned at";
+    assert!(failure.message().starts_with(told), "{failure}");
 }
 
 /// A server that ends when it is told to, and then has `left` behind.
@@ -168,7 +168,6 @@ where
             assert_eq!(read_to_end(&stream).await?, b"hello");
             Ok::<(), io::Error>(())
         })
-        .check_leaks()
 }
 
 // SIM46
@@ -224,8 +223,7 @@ fn the_kernel_cleans_up_after_those_that_are_killed() {
         .client("client", || Sleep::new(2 * SECOND))
         .at(Duration::from_secs(1), |world| {
             world.crash("crashed", Crash::Kill);
-        })
-        .check_leaks();
+        });
     let report = world.run().expect("nothing is left");
     assert_eq!(report.crashes, 2);
     assert_eq!(report.virtual_time.as_secs(), 2);
@@ -246,11 +244,29 @@ fn a_host_that_is_paused_at_the_end_can_stop() {
 #[test]
 fn an_honest_world_is_the_same_when_it_is_looked_at() {
     for seed in 0..20 {
-        let plain = echo::world(seed).run().expect("it runs");
-        let looked_at = echo::world(seed)
-            .check_leaks()
-            .run()
-            .expect("nothing is left");
+        let plain = echo::world(seed).ignore_leaks().run().expect("it runs");
+        let looked_at = echo::world(seed).run().expect("nothing is left");
         assert_eq!(plain.trace_hash, looked_at.trace_hash);
     }
+}
+
+// SIM46
+#[test]
+fn leaks_are_a_failure_unless_they_are_ignored() {
+    let forgetful = client(|| async {
+        host::spawn(Sleep::new(Sleep::NEVER));
+        std::mem::forget(listen(80)?);
+        Ok::<(), io::Error>(())
+    });
+    leak(&forgetful);
+    let report = forgetful.ignore_leaks().run().expect("nobody looks");
+    assert_eq!(report.virtual_time.as_secs(), 0);
+    // What the future of a one-host world leaves is dropped with its world, as on every runtime.
+    let left = bowline_sim::block_on(1, async {
+        host::spawn(Sleep::new(Sleep::NEVER));
+        host::yield_now().await;
+        std::mem::forget(listen(80)?);
+        Ok::<_, io::Error>("a value")
+    });
+    assert_eq!(left.expect("it listens"), "a value");
 }

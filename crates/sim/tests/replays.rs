@@ -33,7 +33,6 @@ fn the_line_replays_what_fails_after_the_clients_are_done() {
         .checker(|| OneOutcome::of("call", "outcome"));
     let deaf = Sim::builder()
         .scenario("deaf")
-        .check_leaks()
         .host("deaf", || async {
             let mut signals = host::signals(Signal::Terminate);
             loop {

@@ -1,6 +1,10 @@
 //! Worlds that make no sense say so, and name the cause.
 
-use bowline_sim::{Builder, FailureKind, Latency, Link, SetupError, Sim, World, host};
+use bowline_sim::host::Signal;
+use bowline_sim::net::{UdpOptions, UdpSocket};
+use bowline_sim::{
+    Builder, Crash, FailureKind, HostLimits, Latency, Link, SetupError, Sim, World, host,
+};
 use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
@@ -88,7 +92,7 @@ fn an_impossible_world_is_refused_with_its_cause() {
 #[test]
 fn an_impossible_act_fails_the_run_where_it_happens() {
     type Act = fn(&mut World);
-    let acts: [(Act, &str); 9] = [
+    let acts: [(Act, &str); 20] = [
         (
             |world| world.partition(&["a"], &["x"]),
             "a partition names the host \"x\"",
@@ -121,6 +125,41 @@ fn an_impossible_act_fails_the_run_where_it_happens() {
         (
             |world| world.forget_flows("a", "x"),
             "forgetting names the host \"x\"",
+        ),
+        (
+            |world| world.crash("x", Crash::Kill),
+            "a crash names the host \"x\", which does not exist",
+        ),
+        (
+            |world| world.crash("x", Crash::PowerLoss),
+            "a crash names the host \"x\"",
+        ),
+        (|world| world.restart("x"), "a restart names the host \"x\""),
+        (|world| world.pause("x"), "a pause names the host \"x\""),
+        (
+            |world| world.resume("x"),
+            "a resumption names the host \"x\"",
+        ),
+        (
+            |world| world.signal("x", Signal::Terminate),
+            "a signal names the host \"x\"",
+        ),
+        (|world| world.slow("x", 2), "slowness names the host \"x\""),
+        (
+            |world| world.stall_blocking("x", ms(1)),
+            "a stall names the host \"x\"",
+        ),
+        (
+            |world| world.set_wall_clock("x", ms(1)),
+            "a wall clock names the host \"x\"",
+        ),
+        (
+            |world| world.set_clock_drift("x", 1),
+            "a clock drift names the host \"x\"",
+        ),
+        (
+            |world| world.set_clock_drift("a", -1_000_000),
+            "the clock drift of the host \"a\", -1000000 parts per million, is empty or out of range",
         ),
     ];
     for (act, cause) in acts {
@@ -161,6 +200,97 @@ fn a_script_in_the_past_is_refused() {
     });
     let failure = late.run().expect_err("it is over");
     assert!(failure.message().contains("4s"), "{failure}");
+}
+
+// SIM63
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let seconds = Duration::from_secs;
+    let idle = || host::Sleep::new(SECOND);
+    let possible = world().horizon(seconds(20)).heal_at(seconds(20));
+    assert_eq!(possible.at(seconds(20), World::heal).check(), Ok(()));
+    let few = HostLimits::default();
+    let cases = [
+        (world().client("a", idle), "there are two hosts named \"a\""),
+        (world().host("b", idle), "there are two hosts named \"b\""),
+        (
+            world().host_must_not_fail("c"),
+            "host_must_not_fail names the host \"c\", which does not exist",
+        ),
+        (
+            world().limits("c", few),
+            "a limit names the host \"c\", which does not exist",
+        ),
+        // What is named has to be there before.
+        (
+            world().limits("c", few).host("c", idle),
+            "a limit names the host \"c\", which does not exist",
+        ),
+        (
+            world().clock_drift("c", 1),
+            "a clock drift names the host \"c\", which does not exist",
+        ),
+        (
+            world().clock_drift("a", -2_000_000),
+            "the clock drift of the host \"a\", -2000000 parts per million, is empty or out of range",
+        ),
+        (
+            world().horizon(seconds(20)).heal_at(seconds(30)),
+            "the heal at 30s and the horizon at 20s contradict each other",
+        ),
+        (
+            world().at(seconds(21), World::heal).horizon(seconds(20)),
+            "an act of the script at 21s and the horizon at 20s contradict each other",
+        ),
+        (
+            world().livelock_after(0),
+            "the livelock_after is empty or out of range",
+        ),
+        (
+            world().watchdog(Duration::ZERO),
+            "the watchdog is empty or out of range",
+        ),
+    ];
+    for (world, cause) in cases {
+        let error = world.check().expect_err("it makes no sense");
+        assert_eq!(error.to_string(), cause);
+        let failure = world.seed(9).run().expect_err("it makes no sense");
+        assert_eq!(*failure.kind(), FailureKind::Setup);
+        assert_eq!(failure.message(), cause);
+    }
+}
+
+#[test]
+fn statistics_of_an_unknown_host_are_an_error_and_no_failure() {
+    let mut driven = Sim::builder()
+        .client("a", || async {
+            host::spawn(host::Sleep::new(2 * SECOND));
+            host::spawn_blocking(Box::new(|| ()));
+            let any = ([0, 0, 0, 0], 53).into();
+            let socket = UdpSocket::bind(any, UdpOptions::default());
+            host::Sleep::new(2 * SECOND).await;
+            drop(socket);
+        })
+        .client("b", || host::Sleep::new(3 * SECOND))
+        .build();
+    let Err(SetupError::UnknownHost { name, .. }) = driven.stats("x") else {
+        panic!("there is no such host");
+    };
+    assert_eq!(name, "x");
+    driven.run_for(ms(1)).expect("it runs");
+    driven.pause("b");
+    let stats = driven.stats("a").expect("it is there");
+    assert!(stats.running && !stats.paused);
+    assert_eq!((stats.tasks, stats.timers, stats.sockets), (2, 2, 1));
+    assert!(stats.jobs <= 1 && stats.ended == 0);
+    assert!(driven.stats("b").expect("it is there").paused);
+    driven.resume("b");
+    driven.run_for(Duration::from_secs(2)).expect("it runs");
+    let stats = driven.stats("a").expect("it is still known");
+    assert!(!stats.running && stats.ended == 1);
+    let left = (stats.tasks, stats.timers, stats.sockets, stats.jobs);
+    assert_eq!(left, (0, 0, 0, 0));
+    driven.finish().expect("it ends");
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(crate) fn heal(world: &mut World) {
         state.heal_network();
         for host in 0..state.machines.len() as u32 {
             state.resume(host);
+            state.unstall_jobs(host);
             let machine = &state.machines[host as usize];
             let (slow, drift) = (machine.slowness > 1, machine.drift);
             if slow {
