@@ -8,9 +8,11 @@
 
 mod heal;
 mod mix;
+mod site;
 mod strike;
 
 pub(crate) use heal::heal;
+use site::Sites;
 pub(crate) use strike::{Undo, strike, undo};
 
 use crate::event::EventKey;
@@ -68,11 +70,13 @@ pub enum FaultKind {
     Buffers,
     /// Hosts have few threads for blocking jobs.
     Threads,
+    /// The fault sites of the program say yes at times: see [`Sim::site`](crate::Sim::site).
+    Sites,
 }
 
 impl FaultKind {
     /// All kinds there are.
-    pub const ALL: [FaultKind; 21] = [
+    pub const ALL: [FaultKind; 22] = [
         FaultKind::Kill,
         FaultKind::PowerLoss,
         FaultKind::Pause,
@@ -94,6 +98,7 @@ impl FaultKind {
         FaultKind::Scheduling,
         FaultKind::Buffers,
         FaultKind::Threads,
+        FaultKind::Sites,
     ];
 
     /// Its name, as in [`Report::faults_by_kind`](crate::Report::faults_by_kind).
@@ -124,6 +129,7 @@ impl FaultKind {
             FaultKind::Scheduling => "fault scheduling",
             FaultKind::Buffers => "fault buffers",
             FaultKind::Threads => "fault threads",
+            FaultKind::Sites => "fault sites",
         })
     }
 
@@ -138,6 +144,7 @@ impl FaultKind {
                 | FaultKind::Scheduling
                 | FaultKind::Buffers
                 | FaultKind::Threads
+                | FaultKind::Sites
         )
     }
 }
@@ -202,6 +209,8 @@ pub(crate) struct Plague {
     pending: BTreeSet<EventKey>,
     /// The links that hold for the run: which, what it was, what it is.
     links: Vec<(Option<Way>, Link, Link)>,
+    /// The fault sites of the program.
+    sites: Sites,
     /// How often each kind struck.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// When the clients must be done, once the world was healed.

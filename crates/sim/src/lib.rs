@@ -54,6 +54,7 @@ mod seeds;
 mod world;
 
 pub mod checker;
+pub mod export;
 pub mod host;
 pub mod net;
 

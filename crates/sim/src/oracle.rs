@@ -9,9 +9,11 @@ use crate::choices::{Choice, Choices};
 use crate::xxhash::xxh64;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Seeds of the hash of labels: those of the crate, and those of programs.
+/// Seeds of the hash of labels: those of the crate, those of programs, and those of their fault
+/// sites.
 pub(crate) const OWN: u64 = 0;
 pub(crate) const PROGRAM: u64 = 1;
+pub(crate) const SITE: u64 = 2;
 
 /// What a choice is about. The name is part of the stream's identity.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,14 @@ impl Label {
         Label {
             name,
             hash: xxh64(name.as_bytes(), PROGRAM),
+        }
+    }
+
+    /// The label of a fault site of the program, whose stream nothing else shares.
+    pub(crate) fn of_site(name: &'static str) -> Label {
+        Label {
+            name,
+            hash: xxh64(name.as_bytes(), SITE),
         }
     }
 }

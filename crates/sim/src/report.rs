@@ -31,6 +31,8 @@ pub struct Report {
     /// The ids of [`sometimes!`](crate::sometimes) that were reached, and whether they were ever
     /// true.
     pub sometimes: BTreeMap<&'static str, bool>,
+    /// How often each [`Sim::site`](crate::Sim::site) that was reached said yes.
+    pub sites: BTreeMap<&'static str, u64>,
     /// Most tasks alive at once.
     pub peak_tasks: usize,
     /// Most bytes in socket buffers at once.

@@ -17,9 +17,11 @@ use crate::tcp::Net;
 use crate::trace::{EventKind, Trace, TraceEvent, TraceLine};
 use crate::udp::UdpSocket;
 use crate::unix::UnixSocket;
+use crate::wire::Way;
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
@@ -65,6 +67,8 @@ pub(crate) struct State {
     pub(crate) running: Option<Running>,
     /// Trace index of the event being handled.
     pub(crate) cause: u64,
+    /// The way of the packet that is arriving.
+    pub(crate) arriving: Option<Way>,
     pub(crate) failure: Option<Failure>,
     pub(crate) woken: Vec<Waker>,
     pub(crate) dropped: Vec<Waker>,
@@ -107,6 +111,7 @@ impl State {
             idlers: Idlers::default(),
             running: None,
             cause: 0,
+            arriving: None,
             failure: None,
             woken: Vec::new(),
             dropped: Vec::new(),
@@ -228,14 +233,17 @@ impl State {
             a,
             b,
             cause: self.cause,
+            way: self.arriving.filter(|_| kind.arrives()),
         })
     }
 
     pub(crate) fn line(&self, event: &TraceEvent) -> TraceLine {
         let host = self.machines.get(event.host as usize);
+        let name = |host: u32| Arc::clone(&self.machines[host as usize].name);
         TraceLine {
             event: *event,
             host: host.map_or("world", |machine| &machine.name).to_owned(),
+            way: event.way.map(|(from, to)| [name(from), name(to)]),
         }
     }
 
@@ -382,6 +390,7 @@ impl State {
             crashes: self.crashes,
             faults_by_kind: self.plague.counts.clone(),
             sometimes: self.sometimes.clone(),
+            sites: self.plague.sites(),
             peak_tasks: self.tasks.peak(),
             peak_buffered: self.net.peak_buffered,
             choices_used: self.oracle.used(),

@@ -1,8 +1,10 @@
 //! The event log: always hashed, kept as far as asked.
 
+use crate::wire::Way;
 use crate::xxhash::{RollingHash, xxh64};
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 
 /// Version of the record that is hashed. A change of it explains a change of every hash.
 pub(crate) const TRACE_VERSION: u64 = 2;
@@ -83,7 +85,12 @@ impl EventKind {
         )
     }
 
-    fn name(self) -> &'static str {
+    /// Whether it is a packet that arrives.
+    pub(crate) fn arrives(self) -> bool {
+        matches!(self, EventKind::Segment | EventKind::Datagram)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             EventKind::Poll => "poll",
             EventKind::Spawn => "spawn",
@@ -125,6 +132,8 @@ pub struct TraceEvent {
     pub(crate) a: u64,
     pub(crate) b: u64,
     pub(crate) cause: u64,
+    /// From which host to which a packet came; no part of the hash, which has it by other means.
+    pub(crate) way: Option<Way>,
 }
 
 impl TraceEvent {
@@ -152,6 +161,11 @@ impl TraceEvent {
     /// Index of the event that caused it.
     pub fn cause(&self) -> u64 {
         self.cause
+    }
+
+    /// From which host to which it came, of a packet that arrived between hosts that are known.
+    pub fn way(&self) -> Option<(usize, usize)> {
+        self.way.map(|(from, to)| (from as usize, to as usize))
     }
 
     /// What happened.
@@ -195,6 +209,8 @@ impl TraceEvent {
 pub struct TraceLine {
     pub(crate) event: TraceEvent,
     pub(crate) host: String,
+    /// The names of the hosts between which a packet went.
+    pub(crate) way: Option<[Arc<str>; 2]>,
 }
 
 impl TraceLine {
@@ -206,6 +222,12 @@ impl TraceLine {
     /// Name of the host it happened on.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Names of the hosts from which and to which it came, of a packet that arrived; see
+    /// [`TraceEvent::way`].
+    pub fn way(&self) -> Option<(&str, &str)> {
+        self.way.as_ref().map(|[from, to]| (&**from, &**to))
     }
 }
 

@@ -12,8 +12,11 @@ use crate::jobs::Job;
 use crate::machine::Role;
 use crate::script::{self, Act};
 use crate::signals::Delivery;
-use crate::state::Running;
+use crate::state::{Running, State};
+use crate::table::SocketRef;
+use crate::tcp::Kind;
 use crate::trace::EventKind;
+use crate::wire::Way;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What an event leaves to be done with the state free.
@@ -42,9 +45,18 @@ pub(super) fn fire(shared: &Shared) {
                 state.woken.push(waker);
                 state.cause = state.record(EventKind::Timer, "", 0, 0);
             }
-            Event::Syn(syn) => state.syn(syn),
-            Event::Segment { from, to, segment } => state.deliver(from, to, segment),
-            Event::Datagram(packet) => state.deliver_datagram(*packet),
+            Event::Syn(syn) => {
+                state.arriving = Some((syn.host, syn.to_host));
+                state.syn(syn);
+            }
+            Event::Segment { from, to, segment } => {
+                state.arriving = state.way_of(from, to);
+                state.deliver(from, to, segment);
+            }
+            Event::Datagram(packet) => {
+                state.arriving = Some((packet.from_host, packet.to_host));
+                state.deliver_datagram(*packet);
+            }
             Event::Unreachable { to, peer } => state.was_unreachable(to, peer),
             Event::ConnectRetry(socket) => {
                 state.cause = state.record(EventKind::Timer, "connect", u64::from(socket.slot), 0);
@@ -83,6 +95,7 @@ pub(super) fn fire(shared: &Shared) {
             Event::Act(act) => return Some(Left::Act(act)),
             Event::Look => {}
         }
+        state.arriving = None;
         state.running = None;
         None
     });
@@ -130,5 +143,19 @@ fn run_job(shared: &Shared, job: Job) {
     });
     if crashed {
         end_host(shared, job.host);
+    }
+}
+
+impl State {
+    /// The hosts between which a segment goes, as far as one of its sockets still knows.
+    fn way_of(&mut self, from: SocketRef, to: SocketRef) -> Option<Way> {
+        let mut ends = |socket| {
+            let found = self.net.find(socket)?;
+            match &found.kind {
+                Kind::Stream(stream) => Some((stream.remote_host, found.host)),
+                Kind::Listener(_) => None,
+            }
+        };
+        ends(to).or_else(|| ends(from).map(|(to, from)| (from, to)))
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn heal(world: &mut World) {
             state.events.cancel(key);
         }
         state.mend_links();
+        state.plague.close_sites();
         state.heal_network();
         for host in 0..state.machines.len() as u32 {
             state.resume(host);

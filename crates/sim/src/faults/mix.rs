@@ -107,6 +107,7 @@ impl State {
                     limits.blocking_threads = limits.blocking_threads.min(threads);
                 }
             }
+            FaultKind::Sites => self.plague.open_sites(),
             _ => {}
         }
     }
