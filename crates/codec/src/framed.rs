@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Decode, DecodeError, Encode, EncodeError, Framing, MessageCodec, OutputBatch};
+use crate::{
+    Conversion, Converted, Decode, DecodeError, Encode, EncodeError, Framing, MessageCodec,
+    OutputBatch,
+};
 
 /// Both directions of a stream of messages.
 ///
@@ -69,6 +72,22 @@ impl<F, M> Framed<F, M> {
             codec,
             scratch: Scratch::default(),
             progress: Progress::default(),
+        }
+    }
+}
+
+impl<F, M: MessageCodec> Framed<F, M> {
+    /// Puts `converter` behind the message codec, whose values it turns into messages of the
+    /// program.
+    pub fn map<C>(self, converter: C) -> Framed<F, Converted<M, C>>
+    where
+        C: Conversion<SentDto = M::Sent, ReceivedDto = M::Received>,
+    {
+        Framed {
+            framing: self.framing,
+            codec: self.codec.map(converter),
+            scratch: self.scratch,
+            progress: self.progress,
         }
     }
 }
@@ -188,7 +207,11 @@ impl Scratch {
         if self.0.capacity() > SCRATCH_TOO_LARGE {
             self.0 = BytesMut::new();
         }
-        codec.encode(message, &mut self.0)?;
+        let rest = codec.encode_start(message, &mut self.0)?;
+        if rest.len() >= OutputBatch::KEEP {
+            return framing.encode_parts(&self.0, &rest, out);
+        }
+        self.0.extend_from_slice(&rest);
         if self.0.len() < OutputBatch::KEEP {
             // Copied, so that the scratch is used again and steady traffic allocates nothing.
             Encode::<[u8]>::encode(framing, &self.0, out)

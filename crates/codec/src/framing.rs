@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Decode, Encode, Framed, MessageCodec};
+use crate::{Decode, Encode, EncodeError, Framed, MessageCodec, OutputBatch};
 
 mod items;
 pub(crate) mod place;
@@ -31,5 +31,21 @@ pub trait Framing: Decode<Item = Bytes> + Encode<Bytes> + Encode<[u8]> {
         Self: Sized,
     {
         Framed::new(self, codec)
+    }
+    /// Appends the frame whose payload is `start` and then `rest`.
+    ///
+    /// Joins them by copying, unless overridden.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encode::encode`].
+    fn encode_parts(
+        &mut self,
+        start: &[u8],
+        rest: &Bytes,
+        out: &mut OutputBatch,
+    ) -> Result<(), EncodeError> {
+        let payload = Bytes::from([start, rest].concat());
+        Encode::<Bytes>::encode(self, &payload, out)
     }
 }

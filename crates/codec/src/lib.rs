@@ -9,9 +9,13 @@
 //!
 //! 1. A [`Framing`] cuts a byte stream into frames. It knows no meaning.
 //! 2. A [`MessageCodec`] turns one whole frame, or one datagram, into one value.
+//! 3. A [`Wrapper`] turns the bytes inside one frame into others: compressed, or signed. Put round a
+//!    message codec by [`MessageCodec::wrap`].
+//! 4. A [`Convert`] turns the value on the wire into the program's own type. Put behind a message
+//!    codec by [`MessageCodec::map`].
 //!
-//! A stream uses both, joined by [`Framing::with`] into a [`Framed`]; a datagram uses the second
-//! alone, because one packet is one frame.
+//! A stream uses the first two, joined by [`Framing::with`] into a [`Framed`]; a datagram uses the
+//! second alone, because one packet is one frame. The others are for those who want them.
 //!
 //! # What holds for all of them
 //!
@@ -52,12 +56,22 @@ mod batch;
 mod decode;
 mod encode;
 
+#[cfg(any(feature = "base64", feature = "json"))]
+mod base64;
+
+mod convert;
 mod framing;
 mod message;
+mod wrapper;
+
+#[cfg(feature = "json")]
+mod envelope;
 
 mod framed;
+mod stapled;
 
 pub use batch::{Mark, OutputBatch};
+pub use convert::{Conversion, Convert, ConvertError, ConvertFn, Converted, StapledConverter, Via};
 pub use decode::Decode;
 pub use encode::Encode;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
@@ -80,7 +94,20 @@ pub use message::fixed::layout::{BigEndian, ByteOrder, FixedLayout, LittleEndian
 pub use message::fixed::text::FixedStr;
 pub use message::raw::Raw;
 pub use message::text::{Encoding, Text};
+pub use stapled::Stapled;
+pub use wrapper::compress::{Compress, Expansion, ExpansionLimits};
+pub use wrapper::{Wrapped, Wrapper};
 
+#[cfg(feature = "json")]
+pub use envelope::binary::BinaryMessage;
+#[cfg(feature = "json")]
+pub use envelope::headers::{HeaderLimits, Headers};
+#[cfg(feature = "json")]
+pub use envelope::http::HttpMessage;
+#[cfg(feature = "json")]
+pub use envelope::json::JsonMessage;
+#[cfg(feature = "json")]
+pub use envelope::{Message, Messages};
 #[cfg(feature = "cbor")]
 pub use message::cbor::Cbor;
 #[cfg(feature = "json")]
@@ -89,6 +116,16 @@ pub use message::json::{Json, JsonLines};
 pub use message::msgpack::Msgpack;
 #[cfg(feature = "postcard")]
 pub use message::postcard::Postcard;
+#[cfg(feature = "base64")]
+pub use wrapper::base64::Base64;
+#[cfg(feature = "base64")]
+pub use wrapper::base64::key::Key;
+#[cfg(feature = "lz4")]
+pub use wrapper::lz4::Lz4;
+#[cfg(feature = "zlib")]
+pub use wrapper::zlib::Zlib;
+#[cfg(feature = "zlib")]
+pub use wrapper::zlib::framing::ZlibFraming;
 
 /// For the code that [`fixed_layout!`] writes.
 #[doc(hidden)]

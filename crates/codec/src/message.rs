@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DecodeError, EncodeError};
+use crate::{Conversion, Converted, DecodeError, EncodeError, Wrapped, Wrapper};
 
 /// What every payload codec of a `T` is beside its own two functions: a [`MessageCodec`] of any
 /// `T` that serde knows both ways, and plain to copy, default and show whatever `T` is, as no
@@ -97,6 +97,37 @@ pub trait MessageCodec: Send + Sync {
     fn encoded(&self, message: &Self::Sent) -> Option<Bytes> {
         let _ = message;
         None
+    }
+
+    /// Appends the start of the encoded `message` to `out`, or leaves `out` as it was, and gives
+    /// what follows.
+    ///
+    /// Lets a codec of messages that end in shared bytes send those without a copy. Together it
+    /// must be what [`encode`](Self::encode) appends, which is the default, followed by nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    fn encode_start(&self, message: &Self::Sent, out: &mut BytesMut) -> Result<Bytes, EncodeError> {
+        self.encode(message, out)?;
+        Ok(Bytes::new())
+    }
+
+    /// Puts `wrapper` round the bytes of every message. Wrappers nest; the outermost is put on last.
+    fn wrap<W: Wrapper>(self, wrapper: W) -> Wrapped<Self, W>
+    where
+        Self: Sized,
+    {
+        Wrapped::new(self, wrapper)
+    }
+
+    /// Puts `converter` behind this codec, whose values it turns into messages of the program.
+    fn map<C>(self, converter: C) -> Converted<Self, C>
+    where
+        Self: Sized,
+        C: Conversion<SentDto = Self::Sent, ReceivedDto = Self::Received>,
+    {
+        Converted::new(self, converter)
     }
 }
 

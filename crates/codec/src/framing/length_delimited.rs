@@ -334,4 +334,17 @@ impl Encode<Bytes> for LengthDelimited {
     }
 }
 
-impl Framing for LengthDelimited {}
+impl Framing for LengthDelimited {
+    fn encode_parts(
+        &mut self,
+        start: &[u8],
+        rest: &Bytes,
+        out: &mut OutputBatch,
+    ) -> Result<(), EncodeError> {
+        self.put_header(start.len().saturating_add(rest.len()), out)?;
+        out.put_slice(start);
+        out.put_bytes(rest.clone());
+        out.frame_done();
+        Ok(())
+    }
+}

@@ -135,43 +135,47 @@ impl<T> Json<T> {
     where
         T: DeserializeOwned,
     {
-        let text = std::str::from_utf8(frame).map_err(|error| {
-            DecodeError::new(DecodeErrorKind::Text {
-                valid_up_to: error.valid_up_to(),
-            })
-        })?;
+        let text = text_of(frame)?;
+        let refusal = |error| refused(text, &error, self.diagnostics);
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let message =
-            T::deserialize(&mut deserializer).map_err(|error| self.refused(text, &error))?;
-        deserializer
-            .end()
-            .map_err(|error| self.refused(text, &error))?;
+        let message = T::deserialize(&mut deserializer).map_err(refusal)?;
+        deserializer.end().map_err(refusal)?;
         Ok(message)
     }
+}
 
-    fn refused(&self, text: &str, error: &serde_json::Error) -> DecodeError {
-        let (line, column) = (error.line(), error.column());
-        let description = error.to_string();
-        // serde_json tells these two apart only by their text.
-        let kind = if description.starts_with("recursion limit exceeded") {
-            DecodeErrorKind::Depth { limit: DEPTH }
-        } else if description.starts_with("trailing characters") {
-            let left = text
-                .split_inclusive('\n')
-                .skip(line.saturating_sub(1))
-                .map(str::len);
-            let extra = left.sum::<usize>().saturating_sub(column.saturating_sub(1));
-            DecodeErrorKind::Trailing { extra }
-        } else {
-            DecodeErrorKind::Syntax { line, column }
-        };
-        let refusal = DecodeError::new(kind);
-        match (self.diagnostics, error.classify()) {
-            (0, Category::Data) => refusal.with_message("the document does not fit the type"),
-            (0, Category::Eof) => refusal.with_message("the document is incomplete"),
-            (0, _) => refusal,
-            (bytes, _) => refusal.with_message(quote(&description, bytes)),
-        }
+/// The text that `frame` is.
+pub(crate) fn text_of(frame: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(frame).map_err(|error| {
+        DecodeError::new(DecodeErrorKind::Text {
+            valid_up_to: error.valid_up_to(),
+        })
+    })
+}
+
+/// What serde_json found wrong with `text`, in our words, and in up to `diagnostics` bytes of its own.
+pub(crate) fn refused(text: &str, error: &serde_json::Error, diagnostics: usize) -> DecodeError {
+    let (line, column) = (error.line(), error.column());
+    let description = error.to_string();
+    // serde_json tells these two apart only by their text.
+    let kind = if description.starts_with("recursion limit exceeded") {
+        DecodeErrorKind::Depth { limit: DEPTH }
+    } else if description.starts_with("trailing characters") {
+        let left = text
+            .split_inclusive('\n')
+            .skip(line.saturating_sub(1))
+            .map(str::len);
+        let extra = left.sum::<usize>().saturating_sub(column.saturating_sub(1));
+        DecodeErrorKind::Trailing { extra }
+    } else {
+        DecodeErrorKind::Syntax { line, column }
+    };
+    let refusal = DecodeError::new(kind);
+    match (diagnostics, error.classify()) {
+        (0, Category::Data) => refusal.with_message("the document does not fit the type"),
+        (0, Category::Eof) => refusal.with_message("the document is incomplete"),
+        (0, _) => refusal,
+        (bytes, _) => refusal.with_message(quote(&description, bytes)),
     }
 }
 

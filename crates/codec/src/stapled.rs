@@ -1,0 +1,92 @@
+//! Two codecs as one: one sends, the other receives.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{Codec, Decode, DecodeError, Encode, EncodeError, Framing, MessageCodec, OutputBatch};
+
+/// Encodes with one codec and decodes with another.
+///
+/// Of two framings it is a framing, of two message codecs a message codec, of two [`Codec`]s a
+/// [`Codec`]; of halves, it can do what they can.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::{Decode, Encode, Framing, LengthDelimited, Lines, OutputBatch, Stapled};
+/// use bytes::BytesMut;
+///
+/// let mut framing = Stapled::new(LengthDelimited::u8(), Lines::lf());
+/// let mut batch = OutputBatch::new();
+/// framing.encode(&b"out"[..], &mut batch)?;
+/// assert_eq!(batch.coalesce(64), b"\x03out");
+/// assert_eq!(framing.decode(&mut BytesMut::from("in\n"))?.unwrap(), "in");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Stapled<E, D> {
+    encoder: E,
+    decoder: D,
+}
+
+impl<E, D> Stapled<E, D> {
+    /// Sends with `encoder` and receives with `decoder`.
+    pub fn new(encoder: E, decoder: D) -> Self {
+        Self { encoder, decoder }
+    }
+}
+
+impl<T: ?Sized, E: Encode<T>, D> Encode<T> for Stapled<E, D> {
+    fn encode(&mut self, item: &T, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        self.encoder.encode(item, out)
+    }
+}
+
+impl<E, D: Decode> Decode for Stapled<E, D> {
+    type Item = D::Item;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<D::Item>, DecodeError> {
+        self.decoder.decode(src)
+    }
+
+    fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<D::Item>, DecodeError> {
+        self.decoder.decode_end(src)
+    }
+
+    fn need(&self) -> usize {
+        self.decoder.need()
+    }
+}
+
+impl<E, D> Framing for Stapled<E, D>
+where
+    E: Encode<Bytes> + Encode<[u8]>,
+    D: Decode<Item = Bytes>,
+{
+}
+
+impl<E: Codec, D: Codec> Codec for Stapled<E, D> {
+    type Sent = E::Sent;
+    type Encoder = E::Encoder;
+    type Decoder = D::Decoder;
+
+    fn split(self) -> (E::Encoder, D::Decoder) {
+        (self.encoder.split().0, self.decoder.split().1)
+    }
+}
+
+impl<E: MessageCodec, D: MessageCodec> MessageCodec for Stapled<E, D> {
+    type Sent = E::Sent;
+    type Received = D::Received;
+
+    fn encode(&self, message: &E::Sent, out: &mut BytesMut) -> Result<(), EncodeError> {
+        self.encoder.encode(message, out)
+    }
+
+    fn decode(&self, frame: &Bytes) -> Result<D::Received, DecodeError> {
+        self.decoder.decode(frame)
+    }
+
+    fn encoded(&self, message: &E::Sent) -> Option<Bytes> {
+        self.encoder.encoded(message)
+    }
+}

@@ -1,0 +1,72 @@
+//! Wrappers: bytes to bytes inside one frame.
+
+#[cfg(feature = "base64")]
+pub(crate) mod base64;
+pub(crate) mod compress;
+#[cfg(feature = "lz4")]
+pub(crate) mod lz4;
+#[cfg(feature = "zlib")]
+pub(crate) mod zlib;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{DecodeError, EncodeError, MessageCodec};
+
+/// Turns the bytes of a message into other bytes, and back.
+///
+/// Put round a message codec by [`MessageCodec::wrap`]. Compression implements
+/// [`Compress`](crate::Compress) instead, and is a wrapper by that.
+pub trait Wrapper: Send + Sync {
+    /// Appends the wrapped form of `payload` to `out`. What an error leaves there is taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if there is no such form.
+    fn wrap(&self, payload: &[u8], out: &mut BytesMut) -> Result<(), EncodeError>;
+
+    /// What was wrapped. Must use every byte of `frame`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if `frame` is not the wrapped form of anything, or is so of too much.
+    fn unwrap(&self, frame: &Bytes) -> Result<Bytes, DecodeError>;
+}
+
+/// A message codec and a wrapper round its bytes; made by [`MessageCodec::wrap`].
+#[derive(Clone, Copy, Debug)]
+pub struct Wrapped<M, W> {
+    inner: M,
+    wrapper: W,
+}
+
+impl<M, W> Wrapped<M, W> {
+    pub(crate) fn new(inner: M, wrapper: W) -> Self {
+        Self { inner, wrapper }
+    }
+}
+
+impl<M: MessageCodec, W: Wrapper> MessageCodec for Wrapped<M, W> {
+    type Sent = M::Sent;
+    type Received = M::Received;
+
+    fn encode(&self, message: &M::Sent, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let payload = match self.inner.encoded(message) {
+            Some(payload) => payload,
+            None => {
+                let mut payload = BytesMut::new();
+                self.inner.encode(message, &mut payload)?;
+                payload.freeze()
+            }
+        };
+        let before = out.len();
+        let wrapped = self.wrapper.wrap(&payload, out);
+        if wrapped.is_err() {
+            out.truncate(before);
+        }
+        wrapped
+    }
+
+    fn decode(&self, frame: &Bytes) -> Result<M::Received, DecodeError> {
+        self.inner.decode(&self.wrapper.unwrap(frame)?)
+    }
+}

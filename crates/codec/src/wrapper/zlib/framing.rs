@@ -1,0 +1,170 @@
+//! zlib streams one after another, each of which tells where it ends.
+
+use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+use flate2::Decompress as Inflater;
+
+use super::{Inflated, Zlib, inflate};
+use crate::framing::place::Place;
+use crate::{
+    Compress, Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind,
+    Expansion, Framing, OutputBatch,
+};
+
+/// Frames that are one zlib stream each, with nothing between them; see [`Zlib::framing`].
+///
+/// A frame is inflated as its bytes come. Every error is fatal: where the next stream begins cannot
+/// be told.
+///
+/// | limit | default | set by | passed |
+/// |---|---|---|---|
+/// | inflated frame, and its ratio to what came of it | 1 MiB, 256 | [`Zlib::limits`] | decode: fatal; encode: refused if the frame is too long |
+/// | compressed frame | twice that and 64 KiB | | fatal |
+///
+/// A clone is at the start of a stream, wherever the original is.
+// Invariants
+// Z1 `inflater` has been fed the first `fed` bytes of the input, which are the front of a frame;
+//    `out` is all that came out of them.
+// Z2 What is fed at once cannot pass a limit anywhere but at its last byte, so that limits are
+//    passed at the same byte however the input is cut.
+pub struct ZlibFraming {
+    zlib: Zlib,
+    inflater: Option<Inflater>,
+    fed: usize,
+    out: Expansion,
+    place: Place,
+}
+
+/// The most bytes that one byte of deflated data stands for: four matches of 258.
+const STEEPEST: usize = 4 * 258;
+
+impl ZlibFraming {
+    /// Frames compressed as `zlib` does it.
+    pub fn new(zlib: Zlib) -> Self {
+        Self {
+            zlib,
+            inflater: None,
+            fed: 0,
+            out: Expansion::new(0),
+            place: Place::default(),
+        }
+    }
+
+    /// The longest compressed frame.
+    fn max_compressed(&self) -> usize {
+        let most = self.zlib.expansion_limits().cap(usize::MAX);
+        most.saturating_mul(2).saturating_add(64 * 1024)
+    }
+
+    /// How many of `come` bytes to feed at once.
+    fn piece(&self, come: usize) -> usize {
+        // Half a match may be waiting for its other half.
+        let room = (self.out.limit() - self.out.len()).saturating_sub(2 * 258);
+        come.min((room / STEEPEST).max(1))
+    }
+
+    /// Inflates what came; whether the frame is whole.
+    fn feed(&mut self, src: &[u8]) -> Result<Inflated, DecodeError> {
+        let limit = self.max_compressed();
+        while self.fed < src.len() {
+            if self.fed == limit {
+                let declared = None;
+                return Err(DecodeError::new(DecodeErrorKind::TooLong {
+                    limit,
+                    declared,
+                }));
+            }
+            self.out
+                .allow(self.zlib.expansion_limits().cap(self.fed + 1));
+            let piece = self.piece((src.len() - self.fed).min(limit - self.fed));
+            let inflater = self.inflater.get_or_insert_with(|| Inflater::new(true));
+            let piece = &src[self.fed..self.fed + piece];
+            let inflated = inflate(inflater, piece, &mut self.out)?;
+            self.fed = inflater.total_in() as usize;
+            if let Inflated::Whole = inflated {
+                return Ok(inflated);
+            }
+        }
+        Ok(Inflated::Partial)
+    }
+
+    fn put(&self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
+        let (limit, actual) = (self.zlib.expansion_limits().cap(usize::MAX), payload.len());
+        if actual > limit {
+            return Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }));
+        }
+        let mark = out.mark();
+        let written = self.zlib.deflate(payload, |block| out.put_slice(block));
+        match written {
+            Ok(()) => out.frame_done(),
+            Err(_) => out.rollback(mark),
+        }
+        written
+    }
+}
+
+impl Decode for ZlibFraming {
+    type Item = Bytes;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
+        self.place.check()?;
+        match self.feed(src) {
+            Ok(Inflated::Partial) => Ok(None),
+            Ok(Inflated::Whole) => {
+                src.advance(self.fed);
+                self.place.finish(self.fed);
+                let frame = self.out.take();
+                self.inflater = None;
+                self.fed = 0;
+                self.out = Expansion::new(0);
+                Ok(Some(frame))
+            }
+            Err(error) => Err(self.place.fail(error.kind(), 0)),
+        }
+    }
+
+    fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
+        match self.decode(src)? {
+            Some(frame) => Ok(Some(frame)),
+            None if src.is_empty() => Ok(None),
+            None => Err(self.place.truncated(src.len(), 1)),
+        }
+    }
+
+    fn need(&self) -> usize {
+        1
+    }
+}
+
+impl Encode<[u8]> for ZlibFraming {
+    fn encode(&mut self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
+        self.put(payload, out)
+    }
+}
+
+impl Encode<Bytes> for ZlibFraming {
+    fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        self.put(payload, out)
+    }
+}
+
+impl Framing for ZlibFraming {}
+
+impl Clone for ZlibFraming {
+    fn clone(&self) -> Self {
+        Self::new(self.zlib)
+    }
+}
+
+impl fmt::Debug for ZlibFraming {
+    // Never the bytes: a log line is no place for payloads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ZlibFraming")
+            .field("zlib", &self.zlib)
+            .field("fed", &self.fed)
+            .field("inflated", &self.out.len())
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
