@@ -4,8 +4,11 @@ use std::path::Path;
 
 use crate::process::{Outcome, Step};
 
-/// Crates with a `tests/loom.rs`.
-const MODELLED: &[&str] = &["bowline-channel", "bowline-concurrency"];
+/// Crates with a `tests/loom.rs`; some have models of what is private too, in their own `models`.
+const MODELLED: &[(&str, &[&str])] = &[
+    ("bowline-channel", &["--test", "loom"]),
+    ("bowline-concurrency", &["--lib", "--test", "loom"]),
+];
 
 /// Runs the models.
 ///
@@ -15,9 +18,10 @@ const MODELLED: &[&str] = &["bowline-channel", "bowline-concurrency"];
 /// # Errors
 /// A model does not build or fails; loom prints what it found.
 pub(crate) fn run(root: &Path) -> Outcome {
-    for package in MODELLED {
-        Step::cargo("test --release --target-dir target/loom --test loom --package")
-            .argument(*package)
+    for (package, targets) in MODELLED {
+        Step::cargo("test --release --target-dir target/loom")
+            .arguments(targets)
+            .arguments(&["--package", package])
             .set("RUSTFLAGS", "--cfg loom")
             .run(root)?;
     }

@@ -85,6 +85,7 @@ mod tree;
 mod ambient;
 mod branches;
 mod caught;
+mod memory;
 mod node;
 mod owner;
 mod per_thread;

@@ -7,7 +7,7 @@ mod linkage;
 mod pulse;
 mod roster;
 mod sight;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod visits;
 
 pub(crate) use activity::Waiting;
@@ -17,24 +17,19 @@ pub(crate) use pulse::{Counted, CountedWaker, Pulse};
 pub(crate) use roster::Roster;
 
 use crate::cause::Cause;
+use crate::memory::{
+    AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard,
+};
 use crate::root::RootState;
 use crate::task_id::TaskId;
 use activity::Activity;
 use bowline_backend::Backend;
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
-#[cfg(loom)]
-use loom::sync::{Mutex, MutexGuard};
 use slab::Slab;
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock, PoisonError};
-#[cfg(not(loom))]
-use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 
 /// A node whose own part is not known here.
@@ -271,7 +266,7 @@ fn given(name: Cow<'static, str>) -> OnceLock<Cow<'static, str>> {
 
 impl<P: ?Sized> Node<P> {
     fn lock(&self) -> MutexGuard<'_, Links> {
-        #[cfg(test)]
+        #[cfg(all(test, not(loom)))]
         visits::note();
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }

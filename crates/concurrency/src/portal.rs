@@ -2,6 +2,8 @@
 
 mod error;
 mod handle;
+#[cfg(all(test, loom))]
+mod models;
 mod order;
 mod serve;
 mod start;

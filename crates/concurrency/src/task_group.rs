@@ -3,6 +3,8 @@ mod any_error;
 mod builder;
 mod child;
 mod error;
+#[cfg(all(test, loom))]
+mod models;
 mod named;
 mod policy;
 mod run;

@@ -72,7 +72,7 @@ pub(super) fn top<R>(f: impl FnOnce(&Frame<'_>) -> R) -> R {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::{Frame, stand, top};
     use crate::owner::new_scope;

@@ -1,9 +1,10 @@
 use super::ready::{Ready, Ticket};
+use crate::memory::{AtomicBool, AtomicUsize};
 use crate::node::{Kind, Node, NodeRef};
 use crate::task_id::TaskId;
 use std::borrow::Cow;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::Wake;
 
@@ -48,8 +49,8 @@ impl Link {
 
     /// Of a branch that has ended, whom nobody refers to, makes one for another.
     pub(crate) fn renew(&mut self, name: Cow<'static, str>, location: &'static Location<'static>) {
-        *self.queued.get_mut() = false;
-        *self.linked.get_mut() = false;
+        self.queued.store(false, Ordering::Relaxed);
+        self.linked.store(false, Ordering::Relaxed);
         self.name = name;
         self.location = location;
         self.node = OnceLock::new();

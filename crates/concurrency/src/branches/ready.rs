@@ -1,10 +1,11 @@
 use super::link::Link;
+use crate::memory::{AtomicBool, Mutex, MutexGuard};
 use crate::node::NodeRef;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
 
 /// Branches polled in one poll of their task, before others get their turn; after a cancel all get

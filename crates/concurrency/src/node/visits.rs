@@ -20,7 +20,6 @@ pub(super) fn during(f: impl FnOnce()) -> u64 {
     TAKEN.get() - before
 }
 
-#[cfg(not(loom))]
 mod tests {
     use super::during;
     use crate::{

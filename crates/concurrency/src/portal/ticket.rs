@@ -1,12 +1,13 @@
 use super::error::PortalError;
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
+use crate::memory::{Mutex, MutexGuard};
 use crate::node::NodeRef;
 use crate::panic::Panic;
 use crate::task_handle::{JoinError, TaskHandle};
 use std::borrow::Cow;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// What a call ends with, if it is not cancelled.

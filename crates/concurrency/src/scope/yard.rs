@@ -2,6 +2,7 @@ use super::handle::ScopeHandle;
 use crate::branches::{Bell, Link, Seat};
 use crate::caught::discard;
 use crate::cause::Cause;
+use crate::memory::{Mutex, MutexGuard};
 use crate::node::NodeRef;
 use crate::scope_local::{self as locals, Locals};
 use crate::task_handle::{Place, TaskStatus};
@@ -9,7 +10,7 @@ use pin_project_lite::pin_project;
 use std::borrow::Cow;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 /// Children that a scope has at most.

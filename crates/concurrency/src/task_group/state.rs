@@ -2,13 +2,14 @@ use super::admission::Gate;
 use super::error::{ChildError, ChildErrorKind};
 use super::policy::{PanicPolicy, Policy};
 use crate::cause::{Cause, CauseKind, clock_of};
+use crate::memory::{AtomicBool, AtomicUsize, Mutex};
 use crate::node::{NodeRef, Payload};
 use crate::panic::Panic;
 use crate::task_handle::TaskStatus;
 use crate::task_id::TaskId;
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 /// How many children a group has had, and what became of them.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,9 @@ use super::{JoinError, TaskStatus};
 use crate::ambient;
 use crate::caught::{discard, quietly};
 use crate::cause::Cause;
+use crate::memory::{Mutex, MutexGuard};
 use crate::node::{Counted, NodeRef, Payload, Pulse, Roster, Waiting};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 /// Where the result of a child is put for who has its handle: a part of a task's node, beside
