@@ -8,9 +8,9 @@ use crate::table::SocketRef;
 use crate::tcp::TimeWaits;
 use crate::unix::Node;
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::Location;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -116,6 +116,22 @@ impl WallClock {
     }
 }
 
+/// The sockets that use a local port.
+#[derive(Debug, Default)]
+pub(crate) struct PortUse {
+    /// Those that have the port for themselves, as listeners, what they accepted, and streams that
+    /// were bound.
+    bound: usize,
+    /// The peers of those that were given the port by a connect.
+    flows: BTreeSet<SocketAddr>,
+}
+
+impl PortUse {
+    pub(crate) fn count(&self) -> usize {
+        self.bound + self.flows.len()
+    }
+}
+
 pub(crate) type SlotValue = Arc<dyn Any + Send + Sync>;
 
 pub(crate) struct Machine {
@@ -140,8 +156,8 @@ pub(crate) struct Machine {
     pub(crate) outcome: Option<Result<(), String>>,
     /// Insertion ordered, found by type: a type's id is never iterated by.
     pub(crate) slots: Vec<(TypeId, SlotValue)>,
-    /// How many sockets use a local port.
-    pub(crate) ports: BTreeMap<u16, u32>,
+    /// What uses a local port of TCP, if anything does.
+    pub(crate) ports: BTreeMap<u16, PortUse>,
     pub(crate) time_waits: TimeWaits,
     pub(crate) listeners: BTreeMap<u16, Vec<SocketRef>>,
     pub(crate) udp_ports: BTreeMap<u16, Vec<SocketRef>>,
@@ -230,13 +246,33 @@ impl Machine {
     }
 
     pub(crate) fn hold_port(&mut self, port: u16) {
-        *self.ports.entry(port).or_insert(0) += 1;
+        self.ports.entry(port).or_default().bound += 1;
     }
 
     pub(crate) fn release_port(&mut self, port: u16) {
-        if let Some(count) = self.ports.get_mut(&port) {
-            *count -= 1;
-            if *count == 0 {
+        self.release(port, |port| port.bound -= 1);
+    }
+
+    /// Whether a connect to `peer` may be given the port.
+    pub(crate) fn has_room_for(&self, port: u16, peer: SocketAddr) -> bool {
+        let taken = self.ports.get(&port);
+        taken.is_none_or(|port| port.bound == 0 && !port.flows.contains(&peer))
+    }
+
+    pub(crate) fn hold_flow(&mut self, port: u16, peer: SocketAddr) {
+        self.ports.entry(port).or_default().flows.insert(peer);
+    }
+
+    pub(crate) fn release_flow(&mut self, port: u16, peer: SocketAddr) {
+        self.release(port, |port| {
+            port.flows.remove(&peer);
+        });
+    }
+
+    fn release(&mut self, port: u16, release: impl FnOnce(&mut PortUse)) {
+        if let Some(held) = self.ports.get_mut(&port) {
+            release(held);
+            if held.count() == 0 {
                 self.ports.remove(&port);
             }
         }

@@ -213,7 +213,12 @@ impl State {
             return;
         };
         let machine = &mut self.machines[removed.host as usize];
-        machine.release_port(removed.local.port());
+        match &removed.kind {
+            Kind::Stream(stream) if stream.shares_port => {
+                machine.release_flow(removed.local.port(), canonical(stream.peer));
+            }
+            _ => machine.release_port(removed.local.port()),
+        }
         match removed.kind {
             Kind::Stream(mut stream) => {
                 self.net.buffered -= stream.unsent.len() + stream.unread;

@@ -33,11 +33,7 @@ fn errors_are_the_kernels() {
         );
         assert_eq!(
             connect("127.0.0.1:0").await.err(),
-            Some(ErrorKind::InvalidInput)
-        );
-        assert_eq!(
-            connect("0.0.0.0:80").await.err(),
-            Some(ErrorKind::InvalidInput)
+            Some(ErrorKind::ConnectionRefused)
         );
         assert_eq!(
             bind("192.0.2.1:80").err(),
@@ -207,5 +203,25 @@ fn names() {
         assert_eq!(host::reverse(own).await, "localhost");
         assert!(host::now() > before);
         assert_eq!(host::reverse(at("192.0.2.7:0").ip()).await, "192.0.2.7");
+    });
+}
+
+// SIM64
+#[test]
+fn who_connects_to_any_connects_to_the_own_host() {
+    block_on(1, async {
+        let mut options = TcpListenOptions::default();
+        options.v6only = false;
+        let _listener = TcpListener::bind(at("[::]:80"), options).expect("free");
+        for (any, own) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("[::ffff:0.0.0.0]:80", "[::ffff:127.0.0.1]:80"),
+        ] {
+            let stream = connect(any).await.expect("it listens at any");
+            assert_eq!(stream.peer_addr().ok(), Some(at(own)));
+        }
+        let refused = connect("0.0.0.0:81").await.err();
+        assert_eq!(refused, Some(ErrorKind::ConnectionRefused));
     });
 }

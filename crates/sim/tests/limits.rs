@@ -175,6 +175,53 @@ fn ephemeral_ports_run_out_and_come_back() {
     }
 }
 
+// SIM44
+#[test]
+fn connections_to_different_peers_share_a_port() {
+    let mut limits = HostLimits::default();
+    limits.ephemeral_ports = 1;
+    let world = Sim::builder()
+        .host("server", || async {
+            let listeners = [listen(80)?, listen(81)?];
+            let mut held = Vec::new();
+            for listener in listeners.iter().cycle() {
+                held.push(accept(listener).await?);
+            }
+            Ok::<(), io::Error>(())
+        })
+        .client("small", || async {
+            let (one, other) = (dial("server", 80).await?, dial("server", 81).await?);
+            let port = |stream: &TcpStream| stream.local_addr().map(|local| local.port());
+            assert_eq!(port(&one)?, port(&other)?);
+            let full = dial("server", 80)
+                .await
+                .expect_err("to this peer it is taken");
+            assert_eq!(full.kind(), io::ErrorKind::AddrNotAvailable);
+            // Nobody else may have it, nor a connect that binds first.
+            let any = SocketAddr::from(([0, 0, 0, 0], 0));
+            let taken = TcpListener::bind(any, TcpListenOptions::default());
+            assert_eq!(taken.expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+            let mut options = TcpOptions::default();
+            options.local = Some(any);
+            let bound = TcpStream::connect(SocketAddr::new(one.peer_addr()?.ip(), 82), options);
+            let taken = bound.await.expect_err("taken");
+            assert_eq!(taken.kind(), io::ErrorKind::AddrNotAvailable);
+            // Both are connections of their own.
+            drop(other);
+            settle().await;
+            write_all(&one, b"x").await?;
+            settle().await;
+            assert!(one.take_error()?.is_none());
+            dial("server", 82).await.expect_err("nobody listens");
+            drop(one);
+            Ok::<(), io::Error>(())
+        });
+    for seed in 0..20 {
+        let world = world.clone().seed(seed).limits("small", limits);
+        world.run().expect("one port is enough");
+    }
+}
+
 #[test]
 fn a_lone_host_has_descriptors_enough() {
     block_on(1, async {

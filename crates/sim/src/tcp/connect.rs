@@ -34,14 +34,17 @@ impl State {
         to: SocketAddr,
         options: &TcpOptions,
     ) -> Result<SocketRef, Errno> {
-        if to.port() == 0 || to.ip().is_unspecified() {
-            return Err(Errno::Invalid);
-        }
         let host = self.host();
+        let to = or_loopback(to);
         let target = canonical(to);
         let route = self.route(host, target.ip());
         let local = self.local_address(to, target.ip(), options.local)?;
-        self.machine().hold_port(local.port());
+        // Who binds first has the port alone; other connects share it with those to other peers.
+        let shares = options.local.is_none();
+        match shares {
+            true => self.machine().hold_flow(local.port(), target),
+            false => self.machine().hold_port(local.port()),
+        }
         let limits = self.machine().limits;
         let mut stream = Stream::new(
             to,
@@ -57,6 +60,7 @@ impl State {
             options.recv_buffer.unwrap_or(limits.tcp_recv_buffer).max(1),
         );
         stream.remote_host = route.unwrap_or(host);
+        stream.shares_port = shares;
         let socket = self.net.insert(host, local, Kind::Stream(Box::new(stream)));
         if let Err(error) = self.hold(socket) {
             self.remove_socket(socket);
@@ -97,13 +101,14 @@ impl State {
                 (IpAddr::V6(_), _) => IpAddr::V6(v6),
             },
         };
-        let port = match asked.map_or(0, |asked| asked.port()) {
-            0 => {
+        let port = match asked.map(|asked| asked.port()) {
+            None => {
                 let peer = SocketAddr::new(target, to.port());
                 self.ephemeral_port(Some(peer))?
             }
-            port if self.is_port_taken(port) => return Err(Errno::AddrInUse),
-            port => port,
+            Some(0) => self.ephemeral_port(None)?,
+            Some(port) if self.is_port_taken(port) => return Err(Errno::AddrInUse),
+            Some(port) => port,
         };
         Ok(SocketAddr::new(ip, port))
     }
@@ -116,22 +121,24 @@ impl State {
         machine.ports.contains_key(&port) || machine.time_waits.has(port)
     }
 
-    /// A free port: the first one from a drawn start. One that had connections until a short while
-    /// ago is free for a connection to another peer.
+    /// A free port: the first one from a drawn start. One that has connections, or had them until a
+    /// short while ago, is free for a connection to another peer.
     pub(super) fn ephemeral_port(&mut self, peer: Option<SocketAddr>) -> Result<u16, Errno> {
         let now = self.now;
         let count = self.machine().limits.ephemeral_ports;
         let start = self.choose(oracle::PORT, u64::from(count)) as u16;
         let machine = self.machine();
         machine.time_waits.forget(now);
-        let waits = |port: u16| match peer {
-            Some(peer) => machine.time_waits.has_with(port, peer),
-            None => machine.time_waits.has(port),
+        let is_free = |port: u16| match peer {
+            Some(peer) => {
+                machine.has_room_for(port, peer) && !machine.time_waits.has_with(port, peer)
+            }
+            None => !machine.ports.contains_key(&port) && !machine.time_waits.has(port),
         };
         (start..count)
             .chain(0..start)
             .map(|step| FIRST_EPHEMERAL.saturating_add(step))
-            .find(|port| !machine.ports.contains_key(port) && !waits(*port))
+            .find(|port| is_free(*port))
             .ok_or(Errno::AddrNotAvailable)
     }
 
@@ -201,6 +208,17 @@ impl State {
         self.transmit(socket, Segment::Established { window });
         self.watch(socket);
     }
+}
+
+/// As on Linux, who connects to "any" connects to this host.
+fn or_loopback(to: SocketAddr) -> SocketAddr {
+    let ip = match (canonical(to).ip(), to.is_ipv4()) {
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), true) => Ipv4Addr::LOCALHOST.into(),
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), false) => Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), _) => Ipv6Addr::LOCALHOST.into(),
+        _ => to.ip(),
+    };
+    SocketAddr::new(ip, to.port())
 }
 
 /// The "any" address of the family of `address`.

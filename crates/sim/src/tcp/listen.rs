@@ -9,6 +9,7 @@ use super::connect::any_like;
 use super::stream::StreamOptions;
 use super::{Kind, Phase, Segment, SocketRef, Stream, Syn};
 use crate::errno::Errno;
+use crate::machine::PortUse;
 use crate::net::TcpListenOptions;
 use crate::state::State;
 use crate::task::Waits;
@@ -55,7 +56,7 @@ impl State {
             0 => self.ephemeral_port(None).map_err(|_| Errno::AddrInUse)?,
             port => {
                 let listeners = machine.listeners.get(&port).cloned().unwrap_or_default();
-                let taken = machine.ports.get(&port).copied().unwrap_or(0) as usize;
+                let taken = machine.ports.get(&port).map_or(0, PortUse::count);
                 machine.time_waits.forget(now);
                 let lingers = taken > listeners.len() || machine.time_waits.has(port);
                 if lingers && !options.reuse_address {

@@ -47,6 +47,8 @@ pub(crate) struct StreamOptions {
 
 pub(crate) struct Stream {
     pub(crate) peer: SocketAddr,
+    /// Whether connections to other peers may have its port too.
+    pub(crate) shares_port: bool,
     pub(crate) remote: Option<SocketRef>,
     pub(crate) remote_host: u32,
     pub(crate) phase: Phase,
@@ -96,6 +98,7 @@ impl Stream {
     ) -> Stream {
         Stream {
             peer,
+            shares_port: false,
             remote: None,
             remote_host,
             phase,
