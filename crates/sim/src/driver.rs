@@ -178,7 +178,7 @@ fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Optio
     shared.act(|state| {
         let scope = Scope::Host(state.host());
         let cost = 50 + state.oracle.choose(oracle::POLL_COST, scope, 451);
-        let cost = cost * u64::from(state.machine().slowness);
+        let cost = cost * u64::from(state.machine().slowness());
         state.now = state.now.saturating_add(cost);
     });
     match polled {

@@ -8,10 +8,12 @@
 
 mod heal;
 mod mix;
+mod origin;
 mod site;
 mod strike;
 
 pub(crate) use heal::heal;
+pub(crate) use origin::{Lasting, Origin};
 use site::Sites;
 pub(crate) use strike::{Undo, strike, undo};
 
@@ -211,6 +213,8 @@ pub(crate) struct Plague {
     links: Vec<(Option<Way>, Link, Link)>,
     /// The fault sites of the program.
     sites: Sites,
+    /// How many strikes that last there were.
+    strikes: u64,
     /// How often each kind struck.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// When the clients must be done, once the world was healed.

@@ -32,7 +32,7 @@ pub(crate) fn stop_hosts(shared: &Shared) {
     });
     for host in running {
         let stops = shared.act(|state| {
-            state.resume(host);
+            state.go_on(host);
             let machine = &state.machines[host as usize];
             let (listens, life) = (machine.handles(Signal::Terminate), machine.life);
             if listens && life == Life::Running {

@@ -2,6 +2,7 @@
 
 use crate::errno::Errno;
 use crate::event::{EventKey, Scheduled};
+use crate::faults::Lasting;
 use crate::host::Signal;
 use crate::limits::HostLimits;
 use crate::table::SocketRef;
@@ -146,6 +147,8 @@ pub(crate) struct Machine {
     pub(crate) broken_off: bool,
     /// Whether it is a client whose crash is no matter.
     pub(crate) may_crash: bool,
+    /// Whether the script crashed it, and did not start it since.
+    pub(crate) kept_down: bool,
     /// What its main task runs, at each start anew; none for the future of `block_on`.
     pub(crate) start: Option<Start>,
     pub(crate) location: Option<&'static Location<'static>>,
@@ -178,8 +181,10 @@ pub(crate) struct Machine {
     pub(crate) unsettled: Option<EventKey>,
     /// What came due while it was paused.
     pub(crate) put_off: Vec<Scheduled>,
+    /// Who paused it.
+    pub(crate) paused: Lasting<()>,
     /// By what its polls take longer.
-    pub(crate) slowness: u32,
+    pub(crate) slowed: Lasting<u32>,
     pub(crate) clock: Clock,
     /// The drift it was built with.
     pub(crate) drift: i32,
@@ -201,6 +206,7 @@ impl Machine {
             crashed: false,
             broken_off: false,
             may_crash: false,
+            kept_down: false,
             start: None,
             location: None,
             incarnation: 0,
@@ -223,7 +229,8 @@ impl Machine {
             waiting_jobs: VecDeque::new(),
             unsettled: None,
             put_off: Vec::new(),
-            slowness: 1,
+            paused: Lasting::default(),
+            slowed: Lasting::default(),
             clock: Clock::default(),
             drift: 0,
             wall_clock: WallClock {
@@ -238,6 +245,11 @@ impl Machine {
     /// Whether `ip`, in canonical form, is an address a socket of this host can have.
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || ip == IpAddr::V4(self.v4) || ip == IpAddr::V6(self.v6)
+    }
+
+    /// By what its polls take longer.
+    pub(crate) fn slowness(&self) -> u32 {
+        self.slowed.iter().copied().max().unwrap_or(1)
     }
 
     /// Whether the present life ever listened for `signal`.
@@ -306,5 +318,6 @@ impl Machine {
         self.running_jobs = 0;
         self.waiting_jobs.clear();
         self.put_off.clear();
+        self.paused.end_all();
     }
 }

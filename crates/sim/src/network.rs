@@ -2,6 +2,7 @@
 
 use crate::World;
 use crate::event::Event;
+use crate::faults::Origin;
 use crate::link::{Link, nanos};
 use crate::oracle::{self, Scope};
 use crate::setup::SetupError;
@@ -14,7 +15,8 @@ use std::time::Duration;
 /// Acts on the network.
 ///
 /// Each takes the names of hosts and clients, and ends nothing by itself: connections live as long
-/// as their timeouts let them. A name that no host has, a link from a host to itself and a value
+/// as their timeouts let them. What [drawn faults](crate::Builder::faults) do meanwhile comes on
+/// top: neither side ends what the other did, but for [`heal`](World::heal), which ends everything. A name that no host has, a link from a host to itself and a value
 /// that makes no sense fail the run with [`FailureKind::Setup`](crate::FailureKind::Setup).
 ///
 /// ```
@@ -37,7 +39,7 @@ impl World {
     pub fn partition(&mut self, some: &[&str], others: &[&str]) {
         self.network("a partition", |state, by| {
             let ways = both(state.ways_between(by, some, others)?);
-            state.cut(&ways);
+            state.cut(&ways, Origin::SCRIPT);
             Ok(())
         });
     }
@@ -46,7 +48,7 @@ impl World {
     pub fn partition_one_way(&mut self, senders: &[&str], receivers: &[&str]) {
         self.network("a partition", |state, by| {
             let ways = state.ways_between(by, senders, receivers)?;
-            state.cut(&ways);
+            state.cut(&ways, Origin::SCRIPT);
             Ok(())
         });
     }
@@ -57,7 +59,7 @@ impl World {
             let host = state.host_named(by, name)?;
             let others = (0..state.machines.len() as u32).filter(|other| *other != host);
             let ways = both(others.map(|other| (host, other)).collect());
-            state.cut(&ways);
+            state.cut(&ways, Origin::SCRIPT);
             Ok(())
         });
     }
@@ -86,17 +88,22 @@ impl World {
     pub fn hold(&mut self, some: &[&str], others: &[&str]) {
         self.network("a hold", |state, by| {
             for way in both(state.ways_between(by, some, others)?) {
-                state.change_wire("hold", way, |wire| wire.held = true);
+                state.change_wire("hold", way, |wire| {
+                    wire.holds.begin(Origin::SCRIPT, ());
+                });
             }
             Ok(())
         });
     }
 
-    /// Lets what was held between them go on its way, in the order in which it was sent.
+    /// Lets what was held between them by [`hold`](World::hold) go on its way, in the order in which
+    /// it was sent.
     pub fn release(&mut self, some: &[&str], others: &[&str]) {
         self.network("a release", |state, by| {
             for way in both(state.ways_between(by, some, others)?) {
-                state.change_wire("release", way, |wire| wire.held = false);
+                state.change_wire("release", way, |wire| {
+                    wire.holds.end(Origin::SCRIPT);
+                });
             }
             Ok(())
         });
@@ -140,7 +147,9 @@ impl World {
                 down: nanos(down),
             };
             for way in both(state.ways_between(by, &[one], &[other])?) {
-                state.change_wire("flap", way, |wire| wire.flapping = Some(flapping));
+                state.change_wire("flap", way, |wire| {
+                    wire.flapping.begin(Origin::SCRIPT, flapping);
+                });
             }
             Ok(())
         });
@@ -149,9 +158,12 @@ impl World {
     /// Makes every packet between two hosts that is sent within `span` take `longer`.
     pub fn latency_spike(&mut self, one: &str, other: &str, longer: Duration, span: Duration) {
         self.network("a latency spike", |state, by| {
-            let spike = (state.now.saturating_add(nanos(span)), nanos(longer));
+            let now = state.now;
+            let until = now.saturating_add(nanos(span));
             for way in both(state.ways_between(by, &[one], &[other])?) {
-                state.change_wire("spike", way, |wire| wire.spike = Some(spike));
+                state.change_wire("spike", way, |wire| {
+                    wire.spike(Origin::SCRIPT, now, until, nanos(longer));
+                });
             }
             Ok(())
         });
@@ -232,9 +244,9 @@ impl State {
         Ok(ways)
     }
 
-    pub(crate) fn cut(&mut self, ways: &[Way]) {
+    pub(crate) fn cut(&mut self, ways: &[Way], origin: Origin) {
         for way in ways {
-            self.change_wire("cut", *way, |wire| wire.cut = true);
+            self.change_wire("cut", *way, |wire| wire.cuts.begin(origin, ()));
         }
     }
 
@@ -248,7 +260,7 @@ impl State {
         let ways = hosts().flat_map(|from| hosts().map(move |to| (from, to)));
         let apart = ways.filter(|way| side[way.0 as usize] != side[way.1 as usize]);
         let apart: Vec<Way> = apart.collect();
-        self.cut(&apart);
+        self.cut(&apart, Origin::SCRIPT);
     }
 
     pub(crate) fn heal_network(&mut self) {

@@ -3,10 +3,12 @@
 //! Invariants
 //! 1. No code of a paused host runs: its runnable tasks are set aside, its timers, jobs and signals
 //!    that come due are put off. Its sockets go on without it, as those of a kernel do.
-//! 2. What was put off happens at the resumption, in the order in which it came due.
+//! 2. A host is paused as long as any of those who paused it has not ended that.
+//! 3. What was put off happens at the resumption, in the order in which it came due.
 
 use crate::World;
 use crate::event::{Event, Scheduled};
+use crate::faults::Origin;
 use crate::state::State;
 use crate::trace::EventKind;
 
@@ -17,30 +19,44 @@ impl World {
     /// already, or that does not run, is left as it is.
     pub fn pause(&mut self, name: &str) {
         self.on_host("a pause", name, |state, host| {
-            state.pause(host);
+            state.pause(host, Origin::SCRIPT);
         });
     }
 
-    /// Lets a paused host go on. What came due meanwhile happens now, in its order.
+    /// Lets a paused host go on, unless a drawn fault paused it too. What came due meanwhile
+    /// happens now, in its order.
     pub fn resume(&mut self, name: &str) {
         self.on_host("a resumption", name, |state, host| {
-            state.resume(host);
+            state.resume(host, Origin::SCRIPT);
         });
     }
 }
 
 impl State {
-    /// Whether it was running.
-    pub(crate) fn pause(&mut self, host: u32) -> bool {
-        let running = self.machines[host as usize].life.is_alive();
-        let pauses = running && self.tasks.pause(host);
-        if pauses {
+    /// Pauses a host for `origin`; whether it is alive and was not paused for it before.
+    pub(crate) fn pause(&mut self, host: u32, origin: Origin) -> bool {
+        let machine = &mut self.machines[host as usize];
+        if !machine.life.is_alive() || machine.paused.has(origin) {
+            return false;
+        }
+        machine.paused.begin(origin, ());
+        if self.tasks.pause(host) {
             self.record(EventKind::Fault, "pause", u64::from(host), 0);
         }
-        pauses
+        true
     }
 
-    pub(crate) fn resume(&mut self, host: u32) {
+    /// Ends the pause of `origin`; the host goes on if it was the last one.
+    pub(crate) fn resume(&mut self, host: u32, origin: Origin) {
+        let paused = &mut self.machines[host as usize].paused;
+        if paused.end(origin) && paused.is_empty() {
+            self.go_on(host);
+        }
+    }
+
+    /// Lets a host go on, whoever paused it.
+    pub(crate) fn go_on(&mut self, host: u32) {
+        self.machines[host as usize].paused.end_all();
         if !self.tasks.resume(host) {
             return;
         }

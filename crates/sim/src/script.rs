@@ -5,6 +5,7 @@ use crate::current;
 use crate::ending;
 use crate::event::Event;
 use crate::failure::FailureKind;
+use crate::faults::Origin;
 use crate::host::Signal;
 use crate::link::nanos;
 use crate::machine::{Life, WallClock};
@@ -114,6 +115,8 @@ impl World {
     pub fn crash(&mut self, name: &str, crash: Crash) {
         if let Some(host) = self.on_host("a crash", name, |_, host| host) {
             self.crash_host(host, crash);
+            // Also if a drawn fault was faster and would have started it again.
+            self.act(|state| state.machines[host as usize].kept_down = true);
         }
     }
 
@@ -151,6 +154,7 @@ impl World {
             machine.life = Life::Running;
             machine.off = false;
             machine.crashed = false;
+            machine.kept_down = false;
             machine.outcome = None;
             let location = machine.location;
             state.take_up(host);
@@ -186,7 +190,7 @@ impl World {
     /// counts as 1), as on a machine that is slow or busy.
     pub fn slow(&mut self, name: &str, factor: u32) {
         self.on_host("slowness", name, |state, host| {
-            state.slow(host, factor);
+            state.slow(host, factor, Origin::SCRIPT);
         });
     }
 
@@ -219,8 +223,13 @@ impl State {
         self.reschedule_timers(host);
     }
 
-    pub(crate) fn slow(&mut self, host: u32, factor: u32) {
-        self.machines[host as usize].slowness = factor.max(1);
+    /// Makes a host slow for `origin`; the slowest counts.
+    pub(crate) fn slow(&mut self, host: u32, factor: u32, origin: Origin) {
+        let slowed = &mut self.machines[host as usize].slowed;
+        slowed.end(origin);
+        if factor > 1 {
+            slowed.begin(origin, factor);
+        }
         self.record(EventKind::Fault, "slow", u64::from(host), u64::from(factor));
     }
 

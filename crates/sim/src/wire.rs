@@ -8,6 +8,7 @@
 //! 3. What a wire keeps it lets go of in the order in which it was sent.
 
 use crate::event::Event;
+use crate::faults::{Lasting, Origin};
 use crate::link::{Link, Loss};
 use crate::oracle::{self, Oracle, Scope};
 use std::collections::{BTreeMap, VecDeque};
@@ -54,11 +55,11 @@ pub(crate) struct Wire {
     /// When everything sent so far has left the queue.
     free_at: u64,
     in_burst: bool,
-    pub(crate) cut: bool,
-    pub(crate) flapping: Option<Flapping>,
+    pub(crate) cuts: Lasting<()>,
+    pub(crate) flapping: Lasting<Flapping>,
     /// Every packet takes so much longer, until then.
-    pub(crate) spike: Option<(u64, u64)>,
-    pub(crate) held: bool,
+    spikes: Lasting<(u64, u64)>,
+    pub(crate) holds: Lasting<()>,
     /// Clogs that did not end yet.
     clogs: u32,
     /// Counts the heals, so that the end of a clog that was healed is none.
@@ -72,10 +73,10 @@ impl Wire {
             link,
             free_at: 0,
             in_burst: false,
-            cut: false,
-            flapping: None,
-            spike: None,
-            held: false,
+            cuts: Lasting::default(),
+            flapping: Lasting::default(),
+            spikes: Lasting::default(),
+            holds: Lasting::default(),
             clogs: 0,
             heals: 0,
             kept: VecDeque::new(),
@@ -83,17 +84,23 @@ impl Wire {
     }
 
     fn keeps(&self) -> bool {
-        self.held || self.clogs > 0
+        !self.holds.is_empty() || self.clogs > 0
     }
 
     fn is_down(&self, now: u64) -> bool {
-        self.cut || self.flapping.is_some_and(|flapping| !flapping.is_up(now))
+        !self.cuts.is_empty() || self.flapping.iter().any(|flapping| !flapping.is_up(now))
     }
 
     /// Whether what is sent at `time` would get through, if it had luck.
     fn is_open(&self, time: u64) -> bool {
         let hopeless = matches!(self.link.loss, Loss::Independent(chance) if chance.is_certain());
         !self.is_down(time) && !self.keeps() && !hopeless
+    }
+
+    /// Lets every packet that is sent before `until` take so much longer.
+    pub(crate) fn spike(&mut self, origin: Origin, now: u64, until: u64, longer: u64) {
+        self.spikes.keep(|(until, _)| now < *until);
+        self.spikes.begin(origin, (until, longer));
     }
 
     /// Begins a clog; the number is for its end.
@@ -111,10 +118,10 @@ impl Wire {
 
     /// Ends every fault that was done to it; what its link is stays.
     pub(crate) fn heal(&mut self) {
-        self.cut = false;
-        self.flapping = None;
-        self.spike = None;
-        self.held = false;
+        self.cuts.end_all();
+        self.flapping.end_all();
+        self.spikes.end_all();
+        self.holds.end_all();
         self.clogs = 0;
         self.heals += 1;
     }
@@ -237,8 +244,8 @@ impl Wires {
             let jitter = wire.link.jitter.saturating_add(1);
             latency = latency.saturating_add(oracle.choose(oracle::JITTER, scope, jitter));
         }
-        if let Some((_, more)) = wire.spike.filter(|(until, _)| now < *until) {
-            latency = latency.saturating_add(more);
+        for (_, longer) in wire.spikes.iter().filter(|(until, _)| now < *until) {
+            latency = latency.saturating_add(*longer);
         }
         Fate::Arrives(left.saturating_add(latency))
     }

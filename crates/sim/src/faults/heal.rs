@@ -1,5 +1,6 @@
 //! The end of all faults.
 
+use super::Origin;
 use crate::World;
 use crate::machine::Role;
 use crate::state::State;
@@ -36,12 +37,13 @@ pub(crate) fn heal(world: &mut World) {
         state.plague.close_sites();
         state.heal_network();
         for host in 0..state.machines.len() as u32 {
-            state.resume(host);
+            state.go_on(host);
             state.unstall_jobs(host);
-            let machine = &state.machines[host as usize];
-            let (slow, drift) = (machine.slowness > 1, machine.drift);
+            let machine = &mut state.machines[host as usize];
+            let (slow, drift) = (machine.slowness() > 1, machine.drift);
+            machine.slowed.end_all();
             if slow {
-                state.slow(host, 1);
+                state.slow(host, 1, Origin::SCRIPT);
             }
             if state.machines[host as usize].clock.drift != drift {
                 state.set_drift(host, drift);

@@ -1,13 +1,13 @@
 //! A fault strikes, and ends.
 
-use super::FaultKind;
+use super::{FaultKind, Origin};
 use crate::World;
 use crate::event::Event;
 use crate::machine::{Role, WallClock};
 use crate::script::Crash;
 use crate::state::State;
 use crate::trace::EventKind;
-use crate::wire::{Flapping, Way};
+use crate::wire::{Flapping, Way, Wire};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -17,12 +17,16 @@ const SECOND: u64 = 1_000 * MILLISECOND;
 /// How a fault that lasts ends.
 #[derive(Debug)]
 pub(crate) enum Undo {
-    Restart(u32),
-    Resume(u32),
-    Hurry(u32),
-    Mend(Vec<Way>),
-    Release(Vec<Way>),
-    Steady(Vec<Way>),
+    /// Unless it is in another life by then.
+    Restart {
+        host: u32,
+        incarnation: u32,
+    },
+    Resume(u32, Origin),
+    Hurry(u32, Origin),
+    Mend(Vec<Way>, Origin),
+    Release(Vec<Way>, Origin),
+    Steady(Vec<Way>, Origin),
 }
 
 /// Whom a kind of fault may hit.
@@ -46,14 +50,18 @@ pub(crate) fn strike(world: &mut World, kind: FaultKind) {
         Some(crash) => world
             .act(|state| state.victim(kind, Whom::Hosts))
             .filter(|&host| world.crash_host(host, crash))
-            .map(|host| (Undo::Restart(host), 50 * MILLISECOND..10 * SECOND))
+            .map(|host| {
+                let incarnation = world.act(|state| state.machines[host as usize].incarnation);
+                let undo = Undo::Restart { host, incarnation };
+                (undo, 50 * MILLISECOND..10 * SECOND)
+            })
             .map(Some),
     };
     world.act(|state| {
         if let Some(lasting) = struck {
             *state.plague.counts.entry(kind.name()).or_insert(0) += 1;
             if let Some((undo, span)) = lasting {
-                let span = state.span(kind, span);
+                let span = state.lasts(kind, span);
                 state.push_fault(Event::Undo(undo), span);
             }
         }
@@ -66,35 +74,53 @@ pub(crate) fn strike(world: &mut World, kind: FaultKind) {
 /// Ends a fault.
 pub(crate) fn undo(world: &mut World, undo: Undo) {
     match undo {
-        Undo::Restart(host) => {
-            // The script may have been faster.
-            if world.act(|state| state.machines[host as usize].crashed) {
+        Undo::Restart { host, incarnation } => {
+            // The script may have been faster, or want it to stay down.
+            let is_ours = world.act(|state| {
+                let machine = &state.machines[host as usize];
+                machine.crashed && machine.incarnation == incarnation && !machine.kept_down
+            });
+            if is_ours {
                 world.restart_host(host);
             }
         }
-        Undo::Resume(host) => world.act(|state| state.resume(host)),
-        Undo::Hurry(host) => world.act(|state| state.slow(host, 1)),
-        Undo::Mend(ways) => world.act(|state| state.mend(&ways)),
-        Undo::Release(ways) => world.act(|state| {
-            for way in ways {
-                state.change_wire("release", way, |wire| wire.held = false);
-            }
+        Undo::Resume(host, origin) => world.act(|state| state.resume(host, origin)),
+        Undo::Hurry(host, origin) => world.act(|state| state.slow(host, 1, origin)),
+        Undo::Mend(ways, origin) => undo_on(world, "mend", ways, |wire| {
+            wire.cuts.end(origin);
         }),
-        Undo::Steady(ways) => world.act(|state| {
-            for way in ways {
-                state.change_wire("steady", way, |wire| wire.flapping = None);
-            }
+        Undo::Release(ways, origin) => undo_on(world, "release", ways, |wire| {
+            wire.holds.end(origin);
+        }),
+        Undo::Steady(ways, origin) => undo_on(world, "steady", ways, |wire| {
+            wire.flapping.end(origin);
         }),
     }
 }
 
+fn undo_on(world: &mut World, label: &'static str, ways: Vec<Way>, undo: impl Fn(&mut Wire)) {
+    world.act(|state| {
+        for way in ways {
+            state.change_wire(label, way, &undo);
+        }
+    });
+}
+
 /// How a fault ends, and after how long.
-type Lasting = Option<(Undo, Range<u64>)>;
+type End = Option<(Undo, Range<u64>)>;
 
 impl State {
     /// A time between the two, in nanoseconds.
     fn span(&mut self, kind: FaultKind, between: Range<u64>) -> u64 {
         between.start + self.draw(kind, between.end - between.start)
+    }
+
+    /// How long a fault lasts: the more often they come, the shorter they are, or there would never
+    /// be a time without.
+    fn lasts(&mut self, kind: FaultKind, between: Range<u64>) -> u64 {
+        let gap = self.plague.gaps.get(&kind).copied().unwrap_or(SECOND);
+        let most = between.end.min(4 * gap);
+        self.span(kind, between.start.min(most / 4)..most)
     }
 
     /// One of those that run.
@@ -123,18 +149,21 @@ impl State {
     }
 
     /// Does what `kind` is; nothing where there is nobody to hit.
-    fn strike(&mut self, kind: FaultKind) -> Option<Lasting> {
+    fn strike(&mut self, kind: FaultKind) -> Option<End> {
+        let origin = self.plague.origin();
         match kind {
             FaultKind::Pause => {
                 let host = self.victim(kind, Whom::Anyone)?;
-                let paused = self.pause(host);
-                paused.then_some(Some((Undo::Resume(host), 10 * MILLISECOND..5 * SECOND)))
+                let paused = self.pause(host, origin);
+                let undo = Undo::Resume(host, origin);
+                paused.then_some(Some((undo, 10 * MILLISECOND..5 * SECOND)))
             }
             FaultKind::Slow => {
                 let host = self.victim(kind, Whom::Anyone)?;
                 let factor = 2 + self.draw(kind, 999) as u32;
-                self.slow(host, factor);
-                Some(Some((Undo::Hurry(host), 100 * MILLISECOND..5 * SECOND)))
+                self.slow(host, factor, origin);
+                let undo = Undo::Hurry(host, origin);
+                Some(Some((undo, 100 * MILLISECOND..5 * SECOND)))
             }
             FaultKind::Drift => {
                 let host = self.victim(kind, Whom::Anyone)?;
@@ -161,7 +190,7 @@ impl State {
                 let sides: Vec<u64> = (0..count).map(|_| self.draw(kind, 2)).collect();
                 let apart = |from: u32, to: u32| sides[from as usize] != sides[to as usize];
                 let ways = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
-                self.cut_for_a_while(ways.filter(|way| apart(way.0, way.1)).collect())
+                self.cut_for_a_while(ways.filter(|way| apart(way.0, way.1)).collect(), origin)
             }
             FaultKind::Isolation => {
                 let host = self.victim(kind, Whom::Anyone)?;
@@ -170,24 +199,26 @@ impl State {
                     others
                         .flat_map(|other| [(host, other), (other, host)])
                         .collect(),
+                    origin,
                 )
             }
             FaultKind::OneWay => {
                 let way = self.victims(kind)?;
-                self.cut_for_a_while(vec![way])
+                self.cut_for_a_while(vec![way], origin)
             }
             FaultKind::Hold => {
                 let (one, other) = self.victims(kind)?;
                 let ways = vec![(one, other), (other, one)];
                 for &way in &ways {
-                    self.change_wire("hold", way, |wire| wire.held = true);
+                    self.change_wire("hold", way, |wire| wire.holds.begin(origin, ()));
                 }
-                Some(Some((Undo::Release(ways), 10 * MILLISECOND..5 * SECOND)))
+                let undo = Undo::Release(ways, origin);
+                Some(Some((undo, 10 * MILLISECOND..5 * SECOND)))
             }
             FaultKind::Clog => {
                 let (one, other) = self.victims(kind)?;
                 for way in [(one, other), (other, one)] {
-                    let span = self.span(kind, 10 * MILLISECOND..3 * SECOND);
+                    let span = self.lasts(kind, 10 * MILLISECOND..3 * SECOND);
                     self.clog_wire(way, span);
                 }
                 Some(None)
@@ -195,10 +226,11 @@ impl State {
             FaultKind::Spike => {
                 let (one, other) = self.victims(kind)?;
                 let longer = self.span(kind, MILLISECOND..2 * SECOND);
-                let span = self.span(kind, 100 * MILLISECOND..5 * SECOND);
-                let spike = (self.now.saturating_add(span), longer);
+                let span = self.lasts(kind, 100 * MILLISECOND..5 * SECOND);
+                let now = self.now;
+                let until = now.saturating_add(span);
                 for way in [(one, other), (other, one)] {
-                    self.change_wire("spike", way, |wire| wire.spike = Some(spike));
+                    self.change_wire("spike", way, |wire| wire.spike(origin, now, until, longer));
                 }
                 Some(None)
             }
@@ -211,26 +243,21 @@ impl State {
                 };
                 let ways = vec![(one, other), (other, one)];
                 for &way in &ways {
-                    self.change_wire("flap", way, |wire| wire.flapping = Some(flapping));
+                    self.change_wire("flap", way, |wire| wire.flapping.begin(origin, flapping));
                 }
-                Some(Some((Undo::Steady(ways), SECOND..10 * SECOND)))
+                Some(Some((Undo::Steady(ways, origin), SECOND..10 * SECOND)))
             }
             _ => None,
         }
     }
 
-    fn cut_for_a_while(&mut self, ways: Vec<Way>) -> Option<Lasting> {
+    fn cut_for_a_while(&mut self, ways: Vec<Way>, origin: Origin) -> Option<End> {
         if ways.is_empty() {
             return None;
         }
-        self.cut(&ways);
-        Some(Some((Undo::Mend(ways), 10 * MILLISECOND..10 * SECOND)))
-    }
-
-    fn mend(&mut self, ways: &[Way]) {
-        for &way in ways {
-            self.change_wire("mend", way, |wire| wire.cut = false);
-        }
+        self.cut(&ways, origin);
+        let undo = Undo::Mend(ways, origin);
+        Some(Some((undo, 10 * MILLISECOND..10 * SECOND)))
     }
 
     fn step_wall_clock(&mut self, host: u32, by: Duration, forward: bool) {
