@@ -203,3 +203,29 @@ fn the_probes_of_a_well_connection_change_nothing() {
         assert!(failure.virtual_time() < Duration::from_secs(200));
     }
 }
+
+/// Waits on a connection that is cut after 100 s, for the end that comes at `expected`.
+async fn endure(stream: TcpStream, limit: u64, expected: u64) -> io::Result<()> {
+    stream.set_keepalive(Some(KEEPALIVE))?;
+    stream.set_user_timeout(Some(seconds(limit)))?;
+    let error = read_some(&stream, 1).await.expect_err("it is cut");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(whole(host::now()) / 1000, expected, "with {limit} s");
+    Ok(())
+}
+
+// SIM69
+#[test]
+fn a_user_timeout_bounds_the_silence_instead_of_the_count_of_probes() {
+    fn times_out<F: Future<Output = io::Result<()>> + 'static>(client: fn(TcpStream) -> F) {
+        let cut = |world: &mut World| world.isolate("client");
+        let world = world(constant(MS), None, client).at(seconds(100), cut);
+        world.run().expect("it times out when it is expected to");
+    }
+    // The last answer came at 61 s, the first that does not is asked for at 121 s: it is never given
+    // up before one was, and with the first probe after the timeout.
+    times_out(|stream| endure(stream, 25, 131));
+    times_out(|stream| endure(stream, 95, 161));
+    // Five in vain are not enough.
+    times_out(|stream| endure(stream, 195, 261));
+}

@@ -154,3 +154,44 @@ fn bytes_stay_whole_over_every_link() {
     // The faults reach the bytes.
     assert!(lost > SEEDS / 4 && late > SEEDS / 4, "{lost} {late}");
 }
+
+// SIM61
+#[test]
+fn jitter_is_added_to_each_packet() {
+    let (fewest, most) = (2_000_000, 22_000_000);
+    let world = Sim::builder()
+        .host("server", || async {
+            let listener = echo::listen(80)?;
+            loop {
+                echo::accept(&listener).await?;
+            }
+            #[allow(unreachable_code, reason = "it names the type of the error")]
+            Ok::<(), io::Error>(())
+        })
+        .client("client", move || async move {
+            let ip = host::resolve("server", host::Family::V4).await?[0];
+            let mut times = Vec::new();
+            for _ in 0..300 {
+                let before = host::now();
+                TcpStream::connect((ip, 80).into(), TcpOptions::default()).await?;
+                times.push(host::now() - before);
+            }
+            // There and back: a millisecond and up to ten more, evenly, each time.
+            let within = |time: &u64| (fewest..most + 1_000).contains(time);
+            assert!(times.iter().all(within));
+            let mean = times.iter().sum::<u64>() / 300;
+            assert!(mean.abs_diff((fewest + most) / 2) < 1_000_000, "{mean}");
+            assert!(times.iter().any(|time| *time < fewest + 4_000_000));
+            assert!(times.iter().any(|time| *time > most - 4_000_000));
+            Ok::<(), io::Error>(())
+        })
+        .link("client", "server", jittering());
+    for seed in 0..5 {
+        world.clone().seed(seed).run().expect("it connects");
+    }
+}
+
+fn jittering() -> Link {
+    let ms = Duration::from_millis;
+    Link::lan().latency(Latency::constant(ms(1))).jitter(ms(10))
+}
