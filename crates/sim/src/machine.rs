@@ -242,6 +242,15 @@ impl Machine {
         }
     }
 
+    /// The host that has `ip`, in canonical form, if any has.
+    pub(crate) fn numbered_by(ip: IpAddr) -> Option<u32> {
+        let number = match ip {
+            IpAddr::V4(ip) => u32::from(ip) & 0x00ff_ffff,
+            IpAddr::V6(ip) => ip.to_bits() as u32,
+        };
+        number.checked_sub(1)
+    }
+
     /// Whether `ip`, in canonical form, is an address a socket of this host can have.
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || ip == IpAddr::V4(self.v4) || ip == IpAddr::V6(self.v6)
@@ -319,5 +328,23 @@ impl Machine {
         self.waiting_jobs.clear();
         self.put_off.clear();
         self.paused.end_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_name_their_host() {
+        for index in [0, 1, 254, 255, 65_534, 65_535, 70_000, 16_777_213] {
+            let machine = Machine::new(index, "host", Role::Host, HostLimits::default());
+            for ip in [IpAddr::V4(machine.v4), IpAddr::V6(machine.v6)] {
+                assert_eq!(Machine::numbered_by(ip), Some(index as u32));
+                assert!(machine.owns(ip));
+            }
+        }
+        let nobody = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0));
+        assert_eq!(Machine::numbered_by(nobody), None);
     }
 }

@@ -178,11 +178,10 @@ impl State {
         if ip.is_loopback() {
             return Some(from);
         }
-        let owner = |machine: &Machine| machine.owns(ip);
-        self.machines
-            .iter()
-            .position(owner)
-            .map(|index| index as u32)
+        // Not by a look at each of them: there may be thousands that do nothing.
+        let host = Machine::numbered_by(ip)?;
+        let machine = self.machines.get(host as usize)?;
+        machine.owns(ip).then_some(host)
     }
 
     /// Gives a socket a descriptor of its host, until it is closed.
