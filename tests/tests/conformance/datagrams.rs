@@ -16,6 +16,7 @@ use bowline_tests::latch::Latch;
 use bytes::BytesMut;
 
 use crate::conformance;
+use crate::own_address::own_address;
 use crate::reality::{Outcome, check, done, failed};
 
 conformance! {
@@ -46,15 +47,6 @@ const MESSAGE_SIZE: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
 
 fn any() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
-}
-
-/// An address that no other process of the suite uses: what is closed there stays closed.
-fn nobody_else(backend: Backend) -> SocketAddr {
-    if backend.capabilities().virtual_time || !cfg!(target_os = "linux") {
-        return any();
-    }
-    let [.., high, low] = std::process::id().to_be_bytes();
-    SocketAddr::from(([127, 77, high, low.clamp(1, 254)], 0))
 }
 
 /// A bound socket and one connected to it.
@@ -159,7 +151,7 @@ fn a_connected_socket_hears_its_peer_alone(backend: Backend, options: RunOptions
 fn a_closed_port_refuses_or_says_nothing(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
         let situation = "UDP to a closed port, connected";
-        let server = UdpSocket::bind(nobody_else(backend)).unwrap();
+        let server = UdpSocket::bind(own_address(backend)).unwrap();
         let at = server.local_addr().unwrap();
         let client = UdpSocket::connect(at).unwrap();
         drop(server);
@@ -202,7 +194,7 @@ fn a_closed_port_refuses_or_says_nothing(backend: Backend, options: RunOptions) 
 
         // A socket that is only bound is never told.
         let bound = UdpSocket::bind(any()).unwrap();
-        let nobody = UdpSocket::bind(nobody_else(backend)).unwrap();
+        let nobody = UdpSocket::bind(own_address(backend)).unwrap();
         let to = nobody.local_addr().unwrap().into();
         drop(nobody);
         for _ in 0..10 {

@@ -13,6 +13,7 @@ use bowline_tests::latch::{Latch, OnDrop};
 use std::io::ErrorKind;
 
 use crate::conformance;
+use crate::own_address::own_address;
 use crate::streams::{read_all, read_some};
 
 conformance! {
@@ -133,7 +134,7 @@ fn dropping_a_listener_ends_queued_connections(backend: Backend, options: RunOpt
 // L7
 fn an_address_in_use_is_refused_and_reused_later(backend: Backend, options: RunOptions) {
     backend.block_on_with(options, async {
-        let listener = TcpListener::bind(any()).unwrap();
+        let listener = TcpListener::bind(own_address(backend)).unwrap();
         let address = listener.local_addr().unwrap();
         let taken = TcpListener::bind(address).unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AddrInUse);

@@ -15,6 +15,7 @@ mod descriptors_passed;
 mod kinds;
 mod listeners;
 mod names;
+mod own_address;
 mod reality;
 #[cfg(unix)]
 mod reality_cases;
