@@ -1,4 +1,5 @@
 mod activity;
+mod agenda;
 mod cancel;
 mod deadlines;
 mod grace;
@@ -23,6 +24,7 @@ use crate::memory::{
 use crate::root::RootState;
 use crate::task_id::TaskId;
 use activity::Activity;
+use agenda::Agenda;
 use bowline_backend::Backend;
 use slab::Slab;
 use std::any::Any;
@@ -110,6 +112,8 @@ const LOOSE: u32 = 1 << 16;
 const RESTING: u32 = 1 << 18;
 /// The node was found cancelled and held before.
 const HELD: u32 = 1 << 17;
+/// The task has many deadlines: what is said of them goes into its agenda.
+const CROWDED: u32 = 1 << 19;
 
 /// One place in the tree of roots, tasks, groups and scopes.
 ///
@@ -178,6 +182,8 @@ struct Links {
     watchers: Option<Box<Slab<Option<Waker>>>>,
     /// The owner was to be woken while it had no waker here.
     missed: bool,
+    /// While the node is `CROWDED`, on the outermost one of a task.
+    agenda: Option<Box<Agenda>>,
 }
 
 /// Why a group takes no child.
@@ -250,6 +256,7 @@ impl<P> Node<P> {
                 waker: None,
                 watchers: None,
                 missed: false,
+                agenda: None,
             }),
             payload,
         }

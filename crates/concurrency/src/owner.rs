@@ -313,20 +313,20 @@ impl Owner {
 
     /// Tells the task's outermost node of the deadlines that came with this one.
     fn bring_deadlines(&self, node: &NodeRef) {
-        let soonest = if self.stage == Stage::New {
-            node.due()
-        } else {
-            let mut soonest = Instant::NEVER;
-            node.each_of_task(|n| soonest = soonest.min(n.due()));
-            soonest
+        let tell = |of: &NodeRef| {
+            let due = of.due();
+            if due.is_never() {
+                return;
+            }
+            ambient::with_task(|task| match task.filter(|_| !self.host) {
+                Some(task) => task.expect(of, due),
+                None => node.expect(of, due),
+            });
         };
-        if soonest.is_never() {
-            return;
+        match self.stage {
+            Stage::New => tell(node),
+            _ => node.each_of_task(tell),
         }
-        ambient::with_task(|task| match task.filter(|_| !self.host) {
-            Some(task) => task.expect_deadline(soonest),
-            None => node.expect_deadline(soonest),
-        });
     }
 
     /// Runs `f` at the node's place: a poll or drop of the body, or a call of user code.

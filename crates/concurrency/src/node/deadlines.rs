@@ -104,17 +104,7 @@ impl Node<dyn Payload> {
     pub(crate) fn expire(self: &Arc<Self>, now: Instant) {
         // Raised first: a deadline written meanwhile is seen by the walk or lowers it again.
         self.soonest.store(u64::MAX, Ordering::SeqCst);
-        let mut expired = Vec::new();
-        self.each_of_task(|node| {
-            let due = node.due();
-            if due.is_never() {
-            } else if due <= now {
-                expired.push(node.clone());
-            } else {
-                self.expect_deadline(due);
-            }
-        });
-        for node in expired {
+        for node in self.take_due(now) {
             if node.cancel_called() {
                 node.harden();
             } else {

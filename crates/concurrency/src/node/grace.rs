@@ -113,7 +113,7 @@ impl Node<dyn Payload> {
             return;
         }
         let host = self.host();
-        host.expect_deadline(deadline);
+        host.expect(self, deadline);
         // The running task arms its timer at the end of its poll.
         if !ambient::task().is_some_and(|task| Arc::ptr_eq(&task, &host)) {
             host.wake_owner();
