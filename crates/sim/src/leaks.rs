@@ -95,7 +95,7 @@ impl State {
         let machine = &self.machines[host as usize];
         self.tasks.count_of(host) > 0
             || machine.descriptors() > 0
-            || machine.paths.values().any(|node| node.socket.is_some())
+            || machine.socket_paths().next().is_some()
             || machine.running_jobs + machine.waiting_jobs.len() > 0
             || machine.timers > 0
     }
@@ -180,9 +180,8 @@ impl State {
             };
             format!("a Unix {kind} at {:?}", socket.local)
         });
-        let paths = self.machines[host as usize].paths.iter();
-        let sockets = paths.filter(|(_, node)| node.socket.is_some());
-        list(&mut left, "paths", sockets, |(path, _)| {
+        let paths = self.machines[host as usize].socket_paths();
+        list(&mut left, "paths", paths, |path| {
             format!("the path {} of a Unix socket", path.display())
         });
         let timers = self.timers.iter().map(|(_, timer)| timer);

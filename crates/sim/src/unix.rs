@@ -81,6 +81,8 @@ pub(crate) struct Node {
     pub(crate) mode: u32,
     /// `None`: a plain file.
     pub(crate) socket: Option<SocketRef>,
+    /// The incarnation of the host that made it.
+    incarnation: u32,
 }
 
 impl State {
@@ -202,6 +204,16 @@ impl Kind {
 }
 
 impl Machine {
+    /// The paths of sockets that this incarnation has left. What a crash left outlives it, as files do,
+    /// and is nobody's to unlink.
+    pub(crate) fn socket_paths(&self) -> impl Iterator<Item = &Path> {
+        let own = self
+            .paths
+            .iter()
+            .filter(|(_, node)| node.socket.is_some() && node.incarnation == self.incarnation);
+        own.map(|(path, _)| path.as_path())
+    }
+
     /// Unlinks `path` if it leads to `socket`.
     fn remove_name(&mut self, path: &Path, socket: SocketRef) {
         if self.paths.get(path).and_then(|node| node.socket) == Some(socket) {
@@ -223,6 +235,7 @@ impl Machine {
             inode: self.next_inode,
             mode,
             socket,
+            incarnation: self.incarnation,
         };
         self.paths.insert(PathBuf::from(path), node);
         Ok(())

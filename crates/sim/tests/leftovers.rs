@@ -229,6 +229,27 @@ fn the_kernel_cleans_up_after_those_that_are_killed() {
     assert_eq!(report.virtual_time.as_secs(), 2);
 }
 
+// SIM42, SIM46
+#[test]
+fn a_path_of_a_crashed_life_is_no_leftover_of_the_next() {
+    for crash in [Crash::Kill, Crash::PowerLoss] {
+        let world = client(|| Sleep::new(2 * SECOND)).host("server", || async {
+            if Sim::now() < Duration::from_secs(1) {
+                let path = UnixAddress::Path("/run/server".into());
+                let listener = UnixListener::bind(&path, UnixListenOptions::default())?;
+                std::mem::forget(listener);
+            }
+            let _heard = host::signals(Signal::Terminate);
+            Ok::<(), io::Error>(())
+        });
+        let world = world.at(Duration::from_secs(1), move |world| {
+            world.crash("server", crash);
+            world.restart("server");
+        });
+        world.run().expect("the second life leaves nothing");
+    }
+}
+
 // SIM46
 #[test]
 fn a_host_that_is_paused_at_the_end_can_stop() {
