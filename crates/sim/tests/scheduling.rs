@@ -92,6 +92,7 @@ where
 {
     Sim::builder()
         .trace(Keep::Off)
+        .ignore_leaks() // its tasks go on for ever
         .client("busy", move || async move {
             let polls = Arc::new(AtomicU64::new(0));
             for _ in 0..3 {
