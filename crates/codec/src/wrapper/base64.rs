@@ -31,7 +31,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, Wrapper};
 /// let codec = Raw::new().wrap(Base64::new().signed(Key::from_entropy([7; 32])));
 /// let mut token = BytesMut::new();
 /// codec.encode(&Bytes::from_static(b"pay 5"), &mut token)?;
-/// assert!(token.starts_with(b"cGF5IDX"));
+/// assert!(token.starts_with(b"cGF5ID"));
 /// assert_eq!(codec.decode(&token.clone().freeze())?, "pay 5");
 /// token[6] ^= 1;
 /// assert!(codec.decode(&token.freeze()).is_err());
