@@ -198,7 +198,7 @@ impl Builder {
         self
     }
 
-    /// Keeps the hash of the trace after every so many events, for [`Report::checkpoints`]; 0, the
+    /// Keeps the hash of the trace after every so many events, for [`Report::checkpoints`](crate::Report::checkpoints); 0, the
     /// default, for never.
     ///
     /// Where two runs of one seed differ that are too long to keep their traces, or run in two
@@ -208,7 +208,7 @@ impl Builder {
         self
     }
 
-    /// Records up to `limit` choices for [`Report::choices`] and [`Failure::choices`] (default 0).
+    /// Records up to `limit` choices for [`Report::choices`](crate::Report::choices) and [`Failure::choices`](crate::Failure::choices) (default 0).
     pub fn record_choices(mut self, limit: usize) -> Builder {
         self.config.record_choices = limit;
         self
