@@ -17,6 +17,8 @@ use bowline_backend::{Backend, blocking, entropy, net, signal, stream, time};
 use bowline_tests::latch::{Latch, OnDrop};
 use futures_lite::future::block_on;
 
+#[cfg(target_os = "linux")]
+use crate::children::is_alone;
 use crate::kinds::{Kind, Tcp};
 use crate::streams::read_whole;
 use crate::{conformance, message};
@@ -229,20 +231,8 @@ fn threads_of_smol() -> usize {
 #[test]
 #[cfg(target_os = "linux")]
 fn attaching_starts_no_thread_until_a_task_is_spawned() {
-    const ALONE: &str = "BOWLINE_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        // In a process of its own, for other tests start them too.
-        let name = "context::attaching_starts_no_thread_until_a_task_is_spawned";
-        let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name])
-            .env(ALONE, "yes")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&child.stdout);
-        assert!(
-            child.status.success() && said.contains("1 passed"),
-            "{said}"
-        );
+    // Other tests start them too.
+    if !is_alone("context::attaching_starts_no_thread_until_a_task_is_spawned") {
         return;
     }
     futures_executor_block_on(Backend::Smol.attach(async {

@@ -4,6 +4,7 @@
 #[cfg(unix)]
 mod anywhere;
 mod blocking;
+mod children;
 mod context;
 #[cfg(target_os = "linux")]
 mod credentials;
@@ -53,6 +54,7 @@ macro_rules! conformance {
         mod $module {
             $(#[test]
             fn $case() {
+                let _none = crate::children::none_starts();
                 let options = bowline_backend::task::RunOptions::default()
                     .threads(bowline_backend::task::Threads::$threads);
                 super::$case(bowline_backend::Backend::$backend, options);

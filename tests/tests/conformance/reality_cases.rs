@@ -5,8 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::process::{Child, Command, Stdio};
-use std::sync::{PoisonError, RwLock};
+use std::process::Command;
 use std::task::Poll;
 
 use bowline_backend::Backend;
@@ -17,6 +16,7 @@ use bowline_tests::files::Files;
 use bowline_tests::temp_dir::TempDir;
 use bytes::BytesMut;
 
+use crate::children::is_alone;
 use crate::conformance;
 use crate::reality::{Outcome, TELL, check, done};
 use crate::streams::MOST;
@@ -78,7 +78,7 @@ fn names_and_datagrams_are_in_the_reality_table(backend: Backend, options: RunOp
         let path = dir.join("receiver");
         let at = UnixAddress::from_path(&path).unwrap();
         let ours = UnixDatagram::unbound().unwrap();
-        drop_alone(|| UnixDatagram::bind(&at).unwrap());
+        drop(UnixDatagram::bind(&at).unwrap());
         let to = Address::from(at);
         let situation = "Unix datagram, receiver gone";
         let sent = soon(ours.send_to(b"x", &to)).await;
@@ -102,22 +102,6 @@ async fn connected_soon(to: &UnixAddress) -> Option<UnixStream> {
     None
 }
 
-/// Between its fork and its start a child of this process has every socket of it, and one that is
-/// dropped here is then not gone.
-static STARTING: RwLock<()> = RwLock::new(());
-
-/// Makes a socket and drops it while no child has a copy.
-fn drop_alone<S>(socket: impl FnOnce() -> S) {
-    let _none = STARTING.read().unwrap_or_else(PoisonError::into_inner);
-    drop(socket());
-}
-
-fn start(command: &mut Command) -> Child {
-    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-    // Comes back when the child runs its own program.
-    command.spawn().unwrap()
-}
-
 /// The outcomes that the tables' cases showed on a backend, in `runs` processes of other seeds.
 fn shown(backend: &str, runs: u32) -> BTreeSet<String> {
     let mut others = vec![
@@ -135,10 +119,8 @@ fn shown(backend: &str, runs: u32) -> BTreeSet<String> {
             .args(["reality_table", "--nocapture", "--test-threads=1"])
             .args(others.iter().flat_map(|other| ["--skip", other]))
             .env(TELL, "1")
-            .env("BOWLINE_SIM_SEED", seed.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let child = start(&mut command).wait_with_output().unwrap();
+            .env("BOWLINE_SIM_SEED", seed.to_string());
+        let child = command.output().unwrap();
         let text = String::from_utf8_lossy(&child.stdout);
         assert!(child.status.success(), "{backend}, seed {seed}: {text}");
         let told = text.lines().filter_map(|line| line.split_once("outcome: "));
@@ -150,6 +132,9 @@ fn shown(backend: &str, runs: u32) -> BTreeSet<String> {
 // S12
 #[test]
 fn the_simulator_shows_what_the_kernel_shows() {
+    if !is_alone("reality_cases::the_simulator_shows_what_the_kernel_shows") {
+        return;
+    }
     let kernel = shown("tokio_one::", 3);
     assert!(kernel.len() > 20, "{kernel:#?}");
     let simulated = shown("sim::", 60);
