@@ -18,6 +18,7 @@ use crate::script::Act;
 use crate::setup::SetupError;
 use crate::strategy::Strategy;
 use crate::trace::Keep;
+use config::HORIZON;
 use hosts::Planned;
 use std::fmt;
 use std::rc::Rc;
@@ -53,8 +54,10 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new() -> Builder {
+        let mut config = Config::new(0);
+        config.horizon = Some(HORIZON);
         Builder {
-            config: Config::new(0),
+            config,
             hosts: Vec::new(),
             links: Vec::new(),
             names: Names::default(),
@@ -116,7 +119,8 @@ impl Builder {
         self
     }
 
-    /// Sets the virtual time at which live clients are a failure (default: none).
+    /// Sets the virtual time at which live clients are a failure (default: four hours). A world without
+    /// clients ends there well. `Duration::MAX` is never.
     pub fn horizon(mut self, horizon: Duration) -> Builder {
         self.config.horizon = Some(nanos(horizon));
         self
@@ -131,6 +135,9 @@ impl Builder {
     /// Sets after how many polls in a row the run fails in which no byte moved, no timer fired, no
     /// task ended and nothing else happened but that the polls took their time (default 1 000 000).
     /// First polls of tasks do not count.
+    ///
+    /// Where other things happen meanwhile, the run fails after four times as many polls each of which
+    /// was woken by the one before it: a task that spins beside the timers of others.
     ///
     /// Raise it for programs that compute for long without ever waiting.
     pub fn livelock_after(mut self, polls: u64) -> Builder {
@@ -183,12 +190,14 @@ impl Builder {
         self
     }
 
-    /// Sets how long, outside the world, a blocking job may run (default 10 s).
+    /// Sets how long, outside the world, code of the world may run in one go: a poll, a blocking job,
+    /// a destructor, an act of the script, a condition or a checker (default 10 s for jobs and 60 s for
+    /// the others; `Duration::MAX` is for ever).
     ///
-    /// A job runs on the world's thread and must not wait for what the world does. One that does
-    /// waits for ever: after this long the failure is printed and the process ended.
+    /// All of them run on the world's thread and must not wait for what the world does. One that does
+    /// waits for ever: after this long the failure is printed, with its seed, and the process ended.
     pub fn watchdog(mut self, patience: Duration) -> Builder {
-        self.config.watchdog = patience;
+        self.config.watchdog = Some(patience);
         self
     }
 

@@ -8,17 +8,17 @@
 use crate::failure::FailureKind;
 use crate::observers::Observers;
 use crate::state::State;
-use crate::watchdog::{Watchdog, Watching};
+use crate::watchdog::{Code, Watchdog, Watching};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::panic::Location;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 pub(crate) struct Shared {
     pub(crate) id: u64,
     state: RefCell<State>,
     pub(crate) observers: Observers,
-    /// Started with the first blocking job.
+    /// Started with the first code that runs.
     watchdog: OnceCell<Watchdog>,
 }
 
@@ -32,11 +32,22 @@ impl Shared {
         })
     }
 
-    /// Watches the job that begins now.
-    pub(crate) fn watch(&self, location: &'static Location<'static>) -> Watching<'_> {
+    /// Watches the code that begins now, so many events after the beginning of the world.
+    pub(crate) fn watch(&self, code: Code, event: u64) -> Watching<'_> {
+        let start = || {
+            self.act(|state| {
+                let hosts = state.machines.iter();
+                let hosts = hosts.map(|machine| Arc::clone(&machine.name)).collect();
+                Watchdog::start(self.id, &state.config, hosts)
+            })
+        };
+        self.watchdog.get_or_init(start).begin(code, event)
+    }
+
+    /// As [`watch`](Self::watch), after all events there are.
+    pub(crate) fn watch_now(&self, code: Code) -> Watching<'_> {
         let event = self.act(|state| state.trace.len());
-        let start = || self.act(|state| Watchdog::start(&state.config));
-        self.watchdog.get_or_init(start).begin(location, event)
+        self.watch(code, event)
     }
 
     /// Acts on the state, then wakes and drops what the act handed out.

@@ -16,11 +16,16 @@ use crate::oracle::{self, Scope};
 use crate::state::{Running, State};
 use crate::task::{Body, TaskKey, Waits};
 use crate::trace::EventKind;
+use crate::watchdog::Code;
 use fire::fire;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Context;
 use std::time::Duration;
+
+/// A chain of polls, each woken by the one before, may be so many times as long as polls in a row that
+/// nothing interrupts: while other things happen it may be waiting, if busily, for one of them.
+const CHAIN: u64 = 4;
 
 pub(crate) type Payload = Box<dyn Any + Send>;
 
@@ -54,8 +59,8 @@ enum Next {
 
 impl State {
     fn next(&mut self, until: u64) -> Next {
-        let cause = self.cause;
-        if let Some(thread) = self.tasks.collect_wakes(self.now, cause) {
+        let (cause, streak) = (self.cause, self.streak);
+        if let Some(thread) = self.tasks.collect_wakes(self.now, cause, streak) {
             let message = format!("the thread {thread:?} outside the world woke a task");
             self.fail(FailureKind::Nondeterminism, message);
         }
@@ -66,6 +71,8 @@ impl State {
         }
         let settled_by = self.plague.settled_by.unwrap_or(u64::MAX);
         let horizon = self.config.horizon.unwrap_or(u64::MAX).min(settled_by);
+        // A world without clients has nothing else to end it.
+        let endless = !self.has_clients && !self.stopping;
         if self.now >= horizon && self.unfinished() > 0 {
             let mut message = format!("{} clients are not done", self.unfinished());
             if settled_by == horizon {
@@ -77,6 +84,9 @@ impl State {
         }
         if self.failure.is_some() {
             return Next::Failed;
+        }
+        if self.now >= horizon && endless {
+            return Next::Idle;
         }
         let due = self.events.next_time();
         if due.is_some_and(|time| time <= self.now) {
@@ -96,6 +106,7 @@ impl State {
                 oracle.choose(oracle::NEXT_TASK, Scope::World, count as u64) as usize
             };
             return match self.tasks.take_runnable(self.now, choose) {
+                Some(key) if self.spins(key) => Next::Failed,
                 Some(key) => Next::Poll(key),
                 None => Next::Idle,
             };
@@ -108,7 +119,7 @@ impl State {
             return Next::Idle;
         }
         let time = due.unwrap_or(u64::MAX);
-        if time.min(until) > horizon && self.unfinished() > 0 {
+        if time.min(until) > horizon && (endless || self.unfinished() > 0) {
             self.now = horizon;
             return self.next(until);
         }
@@ -117,6 +128,22 @@ impl State {
             true => Next::Reached,
             false => Next::Fire,
         }
+    }
+
+    /// Fails the run if the task goes round and round, whatever others do meanwhile.
+    fn spins(&mut self, key: TaskKey) -> bool {
+        let most = self.config.livelock.saturating_mul(CHAIN);
+        let Some(task) = self.tasks.find(key).filter(|task| task.streak >= most) else {
+            return false;
+        };
+        let (host, number, streak) = (task.host as usize, task.number, task.streak);
+        let message = format!(
+            "{streak} polls, each woken by the one before, moved no byte and waited for no timer; the next \
+             is of {}/{number} spawned at {}",
+            self.machines[host].name, task.location
+        );
+        self.fail(FailureKind::Livelock, message);
+        true
     }
 }
 
@@ -147,11 +174,12 @@ pub(crate) fn turn(shared: &Shared, mut main: Option<MainPoll<'_>>, until: u64) 
 
 /// Polls a task; `None` if it ended since it was woken.
 fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Option<Turn> {
-    let (mut body, waker) = shared.act(|state| {
+    let (mut body, waker, code, event) = shared.act(|state| {
         let now = state.now;
         let task = state.tasks.find(key)?;
         task.begin_poll();
         let first = matches!(task.waits, Waits::NotPolled);
+        let streak = task.streak + u64::from(!first);
         task.waits = Waits::OwnWaker;
         task.since = now;
         let running = Running {
@@ -160,21 +188,25 @@ fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Optio
             number: task.number,
         };
         let body = std::mem::replace(&mut task.body, Body::Away);
+        let code = Code::Task(task.host, task.number);
         let (waker, cause) = (task.waker.clone(), task.cause);
         state.running = Some(running);
         state.cause = cause;
         state.cause = state.record(EventKind::Poll, "", 0, 0);
         state.polls += 1;
         state.still += u64::from(!first);
-        Some((body, waker))
+        state.streak = streak;
+        Some((body, waker, code, state.trace.len()))
     })?;
     let mut context = Context::from_waker(&waker);
     let is_main = matches!(body, Body::Caller);
+    let watching = shared.watch(code, event);
     let polled = catch_unwind(AssertUnwindSafe(|| match &mut body {
         Body::Future(future) => future.as_mut().poll(&mut context).is_ready(),
         Body::Caller => main.is_some_and(|main| main(&mut context)),
         Body::Away => false,
     }));
+    drop(watching);
     shared.act(|state| {
         let scope = Scope::Host(state.host());
         let cost = 50 + state.oracle.choose(oracle::POLL_COST, scope, 451);
@@ -200,12 +232,19 @@ fn poll(shared: &Shared, key: TaskKey, main: Option<&mut MainPoll<'_>>) -> Optio
         }
         Err(payload) => panicked(shared, key, body, &payload),
     }
+    shared.act(|state| {
+        if state.still == 0 {
+            state.streak = 0;
+        }
+    });
     Some(Turn::Polled)
 }
 
 /// Drops what is left of a task and, if it was its host's main one, ends the host.
 fn ended(shared: &Shared, key: TaskKey, body: Body) {
+    let watching = shared.watch_now(Code::Destructor(shared.act(|state| state.host())));
     let dropped = drop_quietly(body);
+    drop(watching);
     let host = shared.act(|state| {
         state.record(EventKind::End, "", 0, 0);
         let task = state.tasks.remove(key);

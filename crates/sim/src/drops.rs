@@ -2,8 +2,12 @@
 
 use crate::sim::block_on;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+/// So many awaits one exploration goes through.
+const MOST: usize = 1_000;
 
 /// Drops a future at each of its awaits in turn and checks what is left.
 ///
@@ -12,8 +16,12 @@ use std::task::{Context, Poll};
 /// with the first run in which the future completes, whose check is called too, and returns how
 /// many awaits it dropped at.
 ///
+/// What is around the future may come in another order under another seed: see
+/// [`explore_drops_under`].
+///
 /// # Panics
-/// With the check's panic, and as [`block_on`].
+/// With the check's panic, and as [`block_on`]; and with a future that is pending more than 1 000
+/// times, for it may never complete.
 ///
 /// ```
 /// use bowline_sim::{explore_drops, host};
@@ -33,9 +41,47 @@ where
     F: Future,
     C: FnOnce(),
 {
+    explore(0, &mut make)
+}
+
+/// As [`explore_drops`], under each of `seeds`: how many awaits it dropped at in all of them.
+///
+/// # Panics
+/// As [`explore_drops`]. What panics says under which seed on the standard error.
+#[track_caller]
+pub fn explore_drops_under<F, C>(seeds: Range<u64>, mut make: impl FnMut() -> (F, C)) -> usize
+where
+    F: Future,
+    C: FnOnce(),
+{
     let mut dropped_at = 0;
-    loop {
-        let completed = block_on(0, async {
+    for seed in seeds {
+        let telling = Telling(seed);
+        dropped_at += explore(seed, &mut make);
+        drop(telling);
+    }
+    dropped_at
+}
+
+/// Tells the seed where a panic goes through.
+struct Telling(u64);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the drop explorer failed under seed {}", self.0);
+        }
+    }
+}
+
+#[track_caller]
+fn explore<F, C>(seed: u64, make: &mut impl FnMut() -> (F, C)) -> usize
+where
+    F: Future,
+    C: FnOnce(),
+{
+    for dropped_at in 0..=MOST {
+        let completed = block_on(seed, async {
             let (future, check) = make();
             let completed = Until {
                 future: Some(Box::pin(future)),
@@ -48,8 +94,8 @@ where
         if completed {
             return dropped_at;
         }
-        dropped_at += 1;
     }
+    panic!("under seed {seed} the future was pending {MOST} times and more: it may never complete")
 }
 
 /// Polls a future until it was pending `left` times; true if it completed before.

@@ -7,6 +7,7 @@ use crate::state::{Running, State};
 use crate::task::Body;
 use crate::tcp::Kind;
 use crate::trace::EventKind;
+use crate::watchdog::Code;
 
 /// Ends a host as the kernel ends a process: its futures are dropped, its sockets closed.
 pub(crate) fn end_host(shared: &Shared, host: u32) {
@@ -22,6 +23,7 @@ pub(crate) fn end_host(shared: &Shared, host: u32) {
     let Some(tasks) = tasks else {
         return;
     };
+    let watching = shared.watch_now(Code::Destructor(host));
     for key in tasks {
         let body = shared.act(|state| {
             let task = state.tasks.find(key)?;
@@ -54,6 +56,7 @@ pub(crate) fn end_host(shared: &Shared, host: u32) {
     for (_, value) in slots {
         let _ = drop_quietly(value);
     }
+    drop(watching);
     shared.act(|state| state.sweep(host));
 }
 

@@ -9,6 +9,9 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Tasks that a report lists; the rest is counted.
+const LISTED: usize = 100;
+
 /// What went wrong in a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -22,7 +25,8 @@ pub enum FailureKind {
     ClientError,
     /// Nothing can run, nothing will happen, and clients are not done.
     Deadlock,
-    /// So many [polls](crate::Builder::livelock_after) in a row moved nothing.
+    /// So many [polls](crate::Builder::livelock_after) in a row moved nothing, or woke the next one
+    /// without moving anything.
     Livelock,
     /// The horizon was reached with live clients.
     Horizon,
@@ -105,7 +109,7 @@ struct Details {
 
 /// A failed run: what went wrong, where, and the line that runs it again.
 ///
-/// Its `Display` is the whole report.
+/// Its `Display` is the whole report; of a great many tasks it lists the first.
 #[derive(Clone)]
 pub struct Failure(Arc<Details>);
 
@@ -190,7 +194,7 @@ impl Failure {
         &self.0.message
     }
 
-    /// Every live task and what it waited for.
+    /// Every live task and what it waited for, those of clients first.
     pub fn wait_graph(&self) -> &[WaitLine] {
         &self.0.wait_graph
     }
@@ -228,8 +232,11 @@ impl fmt::Display for Failure {
             d.event_index,
             d.message
         )?;
-        for line in &d.wait_graph {
+        for line in d.wait_graph.iter().take(LISTED) {
             writeln!(f, "  {line}")?;
+        }
+        if let Some(more @ 1..) = d.wait_graph.len().checked_sub(LISTED) {
+            writeln!(f, "  and {more} more tasks")?;
         }
         if !d.tail.is_empty() {
             writeln!(f, "last events:")?;

@@ -72,14 +72,15 @@ impl State {
         job
     }
 
-    /// Lets the running jobs of `host` end `by` later.
-    pub(crate) fn stall_jobs(&mut self, host: u32, by: u64) {
+    /// Lets the running jobs of `host` end `by` later, those but not that were stalled by `most` before.
+    pub(crate) fn stall_jobs(&mut self, host: u32, by: u64, most: u64) {
         let jobs = self.jobs.iter().filter(|(_, job)| job.host == host);
         let mut running: Vec<_> = jobs
             .filter_map(|(slot, job)| Some((job.key?, slot)))
             .collect();
         running.sort_unstable();
         for (key, slot) in running {
+            let by = by.min(most.saturating_sub(self.jobs[slot].stalled));
             self.events.cancel(key);
             let end = key.time.saturating_add(by);
             let key = self.events.push(end, 0, Event::Job(slot), self.cause);

@@ -26,6 +26,7 @@ const NAMED: usize = 20;
 /// Asks all hosts to stop, and turns the world until they are done.
 pub(crate) fn stop_hosts(shared: &Shared) {
     let running = shared.act(|state| {
+        state.stopping = true;
         let by = state.now.saturating_add(state.config.settle);
         state.events.push(by, 0, Event::Unstopped, 0);
         (0..state.machines.len() as u32).collect::<Vec<_>>()
@@ -102,15 +103,15 @@ impl State {
 
     /// What the hosts still have that are done, for a report.
     pub(crate) fn unsettled_hosts(&self) -> String {
-        let hosts = self.settling.iter();
-        let left = hosts.map(|&host| {
+        let mut left = Vec::new();
+        list(&mut left, "hosts", &self.settling, |&host| {
             let name = &self.machines[host as usize].name;
             format!(
                 "; the host {name:?} is done but has {}",
                 self.leftovers(host)
             )
         });
-        left.collect()
+        left.concat()
     }
 
     /// A host that was done has had its time.
@@ -129,12 +130,11 @@ impl State {
     pub(crate) fn unstopped(&mut self) {
         let alive = (0..self.machines.len() as u32)
             .filter(|&host| self.machines[host as usize].life.is_alive());
-        let hosts: Vec<_> = alive
-            .map(|host| {
-                let name = &self.machines[host as usize].name;
-                format!("the host {name:?} still has {}", self.leftovers(host))
-            })
-            .collect();
+        let mut hosts = Vec::new();
+        list(&mut hosts, "hosts", alive, |host| {
+            let name = &self.machines[host as usize].name;
+            format!("the host {name:?} still has {}", self.leftovers(host))
+        });
         let settle = Duration::from_nanos(self.config.settle);
         let message = format!("{settle:?} after SIGTERM {}", hosts.join(", and "));
         self.fail(FailureKind::Leak, message);
@@ -203,7 +203,7 @@ impl State {
 }
 
 /// Appends a text for each of `items`, up to some number.
-fn list<T>(
+pub(crate) fn list<T>(
     left: &mut Vec<String>,
     kind: &str,
     items: impl IntoIterator<Item = T>,

@@ -97,7 +97,7 @@ mod xxhash;
 pub use builder::{Builder, HostOutcome};
 pub use choices::{Choice, Choices, ParseChoicesError};
 pub use compare::Difference;
-pub use drops::explore_drops;
+pub use drops::{explore_drops, explore_drops_under};
 pub use failure::{Failure, FailureKind, WaitLine};
 pub use faults::{FaultKind, Faults};
 pub use limits::HostLimits;

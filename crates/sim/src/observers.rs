@@ -12,6 +12,7 @@ use crate::failure::FailureKind;
 use crate::link::nanos;
 use crate::state::Running;
 use crate::trace::EventKind;
+use crate::watchdog::Code;
 use std::any::{Any, TypeId, type_name};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -130,7 +131,9 @@ fn look_at_promises(shared: &Shared) {
             number: 0,
         };
         let before = shared.act(|state| state.running.replace(running));
+        let watching = shared.watch_now(Code::Condition);
         let held = catch_unwind(AssertUnwindSafe(&mut promise.holds));
+        drop(watching);
         let stays = shared.act(|state| {
             let late = state.now >= promise.due;
             match held {
@@ -173,7 +176,9 @@ fn look_at_events(shared: &Shared) {
 fn ask_checkers(shared: &Shared, mut ask: impl FnMut(&mut dyn Checker) -> Result<(), Violation>) {
     let mut checkers = shared.observers.checkers.take();
     for checker in &mut checkers {
+        let watching = shared.watch_now(Code::Checker);
         let answer = catch_unwind(AssertUnwindSafe(|| ask(&mut **checker)));
+        drop(watching);
         shared.act(|state| match answer {
             Ok(Ok(())) => {}
             Ok(Err(Violation { id, message })) => state.fail(FailureKind::Assertion(id), message),

@@ -9,6 +9,7 @@
 use crate::World;
 use crate::event::{Event, Scheduled};
 use crate::faults::Origin;
+use crate::leaks::list;
 use crate::state::State;
 use crate::trace::EventKind;
 
@@ -80,11 +81,11 @@ impl State {
 
     /// Names the hosts that are paused, for a report.
     pub(crate) fn paused_hosts(&self) -> String {
-        let hosts = self.tasks.paused();
-        let names = hosts.map(|host| &self.machines[host as usize].name);
-        names
-            .map(|name| format!("; host {name:?} is paused"))
-            .collect()
+        let mut paused = Vec::new();
+        list(&mut paused, "hosts", self.tasks.paused(), |host| {
+            format!("; host {:?} is paused", self.machines[host as usize].name)
+        });
+        paused.concat()
     }
 
     /// Puts off what may not happen on a paused host; gives back everything else.

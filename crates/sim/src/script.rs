@@ -186,8 +186,11 @@ impl World {
         });
     }
 
-    /// Makes every poll of the host or client `name` take `factor` times as long (default 1; 0
-    /// counts as 1), as on a machine that is slow or busy.
+    /// Makes every poll of the host or client `name` take `factor` times as long, as on a machine that
+    /// is slow or busy. Another factor takes the place of this one; 1, or 0, ends it.
+    ///
+    /// Where drawn faults make the host slow too, the greatest of all factors counts, and each ends by
+    /// itself.
     pub fn slow(&mut self, name: &str, factor: u32) {
         self.on_host("slowness", name, |state, host| {
             state.slow(host, factor, Origin::SCRIPT);
@@ -199,7 +202,7 @@ impl World {
     pub fn stall_blocking(&mut self, name: &str, by: Duration) {
         self.on_host("a stall", name, |state, host| {
             state.record(EventKind::Fault, "stall", u64::from(host), nanos(by));
-            state.stall_jobs(host, nanos(by));
+            state.stall_jobs(host, nanos(by), u64::MAX);
         });
     }
 }

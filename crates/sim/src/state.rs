@@ -6,6 +6,7 @@ use crate::failure::{Failure, FailureKind, WaitLine};
 use crate::faults::Plague;
 use crate::host::Idlers;
 use crate::jobs::Job;
+use crate::leaks::list;
 use crate::machine::{Life, Machine, Role};
 use crate::names::NameTable;
 use crate::oracle::{self, Label, Oracle, Scope};
@@ -75,9 +76,13 @@ pub(crate) struct State {
     pub(crate) polls: u64,
     /// Polls since something happened that polls do not do alone.
     pub(crate) still: u64,
+    /// How many polls up to the last, each woken by the one before, moved nothing; 0 after an event.
+    pub(crate) streak: u64,
     pub(crate) crashes: u64,
     pub(crate) sometimes: BTreeMap<&'static str, bool>,
     pub(crate) has_clients: bool,
+    /// Whether the hosts were asked to stop, as they are at the end.
+    pub(crate) stopping: bool,
     pub(crate) live_clients: usize,
     /// Clients that crashed before they were done, and were not started since.
     pub(crate) broken_clients: usize,
@@ -117,9 +122,11 @@ impl State {
             dropped: Vec::new(),
             polls: 0,
             still: 0,
+            streak: 0,
             crashes: 0,
             sometimes: BTreeMap::new(),
             has_clients: false,
+            stopping: false,
             live_clients: 0,
             broken_clients: 0,
             settling: Vec::new(),
@@ -202,9 +209,10 @@ impl State {
     /// there to do.
     pub(crate) fn miss_clients(&mut self) {
         let broken = self.machines.iter().filter(|machine| machine.broken_off);
-        let names: Vec<_> = broken
-            .map(|machine| format!("{:?}", machine.name))
-            .collect();
+        let mut names = Vec::new();
+        list(&mut names, "clients", broken, |machine| {
+            format!("{:?}", machine.name)
+        });
         if !names.is_empty() {
             let message = format!(
                 "the client {} crashed and was not started again",
@@ -407,9 +415,11 @@ impl State {
         }
         let tail: Vec<_> = self.trace.kept().rev().take(FAILURE_TAIL).collect();
         let tail = tail.into_iter().rev().map(|e| self.line(e)).collect();
-        let wait_graph = self
-            .tasks
-            .iter()
+        // Those first for which the run is held.
+        let mut tasks: Vec<_> = self.tasks.iter().collect();
+        tasks.sort_by_key(|task| self.machines[task.host as usize].role != Role::Client);
+        let wait_graph = tasks
+            .into_iter()
             .map(|task| WaitLine {
                 host: self.machines[task.host as usize].name.to_string(),
                 task: task.number,

@@ -90,6 +90,8 @@ pub(crate) struct Task {
     starved: bool,
     pub(crate) waits: Waits,
     pub(crate) since: u64,
+    /// So many polls, each woken by the one before, moved nothing until this task was woken.
+    pub(crate) streak: u64,
     /// Trace index of the event that woke it.
     pub(crate) cause: u64,
 }
@@ -223,6 +225,7 @@ impl Tasks {
             starved: birth.starved,
             waits: Waits::NotPolled,
             since: birth.now,
+            streak: 0,
             cause: birth.cause,
         });
         self.make_ready(key, birth.now);
@@ -253,12 +256,14 @@ impl Tasks {
     }
 
     /// Moves woken tasks to the runnable queue; returns the name of a foreign thread that woke one.
-    pub(crate) fn collect_wakes(&mut self, now: u64, cause: u64) -> Option<String> {
+    /// The poll in which they were woken was the last of a `streak` that moved nothing.
+    pub(crate) fn collect_wakes(&mut self, now: u64, cause: u64, streak: u64) -> Option<String> {
         let inbox = Arc::clone(&self.inbox);
         let mut woken = inbox.woken.lock().unwrap_or_else(PoisonError::into_inner);
         for key in woken.keys.drain(..) {
             if let Some(task) = self.find(key) {
                 task.cause = cause;
+                task.streak = streak;
                 self.make_ready(key, now);
             }
         }

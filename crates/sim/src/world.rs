@@ -26,7 +26,8 @@ pub enum Step {
     Fired,
     /// The time asked for was reached before anything else.
     Reached,
-    /// All clients are done, or nothing is left to happen.
+    /// All clients are done, nothing is left to happen, or a world without clients is as old as its
+    /// [horizon](crate::Builder::horizon).
     Finished,
 }
 

@@ -1,8 +1,8 @@
 //! Blocking jobs: how many overlap, when they end, and those that never do.
 
 use bowline_sim::host::{self, Sleep};
-use bowline_sim::{Builder, HostLimits, Sim};
-use std::process::Command;
+use bowline_sim::{Builder, HostLimits, Sim, eventually};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn a_parked_job_ends_the_process_with_the_line_that_replays_it() {
     let parked = || {
         Sim::builder()
             .seed(31)
-            .watchdog(Duration::from_millis(50))
+            .watchdog(Duration::from_millis(500))
             .client("parked", || async {
                 let (sender, receiver) = mpsc::channel::<()>();
                 // A job that ends is no matter.
@@ -144,4 +144,87 @@ fn a_parked_job_ends_the_process_with_the_line_that_replays_it() {
     assert!(text.contains("parked job"), "{text}");
     assert!(text.contains("tests/blocking.rs:"), "{text}");
     assert!(text.contains("replay: BOWLINE_SIM_SEED=31"), "{text}");
+}
+
+/// Waits for a message that nobody sends.
+fn park() {
+    let (_sender, receiver) = mpsc::channel::<()>();
+    let _ = receiver.recv();
+}
+
+/// Parks where it is dropped.
+struct Parks;
+
+impl Drop for Parks {
+    fn drop(&mut self) {
+        park();
+    }
+}
+
+/// What parks, as the report calls it; in a world of the seed 37 alone.
+fn parking(what: &str) -> Builder {
+    let world = Sim::builder().watchdog(Duration::from_millis(500));
+    match what {
+        "poll" => world.client("c", || async {
+            Sleep::new(host::now() + 1).await;
+            park();
+        }),
+        "destructor" => world.client("c", || async {
+            host::spawn(async {
+                let _parks = Parks;
+                Sleep::new(Sleep::NEVER).await;
+            });
+            Sleep::new(host::now() + 1).await;
+        }),
+        "act" => world
+            .client("c", || Sleep::new(10))
+            .at(Duration::from_nanos(5), |_| park()),
+        "condition" => world.client("c", || async {
+            eventually!("parks", Duration::from_secs(1), || {
+                park();
+                true
+            });
+        }),
+        _ => panic!("nothing parks in {what}"),
+    }
+}
+
+// SIM45
+#[test]
+fn whatever_parks_the_thread_ends_the_process_with_the_seed() {
+    if let Ok(what) = std::env::var(CHILD) {
+        let honest = || Sim::builder().client("c", || Sleep::new(1));
+        let run = Sim::seeds(0..60).jobs(2).run(|seed| match seed {
+            37 => parking(&what),
+            _ => honest(),
+        });
+        panic!("it is told instead: {run:?}");
+    }
+    let cases = [
+        ("poll", "parked task: a poll of the task c/1 runs"),
+        ("destructor", "parked destructor: a destructor of c runs"),
+        ("act", "parked act: an act of the script runs"),
+        (
+            "condition",
+            "parked condition: the condition of an eventually! runs",
+        ),
+    ];
+    let children = cases.map(|(what, told)| {
+        let child = Command::new(std::env::current_exe().expect("this test's binary"))
+            .args(["--exact", "--nocapture"])
+            .arg("whatever_parks_the_thread_ends_the_process_with_the_seed")
+            .env(CHILD, what)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        (child.expect("the binary runs again"), told)
+    });
+    for (child, told) in children {
+        let output = child.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(101), "{text}");
+        assert!(text.contains("failed under seed 37"), "{text}");
+        assert!(text.contains(told), "{text} for {told}");
+        assert!(text.contains("replay: BOWLINE_SIM_SEED=37"), "{text}");
+    }
 }

@@ -285,6 +285,55 @@ fn the_horizon_is_a_failure_with_live_clients() {
     assert_eq!(failure.virtual_time(), Duration::from_secs(5));
 }
 
+#[test]
+fn a_world_has_a_horizon_of_four_hours() {
+    let client =
+        |time: u64| Sim::builder().client("slow", move || Sleep::new(time * 1_000_000_000));
+    let report = client(14_399).run().expect("in time");
+    assert_eq!(report.virtual_time.as_secs(), 14_399);
+    let failure = client(14_401).run().expect_err("too slow");
+    assert_eq!(*failure.kind(), FailureKind::Horizon);
+    assert_eq!(failure.virtual_time(), Duration::from_secs(14_400));
+    let endless = client(4_000_000_000).horizon(Duration::MAX);
+    endless.run().expect("a hundred years are fine");
+}
+
+#[test]
+fn a_world_without_clients_ends_at_its_horizon() {
+    let ticks = || async {
+        loop {
+            Sleep::new(host::now() + 500_000_000).await;
+        }
+        #[allow(unreachable_code, reason = "it names the type of the outcome")]
+        ()
+    };
+    let world = Sim::builder().host("ticks", ticks);
+    let second = world.clone().horizon(Duration::from_secs(1));
+    let report = second.run().expect("nobody is late");
+    assert_eq!(report.virtual_time, Duration::from_secs(1));
+    let report = world.run().expect("nobody is late");
+    assert_eq!(report.virtual_time, Duration::from_secs(14_400));
+}
+
+#[test]
+fn a_report_of_many_hosts_lists_the_first_and_counts_the_rest() {
+    let stuck = || Sleep::new(Sleep::NEVER);
+    let mut world = (0..3_000).fold(Sim::builder(), |world, index| {
+        world.host(&format!("host-{index}"), stuck)
+    });
+    world = world.at(Duration::from_secs(1), |world| {
+        (0..3_000).for_each(|index| world.pause(&format!("host-{index}")));
+    });
+    let failure = world.client("last", stuck).run().expect_err("all wait");
+    assert_eq!(*failure.kind(), FailureKind::Deadlock);
+    assert_eq!(failure.wait_graph().len(), 3_001);
+    let text = failure.to_string();
+    assert!(text.lines().count() < 150, "{text}");
+    assert!(text.contains("\n  last/1 spawned"), "{text}");
+    assert!(text.contains("\n  and 2901 more tasks\n"), "{text}");
+    assert!(text.contains("; and 2980 more hosts\n"), "{text}");
+}
+
 /// Asserts what is false when it is dropped.
 struct Guard;
 

@@ -30,6 +30,7 @@ fn delays(seed: u64, loss: f64, count: usize) -> Vec<u64> {
     let report = Sim::builder()
         .seed(seed)
         .trace(Keep::Off)
+        .horizon(Duration::MAX) // as there is one byte in 1 000 s
         .client("far", move || {
             let seen = Arc::clone(&seen);
             async move {

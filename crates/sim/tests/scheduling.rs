@@ -23,6 +23,13 @@ async fn spin() {
     }
 }
 
+/// Has timers that fire as long as the world goes on.
+async fn tick() {
+    loop {
+        Sleep::new(host::now() + MILLISECOND).await;
+    }
+}
+
 // SIM24
 #[test]
 fn tasks_that_only_wake_each_other_are_a_livelock() {
@@ -114,13 +121,7 @@ where
 // SIM24
 #[test]
 fn a_million_honest_polls_are_no_livelock() {
-    let timers = honest(1_000_000, || async {
-        loop {
-            Sleep::new(host::now() + 10 * MILLISECOND).await;
-        }
-        #[allow(unreachable_code, reason = "it names the type")]
-        ()
-    });
+    let timers = honest(1_000_000, tick);
     let report = timers.run().expect("timers fire");
     assert!(report.polls > 1_000_000);
     let bytes = honest(200_000, || async {
@@ -139,6 +140,91 @@ fn a_million_honest_polls_are_no_livelock() {
     });
     let report = bytes.run().expect("bytes move");
     assert!(report.polls > 200_000);
+}
+
+// SIM24
+#[test]
+fn a_task_that_wakes_itself_a_million_times_is_honest_where_timers_fire() {
+    let world = Sim::builder()
+        .trace(Keep::Off)
+        .client("busy", || async {
+            for _ in 0..1_100_000 {
+                yield_now().await;
+            }
+        })
+        .host("ticks", tick);
+    let report = world.run().expect("timers fire");
+    assert!(report.polls > 1_100_000);
+}
+
+// SIM24
+#[test]
+fn a_task_that_spins_beside_timers_is_a_livelock() {
+    let world = Sim::builder()
+        .trace(Keep::Off)
+        .client("busy", || async {
+            host::spawn(async { Sleep::new(Sleep::NEVER).await });
+            spin().await;
+        })
+        .host("ticks", tick)
+        .livelock_after(10_000);
+    for seed in 0..3 {
+        let failure = world.clone().seed(seed).run();
+        let failure = failure.expect_err("it goes nowhere");
+        assert_eq!(*failure.kind(), FailureKind::Livelock);
+        let told = "40000 polls, each woken by the one before";
+        assert!(failure.message().starts_with(told), "{failure}");
+        assert!(failure.message().contains("is of busy/1"), "{failure}");
+    }
+}
+
+// SIM24, SIM46
+#[test]
+fn a_task_that_spins_when_its_host_is_done_is_a_livelock() {
+    for ticks in [false, true] {
+        let mut world = Sim::builder()
+            .trace(Keep::Off)
+            .client("done", || async {
+                host::spawn(spin());
+            })
+            .livelock_after(10_000);
+        if ticks {
+            world = world.host("ticks", tick);
+        }
+        let failure = world.run().expect_err("it goes nowhere");
+        assert_eq!(*failure.kind(), FailureKind::Livelock);
+        // Long before it is a leak, and named as well.
+        assert!(failure.virtual_time() < Duration::from_secs(1));
+        let lines = failure.wait_graph();
+        assert!(lines.iter().any(|line| line.host() == "done"), "{failure}");
+    }
+}
+
+// SIM24
+#[test]
+fn tasks_that_are_woken_from_outside_again_and_again_are_no_livelock() {
+    // In a chain of tasks only the first hears of the timer; it is polled more often than the limit.
+    let world = Sim::builder().trace(Keep::Off).client("chain", || async {
+        let (wakers, rounds) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let last = Arc::clone(&rounds);
+        let told = Arc::clone(&wakers);
+        host::spawn(async move {
+            while last.load(Ordering::Relaxed) < 2_000 {
+                let before = told.load(Ordering::Relaxed);
+                while told.load(Ordering::Relaxed) == before {
+                    yield_now().await;
+                }
+                last.fetch_add(1, Ordering::Relaxed);
+                Sleep::new(host::now() + 1).await;
+            }
+        });
+        while rounds.load(Ordering::Relaxed) < 2_000 {
+            Sleep::new(host::now() + MILLISECOND / 10).await;
+            wakers.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let report = world.livelock_after(10_000).run().expect("it gets on");
+    assert!(report.polls > 100_000);
 }
 
 // SIM24

@@ -243,6 +243,10 @@ fn options_that_contradict_each_other_are_refused() {
             "an act of the script at 21s and the horizon at 20s contradict each other",
         ),
         (
+            world().at(seconds(14_401), World::heal),
+            "an act of the script at 14401s and the horizon at 14400s contradict each other",
+        ),
+        (
             world().livelock_after(0),
             "the livelock_after is empty or out of range",
         ),

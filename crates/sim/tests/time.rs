@@ -239,6 +239,7 @@ fn clocks_drift_apart() {
 fn a_drifting_clock_never_fires_early() {
     for drift in [-999_999, -500_000, -200, -1, 0, 1, 200, 333_333, i32::MAX] {
         let world = Sim::builder()
+            .horizon(Duration::MAX) // at the slowest rate it takes years
             .client("host", || async {
                 for step in 0..200_u64 {
                     let deadline = host::now() + 1 + step * step * 977;

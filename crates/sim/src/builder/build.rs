@@ -43,7 +43,7 @@ impl Builder {
         if config.livelock == 0 {
             return Err(SetupError::no_value("livelock_after"));
         }
-        if config.watchdog.is_zero() {
+        if config.watchdog.is_some_and(|patience| patience.is_zero()) {
             return Err(SetupError::no_value("watchdog"));
         }
         let Some(horizon) = config.horizon else {

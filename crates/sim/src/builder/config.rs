@@ -5,13 +5,15 @@ use crate::faults::Faults;
 use crate::link::Link;
 use crate::strategy::Strategy;
 use crate::trace::{Keep, TRACE_VERSION};
-use crate::watchdog;
 use crate::xxhash::xxh64;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// So long things take to settle, in nanoseconds of the world.
 const SETTLE: u64 = 120_000_000_000;
+
+/// So old a world of several hosts becomes at most, in nanoseconds.
+pub(super) const HORIZON: u64 = 4 * 3_600_000_000_000;
 
 /// So many polls that move nothing are a livelock.
 const LIVELOCK: u64 = 1_000_000;
@@ -32,7 +34,7 @@ pub(crate) struct Config {
     pub(crate) heal_at: Option<u64>,
     /// So long hosts may take to be gone after they were done, and worlds after they were healed.
     pub(crate) settle: u64,
-    pub(crate) watchdog: Duration,
+    pub(crate) watchdog: Option<Duration>,
     pub(crate) keep: Keep,
     pub(crate) checkpoint_every: u64,
     pub(crate) record_choices: usize,
@@ -55,7 +57,7 @@ impl Config {
             faults: Faults::none(),
             heal_at: None,
             settle: SETTLE,
-            watchdog: watchdog::PATIENCE,
+            watchdog: None,
             keep: Keep::Tail(10_000),
             checkpoint_every: 0,
             record_choices: 0,

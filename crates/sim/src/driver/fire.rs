@@ -16,6 +16,7 @@ use crate::state::{Running, State};
 use crate::table::SocketRef;
 use crate::tcp::Kind;
 use crate::trace::EventKind;
+use crate::watchdog::Code;
 use crate::wire::Way;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,6 +35,7 @@ enum Left {
 pub(super) fn fire(shared: &Shared) {
     let left = shared.act(|state| {
         let (key, scheduled) = state.events.pop()?;
+        state.streak = 0;
         let scheduled = state.put_off(scheduled)?;
         state.cause = scheduled.cause;
         match scheduled.event {
@@ -102,7 +104,11 @@ pub(super) fn fire(shared: &Shared) {
     match left {
         None => {}
         Some(Left::Job(job)) => run_job(shared, job),
-        Some(Left::Act(act)) => act.run(),
+        Some(Left::Act(act)) => {
+            let watching = shared.watch_now(Code::Act);
+            act.run();
+            drop(watching);
+        }
         Some(Left::Fault(kind)) => script::act(|world| faults::strike(world, kind)),
         Some(Left::Undo(undo)) => script::act(|world| faults::undo(world, undo)),
         Some(Left::Heal) => script::act(faults::heal),
@@ -124,7 +130,7 @@ fn killed(shared: &Shared, host: u32, signal: Signal) {
 }
 
 fn run_job(shared: &Shared, job: Job) {
-    let watching = shared.watch(job.location);
+    let watching = shared.watch_now(Code::Job(job.location));
     let ran = catch_unwind(AssertUnwindSafe(job.closure));
     drop(watching);
     let crashed = shared.act(|state| {

@@ -14,6 +14,9 @@ use std::time::Duration;
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
 
+/// No job ends later by more than this, however often it is hit.
+const MOST_STALL: u64 = 10 * SECOND;
+
 /// How a fault that lasts ends.
 #[derive(Debug)]
 pub(crate) enum Undo {
@@ -180,9 +183,9 @@ impl State {
             }
             FaultKind::StallBlocking => {
                 let host = self.victim(kind, Whom::Anyone)?;
-                let by = self.span(kind, 10 * MILLISECOND..5 * SECOND);
+                let by = self.lasts(kind, 10 * MILLISECOND..5 * SECOND);
                 self.record(EventKind::Fault, "stall", u64::from(host), by);
-                self.stall_jobs(host, by);
+                self.stall_jobs(host, by, MOST_STALL);
                 Some(None)
             }
             FaultKind::Partition => {
