@@ -1,4 +1,4 @@
-//! What the benchmarks of Bowline share: counting allocations and medians.
+//! What the benchmarks of Bowline share: counting allocations, taking the time, medians.
 
 pub mod allocations;
 pub mod rounds;

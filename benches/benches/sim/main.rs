@@ -1,19 +1,16 @@
 //! What the simulator costs, beside what it should cost at most, and beside turmoil.
 //!
-//! A world turns in one thread, and what is taken is that thread's processor time: neighbours on a
-//! busy machine make it somewhat longer, by the caches they share, but do not count themselves.
-//! Each row is the best of some rounds. Rounds that are compared take turns, and their ratio is that
-//! of the medians.
+//! A world turns in one thread, and what is taken is that thread's processor time. Each row is the
+//! best of some rounds. Rounds that are compared take turns, and their ratio is that of the medians.
 
 mod cluster;
 mod scenarios;
 mod turmoil_echo;
 
 use bowline_benches::allocations::{self, CountingAllocator};
-use bowline_benches::rounds::median;
+use bowline_benches::rounds::{median, side_by_side, timed};
 use bowline_sim::{Builder, Keep, Link, Report};
 use cluster::cluster;
-use rustix::time::{ClockId, clock_gettime};
 use scenarios::{echo_beside, echo_of_many, echo_with_pauses, small, trivial};
 use scenarios::{idle_connections, idle_hosts, idle_tasks, notes};
 use std::time::Duration;
@@ -110,20 +107,6 @@ const ROWS: [(&str, &str, Row); 16] = [
     ),
 ];
 
-/// Processor time of this thread so far.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).expect("it is not negative");
-    let nanos = u32::try_from(time.tv_nsec).expect("less than a second");
-    Duration::new(seconds, nanos)
-}
-
-fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
-    let start = thread_time();
-    let came_to = run();
-    (came_to, thread_time() - start)
-}
-
 /// The best of the rounds: what it came to, and how long it took.
 fn best<T>(rounds: usize, mut run: impl FnMut() -> T) -> (T, Duration) {
     let rounds = (0..rounds).map(|_| timed(&mut run));
@@ -132,13 +115,9 @@ fn best<T>(rounds: usize, mut run: impl FnMut() -> T) -> (T, Duration) {
 }
 
 /// How much longer `other` takes than `one`, in rounds that take turns.
-fn ratio(rounds: usize, mut one: impl FnMut(), mut other: impl FnMut()) -> f64 {
-    let (mut ones, mut others) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        ones.push(timed(&mut one).1.as_secs_f64());
-        others.push(timed(&mut other).1.as_secs_f64());
-    }
-    median(&others) / median(&ones)
+fn ratio(rounds: usize, one: impl FnMut(), other: impl FnMut()) -> f64 {
+    let (one, other) = side_by_side(rounds, one, other);
+    other.as_secs_f64() / one.as_secs_f64()
 }
 
 fn rate(count: u64, time: Duration) -> String {

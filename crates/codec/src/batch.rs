@@ -74,6 +74,7 @@ impl OutputBatch {
     }
 
     /// Appends a copy of `bytes`.
+    #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
     }
@@ -89,37 +90,54 @@ impl OutputBatch {
         }
     }
 
+    /// As [`put_bytes`](Self::put_bytes), for who keeps `bytes`: shared only if they are not copied.
+    #[inline]
+    pub(crate) fn put_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < Self::KEEP {
+            self.tail.extend_from_slice(bytes);
+        } else {
+            self.put_bytes(bytes.clone());
+        }
+    }
+
     /// Appends one byte.
+    #[inline]
     pub fn put_u8(&mut self, value: u8) {
         self.tail.put_u8(value);
     }
 
     /// Appends two bytes, most significant first.
+    #[inline]
     pub fn put_u16_be(&mut self, value: u16) {
         self.tail.put_u16(value);
     }
 
     /// Appends two bytes, least significant first.
+    #[inline]
     pub fn put_u16_le(&mut self, value: u16) {
         self.tail.put_u16_le(value);
     }
 
     /// Appends four bytes, most significant first.
+    #[inline]
     pub fn put_u32_be(&mut self, value: u32) {
         self.tail.put_u32(value);
     }
 
     /// Appends four bytes, least significant first.
+    #[inline]
     pub fn put_u32_le(&mut self, value: u32) {
         self.tail.put_u32_le(value);
     }
 
     /// Appends eight bytes, most significant first.
+    #[inline]
     pub fn put_u64_be(&mut self, value: u64) {
         self.tail.put_u64(value);
     }
 
     /// Appends eight bytes, least significant first.
+    #[inline]
     pub fn put_u64_le(&mut self, value: u64) {
         self.tail.put_u64_le(value);
     }
@@ -134,6 +152,7 @@ impl OutputBatch {
     /// Says that the bytes put since the last call form one whole frame.
     ///
     /// A frame of no bytes at all has nothing to be unsent and is not counted.
+    #[inline]
     pub fn frame_done(&mut self) {
         let end = self.position();
         if self.finished() < end {
@@ -147,6 +166,7 @@ impl OutputBatch {
     }
 
     /// Number of unsent bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.sealed_len + self.tail.len()
     }
@@ -281,11 +301,13 @@ impl OutputBatch {
     }
 
     /// Position of the next byte to be put, counted from the first byte ever put.
+    #[inline]
     fn position(&self) -> u64 {
         self.sent + self.len() as u64
     }
 
     /// Position of the end of the last finished frame; nothing before `sent` matters any more.
+    #[inline]
     fn finished(&self) -> u64 {
         self.boundaries.back().copied().unwrap_or(self.sent)
     }

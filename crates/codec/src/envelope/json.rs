@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use bytes::{Bytes, BytesMut};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::Message;
@@ -162,6 +162,16 @@ fn check_length(
     }
 }
 
+/// The keys of a message.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Field {
+    Headers,
+    Payload,
+    #[serde(other)]
+    Other,
+}
+
 /// Reads the object of headers and payload.
 struct Fields<'a, P> {
     headers: HeadersSeed<'a>,
@@ -186,16 +196,16 @@ impl<'de, P: DeserializeOwned> Visitor<'de> for Fields<'_, P> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut headers = Headers::new();
         let mut payload = None;
-        while let Some(key) = map.next_key::<String>()? {
-            match &key[..] {
-                "headers" => {
+        while let Some(field) = map.next_key()? {
+            match field {
+                Field::Headers => {
                     headers = map.next_value_seed(HeadersSeed {
                         limits: self.headers.limits,
                         exceeded: self.headers.exceeded,
                     })?;
                 }
-                "payload" => payload = Some(map.next_value()?),
-                _ => {
+                Field::Payload => payload = Some(map.next_value()?),
+                Field::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }

@@ -93,7 +93,7 @@ impl Encode<[u8]> for BytesFraming {
 impl Encode<Bytes> for BytesFraming {
     fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
         self.check(payload.len())?;
-        out.put_bytes(payload.clone());
+        out.put_shared(payload);
         out.frame_done();
         Ok(())
     }

@@ -123,7 +123,7 @@ impl Encode<Bytes> for Delimiter {
     fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
         self.0.check(payload)?;
         if !self.0.skips(payload) {
-            out.put_bytes(payload.clone());
+            out.put_shared(payload);
             self.0.close(out);
         }
         Ok(())

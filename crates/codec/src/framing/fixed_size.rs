@@ -99,7 +99,7 @@ impl Encode<[u8]> for FixedSize {
 impl Encode<Bytes> for FixedSize {
     fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
         self.check(payload.len())?;
-        out.put_bytes(payload.clone());
+        out.put_shared(payload);
         out.frame_done();
         Ok(())
     }

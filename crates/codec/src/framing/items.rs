@@ -266,7 +266,7 @@ impl Items {
         out: &mut OutputBatch,
     ) -> Result<(), EncodeError> {
         self.check(payload)?;
-        out.put_bytes(payload.clone());
+        out.put_shared(payload);
         out.frame_done();
         Ok(())
     }

@@ -244,7 +244,7 @@ impl Encode<[u8]> for JsonFraming {
 impl Encode<Bytes> for JsonFraming {
     fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
         let ending = self.ending(payload)?;
-        out.put_bytes(payload.clone());
+        out.put_shared(payload);
         out.put_slice(ending);
         out.frame_done();
         Ok(())

@@ -43,10 +43,12 @@ use crate::{
 // L1 `position` is the stream position of the first byte of the frame that `state` is in.
 // L2 `need` is at least 1, and exact after `Ok(None)`.
 // L3 Once `failed` is set, neither `state` nor the input changes.
+// L4 `limit` is the smaller of `max_frame` and the longest payload that `header` can state.
 #[derive(Clone, Debug)]
 pub struct LengthDelimited {
     header: Header,
     max_frame: usize,
+    limit: usize,
     max_skip: usize,
     oversized: Oversized,
     state: State,
@@ -108,6 +110,7 @@ impl LengthDelimited {
         Self {
             header,
             max_frame: DEFAULT_MAX_FRAME,
+            limit: header.max_payload().min(DEFAULT_MAX_FRAME),
             max_skip: DEFAULT_MAX_SKIP,
             oversized: Oversized::Fail,
             state: State::Header,
@@ -126,7 +129,7 @@ impl LengthDelimited {
     /// The header states the length of the payload plus `bytes`, which may be negative.
     pub fn adjust(mut self, bytes: i32) -> Self {
         self.header = self.header.adjusted(bytes);
-        self
+        self.with_limit()
     }
 
     /// The header states the length of the whole frame, itself included.
@@ -134,7 +137,7 @@ impl LengthDelimited {
     /// Adds to [`adjust`](Self::adjust).
     pub fn header_included(mut self) -> Self {
         self.header = self.header.counting_whole();
-        self
+        self.with_limit()
     }
 
     /// Sets the largest payload in bytes, both ways; 1 MiB by default.
@@ -152,6 +155,12 @@ impl LengthDelimited {
             Width::Fixed(8) => bytes,
             _ => bytes.min(u32::MAX as usize),
         };
+        self.with_limit()
+    }
+
+    /// Keeps L4.
+    fn with_limit(mut self) -> Self {
+        self.limit = self.header.max_payload().min(self.max_frame);
         self
     }
 
@@ -180,7 +189,7 @@ impl LengthDelimited {
     /// The largest payload that is sent and accepted, in bytes: the smaller of
     /// [`max_frame`](Self::max_frame) and what the header can state.
     pub fn limit(&self) -> usize {
-        self.header.max_payload().min(self.max_frame)
+        self.limit
     }
 
     /// Reads the header at the front of `src` and decides what to do with its frame.
@@ -197,7 +206,7 @@ impl LengthDelimited {
                 return Ok(None);
             }
         };
-        let limit = self.limit();
+        let limit = self.limit;
         let kind = DecodeErrorKind::TooLong {
             limit,
             declared: Some(payload),
@@ -231,7 +240,7 @@ impl LengthDelimited {
 
     /// Writes the header of a payload of `payload` bytes, or nothing.
     fn put_header(&self, payload: usize, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        let (limit, actual) = (self.limit(), payload);
+        let (limit, actual) = (self.limit, payload);
         let written = if payload > limit {
             Err(Unstatable::TooLong)
         } else {
@@ -328,7 +337,7 @@ impl Encode<[u8]> for LengthDelimited {
 impl Encode<Bytes> for LengthDelimited {
     fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
         self.put_header(payload.len(), out)?;
-        out.put_bytes(payload.clone());
+        out.put_shared(payload);
         out.frame_done();
         Ok(())
     }
@@ -343,7 +352,7 @@ impl Framing for LengthDelimited {
     ) -> Result<(), EncodeError> {
         self.put_header(start.len().saturating_add(rest.len()), out)?;
         out.put_slice(start);
-        out.put_bytes(rest.clone());
+        out.put_shared(rest);
         out.frame_done();
         Ok(())
     }

@@ -201,7 +201,7 @@ impl Encode<[u8]> for Netstring {
 impl Encode<Bytes> for Netstring {
     fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
         self.put_header(payload.len(), out)?;
-        out.put_bytes(payload.clone());
+        out.put_shared(payload);
         out.put_u8(b',');
         out.frame_done();
         Ok(())

@@ -124,6 +124,11 @@ impl Header {
         i128::from(self.adjust) + counted
     }
 
+    /// Whether the number is the length of the payload, as in most protocols, and nothing else.
+    fn is_plain(&self) -> bool {
+        self.adjust == 0 && matches!(self.counts, Counts::Payload)
+    }
+
     /// Reads the header at the front of `src`.
     pub(super) fn read(&self, src: &[u8]) -> Read {
         let (number, header) = match self.width {
@@ -142,6 +147,10 @@ impl Header {
                 Varint::Whole { number, len } => (number, len),
             },
         };
+        if self.is_plain() {
+            let payload = number;
+            return Read::Whole { header, payload };
+        }
         match u64::try_from(i128::from(number) - self.overhead(header)) {
             Ok(payload) => Read::Whole { header, payload },
             Err(_) => Read::Bad,
@@ -152,6 +161,8 @@ impl Header {
     pub(super) fn write(&self, payload: usize, out: &mut OutputBatch) -> Result<(), Unstatable> {
         let (number, header) = self.number_for(payload)?;
         match (self.width, self.order) {
+            // The widest use, and no call to copy four bytes.
+            (Width::Fixed(4), Order::Big) => out.put_u32_be(number as u32),
             (Width::Fixed(_), Order::Big) => out.put_slice(&number.to_be_bytes()[8 - header..]),
             (Width::Fixed(_), Order::Little) => out.put_slice(&number.to_le_bytes()[..header]),
             (Width::Varint, _) => put_varint(number, out),
@@ -161,6 +172,17 @@ impl Header {
 
     /// The number that states `payload`, and how many bytes it takes.
     fn number_for(&self, payload: usize) -> Result<(u64, usize), Unstatable> {
+        if let Width::Fixed(width) = self.width
+            && self.is_plain()
+        {
+            let number = payload as u64;
+            let states = width == 8 || number >> (8 * width) == 0;
+            return if states {
+                Ok((number, width))
+            } else {
+                Err(Unstatable::TooLong)
+            };
+        }
         // Of the varints that count themselves, the shortest that is as long as it says.
         for header in self.min_len()..=self.max_len() {
             let number = payload as i128 + self.overhead(header);

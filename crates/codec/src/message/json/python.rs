@@ -6,7 +6,7 @@ use std::io::Write;
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
-use serde_json::ser::Formatter;
+use serde_json::ser::{CompactFormatter, Formatter};
 
 type Written = std::io::Result<()>;
 
@@ -71,11 +71,19 @@ impl Formatter for Python {
     }
 
     fn write_f32<W: ?Sized + Write>(&mut self, writer: &mut W, value: f32) -> Written {
-        write_float(writer, format!("{value:e}"))
+        if is_plain(value.into(), 1e12) {
+            CompactFormatter.write_f32(writer, value)
+        } else {
+            write_float(writer, format!("{value:e}"))
+        }
     }
 
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> Written {
-        write_float(writer, format!("{value:e}"))
+        if is_plain(value, 1e16) {
+            CompactFormatter.write_f64(writer, value)
+        } else {
+            write_float(writer, format!("{value:e}"))
+        }
     }
 
     fn write_string_fragment<W: ?Sized + Write>(
@@ -83,10 +91,10 @@ impl Formatter for Python {
         writer: &mut W,
         fragment: &str,
     ) -> Written {
-        let keeps =
-            |character: char| self.alphabet == Alphabet::Utf8 || matches!(character, ' '..='~');
+        let keeps = |byte: u8| self.alphabet == Alphabet::Utf8 || matches!(byte, b' '..=b'~');
         let mut rest = fragment;
-        while let Some(at) = rest.find(|character| !keeps(character)) {
+        // Whatever is not kept begins with a byte that is not.
+        while let Some(at) = rest.bytes().position(|byte| !keeps(byte)) {
             let (kept, after) = rest.split_at(at);
             writer.write_all(kept.as_bytes())?;
             let mut characters = after.chars();
@@ -99,6 +107,12 @@ impl Formatter for Python {
         }
         writer.write_all(rest.as_bytes())
     }
+}
+
+/// Whether Python writes a finite float as serde_json does: the shortest digits, with a point and
+/// without an exponent. From `end` on serde_json may have one.
+fn is_plain(value: f64, end: f64) -> bool {
+    value == 0.0 || (1e-4..end).contains(&value.abs())
 }
 
 /// Writes a finite float as Python's `repr`, given its shortest digits as `d.ddde-x`.
@@ -126,5 +140,56 @@ fn write_float<W: ?Sized + Write>(writer: &mut W, scientific: String) -> Written
             write!(writer, "{sign}{whole}.{fraction}")
         }
         Ok(exponent) => write!(writer, "{sign}{digits:0<width$}.0", width = exponent + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(value: &impl Serialize) -> String {
+        let mut out = BytesMut::new();
+        write(value, Spacing::Compact, Alphabet::Utf8, &mut out).unwrap();
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn by_digits(scientific: String) -> String {
+        let mut out = Vec::new();
+        write_float(&mut out, scientific).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Floats about the ends of what is plain, and anywhere.
+    fn floats() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<f64>().prop_filter("JSON has no others", |value| value.is_finite()),
+            (-30..30i32, 1..100_000u32)
+                .prop_map(|(scale, digits)| { f64::from(digits) * 10f64.powi(scale) }),
+            (any::<bool>(), -4i64..4).prop_map(|(small, steps)| {
+                let edge: f64 = if small { 1e-4 } else { 1e16 };
+                f64::from_bits(edge.to_bits().wrapping_add_signed(steps))
+            }),
+            Just(0.0),
+            Just(-0.0),
+        ]
+    }
+
+    proptest! {
+        // M1
+        #[test]
+        fn plain_floats_are_written_as_python_would(value in floats()) {
+            prop_assert_eq!(text(&value), by_digits(format!("{value:e}")));
+            prop_assert_eq!(serde_json::from_str::<f64>(&text(&value)).unwrap(), value);
+        }
+
+        // M1
+        #[test]
+        fn so_are_short_ones(value in floats()) {
+            let value = value as f32;
+            prop_assume!(value.is_finite());
+            prop_assert_eq!(text(&value), by_digits(format!("{value:e}")));
+        }
     }
 }
