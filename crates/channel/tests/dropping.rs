@@ -45,6 +45,31 @@ for_each_flavor! {
         assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
     }
 
+    // CH8, CH18
+    #[test]
+    fn a_value_that_is_promised_is_not_buffered_until_the_promise_is_given_up() {
+        let (sender, receiver) = bounded(9);
+        let peak = || receiver.statistics().peak;
+        let waiting = [(); 2].map(|()| Task::parked(receiver.recv()));
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        assert_eq!(peak(), 0, "both were promised");
+        sender.try_send(3).unwrap();
+        assert_eq!(peak(), 1);
+        let [first, second] = waiting;
+        assert_eq!(first.finish(), Ok(1));
+        assert_eq!(peak(), 1);
+        drop(second);
+        assert_eq!(peak(), 2);
+        for expected in [3, 4] {
+            sender.try_send(0).unwrap();
+            assert_eq!(peak(), expected);
+        }
+        assert_eq!(receiver.try_recv(), Ok(2));
+        sender.try_send(0).unwrap();
+        assert_eq!(peak(), 4);
+    }
+
     // CH18
     #[test]
     fn a_granted_rendezvous_receive_that_is_dropped_leaves_the_value_to_the_next() {

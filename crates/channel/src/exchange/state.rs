@@ -49,6 +49,9 @@ const BUDGET: u8 = 128;
 ///    makes it more true may leave the limit too low until the next send.
 /// 7. `buffer.len()` is at most the capacity and `promised` together, but for
 ///    values whose receiver was dropped or whose peer's waker panicked.
+/// 8. `peak_mark` is at most `peak`, `promised` and one together: while `buffer.len()` is below it
+///    there is neither a new peak to note nor, as far as is foreseen, the buffer full. It may be
+///    too low until a send reaches it.
 #[derive(Debug)]
 pub(super) struct State<T> {
     buffer: VecDeque<T>,
@@ -63,6 +66,7 @@ pub(super) struct State<T> {
     /// Accepted, but taken out by a close instead of a receiver.
     discarded: u64,
     peak: u32,
+    peak_mark: u32,
     pub(super) sender_count: u32,
     pub(super) receiver_count: u32,
     pub(super) closed: bool,
@@ -85,6 +89,7 @@ impl<T> State<T> {
             sent: 0,
             discarded: 0,
             peak: 0,
+            peak_mark: 0,
             sender_count: 1,
             receiver_count: 1,
             closed: false,
@@ -174,6 +179,7 @@ impl<T> State<T> {
     fn end_promise(&mut self) {
         self.promised -= 1;
         self.send_limit = self.send_limit.saturating_sub(1);
+        self.peak_mark = self.peak_mark.saturating_sub(1);
     }
 
     /// Counts slots that are reserved.
@@ -181,6 +187,7 @@ impl<T> State<T> {
     fn reserve(&mut self, slots: u32) {
         self.reserved += slots;
         self.send_limit = self.send_limit.saturating_sub(slots);
+        self.peak_mark = self.peak_mark.min(self.send_limit);
     }
 
     /// Lets no send just buffer its value: somebody waits for one, or the
@@ -326,6 +333,7 @@ impl<T> State<T> {
     pub(super) fn put_back(&mut self, value: T, wakes: &mut Wakes) {
         self.buffer.push_front(value);
         self.match_up(wakes);
+        self.note_peak();
     }
 
     /// Takes all values out, for nobody is left to receive them. Only a receive
@@ -333,6 +341,7 @@ impl<T> State<T> {
     pub(super) fn abandon(&mut self) -> VecDeque<T> {
         self.promised = 0;
         self.send_limit = 0;
+        self.peak_mark = 0;
         self.discarded += self.buffer.len() as u64;
         std::mem::take(&mut self.buffer)
     }
@@ -391,6 +400,16 @@ impl<T> State<T> {
         if self.len() > self.peak as usize {
             self.peak = u32::try_from(self.len()).unwrap_or(u32::MAX);
         }
+    }
+
+    /// For a send that reached the mark; whether the buffer is full. Not in line:
+    /// a queue that has been as long before seldom gets here.
+    #[inline(never)]
+    fn note_mark(&mut self) -> bool {
+        self.note_peak();
+        let next_peak = self.peak.saturating_add(self.promised).saturating_add(1);
+        self.peak_mark = next_peak.min(self.send_limit);
+        self.buffer.len() >= self.send_limit as usize
     }
 
     /// What a burst left behind is kept where there is a bound, for then it is

@@ -30,8 +30,7 @@ impl<T> State<T> {
     #[inline(always)]
     pub(in crate::exchange) fn just_buffer(&mut self, value: T) -> bool {
         self.send_streak += 1;
-        self.just_try_buffer(value);
-        self.buffer.len() >= self.send_limit as usize
+        self.just_try_buffer(value)
     }
 
     /// Whether a receive that completes at once need not let others run first.
@@ -58,12 +57,14 @@ impl<T> State<T> {
         self.buffer.is_empty()
     }
 
-    /// Does so for one who does not wait.
+    /// The same for one who does not wait.
     #[inline(always)]
-    pub(in crate::exchange) fn just_try_buffer(&mut self, value: T) {
+    pub(in crate::exchange) fn just_try_buffer(&mut self, value: T) -> bool {
         self.buffer.push_back(value);
         self.sent += 1;
-        self.note_peak();
+        let full = self.buffer.len() >= self.peak_mark as usize && self.note_mark();
+        debug_assert!(self.len() <= self.peak as usize);
+        full
     }
 
     /// Whether a receive has nothing to do but to take a value out of the buffer.

@@ -175,6 +175,7 @@ impl<T> State<T> {
         if matches!(waiting, Some(WaitingRecv::Granted)) {
             self.end_promise();
             self.match_up(wakes);
+            self.note_peak();
         }
         waiting
     }
