@@ -38,13 +38,17 @@
 mod error;
 mod memory;
 mod message_stream;
+mod params;
 mod prefixed;
 mod transport;
+mod url;
 
 pub use error::{Break, Delivery, Error, ErrorKind, Operation};
 pub use memory::{MemoryReadHalf, MemoryStream, MemoryStreamBuilder, MemoryWriteHalf};
 pub use message_stream::{
     MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder, Messages,
 };
+pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;
 pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
+pub use url::{Place, Url, UrlError, UrlErrorKind};
