@@ -485,8 +485,12 @@ impl Owner {
         node.cancel(|| Cause::here(kind, Cow::Borrowed(""), at, node));
     }
 
-    /// Takes the node out of the tree and returns its holds.
+    /// Takes the node out of the tree and returns its holds. Finalisers that are under way go to the
+    /// root, which is to be found only from within.
     pub(crate) fn leave(&mut self) {
+        if let Some(finalising) = self.finalising.take() {
+            root::run_behind(self.node(), "finalisers", || Box::pin(finalising));
+        }
         if matches!(self.stage, Stage::Linked | Stage::Carried) {
             self.node().unlink();
         }
@@ -521,9 +525,6 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if let Some(finalising) = self.finalising.take() {
-            root::run_behind(self.node(), "finalisers", || Box::pin(finalising));
-        }
         self.leave();
     }
 }

@@ -6,10 +6,11 @@ mod every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::{
     CancelScope, CauseKind, Deadline, Defer, Root, cancel_scope, checkpoint,
-    current_effective_deadline, is_cancelled, now, on_cancel, sleep, sleep_forever, task_group,
+    current_effective_deadline, gather, is_cancelled, now, on_cancel, sleep, sleep_forever,
+    task_group,
 };
 use every_backend::every_backend;
-use futures_util::future::poll_fn;
+use futures_util::future::{FutureExt, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -24,6 +25,7 @@ every_backend!(
     behind_a_panic_the_others_run,
     a_finaliser_works_behind_a_shield,
     the_root_runs_what_a_foreign_drop_left,
+    the_root_goes_on_with_finalisers_that_a_foreign_drop_found_running,
     a_deferred_value_is_closed,
     the_sixty_fifth_is_given_back,
     tasks_and_groups_finalise_too,
@@ -207,6 +209,43 @@ fn the_root_runs_what_a_foreign_drop_left(root: Root) {
         .await;
     });
     assert_eq!(log.lines(), ["body dropped", "finalised"]);
+}
+
+// CS50
+fn the_root_goes_on_with_finalisers_that_a_foreign_drop_found_running(root: Root) {
+    let log = Log::default();
+    let (in_branch, in_scope) = (log.clone(), log.clone());
+    let outcome = root.block_on(cancel_scope(|scope| async move {
+        let waits = |log: Log, name: &'static str| async move {
+            let _guard = on_cancel(move |_| async move {
+                sleep(MS).await;
+                log.add(name);
+            });
+            sleep_forever().await
+        };
+        let mut branches = Box::pin(gather([waits(in_branch, "of a branch").map(Ok::<_, ()>)]));
+        let inner = CancelScope::new();
+        let cancels = inner.handle();
+        let mut inner = Box::pin(inner.run(waits(in_scope, "of a scope")));
+        poll_fn(|cx| {
+            assert!(branches.as_mut().poll(cx).is_pending());
+            assert!(inner.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        scope.cancel("stop");
+        cancels.cancel("stop");
+        poll_fn(|cx| {
+            assert!(branches.as_mut().poll(cx).is_pending());
+            assert!(inner.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }));
+    assert!(outcome.done().is_some());
+    let mut lines = log.lines();
+    lines.sort();
+    assert_eq!(lines, ["of a branch", "of a scope"]);
 }
 
 // CS51

@@ -21,6 +21,11 @@ pub(crate) enum Event {
     Cancelled(Id, Cause),
     GroupDone(Id),
     GroupFailed(Id, Option<Id>, BTreeSet<Id>, Option<Cause>),
+    /// A finaliser began, and ended; over the bound it is dropped.
+    Cleans(Id, Cause),
+    Cleaned(Id),
+    CrewDone(Id),
+    CrewFailed(Id, Option<Id>, BTreeSet<Id>, Option<Cause>),
     /// A call was, or was not, the first to cancel.
     Acts(Id, bool),
     Refused(Id),

@@ -1,5 +1,5 @@
-//! Random trees of scopes, shields, groups, cancels, deadlines and foreign drops do what a plain
-//! interpreter of the rules says.
+//! Random trees of scopes, shields, groups, combinators, finalisers, cancels, deadlines and foreign
+//! drops do what a plain interpreter of the rules says.
 
 mod event;
 mod model;
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Kinds of events.
-const KINDS: usize = 11;
+const KINDS: usize = 15;
 
 /// Compares so many programs, those of one quarter of the seeds.
 fn compare(quarter: u64, programs: usize) {

@@ -5,11 +5,15 @@
 //! every task is polled until nothing changes any more. It polls as futures are polled, since the
 //! rules speak of polls: cancelled is who is dropped at its next `Pending`.
 
+mod crew;
+mod finalisers;
 mod steps;
 mod tree;
 
 use super::event::{Cause, Event, Log, Shown};
 use super::program::{Body, Id, Ms, Program, Random};
+use crew::Branches;
+use finalisers::{Finalising, Left};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a program says nothing about the rules.
@@ -30,7 +34,8 @@ pub(crate) fn expect(program: &Program) -> Result<Shown, Unfit> {
     let mut first = None;
     for (urgency, schedules) in URGENCIES {
         for schedule in 0..schedules {
-            let shown = Model::run(program, |task| urgency(task, schedule))?;
+            let backwards = schedule % 2 == 1;
+            let shown = Model::run(program, |task| urgency(task, schedule), backwards)?;
             if *first.get_or_insert_with(|| shown.clone()) != shown {
                 return Err(Unfit::Race);
             }
@@ -60,7 +65,12 @@ struct Model<'a> {
     regions: BTreeMap<Id, usize>,
     log: Log,
     shields_dropped: usize,
+    /// What foreign code dropped half-way and the root finishes.
+    behind: Vec<Finalising>,
+    finalisers: u64,
     changed: bool,
+    /// The last branch of a task goes first.
+    backwards: bool,
 }
 
 /// A root, scope, group or task. The root is the first.
@@ -77,6 +87,7 @@ struct Node {
 struct Task<'a> {
     node: usize,
     body: Option<Run<'a>>,
+    finalising: Option<Finalising>,
     group: Option<Id>,
 }
 
@@ -94,6 +105,7 @@ struct Run<'a> {
     begun: bool,
     at: usize,
     step: Option<Box<Pending<'a>>>,
+    finalisers: Vec<Left>,
 }
 
 /// A step that may take time.
@@ -101,9 +113,10 @@ enum Pending<'a> {
     /// How long, and, once it has begun, until when.
     Sleep(Ms, Option<Ms>),
     Notice(Id),
-    Scope(Place, Option<Run<'a>>),
+    Scope(Place, Option<Run<'a>>, Option<Finalising>),
     /// The host's body, or how that ended.
-    Group(Place, Option<Run<'a>>, Option<Host>),
+    Group(Place, Option<Run<'a>>, Option<Host>, Option<Finalising>),
+    Crew(Branches<'a>),
     Join([Option<Run<'a>>; 2], [Option<Ended>; 2]),
     Select([Option<Run<'a>>; 2]),
 }
@@ -126,7 +139,11 @@ enum Host {
 type Ended = Result<(), Id>;
 
 impl<'a> Model<'a> {
-    fn run(program: &'a Program, urgency: impl Fn(usize) -> u64) -> Result<Shown, Unfit> {
+    fn run(
+        program: &'a Program,
+        urgency: impl Fn(usize) -> u64,
+        backwards: bool,
+    ) -> Result<Shown, Unfit> {
         let mut model = Model {
             program,
             now: 0,
@@ -136,12 +153,16 @@ impl<'a> Model<'a> {
             regions: BTreeMap::new(),
             log: Log::new(),
             shields_dropped: 0,
+            behind: Vec::new(),
+            finalisers: 0,
             changed: false,
+            backwards,
         };
         let root = model.node(None, 0);
         model.tasks.push(Task {
             node: root,
             body: Some(Run::of(&program.main)),
+            finalising: None,
             group: None,
         });
         loop {
@@ -152,7 +173,8 @@ impl<'a> Model<'a> {
             model.now = next;
             model.expire();
         }
-        if model.tasks.iter().any(|task| task.body.is_some()) {
+        let is_alive = |task: &Task<'_>| task.body.is_some() || task.finalising.is_some();
+        if model.tasks.iter().any(is_alive) || !model.behind.is_empty() {
             return Err(Unfit::Hangs);
         }
         model.log.sort();
@@ -173,7 +195,7 @@ impl<'a> Model<'a> {
                 self.poll_task(task);
                 self.changed
             });
-            if !gets_on {
+            if !gets_on && !self.poll_behind() {
                 return;
             }
         }
@@ -189,6 +211,13 @@ impl<'a> Model<'a> {
             if let Some(body) = &task.body {
                 body.sleeps(&mut moments);
             }
+        }
+        let tasks = self
+            .tasks
+            .iter()
+            .filter_map(|task| task.finalising.as_ref());
+        for finalising in self.behind.iter().chain(tasks) {
+            finalising.sleeps(&mut moments);
         }
         moments.retain(|&moment| moment > self.now && moment != Ms::MAX);
         moments.sort_unstable();
@@ -235,6 +264,7 @@ impl<'a> Run<'a> {
             begun: false,
             at: 0,
             step: None,
+            finalisers: Vec::new(),
         }
     }
 
@@ -242,8 +272,13 @@ impl<'a> Run<'a> {
     fn sleeps(&self, moments: &mut Vec<Ms>) {
         match self.step.as_deref() {
             Some(Pending::Sleep(_, due)) => moments.extend(due),
-            Some(Pending::Scope(_, body) | Pending::Group(_, body, _)) => {
+            Some(Pending::Scope(_, body, finalising) | Pending::Group(_, body, _, finalising)) => {
                 body.iter().for_each(|body| body.sleeps(moments));
+                finalising.iter().for_each(|f| f.sleeps(moments));
+            }
+            Some(Pending::Crew(branches)) => {
+                branches.runs().for_each(|run| run.sleeps(moments));
+                branches.finalising().for_each(|f| f.sleeps(moments));
             }
             Some(Pending::Join(runs, _) | Pending::Select(runs)) => {
                 runs.iter().flatten().for_each(|run| run.sleeps(moments));

@@ -1,16 +1,17 @@
 //! The same programs on the crate.
 
 use super::event::{Cause, Due, Event, Log, Shown};
-use super::program::{Act, Body, Id, Ms, Program, Region, Step};
+use super::program::{Act, Body, Crew, Id, Ms, Program, Region, Step};
 use bowline_backend::Backend;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{
-    CancelHandle, CancelScope, Deadline, Outcome, Root, TaskGroup, TaskStatus, cancelled,
-    current_effective_deadline, is_cancelled, now, sleep,
+    CancelHandle, CancelScope, Deadline, GroupError, Outcome, Root, Scope, TaskGroup, TaskStatus,
+    cancelled, current_effective_deadline, gather, is_cancelled, now, on_cancel, race,
+    scope as side_by_side, sleep,
 };
 use futures_util::future::{BoxFuture, FutureExt, join, select};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -121,7 +122,12 @@ fn run(player: Arc<Player>, body: Body) -> BoxFuture<'static, Result<(), Id>> {
             ended: false,
         };
         let mut ended = Ok(());
+        let mut finalisers: Vec<Box<dyn Send>> = Vec::new();
         for step in body.steps {
+            if let Step::Finalise(id, span) = step {
+                finalisers.push(Box::new(finaliser(player.clone(), id, span)));
+                continue;
+            }
             ended = take(&player, step).await;
             if ended.is_err() {
                 break;
@@ -131,6 +137,21 @@ fn run(player: Arc<Player>, body: Body) -> BoxFuture<'static, Result<(), Id>> {
         ended
     }
     .boxed()
+}
+
+/// Guards what is cleaned up if the body is cut.
+fn finaliser(player: Arc<Player>, id: Id, span: Ms) -> impl Send {
+    on_cancel(move |cause| async move {
+        player.say(Event::Cleans(id, player.cause(&cause)));
+        let mut guard = Guard {
+            player: player.clone(),
+            id,
+            ended: false,
+        };
+        sleep(ms(span)).await;
+        guard.ended = true;
+        player.say(Event::Cleaned(id));
+    })
 }
 
 async fn take(player: &Arc<Player>, step: Step) -> Result<(), Id> {
@@ -150,6 +171,7 @@ async fn take(player: &Arc<Player>, step: Step) -> Result<(), Id> {
         }
         Step::Scope(region, body) => return scope(player, region, body).await,
         Step::Group(region, children, host) => group(player, region, children, host).await,
+        Step::Crew(crew, id, bodies) => branches(player, crew, id, bodies).await,
         Step::Join(a, b) => {
             let (a, b) = join(run(player.clone(), a), run(player.clone(), b)).await;
             return a.and(b);
@@ -165,6 +187,7 @@ async fn take(player: &Arc<Player>, step: Step) -> Result<(), Id> {
             spawn(player, &group.expect("it is around"), body);
         }
         Step::Act(id, pick, act) => player.act(id, pick, act),
+        Step::Finalise(..) => unreachable!("it is for the whole body"),
         Step::Fail(id) => return Err(id),
     }
     Ok(())
@@ -231,12 +254,46 @@ async fn group(player: &Arc<Player>, region: Region, children: Vec<Body>, host: 
     player.say(match result.await {
         Ok(()) => Event::GroupDone(region.id),
         Err(error) => {
-            let children = error
-                .children()
-                .iter()
-                .filter_map(|child| child.error().copied());
-            let cause = error.cause().map(|cause| player.cause(cause));
-            Event::GroupFailed(region.id, error.host().copied(), children.collect(), cause)
+            let (host, children, cause) = told(player, &error);
+            Event::GroupFailed(region.id, host, children, cause)
+        }
+    });
+}
+
+/// The errors of the body and of the others, and the cause.
+fn told(player: &Player, error: &GroupError<Id>) -> (Option<Id>, BTreeSet<Id>, Option<Cause>) {
+    let children = error.children().iter();
+    let children = children.filter_map(|child| child.error().copied());
+    let cause = error.cause().map(|cause| player.cause(cause));
+    (error.host().copied(), children.collect(), cause)
+}
+
+async fn branches(player: &Arc<Player>, crew: Crew, id: Id, bodies: Vec<Body>) {
+    let mut bodies = bodies.into_iter();
+    let runs = |bodies: std::vec::IntoIter<Body>| {
+        let player = player.clone();
+        bodies.map(move |body| run(player.clone(), body))
+    };
+    let result = match crew {
+        Crew::Gather => gather(runs(bodies)).await.map(drop),
+        Crew::Race => race(runs(bodies)).await,
+        Crew::Scope => {
+            let host = bodies.next().expect("there is one");
+            let running = side_by_side(|scope: Scope<'_, Id>| {
+                for body in bodies {
+                    let child = scope.named(body.id.to_string());
+                    drop(child.spawn(run(player.clone(), body)));
+                }
+                run(player.clone(), host)
+            });
+            running.await
+        }
+    };
+    player.say(match result {
+        Ok(()) => Event::CrewDone(id),
+        Err(error) => {
+            let (host, others, cause) = told(player, &error);
+            Event::CrewFailed(id, host, others, cause)
         }
     });
 }

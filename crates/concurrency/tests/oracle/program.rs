@@ -25,6 +25,8 @@ pub(crate) enum Step {
     /// Says that it was reached, whether it is cancelled, and by when.
     Say(Id),
     Sleep(Ms),
+    /// A finaliser that takes so long, for the rest of the body.
+    Finalise(Id, Ms),
     /// `cancelled().await`, then says why.
     Notice(Id),
     Scope(Region, Body),
@@ -32,6 +34,8 @@ pub(crate) enum Step {
     Group(Region, Vec<Body>, Body),
     /// Both, in one task.
     Join(Body, Body),
+    /// Side by side in one task, each a branch.
+    Crew(Crew, Id, Vec<Body>),
     /// Foreign code: the first to end drops the other.
     Select(Body, Body),
     /// One more child for a group around it.
@@ -40,6 +44,15 @@ pub(crate) enum Step {
     Act(Id, usize, Act),
     /// Ends the task, or the host's body, with an error.
     Fail(Id),
+}
+
+/// What the end of one branch means to the others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Crew {
+    Gather,
+    Race,
+    /// The first is the scope's own body.
+    Scope,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -187,8 +200,8 @@ impl Maker {
 
     fn step(&mut self, depth: u32) -> Step {
         let kind = match depth {
-            0 => 12 + self.random.below(12),
-            1..5 => self.random.below(24),
+            0 => 12 + self.random.below(15),
+            1..5 => self.random.below(30),
             _ => self.random.below(12),
         };
         match kind {
@@ -232,6 +245,14 @@ impl Maker {
                 Step::Group(region, children, host)
             }
             20 => Step::Join(self.body(depth + 1), self.body(depth + 1)),
+            24..=26 => {
+                let crew = [Crew::Gather, Crew::Race, Crew::Scope][kind as usize - 24];
+                let id = self.id();
+                let count = 1 + self.random.below(3);
+                let bodies = (0..count).map(|_| self.body(depth + 1)).collect();
+                Step::Crew(crew, id, bodies)
+            }
+            27.. => Step::Finalise(self.id(), 1 + self.random.below(4_000)),
             21 | 22 => Step::Select(self.body(depth + 1), self.body(depth + 1)),
             _ => match self.groups.is_empty() {
                 true => Step::Say(self.id()),

@@ -2,26 +2,33 @@
 
 use super::super::event::{Cause, Due, Event};
 use super::super::program::{Act, Body, Id, Ms, Region, Step};
+use super::finalisers::Finalising;
 use super::{Ended, Group, Host, Model, Pending, Place, Run, Task};
 
 impl<'a> Model<'a> {
     pub(super) fn poll_task(&mut self, at: usize) {
         let node = self.tasks[at].node;
-        let Some(mut body) = self.tasks[at].body.take() else {
+        let (mut id, mut ended) = (0, Ok(()));
+        if let Some(mut body) = self.tasks[at].body.take() {
+            id = body.body.id;
+            match self.poll(&mut body, node) {
+                Some(how) => ended = how,
+                None if self.is_cut(node) && !self.holds(&body) => {
+                    self.tasks[at].finalising = self.cut(node, body);
+                }
+                None => {
+                    self.tasks[at].body = Some(body);
+                    return;
+                }
+            }
+        } else if self.tasks[at].finalising.is_none() {
             return;
-        };
-        let id = body.body.id;
-        let ended = match self.poll(&mut body, node) {
-            Some(ended) => ended,
-            None if self.is_cut(node) && !self.holds(&body) => {
-                self.drop_run(body);
-                Ok(())
-            }
-            None => {
-                self.tasks[at].body = Some(body);
-                return;
-            }
-        };
+        }
+        let mut finalising = self.tasks[at].finalising.take();
+        if !self.poll_finalising(&mut finalising) {
+            self.tasks[at].finalising = finalising;
+            return;
+        }
         let Some(group) = self.tasks[at].group else {
             return self.say(Event::Returns);
         };
@@ -35,12 +42,16 @@ impl<'a> Model<'a> {
         }
     }
 
-    fn poll(&mut self, run: &mut Run<'a>, place: usize) -> Option<Ended> {
+    pub(super) fn poll(&mut self, run: &mut Run<'a>, place: usize) -> Option<Ended> {
         if !run.begun {
             run.begun = true;
             self.say(Event::Begins(run.body.id));
         }
         while let Some(step) = run.body.steps.get(run.at) {
+            if let Step::Finalise(id, span) = step {
+                self.register(run, *id, *span);
+                continue;
+            }
             let pending = match run.step.take() {
                 Some(pending) => Some(pending),
                 None => self.begin(step, place).map(Box::new),
@@ -84,7 +95,7 @@ impl<'a> Model<'a> {
                 self.spawn(*group, body);
                 None
             }
-            Step::Fail(_) => None,
+            Step::Fail(_) | Step::Finalise(..) => None,
             Step::Sleep(span) => Some(Pending::Sleep(*span, None)),
             Step::Notice(id) => Some(Pending::Notice(*id)),
             Step::Join(a, b) => {
@@ -94,7 +105,11 @@ impl<'a> Model<'a> {
             Step::Select(a, b) => Some(Pending::Select([Some(Run::of(a)), Some(Run::of(b))])),
             Step::Scope(region, body) => {
                 let node = self.open(region, place);
-                Some(Pending::Scope(Place::at(node, region), Some(Run::of(body))))
+                let place = Place::at(node, region);
+                Some(Pending::Scope(place, Some(Run::of(body)), None))
+            }
+            Step::Crew(crew, id, bodies) => {
+                Some(Pending::Crew(self.open_crew(*crew, *id, bodies, place)))
             }
             Step::Group(region, children, host) => {
                 let node = self.open(region, place);
@@ -107,7 +122,7 @@ impl<'a> Model<'a> {
                     self.spawn(region.id, child);
                 }
                 let place = Place::at(node, region);
-                Some(Pending::Group(place, Some(Run::of(host)), None))
+                Some(Pending::Group(place, Some(Run::of(host)), None, None))
             }
         }
     }
@@ -134,6 +149,7 @@ impl<'a> Model<'a> {
         self.tasks.push(Task {
             node,
             body: Some(Run::of(body)),
+            finalising: None,
             group: Some(group),
         });
     }
@@ -174,8 +190,11 @@ impl<'a> Model<'a> {
                 self.say(Event::Notices(*id, cause));
                 Some(Ok(()))
             }
-            Pending::Scope(place, body) => self.poll_scope(place, body),
-            Pending::Group(place, body, host) => self.poll_group(place, body, host),
+            Pending::Scope(place, body, finalising) => self.poll_scope(place, body, finalising),
+            Pending::Group(place, body, host, finalising) => {
+                self.poll_group(place, body, host, finalising)
+            }
+            Pending::Crew(branches) => self.poll_crew(branches),
             Pending::Join(runs, ended) => {
                 for (run, ended) in runs.iter_mut().zip(ended.iter_mut()) {
                     if let Some(running) = run {
@@ -195,7 +214,7 @@ impl<'a> Model<'a> {
                     let running = runs[at].as_mut()?;
                     if let Some(ended) = self.poll(running, place) {
                         if let Some(loser) = runs[1 - at].take() {
-                            self.drop_run(loser);
+                            self.drop_run(loser, &mut None);
                         }
                         return Some(ended);
                     }
@@ -206,25 +225,36 @@ impl<'a> Model<'a> {
     }
 
     /// Law 2: polled at least once, and completion wins.
-    fn poll_scope(&mut self, place: &mut Place, body: &mut Option<Run<'a>>) -> Option<Ended> {
+    fn poll_scope(
+        &mut self,
+        place: &mut Place,
+        body: &mut Option<Run<'a>>,
+        finalising: &mut Option<Finalising>,
+    ) -> Option<Ended> {
         let at = place.node;
-        let mut running = body.take()?;
-        let cut_now = |model: &Self, running: &Run<'a>| model.is_cut(at) && !model.holds(running);
-        let started = std::mem::replace(&mut place.started, true);
-        if !(started && place.eager && cut_now(self, &running)) {
-            if let Some(ended) = self.poll(&mut running, at) {
-                self.nodes[at].in_tree = false;
-                if ended.is_ok() {
-                    self.say(Event::Done(place.id));
+        if finalising.is_none() {
+            let mut running = body.take()?;
+            let cut_now =
+                |model: &Self, running: &Run<'a>| model.is_cut(at) && !model.holds(running);
+            let started = std::mem::replace(&mut place.started, true);
+            if !(started && place.eager && cut_now(self, &running)) {
+                if let Some(ended) = self.poll(&mut running, at) {
+                    self.nodes[at].in_tree = false;
+                    if ended.is_ok() {
+                        self.say(Event::Done(place.id));
+                    }
+                    return Some(ended);
                 }
-                return Some(ended);
+                if !cut_now(self, &running) {
+                    *body = Some(running);
+                    return None;
+                }
             }
-            if !cut_now(self, &running) {
-                *body = Some(running);
-                return None;
-            }
+            *finalising = self.cut(at, running);
         }
-        self.drop_run(running);
+        if !self.poll_finalising(finalising) {
+            return None;
+        }
         self.nodes[at].in_tree = false;
         self.outcome(at).map(|cause| {
             self.say(Event::Cancelled(place.id, cause));
@@ -244,6 +274,7 @@ impl<'a> Model<'a> {
         place: &mut Place,
         body: &mut Option<Run<'a>>,
         host: &mut Option<Host>,
+        finalising: &mut Option<Finalising>,
     ) -> Option<Ended> {
         let at = place.node;
         if let Some(mut running) = body.take() {
@@ -255,7 +286,7 @@ impl<'a> Model<'a> {
                     Host::Failed(error)
                 }
                 None if self.is_cut(at) && !self.holds(&running) => {
-                    self.drop_run(running);
+                    *finalising = self.cut(at, running);
                     Host::Cut
                 }
                 None => {
@@ -263,15 +294,20 @@ impl<'a> Model<'a> {
                     return None;
                 }
             });
-            // With nothing to wait for it is a schedule point all the same, if it returns.
             self.changed = true;
-            let returns = *host != Some(Host::Cut)
-                || (self.nodes[at].own.is_some() && !self.is_cut_outside(at));
-            let group = self.groups.get_mut(&place.id).expect("it has begun");
-            group.closed = group.live == 0;
-            if returns {
-                return None;
+            if finalising.is_none() {
+                // With nothing to wait for it is a schedule point all the same, if it returns.
+                let returns = *host != Some(Host::Cut)
+                    || (self.nodes[at].own.is_some() && !self.is_cut_outside(at));
+                let group = self.groups.get_mut(&place.id).expect("it has begun");
+                group.closed = group.live == 0;
+                if returns {
+                    return None;
+                }
             }
+        }
+        if !self.poll_finalising(finalising) {
+            return None;
         }
         let group = self.groups.get_mut(&place.id).expect("it has begun");
         let host = host.take_if(|_| group.live == 0)?;
@@ -293,36 +329,6 @@ impl<'a> Model<'a> {
         };
         self.say(Event::GroupFailed(place.id, failed, errors, own));
         Some(Ok(()))
-    }
-
-    /// A drop by who cuts a body around it, or by foreign code. Children of a group go on.
-    fn drop_run(&mut self, run: Run<'a>) {
-        if run.begun {
-            self.say(Event::Dropped(run.body.id));
-        }
-        match run.step.map(|step| *step) {
-            Some(Pending::Join(runs, _) | Pending::Select(runs)) => {
-                runs.into_iter()
-                    .flatten()
-                    .for_each(|run| self.drop_run(run));
-            }
-            Some(Pending::Scope(place, Some(body))) => {
-                self.shields_dropped += usize::from(self.nodes[place.node].mask);
-                self.nodes[place.node].in_tree = false;
-                self.drop_run(body);
-            }
-            Some(Pending::Group(place, body, _)) if self.nodes[place.node].in_tree => {
-                self.cancel_within(place.node, 0, "Dropped", String::new());
-                self.nodes[place.node].parent = None;
-                self.nodes[place.node].in_tree = false;
-                let group = self.groups.get_mut(&place.id).expect("it has begun");
-                group.closed = true;
-                if let Some(body) = body {
-                    self.drop_run(body);
-                }
-            }
-            _ => {}
-        }
     }
 }
 

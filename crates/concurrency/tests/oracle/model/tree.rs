@@ -66,10 +66,14 @@ impl Model<'_> {
     /// Law 4: whether owners above must not drop this.
     pub(super) fn holds(&self, run: &Run<'_>) -> bool {
         match run.step.as_deref() {
-            Some(Pending::Scope(place, Some(body))) => {
+            Some(Pending::Scope(_, _, Some(_))) => true,
+            Some(Pending::Scope(place, Some(body), None)) => {
                 self.nodes[place.node].mask || self.holds(body)
             }
             Some(Pending::Group(place, ..)) => self.nodes[place.node].in_tree,
+            Some(Pending::Crew(branches)) => {
+                branches.finalising().next().is_some() || branches.runs().any(|run| self.holds(run))
+            }
             Some(Pending::Join(runs, _) | Pending::Select(runs)) => {
                 runs.iter().flatten().any(|run| self.holds(run))
             }
