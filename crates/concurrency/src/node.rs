@@ -435,6 +435,10 @@ impl<P: ?Sized> Node<P> {
         self.set(CLOSED);
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.has(CLOSED)
+    }
+
     /// The nodes below this one, for a report.
     pub(crate) fn members(&self) -> Vec<NodeRef> {
         let links = self.lock();

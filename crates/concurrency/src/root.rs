@@ -278,6 +278,13 @@ pub(crate) fn above(node: Option<&NodeRef>) -> NodeRef {
     }
 }
 
+/// The same, if it has not returned; else that of the process, where there is a backend.
+pub(crate) fn still_open(node: Option<&NodeRef>) -> Option<NodeRef> {
+    let open = |root: &NodeRef| !root.is_closed();
+    let root = guarded(|| above(node)).ok();
+    root.filter(open).or_else(|| guarded(of_process).ok())
+}
+
 /// The root of the current backend for what is below none.
 fn of_process() -> NodeRef {
     let slot = bowline_backend::task::realm_slot(|| {

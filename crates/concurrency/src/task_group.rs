@@ -42,6 +42,10 @@ use std::time::Duration;
 /// from outside waits for its children and never returns. One that has no children to wait for
 /// lets other tasks run once before it returns.
 ///
+/// The backend and the [`Root`](crate::Root) of its first poll stay its own: its children run there, and are
+/// left to that root by a drop also after the future was moved below another one. Only if it has
+/// returned by then does the other one wait for them.
+///
 /// # Panics
 ///
 /// When polled with no backend compiled in, or where the backend does not run. Resumes a panic

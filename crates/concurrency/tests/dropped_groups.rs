@@ -11,15 +11,18 @@ use alive::Alive;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
-    CancelScope, CauseKind, Root, cancel_scope, checkpoint, is_cancelled, shield, sleep_forever,
-    task_group, yield_now,
+    CancelScope, CauseKind, Root, cancel_scope, checkpoint, is_cancelled, shield, sleep,
+    sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
-use futures_util::future::{FutureExt, pending, poll_fn};
+use futures_util::future::{FutureExt, pending, poll_fn, poll_immediate};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 use witness::{Causes, Witness};
+
+const MS: Duration = Duration::from_millis(1);
 
 every_backend!(
     a_dropped_group_goes_to_the_root,
@@ -278,4 +281,29 @@ fn groups_without_a_root_go_to_that_of_the_process() {
             bowline_backend::task::yield_now().await;
         }
     });
+}
+
+// TG31
+#[test]
+fn a_group_that_outlives_its_root_is_left_to_the_one_around_it() {
+    // Elsewhere a root takes its tasks with it.
+    let root = || Root::new().backend(Backend::AsyncStd);
+    let (gate, ended) = (Arc::new(Event::new()), Arc::new(AtomicBool::new(false)));
+    let (open, over) = (gate.clone(), ended.clone());
+    let mut group = Box::pin(task_group::<(), (), _, _>(|group| async move {
+        group.spawn_ok(shield(async move {
+            open.wait().await;
+            sleep(20 * MS).await;
+            over.store(true, Ordering::SeqCst);
+        }));
+        sleep_forever().await;
+        Ok(())
+    }));
+    assert!(root().block_on(poll_immediate(&mut group)).is_none());
+    root().block_on(async {
+        assert!(poll_immediate(&mut group).await.is_none());
+        drop(group);
+        gate.set();
+    });
+    assert!(ended.load(Ordering::SeqCst), "the second root waited");
 }

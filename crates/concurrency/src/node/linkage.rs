@@ -2,6 +2,7 @@
 
 use super::holds::add_holds;
 use super::{ADOPTED, Admission, CLOSED, DRAINING, Kind, Node, NodeRef, Payload};
+use crate::root;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -159,19 +160,19 @@ impl Node<dyn Payload> {
         Some((parent, key, std::mem::take(&mut links.passed)))
     }
 
-    /// Gives a closed group whose owner is gone to `root`, until its last task has ended.
+    /// Gives a closed group whose owner is gone to `root`, until its last task has ended. If that
+    /// has returned, for the group was moved away, to the one around it.
     pub(crate) fn adopt(self: &Arc<Self>, root: &NodeRef) {
+        let place = self.parent();
         self.unlink();
         super::note_change();
         if self.task_count() == 0 {
             return;
         }
-        {
-            let mut links = root.lock();
-            self.take_order(&mut links);
-            self.stand_at(links.tasks.insert(self.clone()));
+        if !self.enter_root(root, CLOSED) {
+            let around = root::still_open(place.as_ref());
+            self.enter_root(around.as_ref().unwrap_or(root), 0);
         }
-        self.linked(root);
         let empty = {
             let links = self.lock();
             let empty = links.tasks.is_empty();
@@ -184,6 +185,20 @@ impl Node<dyn Payload> {
         if empty {
             self.unlink_task();
         }
+    }
+
+    /// Stands among the tasks of `root`, unless that has one of these flags.
+    fn enter_root(self: &Arc<Self>, root: &NodeRef, unless: u32) -> bool {
+        {
+            let mut links = root.lock();
+            if root.has(unless) {
+                return false;
+            }
+            self.take_order(&mut links);
+            self.stand_at(links.tasks.insert(self.clone()));
+        }
+        self.linked(root);
+        true
     }
 
     /// The nearest group, this node or one above it.
