@@ -9,8 +9,8 @@ use alive::Alive;
 use bowline_backend::Backend;
 use bowline_concurrency::{
     CauseKind, GroupError, JoinError, NotWaiting, Policy, Root, StartError, Started, TaskGroup,
-    TaskStatus, cancel_scope, cancelled, check_cancelled, checkpoint, sleep_forever, task_group,
-    yield_now,
+    TaskStatus, cancel_scope, cancelled, check_cancelled, checkpoint, shield, sleep_forever,
+    task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::poll_immediate;
@@ -210,21 +210,27 @@ fn a_cancelled_group_reaches_the_child_when_it_has_started(root: Root) {
     });
 }
 
-// TG28
+// TG26, TG28
 fn a_dropped_start_cancels_the_child(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let probe = Alive::new(&alive);
     let causes = Arc::new(Mutex::new(Vec::new()));
     let seen = causes.clone();
+    let answer = Arc::new(Mutex::new(None));
+    let given = answer.clone();
     let result = root.block_on(async {
         let result = task_group::<_, (), _, _>(|group| async move {
-            let mut start = Box::pin(group.start(|_: Started<()>| async move {
+            let mut start = Box::pin(group.start(|started| async move {
                 let _probe = probe;
                 let cause = cancelled().await;
                 seen.lock().unwrap().push(cause.kind());
-                for _ in 0..5 {
-                    yield_now().await;
-                }
+                shield(async {
+                    for _ in 0..5 {
+                        yield_now().await;
+                    }
+                })
+                .await;
+                *given.lock().unwrap() = Some(started.send(5));
                 Ok(())
             }));
             assert!(poll_immediate(&mut start).await.is_none());
@@ -238,6 +244,8 @@ fn a_dropped_start_cancels_the_child(root: Root) {
     };
     assert_eq!(left, 0, "the group waits for it");
     assert_eq!(*causes.lock().unwrap(), [CauseKind::Dropped]);
+    let answer = answer.lock().unwrap().take();
+    assert!(matches!(answer, Some(Err(NotWaiting(5)))));
 }
 
 fn a_dropped_start_loses_no_panic(root: Root) {

@@ -7,6 +7,7 @@ use bowline_backend::Backend;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{
     Backoff, Jitter, Retry, RetryErrorKind, Root, cancel_scope, now, sleep, sleep_forever, timeout,
+    timeout_at,
 };
 use every_backend::every_backend;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,6 +111,26 @@ fn a_hanging_attempt_counts_as_failed(root: Root) {
     let error = result.expect_err("it hangs");
     assert_eq!((error.attempts(), calls.load(Ordering::SeqCst)), (3, 3));
     assert!(matches!(error.last(), RetryErrorKind::Elapsed(_)));
+}
+
+// PT15
+#[test]
+fn hanging_attempts_take_their_time_and_the_pauses_theirs() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let start = now();
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let times = begun.clone();
+        let retry = Retry::<()>::attempts(3).backoff(plain(100 * MS));
+        let result = retry.per_attempt(SECOND).run(move |_| {
+            times.lock().unwrap().push((now() - start).as_millis());
+            async { Ok(sleep_forever().await) }
+        });
+        let error: Result<std::convert::Infallible, _> = result.await;
+        let error = error.expect_err("it hangs");
+        assert_eq!(*begun.lock().unwrap(), [0, 1100, 2300]);
+        assert_eq!((now() - start).as_millis(), 3300);
+        assert!(matches!(error.last(), RetryErrorKind::Elapsed(_)));
+    });
 }
 
 // PT16
@@ -216,6 +237,32 @@ fn a_pause_beyond_the_deadline_is_not_begun() {
         let error = result.await.expect("it gives up in time");
         assert_eq!(error.expect_err("it always fails").attempts(), 2);
         assert_eq!((now() - start).as_millis(), 1002);
+    });
+}
+
+// PT19
+#[test]
+fn a_pause_that_ends_with_the_deadline_is_not_begun() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        for (short_of_it, attempts) in [(Duration::ZERO, 1), (MS, 2)] {
+            let end = now() + SECOND;
+            // The second attempt has a pause of its own to ask for, which is too long.
+            let retry = Retry::attempts(9).after(move |attempt| match attempt {
+                1 => Some(end - now() - short_of_it),
+                _ => Some(SECOND),
+            });
+            let run = retry.run(|attempt| async move { Err::<(), _>(attempt) });
+            let error = timeout_at(end, run).await.expect("it gives up in time");
+            assert_eq!(
+                error.expect_err("it always fails").attempts(),
+                attempts,
+                "{short_of_it:?} before the deadline"
+            );
+            let left = if attempts == 1 { SECOND } else { MS };
+            // A poll takes some time of its own.
+            let seen = (end - now()).as_micros().div_ceil(1000);
+            assert_eq!(seen, left.as_millis(), "at once");
+        }
     });
 }
 

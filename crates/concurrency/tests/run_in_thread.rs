@@ -22,6 +22,7 @@ use std::time::Duration;
 
 every_backend!(
     a_cancelled_scope_starts_no_thread,
+    a_place_that_came_with_the_cancel_goes_back,
     a_cancel_waits_for_the_thread,
     an_abandoned_thread_keeps_its_place,
     a_limiter_bounds_the_threads,
@@ -92,6 +93,33 @@ fn a_cancelled_scope_starts_no_thread(root: Root) {
         assert_eq!((limiter.borrowed(), limiter.statistics().waiting), (0, 0));
         // The pool is not in use either.
         run_in_thread(|| ()).await;
+    });
+    assert!(!ran.load(Ordering::SeqCst));
+}
+
+// TH2, TH5
+fn a_place_that_came_with_the_cancel_goes_back(root: Root) {
+    let ran = Arc::new(AtomicBool::new(false));
+    let flag = ran.clone();
+    root.block_on(async {
+        let limiter = Arc::new(CapacityLimiter::new(1));
+        let place = limiter.acquire().await;
+        let scope = CancelScope::new();
+        let handle = scope.handle();
+        let run = run_in_thread(move || flag.store(true, Ordering::SeqCst)).limiter(&limiter);
+        let mut first = pin!(scope.run(run));
+        assert!(poll_immediate(&mut first).await.is_none());
+        let mut second = pin!(run_in_thread(|| 7).limiter(&limiter));
+        assert!(poll_immediate(&mut second).await.is_none());
+        assert_eq!(limiter.statistics().waiting, 2);
+        drop(place);
+        assert_eq!(limiter.statistics().waiting, 1, "the first has its place");
+        handle.cancel("a moment later");
+        let outcome = first.await;
+        assert_eq!(outcome.cause().map(|c| c.reason()), Some("a moment later"));
+        assert_eq!(limiter.statistics().waiting, 0, "now the second has it");
+        assert_eq!(second.await, 7);
+        assert_eq!(limiter.borrowed(), 0);
     });
     assert!(!ran.load(Ordering::SeqCst));
 }

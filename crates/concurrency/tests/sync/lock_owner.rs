@@ -3,7 +3,7 @@
 use crate::every_backend::every_backend;
 use crate::{Wakes, poll};
 use bowline_backend::Backend;
-use bowline_concurrency::sync::{Lock, WouldDeadlock};
+use bowline_concurrency::sync::{Lock, LockGuard, WouldDeadlock};
 use bowline_concurrency::{Root, task_group, timeout, yield_now};
 use futures_util::future::join;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -98,6 +98,33 @@ fn the_next_owner_is_named_before_it_runs() {
     });
 }
 
+/// A child that gets the lock by `wait` is its owner, and nobody is afterwards. `guard` goes when
+/// somebody waits.
+async fn is_owned_by_a_child<G: Send>(
+    lock: &Arc<Lock<()>>,
+    guard: LockGuard<'_, ()>,
+    wait: impl Future<Output = G> + Send + 'static,
+) {
+    let result = task_group::<_, (), _, _>(|group| async move {
+        let there = lock.clone();
+        let child = group.spawn_ok(async move {
+            let guard = wait.await;
+            let owner = there.statistics().owner;
+            drop(guard);
+            owner.map(|owner| owner.task)
+        });
+        while lock.statistics().waiting == 0 {
+            yield_now().await;
+        }
+        drop(guard);
+        let id = child.id();
+        assert_eq!(child.join().await.ok(), Some(Some(id)));
+        Ok(())
+    });
+    assert!(result.await.is_ok());
+    assert_eq!(lock.statistics().owner, None);
+}
+
 // SY9
 #[test]
 fn who_waits_in_a_scope_owns_as_its_task() {
@@ -105,25 +132,8 @@ fn who_waits_in_a_scope_owns_as_its_task() {
         Root::new().backend(Backend::Sim).block_on(async {
             let lock = Arc::new(make(()));
             let guard = lock.lock().await;
-            let shared = lock.clone();
-            let result = task_group::<_, (), _, _>(|group| async move {
-                let there = shared.clone();
-                let child = group.spawn_ok(async move {
-                    let guard = timeout(Duration::MAX, there.lock()).await;
-                    let owner = there.statistics().owner;
-                    drop(guard);
-                    owner.map(|owner| owner.task)
-                });
-                while shared.statistics().waiting == 0 {
-                    yield_now().await;
-                }
-                drop(guard);
-                let id = child.id();
-                assert_eq!(child.join().await.ok(), Some(Some(id)));
-                Ok(())
-            });
-            assert!(result.await.is_ok());
-            assert_eq!(lock.statistics().owner, None);
+            let waits = timeout(Duration::MAX, lock.clone().lock_owned());
+            is_owned_by_a_child(&lock, guard, waits).await;
         });
     }
 }
@@ -137,21 +147,7 @@ fn a_wait_that_moves_to_another_task_owns_as_that() {
             let guard = lock.lock().await;
             let mut waits = lock.clone().lock_owned();
             assert!(poll(&mut waits).await.is_none());
-            drop(guard);
-            let shared = lock.clone();
-            let result = task_group::<_, (), _, _>(|group| async move {
-                let child = group.spawn_ok(async move {
-                    let guard = waits.await;
-                    let owner = shared.statistics().owner;
-                    drop(guard);
-                    owner.map(|owner| owner.task)
-                });
-                let id = child.id();
-                assert_eq!(child.join().await.ok(), Some(Some(id)));
-                Ok(())
-            });
-            assert!(result.await.is_ok());
-            assert_eq!(lock.statistics().owner, None);
+            is_owned_by_a_child(&lock, guard, waits).await;
         });
     }
 }
