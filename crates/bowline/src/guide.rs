@@ -29,6 +29,9 @@ mod pages {
     #[doc = include_str!("../../../docs/guide/channels.md")]
     struct Channels;
 
+    #[doc = include_str!("../../../docs/guide/codecs.md")]
+    struct Codecs;
+
     #[doc = include_str!("../../../docs/guide/structured-concurrency.md")]
     struct StructuredConcurrency;
 

@@ -44,6 +44,7 @@
 //! | `async-std` | | that runtime; discontinued by its authors in favour of smol |
 //! | `sim` | | the simulator, as a backend and as the module `sim` |
 //! | `ancillary` | | descriptors passed over Unix sockets |
+//! | `base64`, `cbor`, `lz4`, `zlib` | | these parts of codecs |
 //! | `tracing` | | tasks run in the span in which they were spawned |
 //!
 //! All may be on at once. With none a library builds, for it must not choose; a program stops
