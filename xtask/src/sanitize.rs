@@ -50,6 +50,9 @@ pub(crate) fn run(root: &Path) -> Outcome {
             "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
         )
         .set("TSAN_OPTIONS", &suppressions)
+        // The standard library again: what it reads to print where a panic came from is locked
+        // unseen, and some tests panic on purpose.
+        .set("RUST_BACKTRACE", "0")
         .run(root)?;
     for sanitizer in ["address", "thread"] {
         let program = format!("target/{sanitizer}-sanitizer/spin_lock");

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 
@@ -37,6 +37,20 @@ struct Queue {
     thread: Thread,
 }
 
+impl Queue {
+    /// Tries until it has the lock. What the standard library does to wait for one is not seen by
+    /// ThreadSanitizer, which then takes what the lock protects for a race.
+    fn woken(&self) -> MutexGuard<'_, VecDeque<usize>> {
+        loop {
+            match self.woken.try_lock() {
+                Ok(woken) => return woken,
+                Err(TryLockError::WouldBlock) => thread::yield_now(),
+                Err(TryLockError::Poisoned(_)) => panic!("another thread panicked"),
+            }
+        }
+    }
+}
+
 struct TaskWaker {
     index: usize,
     queued: AtomicBool,
@@ -48,7 +62,7 @@ impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::SeqCst) {
             self.progress.awake.fetch_add(1, Ordering::SeqCst);
-            self.queue.woken.lock().unwrap().push_back(self.index);
+            self.queue.woken().push_back(self.index);
             self.queue.thread.unpark();
         }
     }
@@ -88,7 +102,7 @@ fn run(jobs: Vec<Job>, progress: &Arc<Progress>) {
         .collect();
     let mut left = tasks.len();
     while left > 0 {
-        let woken = queue.woken.lock().unwrap().pop_front();
+        let woken = queue.woken().pop_front();
         let Some(index) = woken else {
             thread::park();
             continue;
