@@ -11,8 +11,8 @@ mod datagrams;
 mod echo;
 
 use bowline_sim::{Link, Sim, World, host};
-use cut::{MS, Notes, SECOND, constant, seconds, stream_world, until, whole};
-use datagrams::{bind, recv, send_to};
+use cut::{CUT, MS, Notes, SECOND, constant, seconds, stream_world, until, whole};
+use datagrams::{Speaker, bind, hear};
 use echo::{accept, dial, listen, read_to_end, write_all};
 use std::io;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn what_is_held_comes_in_order_when_it_is_released() {
                         assert!(whole && all.len() == 200, "{all:?}");
                     });
                     for _ in 0..100 {
-                        let number = u64::from(recv(&socket).await?.payload[0]);
+                        let number = hear(&socket).await?;
                         got.add(number);
                         if number < 80 && number > 9 {
                             assert!(host::now() > 30 * SECOND, "{number} was held");
@@ -55,8 +55,7 @@ fn what_is_held_comes_in_order_when_it_is_released() {
             })
             .client("client", || async {
                 until(SECOND).await;
-                let to = host::resolve("server", host::Family::V4).await?[0];
-                let socket = bind("0.0.0.0:0")?;
+                let speaker = Speaker::to("server").await?;
                 let stream = dial("server", 80).await?;
                 stream.set_nodelay(true)?;
                 // Ten before the hold, seventy in it, twenty right after it.
@@ -69,7 +68,7 @@ fn what_is_held_comes_in_order_when_it_is_released() {
                     .await;
                     let both = [2 * number as u8, 2 * number as u8 + 1];
                     write_all(&stream, &both).await?;
-                    send_to(&socket, &[number as u8], (to, 7).into()).await?;
+                    speaker.say(number).await?;
                 }
                 Ok::<(), io::Error>(())
             })
@@ -86,10 +85,9 @@ fn what_is_held_comes_in_order_when_it_is_released() {
 #[test]
 fn a_hold_without_an_end_is_a_timeout() {
     let notes = Notes::default();
-    let world =
-        stream_world(1, Some(seconds(60)), &notes).at(Duration::from_millis(20_500), |world| {
-            world.hold(&["server"], &["client"]);
-        });
+    let world = stream_world(1, Some(seconds(60)), &notes).at(CUT, |world| {
+        world.hold(&["server"], &["client"]);
+    });
     let failure = world.run().expect_err("nothing comes");
     assert_eq!(whole(failure.virtual_time().as_nanos() as u64), 81_000);
 }
@@ -104,10 +102,7 @@ fn a_clog_ends_by_itself_and_a_swizzle_in_any_order() {
         for name in ["a", "b", "c"] {
             world = world.client(name, || async {
                 until(10 * SECOND).await;
-                let to = host::resolve("sink", host::Family::V4).await?[0];
-                let socket = bind("0.0.0.0:0")?;
-                let name = host_number();
-                send_to(&socket, &[name], (to, 7).into()).await?;
+                Speaker::to("sink").await?.say(host_number()).await?;
                 until(100 * SECOND).await;
                 Ok::<(), io::Error>(())
             });
@@ -119,8 +114,8 @@ fn a_clog_ends_by_itself_and_a_swizzle_in_any_order() {
                 async move {
                     let socket = bind("0.0.0.0:7")?;
                     for _ in 0..3 {
-                        let from = recv(&socket).await?.payload[0];
-                        heard.add(u64::from(from));
+                        let from = hear(&socket).await?;
+                        heard.add(from);
                         let time = host::now();
                         assert!(time > 10 * SECOND && time < 40 * SECOND);
                         if clogged {
@@ -146,8 +141,8 @@ fn a_clog_ends_by_itself_and_a_swizzle_in_any_order() {
     assert!(orders.len() > 3, "{orders:?}");
 }
 
-fn host_number() -> u8 {
-    Sim::host_name().as_bytes()[0] - b'a'
+fn host_number() -> u64 {
+    u64::from(Sim::host_name().as_bytes()[0] - b'a')
 }
 
 /// Which of a datagram each second arrive in 60 seconds, and after how many milliseconds.
@@ -160,7 +155,7 @@ fn arrivals(act: impl Fn(&mut World) + 'static) -> Vec<(u64, u64)> {
             async move {
                 let socket = bind("0.0.0.0:7")?;
                 loop {
-                    let number = u64::from(recv(&socket).await?.payload[0]);
+                    let number = hear(&socket).await?;
                     heard.add(number);
                     heard.add(whole(host::now() - number * SECOND));
                 }
@@ -169,11 +164,10 @@ fn arrivals(act: impl Fn(&mut World) + 'static) -> Vec<(u64, u64)> {
             }
         })
         .client("source", || async {
-            let to = host::resolve("sink", host::Family::V4).await?[0];
-            let socket = bind("0.0.0.0:0")?;
-            for number in 1..60_u64 {
+            let speaker = Speaker::to("sink").await?;
+            for number in 1..60 {
                 until(number * SECOND).await;
-                send_to(&socket, &[number as u8], (to, 7).into()).await?;
+                speaker.say(number).await?;
             }
             until(100 * SECOND).await;
             Ok::<(), io::Error>(())
@@ -227,13 +221,11 @@ fn halves_are_drawn() {
                     let socket = bind("0.0.0.0:7")?;
                     until(10 * SECOND).await;
                     for other in ["a", "b", "c"] {
-                        let to = host::resolve(other, host::Family::V4).await?[0];
-                        send_to(&socket, &[host_number()], (to, 7).into()).await?;
+                        Speaker::to(other).await?.say(host_number()).await?;
                     }
                     host::spawn(async move {
-                        while let Ok(got) = recv(&socket).await {
-                            let pair = (u64::from(got.payload[0]), u64::from(host_number()));
-                            heard.add(pair.0 * 10 + pair.1);
+                        while let Ok(from) = hear(&socket).await {
+                            heard.add(from * 10 + host_number());
                         }
                     });
                     until(20 * SECOND).await;

@@ -1,38 +1,33 @@
 //! What loss and bandwidth cost a connection: time, and never a byte.
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
-#[path = "scenario/echo.rs"]
-mod echo;
-
+#[path = "scenario/cut.rs"]
+mod cut;
 #[allow(dead_code, reason = "each test file uses a part of it")]
 #[path = "scenario/datagrams.rs"]
 mod datagrams;
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[path = "scenario/echo.rs"]
+mod echo;
 
-use bowline_sim::{Keep, Latency, Link, Sim, host};
+use bowline_sim::{Keep, Link, Sim, host};
+use cut::{MS, Notes, SECOND, constant, until};
 use datagrams::{bind, recv, send_to};
 use echo::{accept, dial, listen, read_some, write_all};
 use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-const MS: u64 = 1_000_000;
-const SECOND: u64 = 1_000_000_000;
-
-fn constant(latency: u64) -> Link {
-    Link::lan().latency(Latency::constant(Duration::from_nanos(latency)))
-}
 
 /// How long each of `count` single bytes takes from "near" to "far" over a link that loses with
 /// probability `loss` in this direction; sent far apart.
 fn delays(seed: u64, loss: f64, count: usize) -> Vec<u64> {
-    let delays = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&delays);
+    let delays = Notes::default();
+    let seen = delays.clone();
     let report = Sim::builder()
         .seed(seed)
         .trace(Keep::Off)
         .horizon(Duration::MAX) // as there is one byte in 1 000 s
         .client("far", move || {
-            let seen = Arc::clone(&seen);
+            let seen = seen.clone();
             async move {
                 let listener = listen(80)?;
                 let stream = accept(&listener).await?;
@@ -44,18 +39,17 @@ fn delays(seed: u64, loss: f64, count: usize) -> Vec<u64> {
                     }
                     assert_eq!(byte, [number as u8], "every byte, in order");
                     // Sent on the even thousand seconds.
-                    let late = host::now() % (1000 * SECOND);
-                    seen.lock().expect("not poisoned").push(late);
+                    seen.add(host::now() % (1000 * SECOND));
                     number += 1;
                 }
             }
         })
         .client("near", move || async move {
-            host::Sleep::new(MS).await;
+            until(MS).await;
             let stream = dial("far", 80).await?;
             stream.set_nodelay(true)?;
             for number in 1..=count as u64 {
-                host::Sleep::new(1000 * SECOND * number).await;
+                until(1000 * SECOND * number).await;
                 write_all(&stream, &[(number - 1) as u8]).await?;
             }
             Ok::<(), io::Error>(())
@@ -68,7 +62,7 @@ fn delays(seed: u64, loss: f64, count: usize) -> Vec<u64> {
         .expect("loss is no error");
     assert_eq!(report.bytes, count as u64);
     assert!(loss == 0.0 || report.lost > 0);
-    delays.lock().expect("not poisoned").clone()
+    delays.take()
 }
 
 // SIM66
@@ -109,19 +103,18 @@ fn each_further_loss_doubles_the_delay() {
 
 /// Which of 3000 datagrams, a millisecond apart, a link loses.
 fn lost(seed: u64, link: Link) -> Vec<bool> {
-    let lost = Arc::new(Mutex::new(vec![true; 3000]));
-    let seen = Arc::clone(&lost);
+    let arrived = Notes::default();
+    let seen = arrived.clone();
     let world = Sim::builder()
         .seed(seed)
         .trace(Keep::Off)
         .host("far", move || {
-            let seen = Arc::clone(&seen);
+            let seen = seen.clone();
             async move {
                 let socket = bind("0.0.0.0:7")?;
                 loop {
                     let number = recv(&socket).await?.payload;
-                    let number = usize::from(number[0]) * 256 + usize::from(number[1]);
-                    seen.lock().expect("not poisoned")[number] = false;
+                    seen.add(u64::from(number[0]) * 256 + u64::from(number[1]));
                 }
                 #[allow(unreachable_code, reason = "it names the type of the error")]
                 Ok::<(), io::Error>(())
@@ -131,20 +124,21 @@ fn lost(seed: u64, link: Link) -> Vec<bool> {
             let to = host::resolve("far", host::Family::V4).await?[0];
             let socket = bind("0.0.0.0:0")?;
             for number in 0..3000_u64 {
-                host::Sleep::new(SECOND + number * MS).await;
+                until(SECOND + number * MS).await;
                 let payload = [(number / 256) as u8, number as u8];
                 send_to(&socket, &payload, (to, 7).into()).await?;
             }
-            host::Sleep::new(5 * SECOND).await;
+            until(5 * SECOND).await;
             Ok::<(), io::Error>(())
         })
         .link_one_way("near", "far", link);
     let report = world.run().expect("they are lost in silence");
-    let lost = lost.lock().expect("not poisoned").clone();
-    assert_eq!(
-        report.lost,
-        lost.iter().filter(|lost| **lost).count() as u64
-    );
+    let mut lost = vec![true; 3000];
+    for number in arrived.take() {
+        lost[number as usize] = false;
+    }
+    let count = lost.iter().filter(|lost| **lost).count();
+    assert_eq!(report.lost, count as u64);
     lost
 }
 
@@ -174,13 +168,13 @@ fn bursts_lose_as_much_in_longer_runs() {
 
 /// The time "size" bytes take from the first write to the end as the reader sees it.
 fn transfer(seed: u64, size: usize, link: Link) -> u64 {
-    let took = Arc::new(Mutex::new(0));
-    let seen = Arc::clone(&took);
+    let took = Notes::default();
+    let seen = took.clone();
     Sim::builder()
         .seed(seed)
         .trace(Keep::Off)
         .client("far", move || {
-            let seen = Arc::clone(&seen);
+            let seen = seen.clone();
             async move {
                 let listener = listen(80)?;
                 let stream = accept(&listener).await?;
@@ -188,20 +182,20 @@ fn transfer(seed: u64, size: usize, link: Link) -> u64 {
                 while got < size {
                     got += read_some(&stream, 65_536).await?.len();
                 }
-                *seen.lock().expect("not poisoned") = host::now() - SECOND;
+                seen.add(host::now() - SECOND);
                 Ok::<(), io::Error>(())
             }
         })
         .client("near", move || async move {
-            host::Sleep::new(MS).await;
+            until(MS).await;
             let stream = dial("far", 80).await?;
-            host::Sleep::new(SECOND).await;
+            until(SECOND).await;
             write_all(&stream, &vec![7; size]).await
         })
         .link("near", "far", link)
         .run()
         .expect("it arrives");
-    *took.lock().expect("not poisoned")
+    took.take()[0]
 }
 
 // SIM67
@@ -251,7 +245,7 @@ fn a_segment_is_as_long_as_the_mtu_lets_it() {
                 echo::read_to_end(&stream).await.map(drop)
             })
             .client("near", || async {
-                host::Sleep::new(MS).await;
+                until(MS).await;
                 let stream = dial("far", 80).await?;
                 write_all(&stream, &[7; 40_000]).await
             })

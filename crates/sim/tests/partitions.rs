@@ -12,8 +12,8 @@ mod echo;
 
 use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
 use bowline_sim::{Builder, Sim, World, host};
-use cut::{MS, Notes, SECOND, constant, seconds, stream_world, until, whole};
-use datagrams::{bind, recv, send_to};
+use cut::{CUT, MS, Notes, SECOND, constant, seconds, stream_world, until, whole};
+use datagrams::{Speaker, bind, hear};
 use echo::{accept, dial, listen, read_to_end, write_all};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -87,10 +87,10 @@ fn a_short_partition_heals_without_an_error() {
     let notes = Notes::default();
     for (seed, length) in [(0, 1), (1, 10), (2, 60), (3, 300), (4, 800)] {
         let cut = stream_world(seed, None, &notes)
-            .at(Duration::from_millis(20_500), |world| {
+            .at(CUT, |world| {
                 world.partition(&["server"], &["client"]);
             })
-            .at(Duration::from_millis(20_500) + seconds(length), World::heal)
+            .at(CUT + seconds(length), World::heal)
             .run();
         let report = cut.expect("the partition was shorter than the timeout");
         assert_eq!(notes.take(), [100], "every byte, once");
@@ -110,13 +110,10 @@ fn a_long_partition_ends_in_a_timeout_at_the_computed_time() {
             let notes = Notes::default();
             let world = stream_world(7, user_timeout, &notes)
                 .horizon(seconds(5_000))
-                .at(
-                    Duration::from_millis(20_500),
-                    move |world| match both_ways {
-                        true => never(world, "server"),
-                        false => world.partition_one_way(&["client"], &["server"]),
-                    },
-                );
+                .at(CUT, move |world| match both_ways {
+                    true => never(world, "server"),
+                    false => world.partition_one_way(&["client"], &["server"]),
+                });
             let failure = world.run().expect_err("the client times out");
             assert!(failure.message().contains("timed out"), "{failure}");
             assert_eq!(failure.host(), Some("client"));
@@ -137,28 +134,27 @@ fn a_cut_of_one_direction_leaves_the_other() {
                 let socket = bind("0.0.0.0:7")?;
                 until(20 * SECOND).await;
                 // What it says arrives; what is said to it does not.
-                let to = host::resolve("mute", host::Family::V4).await?[0];
+                let speaker = Speaker::to("mute").await?;
                 for number in 0..10 {
-                    send_to(&socket, &[number], (to, 7).into()).await?;
+                    speaker.say(number).await?;
                 }
-                let late = recv(&socket).await?;
-                assert_eq!(late.payload, [200][..]);
+                assert_eq!(hear(&socket).await?, 200);
                 Ok::<(), io::Error>(())
             })
             .client("mute", move || {
                 let heard = heard.clone();
                 async move {
                     let socket = bind("0.0.0.0:7")?;
-                    let to = host::resolve("deaf", host::Family::V4).await?[0];
+                    let speaker = Speaker::to("deaf").await?;
                     until(15 * SECOND).await;
                     for number in 100..110 {
-                        send_to(&socket, &[number], (to, 7).into()).await?;
+                        speaker.say(number).await?;
                     }
                     for _ in 0..10 {
-                        heard.add(u64::from(recv(&socket).await?.payload[0]));
+                        heard.add(hear(&socket).await?);
                     }
                     until(40 * SECOND).await;
-                    send_to(&socket, &[200], (to, 7).into()).await
+                    speaker.say(200).await
                 }
             })
             .at(seconds(10), |world| {
@@ -175,12 +171,11 @@ fn a_cut_of_one_direction_leaves_the_other() {
 #[test]
 fn acknowledgements_that_are_cut_off_end_the_writer_alone() {
     let notes = Notes::default();
-    let world = stream_world(3, None, &notes).horizon(seconds(5_000)).at(
-        Duration::from_millis(20_500),
-        |world| {
+    let world = stream_world(3, None, &notes)
+        .horizon(seconds(5_000))
+        .at(CUT, |world| {
             world.partition_one_way(&["server"], &["client"]);
-        },
-    );
+        });
     let failure = world.run().expect_err("the client hears nothing any more");
     // The byte of 21 s arrives; that it did is lost 1 ms later.
     let doubling: u64 = (0..10).map(|k| 200 << k).sum();
@@ -195,10 +190,10 @@ fn a_lost_acknowledgement_is_made_good_by_the_next() {
     let notes = Notes::default();
     for seed in 0..10 {
         let world = stream_world(seed, None, &notes)
-            .at(Duration::from_millis(20_500), |world| {
+            .at(CUT, |world| {
                 world.partition_one_way(&["server"], &["client"]);
             })
-            .at(Duration::from_millis(50_500), World::heal);
+            .at(CUT + seconds(30), World::heal);
         world.run().expect("it was shorter than the timeout");
         assert_eq!(notes.take(), [100]);
     }

@@ -1,13 +1,15 @@
 //! Names: B45 to B50.
 
 use std::future::poll_fn;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::task::Poll;
 
+use bowline::sim::{Answer, Sim};
 use bowline_backend::Backend;
 use bowline_backend::net::{
-    Family, Query, QueryFlags, ResolveErrorKind, ReverseFlags, resolve, reverse,
+    Family, Query, QueryFlags, ResolveError, ResolveErrorKind, ReverseFlags, resolve, reverse,
 };
 use bowline_backend::task::RunOptions;
 
@@ -22,6 +24,7 @@ conformance! {
         localhost_is_known,
         a_name_has_addresses_of_families_that_are_configured,
         a_missing_name_is_an_error,
+        a_failed_look_up_is_of_the_kind_of_its_code,
         a_bad_name_is_refused,
         a_look_up_can_be_dropped,
         loopback_has_a_name,
@@ -184,6 +187,76 @@ fn a_missing_name_is_an_error(backend: Backend, options: RunOptions) {
             "{error}"
         );
     });
+}
+
+// B47
+fn a_failed_look_up_is_of_the_kind_of_its_code(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let query = Query::host("no-such-host.invalid", 1);
+        let error = resolve(query).await.unwrap_err();
+        let kind = match error.code() {
+            // Nobody has a name server, or it does not answer.
+            #[cfg(target_os = "linux")]
+            Some(libc::EAI_AGAIN) => ResolveErrorKind::TryAgain,
+            #[cfg(target_os = "linux")]
+            Some(libc::EAI_NODATA) => ResolveErrorKind::NoAddress,
+            #[cfg(target_os = "linux")]
+            Some(code) => {
+                assert_eq!(code, libc::EAI_NONAME, "{error}");
+                ResolveErrorKind::NotFound
+            }
+            #[cfg(not(target_os = "linux"))]
+            Some(_) => error.kind(),
+            None => {
+                assert_eq!(backend, Backend::Sim, "a system has codes: {error}");
+                ResolveErrorKind::NotFound
+            }
+        };
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(as_io(error), io_kind(kind));
+    });
+}
+
+/// The kind of it that programs see which do not look at the resolver's.
+fn as_io(error: ResolveError) -> ErrorKind {
+    io::Error::from(error).kind()
+}
+
+fn io_kind(kind: ResolveErrorKind) -> ErrorKind {
+    match kind {
+        // Never `WouldBlock`, which would promise a wake.
+        ResolveErrorKind::TryAgain => ErrorKind::TimedOut,
+        _ => ErrorKind::NotFound,
+    }
+}
+
+// B47
+#[test]
+fn a_world_answers_each_way_that_a_resolver_can() {
+    let ask = || async {
+        for (name, kind) in [
+            ("missing", ResolveErrorKind::NotFound),
+            ("busy", ResolveErrorKind::TryAgain),
+            ("silent", ResolveErrorKind::TryAgain),
+            ("of-v4", ResolveErrorKind::NoAddress),
+        ] {
+            let query = Query::host(name, 80).family(Family::V6);
+            let error = resolve(query).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(name), "{error}");
+            assert_eq!(as_io(error), io_kind(kind), "{name}");
+        }
+        Ok::<(), io::Error>(())
+    };
+    let world = Sim::builder()
+        .client("client", ask)
+        .name("missing", Answer::NotFound)
+        .name("busy", Answer::TryAgain)
+        .name("silent", Answer::Silence)
+        .name("of-v4", Answer::HostV4("client".to_owned()));
+    for seed in 0..10 {
+        world.clone().seed(seed).run().expect("each as it is said");
+    }
 }
 
 // B48

@@ -47,6 +47,23 @@ where
         })
 }
 
+/// One of the reality table.
+#[derive(Copy, Clone)]
+struct Situation(&'static str);
+
+impl Situation {
+    /// Panics unless `operation` may do so in it.
+    fn shows(self, operation: &str, outcome: Outcome) {
+        check(Backend::Sim, self.0, operation, outcome);
+    }
+}
+
+fn goes_well(world: &Builder) {
+    for seed in 0..SEEDS {
+        world.clone().seed(seed).run().expect("the client ends");
+    }
+}
+
 async fn write(stream: &mut TcpStream) -> Outcome {
     done(&stream.write_all(b"bytes").await)
 }
@@ -76,40 +93,22 @@ async fn fill(stream: &mut TcpStream) -> Outcome {
 // S12
 #[test]
 fn the_process_of_the_peer_is_paused() {
-    let situation = "process of the peer paused";
+    let situation = Situation("process of the peer paused");
     let world = world(TcpOptions::new(), move |mut stream, start| async move {
         sleep_until(start + 3 * SECOND).await;
-        check(
-            Backend::Sim,
-            situation,
-            "first write",
-            write(&mut stream).await,
-        );
-        check(
-            Backend::Sim,
-            situation,
-            "later write",
-            fill(&mut stream).await,
-        );
+        situation.shows("first write", write(&mut stream).await);
+        situation.shows("later write", fill(&mut stream).await);
         // Its kernel answers for it, so nobody gives up.
         sleep_until(start + 3_600 * SECOND).await;
-        check(
-            Backend::Sim,
-            situation,
-            "later write",
-            fill(&mut stream).await,
-        );
+        situation.shows("later write", fill(&mut stream).await);
     });
-    let world = world.at(2 * SECOND, |world| world.pause("server"));
-    for seed in 0..SEEDS {
-        world.clone().seed(seed).run().expect("the client ends");
-    }
+    goes_well(&world.at(2 * SECOND, |world| world.pause("server")));
 }
 
 // S12
 #[test]
 fn the_host_of_the_peer_vanishes() {
-    let situation = "host of the peer vanished";
+    let situation = Situation("host of the peer vanished");
     // Whether a user timeout is set, and the span in which the writer gives up.
     let spans = [
         (TcpOptions::new(), 600 * SECOND..1_200 * SECOND),
@@ -123,36 +122,23 @@ fn the_host_of_the_peer_vanishes() {
             let span = span.clone();
             async move {
                 sleep_until(start + 3 * SECOND).await;
-                check(
-                    Backend::Sim,
-                    situation,
-                    "first write",
-                    write(&mut stream).await,
-                );
-                check(
-                    Backend::Sim,
-                    situation,
-                    "later write",
-                    fill(&mut stream).await,
-                );
+                situation.shows("first write", write(&mut stream).await);
+                situation.shows("later write", fill(&mut stream).await);
                 // Room comes never.
                 let late = write(&mut stream).await;
-                check(Backend::Sim, situation, "write that waits", late);
+                situation.shows("write that waits", late);
                 let after = now().saturating_duration_since(start);
                 assert!(span.contains(&after), "given up after {after:?}");
             }
         });
-        let world = world.at(2 * SECOND, |world| world.crash("server", Crash::PowerLoss));
-        for seed in 0..SEEDS {
-            world.clone().seed(seed).run().expect("the client ends");
-        }
+        goes_well(&world.at(2 * SECOND, |world| world.crash("server", Crash::PowerLoss)));
     }
 }
 
 // S12
 #[test]
 fn keepalive_finds_that_the_host_of_the_peer_vanished() {
-    let situation = "host of the peer vanished";
+    let situation = Situation("host of the peer vanished");
     let keepalive = Keepalive::new(60 * SECOND, 10 * SECOND, 5);
     for options in [TcpOptions::new(), TcpOptions::new().keepalive(keepalive)] {
         let probes = options != TcpOptions::new();
@@ -164,46 +150,31 @@ fn keepalive_finds_that_the_host_of_the_peer_vanished() {
                 Outcome::Waits
             };
             let outcome = futures_lite::future::or(read, waits).await;
-            let operation = if probes {
-                "read with keepalive"
-            } else {
-                "read"
+            let operation = match probes {
+                true => "read with keepalive",
+                false => "read",
             };
-            check(Backend::Sim, situation, operation, outcome);
+            situation.shows(operation, outcome);
             let after = now().saturating_duration_since(start);
             assert_eq!(probes, after < 200 * SECOND, "told after {after:?}");
         });
-        let world = world.at(2 * SECOND, |world| world.crash("server", Crash::PowerLoss));
-        for seed in 0..SEEDS {
-            world.clone().seed(seed).run().expect("the client ends");
-        }
+        goes_well(&world.at(2 * SECOND, |world| world.crash("server", Crash::PowerLoss)));
     }
 }
 
 // S12
 #[test]
 fn the_peer_restarts_and_knows_nothing_of_the_connection() {
-    let situation = "peer restarted, old connection";
+    let situation = Situation("peer restarted, old connection");
     let world = world(TcpOptions::new(), move |mut stream, start| async move {
         sleep_until(start + 10 * SECOND).await;
-        check(
-            Backend::Sim,
-            situation,
-            "first write",
-            write(&mut stream).await,
-        );
+        situation.shows("first write", write(&mut stream).await);
         sleep_until(start + 20 * SECOND).await;
-        check(
-            Backend::Sim,
-            situation,
-            "later write",
-            write(&mut stream).await,
-        );
+        situation.shows("later write", write(&mut stream).await);
     });
-    let world = world
-        .at(2 * SECOND, |world| world.crash("server", Crash::PowerLoss))
-        .at(3 * SECOND, |world| world.restart("server"));
-    for seed in 0..SEEDS {
-        world.clone().seed(seed).run().expect("the client ends");
-    }
+    goes_well(
+        &world
+            .at(2 * SECOND, |world| world.crash("server", Crash::PowerLoss))
+            .at(3 * SECOND, |world| world.restart("server")),
+    );
 }

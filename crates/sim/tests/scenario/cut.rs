@@ -9,6 +9,9 @@ use std::time::Duration;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
+/// Between two bytes of [`stream_world`]; the next one is written half a second later.
+pub(crate) const CUT: Duration = Duration::from_millis(20_500);
+
 pub(crate) const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
