@@ -108,8 +108,8 @@ pub trait ByteStream: ByteReader + ByteWriter + Sync {
     /// # Errors
     ///
     /// What the system reports: of TCP [`io::ErrorKind::NotConnected`] once both sides have ended
-    /// or the connection was reset, for the kernel forgets the peer then. The simulator remembers
-    /// it. Who needs the address that late asks for it before, or keeps that of the accept.
+    /// or the connection was reset, for the kernel forgets the peer then. Who needs the address that
+    /// late asks for it before, or keeps that of the accept.
     fn peer_addr(&self) -> io::Result<Address>;
 
     /// Gives up: whatever is unsent may be lost, and a TCP peer sees a reset.

@@ -7,7 +7,7 @@ use crate::host::Signal;
 use crate::limits::HostLimits;
 use crate::table::SocketRef;
 use crate::tcp::TimeWaits;
-use crate::unix::Node;
+use crate::unix::{Node, Style};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -123,6 +123,8 @@ pub(crate) struct PortUse {
     /// Those that have the port for themselves, as listeners, what they accepted, and streams that
     /// were bound.
     bound: usize,
+    /// Those of them that a listener without `reuse_address` accepted.
+    exclusive: usize,
     /// The peers of those that were given the port by a connect.
     flows: BTreeSet<SocketAddr>,
 }
@@ -130,6 +132,11 @@ pub(crate) struct PortUse {
 impl PortUse {
     pub(crate) fn count(&self) -> usize {
         self.bound + self.flows.len()
+    }
+
+    /// Whether nobody may listen at it whatever options it has.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.exclusive > 0
     }
 }
 
@@ -169,8 +176,8 @@ pub(crate) struct Machine {
     /// Paths outlive their sockets and the host's lives.
     pub(crate) paths: BTreeMap<PathBuf, Node>,
     pub(crate) next_inode: u64,
-    /// Abstract names of Unix sockets.
-    pub(crate) names: BTreeMap<Vec<u8>, SocketRef>,
+    /// Abstract names of Unix sockets. Streams and datagrams have names of their own.
+    pub(crate) names: BTreeMap<(Style, Vec<u8>), SocketRef>,
     /// Those the present life ever listened for.
     pub(crate) handled_signals: Vec<Signal>,
     /// Timers that its tasks hold, due or not.
@@ -272,6 +279,18 @@ impl Machine {
 
     pub(crate) fn release_port(&mut self, port: u16) {
         self.release(port, |port| port.bound -= 1);
+    }
+
+    pub(crate) fn hold_port_exclusively(&mut self, port: u16) {
+        self.hold_port(port);
+        self.ports.entry(port).or_default().exclusive += 1;
+    }
+
+    pub(crate) fn release_exclusive_port(&mut self, port: u16) {
+        self.release(port, |port| {
+            port.bound -= 1;
+            port.exclusive -= 1;
+        });
     }
 
     /// Whether a connect to `peer` may be given the port.

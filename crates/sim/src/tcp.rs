@@ -172,6 +172,21 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
+impl Socket {
+    /// Gives its port back, unless it did when it died.
+    fn release_port(&self, machine: &mut Machine) {
+        let port = self.local.port();
+        match &self.kind {
+            Kind::Stream(stream) if !stream.has_port => {}
+            Kind::Stream(stream) if stream.shares_port => {
+                machine.release_flow(port, canonical(stream.peer));
+            }
+            Kind::Stream(stream) if stream.keeps_port => machine.release_exclusive_port(port),
+            _ => machine.release_port(port),
+        }
+    }
+}
+
 impl State {
     /// The running host of an address, as `from` sees it.
     pub(crate) fn route(&self, from: u32, ip: IpAddr) -> Option<u32> {
@@ -212,18 +227,14 @@ impl State {
             return;
         };
         let machine = &mut self.machines[removed.host as usize];
-        match &removed.kind {
-            Kind::Stream(stream) if stream.shares_port => {
-                machine.release_flow(removed.local.port(), canonical(stream.peer));
-            }
-            _ => machine.release_port(removed.local.port()),
-        }
+        removed.release_port(machine);
         match removed.kind {
             Kind::Stream(mut stream) => {
                 self.net.buffered -= stream.unsent.len() + stream.unread;
                 let (port, peer) = (removed.local.port(), canonical(stream.peer));
                 if let Some(since) = stream.waits_since(self.now) {
-                    machine.time_waits.insert(since, self.now, port, peer);
+                    let waits = &mut machine.time_waits;
+                    waits.insert(since, self.now, port, (peer, stream.keeps_port));
                 }
                 for key in stream.timers().into_iter().flatten() {
                     self.events.cancel(key);

@@ -172,10 +172,20 @@ impl State {
         }
         let machine = &self.machines[host as usize];
         Ok(match to {
-            ip if ip.is_loopback() || machine.owns(ip) => ip,
+            // As on Linux, from the first of the loopback addresses to any of them.
+            IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+            ip if machine.owns(ip) => ip,
             IpAddr::V4(_) => IpAddr::V4(machine.v4),
             IpAddr::V6(_) => IpAddr::V6(machine.v6),
         })
+    }
+}
+
+impl UdpOptions {
+    /// As on Linux twice what is asked for, because of the records.
+    fn receives_at_most(&self) -> usize {
+        self.recv_buffer
+            .map_or(BUFFER, |asked| asked.saturating_mul(2))
     }
 }
 

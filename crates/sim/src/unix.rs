@@ -7,8 +7,8 @@
 //! 1. A path stays when its socket is gone, until it is unlinked, but for one that was to connect
 //!    and did not; an abstract name goes with it.
 //! 2. A writer has at most its send buffer in the peer's queue, and waits while it is full.
-//! 3. A datagram receiver holds at most 11 datagrams of senders it is not connected to, and of
-//!    each sender at most one more than its send buffer holds; the sender waits.
+//! 3. A datagram receiver holds at most 11 datagrams of other senders it is not connected to, and
+//!    of each sender at most one more than its send buffer holds; the sender waits.
 
 mod datagram;
 mod listen;
@@ -36,6 +36,13 @@ const LONGEST_NAME: usize = 107;
 const MODE: u32 = 0o755;
 /// Whether the owner may write, and so connect. Processes of hosts are not root.
 const OWNER_WRITES: u32 = 0o200;
+
+/// What goes between two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Style {
+    Streams,
+    Datagrams,
+}
 
 pub(crate) enum Kind {
     Stream(UnixStream),
@@ -103,18 +110,23 @@ impl State {
     /// Gives `socket` the name `at`; for `Unnamed` a drawn abstract one.
     fn name_unix(&mut self, socket: SocketRef, at: &UnixAddress) -> Result<(), Errno> {
         check(at)?;
+        let style = match self.unix.peek(socket) {
+            Some(found) => found.kind.style(),
+            None => return Err(Errno::Invalid),
+        };
         let at = match at {
-            UnixAddress::Unnamed => self.any_name()?,
+            UnixAddress::Unnamed => self.any_name(style)?,
             named => named.clone(),
         };
         let machine = self.machine();
         match &at {
             UnixAddress::Path(path) => machine.add_node(path, MODE, Some(socket))?,
             UnixAddress::Abstract(name) => {
-                if machine.names.contains_key(name) {
+                let name = (style, name.clone());
+                if machine.names.contains_key(&name) {
                     return Err(Errno::AddrInUse);
                 }
-                machine.names.insert(name.clone(), socket);
+                machine.names.insert(name, socket);
             }
             UnixAddress::Unnamed => {}
         }
@@ -124,25 +136,26 @@ impl State {
         Ok(())
     }
 
-    fn any_name(&mut self) -> Result<UnixAddress, Errno> {
+    fn any_name(&mut self, style: Style) -> Result<UnixAddress, Errno> {
         const NAMES: u64 = 1 << 20;
         let start = self.choose(oracle::UNIX_NAME, NAMES);
         let names = &self.machine().names;
         (start..NAMES)
             .chain(0..start)
-            .map(|number| format!("{number:05x}").into_bytes())
+            .map(|number| (style, format!("{number:05x}").into_bytes()))
             .find(|name| !names.contains_key(name))
-            .map(UnixAddress::Abstract)
+            .map(|(_, name)| UnixAddress::Abstract(name))
             .ok_or(Errno::AddrInUse)
     }
 
-    /// The socket bound to `at` on `host`, or why it cannot be reached.
-    fn find_unix(&self, host: u32, at: &UnixAddress) -> Result<SocketRef, Errno> {
+    /// The socket bound to `at` on `host`, or why it cannot be reached. An abstract name leads to a
+    /// socket of that style, a path to any.
+    fn find_unix(&self, host: u32, at: &UnixAddress, style: Style) -> Result<SocketRef, Errno> {
         check(at)?;
         let machine = &self.machines[host as usize];
         let socket = match at {
             UnixAddress::Unnamed => return Err(Errno::Invalid),
-            UnixAddress::Abstract(name) => machine.names.get(name).copied(),
+            UnixAddress::Abstract(name) => machine.names.get(&(style, name.clone())).copied(),
             UnixAddress::Path(path) => {
                 let node = machine.paths.get(path).ok_or(Errno::NoEntry)?;
                 if node.mode & OWNER_WRITES == 0 {
@@ -167,8 +180,11 @@ impl State {
             machine.free_descriptor();
         }
         match &gone.local {
-            UnixAddress::Abstract(name) if machine.names.get(name) == Some(&socket) => {
-                machine.names.remove(name);
+            UnixAddress::Abstract(name) => {
+                let name = (gone.kind.style(), name.clone());
+                if machine.names.get(&name) == Some(&socket) {
+                    machine.names.remove(&name);
+                }
             }
             // Nothing happened: whoever tries again finds the name free.
             UnixAddress::Path(path) if gone.kind.never_connected() => {
@@ -198,6 +214,13 @@ impl State {
 }
 
 impl Kind {
+    fn style(&self) -> Style {
+        match self {
+            Kind::Stream(_) | Kind::Listener(_) => Style::Streams,
+            Kind::Datagram(_) => Style::Datagrams,
+        }
+    }
+
     fn never_connected(&self) -> bool {
         matches!(self, Kind::Stream(stream) if !stream.connected)
     }

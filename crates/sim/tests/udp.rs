@@ -85,7 +85,7 @@ fn a_connected_socket_hears_its_peer_alone() {
 }
 
 #[test]
-fn a_closed_port_refuses_once_or_says_nothing() {
+fn a_closed_port_of_the_own_host_refuses_once() {
     let mut seen = BTreeSet::new();
     for seed in 0..60 {
         seen.insert(block_on(seed, async {
@@ -124,7 +124,8 @@ fn a_closed_port_refuses_once_or_says_nothing() {
             (first, told.is_some())
         }));
     }
-    assert_eq!(seen.len(), 4, "every outcome is reached: {seen:?}");
+    // Other hosts may say nothing.
+    assert_eq!(seen, BTreeSet::from([("send", true)]));
 }
 
 #[test]
@@ -183,14 +184,14 @@ fn a_dropped_receive_loses_nothing() {
 fn a_full_receiver_loses_silently() {
     block_on(4, async {
         let mut small = UdpOptions::default();
-        small.recv_buffer = Some(10_000);
+        small.recv_buffer = Some(5_000);
         let receiver = UdpSocket::bind(at("127.0.0.1:0"), small).expect("a free port");
         let to = receiver.local_addr().expect("bound");
         let sender = UdpSocket::connect(to, UdpOptions::default()).expect("a free port");
         for number in 0..40 {
             send(&sender, &[number; 1000]).await.expect("it leaves");
         }
-        // 768 + 1000 bytes each: six pass 10 000, so the sixth was the last one taken.
+        // 768 + 1000 bytes each: six pass twice 5 000, so the sixth was the last one taken.
         let kept = waiting(&receiver).await;
         let numbers: Vec<u8> = kept.iter().map(|datagram| datagram.payload[0]).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);

@@ -118,9 +118,9 @@ fn a_sender_waits_for_its_own_buffer() {
     block_on(1, async {
         let receiver = bind("/run/sink");
         let mut options = UnixOptions::default();
-        options.send_buffer = Some(4000);
+        options.send_buffer = Some(2000);
         let sender = UnixDatagram::connect(at("/run/sink"), options).expect("it is there");
-        // With 512 bytes for each record, the third passes the buffer.
+        // With 512 bytes for each record, the third passes twice 2000.
         for _ in 0..3 {
             send(&sender, &[1; 1000]).await.expect("room");
         }

@@ -145,6 +145,9 @@ fn names_refuse_as_the_kernel_does() {
         assert_eq!(again.mode, 0o600);
         // Never from under a listener, and never a file.
         assert_eq!(kind(UnixListener::bind(&at, replace)), ErrorKind::AddrInUse);
+        // Who looked had to connect.
+        let (looked, _) = accept(&listener).await.expect("it waits");
+        assert_eq!(read(&looked).await.expect("it ended"), b"");
         host::create_file("/run/file").expect("nothing there");
         assert_eq!(
             kind(UnixListener::bind(&path("/run/file"), replace)),

@@ -43,8 +43,8 @@ pub struct TcpOptions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TcpListenOptions {
-    /// Connections that may wait to be accepted (default 1024, at least 1); requests beyond it are
-    /// dropped and come again.
+    /// Connections that may wait to be accepted beyond the first (default 1024), as on Linux; further
+    /// requests are dropped and come again.
     pub backlog: u32,
     /// Whether a port with old connections on it may be bound (default true).
     pub reuse_address: bool,
@@ -85,7 +85,8 @@ pub struct UdpOptions {
     pub broadcast: bool,
     /// Bytes that may be on their way before senders wait; 208 KiB if `None`.
     pub send_buffer: Option<usize>,
-    /// Bytes that may wait to be received before more are lost; 208 KiB if `None`.
+    /// Bytes that may wait to be received before more are lost; 208 KiB if `None`. As Linux does,
+    /// twice as many are taken as are asked for, and each datagram's record counts.
     pub recv_buffer: Option<usize>,
 }
 
@@ -108,7 +109,8 @@ impl Default for UdpOptions {
 pub struct UnixOptions {
     /// Name to have, if any.
     pub local: Option<UnixAddress>,
-    /// Bytes the peer holds of ours before we wait; 208 KiB if `None`.
+    /// Bytes the peer holds of ours before we wait; 208 KiB if `None`. Of datagrams twice as many,
+    /// with their records, as on Linux.
     pub send_buffer: Option<usize>,
 }
 

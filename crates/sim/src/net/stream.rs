@@ -142,9 +142,18 @@ impl TcpStream {
     /// The peer's address, also after it closed.
     ///
     /// # Errors
-    /// None; the result has the kernel's shape.
+    /// `NotConnected` once both directions have ended or the connection was reset: as a kernel,
+    /// the world forgets the peer then.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.addresses.peer)
+        let mut forgotten = false;
+        current::if_world(self.world, |state| {
+            let stream = state.net.stream(self.socket);
+            forgotten = stream.is_none_or(|stream| stream.has_ended());
+        });
+        match forgotten {
+            true => Err(Errno::NotConnected.error()),
+            false => Ok(self.addresses.peer),
+        }
     }
 
     /// Sets whether small writes go out at once.

@@ -100,7 +100,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// `NotConnected` on a socket without a peer, `ConnectionRefused` once when the peer is gone,
-    /// `EMSGSIZE` beyond the send buffer less 32 bytes.
+    /// `EMSGSIZE` beyond the send buffer (twice what was asked for) less 32 bytes.
     pub fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<()>> {
         self.act(|state| state.send_unix(self.socket, None, payload, cx.waker()))
             .map_err(Errno::error)
@@ -150,9 +150,13 @@ impl UnixDatagram {
     /// The peer's name.
     ///
     /// # Errors
-    /// `NotConnected` on a socket without a peer.
+    /// `NotConnected` on a socket without a peer, or whose peer a send found to be gone.
     pub fn peer_addr(&self) -> io::Result<UnixAddress> {
-        let peer = self.addresses.1.clone();
+        let mut connected = true;
+        current::if_world(self.world, |state| {
+            connected = state.unix_datagram_has_peer(self.socket);
+        });
+        let peer = self.addresses.1.clone().filter(|_| connected);
         peer.ok_or_else(|| Errno::NotConnected.error())
     }
 }

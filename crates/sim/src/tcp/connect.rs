@@ -93,8 +93,16 @@ impl State {
         {
             Some(ip) if machine.owns(ip.to_canonical()) => ip,
             Some(_) => return Err(Errno::AddrNotAvailable),
-            // A connection to oneself comes from the address it goes to.
-            None if target.is_loopback() || machine.owns(target) => to.ip(),
+            // A connection to oneself comes from the address it goes to, one to any of the loopback
+            // addresses of IPv4 from the first of them.
+            None if target.is_loopback() => match to {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) if target.is_ipv4() => {
+                    Ipv4Addr::LOCALHOST.to_ipv6_mapped().into()
+                }
+                SocketAddr::V6(_) => to.ip(),
+            },
+            None if machine.owns(target) => to.ip(),
             None => match (target, to.is_ipv4()) {
                 (IpAddr::V4(_), true) => IpAddr::V4(v4),
                 (IpAddr::V4(_), false) => IpAddr::V6(v4.to_ipv6_mapped()),

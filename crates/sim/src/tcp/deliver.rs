@@ -189,9 +189,13 @@ impl State {
 
     /// Ends a stream with an error that is reported once.
     pub(crate) fn die(&mut self, socket: SocketRef, error: Errno) {
+        if let Some(found) = self.net.find(socket) {
+            found.release_port(&mut self.machines[found.host as usize]);
+        }
         let Some(stream) = self.net.stream(socket) else {
             return;
         };
+        stream.has_port = false;
         stream.phase = Phase::Dead;
         stream.error = Some(error);
         stream.remote = None;

@@ -1,7 +1,7 @@
 //! Listening: binding, the backlog, accepting.
 //!
 //! Invariants
-//! 1. `queue + half_open <= backlog`: a request beyond it is dropped, and its sender asks again.
+//! 1. `queue + half_open <= backlog + 1`: a request beyond it is dropped, and its sender asks again.
 //! 2. A connection is in `queue` until one acceptor took it; waiting tasks are all woken, so a task
 //!    that gave up never keeps one from the others.
 
@@ -56,10 +56,14 @@ impl State {
             0 => self.ephemeral_port(None).map_err(|_| Errno::AddrInUse)?,
             port => {
                 let listeners = machine.listeners.get(&port).cloned().unwrap_or_default();
-                let taken = machine.ports.get(&port).map_or(0, PortUse::count);
+                let held = machine.ports.get(&port);
+                let taken = held.map_or(0, PortUse::count);
                 machine.time_waits.forget(now);
                 let lingers = taken > listeners.len() || machine.time_waits.has(port);
-                if lingers && !options.reuse_address {
+                // Who does not reuse does not let reuse, as on Linux.
+                let exclusive = held.is_some_and(PortUse::is_exclusive)
+                    || machine.time_waits.is_exclusive(port);
+                if lingers && !options.reuse_address || exclusive {
                     return Err(Errno::AddrInUse);
                 }
                 for other in listeners {
@@ -146,7 +150,8 @@ impl State {
             }
             return;
         }
-        if waiting >= options.backlog.max(1) as usize {
+        // As on Linux, one more than the backlog fits.
+        if waiting > options.backlog as usize {
             return;
         }
         let map = |ip: IpAddr| match ip {
@@ -163,12 +168,17 @@ impl State {
             options.recv_buffer.unwrap_or(limits.tcp_recv_buffer).max(1),
         );
         stream.remote = Some(syn.from);
+        stream.keeps_port = !options.reuse_address;
         stream.credit = syn.window;
         let window = stream.receive_capacity;
         let local = SocketAddr::new(map(syn.to.ip()), syn.to.port());
         let kind = Kind::Stream(Box::new(stream));
         let end = self.net.insert(syn.to_host, local, kind);
-        self.machines[syn.to_host as usize].hold_port(local.port());
+        let machine = &mut self.machines[syn.to_host as usize];
+        match options.reuse_address {
+            true => machine.hold_port(local.port()),
+            false => machine.hold_port_exclusively(local.port()),
+        }
         if let Some(listener) = self.net.listener(socket) {
             listener.half_open.push((syn.from, end));
         }

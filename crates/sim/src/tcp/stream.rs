@@ -49,6 +49,10 @@ pub(crate) struct Stream {
     pub(crate) peer: SocketAddr,
     /// Whether connections to other peers may have its port too.
     pub(crate) shares_port: bool,
+    /// Whether it counts among those that have its port. Of one that died a kernel forgets it.
+    pub(crate) has_port: bool,
+    /// Whether nobody may listen at its port before it is gone, and forgotten.
+    pub(crate) keeps_port: bool,
     pub(crate) remote: Option<SocketRef>,
     pub(crate) remote_host: u32,
     pub(crate) phase: Phase,
@@ -99,6 +103,8 @@ impl Stream {
         Stream {
             peer,
             shares_port: false,
+            has_port: true,
+            keeps_port: false,
             remote: None,
             remote_host,
             phase,
@@ -140,6 +146,11 @@ impl Stream {
         if self.fin == Fin::Acked && self.peer_finished {
             self.ended_at.get_or_insert(now);
         }
+    }
+
+    /// Whether nothing can come or go any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase == Phase::Dead || self.ended_at.is_some()
     }
 
     fn room(&self) -> usize {

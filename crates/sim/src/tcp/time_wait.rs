@@ -18,12 +18,15 @@ const MOST: usize = 65_536;
 #[derive(Debug, Default)]
 pub(crate) struct TimeWaits {
     ended: VecDeque<(u64, u16, SocketAddr)>,
-    of_port: BTreeMap<u16, Vec<SocketAddr>>,
+    of_port: BTreeMap<u16, Vec<Ended>>,
 }
 
+/// With whom a connection was, and whether nobody may listen at its port meanwhile.
+type Ended = (SocketAddr, bool);
+
 impl TimeWaits {
-    /// Remembers that the connection of `port` with `peer` ended at `time`.
-    pub(super) fn insert(&mut self, time: u64, now: u64, port: u16, peer: SocketAddr) {
+    /// Remembers that the connection `ended` of `port` ended at `time`.
+    pub(super) fn insert(&mut self, time: u64, now: u64, port: u16, ended: Ended) {
         self.forget(now);
         let until = time.saturating_add(SPAN);
         if until <= now {
@@ -34,8 +37,8 @@ impl TimeWaits {
         }
         // Those that a program held on to after their end end before the last one.
         let place = self.ended.partition_point(|entry| entry.0 <= until);
-        self.ended.insert(place, (until, port, peer));
-        self.of_port.entry(port).or_default().push(peer);
+        self.ended.insert(place, (until, port, ended.0));
+        self.of_port.entry(port).or_default().push(ended);
     }
 
     /// Whether some connection of `port` ended a short while ago.
@@ -43,10 +46,16 @@ impl TimeWaits {
         self.of_port.contains_key(&port)
     }
 
+    /// Whether one of them keeps `port` for itself.
+    pub(super) fn is_exclusive(&self, port: u16) -> bool {
+        let ended = self.of_port.get(&port);
+        ended.is_some_and(|ended| ended.iter().any(|(_, keeps)| *keeps))
+    }
+
     /// Whether the connection of `port` with `peer` did.
     pub(super) fn has_with(&self, port: u16, peer: SocketAddr) -> bool {
-        let peers = self.of_port.get(&port);
-        peers.is_some_and(|peers| peers.contains(&peer))
+        let ended = self.of_port.get(&port);
+        ended.is_some_and(|ended| ended.iter().any(|(with, _)| *with == peer))
     }
 
     /// Forgets those that ended; to be called before looking.
@@ -63,7 +72,7 @@ impl TimeWaits {
         let Some(peers) = self.of_port.get_mut(&port) else {
             return;
         };
-        if let Some(at) = peers.iter().position(|other| *other == peer) {
+        if let Some(at) = peers.iter().position(|(with, _)| *with == peer) {
             peers.swap_remove(at);
         }
         if peers.is_empty() {
@@ -89,8 +98,8 @@ mod tests {
     fn entries_end_and_are_bounded() {
         let peer = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
         let mut waits = TimeWaits::default();
-        waits.insert(10, 10, 80, peer(1));
-        waits.insert(5, 10, 80, peer(2));
+        waits.insert(10, 10, 80, (peer(1), false));
+        waits.insert(5, 10, 80, (peer(2), false));
         assert!(waits.has(80) && !waits.has(81));
         waits.forget(SPAN + 4);
         assert!(waits.has_with(80, peer(2)));
@@ -102,13 +111,13 @@ mod tests {
         assert!(!waits.has(80));
         assert!(waits.ended.is_empty() && waits.of_port.is_empty());
         for number in 0..=MOST {
-            waits.insert(0, 0, number as u16, peer((number / 65_536) as u16));
+            waits.insert(0, 0, number as u16, (peer((number / 65_536) as u16), false));
         }
         assert_eq!(waits.ended.len(), MOST);
         assert!(!waits.has_with(0, peer(0)) && waits.has_with(0, peer(1)));
         // One that ended long ago is none.
         let mut waits = TimeWaits::default();
-        waits.insert(0, SPAN, 80, peer(1));
+        waits.insert(0, SPAN, 80, (peer(1), false));
         assert!(!waits.has(80));
     }
 }

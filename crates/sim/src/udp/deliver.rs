@@ -1,6 +1,6 @@
 //! Datagrams under way, and what their arrival does.
 
-use super::{BUFFER, RECORD};
+use super::RECORD;
 use crate::errno::Errno;
 use crate::event::Event;
 use crate::oracle::{self, Scope};
@@ -148,7 +148,7 @@ impl State {
             return;
         };
         // What finds no room is lost, and nobody is told.
-        let full = socket.queued > socket.options.recv_buffer.unwrap_or(BUFFER);
+        let full = socket.queued > socket.options.receives_at_most();
         if full || size > machine.limits.datagram_bytes - machine.datagram_bytes {
             self.record(EventKind::Datagram, "dropped", port, length);
             return;
@@ -169,17 +169,20 @@ impl State {
         self.net.count_buffered(length as usize);
     }
 
-    /// Nobody is at the port. A connected sender hears of it, most of the time.
+    /// Nobody is at the port. A connected sender hears of it, one of another host most of the time.
     fn unreachable_port(&mut self, packet: &Packet) {
         let sender = self.udp.find(packet.from);
         let peer = sender.and_then(|sender| sender.peer).map(canonical);
-        // Hosts limit how often they tell.
-        let scope = Scope::Host(packet.to_host);
-        if peer != Some(packet.to) || self.oracle.choose(oracle::UNREACHABLE, scope, 8) == 7 {
+        if peer != Some(packet.to) {
             return;
         }
         if packet.from_host == packet.to_host {
             self.was_unreachable(packet.from, packet.to);
+            return;
+        }
+        // Hosts limit how often they tell others.
+        let scope = Scope::Host(packet.to_host);
+        if self.oracle.choose(oracle::UNREACHABLE, scope, 8) == 7 {
             return;
         }
         let way = (packet.to_host, packet.from_host);

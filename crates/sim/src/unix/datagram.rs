@@ -1,6 +1,6 @@
 //! Unix datagrams: in order, and never lost between two open sockets.
 
-use super::{BUFFER, Kind, UnixSocket};
+use super::{BUFFER, Kind, Style, UnixSocket};
 use crate::errno::Errno;
 use crate::net::{UnixAddress, UnixOptions};
 use crate::state::State;
@@ -52,7 +52,11 @@ impl State {
             peer: None,
             received: VecDeque::new(),
             in_flight: 0,
-            send_capacity: options.send_buffer.unwrap_or(BUFFER).max(RESERVED + 1),
+            // As on Linux twice what is asked for, because of the records.
+            send_capacity: options
+                .send_buffer
+                .map_or(BUFFER, |asked| asked.saturating_mul(2))
+                .max(RESERVED + 1),
             receivers: Vec::new(),
             senders: Vec::new(),
             own_senders: Vec::new(),
@@ -89,12 +93,18 @@ impl State {
         to: &UnixAddress,
     ) -> Result<(), Errno> {
         let host = self.host();
-        let peer = self.find_unix(host, to)?;
+        let peer = self.find_unix(host, to, Style::Datagrams)?;
         self.may_send(socket, peer)?;
         if let Some(datagram) = self.unix_datagram(socket) {
             datagram.peer = Some(peer);
         }
         Ok(())
+    }
+
+    /// Whether it is connected, as far as it knows.
+    pub(crate) fn unix_datagram_has_peer(&mut self, socket: SocketRef) -> bool {
+        let datagram = self.unix_datagram(socket);
+        datagram.is_some_and(|datagram| datagram.peer.is_some())
     }
 
     fn unix_datagram(&mut self, socket: SocketRef) -> Option<&mut UnixDatagram> {
@@ -129,38 +139,34 @@ impl State {
         let Kind::Datagram(sender) = &mut found.kind else {
             return Poll::Ready(Err(Errno::BrokenPipe));
         };
+        // In the order in which a kernel asks, which looks for the receiver when it has room.
         if payload.len() > sender.send_capacity - RESERVED {
             return Poll::Ready(Err(Errno::MessageTooLong));
         }
-        let full = sender.in_flight >= sender.send_capacity;
+        if sender.in_flight >= sender.send_capacity {
+            keep(&mut sender.own_senders, waker);
+            self.waits(Waits::Unix("room in the send buffer of", socket.slot));
+            return Poll::Pending;
+        }
         let target = match (to, sender.peer) {
-            (Some(to), _) => self.find_unix(host, to),
+            (Some(to), _) => self.find_unix(host, to, Style::Datagrams),
             (None, peer) => peer.ok_or(Errno::NotConnected),
         };
         let target = target.and_then(|target| self.may_send(socket, target).map(|()| target));
         let target = match target {
             Err(Errno::Refused) if to.is_none() => {
-                if let Some(sender) = self.unix_datagram(socket) {
-                    sender.peer = None;
-                }
+                self.disconnect_unix(socket);
                 return Poll::Ready(Err(Errno::Refused));
             }
             Ok(target) => target,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        if full {
-            if let Some(sender) = self.unix_datagram(socket) {
-                keep(&mut sender.own_senders, waker);
-            }
-            self.waits(Waits::Unix("room in the send buffer of", socket.slot));
-            return Poll::Pending;
-        }
         let Some(receiver) = self.unix_datagram(target) else {
             return Poll::Ready(Err(Errno::Refused));
         };
-        // One that is connected back holds as much as the sender's buffer.
-        let back = receiver.peer == Some(socket);
-        if !back && receiver.received.len() > QUEUE {
+        // The sender itself, and one that is connected back, hold as much as the sender's buffer.
+        let own = target == socket || receiver.peer == Some(socket);
+        if !own && receiver.received.len() > QUEUE {
             keep(&mut receiver.senders, waker);
             self.waits(Waits::Unix("room for a datagram at", target.slot));
             return Poll::Pending;
@@ -182,6 +188,20 @@ impl State {
         let slot = u64::from(socket.slot);
         self.record(EventKind::Write, "unix datagram", slot, length as u64);
         Poll::Ready(Ok(()))
+    }
+
+    /// The peer is gone. As on Linux, what had come from it goes too when a send finds that out.
+    fn disconnect_unix(&mut self, socket: SocketRef) {
+        let Some(datagram) = self.unix_datagram(socket) else {
+            return;
+        };
+        datagram.peer = None;
+        let received = std::mem::take(&mut datagram.received);
+        let senders = std::mem::take(&mut datagram.senders);
+        self.woken.extend(senders);
+        for message in received {
+            self.arrived(message.sender, message.payload.len());
+        }
     }
 
     pub(crate) fn receive_unix(

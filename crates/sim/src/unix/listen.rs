@@ -1,7 +1,7 @@
 //! Listening, connecting and accepting.
 
 use super::stream::{Ends, UnixStream};
-use super::{BUFFER, Kind, UnixSocket};
+use super::{BUFFER, Kind, Style, UnixSocket};
 use crate::errno::Errno;
 use crate::net::{UnixAddress, UnixListenOptions, UnixOptions};
 use crate::state::State;
@@ -28,7 +28,7 @@ impl State {
         options: &UnixListenOptions,
     ) -> Result<SocketRef, Errno> {
         if options.replace_stale {
-            self.remove_stale(at);
+            self.remove_stale(at)?;
         }
         let listener = UnixListener {
             backlog: options.backlog,
@@ -50,17 +50,23 @@ impl State {
         Ok(socket)
     }
 
-    /// Unlinks a socket that nobody listens at. Whatever else is there stays.
-    fn remove_stale(&mut self, at: &UnixAddress) {
-        let host = self.host();
-        let refused = self.find_unix(host, at) == Err(Errno::Refused);
-        if let UnixAddress::Path(path) = at
-            && let Some(node) = self.machine().paths.get(path)
-            && node.socket.is_some()
-            && refused
-        {
+    /// Unlinks a socket that nobody listens at. Whatever else is there stays. Who looks connects, as
+    /// on a kernel, where there is no other way: whoever listens has one more to accept, that ended.
+    fn remove_stale(&mut self, at: &UnixAddress) -> Result<(), Errno> {
+        let UnixAddress::Path(path) = at else {
+            return Ok(());
+        };
+        let found = self.machine().paths.get(path);
+        if found.is_none_or(|node| node.socket.is_none()) {
+            return Ok(());
+        }
+        let probe = self.open_unix_stream(&UnixOptions::default())?;
+        let connected = self.connect_unix(probe, at, Waker::noop());
+        self.close_unix(probe);
+        if connected == Poll::Ready(Err(Errno::Refused)) {
             self.machine().paths.remove(path);
         }
+        Ok(())
     }
 
     /// Opens the socket that is going to connect.
@@ -86,7 +92,7 @@ impl State {
         let Some(host) = self.unix.peek(socket).map(|found| found.host) else {
             return Poll::Ready(Err(Errno::Invalid));
         };
-        let at = match self.find_unix(host, to) {
+        let at = match self.find_unix(host, to, Style::Streams) {
             Ok(at) => at,
             Err(error) => return Poll::Ready(Err(error)),
         };
