@@ -1,8 +1,11 @@
 //! What the conformance suites and the cross-crate scenarios of Bowline share.
 
+#[cfg(target_os = "linux")]
+pub mod differential;
 #[cfg(unix)]
 pub mod files;
 pub mod latch;
+pub mod reality;
 pub mod scenarios;
 #[cfg(target_os = "linux")]
 pub mod system_calls;

@@ -42,6 +42,8 @@ usage: cargo xtask <command>
   sim SCENARIO|all --seeds N [--from K] [--jobs J] [--time SECONDS]
                              N simulated runs, seeds K, K + 1, ...; with a time alone, as many as it
                              allows from a seed that nobody has run
+  sim differential --seeds N [--from K]
+                             N random scripts of socket operations, on this system and in worlds
   bench NAME                 a benchmark; its table goes to docs/performance.md
   stress [RUNS [LOAD]]       the conformance suite RUNS times in a row (200) beside LOAD busy loops (2)
   loom                       models of races, in every interleaving; a few minutes, mostly to build

@@ -1,10 +1,13 @@
 //! Runs scenarios in the simulator; `cargo xtask sim` calls it.
 
 use std::fs;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bowline::sim::{Builder, Choices, Failure, Report, Sim};
+#[cfg(target_os = "linux")]
+use bowline_tests::differential::check_seeds;
 use bowline_tests::scenarios::{ALL, Scenario};
 
 /// Choices that a list has at most; a scenario makes some thousands.
@@ -15,6 +18,8 @@ usage: sim SCENARIO --seed N [--until EVENT] [--record FILE]
        sim SCENARIO --replay FILE [--until EVENT]
        sim SCENARIO|all --seeds N [--from K] [--jobs J] [--time SECONDS]
        sim SCENARIO|all --time SECONDS [--from K] [--jobs J]
+       sim differential --seeds N [--from K]
+The last one runs random scripts of socket operations on this system and in worlds.
 SCENARIO is one of";
 
 fn main() -> ExitCode {
@@ -30,6 +35,9 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<(), String> {
     let (name, options) = words.split_first().ok_or_else(usage)?;
+    if *name == "differential" {
+        return differential(&Options::parse(options)?);
+    }
     let scenarios = match (*name, Scenario::named(name)) {
         ("all", _) => ALL.to_vec(),
         (_, Some(scenario)) => vec![scenario],
@@ -184,6 +192,37 @@ fn many(scenarios: &[Scenario], options: &Options) -> Result<(), String> {
         true => Ok(()),
         false => Err(failures.join("\n\n")),
     }
+}
+
+/// A row of scripts, one for each seed.
+fn differential(options: &Options) -> Result<(), String> {
+    let Options {
+        seeds: Some(seeds),
+        from,
+        seed: None,
+        until: None,
+        record: None,
+        replay: None,
+        jobs: None,
+        time: None,
+    } = options
+    else {
+        return Err(usage());
+    };
+    let from = from.unwrap_or(0);
+    differ(from..from.saturating_add(*seeds))
+}
+
+#[cfg(target_os = "linux")]
+fn differ(seeds: Range<u64>) -> Result<(), String> {
+    let tally = check_seeds(seeds).map_err(|divergence| divergence.to_string())?;
+    println!("{tally}");
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn differ(_: Range<u64>) -> Result<(), String> {
+    Err("worlds behave as Linux does, so that is what they are compared with".to_owned())
 }
 
 /// A seed nobody has run; what is printed says which, so that it can be run again.
