@@ -64,6 +64,8 @@ pub(crate) enum Event {
     HandshakeRetry(SocketRef),
     /// Nothing was heard for a timeout.
     Retransmit(SocketRef),
+    /// An acknowledgement waits no longer for something to go back with.
+    DelayedAck(SocketRef),
     /// An idle connection may need a probe.
     Keepalive(SocketRef),
     /// A clog ends, unless it was healed since.
@@ -90,6 +92,7 @@ impl Event {
             Event::ConnectRetry(_)
             | Event::HandshakeRetry(_)
             | Event::Retransmit(_)
+            | Event::DelayedAck(_)
             | Event::Keepalive(_)
             | Event::Timer(_) => 1,
             Event::Job(_) => 2,

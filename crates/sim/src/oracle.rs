@@ -62,6 +62,7 @@ pub(crate) const HALVES: Label = Label::new("halves");
 pub(crate) const SWIZZLE: Label = Label::new("swizzle");
 pub(crate) const READ_LENGTH: Label = Label::new("read length");
 pub(crate) const WRITE_LENGTH: Label = Label::new("write length");
+pub(crate) const ACK_DELAY: Label = Label::new("ack delay");
 pub(crate) const RESET_DATA: Label = Label::new("data before reset");
 pub(crate) const PORT: Label = Label::new("ephemeral port");
 pub(crate) const UDP_PORT: Label = Label::new("udp port");

@@ -14,6 +14,7 @@
 //! Sockets hold no reference to a task but the wakers of at most one waiter per direction.
 
 mod connect;
+mod delayed_ack;
 mod deliver;
 mod keepalive;
 mod launch;

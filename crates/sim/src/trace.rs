@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Version of the record that is hashed. A change of it explains a change of every hash.
-pub(crate) const TRACE_VERSION: u64 = 2;
+pub(crate) const TRACE_VERSION: u64 = 3;
 
 /// How much of the trace a world keeps; the hash always covers all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,6 +66,7 @@ pub(super) fn fire(shared: &Shared) {
             }
             Event::HandshakeRetry(socket) => state.retry_handshake(socket),
             Event::Retransmit(socket) => state.retransmit(socket),
+            Event::DelayedAck(socket) => state.delayed_ack(socket),
             Event::Keepalive(socket) => state.keep_alive(socket),
             Event::Unclog { way, heals } => state.unclog(way, heals),
             Event::Job(slot) => {

@@ -25,7 +25,8 @@ pub struct Keepalive {
 pub struct TcpOptions {
     /// Address to connect from; its family must be the target's. Port 0 draws one.
     pub local: Option<SocketAddr>,
-    /// Whether small writes go out at once (no Nagle).
+    /// Whether small writes go out at once (no Nagle). Without it one waits while another is not
+    /// acknowledged, up to 40 ms where nothing goes back.
     pub nodelay: bool,
     /// What closing does to unsent bytes; zero resets the connection.
     pub linger: Option<Duration>,

@@ -107,11 +107,7 @@ impl State {
         self.wake(reader);
         self.net.bytes += size as u64;
         self.net.count_buffered(size);
-        let owed = Owed {
-            bytes: size,
-            ..Owed::default()
-        };
-        self.transmit(to, Segment::Ack(owed));
+        self.acknowledge(to, size);
     }
 
     fn finished(&mut self, to: SocketRef) {
@@ -136,6 +132,7 @@ impl State {
             return;
         };
         stream.in_flight -= said.bytes;
+        stream.small_in_flight = stream.small_in_flight.saturating_sub(said.bytes);
         stream.credit += said.window;
         if said.fin {
             stream.fin = Fin::Acked;

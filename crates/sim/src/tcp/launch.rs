@@ -7,7 +7,7 @@ use crate::state::State;
 use crate::trace::EventKind;
 use crate::wire::{Fate, Way};
 
-/// What a lost acknowledgement or window said: the next one says it too.
+/// What a lost acknowledgement or window said, or one that waits: the next one says it too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owed {
     pub(crate) bytes: usize,
@@ -36,7 +36,10 @@ impl State {
         };
         let segment = match segment {
             Segment::Ack(said) => {
-                let owed = std::mem::take(&mut stream.owed);
+                let (owed, timer) = stream.take_owed();
+                if let Some(key) = timer {
+                    self.events.cancel(key);
+                }
                 Segment::Ack(Owed {
                     bytes: said.bytes + owed.bytes,
                     fin: said.fin || owed.fin,
@@ -94,14 +97,17 @@ impl State {
         match fate {
             Fate::Arrives(arrival) => {
                 let mut arrival = arrival.max(earliest);
-                let mut owed = Owed::default();
+                let (mut owed, mut timer) = (Owed::default(), None);
                 if let Some(stream) = self.net.stream(from) {
                     arrival = arrival.max(stream.last_arrival);
                     stream.last_arrival = arrival;
                     stream.last_use = self.now;
                     if segment.is_of_the_stream() {
-                        owed = std::mem::take(&mut stream.owed);
+                        (owed, timer) = stream.take_owed();
                     }
+                }
+                if let Some(key) = timer {
+                    self.events.cancel(key);
                 }
                 let event = Event::Segment { from, to, segment };
                 self.events.push(arrival, 0, event, self.cause);

@@ -177,6 +177,7 @@ impl State {
         if let Some(remote) = remote
             && let Some(remote) = self.net.stream(remote)
             && !remote.owed.is_nothing()
+            && remote.ack_timer.is_none()
         {
             self.expect_answer(socket);
         }

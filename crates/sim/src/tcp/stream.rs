@@ -71,8 +71,10 @@ pub(crate) struct Stream {
     pub(crate) ended_at: Option<u64>,
     pub(super) recovery: Recovery,
     pub(super) vigil: Vigil,
-    /// What acknowledgements said that were lost.
+    /// What acknowledgements said that were lost, or that wait for something to go back with.
     pub(super) owed: Owed,
+    /// Runs while an acknowledgement waits.
+    pub(super) ack_timer: Option<EventKey>,
     pub(crate) retry: Option<EventKey>,
     pub(crate) attempts: u32,
     // sending
@@ -80,6 +82,8 @@ pub(crate) struct Stream {
     pub(crate) in_flight: usize,
     pub(crate) credit: usize,
     pub(crate) send_capacity: usize,
+    /// Of what is in flight, what comes up to the last small segment.
+    pub(crate) small_in_flight: usize,
     pub(crate) fin: Fin,
     // receiving
     pub(crate) received: VecDeque<Bytes>,
@@ -119,12 +123,14 @@ impl Stream {
             recovery: Recovery::default(),
             vigil: Vigil::default(),
             owed: Owed::default(),
+            ack_timer: None,
             retry: None,
             attempts: 0,
             unsent: BytesMut::new(),
             in_flight: 0,
             credit: 0,
             send_capacity,
+            small_in_flight: 0,
             fin: Fin::Open,
             received: VecDeque::new(),
             unread: 0,
@@ -137,8 +143,13 @@ impl Stream {
     }
 
     /// Its timers, which are to be cancelled.
-    pub(super) fn timers(&mut self) -> [Option<EventKey>; 3] {
-        [self.retry.take(), self.recovery.stop(), self.vigil.stop()]
+    pub(super) fn timers(&mut self) -> [Option<EventKey>; 4] {
+        [
+            self.retry.take(),
+            self.recovery.stop(),
+            self.vigil.stop(),
+            self.ack_timer.take(),
+        ]
     }
 
     /// Notes when both directions have ended.
@@ -223,6 +234,10 @@ impl State {
         let worth = segment.min(stream.receive_capacity.div_ceil(2));
         let tell = stream.unread == 0 || stream.window_owed >= worth;
         let open = stream.phase == Phase::Established && !stream.peer_finished;
+        if tell && open && stream.window_owed < worth && stream.ack_timer.is_some() {
+            // It goes with the acknowledgement.
+            stream.owed.window += std::mem::take(&mut stream.window_owed);
+        }
         let bytes = if tell && open {
             std::mem::take(&mut stream.window_owed)
         } else {
@@ -319,10 +334,8 @@ impl State {
                 return;
             };
             let size = stream.unsent.len().min(stream.credit).min(segment);
-            // Nagle (RFC 896): a small segment waits while others are unacknowledged.
             let small = size < segment && size == stream.unsent.len();
-            let wait =
-                small && !stream.options.nodelay && stream.in_flight > 0 && stream.fin == Fin::Open;
+            let wait = small && stream.is_held_by_nagle();
             if size == 0 || wait {
                 if !wait && !stream.unsent.is_empty() {
                     self.starved(socket);
@@ -332,6 +345,9 @@ impl State {
             let bytes = stream.unsent.split_to(size).freeze();
             stream.credit -= size;
             stream.in_flight += size;
+            if small {
+                stream.small_in_flight = stream.in_flight;
+            }
             self.net.buffered -= size;
             self.transmit(socket, Segment::Data(bytes));
         }
