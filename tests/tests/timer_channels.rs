@@ -69,6 +69,44 @@ fn one_tick_comes_for_all_that_were_missed() {
     });
 }
 
+// PT22
+#[test]
+fn moments_made_by_another_clock_count_from_where_they_are_awaited() {
+    let other_world = || {
+        let made = Root::new().backend(Backend::Sim).block_on(async {
+            // Far ahead of the clock of the next world.
+            sleep(1000 * SECOND).await;
+            let mut ticks = tick(SECOND);
+            ticks.recv().await;
+            (after(2 * SECOND), ticks)
+        });
+        (made.0, made.1)
+    };
+    for (over, mut ticks) in [(after(2 * SECOND), tick(SECOND)), other_world()] {
+        in_the_simulator(async || {
+            let start = now();
+            assert_eq!(ticks.recv().await - start, SECOND);
+            assert_eq!(whole_seconds(now() - start), 1);
+            assert_eq!(ticks.recv().await - start, 2 * SECOND);
+            let start = now();
+            assert_eq!(over.await - start, 2 * SECOND);
+            assert_eq!(whole_seconds(now() - start), 2);
+        });
+    }
+}
+
+// PT22
+#[test]
+fn real_backends_share_a_clock() {
+    let start = Root::new().backend(Backend::Smol).block_on(async { now() });
+    let over = after(Duration::from_millis(5));
+    Root::new().backend(Backend::Tokio).block_on(async {
+        assert!(now() >= start);
+        let meant = over.await;
+        assert!(meant >= start + Duration::from_millis(5) && now() >= meant);
+    });
+}
+
 /// How often a timer fires in the minute after `act`.
 fn timers_after(act: impl AsyncFn() + Copy + Send + Sync + 'static) -> usize {
     let mut world = Sim::builder()
