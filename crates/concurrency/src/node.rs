@@ -506,8 +506,12 @@ impl Node<dyn Payload> {
             self.note_wake();
             return Some(Wakeup::Owner(waker));
         }
-        let waits = self.payload.pulse().is_some_and(Pulse::is_polled);
-        waits.then(|| Wakeup::Task(self.clone()))
+        self.is_woken_as_task().then(|| Wakeup::Task(self.clone()))
+    }
+
+    /// Whether it is a task whose runtime's waker is known.
+    fn is_woken_as_task(&self) -> bool {
+        self.payload.pulse().is_some_and(Pulse::is_polled)
     }
 }
 

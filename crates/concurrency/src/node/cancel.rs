@@ -80,15 +80,26 @@ impl Node<dyn Payload> {
             if wanted == former {
                 continue;
             }
-            for (flag, wanted) in [(EFFECTIVE, wanted.0), (NOTICED, wanted.1)] {
-                if wanted {
-                    node.set(flag);
-                } else {
-                    node.clear(flag);
-                }
+            let bits = |(effective, noticed): (bool, bool)| {
+                (u32::from(effective) * EFFECTIVE) | (u32::from(noticed) * NOTICED)
+            };
+            let (wanted_bits, former_bits) = (bits(wanted), bits(former));
+            // One step for both flags, as most nodes go from neither to both.
+            if wanted_bits & !former_bits != 0 {
+                node.set(wanted_bits & !former_bits);
             }
+            if former_bits & !wanted_bits != 0 {
+                node.clear(former_bits & !wanted_bits);
+            }
+            let mut wakes_task = false;
             if wanted.0 != former.0 {
-                wakeups.extend(node.wakeup(&mut links));
+                match node.take_to_wake(&mut links) {
+                    Some(waker) => {
+                        node.note_wake();
+                        wakeups.push(Wakeup::Owner(waker));
+                    }
+                    None => wakes_task = node.is_woken_as_task(),
+                }
             }
             if let Some(watchers) = links.watchers.as_mut().filter(|_| wanted.1) {
                 let woken = watchers.iter_mut().filter_map(|(_, waker)| waker.take());
@@ -96,6 +107,10 @@ impl Node<dyn Payload> {
             }
             stack.extend(links.tasks.iter().cloned());
             stack.extend(links.scopes.iter().cloned());
+            drop(links);
+            if wakes_task {
+                wakeups.push(Wakeup::Task(node));
+            }
         }
         wake_all(wakeups);
     }
