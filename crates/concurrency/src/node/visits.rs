@@ -108,7 +108,7 @@ mod tests {
         const COUNT: usize = 200;
         let root = || Root::new().backend(Backend::Sim);
         for lost in [false, true] {
-            let steps = |count: usize| {
+            let count_steps = |count: usize| {
                 during(|| {
                     let body = body(count);
                     match lost {
@@ -117,6 +117,8 @@ mod tests {
                     }
                 })
             };
+            // What another test of this process cancels meanwhile makes for a second look.
+            let steps = |count| (0..3).map(|_| count_steps(count)).min().unwrap_or(0);
             let (once, twice) = (steps(COUNT), steps(2 * COUNT));
             assert!(
                 twice <= 2 * once + once / 20,
