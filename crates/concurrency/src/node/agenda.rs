@@ -167,7 +167,7 @@ impl Node<dyn Payload> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use crate::node::visits::during;
     use crate::node::{Kind, Node, NodeRef};
