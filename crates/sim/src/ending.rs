@@ -18,7 +18,7 @@ pub(crate) fn end_host(shared: &Shared, host: u32) {
             Life::Void => {}
             Life::Closing | Life::Ended => return None,
         }
-        Some(state.tasks.of_host(host))
+        Some(state.tasks.keys_of(host))
     });
     let Some(tasks) = tasks else {
         return;
@@ -70,13 +70,13 @@ impl State {
                 _ => {}
             }
         }
-        for socket in self.udp.select(|socket| socket.host == host) {
+        for socket in self.udp.refs_of(host) {
             self.close_udp(socket);
         }
-        for socket in self.unix.select(|socket| socket.host == host) {
+        for socket in self.unix.refs_of(host) {
             self.close_unix(socket);
         }
-        for listener in self.signals.select(|listener| listener.host == host) {
+        for listener in self.signals.refs_of(host) {
             self.drop_signal(listener);
         }
         self.drop_timers(host);

@@ -4,6 +4,7 @@
 //! 1. At most `blocking_threads` jobs of a host have a time at which they end; the others wait in
 //!    order.
 
+use crate::by_host::OfHost;
 use crate::event::{Event, EventKey};
 use crate::oracle::{self, Scope};
 use crate::state::State;
@@ -21,6 +22,12 @@ pub(crate) struct Job {
     pub(crate) key: Option<EventKey>,
     /// By how much it was made to end later.
     stalled: u64,
+}
+
+impl OfHost for Job {
+    fn host(&self) -> u32 {
+        self.host
+    }
 }
 
 impl State {
@@ -74,9 +81,9 @@ impl State {
 
     /// Lets the running jobs of `host` end `by` later, those but not that were stalled by `most` before.
     pub(crate) fn stall_jobs(&mut self, host: u32, by: u64, most: u64) {
-        let jobs = self.jobs.iter().filter(|(_, job)| job.host == host);
-        let mut running: Vec<_> = jobs
-            .filter_map(|(slot, job)| Some((job.key?, slot)))
+        let slots = self.jobs.slots_of(host).into_iter();
+        let mut running: Vec<_> = slots
+            .filter_map(|slot| Some((self.jobs[slot].key?, slot)))
             .collect();
         running.sort_unstable();
         for (key, slot) in running {
@@ -91,10 +98,10 @@ impl State {
 
     /// Lets the jobs of `host` that were stalled end when they would have ended without, or now.
     pub(crate) fn unstall_jobs(&mut self, host: u32) {
-        let stalled = self.jobs.iter();
-        let stalled = stalled.filter(|(_, job)| job.host == host && job.stalled > 0);
-        let mut stalled: Vec<_> = stalled
-            .filter_map(|(slot, job)| Some((job.key?, slot)))
+        let slots = self.jobs.slots_of(host).into_iter();
+        let mut stalled: Vec<_> = slots
+            .filter(|&slot| self.jobs[slot].stalled > 0)
+            .filter_map(|slot| Some((self.jobs[slot].key?, slot)))
             .collect();
         stalled.sort_unstable();
         for (key, slot) in stalled {
@@ -108,12 +115,7 @@ impl State {
 
     /// Takes out all jobs of an ending host, unrun.
     pub(crate) fn take_jobs(&mut self, host: u32) -> Vec<Job> {
-        let slots: Vec<_> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| job.host == host)
-            .map(|(slot, _)| slot)
-            .collect();
+        let slots = self.jobs.slots_of(host);
         let mut jobs = Vec::with_capacity(slots.len());
         for slot in slots {
             let job = self.jobs.remove(slot);

@@ -143,8 +143,7 @@ impl State {
     /// What is left of `host`, each with its name and the place it comes from.
     fn leftovers(&self, host: u32) -> String {
         let mut left = Vec::new();
-        let tasks = self.tasks.iter().filter(|task| task.host == host);
-        let mut tasks: Vec<_> = tasks.collect();
+        let mut tasks: Vec<_> = self.tasks.of_host(host).collect();
         tasks.sort_by_key(|task| task.number);
         list(&mut left, "tasks", tasks, |task| {
             format!(
@@ -166,12 +165,10 @@ impl State {
                 }
             },
         );
-        let udp = self.udp.iter().filter(|socket| socket.host == host);
-        list(&mut left, "UDP sockets", udp, |socket| {
+        list(&mut left, "UDP sockets", self.udp.of_host(host), |socket| {
             format!("a UDP socket at {}", socket.local)
         });
-        let held = self.unix.iter();
-        let held = held.filter(|socket| socket.host == host && socket.held);
+        let held = self.unix.of_host(host).filter(|socket| socket.held);
         list(&mut left, "Unix sockets", held, |socket| {
             let kind = match socket.kind {
                 unix::Kind::Stream(_) => "connection",
@@ -184,18 +181,14 @@ impl State {
         list(&mut left, "paths", paths, |path| {
             format!("the path {} of a Unix socket", path.display())
         });
-        let timers = self.timers.iter().map(|(_, timer)| timer);
-        let timers = timers.filter(|timer| timer.running.host == host);
-        list(&mut left, "timers", timers, |timer| {
+        list(&mut left, "timers", self.timers.of_host(host), |timer| {
             let task = timer.running.number;
             format!(
                 "a timer due at {} ns, armed by the task {task}",
                 timer.deadline
             )
         });
-        let jobs = self.jobs.iter().map(|(_, job)| job);
-        let jobs = jobs.filter(|job| job.host == host);
-        list(&mut left, "blocking jobs", jobs, |job| {
+        list(&mut left, "blocking jobs", self.jobs.of_host(host), |job| {
             format!("the blocking job submitted at {}", job.location)
         });
         left.join("; ")

@@ -61,6 +61,7 @@ pub mod net;
 #[doc(hidden)]
 pub mod check;
 
+mod by_host;
 mod current;
 mod driver;
 mod ending;
@@ -87,6 +88,7 @@ mod strategy;
 mod table;
 mod task;
 mod tcp;
+mod timers;
 mod trace;
 mod udp;
 mod unix;

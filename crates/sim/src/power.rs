@@ -32,13 +32,13 @@ impl State {
         for socket in self.net.of_host(host) {
             self.remove_socket(socket);
         }
-        for socket in self.udp.select(|socket| socket.host == host) {
+        for socket in self.udp.refs_of(host) {
             self.close_udp(socket);
         }
-        for socket in self.unix.select(|socket| socket.host == host) {
+        for socket in self.unix.refs_of(host) {
             self.close_unix(socket);
         }
-        for listener in self.signals.select(|listener| listener.host == host) {
+        for listener in self.signals.refs_of(host) {
             self.drop_signal(listener);
         }
         self.drop_timers(host);
@@ -46,18 +46,6 @@ impl State {
         self.machines[host as usize].time_waits = TimeWaits::default();
         self.running = None;
         true
-    }
-
-    /// Drops all timers of `host`.
-    pub(crate) fn drop_timers(&mut self, host: u32) {
-        let timers = self.timers.iter();
-        let timers: Vec<_> = timers
-            .filter(|(_, timer)| timer.running.host == host)
-            .map(|(slot, timer)| (slot, timer.serial))
-            .collect();
-        for (slot, serial) in timers {
-            self.drop_timer(slot, serial);
-        }
     }
 
     /// Whether a segment from one socket to another comes to a host without power.

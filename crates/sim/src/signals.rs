@@ -5,6 +5,7 @@
 //! 2. Every listener of its kind hears it; several between two looks are one.
 //! 3. A host that ever listened for a kind in its present life is not ended by it.
 
+use crate::by_host::OfHost;
 use crate::event::Event;
 use crate::host::Signal;
 use crate::machine::Life;
@@ -19,6 +20,12 @@ pub(crate) struct SignalListener {
     signal: Signal,
     delivered: bool,
     waker: Option<Waker>,
+}
+
+impl OfHost for SignalListener {
+    fn host(&self) -> u32 {
+        self.host
+    }
 }
 
 /// What a delivered signal did.
@@ -64,11 +71,9 @@ impl State {
             number: 0,
         });
         self.cause = self.record(EventKind::Signal, signal.name(), 0, 0);
-        let listeners = self
-            .signals
-            .select(|listener| listener.host == host && listener.signal == signal);
-        for listener in listeners {
-            if let Some(listener) = self.signals.find(listener) {
+        for listener in self.signals.refs_of(host) {
+            let found = self.signals.find(listener);
+            if let Some(listener) = found.filter(|found| found.signal == signal) {
                 listener.delivered = true;
                 let waker = listener.waker.take();
                 self.wake(waker);

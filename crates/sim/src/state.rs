@@ -1,7 +1,8 @@
 //! The state of a world and the acts that are not the network's.
 
 use crate::builder::Config;
-use crate::event::{Event, EventKey, EventQueue};
+use crate::by_host::ByHost;
+use crate::event::EventQueue;
 use crate::failure::{Failure, FailureKind, WaitLine};
 use crate::faults::Plague;
 use crate::host::Idlers;
@@ -9,17 +10,17 @@ use crate::jobs::Job;
 use crate::leaks::list;
 use crate::machine::{Life, Machine, Role};
 use crate::names::NameTable;
-use crate::oracle::{self, Label, Oracle, Scope};
+use crate::oracle::{Label, Oracle, Scope};
 use crate::report::Report;
 use crate::signals::SignalListener;
 use crate::table::Table;
 use crate::task::{Birth, Body, BoxedFuture, TaskKey, Tasks, Waits};
 use crate::tcp::Net;
+use crate::timers::Timer;
 use crate::trace::{EventKind, Trace, TraceEvent, TraceLine};
 use crate::udp::UdpSocket;
 use crate::unix::UnixSocket;
 use crate::wire::Way;
-use slab::Slab;
 use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::Arc;
@@ -39,14 +40,6 @@ pub(crate) struct Running {
     pub(crate) number: u32,
 }
 
-pub(crate) struct Timer {
-    pub(crate) serial: u64,
-    pub(crate) deadline: u64,
-    pub(crate) waker: Waker,
-    pub(crate) key: Option<EventKey>,
-    pub(crate) running: Running,
-}
-
 pub(crate) struct State {
     pub(crate) id: u64,
     pub(crate) config: Config,
@@ -62,8 +55,8 @@ pub(crate) struct State {
     pub(crate) names: NameTable,
     pub(crate) unix: Table<UnixSocket>,
     pub(crate) signals: Table<SignalListener>,
-    pub(crate) timers: Slab<Timer>,
-    pub(crate) jobs: Slab<Job>,
+    pub(crate) timers: ByHost<Timer>,
+    pub(crate) jobs: ByHost<Job>,
     pub(crate) idlers: Idlers,
     pub(crate) running: Option<Running>,
     /// Trace index of the event being handled.
@@ -91,7 +84,7 @@ pub(crate) struct State {
     pub(crate) plague: Plague,
     /// Whose tasks the faults of this run starve.
     pub(crate) starved_host: Option<u32>,
-    next_timer: u64,
+    pub(crate) next_timer: u64,
 }
 
 impl State {
@@ -111,8 +104,8 @@ impl State {
             names: NameTable::default(),
             unix: Table::new(),
             signals: Table::new(),
-            timers: Slab::new(),
-            jobs: Slab::new(),
+            timers: ByHost::new(),
+            jobs: ByHost::new(),
             idlers: Idlers::default(),
             running: None,
             cause: 0,
@@ -292,96 +285,6 @@ impl State {
         let host = self.host();
         self.spawn(host, false, Body::Future(future), location)
             .err()
-    }
-
-    // Timers
-
-    pub(crate) fn arm_timer(&mut self, deadline: u64, waker: &Waker) -> (usize, u64) {
-        let serial = self.next_timer;
-        self.next_timer += 1;
-        let running = self.running.expect("timers belong to a host");
-        self.machines[running.host as usize].timers += 1;
-        let slot = self.timers.insert(Timer {
-            serial,
-            deadline,
-            waker: waker.clone(),
-            key: None,
-            running,
-        });
-        self.schedule_timer(slot);
-        (slot, serial)
-    }
-
-    /// Gives the timers of `host` anew the time at which its clock reaches them.
-    pub(crate) fn reschedule_timers(&mut self, host: u32) {
-        let slots: Vec<_> = self
-            .timers
-            .iter()
-            .filter(|(_, timer)| timer.running.host == host)
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in slots {
-            if let Some(key) = self.timers[slot].key.take() {
-                self.events.cancel(key);
-                self.schedule_timer(slot);
-            }
-        }
-    }
-
-    fn schedule_timer(&mut self, slot: usize) {
-        let timer = &self.timers[slot];
-        let host = timer.running.host;
-        let clock = self.machines[host as usize].clock;
-        let deadline = clock.reaches(timer.deadline);
-        let jitter = self.config.timer_jitter.saturating_add(1);
-        let mut choose = |label, count| self.oracle.choose(label, Scope::Host(host), count);
-        let late = choose(oracle::TIMER_JITTER, jitter);
-        let tie = choose(oracle::TIMER_TIE, 1 << 16) as u32;
-        let time = deadline.saturating_add(late).max(self.now);
-        let key = self.events.push(time, tie, Event::Timer(slot), self.cause);
-        self.timers[slot].key = Some(key);
-    }
-
-    pub(crate) fn timer(&mut self, slot: usize, serial: u64) -> Option<&mut Timer> {
-        self.timers
-            .get_mut(slot)
-            .filter(|timer| timer.serial == serial)
-    }
-
-    /// Moves a timer to another deadline.
-    pub(crate) fn move_timer(&mut self, slot: usize, serial: u64, deadline: u64) -> bool {
-        let Some(timer) = self.timer(slot, serial) else {
-            return false;
-        };
-        timer.deadline = deadline;
-        if let Some(key) = timer.key.take() {
-            self.events.cancel(key);
-        }
-        self.schedule_timer(slot);
-        true
-    }
-
-    /// Keeps a timer and its waker without a time at which it fires.
-    pub(crate) fn park_timer(&mut self, slot: usize, serial: u64) -> bool {
-        let Some(timer) = self.timer(slot, serial) else {
-            return false;
-        };
-        timer.deadline = u64::MAX;
-        if let Some(key) = timer.key.take() {
-            self.events.cancel(key);
-        }
-        true
-    }
-
-    pub(crate) fn drop_timer(&mut self, slot: usize, serial: u64) {
-        if self.timer(slot, serial).is_some() {
-            let timer = self.timers.remove(slot);
-            self.machines[timer.running.host as usize].timers -= 1;
-            if let Some(key) = timer.key {
-                self.events.cancel(key);
-            }
-            self.dropped.push(timer.waker);
-        }
     }
 
     // What a run tells

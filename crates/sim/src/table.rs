@@ -2,7 +2,7 @@
 //!
 //! Invariant: a reference names one socket for ever. Slots are used again, serials are not.
 
-use slab::Slab;
+use crate::by_host::{ByHost, OfHost};
 
 /// Names one socket of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,15 +19,26 @@ impl SocketRef {
     };
 }
 
+struct Numbered<T> {
+    serial: u32,
+    value: T,
+}
+
+impl<T: OfHost> OfHost for Numbered<T> {
+    fn host(&self) -> u32 {
+        self.value.host()
+    }
+}
+
 pub(crate) struct Table<T> {
-    slots: Slab<(u32, T)>,
+    sockets: ByHost<Numbered<T>>,
     next_serial: u32,
 }
 
-impl<T> Table<T> {
+impl<T: OfHost> Table<T> {
     pub(crate) fn new() -> Table<T> {
         Table {
-            slots: Slab::new(),
+            sockets: ByHost::new(),
             next_serial: 0,
         }
     }
@@ -35,7 +46,7 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, value: T) -> SocketRef {
         let serial = self.next_serial;
         self.next_serial = self.next_serial.wrapping_add(1);
-        let slot = self.slots.insert((serial, value));
+        let slot = self.sockets.insert(Numbered { serial, value });
         SocketRef {
             slot: u32::try_from(slot).expect("fewer than 2^32 sockets"),
             serial,
@@ -43,37 +54,36 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn find(&mut self, socket: SocketRef) -> Option<&mut T> {
-        self.slots
+        self.sockets
             .get_mut(socket.slot as usize)
-            .filter(|(serial, _)| *serial == socket.serial)
-            .map(|(_, value)| value)
+            .filter(|found| found.serial == socket.serial)
+            .map(|found| &mut found.value)
     }
 
     pub(crate) fn peek(&self, socket: SocketRef) -> Option<&T> {
-        self.slots
+        self.sockets
             .get(socket.slot as usize)
-            .filter(|(serial, _)| *serial == socket.serial)
-            .map(|(_, value)| value)
+            .filter(|found| found.serial == socket.serial)
+            .map(|found| &found.value)
     }
 
     pub(crate) fn remove(&mut self, socket: SocketRef) -> Option<T> {
         self.peek(socket)?;
-        Some(self.slots.remove(socket.slot as usize).1)
+        Some(self.sockets.remove(socket.slot as usize).value)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().map(|(_, (_, value))| value)
+    /// The sockets of `host`, by slot.
+    pub(crate) fn of_host(&self, host: u32) -> impl Iterator<Item = &T> {
+        self.sockets.of_host(host).map(|found| &found.value)
     }
 
-    /// The sockets for which `wanted` holds, by slot.
-    pub(crate) fn select(&self, wanted: impl Fn(&T) -> bool) -> Vec<SocketRef> {
-        self.slots
-            .iter()
-            .filter(|(_, (_, value))| wanted(value))
-            .map(|(slot, (serial, _))| SocketRef {
-                slot: slot as u32,
-                serial: *serial,
-            })
-            .collect()
+    /// The names of the sockets of `host`, by slot.
+    pub(crate) fn refs_of(&self, host: u32) -> Vec<SocketRef> {
+        let slots = self.sockets.slots_of(host).into_iter();
+        let name = |slot: usize| SocketRef {
+            slot: slot as u32,
+            serial: self.sockets[slot].serial,
+        };
+        slots.map(name).collect()
     }
 }

@@ -6,9 +6,9 @@
 //! 2. A wake touches the inbox only, never the world's state, so it may come at any moment.
 //! 3. A key names one task for ever: serials are not used twice.
 
+use crate::by_host::{ByHost, OfHost};
 use crate::host;
 use crate::strategy::{Entry, Ready, Strategy};
-use slab::Slab;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -96,6 +96,12 @@ pub(crate) struct Task {
     pub(crate) cause: u64,
 }
 
+impl OfHost for Task {
+    fn host(&self) -> u32 {
+        self.host
+    }
+}
+
 impl Task {
     /// From here on a wake makes the task runnable again.
     pub(crate) fn begin_poll(&mut self) {
@@ -167,7 +173,7 @@ pub(crate) struct Birth {
 }
 
 pub(crate) struct Tasks {
-    slots: Slab<Task>,
+    slots: ByHost<Task>,
     ready: Ready,
     /// The runnable tasks of each paused host.
     set_aside: BTreeMap<u32, Vec<Entry>>,
@@ -181,7 +187,7 @@ pub(crate) struct Tasks {
 impl Tasks {
     pub(crate) fn new(world: u64, strategy: Strategy) -> Tasks {
         Tasks {
-            slots: Slab::new(),
+            slots: ByHost::new(),
             ready: Ready::new(strategy),
             set_aside: BTreeMap::new(),
             next_serial: 0,
@@ -204,7 +210,7 @@ impl Tasks {
         birth: Birth,
     ) -> TaskKey {
         let key = TaskKey {
-            slot: self.slots.vacant_key(),
+            slot: self.slots.vacant_slot(),
             serial: self.next_serial,
         };
         self.next_serial += 1;
@@ -321,7 +327,7 @@ impl Tasks {
 
     /// Picks by another strategy from now on, which starves the tasks of `starved`.
     pub(crate) fn pick_by(&mut self, ready: Ready, starved: Option<u32>, now: u64) {
-        for (_, task) in &mut self.slots {
+        for task in self.slots.iter_mut() {
             task.starved |= Some(task.host) == starved;
         }
         let mut former = std::mem::replace(&mut self.ready, ready);
@@ -343,19 +349,20 @@ impl Tasks {
         self.ready.take(now, choose)
     }
 
-    pub(crate) fn of_host(&self, host: u32) -> Vec<TaskKey> {
-        self.slots
-            .iter()
-            .filter(|(_, task)| task.host == host)
-            .map(|(slot, task)| TaskKey {
-                slot,
-                serial: task.serial,
-            })
-            .collect()
+    pub(crate) fn keys_of(&self, host: u32) -> Vec<TaskKey> {
+        let key = |slot: usize| TaskKey {
+            slot,
+            serial: self.slots[slot].serial,
+        };
+        self.slots.slots_of(host).into_iter().map(key).collect()
+    }
+
+    pub(crate) fn of_host(&self, host: u32) -> impl Iterator<Item = &Task> {
+        self.slots.of_host(host)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
-        self.slots.iter().map(|(_, task)| task)
+        self.slots.iter()
     }
 
     pub(crate) fn len(&self) -> usize {

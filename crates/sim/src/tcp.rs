@@ -29,6 +29,7 @@ pub(crate) use stream::{Phase, Stream};
 pub(crate) use time_wait::TimeWaits;
 
 use crate::builder::Config;
+use crate::by_host::OfHost;
 use crate::errno::Errno;
 use crate::machine::Machine;
 use crate::state::State;
@@ -93,6 +94,12 @@ pub(crate) struct Socket {
     held: bool,
 }
 
+impl OfHost for Socket {
+    fn host(&self) -> u32 {
+        self.host
+    }
+}
+
 pub(crate) struct Net {
     sockets: Table<Socket>,
     pub(crate) wires: Wires,
@@ -147,13 +154,12 @@ impl Net {
     }
 
     pub(crate) fn of_host(&self, host: u32) -> Vec<SocketRef> {
-        self.sockets.select(|socket| socket.host == host)
+        self.sockets.refs_of(host)
     }
 
     /// The sockets that programs of `host` hold.
     pub(crate) fn held_by(&self, host: u32) -> impl Iterator<Item = &Socket> {
-        let sockets = self.sockets.iter();
-        sockets.filter(move |socket| socket.host == host && socket.held)
+        self.sockets.of_host(host).filter(|socket| socket.held)
     }
 
     pub(crate) fn count_buffered(&mut self, bytes: usize) {

@@ -14,6 +14,7 @@ mod deliver;
 
 pub(crate) use deliver::Packet;
 
+use crate::by_host::OfHost;
 use crate::errno::Errno;
 use crate::net::UdpOptions;
 use crate::state::State;
@@ -53,6 +54,12 @@ pub(crate) struct UdpSocket {
     arrivals: BTreeMap<u32, u64>,
     receivers: Vec<Waker>,
     senders: Vec<Waker>,
+}
+
+impl OfHost for UdpSocket {
+    fn host(&self) -> u32 {
+        self.host
+    }
 }
 
 /// Keeps one waker of each task that waits.

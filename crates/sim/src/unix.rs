@@ -18,6 +18,7 @@ pub(crate) use datagram::UnixDatagram;
 pub(crate) use listen::UnixListener;
 pub(crate) use stream::UnixStream;
 
+use crate::by_host::OfHost;
 use crate::errno::Errno;
 use crate::machine::Machine;
 use crate::net::UnixAddress;
@@ -56,6 +57,12 @@ pub(crate) struct UnixSocket {
     pub(crate) kind: Kind,
     /// Whether a program holds it, so that it counts among the host's descriptors.
     pub(crate) held: bool,
+}
+
+impl OfHost for UnixSocket {
+    fn host(&self) -> u32 {
+        self.host
+    }
 }
 
 impl UnixSocket {
