@@ -72,13 +72,17 @@ pub enum FaultKind {
     Buffers,
     /// Hosts have few threads for blocking jobs.
     Threads,
+    /// Hosts have few descriptors, down to 32.
+    Descriptors,
+    /// Hosts have few ports to give out, down to 100.
+    Ports,
     /// The fault sites of the program say yes at times: see [`Sim::site`](crate::Sim::site).
     Sites,
 }
 
 impl FaultKind {
     /// All kinds there are.
-    pub const ALL: [FaultKind; 22] = [
+    pub const ALL: [FaultKind; 24] = [
         FaultKind::Kill,
         FaultKind::PowerLoss,
         FaultKind::Pause,
@@ -100,6 +104,8 @@ impl FaultKind {
         FaultKind::Scheduling,
         FaultKind::Buffers,
         FaultKind::Threads,
+        FaultKind::Descriptors,
+        FaultKind::Ports,
         FaultKind::Sites,
     ];
 
@@ -131,6 +137,8 @@ impl FaultKind {
             FaultKind::Scheduling => "fault scheduling",
             FaultKind::Buffers => "fault buffers",
             FaultKind::Threads => "fault threads",
+            FaultKind::Descriptors => "fault descriptors",
+            FaultKind::Ports => "fault ports",
             FaultKind::Sites => "fault sites",
         })
     }
@@ -146,6 +154,8 @@ impl FaultKind {
                 | FaultKind::Scheduling
                 | FaultKind::Buffers
                 | FaultKind::Threads
+                | FaultKind::Descriptors
+                | FaultKind::Ports
                 | FaultKind::Sites
         )
     }

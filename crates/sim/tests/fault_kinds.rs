@@ -294,6 +294,37 @@ fn threads_are_few_for_the_run() {
     );
 }
 
+/// How many sockets a client has when it gets no more, and the number of the error then.
+fn sockets_of(kind: FaultKind) -> (Vec<Vec<u64>>, Vec<u64>) {
+    noted(kind, |notes| async move {
+        let mut held = Vec::new();
+        let error = loop {
+            match bind("0.0.0.0:0") {
+                Ok(socket) => held.push(socket),
+                Err(error) => break error,
+            }
+        };
+        notes.add(held.len() as u64);
+        notes.add(error.raw_os_error().unwrap_or(0).cast_unsigned().into());
+    })
+}
+
+// SIM44, SIM87
+#[test]
+fn descriptors_and_ports_are_few_for_the_run() {
+    const EMFILE: u64 = 24;
+    const EADDRINUSE: u64 = 98;
+    let (few, plain) = sockets_of(FaultKind::Descriptors);
+    assert_eq!(plain, [1024, EMFILE]);
+    let counts: BTreeSet<u64> = few.iter().map(|few| few[0]).collect();
+    assert!(few.iter().all(|few| few[1] == EMFILE), "{few:?}");
+    assert!(counts.len() > 1 && counts.iter().all(|few| [512, 128, 64, 32].contains(few)));
+    let (few, _) = sockets_of(FaultKind::Ports);
+    let counts: BTreeSet<u64> = few.iter().map(|few| few[0]).collect();
+    assert!(few.iter().all(|few| few[1] == EADDRINUSE), "{few:?}");
+    assert!(counts.len() > 1 && counts.iter().all(|few| [1000, 500, 200, 100].contains(few)));
+}
+
 // SIM87
 #[test]
 fn buffers_are_small_for_the_run() {

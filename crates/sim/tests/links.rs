@@ -5,8 +5,9 @@
 mod echo;
 
 use bowline_sim::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
-use bowline_sim::{Builder, Latency, Link, Sim, World, host};
+use bowline_sim::{Builder, FaultKind, Faults, Latency, Link, Sim, World, host};
 use echo::{accept, read_some, read_to_end, shutdown, write_all};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -140,19 +141,53 @@ fn with_faults(seed: u64, world: Builder) -> Builder {
     }
 }
 
+/// Faults of hosts, or drawn ones, on top of those of the links.
+fn with_more_faults(seed: u64, world: Builder) -> Builder {
+    let ms = Duration::from_millis;
+    let at = ms(1 + seed / 19 % 60);
+    let ends = at + ms(1 + seed / 23 % 2_000);
+    let victim = match seed / 5 % 2 {
+        0 => "server",
+        _ => "caller",
+    };
+    match seed % 17 {
+        0 | 5 => world
+            .at(at, move |world| {
+                world.slow(victim, 2 + (seed % 5_000) as u32)
+            })
+            .at(ends, move |world| world.slow(victim, 1)),
+        1 | 6 => world
+            .at(at, move |world| world.pause(victim))
+            .at(ends, move |world| world.resume(victim)),
+        2 | 7 => world
+            .clock_drift(victim, (seed % 1_000) as i32 * 900 - 450_000)
+            .at(ends, move |world| world.set_clock_drift(victim, 0)),
+        3 | 8 | 9 => world
+            // Its buffers are the seed's. The script's own faults go on after the heal.
+            .faults(Faults::swarm().without(FaultKind::Buffers))
+            .heal_at(Duration::from_secs(5))
+            .settle(Duration::from_secs(3_600)),
+        _ => world,
+    }
+}
+
 // SIM60
 #[test]
 fn bytes_stay_whole_over_every_link() {
     let (mut lost, mut late) = (0, 0);
+    let mut drawn = BTreeSet::new();
     for seed in 0..SEEDS {
-        let report = with_faults(seed, world(seed)).run();
+        let report = with_more_faults(seed, with_faults(seed, world(seed))).run();
         let report = report.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         assert_eq!(report.crashes, 0);
+        drawn.extend(report.faults_by_kind.into_keys());
         lost += u64::from(report.lost > 0);
         late += u64::from(report.virtual_time > Duration::from_secs(1));
     }
     // The faults reach the bytes.
     assert!(lost > SEEDS / 4 && late > SEEDS / 4, "{lost} {late}");
+    // All but buffers, and the ends of those who serve, where nobody does.
+    assert_eq!(drawn.len(), FaultKind::ALL.len() - 3, "{drawn:?}");
 }
 
 // SIM61

@@ -18,6 +18,8 @@ const GAPS: [u64; 5] = [
     100 * MILLISECOND,
 ];
 const LOSSES: [f64; 4] = [0.001, 0.01, 0.05, 0.2];
+const DESCRIPTORS: [usize; 4] = [512, 128, 64, 32];
+const PORTS: [u16; 4] = [1000, 500, 200, 100];
 const BUFFERS: [usize; 5] = [16 * 1024, 4096, 512, 16, 1];
 
 impl State {
@@ -105,6 +107,20 @@ impl State {
                     let threads = 8 - self.draw(kind, 8) as usize;
                     let limits = &mut self.machines[host].limits;
                     limits.blocking_threads = limits.blocking_threads.min(threads);
+                }
+            }
+            FaultKind::Descriptors => {
+                for host in 0..self.machines.len() {
+                    let descriptors = self.draw_of(kind, &DESCRIPTORS);
+                    let limits = &mut self.machines[host].limits;
+                    limits.descriptors = limits.descriptors.min(descriptors);
+                }
+            }
+            FaultKind::Ports => {
+                for host in 0..self.machines.len() {
+                    let ports = self.draw_of(kind, &PORTS);
+                    let limits = &mut self.machines[host].limits;
+                    limits.ephemeral_ports = limits.ephemeral_ports.min(ports);
                 }
             }
             FaultKind::Sites => self.plague.open_sites(),
