@@ -50,16 +50,28 @@ pub(crate) fn other_seeds(root: &Path) -> Outcome {
     Ok(())
 }
 
-/// The simulator's table of seeds and hashes in a release build: it holds in both profiles or in
-/// neither, so that a failure of a debug build is repeated in a fast one.
+/// The simulator's tables of seeds and hashes in a release build, and the hashes of all scenarios in
+/// both: they hold in both profiles or in neither, so that a failure of a debug build is repeated in
+/// a fast one.
 ///
 /// # Errors
-/// A hash differs, or the test does not build.
+/// A hash differs, or the tests or scenarios do not build.
 pub(crate) fn other_profile(root: &Path) -> Outcome {
     Step::cargo(
-        "test --release --quiet --package bowline-sim --test determinism -- golden one_host_worlds",
+        "test --release --quiet --package bowline-sim --test determinism --test golden -- golden \
+         one_host_worlds",
     )
-    .run(root)
+    .run(root)?;
+    let hashes = |profile: &str| {
+        let run = format!("run {profile} --quiet --package bowline-tests --bin sim");
+        let run = Step::cargo(&run).arguments(&["--", "all", "--seeds", "40"]);
+        run.run_keeping(root, |line| line.contains("trace hash"))
+    };
+    let (debug, release) = (hashes("")?, hashes("--release")?);
+    match !debug.is_empty() && debug == release {
+        true => Ok(()),
+        false => Err("the scenarios run differently in a release build".to_owned()),
+    }
 }
 
 /// The code in the documentation of every crate, the guide's included.
