@@ -4,7 +4,22 @@ mod calls;
 mod echo;
 mod store;
 
-use bowline::sim::{Builder, Failure, Report};
+use std::time::Duration;
+
+use bowline::sim::{Builder, Failure, Report, Seeds};
+
+/// When all faults end.
+const HEAL: Duration = Duration::from_secs(30);
+/// How long clients may take then: who waited for long waits for longer the next time.
+const SETTLE: Duration = Duration::from_secs(300);
+/// A client went on after its connection had failed.
+const RECONNECTED: &str = "reconnected";
+
+/// How long a client waits for an answer after so many waits in vain: longer and longer, as buffers
+/// may be a byte and links slow, and the answer has to come at last.
+fn patience(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(6))
+}
 
 /// A world that can be built for any seed.
 #[derive(Copy, Clone, Debug)]
@@ -14,24 +29,29 @@ pub struct Scenario {
     /// What happens in it, in a sentence.
     pub about: &'static str,
     world: fn() -> Builder,
+    /// What has to be true under one of many seeds: faults do reach it.
+    sometimes: &'static [&'static str],
 }
 
 /// Every scenario.
 pub const ALL: &[Scenario] = &[
     Scenario {
         name: "echo",
-        about: "two clients talk to an echo server over TCP, short reads and all",
+        about: "two clients talk to an echo server over TCP, and connect again whatever befalls them",
         world: echo::world,
+        sometimes: &[RECONNECTED, "ended"],
     },
     Scenario {
         name: "calls",
         about: "two callers and an executor: replies, a typed error, a timeout, an unknown method",
         world: calls::world,
+        sometimes: &[RECONNECTED, "outran its deadline"],
     },
     Scenario {
         name: "store",
         about: "two clients of a store over datagrams that come late or never and are sent again",
         world: store::world,
+        sometimes: &["asked again"],
     },
 ];
 
@@ -44,6 +64,12 @@ impl Scenario {
     /// Its world for `seed`.
     pub fn builder(self, seed: u64) -> Builder {
         (self.world)().scenario(self.name).seed(seed)
+    }
+
+    /// The row of seeds with what has to be true under one of them.
+    pub fn under(self, seeds: Seeds) -> Seeds {
+        let expected = self.sometimes.iter();
+        expected.fold(seeds, |seeds, id| seeds.expect_sometimes(id))
     }
 
     /// Runs it to its end.

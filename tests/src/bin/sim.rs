@@ -170,7 +170,7 @@ fn many(scenarios: &[Scenario], options: &Options) -> Result<(), String> {
     });
     let mut failures = Vec::new();
     for scenario in scenarios {
-        let mut seeds = Sim::seeds(range.clone());
+        let mut seeds = scenario.under(Sim::seeds(range.clone()));
         if let Some(jobs) = options.jobs {
             seeds = seeds.jobs(usize::try_from(jobs).unwrap_or(usize::MAX));
         }
