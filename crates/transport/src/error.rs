@@ -1,10 +1,17 @@
 //! What can go wrong between two programs, and what can be done about it.
 
+mod attempt;
+mod kind;
+
+pub use attempt::Attempt;
+pub use kind::{Break, Delivery, ErrorKind, Operation, TlsFailure};
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::stream::Address;
 use bowline_codec::{DecodeError, EncodeError, EncodeErrorKind};
 
@@ -35,95 +42,8 @@ struct Inner {
     peer: Option<Address>,
     delivery: Delivery,
     unsent_frames: usize,
+    attempts: Arc<[Attempt]>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
-}
-
-/// What an [`Error`] is about, by what the program can do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// Nobody listens there.
-    Refused,
-    /// The connection was not made in time.
-    ConnectTimeout,
-    /// The peer cannot be reached.
-    Connect,
-    /// There is no connection.
-    NotConnected,
-    /// We said that no more will come.
-    Closed,
-    /// The peer said that no more will come.
-    Ended,
-    /// The connection failed.
-    Broken(Break),
-    /// The codec refused the message; nothing was sent and the transport is usable.
-    Encode,
-    /// The codec refused what came; whether reading can go on is the codec error's to say.
-    Decode,
-    /// The message is above the limit; nothing was sent and the transport is usable.
-    TooLarge {
-        /// The most that is allowed, in bytes.
-        limit: usize,
-    },
-    /// The operation was not done in time.
-    Elapsed,
-    /// Another task is doing the same.
-    Busy,
-    /// The address is in use, not ours, or malformed.
-    Address,
-    /// The system has no descriptors, buffers or memory left.
-    Resource,
-    /// The system does not allow it.
-    Permission,
-    /// This transport or backend cannot do it.
-    Unsupported,
-}
-
-/// How a connection broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Break {
-    /// The peer, or something between us, reset it.
-    Reset,
-    /// It ended inside a frame; the source has the numbers.
-    Truncated,
-    /// The stream took no byte of a write that was not empty.
-    WriteZero,
-    /// The peer took no byte of what waited for it, for longer than is allowed.
-    Stalled,
-    /// The byte stream below panicked in a write.
-    Panicked,
-    /// Anything else; the source says what.
-    Other,
-}
-
-/// Whether the peer may have received the message that an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Delivery {
-    /// No byte of it was handed to the stream.
-    NotSent,
-    /// Some or all of it was.
-    MaybeSent,
-}
-
-/// What was being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Operation {
-    /// Making a connection.
-    Connect,
-    /// Waiting for room, encoding or queueing a message.
-    Send,
-    /// Waiting for a message.
-    Recv,
-    /// Waiting until all that was queued is written.
-    Flush,
-    /// Ending the sending side.
-    Shutdown,
-    /// Closing the transport.
-    Close,
-    /// Handing the byte stream to another protocol.
-    Upgrade,
 }
 
 impl Error {
@@ -135,21 +55,45 @@ impl Error {
             peer: None,
             delivery: Delivery::NotSent,
             unsent_frames: 0,
+            attempts: Arc::default(),
             source: None,
         }))
     }
 
-    /// The error of a byte stream, classified by its [`io::ErrorKind`].
+    /// The error of a byte stream or socket, by the [`ErrorKind`] of an error of ours inside it,
+    /// else by the system's code or by its [`io::ErrorKind`].
     ///
-    /// While connecting nothing can have been sent; otherwise it may have been.
+    /// Before there is a connection nothing can have been sent; otherwise it may have been.
     pub fn from_io(operation: Operation, error: io::Error) -> Self {
-        let connecting = operation == Operation::Connect;
-        let this = Error::new(operation, classify(operation, error.kind())).with_source(error);
-        if connecting {
-            this
-        } else {
-            this.with_delivery(Delivery::MaybeSent)
+        use Operation::{Accept, Bind, Connect, Handshake};
+        let this = Error::new(operation, classify(operation, &error)).with_source(error);
+        match operation {
+            Connect | Bind | Accept | Handshake => this,
+            _ => this.with_delivery(Delivery::MaybeSent),
         }
+    }
+
+    /// What failed attempts come to: what they have in common, if they do.
+    pub(crate) fn of_attempts(operation: Operation, attempts: Vec<Attempt>) -> Self {
+        let mut kinds = attempts.iter().map(|one| classify(operation, one.error()));
+        let first = kinds.next().unwrap_or(ErrorKind::Connect);
+        let kind = match kinds.all(|kind| kind == first) {
+            true => first,
+            false => ErrorKind::Connect,
+        };
+        let mut error = Error::new(operation, kind);
+        if let Some(last) = attempts.last() {
+            error = error.with_source(last.clone());
+        }
+        if let [only] = &attempts[..] {
+            error = error.with_peer(Some(only.address().clone()));
+        }
+        error.with_attempts(attempts)
+    }
+
+    /// The error that an [`io::Error`] of a byte stream of ours holds.
+    fn inside(error: &io::Error) -> Option<&Error> {
+        error.get_ref()?.downcast_ref()
     }
 
     /// The refusal of an encoder: nothing was sent.
@@ -192,6 +136,12 @@ impl Error {
         self
     }
 
+    /// Says what was tried to make the connection.
+    pub fn with_attempts(mut self, attempts: impl Into<Arc<[Attempt]>>) -> Self {
+        self.0.attempts = attempts.into();
+        self
+    }
+
     /// What it is about.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -217,6 +167,12 @@ impl Error {
         self.0.unsent_frames
     }
 
+    /// The attempts to make the connection that failed, in the order in which they did; of one
+    /// that was not to be made over several addresses it is empty.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0.attempts
+    }
+
     /// Whether the connection could not be made, or is gone.
     pub fn is_connection(&self) -> bool {
         use ErrorKind::*;
@@ -237,7 +193,7 @@ impl Error {
         use ErrorKind::*;
         matches!(
             self.kind(),
-            ConnectTimeout | Elapsed | Broken(Break::Stalled)
+            ConnectTimeout | Elapsed | Broken(Break::Stalled) | Tls(TlsFailure::Timeout)
         )
     }
 
@@ -257,9 +213,13 @@ impl Error {
     }
 }
 
-fn classify(operation: Operation, kind: io::ErrorKind) -> ErrorKind {
+/// What the error of a write or read below is about.
+pub(crate) fn classify(operation: Operation, error: &io::Error) -> ErrorKind {
     use io::ErrorKind as Io;
-    match kind {
+    if let Some(inside) = Error::inside(error) {
+        return inside.kind();
+    }
+    match error.kind() {
         Io::ConnectionRefused => ErrorKind::Refused,
         Io::TimedOut if operation == Operation::Connect => ErrorKind::ConnectTimeout,
         Io::NotFound | Io::HostUnreachable | Io::NetworkUnreachable => ErrorKind::Connect,
@@ -270,9 +230,9 @@ fn classify(operation: Operation, kind: io::ErrorKind) -> ErrorKind {
         Io::WriteZero => ErrorKind::Broken(Break::WriteZero),
         Io::UnexpectedEof => ErrorKind::Broken(Break::Truncated),
         Io::AddrInUse | Io::AddrNotAvailable | Io::InvalidInput => ErrorKind::Address,
-        Io::OutOfMemory => ErrorKind::Resource,
         Io::PermissionDenied => ErrorKind::Permission,
         Io::Unsupported => ErrorKind::Unsupported,
+        _ if AcceptErrorKind::of(error) == AcceptErrorKind::Exhausted => ErrorKind::Resource,
         _ if operation == Operation::Connect => ErrorKind::Connect,
         _ => ErrorKind::Broken(Break::Other),
     }
@@ -286,6 +246,7 @@ impl fmt::Debug for Error {
             .field("peer", &self.0.peer)
             .field("delivery", &self.0.delivery)
             .field("unsent_frames", &self.0.unsent_frames)
+            .field("attempts", &self.0.attempts)
             .field("source", &self.0.source)
             .finish()
     }
@@ -300,6 +261,10 @@ impl fmt::Display for Error {
         if self.0.unsent_frames > 0 {
             write!(f, ", {} frames unsent", self.0.unsent_frames)?;
         }
+        for (n, attempt) in self.0.attempts.iter().enumerate() {
+            f.write_str(if n == 0 { ": " } else { "; " })?;
+            attempt.fmt(f)?;
+        }
         Ok(())
     }
 }
@@ -310,57 +275,5 @@ impl StdError for Error {
             Some(source) => Some(&**source),
             None => None,
         }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Operation::Connect => "connect",
-            Operation::Send => "send",
-            Operation::Recv => "recv",
-            Operation::Flush => "flush",
-            Operation::Shutdown => "shutdown",
-            Operation::Close => "close",
-            Operation::Upgrade => "upgrade",
-        })
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ErrorKind::Refused => "the connection was refused",
-            ErrorKind::ConnectTimeout => "the connection was not made in time",
-            ErrorKind::Connect => "the peer cannot be reached",
-            ErrorKind::NotConnected => "there is no connection",
-            ErrorKind::Closed => "the transport is closed",
-            ErrorKind::Ended => "the peer has ended",
-            ErrorKind::Broken(how) => return write!(f, "the connection is broken: {how}"),
-            ErrorKind::Encode => "the message cannot be encoded",
-            ErrorKind::Decode => "what came cannot be decoded",
-            ErrorKind::TooLarge { limit } => {
-                return write!(f, "the message is above the limit of {limit} bytes");
-            }
-            ErrorKind::Elapsed => "it was not done in time",
-            ErrorKind::Busy => "another task is doing the same",
-            ErrorKind::Address => "the address is in use, not ours, or malformed",
-            ErrorKind::Resource => "the system has no resources left",
-            ErrorKind::Permission => "the system does not allow it",
-            ErrorKind::Unsupported => "it is not supported here",
-        })
-    }
-}
-
-impl fmt::Display for Break {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Break::Reset => "reset by the peer",
-            Break::Truncated => "it ended inside a frame",
-            Break::WriteZero => "no more bytes are taken",
-            Break::Stalled => "the peer took nothing for too long",
-            Break::Panicked => "the stream panicked",
-            Break::Other => "the stream failed",
-        })
     }
 }

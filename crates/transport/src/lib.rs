@@ -4,7 +4,8 @@
 //! byte stream inside one process. What every transport offers is [`Transport`] with its halves
 //! [`TransportSend`] and [`TransportRecv`]: sending is atomic, queues are bounded, the end of the
 //! peer is told from a failure, and every [`Error`] says whether the peer may have received the
-//! message. Sockets are those of `bowline-backend`.
+//! message. [`Shared`] lends one transport to any number of tasks. Sockets are those of
+//! `bowline-backend`.
 //!
 //! Nothing runs in the background: what is queued is written by the calls of its user. Use the
 //! byte streams themselves where there are no messages, and `bowline-rpc` where messages are
@@ -35,20 +36,33 @@
 //! # }).expect("nothing waits").unwrap();
 //! ```
 
+mod transport;
+
+mod attribute;
 mod error;
+mod half_wakers;
+mod shared;
+
 mod memory;
 mod message_stream;
-mod params;
 mod prefixed;
-mod transport;
+
+mod params;
 mod url;
 
-pub use error::{Break, Delivery, Error, ErrorKind, Operation};
+#[cfg(unix)]
+pub use attribute::PeerCredentials;
+pub use attribute::{
+    AddressFamily, Attribute, AttributeRequest, Attributes, Extra, LocalAddr, PeerAddr,
+    SocketFamily,
+};
+pub use error::{Attempt, Break, Delivery, Error, ErrorKind, Operation, TlsFailure};
 pub use memory::{MemoryReadHalf, MemoryStream, MemoryStreamBuilder, MemoryWriteHalf};
 pub use message_stream::{
     MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder, Messages,
 };
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;
+pub use shared::{Shared, SharedPermit};
 pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 pub use url::{Place, Url, UrlError, UrlErrorKind};

@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use self::link::{Link, Side};
+use crate::attribute::{self, AttributeRequest, Extra};
 
 /// Bytes that may wait in each direction unless the builder says otherwise.
 const DEFAULT_CAPACITY: usize = 64 * 1024;
@@ -161,6 +162,12 @@ impl ByteStream for MemoryStream {
 
     fn abort(self) {
         self.read.link.abort(self.read.side);
+    }
+}
+
+impl Extra for MemoryStream {
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        attribute::addresses(self, request);
     }
 }
 

@@ -18,8 +18,10 @@ use bowline_backend::stream::{Address, ByteStream};
 use bowline_backend::time::{self, Sleep};
 use bowline_codec::Codec;
 
-use self::outbound::{Half, Outbound, Setup};
+use self::outbound::{Outbound, Setup};
+use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::half_wakers::Half;
 use crate::prefixed::Prefixed;
 use crate::transport::{Transport, TransportSend};
 
@@ -70,7 +72,10 @@ pub struct MessageStream<S: ByteStream, C: Codec> {
 
 impl<S: ByteStream, C: Codec> MessageStream<S, C> {
     /// Speaks `codec` over `stream`, with the default limits.
-    pub fn new(stream: S, codec: C) -> Self {
+    pub fn new(stream: S, codec: C) -> Self
+    where
+        S: Extra,
+    {
         MessageStream::<S, C>::builder().over(stream, codec)
     }
 
@@ -82,35 +87,12 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
 
     /// Our address, where the stream could say.
     pub fn local_addr(&self) -> Option<&Address> {
-        self.sender.outbound().setup().local.as_ref()
+        self.sender.outbound().setup().attributes.local_addr()
     }
 
     /// Who is at the other end, where the stream could say.
     pub fn peer_addr(&self) -> Option<&Address> {
         self.sender.peer_addr()
-    }
-
-    /// The two directions as values of their own, for two tasks.
-    pub fn into_split(self) -> (MessageSender<S, C>, MessageReceiver<S, C>) {
-        self.sender.outbound().set_whole(false);
-        (self.sender, self.receiver)
-    }
-
-    /// The stream again, from its two halves.
-    ///
-    /// # Errors
-    ///
-    /// Both halves, where they are not of one stream.
-    #[allow(clippy::type_complexity, reason = "the two halves, as they came")]
-    pub fn reunite(
-        sender: MessageSender<S, C>,
-        receiver: MessageReceiver<S, C>,
-    ) -> Result<Self, (MessageSender<S, C>, MessageReceiver<S, C>)> {
-        if !Arc::ptr_eq(sender.outbound(), receiver.outbound()) {
-            return Err((sender, receiver));
-        }
-        sender.outbound().set_whole(true);
-        Ok(MessageStream { sender, receiver })
     }
 }
 
@@ -179,14 +161,17 @@ impl MessageStreamBuilder {
     }
 
     /// Speaks `codec` over `stream`.
-    pub fn over<S: ByteStream, C: Codec>(self, stream: S, codec: C) -> MessageStream<S, C> {
+    pub fn over<S, C>(self, stream: S, codec: C) -> MessageStream<S, C>
+    where
+        S: ByteStream + Extra,
+        C: Codec,
+    {
         let setup = Setup {
             high_water: self.high_water,
             close_timeout: self.close_timeout,
             write_stall_timeout: self.write_stall_timeout,
             read_idle_timeout: self.read_idle_timeout,
-            local: stream.local_addr().ok(),
-            peer: stream.peer_addr().ok(),
+            attributes: Attributes::of_stream(&stream),
         };
         let (reading, writing) = stream.into_split();
         let (encoder, decoder) = codec.split();
@@ -195,6 +180,12 @@ impl MessageStreamBuilder {
             sender: MessageSender::new(encoder, outbound.clone()),
             receiver: MessageReceiver::new(decoder, reading, outbound),
         }
+    }
+}
+
+impl<S: ByteStream, C: Codec> Extra for MessageStream<S, C> {
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        self.sender.outbound().setup().attributes.provide(request);
     }
 }
 
@@ -207,6 +198,8 @@ where
     type Received = C::Item;
     type Sender<'a> = &'a mut MessageSender<S, C>;
     type Receiver<'a> = &'a mut MessageReceiver<S, C>;
+    type SendHalf = MessageSender<S, C>;
+    type RecvHalf = MessageReceiver<S, C>;
 
     async fn connect(&mut self) -> Result<(), Error> {
         let outbound = self.sender.outbound();
@@ -218,6 +211,22 @@ where
 
     fn split(&mut self) -> (Self::Sender<'_>, Self::Receiver<'_>) {
         (&mut self.sender, &mut self.receiver)
+    }
+
+    fn into_split(self) -> (MessageSender<S, C>, MessageReceiver<S, C>) {
+        self.sender.outbound().set_whole(false);
+        (self.sender, self.receiver)
+    }
+
+    fn reunite(
+        sender: MessageSender<S, C>,
+        receiver: MessageReceiver<S, C>,
+    ) -> Result<Self, (MessageSender<S, C>, MessageReceiver<S, C>)> {
+        if !Arc::ptr_eq(sender.outbound(), receiver.outbound()) {
+            return Err((sender, receiver));
+        }
+        sender.outbound().set_whole(true);
+        Ok(MessageStream { sender, receiver })
     }
 
     async fn close(&mut self) -> Result<(), Error> {

@@ -12,6 +12,8 @@ use bowline_backend::stream::{
 use bytes::{Buf, Bytes, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
 
+use crate::attribute::{AttributeRequest, Extra};
+
 /// A byte stream, or the reading half of one, with bytes in front of what it has to read.
 ///
 /// For a change of protocol: what one protocol has read and not used belongs to the next
@@ -161,6 +163,12 @@ impl<S: ByteStream> ByteStream for Prefixed<S> {
 
     fn abort(self) {
         self.stream.abort();
+    }
+}
+
+impl<S: Extra> Extra for Prefixed<S> {
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        self.stream.provide(request);
     }
 }
 

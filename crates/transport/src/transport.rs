@@ -7,13 +7,16 @@ use std::task::{Context, Poll, Waker};
 
 use bowline_codec::EncodeError;
 
+use crate::attribute::Extra;
 use crate::error::Error;
 
 /// Ordered messages both ways.
 ///
 /// [`split`](Transport::split) lends the two directions, so that one task may wait on both at
-/// once; the methods of the whole are those of the halves.
-pub trait Transport: Send {
+/// once, and [`into_split`](Transport::into_split) gives them away, for two tasks; the methods of
+/// the whole are those of the halves. What is known of the connection is asked for by
+/// [`Extra::extra`]. For any number of tasks there is [`Shared`](crate::Shared).
+pub trait Transport: Extra + Send {
     /// What goes out. `Sync`, for a `send` in flight holds a reference.
     type Sent: Send + Sync;
     /// What comes in.
@@ -26,6 +29,10 @@ pub trait Transport: Send {
     type Receiver<'a>: TransportRecv<Self::Received>
     where
         Self: 'a;
+    /// The sending half as a value of its own.
+    type SendHalf: TransportSend<Self::Sent> + 'static;
+    /// The receiving half as a value of its own.
+    type RecvHalf: TransportRecv<Self::Received> + 'static;
 
     /// Connects, where that was not done yet; a second time it does nothing.
     ///
@@ -41,6 +48,24 @@ pub trait Transport: Send {
 
     /// Lends the two directions.
     fn split(&mut self) -> (Self::Sender<'_>, Self::Receiver<'_>);
+
+    /// The two directions as values of their own, for two tasks. Dropped both, without a
+    /// [`shutdown`](TransportSend::shutdown) of the sender, they abort the connection.
+    fn into_split(self) -> (Self::SendHalf, Self::RecvHalf)
+    where
+        Self: Sized;
+
+    /// The transport again, from its two halves.
+    ///
+    /// # Errors
+    ///
+    /// Both halves, where they are not of one transport.
+    fn reunite(
+        sender: Self::SendHalf,
+        receiver: Self::RecvHalf,
+    ) -> Result<Self, (Self::SendHalf, Self::RecvHalf)>
+    where
+        Self: Sized;
 
     /// Flushes, ends the sending side and releases the connection; a second time it does nothing.
     ///

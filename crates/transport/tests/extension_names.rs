@@ -5,7 +5,7 @@ use std::io::Write;
 
 use bowline_backend::stream::{ByteStream, ByteStreamExt};
 use bowline_codec::{Framing, LengthDelimited, Raw};
-use bowline_transport::{MemoryStream, MessageStream, TransportSend};
+use bowline_transport::{MemoryStream, MessageStream, Transport, TransportSend};
 use futures_util::FutureExt;
 
 // TR14

@@ -9,7 +9,9 @@ use std::thread;
 
 use bowline_backend::Backend;
 use bowline_codec::{Framing, LengthDelimited, Raw};
-use bowline_transport::{MemoryStream, MessageStreamBuilder, TransportRecv, TransportSend};
+use bowline_transport::{
+    MemoryStream, MessageStreamBuilder, Transport, TransportRecv, TransportSend,
+};
 use bytes::Bytes;
 
 /// Frames each way; with seven bytes of room nearly every write blocks.

@@ -7,7 +7,7 @@ use bowline_backend::time::{self, sleep_until};
 use bowline_backend::{Backend, stream::ByteStream};
 use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
 use bowline_transport::{
-    Break, Delivery, ErrorKind, MemoryStream, MessageStream, Transport, TransportRecv,
+    Break, Delivery, ErrorKind, Extra, MemoryStream, MessageStream, Transport, TransportRecv,
     TransportSend, TrySendError,
 };
 use bytes::Bytes;
@@ -29,7 +29,7 @@ async fn tcp() -> (TcpStream, TcpStream) {
 }
 
 /// Sends to a peer that talks `every` so often and reads nothing, until that is a failure `after`.
-async fn never_read<S: ByteStream>(here: S, there: S, every: Duration, after: Duration) {
+async fn never_read<S: ByteStream + Extra>(here: S, there: S, every: Duration, after: Duration) {
     let builder = MessageStream::<S, Framed<LengthDelimited, Raw>>::builder();
     let builder = builder.high_water(HIGH_WATER).write_stall_timeout(after);
     let (mut sender, mut receiver) = builder.over(here, codec()).into_split();

@@ -15,7 +15,7 @@ use bowline_backend::stream::{
 };
 use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
 use bowline_transport::{
-    Break, Delivery, Error, ErrorKind, MemoryReadHalf, MemoryStream, MemoryWriteHalf,
+    Break, Delivery, Error, ErrorKind, Extra, MemoryReadHalf, MemoryStream, MemoryWriteHalf,
     MessageReceiver, MessageSender, MessageStream, Transport, TransportRecv, TransportSend,
 };
 use bytes::{Bytes, BytesMut};
@@ -37,6 +37,7 @@ struct ToldWrite {
     does: Arc<AtomicU8>,
 }
 
+impl Extra for Told {}
 impl ByteSide for Told {}
 impl ByteSide for ToldWrite {}
 

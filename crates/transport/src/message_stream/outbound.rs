@@ -1,6 +1,5 @@
 //! The sending side of a message stream, which both of its halves drive.
 
-mod half_wakers;
 mod stall;
 mod writing;
 
@@ -12,21 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bowline_backend::stream::{Address, ByteStream};
+use bowline_backend::stream::ByteStream;
 use bowline_codec::OutputBatch;
 use futures_io::AsyncWrite;
 
-use self::half_wakers::HalfWakers;
 use self::stall::{Progress, Stall};
-use self::writing::{Round, Writing, break_of, write};
+use self::writing::{Round, Writing, kind_of, write};
+use crate::attribute::Attributes;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+use crate::half_wakers::{Half, HalfWakers};
 
-/// Which half of the message stream acts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Half {
-    Sender,
-    Receiver,
-}
+/// What a stream that panicked in a write is from then on.
+const PANICKED: ErrorKind = ErrorKind::Broken(Break::Panicked);
 
 /// Frames on their way out, and the byte stream's writing half.
 ///
@@ -57,8 +53,7 @@ pub(super) struct Setup {
     pub(super) close_timeout: Duration,
     pub(super) write_stall_timeout: Option<Duration>,
     pub(super) read_idle_timeout: Option<Duration>,
-    pub(super) local: Option<Address>,
-    pub(super) peer: Option<Address>,
+    pub(super) attributes: Attributes,
 }
 
 struct State<S: ByteStream> {
@@ -69,6 +64,8 @@ struct State<S: ByteStream> {
     /// Bytes and frames in `front`, for it may be out.
     front_len: usize,
     front_frames: usize,
+    /// The stream took bytes and has not said that it holds none of them back.
+    unflushed: bool,
     again: bool,
     phase: Phase,
     /// Both halves are in one `MessageStream`: dropping the sender ends nothing by itself.
@@ -82,7 +79,7 @@ enum Phase {
     /// No more frames; the side is ended once all is written.
     Ending,
     Ended,
-    Broken(Break, Arc<io::Error>),
+    Broken(ErrorKind, Arc<io::Error>),
     Closed,
 }
 
@@ -101,6 +98,7 @@ impl<S: ByteStream> Outbound<S> {
                 back: OutputBatch::new(),
                 front_len: 0,
                 front_frames: 0,
+                unflushed: false,
                 again: false,
                 phase: Phase::Open,
                 whole: true,
@@ -134,7 +132,7 @@ impl<S: ByteStream> Outbound<S> {
         loop {
             let mut state = self.lock();
             let ending = match state.phase {
-                Phase::Open if state.front_len == 0 && state.back.is_empty() => return,
+                Phase::Open if !state.has_work() => return,
                 Phase::Open => false,
                 Phase::Ending => true,
                 Phase::Ended | Phase::Broken(..) | Phase::Closed => return,
@@ -149,6 +147,7 @@ impl<S: ByteStream> Outbound<S> {
                 state.front_frames = writing.front.unsent_frames();
             }
             let before = state.front_len;
+            let was_unflushed = mem::replace(&mut state.unflushed, true);
             drop(state);
 
             let round = catch_unwind(AssertUnwindSafe(|| self.round(&mut writing, ending)));
@@ -159,10 +158,14 @@ impl<S: ByteStream> Outbound<S> {
             let again = mem::take(&mut state.again);
             let mut changed = state.front_len < before;
             let round = match round {
-                Ok(round) => round,
+                Ok(round) => {
+                    state.unflushed = matches!(round, Round::Blocked);
+                    changed |= was_unflushed && !state.unflushed;
+                    round
+                }
                 Err(panic) => {
                     let error = io::Error::other("the byte stream panicked in a write");
-                    state.phase = Phase::Broken(Break::Panicked, Arc::new(error));
+                    state.phase = Phase::Broken(PANICKED, Arc::new(error));
                     drop(state);
                     self.write_waker.wake_by_ref();
                     resume_unwind(panic);
@@ -196,13 +199,20 @@ impl<S: ByteStream> Outbound<S> {
     fn round(&self, writing: &mut Writing<S::WriteHalf>, ending: bool) -> Round {
         let mut cx = Context::from_waker(&self.write_waker);
         let before = writing.front.len();
-        let round = write(writing, &mut cx);
+        let round = match write(writing, &mut cx) {
+            Round::Drained => match Pin::new(&mut writing.half).poll_flush(&mut cx) {
+                Poll::Pending => Round::Blocked,
+                Poll::Ready(Ok(())) => Round::Drained,
+                Poll::Ready(Err(error)) => Round::Failed(kind_of(&error), error),
+            },
+            round => round,
+        };
         let round = match round {
             Round::Drained if ending && self.lock().back.is_empty() => {
                 match Pin::new(&mut writing.half).poll_close(&mut cx) {
                     Poll::Pending => Round::Blocked,
                     Poll::Ready(Ok(())) => Round::Ended,
-                    Poll::Ready(Err(error)) => Round::Failed(break_of(&error), error),
+                    Poll::Ready(Err(error)) => Round::Failed(kind_of(&error), error),
                 }
             }
             round => round,
@@ -217,7 +227,10 @@ impl<S: ByteStream> Outbound<S> {
         };
         match writing.stall.poll(progress, &mut cx) {
             Poll::Pending => Round::Blocked,
-            Poll::Ready(()) => Round::Failed(Break::Stalled, io::ErrorKind::TimedOut.into()),
+            Poll::Ready(()) => {
+                let stalled = ErrorKind::Broken(Break::Stalled);
+                Round::Failed(stalled, io::ErrorKind::TimedOut.into())
+            }
         }
     }
 
@@ -225,8 +238,8 @@ impl<S: ByteStream> Outbound<S> {
     pub(super) fn check_panicked(&self, operation: Operation) -> Result<(), Error> {
         let state = self.lock();
         match &state.phase {
-            Phase::Broken(Break::Panicked, source) => {
-                Err(self.broken(operation, Break::Panicked, source, state.unsent_frames()))
+            Phase::Broken(PANICKED, source) => {
+                Err(self.broken(operation, PANICKED, source, state.unsent_frames()))
             }
             _ => Ok(()),
         }
@@ -260,7 +273,7 @@ impl<S: ByteStream> Outbound<S> {
     pub(super) fn check_flushed(&self, operation: Operation) -> Poll<Result<(), Error>> {
         let state = self.lock();
         match &state.phase {
-            Phase::Open | Phase::Ending if state.unsent() > 0 => Poll::Pending,
+            Phase::Open | Phase::Ending if state.has_work() => Poll::Pending,
             Phase::Open | Phase::Ending | Phase::Ended => Poll::Ready(Ok(())),
             Phase::Broken(how, source) => {
                 let error = self.broken(operation, *how, source, state.unsent_frames());
@@ -342,19 +355,20 @@ impl<S: ByteStream> Outbound<S> {
     }
 
     pub(super) fn closed(&self, operation: Operation) -> Error {
-        Error::new(operation, ErrorKind::Closed).with_peer(self.setup.peer.clone())
+        Error::new(operation, ErrorKind::Closed)
+            .with_peer(self.setup.attributes.peer_addr().cloned())
     }
 
     fn broken(
         &self,
         operation: Operation,
-        how: Break,
+        how: ErrorKind,
         source: &Arc<io::Error>,
         unsent_frames: usize,
     ) -> Error {
-        Error::new(operation, ErrorKind::Broken(how))
+        Error::new(operation, how)
             .with_source(source.clone())
-            .with_peer(self.setup.peer.clone())
+            .with_peer(self.setup.attributes.peer_addr().cloned())
             .with_delivery(Delivery::MaybeSent)
             .with_unsent_frames(unsent_frames)
     }
@@ -389,6 +403,11 @@ pub(super) fn abort<S: ByteStream>(reading: S::ReadHalf, writing: S::WriteHalf) 
 }
 
 impl<S: ByteStream> State<S> {
+    /// Whether anything is to be written, or the stream may hold back what was.
+    fn has_work(&self) -> bool {
+        self.unsent() > 0 || self.unflushed
+    }
+
     fn unsent(&self) -> usize {
         self.front_len + self.back.len()
     }

@@ -12,8 +12,9 @@ use bowline_codec::{Codec, Decode, DecodeError, DecodeErrorKind};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
-use super::outbound::{Half, Outbound};
+use super::outbound::Outbound;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+use crate::half_wakers::Half;
 use crate::transport::{TransportRecv, TryRecvError};
 
 /// Bounds of how much one read asks for.
@@ -98,7 +99,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
 
     /// Who is at the other end, where the stream could say.
     pub fn peer_addr(&self) -> Option<&Address> {
-        self.outbound.setup().peer.as_ref()
+        self.outbound.setup().attributes.peer_addr()
     }
 
     /// Bytes that were read and not yet decoded.

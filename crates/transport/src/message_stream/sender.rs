@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 use bowline_backend::stream::{Address, ByteStream};
 use bowline_codec::{Codec, Encode, EncodeError, Mark, OutputBatch};
 
-use super::outbound::{Half, Outbound};
+use super::outbound::Outbound;
 use crate::error::{Error, Operation};
+use crate::half_wakers::Half;
 use crate::transport::TransportSend;
 
 /// The sending half of a [`MessageStream`](super::MessageStream).
@@ -37,7 +38,7 @@ impl<S: ByteStream, C: Codec> MessageSender<S, C> {
 
     /// Who is at the other end, where the stream could say.
     pub fn peer_addr(&self) -> Option<&Address> {
-        self.outbound.setup().peer.as_ref()
+        self.outbound.setup().attributes.peer_addr()
     }
 
     /// Bytes that are queued and not yet handed to the stream.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bowline_backend::stream::{
     Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError,
 };
+use bowline_transport::Extra;
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -25,6 +26,8 @@ impl<S> Bitten<S> {
         Bitten { inner, bite: 1 }
     }
 }
+
+impl<S> Extra for Bitten<S> {}
 
 impl<S: ByteSide> ByteSide for Bitten<S> {}
 

@@ -1,6 +1,6 @@
 //! How a conversation over any byte stream ends, or becomes another one.
 
-use bowline_backend::stream::ByteStream;
+use crate::Stream;
 use bowline_codec::Lines;
 use bowline_transport::{Break, ErrorKind, MessageStream, Transport, TransportSend};
 use bytes::Bytes;
@@ -10,10 +10,7 @@ use futures_util::future::join;
 use crate::message_stream::{message, messages};
 
 // TR5
-pub(crate) async fn an_end_flushes_and_leaves_the_other_direction<S: ByteStream>(
-    here: S,
-    there: S,
-) {
+pub(crate) async fn an_end_flushes_and_leaves_the_other_direction<S: Stream>(here: S, there: S) {
     let (mut here, mut there) = (messages(here), messages(there));
     // More than most streams take at once: the end has to wait behind it.
     let large = Bytes::from(vec![9; 200_000]);
@@ -43,7 +40,7 @@ pub(crate) async fn an_end_flushes_and_leaves_the_other_direction<S: ByteStream>
     join(ask, answer).await;
 }
 
-pub(crate) async fn a_close_is_idempotent_and_final<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn a_close_is_idempotent_and_final<S: Stream>(here: S, there: S) {
     let (mut here, mut there) = (messages(here), messages(there));
     let close = async {
         here.send(&message(2)).await.unwrap();
@@ -70,7 +67,7 @@ pub(crate) async fn a_close_is_idempotent_and_final<S: ByteStream>(here: S, ther
 }
 
 // TR8
-pub(crate) async fn a_dropped_close_aborts<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn a_dropped_close_aborts<S: Stream>(here: S, there: S) {
     let (mut here, mut there) = (messages(here), messages(there));
     // Nobody reads, so the close has to wait; and then nobody waits for it.
     let large = Bytes::from(vec![9; 1_000_000]);
@@ -102,7 +99,7 @@ pub(crate) async fn a_dropped_close_aborts<S: ByteStream>(here: S, there: S) {
 }
 
 // TR13
-pub(crate) async fn an_upgrade_loses_no_byte<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn an_upgrade_loses_no_byte<S: Stream>(here: S, there: S) {
     let mut here = MessageStream::new(here, Lines::lf().text());
     let mut there = MessageStream::new(there, Lines::lf().text());
     // The one who asks goes on at once, so that its frames may be read together with the line; the
@@ -130,7 +127,7 @@ pub(crate) async fn an_upgrade_loses_no_byte<S: ByteStream>(here: S, there: S) {
     join(ask, answer).await;
 }
 
-pub(crate) async fn a_stream_that_ended_is_not_upgraded<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn a_stream_that_ended_is_not_upgraded<S: Stream>(here: S, there: S) {
     let (mut here, there) = (messages(here), messages(there));
     here.split().0.shutdown().await.unwrap();
     let error = here.upgrade(|_| panic!("it was handed out")).await;

@@ -3,12 +3,20 @@
 use std::future::Future;
 
 use bowline_backend::Backend;
+use bowline_backend::stream::ByteStream;
+use bowline_transport::Extra;
 
 mod bitten;
 mod byte_stream;
 mod endings;
 mod message_stream;
 mod pairs;
+mod shared;
+
+/// What carries messages.
+pub(crate) trait Stream: ByteStream + Extra {}
+
+impl<S: ByteStream + Extra> Stream for S {}
 
 /// The laws, each with the pair of streams it is about; `run` says where.
 macro_rules! suite {
@@ -32,6 +40,14 @@ macro_rules! suite {
                 addresses_mirror_each_other,
             );
             messages!(@all $backend, $pair);
+            suite!(@laws shared, $backend, $pair,
+                a_second_receiver_is_busy,
+                a_hundred_senders_take_turns,
+                a_close_ends_every_wait,
+                an_abort_ends_every_wait,
+                a_dropped_shared_close_aborts,
+                the_last_user_gets_the_transport_back,
+            );
         }
     };
     (@laws $laws:ident, $backend:expr, $pair:path, $($law:ident,)*) => { $(

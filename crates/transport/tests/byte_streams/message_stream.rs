@@ -1,6 +1,6 @@
 //! What messages over any byte stream do.
 
-use bowline_backend::stream::ByteStream;
+use crate::Stream;
 use bowline_codec::{
     DecodeError, DecodeErrorKind, EncodeError, Framed, Framing, LengthDelimited, Lines, Raw,
 };
@@ -20,7 +20,7 @@ pub(crate) fn codec() -> Codec {
     LengthDelimited::u32().with(Raw::new())
 }
 
-pub(crate) fn messages<S: ByteStream>(stream: S) -> MessageStream<S, Codec> {
+pub(crate) fn messages<S: Stream>(stream: S) -> MessageStream<S, Codec> {
     MessageStream::new(stream, codec())
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn message(number: usize) -> Bytes {
     Bytes::from(vec![number as u8; number * 37 % 9000])
 }
 
-pub(crate) async fn messages_go_both_ways<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn messages_go_both_ways<S: Stream>(here: S, there: S) {
     let (mut here, mut there) = (messages(here), messages(there));
     let client = async {
         for number in 0..100 {
@@ -50,7 +50,7 @@ pub(crate) async fn messages_go_both_ways<S: ByteStream>(here: S, there: S) {
     join(client, server).await;
 }
 
-pub(crate) async fn an_end_between_frames_is_none_for_ever<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn an_end_between_frames_is_none_for_ever<S: Stream>(here: S, there: S) {
     let (mut here, mut there) = (messages(here), messages(there));
     let send = async {
         here.send(&message(3)).await.unwrap();
@@ -65,7 +65,7 @@ pub(crate) async fn an_end_between_frames_is_none_for_ever<S: ByteStream>(here: 
     join(send, recv).await;
 }
 
-pub(crate) async fn an_end_inside_a_frame_is_broken<S: ByteStream>(mut here: S, there: S) {
+pub(crate) async fn an_end_inside_a_frame_is_broken<S: Stream>(mut here: S, there: S) {
     use bowline_backend::stream::ByteStreamExt;
     let mut there = messages(there);
     let send = async {
@@ -88,7 +88,7 @@ pub(crate) async fn an_end_inside_a_frame_is_broken<S: ByteStream>(mut here: S, 
     join(send, recv).await;
 }
 
-pub(crate) async fn frames_before_a_reset_come_first<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn frames_before_a_reset_come_first<S: Stream>(here: S, there: S) {
     let (mut here, mut there) = (messages(here), messages(there));
     let write = async {
         for number in 0..3 {
@@ -122,14 +122,14 @@ pub(crate) async fn frames_before_a_reset_come_first<S: ByteStream>(here: S, the
 }
 
 // TR8
-pub(crate) async fn a_dropped_stream_is_no_clean_end<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn a_dropped_stream_is_no_clean_end<S: Stream>(here: S, there: S) {
     let mut there = messages(there);
     drop(messages(here));
     let error = there.recv().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
 }
 
-pub(crate) async fn split_halves_work_in_both_directions_at_once<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn split_halves_work_in_both_directions_at_once<S: Stream>(here: S, there: S) {
     let (mut requests, mut replies) = messages(here).into_split();
     let mut there = messages(there);
     let send = async {
@@ -156,7 +156,7 @@ pub(crate) async fn split_halves_work_in_both_directions_at_once<S: ByteStream>(
     drop(whole);
 }
 
-pub(crate) async fn a_shut_down_sender_still_receives<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn a_shut_down_sender_still_receives<S: Stream>(here: S, there: S) {
     let (mut here, mut there) = (messages(here), messages(there));
     let ask = async {
         here.send(&message(5)).await.unwrap();
@@ -175,7 +175,7 @@ pub(crate) async fn a_shut_down_sender_still_receives<S: ByteStream>(here: S, th
     join(ask, answer).await;
 }
 
-pub(crate) async fn a_full_queue_makes_senders_wait<S: ByteStream>(here: S, there: S) {
+pub(crate) async fn a_full_queue_makes_senders_wait<S: Stream>(here: S, there: S) {
     let builder = MessageStream::<S, Codec>::builder().high_water(1000);
     let mut here = builder.over(here, codec());
     let mut there = messages(there);
@@ -206,10 +206,7 @@ pub(crate) async fn a_full_queue_makes_senders_wait<S: ByteStream>(here: S, ther
 }
 
 // TR4
-pub(crate) async fn a_refused_frame_is_followed_by_a_good_one<S: ByteStream>(
-    mut here: S,
-    there: S,
-) {
+pub(crate) async fn a_refused_frame_is_followed_by_a_good_one<S: Stream>(mut here: S, there: S) {
     use bowline_backend::stream::ByteStreamExt;
     let mut there = MessageStream::new(there, Lines::lf().max_frame(8).text());
     let send = async {
@@ -240,7 +237,7 @@ pub(crate) async fn a_refused_frame_is_followed_by_a_good_one<S: ByteStream>(
 }
 
 // TR4
-pub(crate) async fn a_fatal_error_repeats<S: ByteStream>(mut here: S, there: S) {
+pub(crate) async fn a_fatal_error_repeats<S: Stream>(mut here: S, there: S) {
     use bowline_backend::stream::ByteStreamExt;
     let codec = LengthDelimited::u32().max_frame(100).with(Raw::new());
     let mut there = MessageStream::new(there, codec);
@@ -266,7 +263,7 @@ pub(crate) async fn a_fatal_error_repeats<S: ByteStream>(mut here: S, there: S) 
 }
 
 // TR10
-pub(crate) async fn a_message_above_the_limit_leaves_the_stream_usable<S: ByteStream>(
+pub(crate) async fn a_message_above_the_limit_leaves_the_stream_usable<S: Stream>(
     here: S,
     there: S,
 ) {

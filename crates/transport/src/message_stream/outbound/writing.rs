@@ -8,7 +8,7 @@ use bowline_backend::stream::ByteWriter;
 use bowline_codec::OutputBatch;
 
 use super::stall::Stall;
-use crate::error::Break;
+use crate::error::{Break, ErrorKind, Operation, classify};
 
 /// Slices handed to one vectored write.
 const SLICES: usize = 64;
@@ -28,7 +28,7 @@ pub(super) enum Round {
     Drained,
     Blocked,
     Ended,
-    Failed(Break, io::Error),
+    Failed(ErrorKind, io::Error),
 }
 
 /// Writes the front until it is empty or the stream takes no more.
@@ -49,21 +49,21 @@ pub(super) fn write<W: ByteWriter>(writing: &mut Writing<W>, cx: &mut Context<'_
         match written {
             Poll::Pending => return Round::Blocked,
             Poll::Ready(Ok(0)) => {
-                return Round::Failed(Break::WriteZero, io::ErrorKind::WriteZero.into());
+                let error = io::Error::from(io::ErrorKind::WriteZero);
+                return Round::Failed(kind_of(&error), error);
             }
             Poll::Ready(Ok(count)) => front.advance(count),
-            Poll::Ready(Err(error)) => return Round::Failed(break_of(&error), error),
+            Poll::Ready(Err(error)) => return Round::Failed(kind_of(&error), error),
         }
     }
     Round::Drained
 }
 
-pub(super) fn break_of(error: &io::Error) -> Break {
-    match error.kind() {
-        io::ErrorKind::WriteZero => Break::WriteZero,
-        io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted => Break::Reset,
-        _ => Break::Other,
+/// A write that fails means that the connection is broken, unless the stream knows better.
+pub(super) fn kind_of(error: &io::Error) -> ErrorKind {
+    match classify(Operation::Send, error) {
+        ErrorKind::Ended => ErrorKind::Ended,
+        broken @ ErrorKind::Broken(_) => broken,
+        _ => ErrorKind::Broken(Break::Other),
     }
 }

@@ -4,16 +4,21 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
-use super::Half;
+/// Which half of a stream acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    Sender,
+    Receiver,
+}
 
 /// Who waits for the stream to take more bytes.
 #[derive(Default)]
-pub(super) struct HalfWakers {
+pub(crate) struct HalfWakers {
     slots: Mutex<[Option<Waker>; 2]>,
 }
 
 impl HalfWakers {
-    pub(super) fn store(&self, half: Half, waker: &Waker) {
+    pub(crate) fn store(&self, half: Half, waker: &Waker) {
         let mut slots = self.lock();
         if slots[half as usize]
             .as_ref()
@@ -29,12 +34,12 @@ impl HalfWakers {
         drop(waker);
     }
 
-    pub(super) fn forget(&self, half: Half) {
+    pub(crate) fn forget(&self, half: Half) {
         let old = self.lock()[half as usize].take();
         drop(old);
     }
 
-    pub(super) fn wake_sender(&self) {
+    pub(crate) fn wake_sender(&self) {
         let waker = self.lock()[Half::Sender as usize].take();
         if let Some(waker) = waker {
             waker.wake();

@@ -1,0 +1,372 @@
+//! One transport for any number of tasks.
+
+mod halves;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bowline_backend::stream::Address;
+use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
+
+use self::halves::Halves;
+use crate::attribute::{AttributeRequest, Attributes, Extra};
+use crate::error::{Error, ErrorKind, Operation};
+use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
+
+/// A transport that any number of tasks send on, and one at a time receives from.
+///
+/// Clones are the same transport. Senders take turns in the order in which they came, so that no
+/// task starves another; `flush` and `shutdown` take their turn like a `send`. A second `recv`
+/// while one waits is [`Busy`](ErrorKind::Busy): who shares a receiver decides who gets what.
+///
+/// [`close`](Shared::close) and [`abort`](Shared::abort) wait for nobody's turn: every operation
+/// that waits, and every later one, is [`Closed`](ErrorKind::Closed). Once the last clone is
+/// dropped the transport is, which aborts it.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_codec::Lines;
+/// use bowline_transport::{ErrorKind, MemoryStream, MessageStream, Shared, Transport};
+///
+/// # Backend::Smol.block_on(async {
+/// let (here, there) = MemoryStream::pair();
+/// let shared = Shared::new(MessageStream::new(here, Lines::lf().text()));
+/// let mut there = MessageStream::new(there, Lines::lf().text());
+///
+/// let (first, second) = (shared.clone(), shared.clone());
+/// first.send(&"from one task".to_owned()).await?;
+/// second.send(&"from another".to_owned()).await?;
+/// assert_eq!(there.recv().await?.as_deref(), Some("from one task"));
+/// assert_eq!(there.recv().await?.as_deref(), Some("from another"));
+///
+/// first.close().await?;
+/// assert_eq!(second.recv().await.unwrap_err().kind(), ErrorKind::Closed);
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[must_use = "once the last clone is dropped the connection is aborted"]
+pub struct Shared<T: Transport> {
+    parts: Arc<Parts<T>>,
+}
+
+struct Parts<T: Transport> {
+    halves: Halves<T>,
+    /// Whoever has it may use the sender.
+    turn: Lock<()>,
+    /// Whoever is in it may use the receiver.
+    receiving: ResourceGuard,
+    /// Set once the transport is closed or aborted, or about to be: wakes all who wait.
+    closed: Event,
+    attributes: Attributes,
+}
+
+impl<T: Transport> Shared<T> {
+    /// Shares `transport`, which is connected.
+    pub fn new(transport: T) -> Self {
+        let attributes = Attributes::of(&transport);
+        Shared {
+            parts: Arc::new(Parts {
+                halves: Halves::new(transport.into_split()),
+                turn: Lock::new(()),
+                receiving: ResourceGuard::new("receiving"),
+                closed: Event::new(),
+                attributes,
+            }),
+        }
+    }
+
+    /// The transport, for its only user; `None` where there are other clones, or it is closed.
+    pub fn into_inner(self) -> Option<T> {
+        Arc::into_inner(self.parts)?.halves.into_whole()
+    }
+
+    /// Who is at the other end, where the transport knows.
+    pub fn peer_addr(&self) -> Option<&Address> {
+        self.parts.attributes.peer_addr()
+    }
+
+    /// Whether [`close`](Shared::close) or [`abort`](Shared::abort) was called.
+    pub fn is_closed(&self) -> bool {
+        self.parts.closed.is_set()
+    }
+
+    /// Waits for this task's turn and for room for one message.
+    ///
+    /// The turn ends with the permit: others wait for as long as it is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportSend::reserve`]; [`Closed`](ErrorKind::Closed) once somebody closed it.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn reserve(&self) -> Result<SharedPermit<'_, T>, Error> {
+        let turn = self.turn(Operation::Send).await?;
+        self.in_turn(Operation::Send, T::SendHalf::poll_reserve)
+            .await?;
+        Ok(SharedPermit {
+            shared: self,
+            _turn: turn,
+        })
+    }
+
+    /// Waits for this task's turn and for room, then queues the message and tries to write it.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportSend::send`]; [`Closed`](ErrorKind::Closed) once somebody closed it.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn send(&self, message: &T::Sent) -> Result<(), Error> {
+        self.reserve().await?.send(message)
+    }
+
+    /// Queues the message if it is nobody else's turn and there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] where `send` would wait, else as `send`.
+    pub fn try_send(&self, message: &T::Sent) -> Result<(), TrySendError> {
+        let Ok(turn) = self.parts.turn.try_lock() else {
+            return Err(match self.is_closed() {
+                true => TrySendError::Failed(self.closed(Operation::Send)),
+                false => TrySendError::Full,
+            });
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let reserved = self.use_sender(Operation::Send, |sender| sender.poll_reserve(&mut cx));
+        match reserved {
+            Ok(Poll::Pending) => Err(TrySendError::Full),
+            Ok(Poll::Ready(Ok(()))) => {
+                let permit = SharedPermit {
+                    shared: self,
+                    _turn: turn,
+                };
+                permit.send(message).map_err(TrySendError::Failed)
+            }
+            Ok(Poll::Ready(Err(error))) | Err(error) => Err(TrySendError::Failed(error)),
+        }
+    }
+
+    /// Waits until all that was queued before has been handed to the stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportSend::flush`]; [`Closed`](ErrorKind::Closed) once somebody closed it.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let _turn = self.turn(Operation::Flush).await?;
+        self.in_turn(Operation::Flush, T::SendHalf::poll_flush)
+            .await
+    }
+
+    /// Flushes and ends the sending side; receiving goes on, sends of every clone are
+    /// [`Closed`](ErrorKind::Closed).
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportSend::shutdown`]; [`Closed`](ErrorKind::Closed) once somebody closed it.
+    ///
+    /// # Cancel safety
+    ///
+    /// No further message is accepted once it had its turn; call it again to wait for the rest.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let _turn = self.turn(Operation::Shutdown).await?;
+        self.in_turn(Operation::Shutdown, T::SendHalf::poll_shutdown)
+            .await
+    }
+
+    /// Waits for the next message; `None` once the peer ended between two of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportRecv::recv`]; [`Busy`](ErrorKind::Busy) while another task receives, whom this
+    /// does not disturb; [`Closed`](ErrorKind::Closed) once somebody closed it.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    pub async fn recv(&self) -> Result<Option<T::Received>, Error> {
+        let parts = &*self.parts;
+        let entered = parts.receiving.enter();
+        let _entered = entered.map_err(|busy| {
+            self.error(Operation::Recv, ErrorKind::Busy)
+                .with_source(busy)
+        })?;
+        let mut closed = pin!(parts.closed.wait());
+        poll_fn(|cx| {
+            let polled = self.use_receiver(|receiver| receiver.poll_recv(cx))?;
+            if polled.is_pending() && closed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(self.closed(Operation::Recv)));
+            }
+            polled
+        })
+        .await
+    }
+
+    /// The next message if it is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] where `recv` would wait, else as `recv`.
+    pub fn try_recv(&self) -> Result<Option<T::Received>, TryRecvError> {
+        let entered = self.parts.receiving.enter();
+        let _entered = entered.map_err(|busy| {
+            TryRecvError::Failed(
+                self.error(Operation::Recv, ErrorKind::Busy)
+                    .with_source(busy),
+            )
+        })?;
+        self.use_receiver(|receiver| receiver.try_recv())
+            .map_err(TryRecvError::Failed)?
+    }
+
+    /// Flushes, ends the sending side and releases the connection, as
+    /// [`Transport::close`]. Whoever waits meanwhile is told at once; a second time, also while
+    /// the first goes on, it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::close`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A `close` dropped half-way is an [`abort`](Shared::abort).
+    pub async fn close(&self) -> Result<(), Error> {
+        let Some(closing) = self.parts.halves.begin_close() else {
+            return Ok(());
+        };
+        self.parts.closed.set();
+        match closing.whole().await {
+            Some(mut whole) => whole.close().await,
+            None => Ok(()), // aborted meanwhile
+        }
+    }
+
+    /// Gives up now; a TCP peer sees a reset.
+    pub fn abort(&self) {
+        self.parts.halves.abort();
+        self.parts.closed.set();
+    }
+
+    /// Waits until it is this task's turn to use the sender.
+    async fn turn(&self, operation: Operation) -> Result<LockGuard<'_, ()>, Error> {
+        let mut turn = pin!(self.parts.turn.lock());
+        let mut closed = pin!(self.parts.closed.wait());
+        poll_fn(|cx| {
+            if let Poll::Ready(turn) = turn.as_mut().poll(cx) {
+                return Poll::Ready(Ok(turn));
+            }
+            closed
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(self.closed(operation)))
+        })
+        .await
+    }
+
+    /// Polls the sender, whose turn this task has, until it is ready or somebody closes it.
+    async fn in_turn(
+        &self,
+        operation: Operation,
+        poll: impl Fn(&mut T::SendHalf, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let mut closed = pin!(self.parts.closed.wait());
+        poll_fn(|cx| {
+            let polled = self.use_sender(operation, |sender| poll(sender, cx))?;
+            if polled.is_pending() && closed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(self.closed(operation)));
+            }
+            polled
+        })
+        .await
+    }
+
+    fn use_sender<R>(
+        &self,
+        operation: Operation,
+        act: impl FnOnce(&mut T::SendHalf) -> R,
+    ) -> Result<R, Error> {
+        let sender = self.parts.halves.sender();
+        Ok(act(
+            &mut *sender.map_err(|kind| self.error(operation, kind))?
+        ))
+    }
+
+    fn use_receiver<R>(&self, act: impl FnOnce(&mut T::RecvHalf) -> R) -> Result<R, Error> {
+        let receiver = self.parts.halves.receiver();
+        Ok(act(
+            &mut *receiver.map_err(|kind| self.error(Operation::Recv, kind))?
+        ))
+    }
+
+    fn closed(&self, operation: Operation) -> Error {
+        self.error(operation, ErrorKind::Closed)
+    }
+
+    fn error(&self, operation: Operation, kind: ErrorKind) -> Error {
+        Error::new(operation, kind).with_peer(self.peer_addr().cloned())
+    }
+}
+
+impl<T: Transport> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Shared {
+            parts: self.parts.clone(),
+        }
+    }
+}
+
+impl<T: Transport> Extra for Shared<T> {
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        self.parts.attributes.provide(request);
+    }
+}
+
+impl<T: Transport> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("peer", &self.peer_addr())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A turn, and room for one message; made by [`Shared::reserve`].
+#[must_use = "a permit dropped unused sends nothing, and nobody else sends until it is dropped"]
+pub struct SharedPermit<'a, T: Transport> {
+    shared: &'a Shared<T>,
+    _turn: LockGuard<'a, ()>,
+}
+
+impl<T: Transport> SharedPermit<'_, T> {
+    /// Queues the whole message or nothing, and tries to write without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The codec refused the message, or somebody closed the transport: nothing was queued.
+    pub fn send(self, message: &T::Sent) -> Result<(), Error> {
+        self.shared
+            .use_sender(Operation::Send, |sender| sender.queue(message))?
+            .map_err(Error::from_encode)
+    }
+}
+
+impl<T: Transport> fmt::Debug for SharedPermit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedPermit")
+    }
+}
