@@ -7,6 +7,8 @@
 //! message. [`Shared`] lends one transport to any number of tasks. Sockets are those of
 //! `bowline-backend`.
 //!
+//! [`TcpConnector`] dials by Happy Eyeballs, and [`Listeners`] accept at many addresses.
+//!
 //! Nothing runs in the background: what is queued is written by the calls of its user. Use the
 //! byte streams themselves where there are no messages, and `bowline-rpc` where messages are
 //! calls.
@@ -43,6 +45,10 @@ mod error;
 mod half_wakers;
 mod shared;
 
+mod connector;
+mod listener;
+mod listeners;
+
 mod memory;
 mod message_stream;
 mod prefixed;
@@ -56,7 +62,10 @@ pub use attribute::{
     AddressFamily, Attribute, AttributeRequest, Attributes, Extra, LocalAddr, PeerAddr,
     SocketFamily,
 };
+pub use connector::{TcpConnector, TcpTarget};
 pub use error::{Attempt, Break, Delivery, Error, ErrorKind, Operation, TlsFailure};
+pub use listener::Listener;
+pub use listeners::{Listeners, ListenersBuilder};
 pub use memory::{MemoryReadHalf, MemoryStream, MemoryStreamBuilder, MemoryWriteHalf};
 pub use message_stream::{
     MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder, Messages,

@@ -1,0 +1,170 @@
+//! Dialling over TCP.
+
+mod eyeballs;
+mod target;
+
+pub use target::TcpTarget;
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bowline_backend::net::{Keepalive, Query, TcpOptions, TcpStream, resolve};
+use bowline_concurrency::timeout;
+
+use self::target::Where;
+use crate::error::{Error, ErrorKind, Operation};
+
+/// How long an attempt goes alone before the next address is tried beside it (RFC 8305, 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long looking up the name and all attempts take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Probes that find a vanished peer: after a minute of silence, 3 of them 20 s apart.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 3);
+
+/// Connects to a host by whichever of its addresses answers first.
+///
+/// The addresses of a name are tried in the order of Happy Eyeballs (RFC 8305): IPv6 and IPv4 by
+/// turns, IPv6 first, each attempt beside those before it once the one before has failed or had a
+/// head start of 250 ms. The first connection is taken, and all other attempts are ended before it
+/// is returned, connections that came too late included.
+///
+/// Streams send small writes at once (`TCP_NODELAY`) and probe a peer that is silent for a minute.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_backend::net::TcpListener;
+/// use bowline_transport::TcpConnector;
+///
+/// # Backend::Smol.block_on(async {
+/// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+/// let port = listener.local_addr().unwrap().port();
+/// let stream = TcpConnector::new(("localhost", port)).connect().await?;
+/// # drop(stream);
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is dialled until `connect` is called"]
+pub struct TcpConnector {
+    target: TcpTarget,
+    local: Option<SocketAddr>,
+    options: TcpOptions,
+    head_start: Duration,
+    connect_timeout: Duration,
+}
+
+impl TcpConnector {
+    /// Connects to `target`: an address, a list of them, or a host and a port.
+    pub fn new(target: impl Into<TcpTarget>) -> Self {
+        let (idle, interval, count) = KEEPALIVE;
+        TcpConnector {
+            target: target.into(),
+            local: None,
+            options: TcpOptions::new().keepalive(Keepalive::new(idle, interval, count)),
+            head_start: HEAD_START,
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+
+    /// Connects from `local`; only addresses of its family are tried.
+    pub fn bind(mut self, local: SocketAddr) -> Self {
+        self.local = Some(local);
+        self
+    }
+
+    /// How long an attempt goes alone before the next address is tried beside it; default 250 ms,
+    /// `Duration::MAX` tries one after the other.
+    pub fn happy_eyeballs(mut self, head_start: Duration) -> Self {
+        self.head_start = head_start;
+        self
+    }
+
+    /// How long looking up the name and all attempts may take together; default 10 s.
+    pub fn connect_timeout(mut self, most: Duration) -> Self {
+        self.connect_timeout = most;
+        self
+    }
+
+    /// Other options of the socket than the default ones, which are `TCP_NODELAY` and probes of a
+    /// silent peer. For a local address there is [`bind`](TcpConnector::bind).
+    pub fn options(mut self, options: TcpOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Whom it connects to.
+    pub fn target(&self) -> &TcpTarget {
+        &self.target
+    }
+
+    /// Looks up the name, tries the addresses and returns the first connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Connect`](ErrorKind::Connect) where the name cannot be resolved, the source says why;
+    /// [`ConnectTimeout`](ErrorKind::ConnectTimeout) where it took too long;
+    /// [`Address`](ErrorKind::Address) where the name has no address of the family of
+    /// [`bind`](TcpConnector::bind). Where all attempts failed, their kind if that is the same of
+    /// all, such as [`Refused`](ErrorKind::Refused), else [`Connect`](ErrorKind::Connect);
+    /// [`attempts`](Error::attempts) has each.
+    ///
+    /// # Panics
+    ///
+    /// Where the current backend does not run on this thread.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: the sockets of all attempts are closed.
+    pub async fn connect(&self) -> Result<TcpStream, Error> {
+        // Outside of what is timed, so that the error can name those that failed before.
+        let failed = Mutex::new(Vec::new());
+        let connected = timeout(self.connect_timeout, async {
+            let addresses = self.addresses().await?;
+            let options = match self.local {
+                Some(local) => self.options.clone().local(local),
+                None => self.options.clone(),
+            };
+            eyeballs::connect(&addresses, &options, self.head_start, &failed).await
+        })
+        .await;
+        connected.unwrap_or_else(|elapsed| {
+            Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
+                .with_attempts(eyeballs::taken(&failed))
+                .with_source(elapsed))
+        })
+    }
+
+    /// All addresses to try, in the order of the look-up.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let found = match &self.target.0 {
+            Where::Addresses(addresses) => addresses.clone(),
+            Where::Host(host, port) => {
+                let found = resolve(Query::host(host.clone(), *port)).await;
+                found.map_err(|error| {
+                    Error::new(Operation::Connect, ErrorKind::Connect).with_source(error)
+                })?
+            }
+        };
+        let fits = |address: &SocketAddr| {
+            let local = self.local.as_ref();
+            local.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
+        };
+        let fitting: Vec<SocketAddr> = found.into_iter().filter(fits).collect();
+        if fitting.is_empty() {
+            let why = match self.local {
+                Some(local) => format!("{} has no address of the family of {local}", self.target),
+                None => "there is no address to connect to".to_owned(),
+            };
+            return Err(Error::new(Operation::Connect, ErrorKind::Address)
+                .with_source(std::io::Error::new(std::io::ErrorKind::InvalidInput, why)));
+        }
+        Ok(eyeballs::in_turns(fitting))
+    }
+}

@@ -1,0 +1,211 @@
+//! TCP listeners at several addresses as one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use bowline_backend::net::{Query, TcpListenOptions, TcpListener, TcpStream, resolve};
+use bowline_backend::stream::Address;
+
+use crate::error::{Attempt, Error, ErrorKind, Operation};
+use crate::listener::Listener;
+
+/// How often another port is tried where the one that the system chose for the first address is
+/// taken at the next.
+const SAME_PORT_ATTEMPTS: usize = 16;
+
+/// A set of TCP listeners: one per address of the hosts it was made for.
+///
+/// IPv6 listeners take IPv6 alone, so that both families of one port are two listeners. No address
+/// is there twice. Connections are accepted from each listener by turns, so that a flood at one
+/// does not starve another.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_transport::{Listener, Listeners, TcpConnector};
+///
+/// # Backend::Smol.block_on(async {
+/// let mut listeners = Listeners::builder(0).host("127.0.0.1").bind().await?;
+/// let address = listeners.local_addrs().unwrap()[0].as_inet().unwrap();
+/// let stream = TcpConnector::new(address).connect().await?;
+/// let (_accepted, peer) = listeners.accept().await.unwrap();
+/// # drop(stream);
+/// assert_eq!(peer.as_inet().unwrap().ip(), address.ip());
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Listeners {
+    listeners: Vec<TcpListener>,
+    /// The one that is asked first next time.
+    turn: usize,
+}
+
+impl Listeners {
+    /// Listeners at `port` of all interfaces, unless the builder is given hosts. With port 0 the
+    /// system chooses one for each listener, or one [for all](ListenersBuilder::same_port).
+    pub fn builder(port: u16) -> ListenersBuilder {
+        ListenersBuilder {
+            port,
+            hosts: Vec::new(),
+            same_port: false,
+            options: TcpListenOptions::new(),
+        }
+    }
+}
+
+impl Listener for Listeners {
+    type Connection = TcpStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, Address)>> {
+        let count = self.listeners.len();
+        for n in 0..count {
+            let at = (self.turn + n) % count;
+            if let Poll::Ready(accepted) = self.listeners[at].poll_accept(cx) {
+                self.turn = (at + 1) % count;
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn local_addrs(&self) -> io::Result<Vec<Address>> {
+        let local = |listener: &TcpListener| listener.local_addr().map(Address::Inet);
+        self.listeners.iter().map(local).collect()
+    }
+}
+
+/// How [`Listeners`] are made.
+#[derive(Clone, Debug)]
+#[must_use = "nothing listens until `bind` is called"]
+pub struct ListenersBuilder {
+    port: u16,
+    hosts: Vec<String>,
+    same_port: bool,
+    options: TcpListenOptions,
+}
+
+impl ListenersBuilder {
+    /// Listens at the addresses of `host`, in digits or by name, instead of all interfaces; may be
+    /// called for several.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.hosts.push(host.into());
+        self
+    }
+
+    /// With port 0: the port that the system chooses for the first is that of all.
+    pub fn same_port(mut self) -> Self {
+        self.same_port = true;
+        self
+    }
+
+    /// Options of each listener and of what it accepts.
+    /// [`dual_stack`](TcpListenOptions::dual_stack) would let an IPv6 listener take the port of
+    /// both families, and fails beside an IPv4 one.
+    pub fn options(mut self, options: TcpListenOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Looks the hosts up and listens at each of their addresses, or at none.
+    ///
+    /// # Errors
+    ///
+    /// Where one address fails all are closed: with the kind of the failures if that is the same of
+    /// all, such as [`Address`](ErrorKind::Address), else [`Connect`](ErrorKind::Connect).
+    /// [`attempts`](Error::attempts) has each that failed. `Connect` where a name cannot be
+    /// resolved; the source says why. Of all interfaces, a family that the system lacks is left
+    /// out.
+    ///
+    /// # Panics
+    ///
+    /// Where the current backend does not run on this thread.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: it waits for names only, before it listens anywhere.
+    pub async fn bind(self) -> Result<Listeners, Error> {
+        let mut addresses = Vec::new();
+        let queries = match self.hosts.is_empty() {
+            true => vec![Query::passive(self.port)],
+            false => {
+                let query = |host: &String| Query::host(host.clone(), self.port);
+                self.hosts.iter().map(query).collect()
+            }
+        };
+        for query in queries {
+            let found = resolve(query).await;
+            addresses.extend(found.map_err(|error| {
+                Error::new(Operation::Bind, ErrorKind::Connect).with_source(error)
+            })?);
+        }
+        // IPv4 before IPv6, each by address and port.
+        addresses.sort();
+        addresses.dedup();
+        let listeners = match self.same_port && self.port == 0 {
+            true => self.bind_same_port(addresses)?,
+            false => self.bind_each(&addresses)?,
+        };
+        Ok(Listeners { listeners, turn: 0 })
+    }
+
+    /// Listens at the first, and where that was told to at the others.
+    fn bind_same_port(&self, mut addresses: Vec<SocketAddr>) -> Result<Vec<TcpListener>, Error> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut bound = self.bind_each(&addresses[..1])?;
+            let chosen = bound[0].local_addr();
+            let port = chosen
+                .map_err(|error| Error::from_io(Operation::Bind, error))?
+                .port();
+            for address in &mut addresses[1..] {
+                address.set_port(port);
+            }
+            match self.bind_each(&addresses[1..]) {
+                Ok(others) => {
+                    bound.extend(others);
+                    return Ok(bound);
+                }
+                // Somebody else has that port there: the system is asked for another.
+                Err(error)
+                    if attempts < SAME_PORT_ATTEMPTS
+                        && error
+                            .attempts()
+                            .iter()
+                            .all(|attempt| attempt.error().kind() == io::ErrorKind::AddrInUse) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn bind_each(&self, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
+        let mut listeners = Vec::with_capacity(addresses.len());
+        let mut failed = Vec::new();
+        for address in addresses {
+            match TcpListener::bind_with(*address, self.options.clone()) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => failed.push(Attempt::new(*address, error)),
+            }
+        }
+        if self.hosts.is_empty() && !listeners.is_empty() {
+            failed.retain(|attempt| !is_lacking(attempt));
+        }
+        match failed.is_empty() {
+            true => Ok(listeners),
+            false => Err(Error::of_attempts(Operation::Bind, failed)),
+        }
+    }
+}
+
+/// Whether the system has no such family, as far as its error tells.
+fn is_lacking(attempt: &Attempt) -> bool {
+    /// `EAFNOSUPPORT` of Linux.
+    const NO_SUCH_FAMILY: i32 = 97;
+    let error = attempt.error();
+    error.raw_os_error() == Some(NO_SUCH_FAMILY) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
