@@ -45,6 +45,7 @@
 //! | `sim` | | the simulator, as a backend and as the module `sim` |
 //! | `ancillary` | | descriptors passed over Unix sockets |
 //! | `base64`, `cbor`, `lz4`, `zlib` | | these parts of codecs |
+//! | `tls` | | secure streams in `transport`, by rustls |
 //! | `tracing` | | tasks run in the span in which they were spawned |
 //!
 //! All may be on at once. With none a library builds, for it must not choose; a program stops

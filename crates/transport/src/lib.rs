@@ -7,11 +7,17 @@
 //! message. [`Shared`] lends one transport to any number of tasks. Sockets are those of
 //! `bowline-backend`.
 //!
-//! [`TcpConnector`] dials by Happy Eyeballs, and [`Listeners`] accept at many addresses.
+//! [`TcpConnector`] dials by Happy Eyeballs, [`Listeners`] accept at many addresses, and with the
+//! feature `tls` any byte stream becomes a secure one.
 //!
 //! Nothing runs in the background: what is queued is written by the calls of its user. Use the
 //! byte streams themselves where there are no messages, and `bowline-rpc` where messages are
 //! calls.
+//!
+//! # Features
+//!
+//! `tls`: `TlsStream` and what makes it, by rustls with ring. `tokio`, `smol`, `async-std`, `sim`:
+//! the backends, as in `bowline-backend`.
 //!
 //! # Examples
 //!
@@ -43,7 +49,7 @@ mod transport;
 mod attribute;
 mod error;
 mod half_wakers;
-mod shared;
+mod shared_transport;
 
 mod connector;
 mod listener;
@@ -55,6 +61,9 @@ mod prefixed;
 
 mod params;
 mod url;
+
+#[cfg(feature = "tls")]
+mod tls;
 
 #[cfg(unix)]
 pub use attribute::PeerCredentials;
@@ -72,6 +81,12 @@ pub use message_stream::{
 };
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;
-pub use shared::{Shared, SharedPermit};
+pub use shared_transport::{Shared, SharedPermit};
+#[cfg(feature = "tls")]
+pub use tls::{
+    CertStore, ClientCertificates, CloseMode, TlsClientBuilder, TlsClientConfig, TlsDetails,
+    TlsHandshake, TlsInfo, TlsListener, TlsReadHalf, TlsServerBuilder, TlsServerConfig, TlsStream,
+    TlsWriteHalf,
+};
 pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 pub use url::{Place, Url, UrlError, UrlErrorKind};

@@ -109,7 +109,7 @@ fn a_refusal_costs_nothing_and_late_winners_are_closed() {
     });
 }
 
-// T1
+// T1, TR12
 #[test]
 fn attempts_that_all_fail_are_all_told() {
     over_seeds(200..230, || async {
@@ -140,7 +140,7 @@ fn attempts_that_all_fail_are_all_told() {
         let most = Duration::from_secs(5);
         let error = connector.connect_timeout(most).connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectTimeout);
-        assert!(error.is_timeout() && error.is_retryable());
+        assert!(error.is_timeout() && error.is_connection() && error.is_retryable());
         assert_eq!(error.attempts().len(), 1);
         assert!(now() - start >= most && now() - start < most * 11 / 10);
     });

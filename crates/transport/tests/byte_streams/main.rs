@@ -9,9 +9,9 @@ use bowline_transport::Extra;
 mod bitten;
 mod byte_stream;
 mod endings;
+mod many_tasks;
 mod message_stream;
 mod pairs;
-mod shared;
 
 /// What carries messages.
 pub(crate) trait Stream: ByteStream + Extra {}
@@ -40,7 +40,7 @@ macro_rules! suite {
                 addresses_mirror_each_other,
             );
             messages!(@all $backend, $pair);
-            suite!(@laws shared, $backend, $pair,
+            suite!(@laws many_tasks, $backend, $pair,
                 a_second_receiver_is_busy,
                 a_hundred_senders_take_turns,
                 a_close_ends_every_wait,

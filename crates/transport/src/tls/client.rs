@@ -1,0 +1,195 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_backend::stream::ByteStream;
+use rustls::client::WebPkiServerVerifier;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
+
+use super::handshake::TlsHandshake;
+use super::verify::AcceptAnybody;
+use super::{CloseMode, Manner, WallClock, pem, provider};
+use crate::attribute::Extra;
+use crate::error::Error;
+
+/// How a client makes streams secure. Clones share what it remembers of former connections, by
+/// which later handshakes are shorter.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn connect(authority: &str) -> Result<(), bowline_transport::Error> {
+/// use bowline_transport::{TcpConnector, TlsClientConfig};
+///
+/// let tls = TlsClientConfig::builder().root_pem(authority).alpn("echo/1").build()?;
+/// let stream = TcpConnector::new(("example.org", 443)).connect().await?;
+/// let stream = tls.handshake(stream, "example.org")?.await?;
+/// # drop(stream);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TlsClientConfig {
+    config: Arc<ClientConfig>,
+    manner: Manner,
+}
+
+impl TlsClientConfig {
+    /// What is to be trusted, and the rest.
+    pub fn builder() -> TlsClientBuilder {
+        TlsClientBuilder {
+            roots: Vec::new(),
+            identity: None,
+            alpn: Vec::new(),
+            manner: Manner::default(),
+            skip_verification: false,
+        }
+    }
+
+    /// For what the builder does not offer. How a stream ends is [`CloseMode::Strict`], and a
+    /// handshake takes at most 60 s.
+    pub fn from_rustls(config: Arc<ClientConfig>) -> Self {
+        TlsClientConfig {
+            config,
+            manner: Manner::default(),
+        }
+    }
+
+    /// Begins the handshake with the server at the other end of `stream`, whose certificate is to
+    /// be for `name`: the host that was dialled, by name or by address.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where `name` can be no name of a server.
+    pub fn handshake<S>(&self, stream: S, name: &str) -> Result<TlsHandshake<S>, Error>
+    where
+        S: ByteStream + Extra,
+    {
+        // A scope says where an address of IPv6 can be reached from here: nothing of the server.
+        let name = name.split_once('%').map_or(name, |(address, _)| address);
+        let server_name = match name.parse::<IpAddr>() {
+            Ok(address) => ServerName::IpAddress(address.into()),
+            Err(_) => ServerName::try_from(name.to_owned()).map_err(pem::config_error)?,
+        };
+        let tls = ClientConnection::new(self.config.clone(), server_name);
+        let tls = Connection::Client(tls.map_err(pem::config_error)?);
+        Ok(TlsHandshake::new(stream, tls, &self.manner))
+    }
+}
+
+impl fmt::Debug for TlsClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClientConfig")
+            .field("manner", &self.manner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a [`TlsClientConfig`] is made.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct TlsClientBuilder {
+    roots: Vec<String>,
+    identity: Option<(String, String)>,
+    alpn: Vec<Vec<u8>>,
+    manner: Manner,
+    skip_verification: bool,
+}
+
+impl TlsClientBuilder {
+    /// Trusts the authorities whose certificates are in `text` (PEM); may be called for several.
+    pub fn root_pem(mut self, text: impl Into<String>) -> Self {
+        self.roots.push(text.into());
+        self
+    }
+
+    /// Shows this certificate, a chain and its private key as PEM, to a server that asks for one.
+    pub fn certificate(mut self, chain: impl Into<String>, key: impl Into<String>) -> Self {
+        self.identity = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// Speaks this protocol (ALPN); may be called for several, the preferred one first.
+    pub fn alpn(mut self, protocol: impl Into<Vec<u8>>) -> Self {
+        self.alpn.push(protocol.into());
+        self
+    }
+
+    /// How streams end; strictly by default.
+    pub fn close_mode(mut self, mode: CloseMode) -> Self {
+        self.manner.close = mode;
+        self
+    }
+
+    /// How long a handshake may take; default 60 s.
+    pub fn handshake_timeout(mut self, most: Duration) -> Self {
+        self.manner.handshake_timeout = most;
+        self
+    }
+
+    /// Accepts any certificate, whoever shows it: what is sent is secret, but who reads it is not
+    /// known. For tests against servers without a certificate that anybody trusts.
+    pub fn danger_skip_verification(mut self) -> Self {
+        self.skip_verification = true;
+        self
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where nobody is trusted, where a text has no
+    /// certificate or key in it, or where a key is not that of its certificate.
+    pub fn build(self) -> Result<TlsClientConfig, Error> {
+        let provider = provider();
+        let builder = ClientConfig::builder_with_details(provider.clone(), Arc::new(WallClock));
+        let versions = builder.with_safe_default_protocol_versions();
+        let builder = versions.map_err(pem::config_error)?;
+        let builder = if self.skip_verification {
+            let anybody = Arc::new(AcceptAnybody(provider.clone()));
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(anybody)
+        } else {
+            let mut roots = RootCertStore::empty();
+            for text in &self.roots {
+                pem::add_roots(&mut roots, text)?;
+            }
+            if roots.is_empty() {
+                return Err(pem::wrong(
+                    "a client that trusts no authority accepts no server",
+                ));
+            }
+            let roots = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+            builder.with_webpki_verifier(roots.build().map_err(pem::config_error)?)
+        };
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let (chain, key) = (pem::certificates(chain)?, pem::private_key(key)?);
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(pem::config_error)?
+            }
+        };
+        config.alpn_protocols = self.alpn;
+        Ok(TlsClientConfig {
+            config: Arc::new(config),
+            manner: self.manner,
+        })
+    }
+}
+
+impl fmt::Debug for TlsClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never a key.
+        f.debug_struct("TlsClientBuilder")
+            .field("roots", &self.roots.len())
+            .field("certificate", &self.identity.is_some())
+            .field("alpn", &self.alpn)
+            .field("manner", &self.manner)
+            .field("skip_verification", &self.skip_verification)
+            .finish()
+    }
+}

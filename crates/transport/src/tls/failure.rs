@@ -1,0 +1,66 @@
+//! What errors of rustls are about.
+
+use std::io;
+
+use rustls::Error as Rustls;
+
+use crate::error::{Break, Error, ErrorKind, Operation, TlsFailure};
+
+/// The error of a handshake.
+pub(super) fn of_handshake(error: Rustls) -> Error {
+    let failure = match &error {
+        Rustls::InvalidCertificate(_)
+        | Rustls::InvalidCertRevocationList(_)
+        | Rustls::NoCertificatesPresented => TlsFailure::Certificate,
+        Rustls::AlertReceived(_) => TlsFailure::Refused,
+        _ => TlsFailure::Protocol,
+    };
+    Error::new(Operation::Handshake, ErrorKind::Tls(failure)).with_source(error)
+}
+
+/// The error of a connection that was secure.
+pub(super) fn of_session(error: Rustls) -> Error {
+    match error {
+        // A server that asks for a certificate says what it thinks of ours only after our side of
+        // the handshake is done (TLS 1.3).
+        Rustls::AlertReceived(_) => of_handshake(error),
+        error => Error::new(Operation::Recv, ErrorKind::Broken(Break::Other)).with_source(error),
+    }
+}
+
+/// The first bytes were none of TLS.
+pub(super) fn plaintext() -> Error {
+    let kind = ErrorKind::Tls(TlsFailure::Plaintext);
+    Error::new(Operation::Handshake, kind)
+}
+
+/// The stream below ended without a `close_notify`.
+pub(super) fn truncated() -> Error {
+    Error::new(Operation::Recv, ErrorKind::Broken(Break::TruncatedTls))
+}
+
+/// The same before there was a secure connection.
+pub(super) fn truncated_handshake() -> Error {
+    let kind = ErrorKind::Broken(Break::TruncatedTls);
+    Error::new(Operation::Handshake, kind)
+}
+
+/// The peer wants nothing more to be sent.
+pub(super) fn ended() -> Error {
+    Error::new(Operation::Send, ErrorKind::Ended)
+}
+
+/// An error of ours as one of a byte stream; [`Error::from_io`] finds it again.
+pub(super) fn to_io(error: &Error) -> io::Error {
+    let kind = match error.kind() {
+        ErrorKind::Broken(Break::TruncatedTls) => io::ErrorKind::UnexpectedEof,
+        ErrorKind::Ended => io::ErrorKind::BrokenPipe,
+        _ => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, error.clone())
+}
+
+/// Whether `first` can begin a record of TLS: change cipher spec, alert, handshake, data.
+pub(super) fn begins_record(first: u8) -> bool {
+    (20..=23).contains(&first)
+}

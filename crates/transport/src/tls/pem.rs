@@ -1,0 +1,54 @@
+//! Certificates and keys as text (PEM).
+
+use std::io;
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use crate::error::{Error, ErrorKind, Operation};
+
+/// What was given to set up is wrong.
+pub(super) fn config_error(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(Operation::Handshake, ErrorKind::Config).with_source(source)
+}
+
+/// What was given to set up is wrong in a way for which rustls has no word.
+pub(super) fn wrong(why: &str) -> Error {
+    config_error(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+/// At least one certificate.
+pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, pem::Error> =
+        CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let found = found.map_err(config_error)?;
+    match found.is_empty() {
+        true => Err(wrong("there is no certificate in the PEM text")),
+        false => Ok(found),
+    }
+}
+
+pub(super) fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, Error> {
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(config_error)
+}
+
+/// A chain with the key of its first certificate, which must belong together.
+pub(super) fn certified_key(
+    chain: &str,
+    key: &str,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Error> {
+    let (chain, key) = (certificates(chain)?, private_key(key)?);
+    CertifiedKey::from_der(chain, key, provider).map_err(config_error)
+}
+
+/// Adds authorities that are trusted.
+pub(super) fn add_roots(roots: &mut RootCertStore, text: &str) -> Result<(), Error> {
+    for root in certificates(text)? {
+        roots.add(root).map_err(config_error)?;
+    }
+    Ok(())
+}

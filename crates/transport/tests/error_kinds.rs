@@ -1,0 +1,244 @@
+//! Each kind of error by something that really happens, and what it says.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use bowline_backend::Backend;
+use bowline_backend::net::{ResolveError, TcpListener, TcpStream, UdpSocket};
+use bowline_codec::{
+    DecodeError, DecodeErrorKind, Delimiter, EncodeError, Framing, LengthDelimited, Lines, Raw,
+};
+use bowline_sim::{HostLimits, Sim};
+use bowline_transport::{
+    Break, Delivery, Error, ErrorKind, Listeners, MemoryStream, MessageStream,
+    MessageStreamBuilder, Operation, Shared, TcpConnector, Transport,
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+/// The predicates of an error.
+fn says(error: &Error) -> [(&'static str, bool); 5] {
+    [
+        ("connection", error.is_connection()),
+        ("message", error.is_message()),
+        ("timeout", error.is_timeout()),
+        ("closed", error.is_closed()),
+        ("retryable", error.is_retryable()),
+    ]
+}
+
+/// That `error` is of this kind, and says exactly `what` of itself.
+fn expect(error: Error, kind: ErrorKind, what: &[&str]) -> Error {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    let said = says(&error).into_iter().filter(|(_, is)| *is);
+    assert_eq!(
+        said.map(|(name, _)| name).collect::<Vec<_>>(),
+        what,
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with(&error.operation().to_string()),
+        "{error}"
+    );
+    error
+}
+
+fn local() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+async fn connecting() {
+    let gone = TcpListener::bind(local()).unwrap().local_addr().unwrap();
+    let error = TcpConnector::new(gone).connect().await.unwrap_err();
+    let error = expect(error, ErrorKind::Refused, &["connection", "retryable"]);
+    assert_eq!(
+        (error.delivery(), error.peer()),
+        (Delivery::NotSent, Some(&gone.into()))
+    );
+
+    let error = TcpConnector::new(("", 80)).connect().await.unwrap_err();
+    let error = expect(error, ErrorKind::Connect, &["connection", "retryable"]);
+    assert!(error.source().unwrap().is::<ResolveError>());
+
+    let taken = TcpListener::bind(local()).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = Listeners::builder(port)
+        .host("127.0.0.1")
+        .bind()
+        .await
+        .unwrap_err();
+    expect(error, ErrorKind::Address, &[]);
+
+    let unconnected = UdpSocket::bind(local()).unwrap();
+    let error = Error::from_io(Operation::Send, unconnected.peer_addr().unwrap_err());
+    expect(error, ErrorKind::NotConnected, &["connection"]);
+}
+
+async fn messages() {
+    let codec = || LengthDelimited::u32().max_frame(10).with(Raw::new());
+    let (here, there) = MemoryStream::pair();
+    let builder = MessageStreamBuilder::default().read_idle_timeout(Duration::from_millis(1));
+    let mut here = builder.over(here, codec());
+    let mut there = MessageStream::new(there, codec());
+
+    let large = Bytes::from(vec![0; 11]);
+    let error = here.send(&large).await.unwrap_err();
+    let error = expect(error, ErrorKind::TooLarge { limit: 10 }, &["message"]);
+    assert!(error.source().unwrap().is::<EncodeError>());
+    assert_eq!(error.delivery(), Delivery::NotSent);
+
+    expect(
+        here.recv().await.unwrap_err(),
+        ErrorKind::Elapsed,
+        &["timeout"],
+    );
+    here.close().await.unwrap();
+    let error = here.send(&Bytes::new()).await.unwrap_err();
+    expect(error, ErrorKind::Closed, &["connection", "closed"]);
+    assert_eq!(there.recv().await.unwrap(), None);
+
+    let (here, there) = MemoryStream::pair();
+    let shared = Shared::new(MessageStream::new(here, codec()));
+    let mut there = MessageStream::new(there, codec());
+    {
+        let mut first = pin!(shared.recv());
+        assert!(first.as_mut().now_or_never().is_none());
+        expect(shared.recv().await.unwrap_err(), ErrorKind::Busy, &[]);
+    }
+    shared.abort();
+    let error = there.recv().await.unwrap_err();
+    let error = expect(error, ErrorKind::Broken(Break::Reset), &["connection"]);
+    assert!(error.source().unwrap().is::<io::Error>());
+    assert_eq!(error.delivery(), Delivery::MaybeSent);
+    let error = there
+        .send(&Bytes::new())
+        .await
+        .and(there.flush().await)
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+    let unsent = there.send(&Bytes::new()).await.unwrap_err();
+    expect(unsent, error.kind(), &["connection", "retryable"]);
+}
+
+async fn codecs() {
+    let (here, there) = MemoryStream::pair();
+    let mut here = MessageStream::new(here, Delimiter::new(b"--").with(Raw::new()));
+    let mut there = MessageStream::new(there, Lines::lf().text());
+    let error = here.send(&Bytes::from("a--b")).await.unwrap_err();
+    let error = expect(error, ErrorKind::Encode, &["message"]);
+    assert!(error.source().unwrap().is::<EncodeError>());
+
+    here.send(&Bytes::from_static(b"\xff\n")).await.unwrap();
+    let error = there.recv().await.unwrap_err();
+    let error = expect(error, ErrorKind::Decode, &["message"]);
+    let source = error
+        .source()
+        .unwrap()
+        .downcast_ref::<DecodeError>()
+        .unwrap();
+    assert!(
+        matches!(source.kind(), DecodeErrorKind::Text { .. }),
+        "{source:?}"
+    );
+}
+
+#[cfg(feature = "tls")]
+async fn secure() {
+    use bowline_transport::{CertStore, TlsClientConfig, TlsFailure};
+    let error = CertStore::new("no certificate", "no key").unwrap_err();
+    let error = expect(error, ErrorKind::Config, &[]);
+    assert!(error.source().is_some());
+
+    let tls = TlsClientConfig::builder()
+        .danger_skip_verification()
+        .build()
+        .unwrap();
+    let short = TlsClientConfig::builder().danger_skip_verification();
+    let short = short
+        .handshake_timeout(Duration::from_millis(1))
+        .build()
+        .unwrap();
+    let (here, mut there) = MemoryStream::pair();
+    let waits = short
+        .handshake(here, "localhost")
+        .unwrap()
+        .await
+        .unwrap_err();
+    expect(waits, ErrorKind::Tls(TlsFailure::Timeout), &["timeout"]);
+    drop(there);
+
+    let (here, other) = MemoryStream::pair();
+    there = other;
+    use bowline_backend::stream::ByteStreamExt;
+    there.write_all(b"hello, who is there?").await.unwrap();
+    there.shutdown().await.unwrap();
+    let refused = tls.handshake(here, "localhost").unwrap().await.unwrap_err();
+    expect(refused, ErrorKind::Tls(TlsFailure::Plaintext), &[]);
+    let error = tls
+        .handshake(MemoryStream::pair().0, "no name")
+        .unwrap_err();
+    expect(error, ErrorKind::Config, &[]);
+}
+
+// TR12
+#[test]
+fn every_kind_has_its_condition() {
+    for backend in [
+        Backend::Tokio,
+        Backend::Smol,
+        Backend::AsyncStd,
+        Backend::Sim,
+    ] {
+        backend.block_on(async {
+            connecting().await;
+            messages().await;
+            codecs().await;
+            #[cfg(feature = "tls")]
+            secure().await;
+        });
+    }
+}
+
+// TR12
+#[test]
+fn what_the_system_does_not_allow() {
+    Backend::Tokio.block_on(async {
+        let everybody = "255.255.255.255:9".parse().unwrap();
+        let error = Error::from_io(
+            Operation::Connect,
+            UdpSocket::connect(everybody).unwrap_err(),
+        );
+        expect(error, ErrorKind::Permission, &[]);
+    });
+    bowline_sim::block_on(0, async {
+        let listener = TcpListener::bind(local()).unwrap();
+        let error = Error::from_io(Operation::Bind, listener.into_std().unwrap_err());
+        expect(error, ErrorKind::Unsupported, &[]);
+    });
+}
+
+// TR12
+#[test]
+fn a_host_without_descriptors_says_so() {
+    let mut limits = HostLimits::default();
+    limits.descriptors = 3;
+    let world = Sim::builder().client("client", || async {
+        let listener = TcpListener::bind(local()).unwrap();
+        let to = listener.local_addr().unwrap();
+        let mut kept: Vec<TcpStream> = Vec::new();
+        let error = loop {
+            match TcpConnector::new(to).connect().await {
+                Ok(stream) => kept.push(stream),
+                Err(error) => break error,
+            }
+            assert!(kept.len() < 3, "there is no limit");
+        };
+        expect(error, ErrorKind::Resource, &["retryable"]);
+    });
+    world.limits("client", limits).run().unwrap();
+}

@@ -1,0 +1,163 @@
+//! Bytes and messages through secure streams.
+
+use std::num::NonZeroUsize;
+
+use bowline_backend::stream::{ByteStream, ByteStreamExt};
+use bowline_codec::{Framing, LengthDelimited, Raw};
+use bowline_transport::{
+    AddressFamily, Attribute, ErrorKind, Extra, LocalAddr, MemoryStream, MessageStream, PeerAddr,
+    PeerCredentials, Shared, SocketFamily, TlsInfo, TlsReadHalf, TlsStream, TlsWriteHalf,
+    Transport,
+};
+use bytes::{Bytes, BytesMut};
+use futures_io::AsyncWrite;
+use futures_util::future::{join, join4};
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use crate::pairs::{narrow, secure, tcp, unix};
+
+const MEBIBYTE: usize = 1 << 20;
+const PIECE: usize = 70_000;
+
+/// The byte at a place.
+fn byte(at: usize) -> u8 {
+    (at * 31 % 251) as u8
+}
+
+/// A mebibyte, with new keys after every piece.
+async fn send<S: ByteStream>(to: &mut TlsWriteHalf<S>) {
+    let bytes: Vec<u8> = (0..MEBIBYTE).map(byte).collect();
+    for piece in bytes.chunks(PIECE) {
+        to.write_all(piece).await.unwrap();
+        to.update_keys().unwrap();
+    }
+    poll_fn(|cx| Pin::new(&mut *to).poll_flush(cx))
+        .await
+        .unwrap();
+}
+
+async fn recv<S: ByteStream>(from: &mut TlsReadHalf<S>) {
+    let most = NonZeroUsize::new(5000).unwrap();
+    let mut read = BytesMut::new();
+    let mut at = 0;
+    while at < MEBIBYTE {
+        assert!(from.read_into(&mut read, most).await.unwrap() <= 5000);
+        for got in read.split() {
+            assert_eq!(got, byte(at), "at {at}");
+            at += 1;
+        }
+    }
+    assert_eq!(at, MEBIBYTE);
+}
+
+async fn both_ways<S: ByteStream + Extra>(below: (S, S)) {
+    let (here, there) = secure(below).await;
+    let ((mut here_in, mut here_out), (mut there_in, mut there_out)) =
+        (here.into_split(), there.into_split());
+    join4(
+        send(&mut here_out),
+        recv(&mut there_in),
+        send(&mut there_out),
+        recv(&mut here_in),
+    )
+    .await;
+    // Whoever is done is told nothing more, so this is last.
+    let most = NonZeroUsize::MIN;
+    let mut read = BytesMut::new();
+    for _ in 0..2 {
+        let (here, there) = join(here_out.shutdown(), there_out.shutdown()).await;
+        here.unwrap();
+        there.unwrap();
+        assert_eq!(here_in.read_into(&mut read, most).await.unwrap(), 0);
+        assert_eq!(there_in.read_into(&mut read, most).await.unwrap(), 0);
+    }
+}
+
+// T5
+pub(crate) async fn a_mebibyte_both_ways_with_new_keys_over_memory() {
+    both_ways(narrow()).await;
+}
+
+// T5
+pub(crate) async fn a_mebibyte_both_ways_with_new_keys_over_tcp() {
+    both_ways(tcp().await).await;
+}
+
+// T5
+pub(crate) async fn a_mebibyte_both_ways_with_new_keys_over_unix() {
+    both_ways(unix()).await;
+}
+
+// T5
+pub(crate) async fn messages_go_through() {
+    let codec = || LengthDelimited::u32().with(Raw::new());
+    let (here, there) = secure(narrow()).await;
+    let here = Shared::new(MessageStream::new(here, codec()));
+    let mut there = MessageStream::new(there, codec());
+    let frame = |number: usize| Bytes::from(vec![number as u8; number * 997 % 40_000]);
+    let talk = async {
+        for number in 0..60 {
+            here.send(&frame(number)).await.unwrap();
+        }
+        // Nobody receives here, so this alone brings the rest to the peer.
+        here.flush().await.unwrap();
+        assert_eq!(here.recv().await.unwrap().unwrap(), "thanks");
+        here.close().await.unwrap();
+    };
+    let hear = async {
+        for number in 0..60 {
+            assert_eq!(there.recv().await.unwrap(), Some(frame(number)));
+        }
+        there.send(&Bytes::from("thanks")).await.unwrap();
+        assert_eq!(there.recv().await.unwrap(), None);
+    };
+    join(talk, hear).await;
+}
+
+/// Something that nobody knows.
+enum Weather {}
+
+impl Attribute for Weather {
+    type Value = String;
+}
+
+// T10
+pub(crate) async fn attributes_pass_through() {
+    let (below_here, below_there) = tcp().await;
+    let (ours, theirs) = (
+        below_here.local_addr().unwrap(),
+        below_there.local_addr().unwrap(),
+    );
+    let (here, there) = secure((below_here, below_there)).await;
+    for (stream, local, peer) in [(here, &ours, &theirs), (there, &theirs, &ours)] {
+        let message = MessageStream::new(stream, LengthDelimited::u32().with(Raw::new()));
+        let shared = Shared::new(message);
+        assert_eq!(shared.extra::<LocalAddr>().as_ref(), Some(local));
+        assert_eq!(shared.extra::<PeerAddr>().as_ref(), Some(peer));
+        assert_eq!(shared.extra::<SocketFamily>(), Some(AddressFamily::V4));
+        assert_eq!(shared.extra::<TlsInfo>().unwrap().version, "TLSv1.3");
+        assert_eq!(shared.extra::<PeerCredentials>(), None);
+        assert_eq!(shared.extra::<Weather>(), None);
+    }
+    let (here, _there) = tcp().await;
+    assert!(here.extra::<TlsInfo>().is_none());
+    let (here, _there) = secure(unix()).await;
+    assert!(here.extra::<PeerCredentials>().is_some());
+    assert_eq!(here.extra::<SocketFamily>(), Some(AddressFamily::Unix));
+}
+
+pub(crate) async fn halves_reunite_and_abort() {
+    let (here, there) = secure(MemoryStream::pair()).await;
+    let ((here_in, here_out), (there_in, there_out)) = (here.into_split(), there.into_split());
+    let parts = TlsStream::reunite(here_in, there_out).unwrap_err();
+    let here = TlsStream::reunite(parts.0, here_out).unwrap();
+    let there = TlsStream::reunite(there_in, parts.1).unwrap();
+    let mut there = MessageStream::new(there, LengthDelimited::u32().with(Raw::new()));
+    here.abort();
+    let error = there.recv().await.unwrap_err();
+    assert!(matches!(
+        error.kind(),
+        ErrorKind::Broken(bowline_transport::Break::Reset)
+    ));
+}
