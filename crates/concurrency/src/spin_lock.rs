@@ -10,7 +10,17 @@ use std::cell::UnsafeCell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Spins, then gives up the thread's turn, until the lock is free.
+/// How many pauses lie before the first look of a thread that found the lock taken; each later look
+/// waits for twice as many, up to [`MOST_PAUSES`].
+const FIRST_PAUSES: u32 = 128;
+const MOST_PAUSES: u32 = 512;
+
+/// How many looks find the lock taken before the thread gives its turn up, for the holder may share
+/// its core. That is some tens of microseconds.
+const LOOKS_BEFORE_YIELDING: u32 = 8;
+
+/// Pauses without looking, then gives up the thread's turn, until the lock is free: where two threads
+/// are at one lock all the time, each look would cost the other one the cache line.
 ///
 /// It has no queue, so it fits only sections that run no foreign code and do not block: the
 /// holder moves on within nanoseconds unless it was preempted, and then who waits gives its turn
@@ -58,13 +68,19 @@ impl<S> SpinLock<S> {
     }
 
     #[cold]
+    #[inline(never)]
     fn contend(&self) {
-        let mut round = 0;
+        let mut pauses = FIRST_PAUSES;
+        let mut looks = 0;
         loop {
-            while self.locked.load(Ordering::Relaxed) {
-                pause(&mut round);
+            if looks < LOOKS_BEFORE_YIELDING {
+                looks += 1;
+                (0..pauses).for_each(|_| std::hint::spin_loop());
+                pauses = (pauses * 2).min(MOST_PAUSES);
+            } else {
+                std::thread::yield_now();
             }
-            if !self.locked.swap(true, Ordering::Acquire) {
+            if !self.locked.load(Ordering::Relaxed) && !self.locked.swap(true, Ordering::Acquire) {
                 return;
             }
         }
@@ -78,18 +94,6 @@ impl Drop for Unlock<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
-    }
-}
-
-/// Waits a moment for another thread that is about to move on; after some rounds the thread gives
-/// up its turn, since the other one may share its core.
-fn pause(round: &mut u32) {
-    const ROUNDS_BEFORE_YIELDING: u32 = 64;
-    if *round < ROUNDS_BEFORE_YIELDING {
-        *round += 1;
-        std::hint::spin_loop();
-    } else {
-        std::thread::yield_now();
     }
 }
 
