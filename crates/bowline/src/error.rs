@@ -147,6 +147,7 @@ from! {
     bowline_channel::RecvError,
     bowline_channel::TryRecvError,
 
+    bowline_codec::ConvertError,
     bowline_codec::DecodeError,
     bowline_codec::EncodeError,
 
@@ -168,8 +169,10 @@ from! {
     bowline_concurrency::sync::WouldDeadlock,
 
     bowline_transport::Error,
+    bowline_transport::ParamError,
     bowline_transport::TryRecvError,
     bowline_transport::TrySendError,
+    bowline_transport::UrlError,
 
     bowline_rpc::BadLimit,
     bowline_rpc::Error,
@@ -178,6 +181,11 @@ from! {
     bowline_rpc::proto::CloseCause,
     bowline_rpc::proto::Rejected,
     bowline_rpc::proto::Violation,
+}
+
+#[cfg(feature = "sim")]
+from! {
+    bowline_sim::SetupError,
 }
 
 from_carrying! {

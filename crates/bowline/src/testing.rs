@@ -66,8 +66,10 @@ struct Told(u64);
 impl Drop for Told {
     fn drop(&mut self) {
         eprintln!(
-            "the test failed in the world of seed {0}; BOWLINE_SIM_SEED={0} runs it again",
-            self.0
+            "the test failed in the world of seed {0}; BOWLINE_SIM_SEED={0} in front of `cargo test {1}` \
+             runs it again",
+            self.0,
+            std::thread::current().name().unwrap_or_default(),
         );
     }
 }

@@ -5,12 +5,13 @@ use crate::failure::FailureKind;
 use crate::observers;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::Location;
 use std::time::Duration;
 
 /// Asserts in a world that a condition holds; a false one fails the run at once.
 ///
 /// The first argument is the assertion's id; more arguments are a message as for `format!`.
-/// Outside a world nothing is evaluated.
+/// Outside a world nothing is evaluated: on a real backend use `assert!`.
 ///
 /// ```
 /// let stock = 3;
@@ -93,9 +94,11 @@ struct AssertionFailed;
 /// Without a message of its own, for the run's failure has it; not where a panic unwinds already,
 /// out of a destructor, for that would end the process.
 #[doc(hidden)]
+#[track_caller]
 pub fn failed(id: &'static str, message: String) {
+    let at = Location::caller();
     current::with("always!", |state| {
-        state.fail(FailureKind::Assertion(id), message);
+        state.fail(FailureKind::Assertion(id), format!("{message}, at {at}"));
     });
     if !std::thread::panicking() {
         std::panic::resume_unwind(Box::new(AssertionFailed));

@@ -131,7 +131,7 @@ impl Seeds {
     pub fn run(&self, world: impl Fn(u64) -> Builder + Sync) -> Result<SeedsReport, SeedsFailure> {
         assert!(
             !current::is_running(),
-            "seeds are run inside a simulated world; worlds do not nest"
+            "seeds are run inside a simulated world; worlds do not nest: use a plain `#[test]` function"
         );
         let queue = Queue {
             next: AtomicU64::new(self.range.start),

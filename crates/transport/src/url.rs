@@ -18,10 +18,10 @@ use escape::{Escaped, unescape};
 /// | form | place | used by |
 /// |---|---|---|
 /// | `tcp://host:port?key=value` | [`Place::Host`] | `tcp`, `tls`, `udp`, `mem` |
-/// | `unix:/path?key=value` | [`Place::Path`] | `unix`, `unixgram` |
+/// | `unix:/path?key=value`, or a relative path | [`Place::Path`] | `unix`, `unixgram` |
 /// | `unix:@name?key=value` | [`Place::Abstract`] | `unix`, `unixgram` |
 ///
-/// A host is a name, an IPv4 address, or an IPv6 address in brackets. `%41` stands for a byte by its
+/// A host is a name, an IPv4 address, or an IPv6 address in brackets, which has no zone. `%41` stands for a byte by its
 /// two digits in base sixteen, in hosts, paths, names, keys and values; what it spells has to be UTF-8,
 /// and `+` is no space. A URL is ASCII and at most [`Url::MAX`] bytes long. Neither user info nor
 /// fragments are accepted: a transport has no use for them, and passwords do not belong where
@@ -36,6 +36,7 @@ use escape::{Escaped, unescape};
 ///
 /// let url: Url = "tls://[::1]:8443?sni=example.org&alpn=h2".parse()?;
 /// assert_eq!(url.scheme(), "tls");
+/// assert_eq!(url.place(), &Place::Host { name: "::1".to_owned(), port: Some(8443) });
 /// assert_eq!(url.to_dial()?, ("::1", 8443));
 /// assert_eq!(url.query().next(), Some(("sni", "example.org")));
 ///
@@ -103,7 +104,7 @@ impl Url {
                 Some(port) if *port > 0 => Ok((name, *port)),
                 _ => Err(UrlErrorKind::NoPort.anywhere()),
             },
-            Place::Path(_) | Place::Abstract(_) => Err(UrlErrorKind::NoHost.anywhere()),
+            Place::Path(_) | Place::Abstract(_) => Err(UrlErrorKind::NotAHost.anywhere()),
         }
     }
 
@@ -119,7 +120,7 @@ impl Url {
                 let all = name.is_empty() || name == "*";
                 Ok(((!all).then_some(&name[..]), port.unwrap_or(0)))
             }
-            Place::Path(_) | Place::Abstract(_) => Err(UrlErrorKind::NoHost.anywhere()),
+            Place::Path(_) | Place::Abstract(_) => Err(UrlErrorKind::NotAHost.anywhere()),
         }
     }
 }

@@ -130,7 +130,8 @@ fn nobody_is_reached_without_host_and_port() {
         ("tcp://*:80", UrlErrorKind::NoHost),
         ("tcp://h", UrlErrorKind::NoPort),
         ("tcp://h:0", UrlErrorKind::NoPort),
-        ("unix:/a", UrlErrorKind::NoHost),
+        ("unix:/a", UrlErrorKind::NotAHost),
+        ("example.org:80", UrlErrorKind::NotAHost),
     ] {
         assert_eq!(url(text).to_dial().unwrap_err().kind(), kind, "{text}");
     }

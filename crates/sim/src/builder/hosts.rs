@@ -9,7 +9,12 @@ use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
 
-/// What the future of a host or client may end with: `()` or a `Result<(), E>`.
+/// What the future of a host or client may end with: `()`, a `Result<(), E>`, or nothing if it never
+/// ends.
+#[diagnostic::on_unimplemented(
+    note = "a host that loops for ever is an `async fn() -> std::io::Result<()>`, or ends its block \
+            with a line that is never reached, such as `Ok::<(), std::io::Error>(())`"
+)]
 pub trait HostOutcome {
     /// The outcome with its error as text.
     ///
@@ -21,6 +26,12 @@ pub trait HostOutcome {
 impl HostOutcome for () {
     fn into_outcome(self) -> Result<(), String> {
         Ok(())
+    }
+}
+
+impl HostOutcome for std::convert::Infallible {
+    fn into_outcome(self) -> Result<(), String> {
+        match self {}
     }
 }
 

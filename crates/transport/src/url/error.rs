@@ -48,6 +48,8 @@ pub enum UrlErrorKind {
     Utf8,
     /// It names no host that could be reached.
     NoHost,
+    /// It names a path or an abstract name where a host is due.
+    NotAHost,
     /// It names no port that could be reached.
     NoPort,
 }
@@ -109,6 +111,7 @@ impl fmt::Display for UrlErrorKind {
             Self::Escape => "a percent sign without two digits in base sixteen",
             Self::Utf8 => "what is escaped is not UTF-8",
             Self::NoHost => "it names no host that could be reached",
+            Self::NotAHost => "it names a path, not a host; is the scheme missing, as in `tcp://`?",
             Self::NoPort => "it names no port that could be reached",
         };
         f.write_str(what)
