@@ -60,6 +60,14 @@ pub enum FaultKind {
     Flapping,
     /// All links lose packets.
     Loss,
+    /// All links lose packets in bursts, in place of evenly.
+    Bursts,
+    /// All links carry few bytes a second, and drop what does not fit into their queues.
+    Bandwidth,
+    /// All links carry short packets.
+    Mtu,
+    /// All links forget connections through which nothing goes, as address translators do.
+    Forgetting,
     /// All links have jitter.
     Jitter,
     /// All links double datagrams, and let them overtake each other.
@@ -82,7 +90,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds there are.
-    pub const ALL: [FaultKind; 24] = [
+    pub const ALL: [FaultKind; 28] = [
         FaultKind::Kill,
         FaultKind::PowerLoss,
         FaultKind::Pause,
@@ -98,6 +106,10 @@ impl FaultKind {
         FaultKind::Spike,
         FaultKind::Flapping,
         FaultKind::Loss,
+        FaultKind::Bursts,
+        FaultKind::Bandwidth,
+        FaultKind::Mtu,
+        FaultKind::Forgetting,
         FaultKind::Jitter,
         FaultKind::Datagrams,
         FaultKind::TimerJitter,
@@ -131,6 +143,10 @@ impl FaultKind {
             FaultKind::Spike => "fault spike",
             FaultKind::Flapping => "fault flapping",
             FaultKind::Loss => "fault loss",
+            FaultKind::Bursts => "fault bursts",
+            FaultKind::Bandwidth => "fault bandwidth",
+            FaultKind::Mtu => "fault mtu",
+            FaultKind::Forgetting => "fault forgetting",
             FaultKind::Jitter => "fault jitter",
             FaultKind::Datagrams => "fault datagrams",
             FaultKind::TimerJitter => "fault timer jitter",
@@ -148,6 +164,10 @@ impl FaultKind {
         !matches!(
             self,
             FaultKind::Loss
+                | FaultKind::Bursts
+                | FaultKind::Bandwidth
+                | FaultKind::Mtu
+                | FaultKind::Forgetting
                 | FaultKind::Jitter
                 | FaultKind::Datagrams
                 | FaultKind::TimerJitter

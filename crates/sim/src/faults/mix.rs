@@ -20,6 +20,15 @@ const GAPS: [u64; 5] = [
 const LOSSES: [f64; 4] = [0.001, 0.01, 0.05, 0.2];
 const DESCRIPTORS: [usize; 4] = [512, 128, 64, 32];
 const PORTS: [u16; 4] = [1000, 500, 200, 100];
+/// How probable it is that a burst of losses begins with a packet, and that it ends with one.
+const BEGINS: [f64; 3] = [0.001, 0.005, 0.02];
+const ENDS: [f64; 3] = [0.7, 0.5, 0.3];
+/// Bytes a second.
+const BANDWIDTHS: [u64; 3] = [1_000_000, 200_000, 50_000];
+const QUEUES: [u64; 3] = [256 * 1024, 64 * 1024, 16 * 1024];
+/// The least that IPv6 asks for, that IPv4 does, and that there is.
+const MTUS: [u32; 3] = [1_280, 576, 68];
+const FORGET_AFTER: [u64; 4] = [300, 60, 15, 5];
 const BUFFERS: [usize; 5] = [16 * 1024, 4096, 512, 16, 1];
 
 impl State {
@@ -66,6 +75,24 @@ impl State {
             FaultKind::Loss => {
                 let probability = self.draw_of(kind, &LOSSES);
                 self.change_links(|link| link.loss(probability));
+            }
+            FaultKind::Bursts => {
+                let begin = self.draw_of(kind, &BEGINS);
+                let end = self.draw_of(kind, &ENDS);
+                self.change_links(|link| link.loss_bursts(begin, end, 1.0));
+            }
+            FaultKind::Bandwidth => {
+                let bandwidth = self.draw_of(kind, &BANDWIDTHS);
+                let queue = self.draw_of(kind, &QUEUES);
+                self.change_links(|link| link.bandwidth(bandwidth).queue(queue));
+            }
+            FaultKind::Mtu => {
+                let mtu = self.draw_of(kind, &MTUS);
+                self.change_links(|link| link.mtu(mtu));
+            }
+            FaultKind::Forgetting => {
+                let after = Duration::from_secs(self.draw_of(kind, &FORGET_AFTER));
+                self.change_links(|link| link.forget_idle(after));
             }
             FaultKind::Jitter => {
                 let most = Duration::from_millis(1 + self.draw(kind, 100));
