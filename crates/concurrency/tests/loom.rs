@@ -3,6 +3,8 @@
 //! A lost wake-up shows as a deadlock of the model.
 #![cfg(loom)]
 
+#[path = "loom/branches.rs"]
+mod branches;
 #[path = "loom/tree.rs"]
 mod tree;
 
@@ -21,6 +23,13 @@ use std::task::Poll;
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+/// The same with up to two, of a model that has many steps.
+fn explore_two(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(2);
     builder.check(model);
 }
 

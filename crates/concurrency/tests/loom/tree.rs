@@ -1,21 +1,13 @@
 //! The races of the tree: who is cancelled while something ends, comes, moves or is shielded.
 
-use crate::{end, start};
+use crate::{end, explore_two, start};
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelScope, Outcome, propagate, shield, sleep_forever};
 use loom::future::block_on;
-use loom::model::Builder;
 use loom::thread::{self, JoinHandle};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-
-/// Explores a model of the tree, whose steps are many more, with up to two preemptions.
-fn explore_tree(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.check(model);
-}
 
 /// Hands a future to a thread that runs it to its end.
 fn hand_over(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
@@ -29,7 +21,7 @@ fn reason<T>(outcome: &Outcome<T>) -> &str {
 
 #[test]
 fn scope_cancelled_while_its_body_ends() {
-    explore_tree(|| {
+    explore_two(|| {
         let scope = CancelScope::new();
         let handle = Arc::new(scope.handle());
         let cancels = start(&handle, |handle| assert!(handle.cancel("x")));
@@ -51,7 +43,7 @@ fn scope_cancelled_while_its_body_ends() {
 
 #[test]
 fn scope_cancelled_by_two() {
-    explore_tree(|| {
+    explore_two(|| {
         let scope = CancelScope::new();
         let handle = Arc::new(scope.handle());
         let other = Arc::new(loom::sync::Mutex::new(false));
@@ -72,7 +64,7 @@ fn scope_cancelled_by_two() {
 
 #[test]
 fn node_linked_while_what_is_above_is_cancelled() {
-    explore_tree(|| {
+    explore_two(|| {
         let scope = CancelScope::new();
         let handle = Arc::new(scope.handle());
         let cancels = start(&handle, |handle| assert!(handle.cancel("x")));
@@ -92,7 +84,7 @@ fn node_linked_while_what_is_above_is_cancelled() {
 
 #[test]
 fn body_that_runs_elsewhere_while_its_place_is_cancelled() {
-    explore_tree(|| {
+    explore_two(|| {
         let mut elsewhere = None;
         let scope = CancelScope::new();
         let handle = scope.handle();
@@ -111,7 +103,7 @@ fn body_that_runs_elsewhere_while_its_place_is_cancelled() {
 
 #[test]
 fn last_hold_moved_away_while_the_scope_is_cancelled() {
-    explore_tree(|| {
+    explore_two(|| {
         let scope = CancelScope::new();
         let handle = Arc::new(scope.handle());
         let mut moves = None;
@@ -140,7 +132,7 @@ fn last_hold_moved_away_while_the_scope_is_cancelled() {
 
 #[test]
 fn shield_raised_and_lowered_while_what_is_above_is_cancelled() {
-    explore_tree(|| {
+    explore_two(|| {
         let (outer, inner) = (CancelScope::new(), CancelScope::new());
         let handle = Arc::new(outer.handle());
         let shield = inner.handle();
@@ -157,7 +149,7 @@ fn shield_raised_and_lowered_while_what_is_above_is_cancelled() {
 
 #[test]
 fn shield_raised_over_a_leaf_that_the_cancel_froze() {
-    explore_tree(|| {
+    explore_two(|| {
         let (outer, inner) = (CancelScope::new(), CancelScope::new());
         let handles = Arc::new((outer.handle(), inner.handle()));
         let event = Event::new();
