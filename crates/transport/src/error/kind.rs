@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What an [`Error`] is about, by what the program can do now.
+/// What an [`Error`](crate::Error) is about, by what the program can do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -12,7 +12,7 @@ use crate::transport::TransportSend;
 
 /// The sending half of a [`MessageStream`](super::MessageStream).
 ///
-/// Owned, after [`into_split`](super::MessageStream::into_split), it may go to another task.
+/// Owned, after [`into_split`](crate::Transport::into_split), it may go to another task.
 /// Dropped there, what it queued is still written while the receiver is polled, and then the
 /// sending side ends.
 #[must_use = "dropping the sender ends the sending side"]
