@@ -115,7 +115,9 @@ impl<J: Send + 'static> Workers<J> {
     ///   that wait are dropped, senders get theirs back; the worker's child fails with the error
     ///   or panics with the panic, which means to the group what its own policy says.
     /// - [`Policy::CollectAll`]: nothing ends early. A worker that had failed jobs fails, when it
-    ///   ends, with the first of them.
+    ///   ends, with the first of them. One that is cancelled ends as cancelled, and of its failures
+    ///   the [`statistics`](Workers::statistics) alone are left: where each error has to be kept
+    ///   whatever happens, let jobs be children of a [`TaskGroup`] that collects all.
     ///
     /// # Errors
     ///

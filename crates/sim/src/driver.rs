@@ -10,7 +10,7 @@ mod fire;
 
 use crate::current::Shared;
 use crate::ending::end_host;
-use crate::failure::FailureKind;
+use crate::failure::{FailureKind, HostCrash};
 use crate::machine::Role;
 use crate::oracle::{self, Scope};
 use crate::state::{Running, State};
@@ -312,9 +312,25 @@ impl State {
             }
             Role::Host => {
                 self.crashes += 1;
+                self.note_crash(host, kind, message);
                 self.machines[host as usize].crashed = true;
             }
             Role::Main => {}
+        }
+    }
+}
+
+impl State {
+    /// Keeps what a host ended with, for who asks why nobody answers.
+    fn note_crash(&mut self, host: u32, kind: FailureKind, message: String) {
+        const MOST: usize = 20;
+        if self.crashed.len() < MOST {
+            self.crashed.push(HostCrash {
+                host: self.machines[host as usize].name.to_string(),
+                at: Duration::from_nanos(self.now),
+                kind,
+                message,
+            });
         }
     }
 }

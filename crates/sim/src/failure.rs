@@ -93,6 +93,32 @@ impl fmt::Display for WaitLine {
     }
 }
 
+/// A host that ended by itself, with an error or a panic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostCrash {
+    /// Its name.
+    pub host: String,
+    /// Virtual time since the world began.
+    pub at: Duration,
+    /// What it ended with.
+    pub kind: FailureKind,
+    /// The text of the error or panic.
+    pub message: String,
+}
+
+impl fmt::Display for HostCrash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HostCrash {
+            host,
+            at,
+            kind,
+            message,
+        } = self;
+        write!(f, "host {host} ended at t={at:?}: {kind}: {message}")
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Details {
     kind: FailureKind,
@@ -102,6 +128,7 @@ struct Details {
     virtual_time: u64,
     host: Option<String>,
     message: String,
+    crashed: Vec<HostCrash>,
     wait_graph: Vec<WaitLine>,
     tail: Vec<TraceLine>,
     choices: Choices,
@@ -125,6 +152,7 @@ impl Failure {
         virtual_time: u64,
         host: Option<String>,
         message: String,
+        crashed: Vec<HostCrash>,
         wait_graph: Vec<WaitLine>,
         tail: Vec<TraceLine>,
         choices: Choices,
@@ -137,6 +165,7 @@ impl Failure {
             virtual_time,
             host,
             message,
+            crashed,
             wait_graph,
             tail,
             choices,
@@ -153,6 +182,7 @@ impl Failure {
             0,
             None,
             message,
+            Vec::new(),
             wait_graph,
             tail,
             Choices::default(),
@@ -194,6 +224,11 @@ impl Failure {
         &self.0.message
     }
 
+    /// The first hosts that ended by themselves before it, at most 20: often its cause.
+    pub fn crashed_hosts(&self) -> &[HostCrash] {
+        &self.0.crashed
+    }
+
     /// Every live task and what it waited for, those of clients first.
     pub fn wait_graph(&self) -> &[WaitLine] {
         &self.0.wait_graph
@@ -232,6 +267,9 @@ impl fmt::Display for Failure {
             d.event_index,
             d.message
         )?;
+        for crash in &d.crashed {
+            writeln!(f, "  {crash}")?;
+        }
         for line in d.wait_graph.iter().take(LISTED) {
             writeln!(f, "  {line}")?;
         }

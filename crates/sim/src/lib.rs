@@ -100,7 +100,7 @@ pub use builder::{Builder, HostOutcome};
 pub use choices::{Choice, Choices, ParseChoicesError};
 pub use compare::Difference;
 pub use drops::{explore_drops, explore_drops_under};
-pub use failure::{Failure, FailureKind, WaitLine};
+pub use failure::{Failure, FailureKind, HostCrash, WaitLine};
 pub use faults::{FaultKind, Faults};
 pub use limits::HostLimits;
 pub use link::{Latency, Link};

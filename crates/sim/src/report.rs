@@ -1,6 +1,7 @@
 //! What a run that went well tells.
 
 use crate::choices::Choices;
+use crate::failure::HostCrash;
 use crate::trace::TraceLine;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Report {
     pub lost: u64,
     /// Hosts that ended by an error or a panic.
     pub crashes: u64,
+    /// The first of them that did so by themselves, at most 20, and with what.
+    pub crashed_hosts: Vec<HostCrash>,
     /// How often faults of each [kind](crate::FaultKind) struck that were asked for by
     /// [`Builder::faults`](crate::Builder::faults).
     pub faults_by_kind: BTreeMap<&'static str, u64>,

@@ -3,7 +3,7 @@
 use crate::builder::Config;
 use crate::by_host::ByHost;
 use crate::event::EventQueue;
-use crate::failure::{Failure, FailureKind, WaitLine};
+use crate::failure::{Failure, FailureKind, HostCrash, WaitLine};
 use crate::faults::Plague;
 use crate::host::Idlers;
 use crate::jobs::Job;
@@ -72,6 +72,8 @@ pub(crate) struct State {
     /// How many polls up to the last, each woken by the one before, moved nothing; 0 after an event.
     pub(crate) streak: u64,
     pub(crate) crashes: u64,
+    /// The first hosts that ended by themselves.
+    pub(crate) crashed: Vec<HostCrash>,
     pub(crate) sometimes: BTreeMap<&'static str, bool>,
     pub(crate) has_clients: bool,
     /// Whether the hosts were asked to stop, as they are at the end.
@@ -117,6 +119,7 @@ impl State {
             still: 0,
             streak: 0,
             crashes: 0,
+            crashed: Vec::new(),
             sometimes: BTreeMap::new(),
             has_clients: false,
             stopping: false,
@@ -299,6 +302,7 @@ impl State {
             datagrams: self.net.datagrams,
             lost: self.net.lost,
             crashes: self.crashes,
+            crashed_hosts: self.crashed.clone(),
             faults_by_kind: self.plague.counts.clone(),
             sometimes: self.sometimes.clone(),
             sites: self.plague.sites(),
@@ -341,6 +345,7 @@ impl State {
             self.now,
             host,
             message,
+            self.crashed.clone(),
             wait_graph,
             tail,
             self.oracle.choices(),

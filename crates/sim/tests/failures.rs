@@ -1,7 +1,7 @@
 //! How runs fail: deadlock, foreign wakes, panics, assertions; and seeing it again.
 
 use bowline_sim::host::{self, Sleep};
-use bowline_sim::{FailureKind, Sim, always, block_on, sometimes};
+use bowline_sim::{FailureKind, HostCrash, Sim, always, block_on, sometimes};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -299,6 +299,46 @@ fn a_world_has_a_horizon_of_four_hours() {
     assert_eq!(failure.virtual_time(), Duration::from_secs(14_400));
     let endless = client(4_000_000_000).horizon(Duration::MAX);
     endless.run().expect("a hundred years are fine");
+}
+
+#[test]
+fn hosts_that_ended_by_themselves_are_named_with_their_reason() {
+    let world = |patient: bool| {
+        Sim::builder()
+            .host("store", || async {
+                Sleep::new(1_000_000_000).await;
+                Err::<(), _>("no disk")
+            })
+            .host("cache", || async {
+                Sleep::new(2_000_000_000).await;
+                assert_eq!(host::now(), 0, "no memory");
+            })
+            .client("reader", move || async move {
+                Sleep::new(3_000_000_000).await;
+                if patient {
+                    Ok(())
+                } else {
+                    Err("nobody answers")
+                }
+            })
+    };
+    let told = |crashes: &[HostCrash]| -> Vec<String> {
+        crashes.iter().map(HostCrash::to_string).collect()
+    };
+
+    let failure = world(false).run().expect_err("the reader gives up");
+    assert_eq!(failure.message(), "nobody answers");
+    let crashes = told(failure.crashed_hosts());
+    assert!(crashes[0].starts_with("host store ended at t=1."));
+    assert!(crashes[0].ends_with(": error: no disk"));
+    assert!(crashes[1].starts_with("host cache ended at t=2."));
+    assert!(crashes[1].contains(": panic: ") && crashes[1].contains("no memory"));
+    let whole = failure.to_string();
+    assert!(crashes.iter().all(|line| whole.contains(line)), "{whole}");
+
+    let report = world(true).run().expect("the reader is patient");
+    assert_eq!(report.crashes, 2);
+    assert_eq!(told(&report.crashed_hosts), crashes);
 }
 
 #[test]
