@@ -1,5 +1,6 @@
 //! What programs do with sockets and signals on the hosts of a simulated world.
 
+use bowline::concurrency::{sleep_forever, task_group};
 use bowline::sim::host::Signal as Sent;
 use bowline::sim::{Builder, HostLimits, Sim};
 use bowline_backend::accept_error::AcceptErrorKind;
@@ -218,4 +219,23 @@ fn sixty_four_jobs_overlap_while_tasks_run() {
     for seed in 0..20 {
         world.clone().seed(seed).run().expect("all end");
     }
+}
+
+// SIM23
+#[test]
+fn a_child_of_a_group_that_waits_is_reported_where_it_was_spawned() {
+    let world = Sim::builder().client("c", || async {
+        let ended = task_group(async |group| {
+            group.spawn_ok(sleep_forever());
+            Ok::<(), io::Error>(())
+        });
+        ended.await.map_err(io::Error::other)
+    });
+    let failure = world.run().expect_err("nobody ends it");
+    let line = line!() - 6;
+    let mut places = failure.wait_graph().iter().map(|line| line.location());
+    assert!(
+        places.any(|place| place.file() == file!() && place.line() == line),
+        "{failure}"
+    );
 }

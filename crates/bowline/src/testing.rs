@@ -23,6 +23,7 @@ pub fn test_on<F: Future<Output: Termination>>(backend: &str, test: fn() -> F) -
 /// asked that each `sometimes!` they reached was true under one of them.
 #[cfg(feature = "sim")]
 #[inline]
+#[track_caller]
 pub fn test_in_sim<F: Future<Output: Termination>>(
     seeds: std::ops::Range<u64>,
     test: fn() -> F,

@@ -207,6 +207,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     }
 
     /// With a place among the children that is kept for it.
+    #[track_caller]
     fn spawn_reserved<T, F>(
         &self,
         name: Cow<'static, str>,
@@ -292,6 +293,7 @@ impl<E: Send + 'static> TaskGroup<E> {
     }
 
     /// Starts what was admitted.
+    #[track_caller]
     fn launch<T, F>(
         &self,
         child: Arc<Node<Place<T>>>,
@@ -310,6 +312,8 @@ impl<E: Send + 'static> TaskGroup<E> {
         self.launch_with(duty, future, finish)
     }
 
+    // What a backend notes of where a task comes from is the line of the program.
+    #[track_caller]
     fn launch_with<T, F>(
         &self,
         duty: Duty<T, E>,
