@@ -47,6 +47,7 @@
 mod transport;
 
 mod attribute;
+mod delegate;
 mod error;
 mod half_wakers;
 mod shared_transport;

@@ -17,6 +17,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use self::link::{Link, Side};
 use crate::attribute::{self, AttributeRequest, Extra};
+use crate::delegate::{delegate_reads, delegate_writes};
 
 /// Bytes that may wait in each direction unless the builder says otherwise.
 const DEFAULT_CAPACITY: usize = 64 * 1024;
@@ -171,60 +172,10 @@ impl Extra for MemoryStream {
     }
 }
 
-impl AsyncRead for MemoryStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.read).poll_read(cx, buffer)
-    }
-}
-
 impl ByteSide for MemoryStream {}
 
-impl ByteReader for MemoryStream {
-    fn poll_read_into(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut BytesMut,
-        max: NonZeroUsize,
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.read).poll_read_into(cx, buffer, max)
-    }
-}
-
-impl AsyncWrite for MemoryStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.write).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.write).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.write).poll_close(cx)
-    }
-}
-
-impl ByteWriter for MemoryStream {
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-}
+delegate_reads!(() MemoryStream, read);
+delegate_writes!(() MemoryStream, write);
 
 /// The reading half of a [`MemoryStream`]. Its drop alone is not visible to the peer.
 #[must_use = "the stream closes once both halves are dropped"]

@@ -1,7 +1,7 @@
 //! A byte stream that was read too far, made whole again.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,9 +10,10 @@ use bowline_backend::stream::{
     Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError,
 };
 use bytes::{Buf, Bytes, BytesMut};
-use futures_io::{AsyncRead, AsyncWrite};
+use futures_io::AsyncRead;
 
 use crate::attribute::{AttributeRequest, Extra};
+use crate::delegate::delegate_writes;
 
 /// A byte stream, or the reading half of one, with bytes in front of what it has to read.
 ///
@@ -100,37 +101,7 @@ impl<S: ByteReader> ByteReader for Prefixed<S> {
     }
 }
 
-impl<S: ByteWriter> AsyncWrite for Prefixed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
-    }
-}
-
-impl<S: ByteWriter> ByteWriter for Prefixed<S> {
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
+delegate_writes!((S: ByteWriter) Prefixed<S>, stream);
 
 impl<S: ByteStream> ByteStream for Prefixed<S> {
     type ReadHalf = Prefixed<S::ReadHalf>;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowline_backend::stream::ByteStream;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, Connection};
 
 use super::handshake::TlsHandshake;
 use super::verify::AcceptAnybody;
@@ -152,10 +152,7 @@ impl TlsClientBuilder {
                 .dangerous()
                 .with_custom_certificate_verifier(anybody)
         } else {
-            let mut roots = RootCertStore::empty();
-            for text in &self.roots {
-                pem::add_roots(&mut roots, text)?;
-            }
+            let roots = pem::root_store(&self.roots)?;
             if roots.is_empty() {
                 return Err(pem::wrong(
                     "a client that trusts no authority accepts no server",

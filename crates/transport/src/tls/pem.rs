@@ -45,10 +45,13 @@ pub(super) fn certified_key(
     CertifiedKey::from_der(chain, key, provider).map_err(config_error)
 }
 
-/// Adds authorities that are trusted.
-pub(super) fn add_roots(roots: &mut RootCertStore, text: &str) -> Result<(), Error> {
-    for root in certificates(text)? {
-        roots.add(root).map_err(config_error)?;
+/// The authorities whose certificates are in `texts`.
+pub(super) fn root_store(texts: &[String]) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for text in texts {
+        for root in certificates(text)? {
+            roots.add(root).map_err(config_error)?;
+        }
     }
-    Ok(())
+    Ok(roots)
 }

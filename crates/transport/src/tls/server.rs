@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bowline_backend::stream::ByteStream;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{Connection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{Connection, ServerConfig, ServerConnection};
 
 use super::cert_store::CertStore;
 use super::handshake::TlsHandshake;
@@ -154,10 +154,7 @@ impl TlsServerBuilder {
         let builder = match self.clients {
             None => builder.with_no_client_auth(),
             Some(clients) => {
-                let mut roots = RootCertStore::empty();
-                for text in &self.roots {
-                    pem::add_roots(&mut roots, text)?;
-                }
+                let roots = pem::root_store(&self.roots)?;
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
                 let verifier = match clients {
                     ClientCertificates::Require => verifier,

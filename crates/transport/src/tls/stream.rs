@@ -15,6 +15,7 @@ use super::CloseMode;
 use super::failure;
 use super::session::Session;
 use crate::attribute::{AttributeRequest, Attributes, Extra};
+use crate::delegate::{delegate_reads, delegate_writes};
 use crate::error::Error;
 use crate::half_wakers::Half;
 
@@ -301,58 +302,8 @@ impl<S: ByteStream> ByteWriter for TlsWriteHalf<S> {
     }
 }
 
-impl<S: ByteStream> AsyncRead for TlsStream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.read).poll_read(cx, buffer)
-    }
-}
-
-impl<S: ByteStream> ByteReader for TlsStream<S> {
-    fn poll_read_into(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut BytesMut,
-        max: NonZeroUsize,
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.read).poll_read_into(cx, buffer, max)
-    }
-}
-
-impl<S: ByteStream> AsyncWrite for TlsStream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.write).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.write).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.write).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.write).poll_close(cx)
-    }
-}
-
-impl<S: ByteStream> ByteWriter for TlsStream<S> {
-    fn is_write_vectored(&self) -> bool {
-        self.write.is_write_vectored()
-    }
-}
+delegate_reads!((S: ByteStream) TlsStream<S>, read);
+delegate_writes!((S: ByteStream) TlsStream<S>, write);
 
 impl<S: ByteStream> Drop for TlsReadHalf<S> {
     fn drop(&mut self) {
