@@ -35,30 +35,35 @@ fn lengths(name: &'static str, target: &'static str, payload: usize, count: u64)
     let payload = Bytes::from(vec![b'x'; payload]);
     let for_ours = payload.clone();
     let (mut peer, mut ours) = (LengthDelimitedCodec::new(), LengthDelimited::u32());
-    let (mut out, mut batch) = (BytesMut::new(), OutputBatch::new());
-    Row {
+    row(
         name,
         target,
-        frames: count,
-        peer: Box::new(move || {
-            for _ in 0..count {
-                peer.encode(payload.clone(), &mut out).expect("it fits");
-                take(&mut out);
-            }
-        }),
-        ours: Box::new(move || {
-            for _ in 0..count {
-                ours.encode(&for_ours, &mut batch).expect("it fits");
-                take_batch(&mut batch);
-            }
-        }),
-    }
+        count,
+        move |out| peer.encode(payload.clone(), out).expect("it fits"),
+        move |batch| ours.encode(&for_ours, batch).expect("it fits"),
+    )
 }
 
 fn lines(name: &'static str, target: &'static str, len: usize, count: u64) -> Row {
     let line = "x".repeat(len - 1);
     let for_ours = line.clone();
     let (mut peer, mut ours) = (LinesCodec::new(), Lines::lf());
+    row(
+        name,
+        target,
+        count,
+        move |out| peer.encode(line.as_str(), out).expect("it fits"),
+        move |batch| ours.encode(for_ours.as_bytes(), batch).expect("it fits"),
+    )
+}
+
+fn row(
+    name: &'static str,
+    target: &'static str,
+    count: u64,
+    mut peer: impl FnMut(&mut BytesMut) + 'static,
+    mut ours: impl FnMut(&mut OutputBatch) + 'static,
+) -> Row {
     let (mut out, mut batch) = (BytesMut::new(), OutputBatch::new());
     Row {
         name,
@@ -66,14 +71,13 @@ fn lines(name: &'static str, target: &'static str, len: usize, count: u64) -> Ro
         frames: count,
         peer: Box::new(move || {
             for _ in 0..count {
-                peer.encode(line.as_str(), &mut out).expect("it fits");
+                peer(&mut out);
                 take(&mut out);
             }
         }),
         ours: Box::new(move || {
             for _ in 0..count {
-                ours.encode(for_ours.as_bytes(), &mut batch)
-                    .expect("it fits");
+                ours(&mut batch);
                 take_batch(&mut batch);
             }
         }),
