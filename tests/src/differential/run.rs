@@ -15,7 +15,7 @@ use super::ends::{Datagrams, Expected, Listener, Stream};
 use super::names::{Grounds, Names};
 use super::outcome::{End, Outcome};
 use super::quiet::{Quiet, both};
-use super::script::{Op, Place, Script, Step, With};
+use super::script::{Op, Place, Script, Slot, Step, With};
 use crate::files::Files;
 
 const BUFFER: usize = 64 * 1024;
@@ -154,48 +154,20 @@ impl Table {
     }
 
     /// Puts back what was held, and what it made.
-    fn put(&mut self, held: Held) -> Outcome {
+    fn put(&mut self, mut held: Held) -> Outcome {
         if let Some((place, at)) = held.bound {
             self.names.ports.insert(place, at);
         }
-        match held.op {
-            Op::Listen(at, ..) | Op::Accept(at, _) | Op::Unlisten(at) => {
-                put(&mut self.listeners[at as usize], held.listener);
+        let mut streams = [held.stream, held.other_stream].into_iter();
+        let mut datagrams = [held.datagrams, held.other_datagrams].into_iter();
+        for slot in held.op.slots() {
+            match slot {
+                Slot::Listener(at) => put(&mut self.listeners[at as usize], held.listener.take()),
+                Slot::Stream(at) => put(&mut self.streams[at as usize], streams.next().flatten()),
+                Slot::Datagrams(at) => {
+                    put(&mut self.datagrams[at as usize], datagrams.next().flatten())
+                }
             }
-            _ => {}
-        }
-        match held.op {
-            Op::Pair(one, other) => {
-                put(&mut self.streams[one as usize], held.stream);
-                put(&mut self.streams[other as usize], held.other_stream);
-            }
-            Op::Accept(_, at)
-            | Op::Connect(at, ..)
-            | Op::Write(at, _)
-            | Op::Read(at, _)
-            | Op::Fill(at)
-            | Op::Drain(at)
-            | Op::Shutdown(at)
-            | Op::Linger(at)
-            | Op::Nodelay(at)
-            | Op::TakeError(at)
-            | Op::Addresses(at) => put(&mut self.streams[at as usize], held.stream),
-            Op::PairUp(one, other) => {
-                put(&mut self.datagrams[one as usize], held.datagrams);
-                put(&mut self.datagrams[other as usize], held.other_datagrams);
-            }
-            Op::Bind(at, ..)
-            | Op::Point(at, _)
-            | Op::PointFrom(at, ..)
-            | Op::Unbound(at)
-            | Op::Send(at, _)
-            | Op::SendTo(at, ..)
-            | Op::Recv(at, _)
-            | Op::Flood(at, _)
-            | Op::Empty(at)
-            | Op::AskError(at)
-            | Op::Names(at) => put(&mut self.datagrams[at as usize], held.datagrams),
-            _ => {}
         }
         held.outcome
     }
