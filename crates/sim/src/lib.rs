@@ -73,6 +73,7 @@ mod leaks;
 mod limits;
 mod link;
 mod machine;
+mod memory;
 mod names;
 mod network;
 mod observers;

@@ -17,6 +17,13 @@ pub struct HostLimits {
     /// be received, each with 768 bytes for its record (default 16 MiB). Sending beyond it is
     /// refused with `ENOBUFS`; what arrives beyond it is lost.
     pub datagram_bytes: usize,
+    /// Bytes that all sockets of the host buffer together: what TCP has unsent, in flight and unread,
+    /// what Unix sockets have unread, and datagrams with their records (default no limit).
+    ///
+    /// Beyond it a TCP write waits, but for the first 4 KiB a connection has under way, a datagram or
+    /// a write to a Unix socket is refused with `ENOBUFS`, and a UDP datagram that arrives is lost.
+    /// What TCP peers send within their window still fits.
+    pub buffered_bytes: usize,
     /// Bytes that a TCP socket buffers to be sent, where its options do not say (default 128 KiB, at
     /// least 1).
     pub tcp_send_buffer: usize,
@@ -33,6 +40,7 @@ impl Default for HostLimits {
             descriptors: 1024,
             ephemeral_ports: 28_232,
             datagram_bytes: 16 * 1024 * 1024,
+            buffered_bytes: usize::MAX,
             tcp_send_buffer: 128 * 1024,
             tcp_recv_buffer: 64 * 1024,
             blocking_threads: 512,

@@ -173,6 +173,10 @@ pub(crate) struct Machine {
     pub(crate) udp_ports: BTreeMap<u16, Vec<SocketRef>>,
     /// Datagrams sent and not arrived, and those that wait to be received.
     pub(crate) datagram_bytes: usize,
+    /// What streams, and datagrams of Unix sockets, have in its buffers.
+    pub(crate) buffered: usize,
+    /// The streams whose writers wait until its sockets buffer less.
+    pub(crate) short_of_memory: BTreeSet<SocketRef>,
     /// Paths outlive their sockets and the host's lives.
     pub(crate) paths: BTreeMap<PathBuf, Node>,
     pub(crate) next_inode: u64,
@@ -227,6 +231,8 @@ impl Machine {
             listeners: BTreeMap::new(),
             udp_ports: BTreeMap::new(),
             datagram_bytes: 0,
+            buffered: 0,
+            short_of_memory: BTreeSet::new(),
             paths: BTreeMap::new(),
             next_inode: 0,
             names: BTreeMap::new(),

@@ -18,6 +18,8 @@ pub struct HostStats {
     pub tasks: usize,
     /// Sockets that its program holds.
     pub sockets: usize,
+    /// Bytes that its sockets buffer, as [`HostLimits::buffered_bytes`](crate::HostLimits) counts them.
+    pub buffered: usize,
     /// Timers that its tasks hold.
     pub timers: usize,
     /// Blocking jobs that run or wait for a thread.
@@ -39,6 +41,7 @@ impl World {
                 ended: machine.incarnation,
                 tasks: state.tasks.count_of(host),
                 sockets: machine.descriptors(),
+                buffered: machine.buffered_in_all(),
                 timers: machine.timers,
                 jobs: machine.running_jobs + machine.waiting_jobs.len(),
             })

@@ -22,6 +22,7 @@ mod listen;
 mod recovery;
 mod stream;
 mod time_wait;
+mod transfer;
 
 pub(crate) use connect::{FIRST_EPHEMERAL, Syn, any_like};
 pub(crate) use listen::Listener;
@@ -238,6 +239,8 @@ impl State {
         match removed.kind {
             Kind::Stream(mut stream) => {
                 self.net.buffered -= stream.unsent.len() + stream.unread;
+                machine.short_of_memory.remove(&socket);
+                let buffered = stream.queued() + stream.unread;
                 let (port, peer) = (removed.local.port(), canonical(stream.peer));
                 if let Some(since) = stream.waits_since(self.now) {
                     let waits = &mut machine.time_waits;
@@ -248,6 +251,7 @@ impl State {
                 }
                 self.dropped.extend(stream.read_waker.take());
                 self.dropped.extend(stream.write_waker.take());
+                self.vacate(removed.host, buffered);
             }
             Kind::Listener(listener) => {
                 let port = removed.local.port();

@@ -111,7 +111,7 @@ impl State {
         };
         let size = RECORD + payload.len();
         let machine = &self.machines[host as usize];
-        let room = machine.limits.datagram_bytes - machine.datagram_bytes;
+        let room = machine.datagram_spare();
         if size.saturating_mul(receivers.len()) > room {
             return Poll::Ready(Err(Errno::NoBuffers));
         }
@@ -154,7 +154,8 @@ impl State {
         };
         let size = RECORD + payload.len();
         found.queued -= size;
-        self.machines[found.host as usize].datagram_bytes -= size;
+        let host = found.host;
+        self.vacate_datagrams(host, size);
         self.net.buffered -= payload.len();
         let (slot, length) = (u64::from(socket.slot), payload.len() as u64);
         self.record(EventKind::Read, "udp", slot, length);

@@ -200,9 +200,9 @@ impl State {
             _ => {}
         }
         match gone.kind {
-            Kind::Stream(stream) => self.end_unix_stream(stream),
+            Kind::Stream(stream) => self.end_unix_stream(gone.host, stream),
             Kind::Listener(listener) => self.end_unix_listener(listener),
-            Kind::Datagram(datagram) => self.end_unix_datagram(datagram),
+            Kind::Datagram(datagram) => self.end_unix_datagram(gone.host, datagram),
         }
     }
 

@@ -92,7 +92,11 @@ impl State {
     }
 
     fn data(&mut self, to: SocketRef, bytes: Bytes) {
-        let Some(stream) = self.net.stream(to) else {
+        let Some(found) = self.net.find(to) else {
+            return;
+        };
+        let host = found.host;
+        let Kind::Stream(stream) = &mut found.kind else {
             return;
         };
         if stream.orphan {
@@ -107,6 +111,7 @@ impl State {
         self.wake(reader);
         self.net.bytes += size as u64;
         self.net.count_buffered(size);
+        self.occupy(host, size);
         self.acknowledge(to, size);
     }
 
@@ -128,7 +133,11 @@ impl State {
     fn acknowledged(&mut self, to: SocketRef, said: Owed) {
         self.progressed(to);
         let now = self.now;
-        let Some(stream) = self.net.stream(to) else {
+        let Some(found) = self.net.find(to) else {
+            return;
+        };
+        let host = found.host;
+        let Kind::Stream(stream) = &mut found.kind else {
             return;
         };
         stream.in_flight -= said.bytes;
@@ -143,6 +152,7 @@ impl State {
         if said.bytes > 0 || said.fin {
             let writer = stream.write_waker.take();
             self.wake(writer);
+            self.vacate(host, said.bytes);
         }
         if gone {
             self.remove_socket(to);
@@ -181,28 +191,32 @@ impl State {
             stream.received.clear();
             stream.unread = 0;
             self.net.buffered -= unread;
+            self.vacate(host, unread);
         }
     }
 
     /// Ends a stream with an error that is reported once.
     pub(crate) fn die(&mut self, socket: SocketRef, error: Errno) {
-        if let Some(found) = self.net.find(socket) {
-            found.release_port(&mut self.machines[found.host as usize]);
-        }
-        let Some(stream) = self.net.stream(socket) else {
+        let Some(found) = self.net.find(socket) else {
+            return;
+        };
+        let host = found.host;
+        found.release_port(&mut self.machines[host as usize]);
+        let Kind::Stream(stream) = &mut found.kind else {
             return;
         };
         stream.has_port = false;
         stream.phase = Phase::Dead;
         stream.error = Some(error);
         stream.remote = None;
-        let unsent = stream.unsent.len();
+        let (unsent, queued) = (stream.unsent.len(), stream.queued());
         stream.unsent.clear();
         stream.in_flight = 0;
         let timers = stream.timers();
         let wakers = [stream.read_waker.take(), stream.write_waker.take()];
         self.woken.extend(wakers.into_iter().flatten());
         self.net.buffered -= unsent;
+        self.vacate(host, queued);
         for key in timers.into_iter().flatten() {
             self.events.cancel(key);
         }

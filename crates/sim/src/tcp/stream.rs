@@ -1,4 +1,4 @@
-//! One end of a connection: its buffers, and what reads, writes and closes do to it.
+//! One end of a connection: its buffers, and what closes do to it.
 
 use super::keepalive::Vigil;
 use super::launch::Owed;
@@ -6,15 +6,12 @@ use super::recovery::Recovery;
 use super::{Kind, Segment, SocketRef};
 use crate::errno::Errno;
 use crate::event::EventKey;
-use crate::oracle;
 use crate::state::State;
-use crate::task::Waits;
 use crate::trace::EventKind;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,143 +161,13 @@ impl Stream {
         self.phase == Phase::Dead || self.ended_at.is_some()
     }
 
-    fn room(&self) -> usize {
-        self.send_capacity
-            .saturating_sub(self.unsent.len() + self.in_flight)
+    /// What was written and not acknowledged.
+    pub(super) fn queued(&self) -> usize {
+        self.unsent.len() + self.in_flight
     }
 }
 
 impl State {
-    /// How many of `available` bytes one call moves: all, or by draw fewer.
-    pub(crate) fn length(&mut self, label: oracle::Label, available: usize) -> usize {
-        // One call in eight is short, so that large transfers keep moving.
-        if available > 1 && self.choose(label, 8) == 7 {
-            available - self.choose(label, available as u64) as usize
-        } else {
-            available
-        }
-    }
-
-    pub(crate) fn read(
-        &mut self,
-        socket: SocketRef,
-        buffer: &mut [u8],
-        waker: &Waker,
-    ) -> Poll<io::Result<usize>> {
-        let host = self.net.find(socket).map_or(0, |found| found.host);
-        let Some(stream) = self.net.stream(socket) else {
-            return Poll::Ready(Ok(0));
-        };
-        let way = (host, stream.remote_host);
-        if buffer.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        if stream.unread == 0 {
-            if stream.peer_finished {
-                return Poll::Ready(Ok(0));
-            }
-            if let Some(error) = stream.error.take() {
-                return Poll::Ready(Err(error.error()));
-            }
-            if stream.phase == Phase::Dead {
-                return Poll::Ready(Ok(0));
-            }
-            State::keep_waker(&mut self.dropped, &mut stream.read_waker, waker);
-            self.waits(Waits::Read(socket.slot as usize));
-            return Poll::Pending;
-        }
-        let available = stream.unread.min(buffer.len());
-        let taken = self.length(oracle::READ_LENGTH, available);
-        let segment = self.net.wires.segment(way);
-        let Some(stream) = self.net.stream(socket) else {
-            return Poll::Ready(Ok(0));
-        };
-        let mut filled = 0;
-        while filled < taken {
-            let Some(front) = stream.received.front_mut() else {
-                break;
-            };
-            let part = front.len().min(taken - filled);
-            buffer[filled..filled + part].copy_from_slice(&front[..part]);
-            front.advance(part);
-            filled += part;
-            if front.is_empty() {
-                stream.received.pop_front();
-            }
-        }
-        stream.unread -= taken;
-        stream.window_owed += taken;
-        // A window worth telling (RFC 1122, 4.2.3.3), or all of it when the buffer is empty.
-        let worth = segment.min(stream.receive_capacity.div_ceil(2));
-        let tell = stream.unread == 0 || stream.window_owed >= worth;
-        let open = stream.phase == Phase::Established && !stream.peer_finished;
-        if tell && open && stream.window_owed < worth && stream.ack_timer.is_some() {
-            // It goes with the acknowledgement.
-            stream.owed.window += std::mem::take(&mut stream.window_owed);
-        }
-        let bytes = if tell && open {
-            std::mem::take(&mut stream.window_owed)
-        } else {
-            0
-        };
-        self.net.buffered -= taken;
-        self.record(EventKind::Read, "tcp", u64::from(socket.slot), taken as u64);
-        if bytes > 0 {
-            let owed = Owed {
-                window: bytes,
-                ..Owed::default()
-            };
-            self.transmit(socket, Segment::Ack(owed));
-        }
-        Poll::Ready(Ok(taken))
-    }
-
-    pub(crate) fn write(
-        &mut self,
-        socket: SocketRef,
-        slices: &[IoSlice<'_>],
-        waker: &Waker,
-    ) -> Poll<io::Result<usize>> {
-        let Some(stream) = self.net.stream(socket) else {
-            return Poll::Ready(Err(Errno::BrokenPipe.error()));
-        };
-        if let Some(error) = stream.error.take() {
-            return Poll::Ready(Err(error.error()));
-        }
-        if stream.fin != Fin::Open || stream.phase == Phase::Dead {
-            return Poll::Ready(Err(Errno::BrokenPipe.error()));
-        }
-        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-        if wanted == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        let room = stream.room();
-        if room == 0 {
-            State::keep_waker(&mut self.dropped, &mut stream.write_waker, waker);
-            self.waits(Waits::Write(socket.slot as usize));
-            return Poll::Pending;
-        }
-        let taken = self.length(oracle::WRITE_LENGTH, wanted.min(room));
-        let Some(stream) = self.net.stream(socket) else {
-            return Poll::Ready(Err(Errno::BrokenPipe.error()));
-        };
-        let mut left = taken;
-        for slice in slices {
-            let part = slice.len().min(left);
-            stream.unsent.extend_from_slice(&slice[..part]);
-            left -= part;
-        }
-        self.net.count_buffered(taken);
-        self.record(
-            EventKind::Write,
-            "tcp",
-            u64::from(socket.slot),
-            taken as u64,
-        );
-        self.pump(socket);
-        Poll::Ready(Ok(taken))
-    }
-
     /// Queues the end of our bytes. Always succeeds, also after a reset and a second time.
     pub(crate) fn shutdown(&mut self, socket: SocketRef) {
         if let Some(stream) = self.net.stream(socket)

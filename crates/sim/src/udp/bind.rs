@@ -131,7 +131,6 @@ impl State {
         self.net.buffered -= bytes;
         let machine = &mut self.machines[gone.host as usize];
         machine.free_descriptor();
-        machine.datagram_bytes -= gone.queued;
         let port = gone.local.port();
         if let Some(of_port) = machine.udp_ports.get_mut(&port) {
             of_port.retain(|&other| other != socket);
@@ -139,6 +138,7 @@ impl State {
                 machine.udp_ports.remove(&port);
             }
         }
+        self.vacate_datagrams(gone.host, gone.queued);
         self.woken.extend(gone.receivers);
         self.woken.extend(gone.senders);
         self.record(EventKind::Close, "udp", u64::from(socket.slot), 0);

@@ -121,7 +121,7 @@ impl State {
 
     /// A datagram no longer takes room at its sender.
     fn left(&mut self, packet: &Packet) {
-        self.machines[packet.from_host as usize].datagram_bytes -= packet.charged;
+        self.vacate_datagrams(packet.from_host, packet.charged);
         if let Some(sender) = self.udp.find(packet.from) {
             sender.in_flight -= packet.charged;
             let waiting = std::mem::take(&mut sender.senders);
@@ -149,7 +149,7 @@ impl State {
         };
         // What finds no room is lost, and nobody is told.
         let full = socket.queued > socket.options.receives_at_most();
-        if full || size > machine.limits.datagram_bytes - machine.datagram_bytes {
+        if full || size > machine.datagram_spare() {
             self.record(EventKind::Datagram, "dropped", port, length);
             return;
         }

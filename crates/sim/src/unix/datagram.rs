@@ -148,6 +148,9 @@ impl State {
             self.waits(Waits::Unix("room in the send buffer of", socket.slot));
             return Poll::Pending;
         }
+        if RECORD + payload.len() > self.machines[host as usize].spare() {
+            return Poll::Ready(Err(Errno::NoBuffers));
+        }
         let target = match (to, sender.peer) {
             (Some(to), _) => self.find_unix(host, to, Style::Datagrams),
             (None, peer) => peer.ok_or(Errno::NotConnected),
@@ -185,6 +188,7 @@ impl State {
         self.net.bytes += length as u64;
         self.net.datagrams += 1;
         self.net.count_buffered(length);
+        self.occupy(host, RECORD + length);
         let slot = u64::from(socket.slot);
         self.record(EventKind::Write, "unix datagram", slot, length as u64);
         Poll::Ready(Ok(()))
@@ -200,7 +204,7 @@ impl State {
         let senders = std::mem::take(&mut datagram.senders);
         self.woken.extend(senders);
         for message in received {
-            self.arrived(message.sender, message.payload.len());
+            self.arrived(self.host(), message.sender, message.payload.len());
         }
     }
 
@@ -226,7 +230,7 @@ impl State {
             mut payload,
         } = message;
         let length = payload.len();
-        self.arrived(sender, length);
+        self.arrived(self.host(), sender, length);
         let slot = u64::from(socket.slot);
         self.record(EventKind::Read, "unix datagram", slot, length as u64);
         let truncated = length > max;
@@ -239,8 +243,9 @@ impl State {
     }
 
     /// A datagram left its receiver's queue: the sender has room again.
-    fn arrived(&mut self, sender: SocketRef, length: usize) {
+    fn arrived(&mut self, host: u32, sender: SocketRef, length: usize) {
         self.net.buffered -= length;
+        self.vacate(host, RECORD + length);
         if let Some(sender) = self.unix_datagram(sender) {
             sender.in_flight -= RECORD + length;
             let waiting = std::mem::take(&mut sender.own_senders);
@@ -248,12 +253,12 @@ impl State {
         }
     }
 
-    pub(super) fn end_unix_datagram(&mut self, datagram: UnixDatagram) {
+    pub(super) fn end_unix_datagram(&mut self, host: u32, datagram: UnixDatagram) {
         self.woken.extend(datagram.receivers);
         self.woken.extend(datagram.senders);
         self.woken.extend(datagram.own_senders);
         for message in datagram.received {
-            self.arrived(message.sender, message.payload.len());
+            self.arrived(host, message.sender, message.payload.len());
         }
     }
 }

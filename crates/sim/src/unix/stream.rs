@@ -113,6 +113,7 @@ impl State {
         stream.received.advance(taken);
         let peer = stream.peer;
         self.net.buffered -= taken;
+        self.vacate(self.host(), taken);
         let writer = peer.and_then(|peer| self.unix_stream(peer)?.write_waker.take());
         self.wake(writer);
         let slot = u64::from(socket.slot);
@@ -147,7 +148,11 @@ impl State {
             self.waits(Waits::Unix("room at the peer of", socket.slot));
             return Poll::Pending;
         }
-        let taken = self.length(oracle::WRITE_LENGTH, wanted.min(room));
+        let spare = self.machine().spare();
+        if spare == 0 {
+            return Poll::Ready(Err(Errno::NoBuffers));
+        }
+        let taken = self.length(oracle::WRITE_LENGTH, wanted.min(room).min(spare));
         let Some(peer) = self.unix_stream(peer) else {
             return Poll::Ready(Err(Errno::BrokenPipe));
         };
@@ -161,6 +166,7 @@ impl State {
         self.wake(reader);
         self.net.bytes += taken as u64;
         self.net.count_buffered(taken);
+        self.occupy(self.host(), taken);
         let slot = u64::from(socket.slot);
         self.record(EventKind::Write, "unix", slot, taken as u64);
         Poll::Ready(Ok(taken))
@@ -186,9 +192,10 @@ impl State {
         }
     }
 
-    pub(super) fn end_unix_stream(&mut self, stream: UnixStream) {
+    pub(super) fn end_unix_stream(&mut self, host: u32, stream: UnixStream) {
         let unread = stream.received.len();
         self.net.buffered -= unread;
+        self.vacate(host, unread);
         self.drop_wakers([stream.read_waker, stream.write_waker]);
         self.leave(stream.peer, unread > 0);
     }
@@ -201,6 +208,7 @@ impl State {
         if let Some(stream) = gone.stream() {
             let (peer, unread) = (stream.peer, stream.received.len());
             self.net.buffered -= unread;
+            self.vacate(gone.host, unread);
             self.leave(peer, true);
         }
     }
