@@ -29,7 +29,15 @@ use futures_io::{AsyncRead, AsyncWrite};
 /// Whoever implements [`ByteReader`] or [`ByteWriter`] says so with an empty `impl` of this. It
 /// is what [`ByteStreamExt`] is given to, so that its methods appear on byte streams and their
 /// halves and on nothing else.
-pub trait ByteSide: Send + Unpin + 'static {}
+pub trait ByteSide: Send + Unpin + 'static {
+    /// Gives up: as a drop, but where this is the last half of a connection whose peer can be told,
+    /// the peer sees a reset and no clean end. By default it is dropped.
+    fn abort_side(self)
+    where
+        Self: Sized,
+    {
+    }
+}
 
 /// The reading side of a byte stream.
 pub trait ByteReader: AsyncRead + ByteSide {

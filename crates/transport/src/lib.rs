@@ -59,6 +59,7 @@ mod listeners;
 mod memory;
 mod message_stream;
 mod prefixed;
+mod stapled;
 
 mod params;
 mod url;
@@ -83,6 +84,7 @@ pub use message_stream::{
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;
 pub use shared_transport::{Shared, SharedPermit};
+pub use stapled::{StapledReadHalf, StapledStream, StapledWriteHalf};
 #[cfg(feature = "tls")]
 pub use tls::{
     CertStore, ClientCertificates, CloseMode, TlsClientBuilder, TlsClientConfig, TlsDetails,

@@ -172,7 +172,11 @@ impl Extra for MemoryStream {
     }
 }
 
-impl ByteSide for MemoryStream {}
+impl ByteSide for MemoryStream {
+    fn abort_side(self) {
+        self.abort();
+    }
+}
 
 delegate_reads!(() MemoryStream, read);
 delegate_writes!(() MemoryStream, write);
@@ -236,7 +240,11 @@ impl AsyncRead for MemoryReadHalf {
     }
 }
 
-impl ByteSide for MemoryReadHalf {}
+impl ByteSide for MemoryReadHalf {
+    fn abort_side(self) {
+        self.link.abort_last(self.side);
+    }
+}
 
 impl ByteReader for MemoryReadHalf {
     fn poll_read_into(
@@ -280,7 +288,11 @@ impl AsyncWrite for MemoryWriteHalf {
     }
 }
 
-impl ByteSide for MemoryWriteHalf {}
+impl ByteSide for MemoryWriteHalf {
+    fn abort_side(self) {
+        self.link.abort_last(self.side);
+    }
+}
 
 impl ByteWriter for MemoryWriteHalf {
     fn is_write_vectored(&self) -> bool {

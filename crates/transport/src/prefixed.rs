@@ -68,7 +68,11 @@ impl<S: ByteSide> Prefixed<S> {
     }
 }
 
-impl<S: ByteSide> ByteSide for Prefixed<S> {}
+impl<S: ByteSide> ByteSide for Prefixed<S> {
+    fn abort_side(self) {
+        self.stream.abort_side();
+    }
+}
 
 impl<S: ByteReader> AsyncRead for Prefixed<S> {
     fn poll_read(

@@ -75,9 +75,29 @@ macro_rules! byte_stream {
             }
         }
 
-        impl ByteSide for $stream {}
-        impl ByteSide for $read {}
-        impl ByteSide for $write {}
+        impl ByteSide for $stream {
+            fn abort_side(self) {
+                self.abort();
+            }
+        }
+
+        impl ByteSide for $read {
+            fn abort_side(self) {
+                if let Some(stream) = Arc::into_inner(self.0) {
+                    stream.abort();
+                }
+            }
+        }
+
+        impl ByteSide for $write {
+            fn abort_side(mut self) {
+                match self.stream.take().map(Arc::try_unwrap) {
+                    Some(Ok(stream)) => stream.abort(),
+                    Some(Err(shared)) => self.stream = Some(shared), // its drop ends the side
+                    None => {}
+                }
+            }
+        }
 
         impl ByteReader for $stream {
             fn poll_read_into(

@@ -172,6 +172,13 @@ impl Link {
         close(pipes, side);
     }
 
+    /// Gives up if one half of `side` is gone: what is about to be dropped is the other.
+    pub(super) fn abort_last(&self, side: Side) {
+        if self.lock()[side as usize].dropped > 0 {
+            self.abort(side);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, [Pipe; 2]> {
         // Nothing between lock and unlock panics but an allocation failure, which aborts.
         self.pipes.lock().unwrap_or_else(PoisonError::into_inner)

@@ -233,7 +233,12 @@ impl<S: ByteStream> Extra for TlsStream<S> {
     }
 }
 
-impl<S: ByteStream> ByteSide for TlsStream<S> {}
+impl<S: ByteStream> ByteSide for TlsStream<S> {
+    fn abort_side(self) {
+        self.abort();
+    }
+}
+
 impl<S: ByteStream> ByteSide for TlsReadHalf<S> {}
 impl<S: ByteStream> ByteSide for TlsWriteHalf<S> {}
 

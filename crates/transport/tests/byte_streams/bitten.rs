@@ -29,7 +29,11 @@ impl<S> Bitten<S> {
 
 impl<S> Extra for Bitten<S> {}
 
-impl<S: ByteSide> ByteSide for Bitten<S> {}
+impl<S: ByteSide> ByteSide for Bitten<S> {
+    fn abort_side(self) {
+        self.inner.abort_side();
+    }
+}
 
 impl<S: ByteReader> AsyncRead for Bitten<S> {
     fn poll_read(

@@ -179,29 +179,41 @@ pub(crate) async fn only_halves_of_one_stream_reunite<S: ByteStream>(here: S, th
 
 pub(crate) async fn an_abort_resets_the_peer<S: ByteStream>(here: S, mut there: S) {
     here.abort();
-    let mut buffer = BytesMut::new();
-    let error = there.read_into(&mut buffer, MOST).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    // Only once; after that it has ended.
-    assert_eq!(there.read_into(&mut buffer, MOST).await.unwrap(), 0);
+    sees_one_reset(&mut there).await;
+    assert!(is_gone(&refusal(&mut there).await));
+    there.shutdown().await.unwrap();
+}
+
+pub(crate) async fn a_stream_that_read_a_reset_takes_nothing<S: ByteStream>(here: S, mut there: S) {
+    here.abort();
+    sees_one_reset(&mut there).await;
     let error = there.write_all(b"x").await.unwrap_err();
     assert!(is_gone(&error), "{error:?}");
-    there.shutdown().await.unwrap();
+}
+
+/// Reads a reset; only once, after that it has ended.
+async fn sees_one_reset<S: ByteStream>(stream: &mut S) {
+    let mut buffer = BytesMut::new();
+    let error = stream.read_into(&mut buffer, MOST).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(stream.read_into(&mut buffer, MOST).await.unwrap(), 0);
 }
 
 pub(crate) async fn a_closed_peer_refuses_writes<S: ByteStream>(here: S, mut there: S) {
     drop(here);
     let mut buffer = BytesMut::new();
     assert_eq!(there.read_into(&mut buffer, MOST).await.unwrap(), 0);
-    // A kernel may take some before it hears that nobody is there.
+    assert!(is_gone(&refusal(&mut there).await));
+}
+
+/// What a write says in the end: a kernel may take some before it hears that nobody is there.
+async fn refusal<S: ByteStream>(stream: &mut S) -> io::Error {
     let chunk = pattern(64 * 1024);
-    let error = loop {
-        match there.write_all(&chunk).await {
-            Ok(()) => {}
-            Err(error) => break error,
+    loop {
+        if let Err(error) = stream.write_all(&chunk).await {
+            return error;
         }
-    };
-    assert!(is_gone(&error), "{error:?}");
+    }
 }
 
 pub(crate) async fn bytes_nobody_read_may_reset_the_peer<S: ByteStream>(mut here: S, mut there: S) {

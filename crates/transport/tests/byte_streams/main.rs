@@ -1,4 +1,5 @@
-//! One suite that every byte stream passes: memory, TCP of each backend, simulated TCP.
+//! One suite that every byte stream passes: memory, TCP of each backend, simulated TCP,
+//! and two of them stapled.
 
 use std::future::Future;
 
@@ -23,32 +24,45 @@ macro_rules! suite {
     ($name:ident, $backend:expr, $pair:path) => {
         mod $name {
             use super::*;
+            suite!(@all $backend, $pair);
             suite!(@laws byte_stream, $backend, $pair,
-                bytes_arrive_intact_in_any_pieces,
-                vectored_writes_arrive_in_order,
-                each_direction_ends_alone,
-                the_end_is_sticky,
-                a_shut_down_side_takes_nothing_more,
-                a_writer_waits_for_a_reader,
-                a_dropped_read_takes_nothing,
-                a_waiting_read_holds_no_buffer,
-                halves_end_as_the_whole_does,
-                only_halves_of_one_stream_reunite,
-                an_abort_resets_the_peer,
-                a_closed_peer_refuses_writes,
                 bytes_nobody_read_may_reset_the_peer,
-                addresses_mirror_each_other,
-            );
-            messages!(@all $backend, $pair);
-            suite!(@laws many_tasks, $backend, $pair,
-                a_second_receiver_is_busy,
-                a_hundred_senders_take_turns,
-                a_close_ends_every_wait,
-                an_abort_ends_every_wait,
-                a_dropped_shared_close_aborts,
-                the_last_user_gets_the_transport_back,
+                a_stream_that_read_a_reset_takes_nothing,
             );
         }
+    };
+    // Streams whose directions know nothing of each other.
+    ($name:ident, $backend:expr, $pair:path, stapled) => {
+        mod $name {
+            use super::*;
+            suite!(@all $backend, $pair);
+        }
+    };
+    (@all $backend:expr, $pair:path) => {
+        suite!(@laws byte_stream, $backend, $pair,
+            bytes_arrive_intact_in_any_pieces,
+            vectored_writes_arrive_in_order,
+            each_direction_ends_alone,
+            the_end_is_sticky,
+            a_shut_down_side_takes_nothing_more,
+            a_writer_waits_for_a_reader,
+            a_dropped_read_takes_nothing,
+            a_waiting_read_holds_no_buffer,
+            halves_end_as_the_whole_does,
+            only_halves_of_one_stream_reunite,
+            an_abort_resets_the_peer,
+            a_closed_peer_refuses_writes,
+            addresses_mirror_each_other,
+        );
+        messages!(@all $backend, $pair);
+        suite!(@laws many_tasks, $backend, $pair,
+            a_second_receiver_is_busy,
+            a_hundred_senders_take_turns,
+            a_close_ends_every_wait,
+            an_abort_ends_every_wait,
+            a_dropped_shared_close_aborts,
+            the_last_user_gets_the_transport_back,
+        );
     };
     (@laws $laws:ident, $backend:expr, $pair:path, $($law:ident,)*) => { $(
         // TR3, TR14
@@ -117,6 +131,36 @@ suite!(tcp_on_tokio, Backend::Tokio, pairs::tcp);
 suite!(tcp_on_smol, Backend::Smol, pairs::tcp);
 suite!(tcp_on_async_std, Backend::AsyncStd, pairs::tcp);
 suite!(tcp_in_sim, Backend::Sim, pairs::tcp);
+suite!(
+    stapled_memory_in_sim,
+    Backend::Sim,
+    pairs::stapled_memory,
+    stapled
+);
+suite!(
+    stapled_tcp_on_tokio,
+    Backend::Tokio,
+    pairs::stapled_tcp,
+    stapled
+);
+suite!(
+    stapled_tcp_on_smol,
+    Backend::Smol,
+    pairs::stapled_tcp,
+    stapled
+);
+suite!(
+    stapled_tcp_on_async_std,
+    Backend::AsyncStd,
+    pairs::stapled_tcp,
+    stapled
+);
+suite!(
+    stapled_tcp_in_sim,
+    Backend::Sim,
+    pairs::stapled_tcp,
+    stapled
+);
 
 // TR2
 messages!(bitten_memory_on_tokio, Backend::Tokio, pairs::bitten_memory);

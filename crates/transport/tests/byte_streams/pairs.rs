@@ -1,7 +1,8 @@
 //! The pairs of streams that the laws are tried on.
 
-use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_transport::MemoryStream;
+use bowline_backend::net::{TcpListener, TcpReadHalf, TcpStream, TcpWriteHalf};
+use bowline_backend::stream::{Address, ByteStream};
+use bowline_transport::{MemoryReadHalf, MemoryStream, MemoryWriteHalf, StapledStream};
 
 use crate::bitten::Bitten;
 
@@ -29,4 +30,36 @@ pub(crate) async fn bitten_memory() -> (Bitten<MemoryStream>, Bitten<MemoryStrea
 pub(crate) async fn bitten_tcp() -> (Bitten<TcpStream>, Bitten<TcpStream>) {
     let (here, there) = tcp().await;
     (Bitten::new(here), Bitten::new(there))
+}
+
+/// Each direction over a connection of its own.
+fn staple<S: ByteStream>(
+    there: (S, S),
+    back: (S, S),
+) -> (
+    StapledStream<S::ReadHalf, S::WriteHalf>,
+    StapledStream<S::ReadHalf, S::WriteHalf>,
+)
+where
+    S::ReadHalf: Sync,
+    S::WriteHalf: Sync,
+{
+    let (one, other) = (Address::Named("one".into()), Address::Named("other".into()));
+    let ((_, writer), (reader, _)) = (there.0.into_split(), back.0.into_split());
+    let here = StapledStream::new(reader, writer).with_addresses(one.clone(), other.clone());
+    let ((reader, _), (_, writer)) = (there.1.into_split(), back.1.into_split());
+    let there = StapledStream::new(reader, writer).with_addresses(other, one);
+    (here, there)
+}
+
+type StapledMemory = StapledStream<MemoryReadHalf, MemoryWriteHalf>;
+
+pub(crate) async fn stapled_memory() -> (StapledMemory, StapledMemory) {
+    staple(memory().await, memory().await)
+}
+
+type StapledTcp = StapledStream<TcpReadHalf, TcpWriteHalf>;
+
+pub(crate) async fn stapled_tcp() -> (StapledTcp, StapledTcp) {
+    staple(tcp().await, tcp().await)
 }
