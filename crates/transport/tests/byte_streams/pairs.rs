@@ -1,8 +1,8 @@
 //! The pairs of streams that the laws are tried on.
 
-use bowline_backend::net::{TcpListener, TcpReadHalf, TcpStream, TcpWriteHalf};
+use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::{Address, ByteStream};
-use bowline_transport::{MemoryReadHalf, MemoryStream, MemoryWriteHalf, StapledStream};
+use bowline_transport::{MemoryStream, StapledStream};
 
 use crate::bitten::Bitten;
 
@@ -32,14 +32,10 @@ pub(crate) async fn bitten_tcp() -> (Bitten<TcpStream>, Bitten<TcpStream>) {
     (Bitten::new(here), Bitten::new(there))
 }
 
+type Stapled<S> = StapledStream<<S as ByteStream>::ReadHalf, <S as ByteStream>::WriteHalf>;
+
 /// Each direction over a connection of its own.
-fn staple<S: ByteStream>(
-    there: (S, S),
-    back: (S, S),
-) -> (
-    StapledStream<S::ReadHalf, S::WriteHalf>,
-    StapledStream<S::ReadHalf, S::WriteHalf>,
-)
+fn staple<S: ByteStream>(there: (S, S), back: (S, S)) -> (Stapled<S>, Stapled<S>)
 where
     S::ReadHalf: Sync,
     S::WriteHalf: Sync,
@@ -52,14 +48,10 @@ where
     (here, there)
 }
 
-type StapledMemory = StapledStream<MemoryReadHalf, MemoryWriteHalf>;
-
-pub(crate) async fn stapled_memory() -> (StapledMemory, StapledMemory) {
+pub(crate) async fn stapled_memory() -> (Stapled<MemoryStream>, Stapled<MemoryStream>) {
     staple(memory().await, memory().await)
 }
 
-type StapledTcp = StapledStream<TcpReadHalf, TcpWriteHalf>;
-
-pub(crate) async fn stapled_tcp() -> (StapledTcp, StapledTcp) {
+pub(crate) async fn stapled_tcp() -> (Stapled<TcpStream>, Stapled<TcpStream>) {
     staple(tcp().await, tcp().await)
 }
