@@ -61,6 +61,8 @@ mod message_stream;
 mod prefixed;
 mod stapled;
 
+mod server;
+
 mod params;
 mod url;
 
@@ -79,10 +81,19 @@ pub use listener::Listener;
 pub use listeners::{Listeners, ListenersBuilder};
 pub use memory::{MemoryReadHalf, MemoryStream, MemoryStreamBuilder, MemoryWriteHalf};
 pub use message_stream::{
-    MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder, Messages,
+    MessageItems, MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder,
 };
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;
+#[cfg(feature = "tls")]
+pub use server::Secure;
+#[cfg(unix)]
+pub use server::UnixPlace;
+pub use server::{
+    AtLimit, Bind, Bound, ConnectionHandler, ConnectionId, DrainReport, End, Incoming, Listening,
+    Messages, Peer, ServeStreams, Served, Server, ServerCounters, ServerHandle, ServerLimits,
+    StreamServer, serve_streams,
+};
 pub use shared_transport::{Shared, SharedPermit};
 pub use stapled::{StapledReadHalf, StapledStream, StapledWriteHalf};
 #[cfg(feature = "tls")]

@@ -52,6 +52,7 @@ impl Listeners {
         ListenersBuilder {
             port,
             hosts: Vec::new(),
+            addresses: Vec::new(),
             same_port: false,
             options: TcpListenOptions::new(),
         }
@@ -85,6 +86,8 @@ impl Listener for Listeners {
 pub struct ListenersBuilder {
     port: u16,
     hosts: Vec<String>,
+    /// Besides those of the hosts.
+    addresses: Vec<SocketAddr>,
     same_port: bool,
     options: TcpListenOptions,
 }
@@ -94,6 +97,12 @@ impl ListenersBuilder {
     /// called for several.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into());
+        self
+    }
+
+    /// Listens at this address instead of all interfaces; may be called for several.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.addresses.push(address);
         self
     }
 
@@ -129,8 +138,8 @@ impl ListenersBuilder {
     ///
     /// *Nothing happened*: it waits for names only, before it listens anywhere.
     pub async fn bind(self) -> Result<Listeners, Error> {
-        let mut addresses = Vec::new();
-        let queries = match self.hosts.is_empty() {
+        let mut addresses = self.addresses.clone();
+        let queries = match self.is_everywhere() {
             true => vec![Query::passive(self.port)],
             false => {
                 let query = |host: &String| Query::host(host.clone(), self.port);
@@ -151,6 +160,11 @@ impl ListenersBuilder {
             false => self.bind_each(&addresses)?,
         };
         Ok(Listeners { listeners, turn: 0 })
+    }
+
+    /// Whether it listens at all interfaces.
+    fn is_everywhere(&self) -> bool {
+        self.hosts.is_empty() && self.addresses.is_empty()
     }
 
     /// Listens at the first, and where that was told to at the others.
@@ -192,13 +206,25 @@ impl ListenersBuilder {
                 Err(error) => failed.push(Attempt::new(*address, error)),
             }
         }
-        if self.hosts.is_empty() && !listeners.is_empty() {
+        if self.is_everywhere() && !listeners.is_empty() {
             failed.retain(|attempt| !is_lacking(attempt));
         }
         match failed.is_empty() {
             true => Ok(listeners),
             false => Err(Error::of_attempts(Operation::Bind, failed)),
         }
+    }
+}
+
+impl From<SocketAddr> for ListenersBuilder {
+    fn from(address: SocketAddr) -> Self {
+        Listeners::builder(address.port()).address(address)
+    }
+}
+
+impl<H: Into<String>> From<(H, u16)> for ListenersBuilder {
+    fn from((host, port): (H, u16)) -> Self {
+        Listeners::builder(port).host(host)
     }
 }
 

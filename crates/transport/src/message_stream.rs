@@ -4,7 +4,7 @@ mod outbound;
 mod receiver;
 mod sender;
 
-pub use receiver::{MessageReceiver, Messages};
+pub use receiver::{MessageItems, MessageReceiver};
 pub use sender::MessageSender;
 
 use std::fmt;

@@ -108,8 +108,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     }
 
     /// The messages as a stream; an error that every later `recv` would repeat is its last item.
-    pub fn into_stream(self) -> Messages<S, C> {
-        Messages {
+    pub fn into_stream(self) -> MessageItems<S, C> {
+        MessageItems {
             receiver: self,
             done: false,
         }
@@ -269,19 +269,19 @@ impl<S: ByteStream, C: Codec> fmt::Debug for MessageReceiver<S, C> {
 /// [`into_stream`](MessageReceiver::into_stream).
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
-pub struct Messages<S: ByteStream, C: Codec> {
+pub struct MessageItems<S: ByteStream, C: Codec> {
     receiver: MessageReceiver<S, C>,
     done: bool,
 }
 
-impl<S: ByteStream, C: Codec> Messages<S, C> {
+impl<S: ByteStream, C: Codec> MessageItems<S, C> {
     /// The receiver again.
     pub fn into_inner(self) -> MessageReceiver<S, C> {
         self.receiver
     }
 }
 
-impl<S, C> Stream for Messages<S, C>
+impl<S, C> Stream for MessageItems<S, C>
 where
     S: ByteStream,
     C: Codec<Item: Send, Decoder: Unpin>,

@@ -59,6 +59,11 @@ impl<S: ByteStream> TlsHandshake<S> {
         self.attributes.peer_addr()
     }
 
+    /// Gives the connection up, without a word of TLS.
+    pub(crate) fn abort(self) {
+        self.stream.abort();
+    }
+
     async fn run(mut self) -> Result<TlsStream<S>, Error> {
         let peer = self.peer_addr().cloned();
         let mut begun = false;

@@ -1,0 +1,103 @@
+//! Servers of connections.
+
+mod bind;
+mod bound;
+mod builder;
+mod caught;
+mod closures;
+mod connection;
+mod counters;
+mod handle;
+mod handler;
+mod incoming;
+mod limits;
+mod link;
+mod log;
+mod messages;
+mod peer;
+mod serve_streams;
+mod state;
+
+#[cfg(feature = "tls")]
+pub use bind::Secure;
+#[cfg(unix)]
+pub use bind::UnixPlace;
+pub use bind::{Bind, Listening};
+pub use bound::{Bound, Served};
+pub use builder::StreamServer;
+pub use counters::ServerCounters;
+pub use handle::{DrainReport, ServerHandle};
+pub use handler::{ConnectionHandler, End};
+pub use incoming::Incoming;
+pub use limits::{AtLimit, ServerLimits};
+pub use link::ConnectionId;
+pub use messages::Messages;
+pub use peer::Peer;
+pub use serve_streams::{ServeStreams, serve_streams};
+
+use crate::listener::Listener;
+use crate::listeners::ListenersBuilder;
+
+/// Where servers begin: each function makes one for a kind of place.
+///
+/// A server listens once it is bound, and serves as long as the future of `serve` is polled: nothing
+/// runs beside it. Every connection is a task below that future.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_codec::Lines;
+/// use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, task_group};
+/// use bowline_transport::{MessageStream, Server, TcpConnector, Transport};
+/// use std::time::Duration;
+///
+/// let both = task_group(|group: TaskGroup<AnyError>| async move {
+///     let server = Server::tcp(("127.0.0.1", 0)).codec(|| Lines::lf().text()).bind().await?;
+///     let (address, handle) = (server.local_addrs()[0].clone(), server.handle());
+///     let greet = |line: String| format!("hello, {line}");
+///     group.spawn(async move {
+///         let serving = server.serve_each(move |peer, line| async move {
+///             peer.send(&greet(line)).await
+///         });
+///         Ok(serving.await?)
+///     });
+///
+///     let stream = TcpConnector::new(address.as_inet().unwrap()).connect().await?;
+///     let mut messages = MessageStream::new(stream, Lines::lf().text());
+///     messages.send(&"Ada".to_owned()).await?;
+///     assert_eq!(messages.recv().await?.as_deref(), Some("hello, Ada"));
+///
+///     let report = handle.drain(Duration::from_secs(5)).await;
+///     assert_eq!(report.finished, 1); // it waited for a message
+///     assert_eq!(messages.recv().await?, None);
+///     Ok(())
+/// });
+/// let both: Result<(), GroupError<AnyError>> = Root::new().backend(Backend::Smol).block_on(both);
+/// both.unwrap();
+/// # }
+/// ```
+#[derive(Debug)]
+pub enum Server {}
+
+impl Server {
+    /// At a TCP address, at several, or at a host by name and a port: all addresses that it has. With
+    /// port 0 the system chooses one. A [`ListenersBuilder`] has more options.
+    pub fn tcp(at: impl Into<ListenersBuilder>) -> StreamServer<ListenersBuilder> {
+        StreamServer::at(at.into())
+    }
+
+    /// At a path in the file system. Nothing may be there.
+    #[cfg(unix)]
+    pub fn unix(path: impl Into<std::path::PathBuf>) -> StreamServer<UnixPlace> {
+        StreamServer::at(UnixPlace(path.into()))
+    }
+
+    /// At a listener that was made already.
+    pub fn over<L: Listener<Connection: Incoming> + 'static>(
+        listener: L,
+    ) -> StreamServer<Listening<L>> {
+        StreamServer::at(Listening(listener))
+    }
+}

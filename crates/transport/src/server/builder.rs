@@ -1,0 +1,123 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bowline_codec::Codec;
+
+use super::bind::Bind;
+#[cfg(feature = "tls")]
+use super::bind::Secure;
+use super::bound::Bound;
+use super::limits::ServerLimits;
+use super::state::State;
+use crate::error::{Error, Operation};
+use crate::listener::Listener;
+use crate::message_stream::MessageStreamBuilder;
+#[cfg(feature = "tls")]
+use crate::tls::TlsServerConfig;
+
+/// A server of messages over byte streams that does not listen yet; made by
+/// [`Server`](crate::Server).
+#[derive(Clone)]
+#[must_use = "a server does nothing until it is bound and served"]
+pub struct StreamServer<B, F = ()> {
+    place: B,
+    codec: F,
+    limits: ServerLimits,
+    stream: MessageStreamBuilder,
+}
+
+impl<B> StreamServer<B> {
+    pub(super) fn at(place: B) -> Self {
+        StreamServer {
+            place,
+            codec: (),
+            limits: ServerLimits::new(),
+            stream: MessageStreamBuilder::default(),
+        }
+    }
+
+    /// Speaks what `codec` makes, a codec for each connection.
+    pub fn codec<F, C>(self, codec: F) -> StreamServer<B, F>
+    where
+        F: Fn() -> C + Send + Sync + 'static,
+        C: Codec,
+    {
+        StreamServer {
+            place: self.place,
+            codec,
+            limits: self.limits,
+            stream: self.stream,
+        }
+    }
+}
+
+impl<B, F> StreamServer<B, F> {
+    /// Makes every connection secure. The handshake goes on in the connection's own task.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, config: TlsServerConfig) -> StreamServer<Secure<B>, F> {
+        StreamServer {
+            place: Secure {
+                place: self.place,
+                config,
+            },
+            codec: self.codec,
+            limits: self.limits,
+            stream: self.stream,
+        }
+    }
+
+    /// What the server takes at most.
+    pub fn limits(mut self, limits: ServerLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Limits of each connection: how much may wait to be sent, and for how long. The
+    /// [`idle_timeout`](ServerLimits::idle_timeout) of the server, where there is one, counts
+    /// instead of that of the stream.
+    pub fn stream(mut self, stream: MessageStreamBuilder) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// Listens: afterwards the addresses are known, and who connects waits to be accepted.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot listen there.
+    ///
+    /// # Panics
+    ///
+    /// Where the current backend does not run on this thread.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    pub async fn bind(self) -> Result<Bound<B::Listener, F>, Error>
+    where
+        B: Bind,
+    {
+        let listener = self.place.bind().await?;
+        let local_addrs = listener.local_addrs();
+        let local_addrs = local_addrs.map_err(|error| Error::from_io(Operation::Bind, error))?;
+        let stream = match self.limits.idle_timeout {
+            Some(most) => self.stream.read_idle_timeout(most),
+            None => self.stream,
+        };
+        Ok(Bound {
+            state: Arc::new(State::new(self.limits, local_addrs)),
+            listener,
+            codec: self.codec,
+            stream,
+        })
+    }
+}
+
+impl<B: fmt::Debug, F> fmt::Debug for StreamServer<B, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamServer")
+            .field("place", &self.place)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

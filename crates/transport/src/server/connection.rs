@@ -1,0 +1,173 @@
+//! The life of one connection, in its task.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_codec::Codec;
+use bowline_concurrency::sync::Semaphore;
+use bowline_concurrency::{Outcome, on_cancel, shield_for, timeout};
+
+use super::caught::{Caught, Panicked};
+use super::handler::{ConnectionHandler, End};
+use super::incoming::Incoming;
+use super::link::{Link, Seen};
+use super::log;
+use super::messages::Messages;
+use super::peer::Peer;
+use super::state::{Entry, State};
+use crate::error::{Error, ErrorKind, Operation, TlsFailure};
+use crate::message_stream::{MessageStream, MessageStreamBuilder};
+use crate::shared_transport::Shared;
+use crate::transport::Transport;
+
+/// How long `on_end` may take.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// What all connections of a server have in common.
+pub(super) struct Service<H, F> {
+    pub(super) state: Arc<State>,
+    pub(super) handler: H,
+    pub(super) codec: F,
+    pub(super) stream: MessageStreamBuilder,
+    pub(super) handshakes: Semaphore,
+}
+
+impl<H, F> Service<H, F> {
+    /// Serves one connection to its end.
+    ///
+    /// The entry goes last: its place is free once the transport is released.
+    pub(super) async fn connection<I, C>(self: Arc<Self>, mut entry: Entry, incoming: I)
+    where
+        I: Incoming,
+        F: Fn() -> C + Send + Sync + 'static,
+        C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+        H: ConnectionHandler<MessageStream<I::Stream, C>> + 'static,
+    {
+        let scope = entry.take_scope();
+        match scope.run(self.clone().live(entry.link(), incoming)).await {
+            Outcome::Done(()) => entry.note_returned(),
+            Outcome::Cancelled(_) => self.state.counters.cancelled.add(),
+        }
+    }
+
+    async fn live<I, C>(self: Arc<Self>, link: &Arc<Link>, incoming: I)
+    where
+        I: Incoming,
+        F: Fn() -> C + Send + Sync + 'static,
+        C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+        H: ConnectionHandler<MessageStream<I::Stream, C>> + 'static,
+    {
+        let stream = match self.establish(incoming).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.state.counters.handshakes_failed.add();
+                log::handshake_failed(link, &error);
+                return;
+            }
+        };
+        if !self.state.begin_conversation(link) {
+            return;
+        }
+        let transport = self.stream.clone().over(stream, (self.codec)());
+        let shared = Shared::new(transport);
+        let peer = Peer::new(shared.clone(), link.clone());
+        // Clones of the peer may outlive the connection, and must not keep it open.
+        let _aborts = AbortOnDrop(&peer);
+        let mut messages = Messages::new(shared.clone(), link.clone());
+        let begun = Caught::new(self.handler.on_connection(&peer, &mut messages)).await;
+        if !matches!(begun, Ok(Ok(()))) {
+            self.conclude(link, &peer, begun).await;
+            return;
+        }
+        let (service, cut) = (self.clone(), peer.clone());
+        let on_cut = on_cancel(move |_| async move {
+            let ended = service.handler.on_end(&cut, End::Cancelled);
+            let _ = Caught::new(ended).await;
+        });
+        let handled = Caught::new(self.handler.handle(&peer, &mut messages)).await;
+        let end = self.conclude(link, &peer, handled).await;
+        drop(on_cut);
+        let ended = shield_for(END_WITHIN, Caught::new(self.handler.on_end(&peer, end))).await;
+        if let Ok(Err(Panicked(message))) = ended {
+            log::handler_panicked(link, &message);
+        }
+    }
+
+    async fn establish<I: Incoming>(&self, incoming: I) -> Result<I::Stream, Error> {
+        let shaken = timeout(self.state.limits.handshake_timeout, async {
+            let _turn = self.handshakes.acquire().await;
+            incoming.establish().await
+        });
+        shaken.await.unwrap_or_else(|elapsed| {
+            let kind = ErrorKind::Tls(TlsFailure::Timeout);
+            Err(Error::new(Operation::Handshake, kind).with_source(elapsed))
+        })
+    }
+
+    /// Closes or aborts the connection after its handler, and counts what it came to.
+    async fn conclude<T: Transport + 'static, E: Display>(
+        &self,
+        link: &Link,
+        peer: &Peer<T>,
+        handled: Result<Result<(), E>, Panicked>,
+    ) -> End {
+        let counters = &self.state.counters;
+        let closed_by_us = peer.is_closed();
+        let failed = match handled {
+            Err(Panicked(message)) => {
+                peer.abort();
+                counters.panicked.add();
+                log::handler_panicked(link, &message);
+                return End::Panicked;
+            }
+            Ok(Err(error)) => {
+                peer.abort();
+                Some(error)
+            }
+            Ok(Ok(())) => {
+                if let Err(error) = peer.close().await {
+                    link.note(Seen::Broken(error.kind()));
+                }
+                None
+            }
+        };
+        match (link.seen(), failed) {
+            (Some(Seen::Broken(kind)), error) => {
+                counters.broken.add();
+                match error {
+                    Some(error) => log::broken(link, &error),
+                    None => log::broken(link, &kind),
+                }
+                End::Broken(kind)
+            }
+            (seen, Some(error)) if !closed_by_us => {
+                counters.failed.add();
+                log::handler_failed(link, &error);
+                seen.map_or(End::Closed, End::from)
+            }
+            (seen, _) => {
+                counters.completed.add();
+                seen.map_or(End::Closed, End::from)
+            }
+        }
+    }
+}
+
+impl From<Seen> for End {
+    fn from(seen: Seen) -> End {
+        match seen {
+            Seen::Ended => End::Ended,
+            Seen::Drained => End::Drained,
+            Seen::Broken(kind) => End::Broken(kind),
+        }
+    }
+}
+
+struct AbortOnDrop<'a, T: Transport>(&'a Peer<T>);
+
+impl<T: Transport> Drop for AbortOnDrop<'_, T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

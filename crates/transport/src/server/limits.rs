@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// Handshakes at once.
+const MAX_HANDSHAKES: usize = 256;
+
+/// How long a connection may take to become secure, its turn included.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long handlers may go on after a drain is over.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a server takes at most.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_transport::{AtLimit, ServerLimits};
+/// use std::time::Duration;
+///
+/// let limits = ServerLimits::new()
+///     .max_connections(500)
+///     .at_limit(AtLimit::Refuse)
+///     .idle_timeout(Duration::from_secs(300));
+/// # drop(limits);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "limits do nothing until a server is given them"]
+pub struct ServerLimits {
+    pub(super) max_connections: usize,
+    pub(super) at_limit: AtLimit,
+    pub(super) max_per_peer: Option<usize>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) max_handshakes: usize,
+    pub(super) handshake_timeout: Duration,
+    pub(super) grace: Duration,
+}
+
+/// What a server does with connections beyond
+/// [`max_connections`](ServerLimits::max_connections).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// Accepts nothing until a connection ends: peers wait in the backlog of the system.
+    #[default]
+    Wait,
+    /// Accepts and resets.
+    Refuse,
+}
+
+impl ServerLimits {
+    /// The defaults, which each method names.
+    pub fn new() -> Self {
+        ServerLimits {
+            max_connections: MAX_CONNECTIONS,
+            at_limit: AtLimit::Wait,
+            max_per_peer: None,
+            idle_timeout: None,
+            max_handshakes: MAX_HANDSHAKES,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            grace: GRACE,
+        }
+    }
+
+    /// Connections at once, those in a handshake included; default 10 000.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn max_connections(mut self, most: usize) -> Self {
+        assert!(most > 0, "a server takes at least 1 connection");
+        self.max_connections = most;
+        self
+    }
+
+    /// What becomes of connections beyond that; by default they [wait](AtLimit::Wait).
+    pub fn at_limit(mut self, policy: AtLimit) -> Self {
+        self.at_limit = policy;
+        self
+    }
+
+    /// Connections of one IP address at once, `None` for any number, the default. Those beyond are
+    /// accepted and reset. Peers without an IP address are not counted.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn max_per_peer(mut self, most: impl Into<Option<usize>>) -> Self {
+        self.max_per_peer = most.into();
+        assert!(
+            self.max_per_peer != Some(0),
+            "a server takes at least 1 connection of a peer"
+        );
+        self
+    }
+
+    /// How long a handler may wait for a byte of its peer before
+    /// [`Messages::recv`](crate::Messages::recv) says [`Elapsed`](crate::ErrorKind::Elapsed);
+    /// `None`, for ever, by default.
+    pub fn idle_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = most.into();
+        self
+    }
+
+    /// Handshakes at once; default 256. Further connections wait for their turn, and delay nobody
+    /// who has had it.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn max_handshakes(mut self, most: usize) -> Self {
+        assert!(most > 0, "a server makes at least 1 handshake");
+        self.max_handshakes = most;
+        self
+    }
+
+    /// How long after the accept a connection may take to become secure; default 60 s.
+    pub fn handshake_timeout(mut self, most: Duration) -> Self {
+        self.handshake_timeout = most;
+        self
+    }
+
+    /// How long handlers may go on after they were cancelled by the end of a
+    /// [drain](crate::ServerHandle::drain), until their connections are aborted; default 1 s.
+    pub fn grace(mut self, span: Duration) -> Self {
+        self.grace = span;
+        self
+    }
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        ServerLimits::new()
+    }
+}

@@ -1,0 +1,104 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use bowline_backend::stream::Address;
+use bowline_codec::DecodeError;
+use bowline_concurrency::CancelHandle;
+use bowline_concurrency::sync::Event;
+
+use crate::error::{Error, ErrorKind};
+
+/// The number of a connection within its server, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(super) u64);
+
+impl ConnectionId {
+    /// The number.
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is known of one connection, whatever its transport is.
+pub(super) struct Link {
+    pub(super) id: ConnectionId,
+    pub(super) address: Address,
+    /// Set once the handler is to come to an end.
+    pub(super) draining: Event,
+    scope: OnceLock<CancelHandle>,
+    converses: AtomicBool,
+    seen: Mutex<Option<Seen>>,
+}
+
+/// What the handler was told of the end of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Ended,
+    Drained,
+    Broken(ErrorKind),
+}
+
+impl Link {
+    pub(super) fn new(id: ConnectionId, address: Address) -> Self {
+        Link {
+            id,
+            address,
+            draining: Event::new(),
+            scope: OnceLock::new(),
+            converses: AtomicBool::new(false),
+            seen: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn set_scope(&self, scope: CancelHandle) {
+        let _ = self.scope.set(scope);
+    }
+
+    pub(super) fn scope(&self) -> Option<CancelHandle> {
+        self.scope.get().cloned()
+    }
+
+    pub(super) fn begin_conversation(&self) {
+        self.converses.store(true, Ordering::Release);
+    }
+
+    /// Whether it is past its handshake.
+    pub(super) fn converses(&self) -> bool {
+        self.converses.load(Ordering::Acquire)
+    }
+
+    pub(super) fn seen(&self) -> Option<Seen> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note(&self, seen: impl Into<Option<Seen>>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen.into();
+    }
+
+    /// Notes an error that the connection does not come back from.
+    pub(super) fn note_error(&self, error: &Error) {
+        let fatal = match error.kind() {
+            ErrorKind::Closed => false,
+            ErrorKind::Elapsed => true,
+            ErrorKind::Decode => !is_recoverable(error),
+            _ => error.is_connection(),
+        };
+        if fatal {
+            self.note(Seen::Broken(error.kind()));
+        }
+    }
+}
+
+/// Whether what comes next can be decoded.
+pub(super) fn is_recoverable(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    let refusal = source.and_then(|source| source.downcast_ref::<DecodeError>());
+    refusal.is_some_and(DecodeError::is_recoverable)
+}

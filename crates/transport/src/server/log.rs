@@ -1,0 +1,45 @@
+//! What a server says of its own accord: with the feature `tracing`, as events; without it nothing,
+//! for the counters have it.
+
+use std::fmt::Display;
+use std::io;
+
+use super::link::Link;
+
+macro_rules! event {
+    ($level:ident, $($arguments:tt)*) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!($($arguments)*);
+    };
+}
+
+/// Said at most every 5 s.
+pub(super) fn accept_exhausted(error: &io::Error) {
+    event!(warn, %error, "accepting pauses");
+    let _ = error;
+}
+
+pub(super) fn accept_failed(error: &io::Error) {
+    event!(error, %error, "accepting has ended");
+    let _ = error;
+}
+
+pub(super) fn handshake_failed(link: &Link, error: &dyn Display) {
+    event!(debug, id = link.id.as_u64(), peer = %link.address, %error, "the handshake failed");
+    let _ = (link, error);
+}
+
+pub(super) fn broken(link: &Link, error: &dyn Display) {
+    event!(debug, id = link.id.as_u64(), peer = %link.address, %error, "the connection broke");
+    let _ = (link, error);
+}
+
+pub(super) fn handler_failed(link: &Link, error: &dyn Display) {
+    event!(error, id = link.id.as_u64(), peer = %link.address, %error, "the handler failed");
+    let _ = (link, error);
+}
+
+pub(super) fn handler_panicked(link: &Link, message: &str) {
+    event!(error, id = link.id.as_u64(), peer = %link.address, message, "the handler panicked");
+    let _ = (link, message);
+}

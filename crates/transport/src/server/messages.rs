@@ -1,0 +1,116 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::link::{Link, Seen};
+use crate::error::Error;
+use crate::shared_transport::Shared;
+use crate::transport::{Transport, TryRecvError};
+
+/// What a peer of a server sends: the receiving side of a connection.
+pub struct Messages<T: Transport> {
+    shared: Shared<T>,
+    link: Arc<Link>,
+}
+
+impl<T: Transport> Messages<T> {
+    pub(super) fn new(shared: Shared<T>, link: Arc<Link>) -> Self {
+        Messages { shared, link }
+    }
+
+    /// The same, for a handler that takes it by value.
+    pub(super) fn again(&self) -> Self {
+        Messages::new(self.shared.clone(), self.link.clone())
+    }
+
+    /// Waits for the next message; `None` once the peer ended between two of them, and, where there
+    /// is none to be had now, once the server drains.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportRecv::recv`](crate::TransportRecv::recv): after a recoverable
+    /// [`Decode`](crate::ErrorKind::Decode) the next call goes on.
+    /// [`Elapsed`](crate::ErrorKind::Elapsed) where the peer was silent for longer than the
+    /// [`idle_timeout`](crate::ServerLimits::idle_timeout); the next call waits as long once more.
+    /// [`Closed`](crate::ErrorKind::Closed) once the [`Peer`](crate::Peer) was closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: `timeout(d, messages.recv())` loses no message.
+    pub async fn recv(&mut self) -> Result<Option<T::Received>, Error> {
+        let received = {
+            let mut recv = pin!(self.shared.recv());
+            let mut draining = pin!(self.link.draining.wait());
+            poll_fn(|cx| match recv.as_mut().poll(cx) {
+                Poll::Ready(received) => Poll::Ready(Some(received)),
+                Poll::Pending => draining.as_mut().poll(cx).map(|()| None),
+            })
+            .await
+        };
+        match received {
+            Some(received) => self.noted(received),
+            // A `recv` also waits to let others run: what is there comes first.
+            None => match self.shared.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    self.link.note(Seen::Drained);
+                    Ok(None)
+                }
+                Err(TryRecvError::Failed(error)) => self.noted(Err(error)),
+                Ok(received) => self.noted(Ok(received)),
+            },
+        }
+    }
+
+    /// The next message if it is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] where `recv` would wait, else as `recv`.
+    pub fn try_recv(&mut self) -> Result<Option<T::Received>, TryRecvError> {
+        let received = match self.shared.try_recv() {
+            Err(TryRecvError::Empty) => return Err(TryRecvError::Empty),
+            Err(TryRecvError::Failed(error)) => Err(error),
+            Ok(received) => Ok(received),
+        };
+        self.noted(received).map_err(TryRecvError::Failed)
+    }
+
+    /// Waits until the server drains: for a handler that has more to do than to receive. It borrows
+    /// nothing, so that it can be awaited beside a `recv`.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<T> {
+        let link = self.link.clone();
+        async move { link.draining.wait().await }
+    }
+
+    /// Whether the server drains.
+    pub fn is_draining(&self) -> bool {
+        self.link.draining.is_set()
+    }
+
+    fn noted(
+        &self,
+        received: Result<Option<T::Received>, Error>,
+    ) -> Result<Option<T::Received>, Error> {
+        match &received {
+            Ok(Some(_)) => {}
+            Ok(None) => self.link.note(Seen::Ended),
+            Err(error) => self.link.note_error(error),
+        }
+        received
+    }
+}
+
+impl<T: Transport> fmt::Debug for Messages<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages")
+            .field("peer", &self.link.address)
+            .field("draining", &self.is_draining())
+            .finish_non_exhaustive()
+    }
+}

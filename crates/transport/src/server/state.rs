@@ -1,0 +1,266 @@
+//! What a server knows of itself and of its connections.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bowline_backend::stream::Address;
+use bowline_concurrency::sync::Event;
+use bowline_concurrency::{CancelHandle, CancelScope};
+
+use super::counters::Counters;
+use super::handle::DrainReport;
+use super::limits::ServerLimits;
+use super::link::{ConnectionId, Link};
+
+/// What the server, its handles and its connections share.
+///
+/// Invariants:
+/// 1. A connection is in the table exactly while its [`Entry`] lives, whose drop is the only exit:
+///    so a place is given back on every one.
+/// 2. Nothing enters once `stopped`.
+/// 3. `ended` is set once the server is stopped, nobody accepts and the table is empty, and not
+///    before.
+/// 4. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled.
+pub(super) struct State {
+    pub(super) limits: ServerLimits,
+    pub(super) local_addrs: Vec<Address>,
+    pub(super) counters: Counters,
+    /// Set when no more is to be accepted.
+    pub(super) stopping: Event,
+    pub(super) ended: Event,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    last_id: u64,
+    links: BTreeMap<ConnectionId, Arc<Link>>,
+    per_ip: BTreeMap<IpAddr, usize>,
+    accepting: bool,
+    stopped: bool,
+    draining: bool,
+    /// What became of the connections that a drain found.
+    report: DrainReport,
+    /// Of whoever waits for a place.
+    room: Option<Waker>,
+}
+
+impl Table {
+    fn has_ended(&self) -> bool {
+        self.stopped && !self.accepting && self.links.is_empty()
+    }
+}
+
+/// Why a connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Stopped,
+    Full,
+    PeerFull,
+}
+
+impl State {
+    pub(super) fn new(limits: ServerLimits, local_addrs: Vec<Address>) -> Self {
+        State {
+            limits,
+            local_addrs,
+            counters: Counters::default(),
+            stopping: Event::new(),
+            ended: Event::new(),
+            table: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing of the user's runs under the lock, so nothing can leave it half changed.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready while there is a place; else whoever gives one back wakes this task.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut table = self.lock();
+        if table.links.len() < self.limits.max_connections {
+            return Poll::Ready(());
+        }
+        let former = table.room.replace(waker);
+        drop(table);
+        drop(former);
+        Poll::Pending
+    }
+
+    /// Takes a place for a connection.
+    pub(super) fn admit(self: &Arc<Self>, address: Address) -> Result<Entry, Refusal> {
+        let scope = CancelScope::new().name("connection");
+        let ip = address.as_inet().map(|address| address.ip().to_canonical());
+        let ip = ip.filter(|_| self.limits.max_per_peer.is_some());
+        let mut table = self.lock();
+        if table.stopped {
+            return Err(Refusal::Stopped);
+        }
+        if table.links.len() >= self.limits.max_connections {
+            return Err(Refusal::Full);
+        }
+        if let (Some(ip), Some(most)) = (ip, self.limits.max_per_peer) {
+            let count = table.per_ip.entry(ip).or_default();
+            if *count >= most {
+                return Err(Refusal::PeerFull);
+            }
+            *count += 1;
+        }
+        table.last_id += 1;
+        let id = ConnectionId(table.last_id);
+        let link = Arc::new(Link::new(id, address));
+        table.links.insert(id, link.clone());
+        drop(table);
+        link.set_scope(scope.handle());
+        Ok(Entry {
+            state: self.clone(),
+            link,
+            ip,
+            scope: Some(scope),
+            returned: AtomicBool::new(false),
+        })
+    }
+
+    /// For the time that somebody accepts; afterwards the server is stopped.
+    pub(super) fn begin_accepting(self: &Arc<Self>) -> Accepting {
+        self.lock().accepting = true;
+        Accepting(self.clone())
+    }
+
+    pub(super) fn stop_accepting(&self) {
+        let mut table = self.lock();
+        table.stopped = true;
+        let ended = table.has_ended();
+        drop(table);
+        self.stopping.set();
+        if ended {
+            self.ended.set();
+        }
+    }
+
+    /// Tells every connection to end, and ends those that do not converse yet.
+    pub(super) fn begin_drain(&self) {
+        let links = {
+            let mut table = self.lock();
+            table.draining = true;
+            self.links_of(&table)
+        };
+        for link in links {
+            match link.converses() {
+                true => link.draining.set(),
+                false => drop(link.scope().map(|scope| scope.cancel("the server drains"))),
+            }
+        }
+    }
+
+    /// A connection is ready for its handler. False where it is to end instead.
+    pub(super) fn begin_conversation(&self, link: &Link) -> bool {
+        let table = self.lock();
+        if table.draining {
+            return false;
+        }
+        link.begin_conversation();
+        true
+    }
+
+    /// Scopes of all connections.
+    pub(super) fn scopes(&self) -> Vec<CancelHandle> {
+        let links = self.links_of(&self.lock());
+        links.iter().filter_map(|link| link.scope()).collect()
+    }
+
+    fn links_of(&self, table: &Table) -> Vec<Arc<Link>> {
+        table.links.values().cloned().collect()
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.lock().links.len()
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        let table = self.lock();
+        table.accepting || !table.links.is_empty()
+    }
+
+    pub(super) fn report(&self) -> DrainReport {
+        self.lock().report
+    }
+}
+
+/// Somebody accepts.
+pub(super) struct Accepting(Arc<State>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.lock().accepting = false;
+        self.0.stop_accepting();
+    }
+}
+
+/// The place of a connection, given back when dropped.
+pub(super) struct Entry {
+    state: Arc<State>,
+    link: Arc<Link>,
+    /// Where connections are counted by peer.
+    ip: Option<IpAddr>,
+    scope: Option<CancelScope>,
+    /// The body of the scope came to its end.
+    returned: AtomicBool,
+}
+
+impl Entry {
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The scope that the connection is to run in, once.
+    pub(super) fn take_scope(&mut self) -> CancelScope {
+        self.scope.take().unwrap_or_default()
+    }
+
+    /// Notes that the connection was not cut.
+    pub(super) fn note_returned(&self) {
+        self.returned.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let cancelled = self.link.scope().is_some_and(|scope| scope.cancel_called());
+        let returned = self.returned.load(Ordering::Relaxed);
+        let mut table = self.state.lock();
+        table.links.remove(&self.link.id);
+        if let Some(ip) = self.ip
+            && let Some(count) = table.per_ip.get_mut(&ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                table.per_ip.remove(&ip);
+            }
+        }
+        if table.draining {
+            let report = &mut table.report;
+            let count = match (self.link.converses(), cancelled, returned) {
+                (false, ..) => &mut report.handshaking,
+                (true, false, _) => &mut report.finished,
+                (true, true, true) => &mut report.cancelled,
+                (true, true, false) => &mut report.aborted,
+            };
+            *count += 1;
+        }
+        let room = table.room.take();
+        let ended = table.has_ended();
+        drop(table);
+        if let Some(waker) = room {
+            waker.wake();
+        }
+        if ended {
+            self.state.ended.set();
+        }
+    }
+}
