@@ -19,6 +19,7 @@ pub(crate) use strike::{Undo, strike, undo};
 
 use crate::event::EventKey;
 use crate::link::Link;
+use crate::names::Names;
 use crate::oracle::Label;
 use crate::wire::Way;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,21 +77,29 @@ pub enum FaultKind {
     TimerJitter,
     /// Tasks are picked by another strategy than the world's.
     Scheduling,
-    /// Sockets for which no size is asked have small buffers, down to a byte.
+    /// TCP sockets for which no size is asked have small buffers, down to a byte.
     Buffers,
+    /// UDP sockets for which no size is asked have small buffers, down to the least of Linux.
+    UdpBuffers,
+    /// Unix sockets for which no size is asked have small buffers, down to the least of Linux.
+    UnixBuffers,
+    /// Hosts buffer little in all sockets together, and less of it datagrams.
+    Memory,
     /// Hosts have few threads for blocking jobs.
     Threads,
     /// Hosts have few descriptors, down to 32.
     Descriptors,
     /// Hosts have few ports to give out, down to 100.
     Ports,
+    /// Look-ups of names are slow, and some fail or get no answer.
+    Names,
     /// The fault sites of the program say yes at times: see [`Sim::site`](crate::Sim::site).
     Sites,
 }
 
 impl FaultKind {
     /// All kinds there are.
-    pub const ALL: [FaultKind; 28] = [
+    pub const ALL: [FaultKind; 32] = [
         FaultKind::Kill,
         FaultKind::PowerLoss,
         FaultKind::Pause,
@@ -115,9 +124,13 @@ impl FaultKind {
         FaultKind::TimerJitter,
         FaultKind::Scheduling,
         FaultKind::Buffers,
+        FaultKind::UdpBuffers,
+        FaultKind::UnixBuffers,
+        FaultKind::Memory,
         FaultKind::Threads,
         FaultKind::Descriptors,
         FaultKind::Ports,
+        FaultKind::Names,
         FaultKind::Sites,
     ];
 
@@ -152,9 +165,13 @@ impl FaultKind {
             FaultKind::TimerJitter => "fault timer jitter",
             FaultKind::Scheduling => "fault scheduling",
             FaultKind::Buffers => "fault buffers",
+            FaultKind::UdpBuffers => "fault udp buffers",
+            FaultKind::UnixBuffers => "fault unix buffers",
+            FaultKind::Memory => "fault memory",
             FaultKind::Threads => "fault threads",
             FaultKind::Descriptors => "fault descriptors",
             FaultKind::Ports => "fault ports",
+            FaultKind::Names => "fault names",
             FaultKind::Sites => "fault sites",
         })
     }
@@ -173,9 +190,13 @@ impl FaultKind {
                 | FaultKind::TimerJitter
                 | FaultKind::Scheduling
                 | FaultKind::Buffers
+                | FaultKind::UdpBuffers
+                | FaultKind::UnixBuffers
+                | FaultKind::Memory
                 | FaultKind::Threads
                 | FaultKind::Descriptors
                 | FaultKind::Ports
+                | FaultKind::Names
                 | FaultKind::Sites
         )
     }
@@ -241,6 +262,8 @@ pub(crate) struct Plague {
     pending: BTreeSet<EventKey>,
     /// The links that hold for the run: which, what it was, what it is.
     links: Vec<(Option<Way>, Link, Link)>,
+    /// How look-ups went that fail for the run, and how they do.
+    names: Option<(Names, Names)>,
     /// The fault sites of the program.
     sites: Sites,
     /// How many strikes that last there were.

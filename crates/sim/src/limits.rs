@@ -30,6 +30,15 @@ pub struct HostLimits {
     /// Bytes that a TCP socket buffers of those it received, where its options do not say (default
     /// 64 KiB, at least 1).
     pub tcp_recv_buffer: usize,
+    /// Bytes of datagrams that a UDP socket sent and that have not arrived, with their records, where
+    /// its options do not say (default 208 KiB, at least 1).
+    pub udp_send_buffer: usize,
+    /// Bytes of datagrams that wait at a UDP socket, with their records, where its options do not say
+    /// (default 208 KiB). What comes beyond it is lost.
+    pub udp_recv_buffer: usize,
+    /// Bytes that a Unix socket has sent and nobody has read, where its options do not say (default
+    /// 208 KiB, at least 1 of a stream and 33 of datagrams, which count with their records).
+    pub unix_send_buffer: usize,
     /// Blocking jobs that overlap in virtual time (default 512, at least 1); others wait.
     pub blocking_threads: usize,
 }
@@ -43,6 +52,9 @@ impl Default for HostLimits {
             buffered_bytes: usize::MAX,
             tcp_send_buffer: 128 * 1024,
             tcp_recv_buffer: 64 * 1024,
+            udp_send_buffer: 208 * 1024,
+            udp_recv_buffer: 208 * 1024,
+            unix_send_buffer: 208 * 1024,
             blocking_threads: 512,
         }
     }

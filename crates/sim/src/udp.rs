@@ -16,6 +16,7 @@ pub(crate) use deliver::Packet;
 
 use crate::by_host::OfHost;
 use crate::errno::Errno;
+use crate::limits::HostLimits;
 use crate::net::UdpOptions;
 use crate::state::State;
 use crate::table::SocketRef;
@@ -27,8 +28,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Poll, Waker};
 
-/// Buffers of a socket where none are asked for, as on Linux.
-pub(crate) const BUFFER: usize = 212_992;
 /// What the kernel's own record of a datagram counts for, so that empty ones count too.
 pub(crate) const RECORD: usize = 768;
 /// The most an IPv4 datagram carries, and an IPv6 one.
@@ -92,7 +91,9 @@ impl State {
         if let Some(error) = found.error.take() {
             return Poll::Ready(Err(error));
         }
-        if found.in_flight >= found.options.send_buffer.unwrap_or(BUFFER).max(1) {
+        let limits = self.machines[found.host as usize].limits;
+        let capacity = found.options.send_buffer.unwrap_or(limits.udp_send_buffer);
+        if found.in_flight >= capacity.max(1) {
             keep(&mut found.senders, waker);
             self.waits(Waits::Send(to));
             return Poll::Pending;
@@ -191,9 +192,9 @@ impl State {
 
 impl UdpOptions {
     /// As on Linux twice what is asked for, because of the records.
-    fn receives_at_most(&self) -> usize {
+    fn receives_at_most(&self, limits: &HostLimits) -> usize {
         self.recv_buffer
-            .map_or(BUFFER, |asked| asked.saturating_mul(2))
+            .map_or(limits.udp_recv_buffer, |asked| asked.saturating_mul(2))
     }
 }
 

@@ -29,8 +29,6 @@ use crate::trace::EventKind;
 use std::path::{Path, PathBuf};
 use std::task::Waker;
 
-/// Buffer of a socket where none is asked for, as on Linux.
-const BUFFER: usize = 212_992;
 /// The longest name of a Unix socket.
 const LONGEST_NAME: usize = 107;
 /// What `bind` makes under the usual umask.

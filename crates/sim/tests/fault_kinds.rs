@@ -9,25 +9,22 @@ mod datagrams;
 #[allow(dead_code, reason = "each test file uses a part of it")]
 #[path = "scenario/echo.rs"]
 mod echo;
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[path = "scenario/faulty.rs"]
+mod faulty;
 
 use bowline_sim::net::{UdpOptions, UdpSocket};
-use bowline_sim::{Builder, EventKind, FaultKind, Faults, Keep, Sim, host};
-use cut::{MS, Notes, SECOND, constant, seconds, until};
+use bowline_sim::{Builder, EventKind, FaultKind, Keep, Sim, host};
+use cut::{MS, Notes, SECOND, constant, until};
 use datagrams::{bind, recv, send};
+use faulty::{HEAL, jobs, longest, noted, under};
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-const HEAL: u64 = 40;
 const PULSES: u64 = 1200;
 const GAP: u64 = 50 * MS;
-
-fn under(kind: FaultKind, world: Builder) -> Builder {
-    world.faults(Faults::of([kind])).heal_at(seconds(HEAL))
-}
 
 /// Of datagrams that left in turn: when they did, in the order in which they arrived, and how long
 /// they took.
@@ -177,30 +174,6 @@ fn links_double_datagrams_and_let_them_overtake() {
     assert!(seeds(&pulses, late) >= 5);
 }
 
-/// What a client notes that works until the heal, under ten seeds; and without faults.
-fn noted<F: Future<Output = ()> + 'static>(
-    kind: FaultKind,
-    client: impl Fn(Notes) -> F + Clone + Send + Sync + 'static,
-) -> (Vec<Vec<u64>>, Vec<u64>) {
-    let run = |seed, faults: bool| {
-        let notes = Notes::default();
-        let (noted, client) = (notes.clone(), client.clone());
-        let world = Sim::builder().seed(seed);
-        let world = world.client("client", move || client(noted.clone()));
-        let world = match faults {
-            true => under(kind, world),
-            false => world,
-        };
-        world.run().expect("it is done");
-        notes.take()
-    };
-    ((0..10).map(|seed| run(seed, true)).collect(), run(0, false))
-}
-
-fn longest(notes: &[u64]) -> u64 {
-    notes.iter().copied().max().unwrap_or(0)
-}
-
 // SIM87
 #[test]
 fn hosts_are_slow_for_a_while() {
@@ -244,23 +217,6 @@ fn timers_are_late_for_the_run() {
     );
 }
 
-/// Runs jobs at once, and notes how long all of them took.
-async fn jobs(count: usize, notes: &Notes) {
-    let before = host::now();
-    let done = Arc::new(AtomicUsize::new(0));
-    for _ in 0..count {
-        let done = Arc::clone(&done);
-        host::spawn_blocking(Box::new(move || {
-            done.fetch_add(1, Ordering::Relaxed);
-        }));
-    }
-    // Where they come faster than they end, only the heal is the end of them.
-    while done.load(Ordering::Relaxed) < count && host::now() < HEAL * SECOND {
-        until(host::now() + MS).await;
-    }
-    notes.add(host::now() - before);
-}
-
 // SIM87
 #[test]
 fn blocking_jobs_stall() {
@@ -278,108 +234,6 @@ fn blocking_jobs_stall() {
     assert!(latest < Some(10 * SECOND + 13 * MS), "{latest:?}");
     let late = late.iter().filter(|late| longest(late) > 20 * MS);
     assert!(late.count() >= 5);
-}
-
-// SIM87
-#[test]
-fn threads_are_few_for_the_run() {
-    let (late, plain) = noted(FaultKind::Threads, |notes| async move {
-        jobs(1000, &notes).await
-    });
-    let most = longest(&plain);
-    // 512 at once without; eight or fewer with it.
-    assert!(
-        late.iter().all(|late| longest(late) > 10 * most),
-        "{late:?} {plain:?}"
-    );
-}
-
-/// How many sockets a client has when it gets no more, and the number of the error then.
-fn sockets_of(kind: FaultKind) -> (Vec<Vec<u64>>, Vec<u64>) {
-    noted(kind, |notes| async move {
-        let mut held = Vec::new();
-        let error = loop {
-            match bind("0.0.0.0:0") {
-                Ok(socket) => held.push(socket),
-                Err(error) => break error,
-            }
-        };
-        notes.add(held.len() as u64);
-        notes.add(error.raw_os_error().unwrap_or(0).cast_unsigned().into());
-    })
-}
-
-// SIM44, SIM87
-#[test]
-fn descriptors_and_ports_are_few_for_the_run() {
-    const EMFILE: u64 = 24;
-    const EADDRINUSE: u64 = 98;
-    let (few, plain) = sockets_of(FaultKind::Descriptors);
-    assert_eq!(plain, [1024, EMFILE]);
-    let counts: BTreeSet<u64> = few.iter().map(|few| few[0]).collect();
-    assert!(few.iter().all(|few| few[1] == EMFILE), "{few:?}");
-    assert!(counts.len() > 1 && counts.iter().all(|few| [512, 128, 64, 32].contains(few)));
-    let (few, _) = sockets_of(FaultKind::Ports);
-    let counts: BTreeSet<u64> = few.iter().map(|few| few[0]).collect();
-    assert!(few.iter().all(|few| few[1] == EADDRINUSE), "{few:?}");
-    assert!(counts.len() > 1 && counts.iter().all(|few| [1000, 500, 200, 100].contains(few)));
-}
-
-// SIM87
-#[test]
-fn buffers_are_small_for_the_run() {
-    let written = |faults: Faults| {
-        let run = |seed| {
-            let world = Sim::builder()
-                .seed(seed)
-                .host("server", || async {
-                    let listener = echo::listen(80)?;
-                    let stream = echo::accept(&listener).await?;
-                    until(host::Sleep::NEVER).await;
-                    drop(stream);
-                    Ok::<(), io::Error>(())
-                })
-                .client("client", || async {
-                    until(SECOND).await;
-                    let stream = echo::dial("server", 80).await?;
-                    let mut written = 0;
-                    poll_fn(|cx| {
-                        while stream.poll_write(cx, &[7; 4096])?.is_ready() {
-                            written += 1;
-                        }
-                        Poll::Ready(Ok::<(), io::Error>(()))
-                    })
-                    .await?;
-                    until(5 * SECOND).await;
-                    poll_fn(|cx| {
-                        while let Poll::Ready(more) = stream.poll_write(cx, &[7; 4096])? {
-                            written += more;
-                        }
-                        Poll::Ready(Ok::<(), io::Error>(()))
-                    })
-                    .await?;
-                    Sim::note("more", written as u64);
-                    Ok::<(), io::Error>(())
-                })
-                .faults(faults.clone())
-                .trace(Keep::Full);
-            let report = world.run().expect("the client is done");
-            let notes = report.trace().iter().map(|line| line.event());
-            let wrote = notes.filter(|event| event.kind() == EventKind::Write);
-            wrote.map(|event| event.values().1).sum::<u64>()
-        };
-        (0..10).map(run).collect::<Vec<u64>>()
-    };
-    // What both buffers hold together: by default 128 KiB and 64 KiB.
-    assert!(
-        written(Faults::none())
-            .iter()
-            .all(|bytes| *bytes == 192 * 1024)
-    );
-    let small = written(Faults::of([FaultKind::Buffers]));
-    assert!(small.iter().all(|bytes| *bytes <= 32 * 1024), "{small:?}");
-    let sizes: BTreeSet<_> = small.iter().collect();
-    assert!(sizes.len() > 3, "{small:?}");
 }
 
 // SIM87

@@ -28,7 +28,9 @@ pub(super) fn world() -> Builder {
     let latency = Duration::from_millis(1)..Duration::from_millis(80);
     let faults = Faults::swarm()
         .without(FaultKind::Kill)
-        .without(FaultKind::PowerLoss);
+        .without(FaultKind::PowerLoss)
+        // What cannot be sent for lack of memory is an error to the example, not a loss.
+        .without(FaultKind::Memory);
     let bad = Link::wan().latency(latency).loss(0.05);
     Sim::builder()
         .default_link(bad)
@@ -42,7 +44,13 @@ pub(super) fn world() -> Builder {
 }
 
 async fn teller(key: &'static str, first: u64) -> io::Result<()> {
-    let mut client = Client::connect("store", PORT).await?;
+    // The name server may fail at first.
+    let mut client = loop {
+        match Client::connect("store", PORT).await {
+            Ok(client) => break client,
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    };
     eventually!("everybody is done", HEAL + SETTLE, || {
         Sim::ghost(|done: &mut u64| *done == 2 * ADDS)
     });

@@ -7,6 +7,15 @@ use crate::state::State;
 use crate::trace::EventKind;
 
 impl State {
+    /// Lets look-ups go as they did.
+    fn mend_names(&mut self) {
+        if let Some((before, after)) = self.plague.names.take()
+            && self.names.names == after
+        {
+            self.names.names = before;
+        }
+    }
+
     /// Makes the links what they were, but for those that the script made others meanwhile.
     fn mend_links(&mut self) {
         let changed = std::mem::take(&mut self.plague.links);
@@ -34,6 +43,7 @@ pub(crate) fn heal(world: &mut World) {
             state.events.cancel(key);
         }
         state.mend_links();
+        state.mend_names();
         state.plague.close_sites();
         state.heal_network();
         for host in 0..state.machines.len() as u32 {

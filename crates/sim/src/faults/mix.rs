@@ -30,6 +30,15 @@ const QUEUES: [u64; 3] = [256 * 1024, 64 * 1024, 16 * 1024];
 const MTUS: [u32; 3] = [1_280, 576, 68];
 const FORGET_AFTER: [u64; 4] = [300, 60, 15, 5];
 const BUFFERS: [usize; 5] = [16 * 1024, 4096, 512, 16, 1];
+/// The last are the least that Linux has.
+const SEND_BUFFERS: [usize; 4] = [64 * 1024, 16 * 1024, 8 * 1024, 4608];
+const RECV_BUFFERS: [usize; 4] = [64 * 1024, 16 * 1024, 8 * 1024, 2304];
+const DATAGRAM_BYTES: [usize; 4] = [1024 * 1024, 256 * 1024, 64 * 1024, 16 * 1024];
+const BUFFERED_BYTES: [usize; 4] = [16 * 1024 * 1024, 4 * 1024 * 1024, 1024 * 1024, 256 * 1024];
+/// The longest that an answer takes, in milliseconds.
+const NAME_DELAYS: [u64; 4] = [50, 300, 1_000, 4_000];
+const NAME_FAILURES: [f64; 4] = [0.01, 0.05, 0.2, 0.5];
+const NAME_SILENCES: [f64; 4] = [0.0, 0.01, 0.05, 0.2];
 
 impl State {
     /// A choice about faults of a kind.
@@ -120,39 +129,70 @@ impl State {
                 };
                 self.tasks.pick_by(ready, self.starved_host, self.now);
             }
-            FaultKind::Buffers => {
-                for host in 0..self.machines.len() {
+            FaultKind::Names => self.trouble_names(),
+            FaultKind::Sites => self.plague.open_sites(),
+            _ => self.limit_hosts(kind),
+        }
+    }
+
+    /// Gives each host less of what it has, for the whole run.
+    fn limit_hosts(&mut self, kind: FaultKind) {
+        for host in 0..self.machines.len() {
+            let mut limits = self.machines[host].limits;
+            match kind {
+                FaultKind::Buffers => {
                     let send = self.draw_of(kind, &BUFFERS);
                     let receive = self.draw_of(kind, &BUFFERS);
-                    let limits = &mut self.machines[host].limits;
                     limits.tcp_send_buffer = limits.tcp_send_buffer.min(send);
                     limits.tcp_recv_buffer = limits.tcp_recv_buffer.min(receive);
                 }
-            }
-            FaultKind::Threads => {
-                for host in 0..self.machines.len() {
+                FaultKind::UdpBuffers => {
+                    let send = self.draw_of(kind, &SEND_BUFFERS);
+                    let receive = self.draw_of(kind, &RECV_BUFFERS);
+                    limits.udp_send_buffer = limits.udp_send_buffer.min(send);
+                    limits.udp_recv_buffer = limits.udp_recv_buffer.min(receive);
+                }
+                FaultKind::UnixBuffers => {
+                    let send = self.draw_of(kind, &SEND_BUFFERS);
+                    limits.unix_send_buffer = limits.unix_send_buffer.min(send);
+                }
+                FaultKind::Memory => {
+                    let datagrams = self.draw_of(kind, &DATAGRAM_BYTES);
+                    let all = self.draw_of(kind, &BUFFERED_BYTES);
+                    limits.datagram_bytes = limits.datagram_bytes.min(datagrams);
+                    limits.buffered_bytes = limits.buffered_bytes.min(all);
+                }
+                FaultKind::Threads => {
                     let threads = 8 - self.draw(kind, 8) as usize;
-                    let limits = &mut self.machines[host].limits;
                     limits.blocking_threads = limits.blocking_threads.min(threads);
                 }
-            }
-            FaultKind::Descriptors => {
-                for host in 0..self.machines.len() {
+                FaultKind::Descriptors => {
                     let descriptors = self.draw_of(kind, &DESCRIPTORS);
-                    let limits = &mut self.machines[host].limits;
                     limits.descriptors = limits.descriptors.min(descriptors);
                 }
-            }
-            FaultKind::Ports => {
-                for host in 0..self.machines.len() {
+                FaultKind::Ports => {
                     let ports = self.draw_of(kind, &PORTS);
-                    let limits = &mut self.machines[host].limits;
                     limits.ephemeral_ports = limits.ephemeral_ports.min(ports);
                 }
+                _ => {}
             }
-            FaultKind::Sites => self.plague.open_sites(),
-            _ => {}
+            self.machines[host].limits = limits;
         }
+    }
+
+    /// Makes look-ups go wrong, until the heal.
+    fn trouble_names(&mut self) {
+        let kind = FaultKind::Names;
+        let longest = Duration::from_millis(self.draw_of(kind, &NAME_DELAYS));
+        let failure = self.draw_of(kind, &NAME_FAILURES);
+        let silence = self.draw_of(kind, &NAME_SILENCES);
+        let before = self.names.names;
+        let after = before
+            .delay(Duration::from_micros(100)..longest)
+            .failure(failure)
+            .silence(silence);
+        self.plague.names = Some((before, after));
+        self.names.names = after;
     }
 
     /// Makes all links other ones, until the heal.

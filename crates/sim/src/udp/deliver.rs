@@ -148,7 +148,7 @@ impl State {
             return;
         };
         // What finds no room is lost, and nobody is told.
-        let full = socket.queued > socket.options.receives_at_most();
+        let full = socket.queued > socket.options.receives_at_most(&machine.limits);
         if full || size > machine.datagram_spare() {
             self.record(EventKind::Datagram, "dropped", port, length);
             return;

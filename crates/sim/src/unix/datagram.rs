@@ -1,6 +1,6 @@
 //! Unix datagrams: in order, and never lost between two open sockets.
 
-use super::{BUFFER, Kind, Style, UnixSocket};
+use super::{Kind, Style, UnixSocket};
 use crate::errno::Errno;
 use crate::net::{UnixAddress, UnixOptions};
 use crate::state::State;
@@ -48,6 +48,7 @@ pub(crate) struct Received {
 impl State {
     /// Opens a socket, named `options.local` if that is given.
     pub(crate) fn open_unix_datagram(&mut self, options: &UnixOptions) -> Result<SocketRef, Errno> {
+        let buffer = self.machine().limits.unix_send_buffer;
         let datagram = UnixDatagram {
             peer: None,
             received: VecDeque::new(),
@@ -55,7 +56,7 @@ impl State {
             // As on Linux twice what is asked for, because of the records.
             send_capacity: options
                 .send_buffer
-                .map_or(BUFFER, |asked| asked.saturating_mul(2))
+                .map_or(buffer, |asked| asked.saturating_mul(2))
                 .max(RESERVED + 1),
             receivers: Vec::new(),
             senders: Vec::new(),

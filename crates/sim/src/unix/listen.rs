@@ -1,7 +1,7 @@
 //! Listening, connecting and accepting.
 
 use super::stream::{Ends, UnixStream};
-use super::{BUFFER, Kind, Style, UnixSocket};
+use super::{Kind, Style, UnixSocket};
 use crate::errno::Errno;
 use crate::net::{UnixAddress, UnixListenOptions, UnixOptions};
 use crate::state::State;
@@ -30,9 +30,10 @@ impl State {
         if options.replace_stale {
             self.remove_stale(at)?;
         }
+        let buffer = self.machine().limits.unix_send_buffer;
         let listener = UnixListener {
             backlog: options.backlog,
-            send_capacity: options.send_buffer.unwrap_or(BUFFER).max(1),
+            send_capacity: options.send_buffer.unwrap_or(buffer).max(1),
             queue: VecDeque::new(),
             accepting: Vec::new(),
             connecting: Vec::new(),
@@ -71,7 +72,8 @@ impl State {
 
     /// Opens the socket that is going to connect.
     pub(crate) fn open_unix_stream(&mut self, options: &UnixOptions) -> Result<SocketRef, Errno> {
-        let stream = UnixStream::new(options.send_buffer.unwrap_or(BUFFER).max(1));
+        let buffer = self.machine().limits.unix_send_buffer;
+        let stream = UnixStream::new(options.send_buffer.unwrap_or(buffer).max(1));
         let socket = self.open_unix(Kind::Stream(stream), "unix connect")?;
         if let Some(local) = &options.local
             && let Err(error) = self.name_unix(socket, local)

@@ -1,6 +1,6 @@
 //! One end of a Unix connection.
 
-use super::{BUFFER, Kind, UnixSocket};
+use super::{Kind, UnixSocket};
 use crate::errno::Errno;
 use crate::net::UnixAddress;
 use crate::oracle;
@@ -51,8 +51,9 @@ impl UnixStream {
 impl State {
     /// Two connected ends without a name.
     pub(crate) fn pair_unix(&mut self) -> Result<(SocketRef, SocketRef), Errno> {
-        let one = self.open_unix(Kind::Stream(UnixStream::new(BUFFER)), "unix pair")?;
-        match self.open_unix(Kind::Stream(UnixStream::new(BUFFER)), "unix pair") {
+        let buffer = self.machine().limits.unix_send_buffer.max(1);
+        let one = self.open_unix(Kind::Stream(UnixStream::new(buffer)), "unix pair")?;
+        match self.open_unix(Kind::Stream(UnixStream::new(buffer)), "unix pair") {
             Ok(other) => {
                 self.join(Ends(one, other));
                 Ok((one, other))
