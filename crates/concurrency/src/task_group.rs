@@ -3,6 +3,7 @@ mod any_error;
 mod builder;
 mod child;
 mod error;
+mod kept_failure;
 #[cfg(all(test, loom))]
 mod models;
 mod named;
@@ -15,6 +16,7 @@ pub use admission::{GroupClosed, Slot};
 pub use any_error::{AnyError, Leaves};
 pub use builder::TaskGroupBuilder;
 pub use error::{ChildError, ChildErrorKind, GroupError, OrCancelled, SpawnError};
+pub(crate) use kept_failure::KeptFailure;
 pub use named::Named;
 pub use policy::{PanicPolicy, Policy};
 pub use run::TaskGroupFuture;

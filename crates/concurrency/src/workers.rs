@@ -3,13 +3,10 @@ mod state;
 use crate::caught::{Caught, discard};
 use crate::checkpoint::checkpoint_if_cancelled;
 use crate::invalid_value::InvalidValue;
-use crate::panic::Panic;
 use crate::sync::{QueueJoin, QueueSend, QueueTrySendError};
-use crate::task_group::{Policy, TaskGroup};
-use crate::task_handle::TaskStatus;
+use crate::task_group::{KeptFailure, Policy, TaskGroup};
 use state::{Present, Shared};
 use std::fmt;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 /// A fixed number of tasks that work off a bounded queue of jobs.
@@ -115,9 +112,9 @@ impl<J: Send + 'static> Workers<J> {
     ///   that wait are dropped, senders get theirs back; the worker's child fails with the error
     ///   or panics with the panic, which means to the group what its own policy says.
     /// - [`Policy::CollectAll`]: nothing ends early. A worker that had failed jobs fails, when it
-    ///   ends, with the first of them. One that is cancelled ends as cancelled, and of its failures
-    ///   the [`statistics`](Workers::statistics) alone are left: where each error has to be kept
-    ///   whatever happens, let jobs be children of a [`TaskGroup`] that collects all.
+    ///   ends, with the first of them, also if it is cancelled. The later ones are counted in the
+    ///   [`statistics`](Workers::statistics) alone, for there may be any number of them: where each
+    ///   error has to be kept, let jobs be children of a [`TaskGroup`] that collects all.
     ///
     /// # Errors
     ///
@@ -155,13 +152,12 @@ impl<J: Send + 'static> Workers<J> {
         let f = Arc::new(f);
         let mut crew = Vec::new();
         for number in 0..count {
-            let worker = work(Present::new(&shared), policy, f.clone());
-            let group = group.named(format!("worker {number}"));
-            let worker = group.spawn(worker);
-            if worker.status() == TaskStatus::Refused {
-                break;
+            let present = Present::new(&shared);
+            let work = |kept| work(present, policy, f.clone(), kept);
+            match group.spawn_keeping(format!("worker {number}"), work) {
+                Some(worker) => crew.push(worker),
+                None => break,
             }
-            crew.push(worker);
         }
         shared.keep(crew);
         drop(starting);
@@ -249,21 +245,19 @@ impl<J> Drop for Handle<J> {
     }
 }
 
-/// What became of a job that did not end well.
-enum Failure<E> {
-    Failed(E),
-    Panicked(Panic),
-}
-
 /// One worker: does jobs until there will be none.
-async fn work<J, E, F, Fut>(present: Present<J>, policy: Policy, f: Arc<F>) -> Result<(), E>
+async fn work<J, E, F, Fut>(
+    present: Present<J>,
+    policy: Policy,
+    f: Arc<F>,
+    kept: Arc<KeptFailure<E>>,
+) -> Result<(), E>
 where
     J: Send + 'static,
     F: Fn(J) -> Fut,
     Fut: Future<Output = Result<(), E>>,
 {
     let shared = &present.0;
-    let mut first = None;
     while let Ok(job) = shared.queue.recv().await {
         let begun = shared.begin();
         // In the body, so that a panic of `f` itself is one of the job.
@@ -274,34 +268,22 @@ where
             }
             Ok(Err(error)) => {
                 begun.end(&shared.failed);
-                Failure::Failed(error)
+                Ok(error)
             }
             Err(panic) => {
                 begun.end(&shared.panicked);
-                Failure::Panicked(panic)
+                Err(panic)
             }
         };
         match policy {
             Policy::FailFast => {
+                kept.keep(failure);
                 shared.stop();
-                return Err(failure.into_error());
+                break;
             }
-            Policy::CollectAll if first.is_none() => first = Some(failure),
+            Policy::CollectAll => kept.keep(failure),
             _ => discard(failure),
         }
     }
-    match first {
-        Some(failure) => Err(failure.into_error()),
-        None => Ok(()),
-    }
-}
-
-impl<E> Failure<E> {
-    /// The error, for the worker's child to fail with; a panic goes on.
-    fn into_error(self) -> E {
-        match self {
-            Failure::Failed(error) => error,
-            Failure::Panicked(panic) => resume_unwind(panic.into_payload()),
-        }
-    }
+    Ok(())
 }

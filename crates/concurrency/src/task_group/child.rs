@@ -57,7 +57,8 @@ pin_project! {
 pub(super) struct Duty<T: Send + 'static, E: Send + 'static> {
     pub(super) child: Arc<Node<Place<T>>>,
     pub(super) group: Arc<Node<GroupState<E>>>,
-    /// Who is told of the end instead of the group, while it waits for the child to start.
+    /// Who is told of the end before the group: one who waits for the child to start, or what keeps
+    /// its failures.
     pub(super) start: Option<Arc<dyn Reports<E>>>,
 }
 
@@ -201,8 +202,8 @@ impl<T: Send + 'static, E: Send + 'static> Duty<T, E> {
         }
     }
 
-    /// Hands the end of a child that has not started to the one who waits for that. Comes back
-    /// if it is the group's.
+    /// Hands the end to the one who is told of it first. What is the group's comes back, and may be
+    /// another end then.
     fn tell_start(&self, ended: Ended<T, E>) -> Option<Ended<T, E>> {
         let Some(start) = &self.start else {
             return Some(ended);

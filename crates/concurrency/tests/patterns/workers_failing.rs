@@ -17,6 +17,7 @@ every_backend!(
     with_fail_fast_a_panic_goes_on,
     with_fail_fast_the_workers_end_also_in_a_group_that_goes_on,
     with_collect_all_each_worker_fails_with_its_first,
+    with_collect_all_a_cancelled_worker_fails_with_its_first,
 );
 
 /// What goes wrong with some jobs.
@@ -171,4 +172,53 @@ fn with_collect_all_each_worker_fails_with_its_first(root: Root) {
     };
     assert_eq!(one.error(), Some(&"even"));
     assert!(matches!(other.kind(), ChildErrorKind::Panicked(panic) if panic.message() == "zero"));
+}
+
+// PT12
+fn with_collect_all_a_cancelled_worker_fails_with_its_first(root: Root) {
+    let collecting = TaskGroup::builder()
+        .policy(Policy::CollectAll)
+        .panics(PanicPolicy::Collect);
+    let result = root.block_on(collecting.run(|group| async move {
+        let job = |job: u32| async move {
+            match job {
+                0 => panic!("zero"),
+                1 => Err("one"),
+                2 => Err("two"),
+                3 => match sleep_forever().await {},
+                _ => Ok(()),
+            }
+        };
+        // When it is cancelled this one waits for a job, the next one runs one, the last one has
+        // failed in none.
+        let waits = Workers::start_with(Policy::CollectAll, &group, 1, 4, job);
+        let runs = Workers::start_with(Policy::CollectAll, &group, 1, 4, job);
+        let well = Workers::start_with(Policy::CollectAll, &group, 1, 4, job);
+        let crews = [waits, runs, well].map(|crew| crew.expect("neither number is zero"));
+        for (crew, jobs) in crews.iter().zip([[1, 2], [0, 3], [4, 4]]) {
+            for job in jobs {
+                crew.send(job).await.expect("they are open");
+            }
+        }
+        let [waits, runs, well] = &crews;
+        waits.join().await;
+        well.join().await;
+        while runs.statistics().panicked + runs.statistics().running < 2 {
+            checkpoint().await;
+        }
+        group.cancel("enough");
+        // The handles are not to be what ends them.
+        Ok(crews)
+    }));
+    let error = result.expect_err("two have failed");
+    let mut seen: Vec<_> = error.children().iter().map(|c| c.kind()).collect();
+    seen.sort_by_key(|kind| matches!(kind, ChildErrorKind::Panicked(_)));
+    match seen[..] {
+        [ChildErrorKind::Failed(one), ChildErrorKind::Panicked(zero)] => {
+            assert_eq!((*one, zero.message()), ("one", "zero"));
+        }
+        _ => panic!("{error:?}"),
+    }
+    let cause = error.cause().expect("it was cancelled");
+    assert_eq!(cause.reason(), "enough");
 }

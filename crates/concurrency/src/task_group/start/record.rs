@@ -92,10 +92,11 @@ pub(crate) trait Accepts<V>: Send + Sync {
     fn accept(&self, value: V) -> Result<Option<Waker>, V>;
 }
 
-/// Where the end of a child goes that has not started.
+/// Where the end of a child goes before its group hears of it.
 pub(in crate::task_group) trait Reports<E>: Send + Sync {
     /// Takes it from a child that has not started: whoever waits for that hears of it. Whether it
-    /// has is decided here alone, for another thread may say so until then.
+    /// has is decided here alone, for another thread may say so until then. Of a child that was
+    /// never waited for, it says with what it ends.
     fn report(&self, ended: EndedEarly<E>) -> Reported<E>;
 }
 
