@@ -44,7 +44,8 @@ fn a_group_within_a_group() {
         .await?;
         Ok(())
     });
-    assert_eq!(error.to_string(), "body: body: deep down");
+    let text = "task group failed: body: task group failed: body: deep down";
+    assert_eq!(error.to_string(), text);
 }
 
 #[test]

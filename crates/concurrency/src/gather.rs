@@ -121,7 +121,7 @@ where
         if this.limit == 0 {
             this.returned = true;
             let invalid = InvalidValue::new("the limit of a gather", 0, 1, usize::MAX);
-            let error = GroupError::new(None, Vec::new(), None);
+            let error = GroupError::new("gather", None, Vec::new(), None);
             return Poll::Ready(Err(error.with_invalid(invalid)));
         }
         let (values, errors) = (&mut this.values, &mut this.errors);
@@ -144,7 +144,10 @@ where
         let values = std::mem::take(&mut this.values);
         Poll::Ready(match errors.is_empty() {
             true => Ok(values.into_iter().flatten().collect()),
-            false => Err(GroupError::new(None, errors, this.cohort.cause())),
+            false => {
+                let cause = this.cohort.cause();
+                Err(GroupError::new("gather", None, errors, cause))
+            }
         })
     }
 }

@@ -152,7 +152,8 @@ impl<'a, T, E> Parallel<'a, T, E> {
                 if limit == 0 {
                     let what = "the limit of parallel calls";
                     let invalid = InvalidValue::new(what, limit, 1, usize::MAX);
-                    return Err(GroupError::new(None, Vec::new(), None).with_invalid(invalid));
+                    let error = GroupError::new("parallel calls", None, Vec::new(), None);
+                    return Err(error.with_invalid(invalid));
                 }
                 run.await
             }),

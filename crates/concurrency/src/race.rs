@@ -114,7 +114,7 @@ where
         }
         this.returned = true;
         let errors = std::mem::take(&mut this.errors);
-        Poll::Ready(Err(GroupError::new(None, errors, None)))
+        Poll::Ready(Err(GroupError::new("race", None, errors, None)))
     }
 }
 

@@ -6,7 +6,8 @@ mod every_backend;
 use bowline_backend::Backend;
 use bowline_concurrency::{
     AnyError, CauseKind, ChildError, GroupError, JoinError, OrCancelled, Outcome, PanicPolicy,
-    Policy, Root, TaskGroup, checkpoint, shield, sleep_forever, task_group, yield_now,
+    Policy, Root, Scope, TaskGroup, checkpoint, gather, race, scope, shield, sleep_forever, task_group,
+    yield_now,
 };
 use bowline_sim::Sim;
 use every_backend::every_backend;
@@ -21,6 +22,8 @@ every_backend!(
     an_error_can_be_split,
     a_cancelled_group_is_told_from_a_failed_one,
     a_joined_error_still_fails_the_group,
+    the_text_says_what_ended_why_and_with_which_errors,
+    the_text_of_one_error_is_short,
 );
 
 // TG5
@@ -220,4 +223,106 @@ fn a_joined_error_still_fails_the_group(root: Root) {
         Ok(())
     }));
     assert!(joined.is_err());
+}
+
+fn the_text_says_what_ended_why_and_with_which_errors(root: Root) {
+    root.block_on(async {
+        let collecting = TaskGroup::builder()
+            .name("serve")
+            .policy(Policy::CollectAll)
+            .panics(PanicPolicy::Collect);
+        let failed = collecting.run::<(), _, _, _>(|group| async move {
+            let accept = group.named("accept").spawn(async { Err::<(), _>("reset") });
+            accept.wait().await;
+            group.spawn_ok(async { panic!("boom") }).wait().await;
+            group.cancel("closing");
+            Err("no route")
+        });
+        let error = failed.await.expect_err("all have failed");
+        assert_eq!(error.name(), "serve");
+        let cause = error.cause().expect("it was cancelled");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "task group \"serve\" failed (cancelled \"closing\" by task 1 at {}): [body: no route; \
+                 task 2 \"accept\": reset; task 3: panicked: boom]",
+                cause.at()
+            )
+        );
+        let (resets, rest) = error.split(|error| *error == "reset");
+        let (resets, rest) = (resets.expect("there is one"), rest.expect("there are two"));
+        assert_eq!((resets.name(), rest.name()), ("serve", "serve"));
+        let text = resets.to_string();
+        assert!(text.ends_with("): task 2 \"accept\": reset"), "{text}");
+        assert!(text.contains("closing"), "{text}");
+        // Of several errors the cause says which was the first.
+        let failed = task_group::<(), _, _, _>(|group| async move {
+            let first = group.named("first").spawn(async { Err::<(), _>("no") });
+            group.spawn(async move {
+                // Ready in the poll in which it is cancelled, at the latest.
+                shield(first.wait()).await;
+                Err::<(), _>("neither")
+            });
+            sleep_forever().await;
+            Ok(())
+        });
+        let error = failed.await.expect_err("both have failed");
+        let text = error.to_string();
+        let cause = error.cause().expect("the first one cancelled");
+        assert!(text.contains(&cause.to_string()), "{text}");
+        assert!(text.ends_with("\"first\": no; task 5: neither]"), "{text}");
+        let cut = TaskGroup::builder().name("idle");
+        let cut = cut.run::<(), &str, _, _>(|group| async move {
+            group.cancel("enough");
+            sleep_forever().await;
+            Ok(())
+        });
+        let error = cut.await.expect_err("the body was cut");
+        let cause = error.cause().expect("it was cancelled").clone();
+        assert_eq!(
+            error.to_string(),
+            format!("task group \"idle\" ended: {cause}")
+        );
+        let few = TaskGroup::builder().policy(Policy::Quorum(2));
+        let few = few.run(|group| async move {
+            group.spawn(async { Err::<(), _>("no") }).wait().await;
+            Ok(())
+        });
+        let error = few.await.expect_err("one is fewer than two");
+        let text = error.to_string();
+        let invalid = error.invalid().expect("there was one");
+        assert!(text.starts_with(&format!("task group failed ({invalid}): task ")), "{text}");
+    });
+}
+
+fn the_text_of_one_error_is_short(root: Root) {
+    root.block_on(async {
+        let nested = task_group::<(), AnyError, _, _>(|_| async {
+            let inner = TaskGroup::builder().name("inner");
+            let inner = inner.run::<(), AnyError, _, _>(|group| async move {
+                group.spawn(async { Err::<(), _>(AnyError::new("deep down")) });
+                sleep_forever().await;
+                Ok(())
+            });
+            Ok(inner.await?)
+        });
+        let error = nested.await.expect_err("it failed");
+        assert_eq!(
+            error.to_string(),
+            "task group failed: body: task group \"inner\" failed: task 2: deep down"
+        );
+        let borrowing = scope::<(), _, _, _>(|scope: Scope<'_, &str>| async move {
+            scope.named("a").spawn(async { Err::<(), _>("no") });
+            sleep_forever().await;
+            Ok(())
+        });
+        let error = borrowing.await.expect_err("it failed");
+        assert_eq!(error.to_string(), "scope failed: task 1 \"a\": no");
+        let all = gather([async { Err::<(), _>("no") }]).await;
+        let error = all.expect_err("it failed");
+        assert_eq!(error.to_string(), "gather failed: task 1 \"0\": no");
+        let none: [std::future::Ready<Result<(), &str>>; 0] = [];
+        let error = race(none).await.expect_err("nobody won");
+        assert_eq!(error.to_string(), "race ended without a result");
+    });
 }

@@ -105,12 +105,7 @@ fn with_errors<E>(error: GroupError<()>, failed: Vec<Failed<E>>) -> GroupError<E
         let name = child.name().to_owned();
         ChildError::new(child.id(), name.into(), ChildErrorKind::Lost)
     }));
-    let invalid = error.invalid().copied();
-    let error = GroupError::new(None, children, error.cause().cloned());
-    match invalid {
-        Some(invalid) => error.with_invalid(invalid),
-        None => error,
-    }
+    error.of_children(children)
 }
 
 /// One answer per call, in order.

@@ -307,7 +307,8 @@ impl<'env, T, E> Crew<'env, T, E> {
         if host.is_none() && self.errors.is_empty() {
             node.note_caught();
         }
-        Some(Err(GroupError::new(host, self.errors, node.own_cause())))
+        let error = GroupError::new("scope", host, self.errors, node.own_cause());
+        Some(Err(error.named(node.name().clone())))
     }
 
     /// Drops everything because foreign code drops the scope.

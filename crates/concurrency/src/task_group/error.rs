@@ -1,4 +1,4 @@
-use crate::cause::Cause;
+use crate::cause::{Cause, CauseKind};
 use crate::invalid_value::InvalidValue;
 use crate::outcome::Outcome;
 use crate::panic::Panic;
@@ -10,31 +10,88 @@ use std::fmt;
 /// of the group itself.
 ///
 /// Cancelled children are no errors. A group cancelled from outside does not return at all.
+///
+/// As text it says what has ended and its name, why it was cancelled unless its one error tells
+/// that, and then every error; several stand in brackets.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_concurrency::{GroupError, Root, TaskGroup, sleep_forever};
+///
+/// let serve = TaskGroup::builder().name("serve").run(|group| async move {
+///     let accept = group.named("accept").spawn(async { Err::<(), _>("no more sockets") });
+///     accept.wait().await;
+///     sleep_forever().await;
+///     Ok(())
+/// });
+/// let result: Result<(), GroupError<&str>> = Root::new().backend(Backend::Smol).block_on(serve);
+/// let text = "task group \"serve\" failed: task 2 \"accept\": no more sockets";
+/// assert_eq!(result.unwrap_err().to_string(), text);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct GroupError<E> {
     host: Option<E>,
     children: Vec<ChildError<E>>,
+    /// Boxed: results are as large as their error.
+    about: Box<About>,
+}
+
+#[derive(Clone, Debug)]
+struct About {
+    /// What has ended: a task group, a scope.
+    what: &'static str,
+    name: Cow<'static, str>,
     cause: Option<Cause>,
     invalid: Option<InvalidValue>,
 }
 
 impl<E> GroupError<E> {
+    /// Of a construct without a name.
     pub(crate) fn new(
+        what: &'static str,
         host: Option<E>,
         children: Vec<ChildError<E>>,
         cause: Option<Cause>,
     ) -> GroupError<E> {
+        let about = About {
+            what,
+            name: Cow::Borrowed(""),
+            cause,
+            invalid: None,
+        };
         GroupError {
             host,
             children,
-            cause,
-            invalid: None,
+            about: Box::new(about),
         }
     }
 
-    pub(crate) fn with_invalid(mut self, invalid: InvalidValue) -> GroupError<E> {
-        self.invalid = Some(invalid);
+    pub(crate) fn named(mut self, name: Cow<'static, str>) -> GroupError<E> {
+        self.about.name = name;
         self
+    }
+
+    pub(crate) fn with_invalid(mut self, invalid: InvalidValue) -> GroupError<E> {
+        self.about.invalid = Some(invalid);
+        self
+    }
+
+    /// The same of other errors.
+    pub(crate) fn of_children<F>(&self, children: Vec<ChildError<F>>) -> GroupError<F> {
+        GroupError {
+            host: None,
+            children,
+            about: self.about.clone(),
+        }
+    }
+
+    /// The group's name, empty if it was given none.
+    pub fn name(&self) -> &str {
+        &self.about.name
     }
 
     /// The error of the body.
@@ -49,17 +106,17 @@ impl<E> GroupError<E> {
 
     /// Why the group was cancelled, if it was.
     pub fn cause(&self) -> Option<&Cause> {
-        self.cause.as_ref()
+        self.about.cause.as_ref()
     }
 
     /// Whether nothing failed and the body was cut short by a cancel of the group.
     pub fn is_cancelled(&self) -> bool {
-        self.is_empty() && self.cause.is_some() && self.invalid.is_none()
+        self.is_empty() && self.about.cause.is_some() && self.about.invalid.is_none()
     }
 
     /// The count that made a result impossible: a limit of zero, a quorum of more than there are.
     pub fn invalid(&self) -> Option<&InvalidValue> {
-        self.invalid.as_ref()
+        self.about.invalid.as_ref()
     }
 
     /// Whether there is no error in it.
@@ -102,9 +159,8 @@ impl<E> GroupError<E> {
         mut pred: impl FnMut(&E) -> bool,
     ) -> (Option<GroupError<E>>, Option<GroupError<E>>) {
         let none_at_all = self.is_empty();
-        let mut matching = GroupError::new(None, Vec::new(), self.cause.clone());
-        let mut rest = GroupError::new(None, Vec::new(), self.cause);
-        rest.invalid = self.invalid;
+        let (mut matching, mut rest) = (self.of_children(vec![]), self.of_children(vec![]));
+        matching.about.invalid = None;
         if let Some(error) = self.host {
             let part = if pred(&error) {
                 &mut matching
@@ -140,8 +196,8 @@ impl<T, E> OrCancelled<T, E> for Result<T, GroupError<E>> {
     fn or_cancelled(self) -> Result<Outcome<T>, GroupError<E>> {
         match self {
             Ok(value) => Ok(Outcome::Done(value)),
-            Err(error) if error.is_cancelled() => match error.cause {
-                Some(cause) => Ok(Outcome::Cancelled(cause)),
+            Err(error) if error.is_cancelled() => match error.cause() {
+                Some(cause) => Ok(Outcome::Cancelled(cause.clone())),
                 None => Err(error),
             },
             Err(error) => Err(error),
@@ -149,17 +205,49 @@ impl<T, E> OrCancelled<T, E> for Result<T, GroupError<E>> {
     }
 }
 
+impl<E> GroupError<E> {
+    /// Whether the one error there is tells what the cause says.
+    fn tells_its_cause(&self) -> bool {
+        let Some(cause) = self.cause() else {
+            return true;
+        };
+        match (&self.host, &self.children[..]) {
+            (Some(_), []) => cause.kind() == CauseKind::HostFailed,
+            (None, [one]) => cause.kind() == CauseKind::SiblingFailed && cause.by() == one.id,
+            _ => false,
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for GroupError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About {
+            what,
+            name,
+            cause,
+            invalid,
+        } = &*self.about;
+        f.write_str(what)?;
+        if !name.is_empty() {
+            write!(f, " \"{name}\"")?;
+        }
         if self.is_empty() {
-            if let Some(invalid) = &self.invalid {
-                return write!(f, "task group ended: {invalid}");
-            }
-            return match &self.cause {
-                Some(cause) => write!(f, "task group ended: {cause}"),
-                None => f.write_str("task group ended without a result"),
+            return match (invalid, cause) {
+                (Some(invalid), _) => write!(f, " ended: {invalid}"),
+                (None, Some(cause)) => write!(f, " ended: {cause}"),
+                (None, None) => f.write_str(" ended without a result"),
             };
         }
+        f.write_str(" failed")?;
+        if let Some(invalid) = invalid {
+            write!(f, " ({invalid})")?;
+        } else if let Some(cause) = cause
+            && !self.tells_its_cause()
+        {
+            write!(f, " ({cause})")?;
+        }
+        let several = usize::from(self.host.is_some()) + self.children.len() > 1;
+        f.write_str(if several { ": [" } else { ": " })?;
         let mut separator = "";
         if let Some(error) = &self.host {
             write!(f, "body: {error}")?;
@@ -169,7 +257,7 @@ impl<E: fmt::Display> fmt::Display for GroupError<E> {
             write!(f, "{separator}{child}")?;
             separator = "; ";
         }
-        Ok(())
+        f.write_str(if several { "]" } else { "" })
     }
 }
 

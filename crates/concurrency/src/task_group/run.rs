@@ -202,7 +202,8 @@ where
         }
         let spawned = group.payload.statistics().spawned;
         let invalid = missed.filter(|wanted| host.is_none() && spawned < *wanted);
-        let error = GroupError::new(host, errors, group.own_cause());
+        let error = GroupError::new("task group", host, errors, group.own_cause());
+        let error = error.named(group.name().clone());
         Poll::Ready(Err(match invalid {
             Some(wanted) => error.with_invalid(InvalidValue::new(
                 "the quorum of a task group",
