@@ -161,8 +161,8 @@ impl CancelScope {
     }
 
     /// Names the scope for reports, once: its first name stays.
-    pub fn name(self, name: &'static str) -> CancelScope {
-        self.node.set_name(Cow::Borrowed(name));
+    pub fn name(self, name: impl Into<Cow<'static, str>>) -> CancelScope {
+        self.node.set_name(name.into());
         self
     }
 

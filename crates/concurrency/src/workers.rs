@@ -102,7 +102,7 @@ impl<J: Send + 'static> Workers<J> {
         F: Fn(J) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
     {
-        Workers::start_with(Policy::Isolate, group, count, capacity, f)
+        Workers::start_with(group, Policy::Isolate, count, capacity, f)
     }
 
     /// As [`start`](Workers::start), where `policy` says what a failed job means.
@@ -126,8 +126,8 @@ impl<J: Send + 'static> Workers<J> {
     /// Where the group's backend does not run.
     #[track_caller]
     pub fn start_with<E, F, Fut>(
-        policy: Policy,
         group: &TaskGroup<E>,
+        policy: Policy,
         count: usize,
         capacity: usize,
         f: F,

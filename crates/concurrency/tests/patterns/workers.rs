@@ -248,7 +248,7 @@ fn counts_that_make_no_sense_start_nothing() {
     let result = in_group(Root::new().backend(Backend::Sim), |group| async move {
         let job = |_: u32| async { Ok(()) };
         let start = |policy, count, capacity| {
-            let refused = Workers::start_with(policy, &group, count, capacity, job);
+            let refused = Workers::start_with(&group, policy, count, capacity, job);
             let refused = refused.expect_err("it makes no sense");
             let allowed = refused.allowed();
             (

@@ -61,7 +61,7 @@ fn with_fail_fast_an_error_fails_the_group(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
     let lives = alive.clone();
     let result = in_group(root, |group| async move {
-        let workers = Workers::start_with(Policy::FailFast, &group, 3, 8, move |job: u32| {
+        let workers = Workers::start_with(&group, Policy::FailFast, 3, 8, move |job: u32| {
             let alive = Alive::new(&lives);
             async move {
                 let _alive = alive;
@@ -88,7 +88,7 @@ fn with_fail_fast_an_error_fails_the_group(root: Root) {
 fn with_fail_fast_a_panic_goes_on(root: Root) {
     let caught = catch_unwind(AssertUnwindSafe(|| {
         let result = in_group(root, |group| async move {
-            let workers = Workers::start_with(Policy::FailFast, &group, 2, 8, some_fail);
+            let workers = Workers::start_with(&group, Policy::FailFast, 2, 8, some_fail);
             let workers = workers.expect("neither number is zero");
             workers.send(5).await.expect("they are open");
             sleep_forever().await;
@@ -105,7 +105,7 @@ fn with_fail_fast_the_workers_end_also_in_a_group_that_goes_on(root: Root) {
     let result = root.block_on(isolated.run(|group| async move {
         let began = Arc::new(Event::new());
         let begins = began.clone();
-        let workers = Workers::start_with(Policy::FailFast, &group, 2, 4, move |job: u32| {
+        let workers = Workers::start_with(&group, Policy::FailFast, 2, 4, move |job: u32| {
             let began = begins.clone();
             async move {
                 if job == 0 {
@@ -148,7 +148,7 @@ fn with_collect_all_each_worker_fails_with_its_first(root: Root) {
                 Ok(())
             }
         };
-        let one = Workers::start_with(Policy::CollectAll, &group, 1, 4, all);
+        let one = Workers::start_with(&group, Policy::CollectAll, 1, 4, all);
         let one = one.expect("neither number is zero");
         for job in 1..8 {
             one.send(job).await.expect("they are open");
@@ -156,7 +156,7 @@ fn with_collect_all_each_worker_fails_with_its_first(root: Root) {
         one.close().await;
         let end = one.statistics();
         assert_eq!((end.done, end.failed, end.panicked), (4, 3, 0));
-        let other = Workers::start_with(Policy::CollectAll, &group, 1, 4, all);
+        let other = Workers::start_with(&group, Policy::CollectAll, 1, 4, all);
         let other = other.expect("neither number is zero");
         for job in 0..3 {
             other.send(job).await.expect("they are open");
@@ -191,9 +191,9 @@ fn with_collect_all_a_cancelled_worker_fails_with_its_first(root: Root) {
         };
         // When it is cancelled this one waits for a job, the next one runs one, the last one has
         // failed in none.
-        let waits = Workers::start_with(Policy::CollectAll, &group, 1, 4, job);
-        let runs = Workers::start_with(Policy::CollectAll, &group, 1, 4, job);
-        let well = Workers::start_with(Policy::CollectAll, &group, 1, 4, job);
+        let waits = Workers::start_with(&group, Policy::CollectAll, 1, 4, job);
+        let runs = Workers::start_with(&group, Policy::CollectAll, 1, 4, job);
+        let well = Workers::start_with(&group, Policy::CollectAll, 1, 4, job);
         let crews = [waits, runs, well].map(|crew| crew.expect("neither number is zero"));
         for (crew, jobs) in crews.iter().zip([[1, 2], [0, 3], [4, 4]]) {
             for job in jobs {
