@@ -2,6 +2,7 @@ mod behind;
 mod drain;
 mod held;
 mod measured;
+mod numbers;
 mod shields;
 mod threads;
 
@@ -26,6 +27,7 @@ use bowline_backend::time::{Instant, Sleep};
 use drain::Emptied;
 use held::{Held, Watch};
 use measured::Measured;
+use numbers::Numbers;
 use pin_project_lite::pin_project;
 use shields::{ShieldRule, Shields};
 use std::any::Any;
@@ -35,7 +37,6 @@ use std::io::{self, Write};
 use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -189,9 +190,16 @@ impl Root {
 
     #[track_caller]
     fn run<F: Future>(self, backend: Backend, future: F) -> RootRun<F> {
-        let (id, measured) = (TaskId::new(1), self.measured);
+        let (numbers, measured) = (Numbers::of_root(backend), self.measured);
         let held = self.held_for.unwrap_or(held::NAMED_AFTER);
-        let node = root_node(self.name, id, self.shields, self.places, held, measured);
+        let node = root_node(
+            self.name,
+            numbers,
+            self.shields,
+            self.places,
+            held,
+            measured,
+        );
         node.keep_backend(backend);
         RootRun {
             listed: Listed::new(&(node.clone() as NodeRef)),
@@ -210,14 +218,14 @@ impl Root {
 #[track_caller]
 fn root_node(
     name: Cow<'static, str>,
-    id: TaskId,
+    (numbers, id): (Numbers, TaskId),
     shields: ShieldRule,
     places: Option<usize>,
     held_for: Duration,
     measured: Measured,
 ) -> Arc<Node<RootState>> {
     let state = RootState {
-        last_id: AtomicU64::new(id.as_u64()),
+        numbers,
         shields: Shields::new(shields),
         behind: Behind::default(),
         emptied: Emptied::default(),
@@ -231,7 +239,7 @@ fn root_node(
 
 /// A root's own part of its node.
 pub(crate) struct RootState {
-    last_id: AtomicU64,
+    numbers: Numbers,
     shields: Shields,
     behind: Behind,
     emptied: Emptied,
@@ -243,7 +251,7 @@ pub(crate) struct RootState {
 
 impl RootState {
     pub(crate) fn next_id(&self) -> TaskId {
-        TaskId::new(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+        self.numbers.next()
     }
 }
 
@@ -288,15 +296,31 @@ pub(crate) fn still_open(node: Option<&NodeRef>) -> Option<NodeRef> {
 /// The root of the current backend for what is below none.
 fn of_process() -> NodeRef {
     let slot = bowline_backend::task::realm_slot(|| {
-        let (name, id) = (Cow::Borrowed("process"), TaskId::OUTSIDE);
+        let name = Cow::Borrowed("process");
+        let numbers = Numbers::of_process_root(ambient::backend());
         let (rule, held) = (ShieldRule::default(), held::NAMED_AFTER);
-        let node: NodeRef = root_node(name, id, rule, None, held, Measured::No);
+        let node: NodeRef = root_node(
+            name,
+            (numbers, TaskId::OUTSIDE),
+            rule,
+            None,
+            held,
+            Measured::No,
+        );
         ProcessRoot {
             _listed: Listed::new(&node),
             node,
         }
     });
     slot.node.clone()
+}
+
+/// What there is to do in the first poll of a root: where it is made, its backend may not run.
+fn note_start(root: &NodeRef) {
+    if root.polls() == 1 {
+        root_of(root).numbers.enter(root.id);
+        measured::note_start(root);
+    }
 }
 
 /// The next number for a task below `root`.
@@ -347,7 +371,7 @@ impl<F: Future> Future for RootRun<F> {
         let mut this = self.project();
         let cx = &mut this.waker.context(this.node, cx);
         this.owner.arrive_task();
-        measured::note_start(this.owner.node());
+        note_start(this.owner.node());
         if let Some(body) = this.body.as_mut().as_pin_mut() {
             let polled = guarded(|| this.owner.inside(|| body.poll(cx)));
             let ended = match polled {

@@ -85,7 +85,7 @@ impl<T: Send + 'static> TaskHandle<T> {
         TaskHandle::new(Arc::new(node))
     }
 
-    /// The task's number within its root.
+    /// The task's number.
     pub fn id(&self) -> TaskId {
         self.node.id
     }

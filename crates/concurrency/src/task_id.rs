@@ -1,9 +1,11 @@
 use std::fmt;
 
-/// The number of a task within its [`Root`](crate::Root).
+/// The number of a task.
 ///
-/// Numbers are given in spawn order and never used twice in one root, so they are equal in two
-/// simulated runs with one seed. Two roots of one process both start at 1.
+/// Numbers are given in the order in which roots were made and tasks spawned, and none is used twice
+/// in a process: the tasks of two [roots](crate::Root) are told apart, wherever they are moved.
+/// A simulated host numbers its own from 1 in each of its lives, so that numbers are equal in two
+/// runs with one seed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(u64);
 

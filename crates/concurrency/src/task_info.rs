@@ -32,7 +32,7 @@ impl TaskInfo {
         })
     }
 
-    /// The task's number within its root.
+    /// The task's number.
     pub fn id(&self) -> TaskId {
         self.id
     }

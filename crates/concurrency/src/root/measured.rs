@@ -27,11 +27,8 @@ pub(crate) fn measure<P: Payload>(root: &NodeRef, task: &Node<P>, clock: impl Fn
     root_of(root).measure(task, clock);
 }
 
-/// A root is as old as its first poll: where it is made, its backend may not run.
+/// A root is as old as its first poll.
 pub(super) fn note_start(root: &NodeRef) {
-    if root.polls() != 1 {
-        return;
-    }
     let now = clock_of(root);
     match root_of(root).measured {
         Measured::Yes => root.measure_from(now),

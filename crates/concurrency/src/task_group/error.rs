@@ -28,8 +28,9 @@ use std::fmt;
 ///     Ok(())
 /// });
 /// let result: Result<(), GroupError<&str>> = Root::new().backend(Backend::Smol).block_on(serve);
-/// let text = "task group \"serve\" failed: task 2 \"accept\": no more sockets";
-/// assert_eq!(result.unwrap_err().to_string(), text);
+/// let text = result.unwrap_err().to_string();
+/// assert!(text.starts_with("task group \"serve\" failed: task "));
+/// assert!(text.ends_with(" \"accept\": no more sockets"));
 /// # }
 /// ```
 #[derive(Debug)]

@@ -15,7 +15,7 @@ pub struct TreeEntry {
     pub parent: Option<usize>,
     /// What it is.
     pub kind: EntryKind,
-    /// The number of the task within its root, which stays; none for groups and scopes.
+    /// The number of the task, which stays; none for groups and scopes.
     pub task: Option<TaskId>,
     /// Empty if it was given none.
     pub name: Cow<'static, str>,

@@ -6,8 +6,8 @@ use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
-    CancelScope, CauseKind, GroupError, Root, TaskGroup, Tree, shield, sleep, sleep_forever,
-    task_group, timeout, tree, yield_now,
+    CancelScope, CauseKind, GroupError, Root, TaskGroup, Tree, current_task, shield, sleep,
+    sleep_forever, task_group, timeout, tree, yield_now,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -63,6 +63,7 @@ fn deadline_and_cause_are_in_text_and_json(root: Root) {
         assert!(!line(&text, "task limited").contains("deadline"));
         assert!(line(&text, "group").contains("deadline never"));
 
+        let host = current_task().expect("the root's body is a task").id();
         child.cancel("too \"slow\"");
         let tree = until(|tree| entry(tree, "limited").cause.is_some()).await;
         let cause = entry(&tree, "limited").cause.as_ref();
@@ -72,12 +73,12 @@ fn deadline_and_cause_are_in_text_and_json(root: Root) {
             let cause = &named(&entries, name)["cause"];
             assert_eq!(cause["kind"], "Explicit");
             assert_eq!(cause["reason"], "too \"slow\"");
-            assert_eq!(cause["by"], 1);
+            assert_eq!(cause["by"], host.as_u64());
             assert!(cause["at"].as_str().expect("a place").contains("form.rs:"));
         }
-        let said = "cancelled: Explicit \"too \\\"slow\\\"\" by task 1";
+        let said = format!("cancelled: Explicit \"too \\\"slow\\\"\" by {host}");
         let text = tree.to_string();
-        assert_eq!(text.matches(said).count(), 2, "{text}");
+        assert_eq!(text.matches(&said).count(), 2, "{text}");
         drop(opens);
         Ok(())
     }));

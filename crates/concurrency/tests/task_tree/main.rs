@@ -8,6 +8,7 @@ mod counts;
 mod current;
 mod form;
 mod load;
+mod numbers;
 mod shape;
 mod states;
 
