@@ -1,18 +1,19 @@
+mod cut;
+mod place;
 mod timer;
 
 use crate::ambient;
 use crate::cause::{Cause, CauseKind};
-use crate::finaliser::{self, FINALISE_WITHIN, Finalising};
-use crate::node::{Kind, Node, NodeRef, note_change};
-use crate::root;
+use crate::finaliser::{FINALISE_WITHIN, Finalising};
+use crate::node::{Kind, Node, NodeRef};
 use crate::scope_local::{self as locals, Locals};
 use crate::span::SpawnSpan;
 use crate::task_id::TaskId;
 use bowline_backend::time::Instant;
+use place::WakerId;
 use std::borrow::Cow;
-use std::panic::{Location, resume_unwind};
+use std::panic::Location;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use timer::Timer;
 
@@ -66,19 +67,6 @@ pub(crate) struct Owner {
     locals: Option<Locals>,
     /// Where a task was spawned.
     span: SpawnSpan,
-}
-
-/// The addresses of a waker's data and of its table.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-struct WakerId(usize, usize);
-
-impl WakerId {
-    fn of(waker: &Waker) -> WakerId {
-        WakerId(
-            waker.data().addr(),
-            std::ptr::from_ref(waker.vtable()).addr(),
-        )
-    }
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -163,172 +151,6 @@ impl Owner {
         self.node.as_ref().expect("an owner has its node in a poll")
     }
 
-    /// First step of a poll: the place in the tree, the waker, the timer.
-    pub(crate) fn arrive(&mut self, cx: &mut Context<'_>) {
-        if !matches!(self.stage, Stage::Fixed | Stage::Carried) {
-            self.stand(None);
-        }
-        self.node().begin_poll();
-        self.keep_waker(cx.waker());
-        self.hear_alarm();
-    }
-
-    /// The same for a task, whose pulse has the waker already.
-    pub(crate) fn arrive_task(&mut self) {
-        self.node().begin_poll();
-        self.hear_alarm();
-    }
-
-    /// The same for a scope, which has no node before its first poll unless somebody has a handle.
-    /// That poll is often its only one, so it keeps the waker of it when the body is pending.
-    #[inline]
-    pub(crate) fn arrive_scope(
-        &mut self,
-        location: &'static Location<'static>,
-        cx: &mut Context<'_>,
-    ) {
-        let started = self.is_under_way();
-        self.stand(Some(location));
-        self.node().begin_poll();
-        if started || self.host {
-            self.keep_waker(cx.waker());
-        }
-        self.hear_alarm();
-    }
-
-    #[inline]
-    fn stand(&mut self, location: Option<&'static Location<'static>>) {
-        let (place, in_task) = ambient::place();
-        if place != self.place {
-            self.host = !in_task;
-            self.take_place(place, location);
-        }
-    }
-
-    /// True if somebody wanted to wake the owner when there was no waker.
-    #[inline]
-    fn keep_waker(&mut self, waker: &Waker) -> bool {
-        let id = WakerId::of(waker);
-        if self.waker == id && self.node().has_waker() {
-            return false;
-        }
-        self.waker = id;
-        self.node().store_waker(waker)
-    }
-
-    #[inline]
-    fn hear_alarm(&mut self) {
-        if self.timer.as_ref().is_some_and(|t| t.alarm.rang()) {
-            self.ring();
-        }
-    }
-
-    /// The same for a branch, which has one waker for all its life and never the task's timer.
-    pub(crate) fn arrive_by(&mut self, waker: &Waker) {
-        let (place, _) = ambient::place();
-        if place != self.place {
-            self.take_place(place, None);
-        }
-        if !self.node().has_waker() {
-            self.node().store_waker(waker);
-        }
-    }
-
-    #[inline(never)]
-    fn take_place(&mut self, place: usize, location: Option<&'static Location<'static>>) {
-        ambient::with(|parent| {
-            if self.stage == Stage::New {
-                return self.begin(parent, location);
-            }
-            let node = self.node();
-            node.unlink();
-            match parent {
-                Some(parent) => node.link(parent),
-                None => {
-                    node.note_started();
-                    node.refresh();
-                }
-            }
-            note_change();
-            self.bring_deadlines(node);
-            self.timer = None;
-        });
-        self.place = place;
-        self.stage = Stage::Linked;
-    }
-
-    /// Stands below `parent` for the first time.
-    fn begin(&mut self, parent: Option<&NodeRef>, location: Option<&'static Location<'static>>) {
-        if let (None, Some(location)) = (&self.node, location) {
-            if let Some(parent) = parent {
-                return self.begin_new(parent, location);
-            }
-            self.node = Some(new_scope(Cow::Borrowed(""), location));
-        } else if let Some(parent) = parent {
-            self.node().link(parent);
-        }
-        let node = self.node();
-        if parent.is_none()
-            && let Some(backend) = ambient::backend_if_any().filter(|found| found.is_running())
-        {
-            // Below nothing there is nobody to ask once the body was dropped.
-            node.keep_backend(backend);
-        }
-        let deadline = self.limit.deadline(|| ambient_clock(node));
-        // Below a parent the node counts as started by that.
-        if !deadline.is_never() || self.host {
-            node.start_deadline(deadline);
-        }
-        node.start_grace(|| ambient_clock(node));
-        self.watch_deadline();
-    }
-
-    /// The same with a node that nobody else has.
-    fn begin_new(&mut self, parent: &NodeRef, location: &'static Location<'static>) {
-        let (kind, id, name) = (Kind::Scope, TaskId::OUTSIDE, Cow::Borrowed(""));
-        let node = Node::below(parent.clone(), kind, id, name, location, ());
-        let node: NodeRef = Arc::new(node);
-        node.begin_deadline(self.limit.deadline(|| ambient_clock(&node)));
-        node.enter_scopes(parent);
-        self.node = Some(node);
-        self.watch_deadline();
-    }
-
-    /// Cancels a node whose deadline has passed, and tells its task of another one.
-    fn watch_deadline(&self) {
-        let node = self.node();
-        let deadline = node.deadline();
-        // A span that was just counted from now lies ahead: no need to ask the clock.
-        let lies_ahead =
-            matches!(self.limit, Limit::After(span) if !span.is_zero()) && !node.is_rescheduled();
-        if !deadline.is_never() && !lies_ahead {
-            let now = ambient_clock(node);
-            if deadline <= now {
-                node.cancel(|| Cause::deadline(node, now));
-                return;
-            }
-        }
-        self.bring_deadlines(node);
-    }
-
-    /// Tells the task's outermost node of the deadlines that came with this one.
-    fn bring_deadlines(&self, node: &NodeRef) {
-        let tell = |of: &NodeRef| {
-            let due = of.due();
-            if due.is_never() {
-                return;
-            }
-            ambient::with_task(|task| match task.filter(|_| !self.host) {
-                Some(task) => task.expect(of, due),
-                None => node.expect(of, due),
-            });
-        };
-        match self.stage {
-            Stage::New => tell(node),
-            _ => node.each_of_task(tell),
-        }
-    }
-
     /// Runs `f` at the node's place: a poll or drop of the body, or a call of user code.
     #[inline]
     pub(crate) fn inside<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -351,128 +173,6 @@ impl Owner {
         result
     }
 
-    /// Last step of a poll that is not over: arms the timer, and says whether the body is to be
-    /// dropped now.
-    pub(crate) fn is_cut(&mut self) -> bool {
-        self.arm();
-        let node = self.node();
-        if !node.is_cancelled() {
-            return false;
-        }
-        let held = node.is_held();
-        if held {
-            root::note_held(node);
-        }
-        !held
-    }
-
-    /// The same where what it runs is cut piece by piece.
-    pub(crate) fn wait_cut(&mut self) {
-        let _ = self.is_cut();
-    }
-
-    /// The same for a scope in its first poll, whose waker it keeps now.
-    pub(crate) fn is_cut_first(&mut self, cx: &Context<'_>) -> bool {
-        if self.keep_waker(cx.waker()) {
-            cx.waker().wake_by_ref();
-        }
-        self.is_cut()
-    }
-
-    /// Drops the cancelled body, by `cut`, and keeps the finalisers that it leaves behind, and a
-    /// panic, for [`poll_finalisers`](Owner::poll_finalisers).
-    pub(crate) fn cut(&mut self, cut: impl FnOnce()) {
-        let (caught, left) = finaliser::collecting(|| self.inside(cut));
-        if caught.is_ok() && left.is_empty() {
-            return;
-        }
-        let (node, within) = (self.node(), self.finalise_within);
-        let cause = dropped_or(node.visible_cause(), node);
-        node.set_finalising();
-        self.finalising = Some(Finalising::new(node, cause, left, within, caught));
-    }
-
-    /// Runs what the body left behind; ready when nothing is left.
-    ///
-    /// # Panics
-    ///
-    /// Resumes the first panic of the body's drop or a finaliser, once all are over.
-    pub(crate) fn poll_finalisers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(mut finalising) = self.finalising.take() else {
-            return Poll::Ready(());
-        };
-        match self.inside(|| finalising.poll(cx)) {
-            Poll::Pending => {
-                self.finalising = Some(finalising);
-                self.arm();
-                Poll::Pending
-            }
-            Poll::Ready(panic) => {
-                self.node().clear_finalising();
-                match panic {
-                    None => Poll::Ready(()),
-                    Some(panic) => resume_unwind(panic),
-                }
-            }
-        }
-    }
-
-    /// Drops the body, by `drop_body`, because foreign code drops the wrapper. Finalisers go to
-    /// who cuts what is around it, or to the root.
-    pub(crate) fn lose(&mut self, drop_body: impl FnOnce()) {
-        if self.node.is_none() || finaliser::is_collecting() {
-            return self.inside(drop_body);
-        }
-        let (caught, left) = finaliser::collecting(|| self.inside(drop_body));
-        if !left.is_empty() {
-            let (node, within) = (self.node(), self.finalise_within);
-            let cause = dropped_or(node.visible_cause(), node);
-            let work = Finalising::new(node, cause, left, within, Ok(()));
-            root::run_behind(node, "finalisers", || Box::pin(work));
-        }
-        if let Err(panic) = caught
-            && !std::thread::panicking()
-        {
-            resume_unwind(panic);
-        }
-    }
-
-    /// Last step of a poll that is not over and looks for no cut: arms the task's timer, if this
-    /// is the outermost wrapper.
-    #[inline]
-    pub(crate) fn arm(&mut self) {
-        self.node().end_poll();
-        if self.host {
-            self.arm_timer();
-        }
-    }
-
-    fn arm_timer(&mut self) {
-        loop {
-            let soonest = self.node().soonest();
-            let armed = self.timer.as_ref().map_or(Instant::NEVER, |t| t.armed);
-            if soonest >= armed {
-                return;
-            }
-            let node = self.node().clone();
-            match &mut self.timer {
-                Some(timer) => timer.reset(soonest),
-                None => self.timer = Some(Box::new(Timer::new(node, soonest))),
-            }
-            self.ring();
-        }
-    }
-
-    /// Polls the timer and, when its time has come, cancels what has expired.
-    fn ring(&mut self) {
-        let Some(timer) = &mut self.timer else { return };
-        if timer.poll().is_ready() {
-            timer.armed = Instant::NEVER;
-            let node = self.node();
-            node.expire(ambient_clock(node));
-        }
-    }
-
     /// Whether the cancel comes from an ancestor, which then drops us: we must not return.
     pub(crate) fn outer_cancelled(&self) -> bool {
         let node = self.node();
@@ -483,38 +183,6 @@ impl Owner {
     pub(crate) fn cancel(&self, kind: CauseKind, at: &'static Location<'static>) {
         let node = self.node();
         node.cancel(|| Cause::here(kind, Cow::Borrowed(""), at, node));
-    }
-
-    /// Takes the node out of the tree and returns its holds. Finalisers that are under way go to the
-    /// root, which is to be found only from within.
-    pub(crate) fn leave(&mut self) {
-        if let Some(finalising) = self.finalising.take() {
-            root::run_behind(self.node(), "finalisers", || Box::pin(finalising));
-        }
-        if matches!(self.stage, Stage::Linked | Stage::Carried) {
-            self.node().unlink();
-        }
-        self.stage = Stage::Left;
-        self.timer = None;
-    }
-
-    /// Takes the node out of the tree and returns its holds until the next poll, which may come
-    /// from another task.
-    pub(crate) fn rest(&mut self) {
-        if self.stage != Stage::Linked {
-            return;
-        }
-        let node = self.node();
-        node.unlink();
-        note_change();
-        node.forget_waker();
-        self.timer = None;
-        self.place = NOWHERE;
-    }
-
-    /// Leaves the node in the tree, for a root to adopt.
-    pub(crate) fn give_away(&mut self) {
-        self.stage = Stage::Left;
     }
 
     /// The body was polled and has neither ended nor been dropped by us.

@@ -5,6 +5,7 @@ mod measured;
 mod numbers;
 mod shields;
 mod threads;
+mod wait;
 
 pub(crate) use behind::run_behind;
 pub use drain::{Drain, Leftovers, drain};
@@ -23,7 +24,6 @@ use crate::tree::Listed;
 use behind::Behind;
 use bowline_backend::Backend;
 use bowline_backend::task::RunOptions;
-use bowline_backend::time::{Instant, Sleep};
 use drain::Emptied;
 use held::{Held, Watch};
 use measured::Measured;
@@ -32,16 +32,12 @@ use pin_project_lite::pin_project;
 use shields::{ShieldRule, Shields};
 use std::any::Any;
 use std::borrow::Cow;
-use std::fmt;
-use std::io::{self, Write};
 use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-/// How often a root that waits for leftovers names them.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
+use wait::{Wait, say};
 
 /// Enters a backend and waits for every task below it.
 ///
@@ -416,50 +412,4 @@ impl<F: Future> Future for RootRun<F> {
             None => Ok(output),
         }))
     }
-}
-
-/// The wait for what was left behind.
-struct Wait {
-    /// Until the next report or the end.
-    sleep: Pin<Box<Sleep>>,
-    backend: Backend,
-    until: Instant,
-}
-
-impl Wait {
-    fn new(root: &NodeRef, within: Option<Duration>) -> Wait {
-        let backend = root.backend().unwrap_or_else(ambient::backend);
-        let now = backend.now();
-        let until = within.map_or(Instant::NEVER, |span| now.saturating_add(span));
-        let next = until.min(now.saturating_add(REPORT_EVERY));
-        Wait {
-            sleep: Box::pin(backend.sleep_until(next)),
-            backend,
-            until,
-        }
-    }
-
-    /// Names those that are left each time the sleep fires; ready when it was the last time.
-    fn poll(&mut self, root: &NodeRef, cx: &mut Context<'_>) -> Poll<()> {
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            let now = self.backend.now();
-            let over = now >= self.until;
-            let what = if over { "left behind" } else { "waiting for" };
-            for line in Leftovers::of(root).to_string().lines() {
-                say(format_args!("bowline: {what} {line}\n"));
-            }
-            if over {
-                return Poll::Ready(());
-            }
-            let next = self.until.min(now.saturating_add(REPORT_EVERY));
-            self.sleep.as_mut().reset(next);
-        }
-        Poll::Pending
-    }
-}
-
-/// Tells whoever reads the standard error. That nobody does must not end the wait for what is left:
-/// the macros would panic.
-fn say(text: fmt::Arguments<'_>) {
-    let _ = io::stderr().write_fmt(text);
 }

@@ -13,6 +13,43 @@ impl<P: ?Sized> Node<P> {
         let links = self.lock();
         (!self.has(CLOSED)).then(|| f(links.tasks.len()))
     }
+
+    pub(crate) fn task_count(&self) -> usize {
+        self.lock().tasks.len()
+    }
+
+    /// Closes the node if no task is left; otherwise the last one will wake the owner.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let links = self.lock();
+        let empty = links.tasks.is_empty();
+        self.set(if empty { CLOSED | DRAINING } else { DRAINING });
+        empty
+    }
+
+    pub(crate) fn close(&self) {
+        let _links = self.lock();
+        self.set(CLOSED);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.has(CLOSED)
+    }
+
+    /// The nodes below this one, for a report.
+    pub(crate) fn members(&self) -> Vec<NodeRef> {
+        let links = self.lock();
+        links
+            .tasks
+            .iter()
+            .chain(links.scopes.iter())
+            .cloned()
+            .collect()
+    }
+
+    /// The tasks below this node.
+    pub(crate) fn tasks(&self) -> Vec<NodeRef> {
+        self.lock().tasks.iter().cloned().collect()
+    }
 }
 
 impl Node<dyn Payload> {

@@ -1,3 +1,4 @@
+use super::{Owner, ambient_clock};
 use crate::ambient;
 use crate::node::NodeRef;
 use bowline_backend::time::{Instant, Sleep};
@@ -62,5 +63,43 @@ impl Wake for Alarm {
     fn wake_by_ref(self: &Arc<Self>) {
         self.fired.store(true, Ordering::Release);
         self.node.wake_owner();
+    }
+}
+
+impl Owner {
+    /// Last step of a poll that is not over and looks for no cut: arms the task's timer, if this
+    /// is the outermost wrapper.
+    #[inline]
+    pub(crate) fn arm(&mut self) {
+        self.node().end_poll();
+        if self.host {
+            self.arm_timer();
+        }
+    }
+
+    fn arm_timer(&mut self) {
+        loop {
+            let soonest = self.node().soonest();
+            let armed = self.timer.as_ref().map_or(Instant::NEVER, |t| t.armed);
+            if soonest >= armed {
+                return;
+            }
+            let node = self.node().clone();
+            match &mut self.timer {
+                Some(timer) => timer.reset(soonest),
+                None => self.timer = Some(Box::new(Timer::new(node, soonest))),
+            }
+            self.ring();
+        }
+    }
+
+    /// Polls the timer and, when its time has come, cancels what has expired.
+    pub(super) fn ring(&mut self) {
+        let Some(timer) = &mut self.timer else { return };
+        if timer.poll().is_ready() {
+            timer.armed = Instant::NEVER;
+            let node = self.node();
+            node.expire(ambient_clock(node));
+        }
     }
 }
