@@ -204,11 +204,12 @@ impl State {
         }
     }
 
-    /// The same for one that was made to connect, and did not.
+    /// The same for one that leaves no path.
     pub(crate) fn abandon_unix(&mut self, socket: SocketRef) {
-        let named = self.unix.peek(socket).map(|found| found.local.clone());
-        if let Some(UnixAddress::Path(path)) = named {
-            self.machine().remove_name(&path, socket);
+        if let Some(found) = self.unix.peek(socket)
+            && let UnixAddress::Path(path) = &found.local
+        {
+            self.machines[found.host as usize].remove_name(path, socket);
         }
         self.close_unix(socket);
     }

@@ -36,6 +36,8 @@ mod unix;
 mod unix_connects;
 #[cfg(unix)]
 mod unix_datagrams;
+#[cfg(unix)]
+mod unix_paths;
 
 /// Makes each case, a `fn(Backend, RunOptions)`, one test per backend and thread count. What a
 /// group leaves out is waived by `Capabilities`: `real` by `virtual_time`, `dropping` by

@@ -12,7 +12,8 @@ use crate::stream::{Address, UnixAddress};
 /// A Unix socket that accepts streams of other processes of the system.
 ///
 /// Any number of tasks may accept at once; each connection goes to one of them. Dropping it ends
-/// the connections that were not accepted yet. It does not remove its path.
+/// the connections that were not accepted yet. It leaves its path, unless
+/// [`unlink_at_close`](UnixListenOptions::unlink_at_close) says otherwise.
 pub struct UnixListener(AnyUnixListener);
 
 impl UnixListener {

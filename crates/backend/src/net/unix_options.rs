@@ -17,6 +17,7 @@ pub struct UnixOptions {
     pub(crate) local: Option<UnixAddress>,
     pub(crate) send_buffer: Option<usize>,
     pub(crate) recv_buffer: Option<usize>,
+    pub(crate) unlink_at_close: bool,
 }
 
 impl UnixOptions {
@@ -26,6 +27,7 @@ impl UnixOptions {
             local: None,
             send_buffer: None,
             recv_buffer: None,
+            unlink_at_close: false,
         }
     }
 
@@ -49,6 +51,14 @@ impl UnixOptions {
         self.recv_buffer = Some(bytes);
         self
     }
+
+    /// Removes the path of a datagram socket when it is dropped, as
+    /// [`UnixListenOptions::unlink_at_close`] does that of a listener. A stream leaves its path.
+    #[must_use = "this returns the changed options"]
+    pub fn unlink_at_close(mut self) -> UnixOptions {
+        self.unlink_at_close = true;
+        self
+    }
 }
 
 impl Default for UnixOptions {
@@ -63,16 +73,18 @@ pub struct UnixListenOptions {
     pub(crate) backlog: u32,
     pub(crate) mode: Option<u32>,
     pub(crate) stale: Stale,
+    pub(crate) unlink_at_close: bool,
 }
 
 impl UnixListenOptions {
-    /// The defaults: a backlog of 1024, the permissions that the process gives new files, and a
-    /// path that exists is refused.
+    /// The defaults: a backlog of 1024, the permissions that the process gives new files, a path
+    /// that exists is refused, and the path stays when the listener is gone.
     pub fn new() -> UnixListenOptions {
         UnixListenOptions {
             backlog: 1024,
             mode: None,
             stale: Stale::Refuse,
+            unlink_at_close: false,
         }
     }
 
@@ -95,6 +107,16 @@ impl UnixListenOptions {
     #[must_use = "this returns the changed options"]
     pub fn stale(mut self, stale: Stale) -> UnixListenOptions {
         self.stale = stale;
+        self
+    }
+
+    /// Removes the path when the listener is dropped, if it is still the file that the bind made:
+    /// another server may have put its own there. A process that is killed leaves it, and
+    /// [`Stale::ReplaceIfRefused`] is for the next one. Given back by `into_std`, a listener keeps
+    /// its path.
+    #[must_use = "this returns the changed options"]
+    pub fn unlink_at_close(mut self) -> UnixListenOptions {
+        self.unlink_at_close = true;
         self
     }
 

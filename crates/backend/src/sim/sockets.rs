@@ -50,6 +50,7 @@ impl Sockets for Sim {
         listen.backlog = options.backlog;
         listen.mode = options.mode;
         listen.replace_stale = options.stale == Stale::ReplaceIfRefused;
+        listen.unlink_at_close = options.unlink_at_close;
         net::UnixListener::bind(&simulated(&at), listen)
     }
 
@@ -113,6 +114,7 @@ fn unix_options(options: &UnixOptions) -> net::UnixOptions {
     let mut out = net::UnixOptions::default();
     out.local = options.local.as_ref().map(simulated);
     out.send_buffer = options.send_buffer;
+    out.unlink_at_close = options.unlink_at_close;
     out
 }
 

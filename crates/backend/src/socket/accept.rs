@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use socket2::{Domain, Protocol, SockRef, Socket as System, Type};
 
 use super::options::{apply_tcp, set_buffers};
-use super::{Direction, Readiness, address, unix_path};
+use super::unix_path::{self, Made};
+use super::{Direction, Readiness, address};
 use crate::accept_error::AcceptErrorKind;
 use crate::net::{
     ListenSocket, Socket, SocketKind, TcpListenOptions, TcpOptions, UnixListenOptions,
@@ -18,8 +19,9 @@ use crate::stream::{Address, UnixAddress};
 /// A registered listener.
 #[derive(Debug)]
 pub(crate) struct Listener<S: Readiness> {
-    socket: S,
+    // Goes before the socket does: who finds no path knows that nobody listens.
     accepted: Box<Accepted<S::Home>>,
+    socket: S,
 }
 
 /// What streams get that are accepted.
@@ -28,6 +30,8 @@ struct Accepted<H> {
     home: H,
     /// Those of TCP.
     options: Option<TcpOptions>,
+    /// The path of a Unix listener that leaves none.
+    path: Made,
 }
 
 /// Makes and registers a listener of TCP.
@@ -52,7 +56,8 @@ pub(super) fn listen_tcp<S: Readiness>(
     )?;
     socket.bind(&at.into())?;
     socket.listen(backlog(options.backlog))?;
-    Ok(Listener::new(S::register(socket.into())?, Some(accept)))
+    let socket = S::register(socket.into())?;
+    Ok(Listener::new(socket, Some(accept), Made::nothing()))
 }
 
 /// Makes and registers a Unix listener. Whatever fails after the path was made removes it.
@@ -62,13 +67,15 @@ pub(super) fn listen_unix<S: Readiness>(
 ) -> io::Result<Listener<S>> {
     let socket = System::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    let made = unix_path::bind(&socket, at, options.stale)?;
+    let mut made = unix_path::bind(&socket, at, options.stale)?;
     // Before it listens, so that nobody connects until the mode holds.
     made.set_mode(options.mode)?;
     socket.listen(backlog(options.backlog))?;
-    let listener = Listener::new(S::register(socket.into())?, None);
-    made.keep();
-    Ok(listener)
+    let socket = S::register(socket.into())?;
+    if !options.unlink_at_close {
+        made.keep();
+    }
+    Ok(Listener::new(socket, None, made))
 }
 
 fn backlog(connections: u32) -> i32 {
@@ -76,11 +83,15 @@ fn backlog(connections: u32) -> i32 {
 }
 
 impl<S: Readiness> Listener<S> {
-    fn new(socket: S, options: Option<TcpOptions>) -> Listener<S> {
+    fn new(socket: S, options: Option<TcpOptions>, path: Made) -> Listener<S> {
         let home = S::home();
         Listener {
+            accepted: Box::new(Accepted {
+                home,
+                options,
+                path,
+            }),
             socket,
-            accepted: Box::new(Accepted { home, options }),
         }
     }
 
@@ -159,10 +170,15 @@ impl<S: Readiness> Socket for Listener<S> {
             SocketKind::TcpListener => Some(TcpOptions::new()),
             _ => None,
         };
-        Ok(Listener::new(S::adopt(socket, kind)?, options))
+        Ok(Listener::new(
+            S::adopt(socket, kind)?,
+            options,
+            Made::nothing(),
+        ))
     }
 
-    fn into_owned(self) -> io::Result<OwnedFd> {
+    fn into_owned(mut self) -> io::Result<OwnedFd> {
+        self.accepted.path.keep();
         self.socket.into_owned()
     }
 

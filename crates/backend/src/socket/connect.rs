@@ -60,7 +60,7 @@ fn established(socket: &SockRef<'_>) -> io::Result<()> {
 pub(super) async fn unix<S: Readiness>(to: &UnixAddress, options: UnixOptions) -> io::Result<S> {
     let (backend, home) = (Backend::required().running(), S::home());
     let to = address::unix(to)?;
-    let (socket, made) = unix_socket(Type::STREAM, &options)?;
+    let (socket, mut made) = unix_socket(Type::STREAM, &options)?;
     let mut pause = FIRST_PAUSE;
     loop {
         match super::uninterrupted(|| socket.connect(&to)) {

@@ -13,6 +13,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket as System, Type};
 #[cfg(feature = "ancillary")]
 use super::ancillary;
 use super::datagram::{explain, receive, send_to};
+use super::unix_path::Made;
 use super::{Direction, Readiness, address, connect, uninterrupted, writable};
 #[cfg(feature = "ancillary")]
 use crate::net::ReceivedFds;
@@ -26,16 +27,28 @@ const MOST: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
 /// A registered Unix socket of datagrams.
 #[derive(Debug)]
 pub(crate) struct UnixDatagram<S: Readiness> {
+    // Apart, so that the choice over all backends stays small; and its path goes before the socket.
+    apart: Box<Apart<S::Home>>,
     socket: S,
-    // Apart, so that the choice over all backends stays small.
-    home: Box<S::Home>,
+}
+
+#[derive(Debug)]
+struct Apart<H> {
+    home: H,
+    /// The path of a socket that leaves none.
+    path: Made,
 }
 
 impl<S: Readiness> UnixDatagram<S> {
     pub(super) fn of(socket: S) -> UnixDatagram<S> {
+        UnixDatagram::with_path(socket, Made::nothing())
+    }
+
+    fn with_path(socket: S, path: Made) -> UnixDatagram<S> {
+        let home = S::home();
         UnixDatagram {
+            apart: Box::new(Apart { home, path }),
             socket,
-            home: Box::new(S::home()),
         }
     }
 
@@ -48,13 +61,15 @@ impl<S: Readiness> UnixDatagram<S> {
             Some(peer) => Some(address::unix(peer)?),
             None => None,
         };
-        let (socket, made) = connect::unix_socket(Type::DGRAM, options)?;
+        let (socket, mut made) = connect::unix_socket(Type::DGRAM, options)?;
         if let Some(peer) = peer {
             socket.connect(&peer)?;
         }
-        let socket = UnixDatagram::of(S::register(socket.into())?);
-        made.keep();
-        Ok(socket)
+        let socket = S::register(socket.into())?;
+        if !options.unlink_at_close {
+            made.keep();
+        }
+        Ok(UnixDatagram::with_path(socket, made))
     }
 
     /// Sends with `attempt` to `to`, and waits while there is no room.
@@ -82,7 +97,7 @@ impl<S: Readiness> UnixDatagram<S> {
         let probe = System::new(Domain::UNIX, Type::DGRAM, None)?;
         probe.set_nonblocking(true)?;
         probe.connect(to)?;
-        let probe = S::register_at(&self.home, probe.into())?;
+        let probe = S::register_at(&self.apart.home, probe.into())?;
         probe.io(Direction::Write, until_writable).await
     }
 }
@@ -187,7 +202,8 @@ impl<S: Readiness> Socket for UnixDatagram<S> {
         S::adopt(socket, kind).map(UnixDatagram::of)
     }
 
-    fn into_owned(self) -> io::Result<OwnedFd> {
+    fn into_owned(mut self) -> io::Result<OwnedFd> {
+        self.apart.path.keep();
         self.socket.into_owned()
     }
 

@@ -12,7 +12,7 @@ use crate::net::Stale;
 use crate::stream::UnixAddress;
 
 /// A path that a bind made. Dropped before it is kept, it is removed, unless somebody put something
-/// else there meanwhile.
+/// else there meanwhile. A socket that leaves no path has it as long as it lives.
 #[derive(Debug)]
 #[must_use = "a path that is not kept is removed"]
 pub(super) struct Made(Option<MadePath>);
@@ -41,7 +41,7 @@ impl Made {
         }
     }
 
-    pub(super) fn keep(mut self) {
+    pub(super) fn keep(&mut self) {
         self.0 = None;
     }
 }

@@ -113,6 +113,9 @@ pub struct UnixOptions {
     /// Bytes the peer holds of ours before we wait; 208 KiB if `None`. Of datagrams twice as many,
     /// with their records, as on Linux.
     pub send_buffer: Option<usize>,
+    /// Whether a datagram socket that is dropped unlinks its path, if that still leads to it
+    /// (default false).
+    pub unlink_at_close: bool,
 }
 
 /// Options of a Unix listener.
@@ -126,6 +129,9 @@ pub struct UnixListenOptions {
     pub mode: Option<u32>,
     /// Whether a socket at the path that nobody listens at is replaced (default false).
     pub replace_stale: bool,
+    /// Whether a listener that is dropped unlinks its path, if that still leads to it (default
+    /// false).
+    pub unlink_at_close: bool,
     /// Send buffer of accepted streams in bytes; 208 KiB if `None`.
     pub send_buffer: Option<usize>,
 }
@@ -136,6 +142,7 @@ impl Default for UnixListenOptions {
             backlog: 1024,
             mode: None,
             replace_stale: false,
+            unlink_at_close: false,
             send_buffer: None,
         }
     }

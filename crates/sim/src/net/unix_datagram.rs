@@ -22,6 +22,7 @@ pub struct UnixDatagram {
     socket: SocketRef,
     // Apart, so that a backend can keep simulated and real sockets in one small enum.
     addresses: Box<(UnixAddress, Option<UnixAddress>)>,
+    unlink_at_close: bool,
 }
 
 impl UnixDatagram {
@@ -67,6 +68,7 @@ impl UnixDatagram {
                 world,
                 socket,
                 addresses: Box::new((UnixAddress::Unnamed, Some(UnixAddress::Unnamed))),
+                unlink_at_close: false,
             };
             Ok((end(one), end(other)))
         })
@@ -87,6 +89,7 @@ impl UnixDatagram {
                 world: state.id,
                 socket,
                 addresses: Box::new((local.unwrap_or(UnixAddress::Unnamed), to)),
+                unlink_at_close: options.unlink_at_close,
             })
         })
         .map_err(Errno::error)
@@ -163,7 +166,10 @@ impl UnixDatagram {
 
 impl Drop for UnixDatagram {
     fn drop(&mut self) {
-        let socket = self.socket;
-        current::if_world(self.world, |state| state.close_unix(socket));
+        let (socket, unlink) = (self.socket, self.unlink_at_close);
+        current::if_world(self.world, |state| match unlink {
+            true => state.abandon_unix(socket),
+            false => state.close_unix(socket),
+        });
     }
 }

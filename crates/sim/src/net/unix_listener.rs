@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 
 /// A listening Unix socket of a simulated host.
 ///
-/// Dropping it frees an abstract name and leaves a path, which then refuses connections; those not
-/// accepted yet are reset.
+/// Dropping it frees an abstract name and leaves a path, unless it was told not to, which then
+/// refuses connections; those not accepted yet are reset.
 ///
 /// # Panics
 /// Every method panics outside the world the listener was made in.
@@ -19,6 +19,7 @@ pub struct UnixListener {
     world: u64,
     socket: SocketRef,
     local: Box<UnixAddress>,
+    unlink_at_close: bool,
 }
 
 impl UnixListener {
@@ -35,6 +36,7 @@ impl UnixListener {
                 world: state.id,
                 socket,
                 local: Box::new(local.unwrap_or(UnixAddress::Unnamed)),
+                unlink_at_close: options.unlink_at_close,
             })
         })
         .map_err(Errno::error)
@@ -68,7 +70,10 @@ impl UnixListener {
 
 impl Drop for UnixListener {
     fn drop(&mut self) {
-        let socket = self.socket;
-        current::if_world(self.world, |state| state.close_unix(socket));
+        let (socket, unlink) = (self.socket, self.unlink_at_close);
+        current::if_world(self.world, |state| match unlink {
+            true => state.abandon_unix(socket),
+            false => state.close_unix(socket),
+        });
     }
 }
