@@ -8,7 +8,8 @@
 //! `bowline-backend`.
 //!
 //! [`TcpConnector`] dials by Happy Eyeballs, [`Listeners`] accept at many addresses, and with the
-//! feature `tls` any byte stream becomes a secure one.
+//! feature `tls` any byte stream becomes a secure one. [`DatagramTransport`] and
+//! [`DatagramEndpoint`] carry a message in each datagram.
 //!
 //! Nothing runs in the background: what is queued is written by the calls of its user. Use the
 //! byte streams themselves where there are no messages, and `bowline-rpc` where messages are
@@ -63,6 +64,8 @@ mod stapled;
 
 mod server;
 
+mod datagram;
+
 mod params;
 mod url;
 
@@ -76,6 +79,11 @@ pub use attribute::{
     SocketFamily,
 };
 pub use connector::{TcpConnector, TcpTarget};
+pub use datagram::{
+    DatagramCounters, DatagramEndpoint, DatagramEndpointBuilder, DatagramReceiver, DatagramRecv,
+    DatagramSend, DatagramSender, DatagramSocket, DatagramTransport, DatagramTransportBuilder,
+    MemoryDatagram, MemoryDatagramBuilder, StapledDatagram, UnnamedSender, UnnamedSenders,
+};
 pub use error::{Attempt, Break, Delivery, Error, ErrorKind, Operation, TlsFailure};
 pub use listener::Listener;
 pub use listeners::{Listeners, ListenersBuilder};

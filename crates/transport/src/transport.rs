@@ -315,6 +315,14 @@ impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         (**self).poll_shutdown(cx)
     }
+
+    fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
+        (**self).send(message)
+    }
+
+    fn try_send(&mut self, message: &T) -> Result<(), TrySendError> {
+        (**self).try_send(message)
+    }
 }
 
 impl<T, X: TransportRecv<T> + ?Sized> TransportRecv<T> for &mut X {

@@ -11,3 +11,21 @@ pub struct Received {
     /// Whether the datagram was longer than what was asked for. What did not fit is gone.
     pub truncated: bool,
 }
+
+impl Received {
+    /// A datagram of `len` bytes, taken whole; for a socket of one's own.
+    pub fn new(len: usize, from: Option<Address>) -> Received {
+        Received {
+            len,
+            from,
+            truncated: false,
+        }
+    }
+
+    /// Says that more came than was asked for.
+    #[must_use = "this returns the changed value"]
+    pub fn cut(mut self) -> Received {
+        self.truncated = true;
+        self
+    }
+}

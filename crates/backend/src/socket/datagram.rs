@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as System, Type};
 
 use super::options::set_buffers;
 use super::stream::NO_SIGNAL;
-use super::{Direction, Readiness, address};
+use super::{Direction, Readiness, address, uninterrupted};
 use crate::net::{DatagramSocket, Group, Received, UdpOptions};
 use crate::stream::{Address, recv_datagram_into_spare};
 
@@ -75,7 +75,10 @@ impl<S: Readiness> DatagramSocket for S {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<()>> {
-        self.poll_io(cx, Direction::Write, |socket| send(socket, payload))
+        match send_at_once(self, |socket| send(socket, payload)) {
+            Some(sent) => Poll::Ready(sent),
+            None => self.poll_io(cx, Direction::Write, |socket| send(socket, payload)),
+        }
     }
 
     fn poll_send_to(
@@ -85,9 +88,12 @@ impl<S: Readiness> DatagramSocket for S {
         to: &Address,
     ) -> Poll<io::Result<()>> {
         let target = address::target(to)?;
-        let sent = self.poll_io(cx, Direction::Write, |socket| {
-            send_to(socket, payload, &target)
-        });
+        let sent = match send_at_once(self, |socket| send_to(socket, payload, &target)) {
+            Some(sent) => Poll::Ready(sent),
+            None => self.poll_io(cx, Direction::Write, |socket| {
+                send_to(socket, payload, &target)
+            }),
+        };
         sent.map_err(|error| explain(self, to, error))
     }
 
@@ -100,6 +106,18 @@ impl<S: Readiness> DatagramSocket for S {
         self.poll_io(cx, Direction::Read, |socket| {
             receive(socket, buffer, max.min(MOST))
         })
+    }
+}
+
+/// Sends without a look at what the runtime knows, `None` where there is no room: a socket has room
+/// from the start, which some runtimes learn only when they next look for events.
+fn send_at_once<S: Readiness>(
+    socket: &S,
+    mut send: impl FnMut(&SockRef<'_>) -> io::Result<()>,
+) -> Option<io::Result<()>> {
+    match uninterrupted(|| send(&SockRef::from(socket))) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        sent => Some(sent),
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where one end of a stream is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where one end of a stream is. The order means nothing but is always the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Address {
     /// An address and port of IPv4 or IPv6.
@@ -59,10 +59,10 @@ impl fmt::Display for Address {
 /// The address of a Unix socket: none, a path, or an abstract name of Linux.
 ///
 /// Shown as `<unnamed>`, `/path` and `@name`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixAddress(Kind);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kind {
     Unnamed,
     Path(PathBuf),

@@ -1,0 +1,358 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+#[cfg(unix)]
+use bowline_backend::net::UnixDatagram;
+use bowline_backend::net::{Received, UdpSocket};
+use bowline_backend::stream::{Address, UnixAddress};
+use bowline_codec::MessageCodec;
+use bytes::{Bytes, BytesMut};
+
+use super::counters::{Counts, DatagramCounters};
+use super::receiver::{taken, truncated};
+use super::sender::{encode, too_long_for_system};
+use super::{DatagramSocket, MAX_PACKET, is_refusal, is_too_long};
+use crate::attribute::{AttributeRequest, Attributes, Extra};
+use crate::error::{Delivery, Error, ErrorKind, Operation};
+
+/// A socket of datagrams without a peer, and a codec: messages from and to anybody.
+///
+/// Any number of tasks may send and receive at once, through a reference or an
+/// [`Arc`](std::sync::Arc); each packet goes to one of those who receive. An error is of one packet,
+/// names its [`peer`](Error::peer), and the endpoint stays usable.
+///
+/// The refusal of an earlier packet, which a system may tell, cannot be said to be of any peer:
+/// it is counted and no error, unless the socket is connected after all.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_codec::Text;
+/// use bowline_transport::{DatagramEndpoint, Extra, LocalAddr};
+///
+/// # Backend::Smol.block_on(async {
+/// let any = "127.0.0.1:0".parse().unwrap();
+/// let one = DatagramEndpoint::udp(any, Text::new())?;
+/// let other = DatagramEndpoint::udp(any, Text::new())?;
+///
+/// one.send_to(&"hello".to_owned(), &other.extra::<LocalAddr>().unwrap()).await?;
+/// let (message, sender) = other.recv_from().await?;
+/// assert_eq!((message.as_str(), Some(sender)), ("hello", one.extra::<LocalAddr>()));
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+pub struct DatagramEndpoint<S, C> {
+    socket: S,
+    codec: C,
+    max_packet: NonZeroUsize,
+    limit: usize,
+    unnamed: UnnamedSenders,
+    connected: bool,
+    attributes: Attributes,
+    counts: Counts,
+    /// Room for a packet, lent to whoever receives.
+    spare: Mutex<BytesMut>,
+}
+
+/// What to do with the packet of a Unix socket that has no address to answer to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnnamedSenders {
+    /// Drops and counts it.
+    #[default]
+    Ignore,
+    /// Drops and counts it, and [`recv_from`](DatagramEndpoint::recv_from) says so by an error with
+    /// [`UnnamedSender`] as its source.
+    Warn,
+    /// Gives it to the program as of [`UnixAddress::UNNAMED`].
+    Handle,
+}
+
+/// A packet was dropped, for its sender has no address; see [`UnnamedSenders::Warn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a packet of {len} bytes was dropped: its sender has no address to answer to")]
+pub struct UnnamedSender {
+    len: usize,
+}
+
+impl UnnamedSender {
+    /// How long the packet was.
+    #[expect(clippy::len_without_is_empty, reason = "it is no collection")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// One packet as it came.
+pub(crate) struct Packet {
+    pub(crate) bytes: Bytes,
+    pub(crate) truncated: bool,
+    pub(crate) from: Address,
+}
+
+impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
+    /// Speaks `codec` over `socket`, with the default limits.
+    pub fn new(socket: S, codec: C) -> Self {
+        DatagramEndpointBuilder::default().over(socket, codec)
+    }
+
+    /// Sends `message` to `to`, in one packet.
+    ///
+    /// # Errors
+    ///
+    /// The codec's, or [`TooLarge`](ErrorKind::TooLarge) where the message does not fit into a
+    /// packet; [`Refused`](ErrorKind::Refused) and [`Connect`](ErrorKind::Connect) of a Unix
+    /// socket where nobody is at `to`; [`Address`](ErrorKind::Address) where `to` is of another
+    /// family; what else the system reports. Nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: the packet is sent in the poll that says so.
+    pub async fn send_to(&self, message: &C::Sent, to: &Address) -> Result<(), Error> {
+        let packet = encode(&self.codec, message, &mut BytesMut::new(), self.limit);
+        let packet = packet.map_err(|error| Error::from_encode(error).with_peer(Some(to.clone())));
+        self.send_packet(packet?, to).await
+    }
+
+    /// Receives a message, and who sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](ErrorKind::Decode) where the codec refused the packet, or more of it came than
+    /// [`max_packet`](DatagramEndpointBuilder::max_packet); the error names the sender. What the
+    /// system reports. The next call goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: a packet is taken in the poll that reports it.
+    pub async fn recv_from(&self) -> Result<(C::Received, Address), Error> {
+        let packet = self.recv_packet().await?;
+        let message = self.decode(packet.truncated, &packet.bytes);
+        match message {
+            Ok(message) => Ok((message, packet.from)),
+            Err(error) => Err(error.with_peer(Some(packet.from))),
+        }
+    }
+
+    /// By the bytes alone, so that what waits needs of the message nothing.
+    async fn send_packet(&self, packet: Bytes, to: &Address) -> Result<(), Error> {
+        let mut sent = self.socket.send_to(&packet, to).await;
+        if let Err(error) = &sent
+            && is_refusal(error)
+            && matches!(to, Address::Inet(_))
+        {
+            // UDP tells of an earlier packet, and has not sent this one.
+            Counts::add(&self.counts.refused);
+            sent = self.socket.send_to(&packet, to).await;
+        }
+        sent.map_err(|error| {
+            let error = match is_too_long(&error) {
+                true => Error::from_encode(too_long_for_system(packet.len(), error)),
+                false => Error::from_io(Operation::Send, error).with_delivery(Delivery::NotSent),
+            };
+            error.with_peer(Some(to.clone()))
+        })
+    }
+
+    /// The next packet that is somebody's.
+    pub(crate) async fn recv_packet(&self) -> Result<Packet, Error> {
+        let mut lent = Lent {
+            buffer: std::mem::take(&mut *self.lock()),
+            spare: &self.spare,
+        };
+        loop {
+            lent.buffer.clear();
+            let received = self.socket.recv_from(&mut lent.buffer, self.max_packet);
+            match received.await {
+                Ok(received) => {
+                    if let Some(packet) = self.of_somebody(received, &mut lent.buffer)? {
+                        return Ok(packet);
+                    }
+                }
+                Err(error) if is_refusal(&error) && !self.connected => {
+                    Counts::add(&self.counts.refused);
+                }
+                Err(error) => return Err(Error::from_io(Operation::Recv, error)),
+            }
+        }
+    }
+
+    fn of_somebody(
+        &self,
+        received: Received,
+        buffer: &mut BytesMut,
+    ) -> Result<Option<Packet>, Error> {
+        let from = match (received.from, self.unnamed) {
+            (Some(from), _) => from,
+            (None, UnnamedSenders::Handle) => Address::Unix(UnixAddress::UNNAMED),
+            (None, warn) => {
+                Counts::add(&self.counts.unnamed);
+                let len = received.len;
+                return match warn {
+                    UnnamedSenders::Warn => Err(Error::new(Operation::Recv, ErrorKind::Address)
+                        .with_delivery(Delivery::MaybeSent)
+                        .with_source(UnnamedSender { len })),
+                    _ => Ok(None),
+                };
+            }
+        };
+        if received.truncated {
+            Counts::add(&self.counts.truncated);
+        }
+        Ok(Some(Packet {
+            bytes: taken(buffer),
+            truncated: received.truncated,
+            from,
+        }))
+    }
+
+    pub(crate) fn decode(&self, cut: bool, packet: &Bytes) -> Result<C::Received, Error> {
+        let decoded = match cut {
+            true => Err(truncated(self.max_packet.get())),
+            false => self.codec.decode(packet),
+        };
+        decoded.map_err(Error::from_decode)
+    }
+}
+
+impl<S, C> DatagramEndpoint<S, C> {
+    /// Our address, where the socket could say.
+    pub fn local_addr(&self) -> Option<&Address> {
+        self.attributes.local_addr()
+    }
+
+    /// How many packets were left out, and why.
+    pub fn counters(&self) -> DatagramCounters {
+        self.counts.now()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BytesMut> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The room for a packet on loan; dropped, the next receiver has it.
+struct Lent<'a> {
+    buffer: BytesMut,
+    spare: &'a Mutex<BytesMut>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *spare, &mut self.buffer);
+    }
+}
+
+impl<C: MessageCodec> DatagramEndpoint<UdpSocket, C> {
+    /// Speaks `codec` over UDP at `at`; port 0 lets the system choose one.
+    ///
+    /// # Errors
+    ///
+    /// As [`UdpSocket::bind`].
+    ///
+    /// # Panics
+    ///
+    /// Where the current backend does not run on this thread.
+    pub fn udp(at: SocketAddr, codec: C) -> Result<Self, Error> {
+        bound(UdpSocket::bind(at), codec)
+    }
+}
+
+#[cfg(unix)]
+impl<C: MessageCodec> DatagramEndpoint<UnixDatagram, C> {
+    /// Speaks `codec` at a Unix address.
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixDatagram::bind`].
+    ///
+    /// # Panics
+    ///
+    /// Where the current backend does not run on this thread.
+    pub fn unix_datagram(at: &UnixAddress, codec: C) -> Result<Self, Error> {
+        bound(UnixDatagram::bind(at), codec)
+    }
+}
+
+fn bound<S: DatagramSocket, C: MessageCodec>(
+    socket: io::Result<S>,
+    codec: C,
+) -> Result<DatagramEndpoint<S, C>, Error> {
+    match socket {
+        Ok(socket) => Ok(DatagramEndpoint::new(socket, codec)),
+        Err(error) => Err(Error::from_io(Operation::Bind, error)),
+    }
+}
+
+/// The limits of a [`DatagramEndpoint`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `over` is called"]
+pub struct DatagramEndpointBuilder {
+    max_packet: NonZeroUsize,
+    unnamed: UnnamedSenders,
+}
+
+impl Default for DatagramEndpointBuilder {
+    fn default() -> Self {
+        DatagramEndpointBuilder {
+            max_packet: MAX_PACKET,
+            unnamed: UnnamedSenders::default(),
+        }
+    }
+}
+
+impl DatagramEndpointBuilder {
+    /// The longest packet that is sent, if the socket does not take less, and the most that is
+    /// received of one; default 64 KiB. Of a longer one nothing is decoded.
+    pub fn max_packet(mut self, bytes: NonZeroUsize) -> Self {
+        self.max_packet = bytes;
+        self
+    }
+
+    /// What to do with packets of Unix sockets that have no address; ignored unless set.
+    pub fn unnamed(mut self, senders: UnnamedSenders) -> Self {
+        self.unnamed = senders;
+        self
+    }
+
+    /// Speaks `codec` over `socket`.
+    pub fn over<S: DatagramSocket, C: MessageCodec>(
+        self,
+        socket: S,
+        codec: C,
+    ) -> DatagramEndpoint<S, C> {
+        DatagramEndpoint {
+            max_packet: self.max_packet,
+            limit: self.max_packet.get().min(socket.max_packet()),
+            unnamed: self.unnamed,
+            connected: socket.hears().is_some(),
+            attributes: Attributes::of(&socket),
+            counts: Counts::default(),
+            spare: Mutex::default(),
+            socket,
+            codec,
+        }
+    }
+}
+
+impl<S, C> Extra for DatagramEndpoint<S, C> {
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        self.attributes.provide(request);
+    }
+}
+
+impl<S, C> fmt::Debug for DatagramEndpoint<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramEndpoint")
+            .field("local", &self.local_addr())
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}
