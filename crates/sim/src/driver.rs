@@ -9,7 +9,7 @@
 mod fire;
 
 use crate::current::Shared;
-use crate::ending::end_host;
+use crate::ending::{Exit, end_host};
 use crate::failure::{FailureKind, HostCrash};
 use crate::machine::Role;
 use crate::oracle::{self, Scope};
@@ -163,7 +163,7 @@ pub(crate) fn turn(shared: &Shared, mut main: Option<MainPoll<'_>>, until: u64) 
             Next::Reached => return Turn::Reached,
             Next::AllBlocked => {}
             Next::Settled(host) => {
-                end_host(shared, host);
+                end_host(shared, host, Exit::Done);
                 return Turn::Fired;
             }
             Next::Idle => return Turn::Idle,
@@ -261,17 +261,16 @@ fn ended(shared: &Shared, key: TaskKey, body: Body) {
         .is_some_and(|host| shared.act(|state| state.machines[host as usize].role == Role::Main));
     if let Some(host) = host.filter(|_| !caller) {
         let outcome = shared.act(|state| state.machines[host as usize].outcome.take());
-        let settles = match outcome {
-            Some(Ok(())) => shared.act(|state| state.settles(host)),
-            None => false,
+        let exit = match outcome {
+            Some(Ok(())) if shared.act(|state| state.settles(host)) => return,
+            Some(Ok(())) => Exit::Done,
+            None => Exit::Panic,
             Some(Err(message)) => {
                 shared.act(|state| state.host_failed(host, FailureKind::ClientError, message));
-                false
+                Exit::Error
             }
         };
-        if !settles {
-            end_host(shared, host);
-        }
+        end_host(shared, host, exit);
     }
 }
 
@@ -292,7 +291,7 @@ fn panicked(shared: &Shared, key: TaskKey, body: Body, payload: &Payload) {
     });
     ended(shared, key, body);
     if !contained {
-        end_host(shared, host);
+        end_host(shared, host, Exit::Panic);
     }
 }
 

@@ -9,8 +9,42 @@ use crate::tcp::Kind;
 use crate::trace::EventKind;
 use crate::watchdog::Code;
 
+/// Why a host ends: the label of its last event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Its main future ended well.
+    Done,
+    /// Its main future ended with an error.
+    Error,
+    /// A task or job of it panicked.
+    Panic,
+    /// By a signal for which it never listened.
+    Signal,
+    Kill,
+    PowerLoss,
+    /// It is started anew, and still ran.
+    Restart,
+    /// The world ends before it does.
+    Over,
+}
+
+impl Exit {
+    fn label(self) -> &'static str {
+        match self {
+            Exit::Done => "ended",
+            Exit::Error => "failed",
+            Exit::Panic => "panicked",
+            Exit::Signal => "signalled",
+            Exit::Kill => "killed",
+            Exit::PowerLoss => "lost power",
+            Exit::Restart => "restarted",
+            Exit::Over => "world over",
+        }
+    }
+}
+
 /// Ends a host as the kernel ends a process: its futures are dropped, its sockets closed.
-pub(crate) fn end_host(shared: &Shared, host: u32) {
+pub(crate) fn end_host(shared: &Shared, host: u32, why: Exit) {
     let tasks = shared.act(|state| {
         let machine = &mut state.machines[host as usize];
         match machine.life {
@@ -57,12 +91,12 @@ pub(crate) fn end_host(shared: &Shared, host: u32) {
         let _ = drop_quietly(value);
     }
     drop(watching);
-    shared.act(|state| state.sweep(host));
+    shared.act(|state| state.sweep(host, why));
 }
 
 impl State {
     /// Closes what an ending host still has and marks it ended.
-    fn sweep(&mut self, host: u32) {
+    fn sweep(&mut self, host: u32, why: Exit) {
         for socket in self.net.of_host(host) {
             match self.net.find(socket).map(|found| &found.kind) {
                 Some(Kind::Listener(_)) => self.close_listener(socket),
@@ -80,7 +114,8 @@ impl State {
             self.drop_signal(listener);
         }
         self.drop_timers(host);
-        self.record(EventKind::Exit, "", u64::from(host), 0);
+        let life = u64::from(self.machines[host as usize].incarnation);
+        self.record(EventKind::Exit, why.label(), u64::from(host), life);
         self.tasks.resume(host);
         if let Some(key) = self.machines[host as usize].unsettled.take() {
             self.events.cancel(key);

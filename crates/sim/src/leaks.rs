@@ -8,7 +8,7 @@
 
 use crate::current::Shared;
 use crate::driver::{self, Turn};
-use crate::ending::end_host;
+use crate::ending::{Exit, end_host};
 use crate::event::Event;
 use crate::failure::FailureKind;
 use crate::host::Signal;
@@ -43,7 +43,7 @@ pub(crate) fn stop_hosts(shared: &Shared) {
         });
         if !stops {
             // Nobody listens: the signal ends it, which is no crash at the end of a world.
-            end_host(shared, host);
+            end_host(shared, host, Exit::Over);
         }
     }
     let mut alive = 0;

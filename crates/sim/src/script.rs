@@ -2,7 +2,7 @@
 
 use crate::World;
 use crate::current;
-use crate::ending;
+use crate::ending::{self, Exit};
 use crate::event::Event;
 use crate::failure::FailureKind;
 use crate::faults::Origin;
@@ -134,7 +134,11 @@ impl World {
             running
         });
         if running {
-            self.inside(|shared| ending::end_host(shared, host));
+            let why = match crash {
+                Crash::Kill => Exit::Kill,
+                Crash::PowerLoss => Exit::PowerLoss,
+            };
+            self.inside(|shared| ending::end_host(shared, host, why));
         }
         running
     }
@@ -148,7 +152,7 @@ impl World {
     }
 
     pub(crate) fn restart_host(&mut self, host: u32) {
-        self.inside(|shared| ending::end_host(shared, host));
+        self.inside(|shared| ending::end_host(shared, host, Exit::Restart));
         self.act(|state| {
             let machine = &mut state.machines[host as usize];
             machine.life = Life::Running;

@@ -3,7 +3,7 @@
 use crate::builder::{Builder, Config};
 use crate::current::{self, Shared};
 use crate::driver::{self, Turn};
-use crate::ending;
+use crate::ending::{self, Exit};
 use crate::failure::FailureKind;
 use crate::host;
 use crate::limits::HostLimits;
@@ -177,7 +177,12 @@ pub(crate) fn block_on_telling<F: Future>(seed: u64, future: F, seen: &mut Somet
     let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None)));
     panic = panic.or(dropped.err());
     shared.act(|state| state.running = None);
-    ending::end_host(&shared, 0);
+    let exit = if panic.is_none() {
+        Exit::Done
+    } else {
+        Exit::Panic
+    };
+    ending::end_host(&shared, 0, exit);
     let (failure, sometimes) = shared.act(|state| {
         let sometimes = std::mem::take(&mut state.sometimes);
         (state.failure.clone(), sometimes)

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Version of the record that is hashed. A change of it explains a change of every hash.
-pub(crate) const TRACE_VERSION: u64 = 3;
+pub(crate) const TRACE_VERSION: u64 = 4;
 
 /// How much of the trace a world keeps; the hash always covers all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub enum EventKind {
     Entropy,
     /// A note of the program.
     Note,
-    /// A host ended.
+    /// A host ended; its label says how.
     Exit,
     /// A datagram arrived, or the answer to one.
     Datagram,
@@ -121,6 +121,40 @@ impl EventKind {
 ///
 /// It holds no address, no hash order and nothing of the machine's own time, so equal runs have
 /// equal events.
+///
+/// What its [label](Self::label) and its two [values](Self::values) are depends on its kind; values
+/// that a line here does not name are 0:
+///
+/// | kind | label | values |
+/// |---|---|---|
+/// | [`Poll`](EventKind::Poll), [`End`](EventKind::End), [`Job`](EventKind::Job) | none | none |
+/// | [`Spawn`](EventKind::Spawn) | none | the new task's number; its host |
+/// | [`Timer`](EventKind::Timer) | none for a sleep; `connect`, `handshake`, `retransmit`, `keepalive`, `delayed ack` of TCP | the socket; how often before, of `retransmit` and `keepalive` |
+/// | [`Segment`](EventKind::Segment) | `syn` | the socket that connects; the port asked for |
+/// | | `syn-ack`, `established`, `fin`, `probe`, `rst` | the socket that it comes to |
+/// | | `data`, `ack`, `window` | the socket that it comes to; bytes |
+/// | [`Datagram`](EventKind::Datagram) | `udp`; `dropped` for want of room | the port that it comes to; bytes |
+/// | | `unreachable`: nobody has the port | the socket that is told; the port |
+/// | [`Lost`](EventKind::Lost) | as of what arrives; of `udp` the port in place of the socket | as of what arrives |
+/// | [`Open`](EventKind::Open) | `connect`, `listen`, `udp`, or which Unix socket | the socket; the port asked for, or that it has |
+/// | [`Accept`](EventKind::Accept) | `tcp`, `unix` | the socket; the peer's port |
+/// | [`Write`](EventKind::Write), [`Read`](EventKind::Read) | `tcp`, `udp`, `unix`, `unix datagram` | the socket; bytes |
+/// | [`Close`](EventKind::Close) | `close`, `reset`, `listener`, `udp`, `unix`; `shutdown`, `unix shutdown` | the socket |
+/// | [`Resolve`](EventKind::Resolve) | none | a hash of the name; addresses found |
+/// | [`Entropy`](EventKind::Entropy) | none | bytes; a hash of them |
+/// | [`Note`](EventKind::Note) | as noted | as noted |
+/// | [`Check`](EventKind::Check) | the id | 0 when armed, 1 when true; when it is due, in nanoseconds |
+/// | [`Signal`](EventKind::Signal) | its name | none |
+/// | [`Exit`](EventKind::Exit) | `ended`, `failed`, `panicked` by itself; `killed`, `lost power`, `restarted`, `signalled` from outside; `world over` | the host; which of its lives, from 0 |
+/// | [`Clock`](EventKind::Clock) | none | the host; seconds since 1970 |
+/// | [`Fault`](EventKind::Fault) | `cut`, `mend`, `hold`, `release`, `clog`, `unclog`, `flap`, `steady`, `spike`, or `heal` | the hosts from which and to which the link goes; none for a `heal` of all |
+/// | | `power loss`, `pause`, `resume` | the host |
+/// | | `slow`, `drift`, `stall` | the host; the factor, parts per million in two's complement, nanoseconds |
+/// | | `name` | a hash of the name; 0 for another meaning, 1 for its own |
+/// | | a [site](crate::Sim::site) | 1 |
+///
+/// Hosts are numbered in the order in which they were added. A socket's number is its own among those
+/// of its family (TCP, UDP, Unix) that are open at the time; it is given again when it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceEvent {
     pub(crate) index: u64,
@@ -178,7 +212,7 @@ impl TraceEvent {
         self.label
     }
 
-    /// The two small numbers of the event; what they are depends on the kind.
+    /// The two small numbers of the event; what they are depends on the kind, see [`TraceEvent`].
     pub fn values(&self) -> (u64, u64) {
         (self.a, self.b)
     }
@@ -204,7 +238,11 @@ impl TraceEvent {
     }
 }
 
-/// One line of a trace as text, such as `t=1.002003004s a/3 write tcp#5 64 0 <- 118`.
+/// One line of a trace as text, such as `t=1.002003004s a/3 write tcp 5 64 <- 118`.
+///
+/// It is the virtual time; the host and the number of the task, 0 outside tasks, or `world/0`; the kind
+/// and the label, `-` if it has none; the two values, which [`TraceEvent`] explains; and the index of the
+/// event that caused it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TraceLine {
     pub(crate) event: TraceEvent,

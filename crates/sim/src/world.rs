@@ -3,7 +3,7 @@
 use crate::checker::Checker;
 use crate::current::{self, Shared};
 use crate::driver::{self, Turn};
-use crate::ending;
+use crate::ending::{self, Exit};
 use crate::failure::{Failure, FailureKind};
 use crate::leaks;
 use crate::link::nanos;
@@ -224,7 +224,7 @@ impl World {
         let entered = current::enter(&self.shared);
         let hosts = self.shared.act(|state| state.machines.len() as u32);
         for host in 0..hosts {
-            ending::end_host(&self.shared, host);
+            ending::end_host(&self.shared, host, Exit::Over);
         }
         drop(entered);
     }

@@ -77,10 +77,10 @@ fn a_sequence_chart_shows_who_told_whom() {
     participant h1 as right
     Note over h0,h1: fault spike {} {} at 0.500000000s
     Note over h0,h1: fault spike {} {} at 0.500000000s
-    Note over h0: exit  at {}
+    Note over h0: exit ended at {}
     h0->>h1: udp 5 at {}
     Note over h1: a \"note\" 7 at {}
-    Note over h1: exit  at {}
+    Note over h1: exit ended at {}
 ",
         spikes[0].0,
         spikes[0].1,

@@ -8,7 +8,7 @@ mod cut;
 mod echo;
 
 use bowline_sim::net::{Keepalive, TcpStream};
-use bowline_sim::{Builder, FailureKind, Link, Sim, World, host};
+use bowline_sim::{Builder, EventKind, FailureKind, Link, Sim, World, host};
 use cut::{MS, SECOND, constant, seconds, until, whole};
 use echo::{accept, dial, listen, read_some, write_all};
 use std::io::{self, ErrorKind};
@@ -63,7 +63,7 @@ fn world<F: Future<Output = io::Result<()>> + 'static>(
 fn noted(world: &Builder, label: &str) -> Vec<u64> {
     let report = world.run().expect("it runs to its end");
     let events = report.trace().iter().map(|line| line.event());
-    let noted = events.filter(|event| event.label() == label);
+    let noted = events.filter(|event| event.kind() == EventKind::Note && event.label() == label);
     noted.map(|event| event.values().0).collect()
 }
 

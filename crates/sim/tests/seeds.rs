@@ -92,10 +92,17 @@ fn every_seed_runs_once_and_none_after_a_failure_was_asked_to_end_it() {
     all.sort_unstable();
     assert_eq!(all, (5..105).collect::<Vec<_>>());
 
-    let failure = Sim::seeds(0..1_000_000).jobs(4).fail_fast().run(world);
-    let lowest = failure.expect_err("some fail").lowest().map(|f| f.seed());
-    let begun = begun.into_inner().expect("not poisoned");
-    assert!(begun.len() as u64 <= lowest.expect("one failed") + 1 + 3);
+    for jobs in [1, 4] {
+        let failure = Sim::seeds(0..1_000_000).jobs(jobs).fail_fast().run(world);
+        let lowest = failure.expect_err("some fail").lowest().map(|f| f.seed());
+        let mut all = std::mem::take(&mut *begun.lock().expect("not poisoned"));
+        all.sort_unstable();
+        // In their order, none twice; what other threads begin before they are told is theirs.
+        assert_eq!(all, (0..all.len() as u64).collect::<Vec<_>>());
+        let lowest = lowest.expect("one failed") as usize;
+        assert!(all.len() < 1_000_000 && all.len() > lowest);
+        assert!(jobs > 1 || all.len() == lowest + 1);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::message_of;
 use crate::current::Shared;
-use crate::ending::end_host;
+use crate::ending::{Exit, end_host};
 use crate::event::Event;
 use crate::failure::FailureKind;
 use crate::faults::{self, FaultKind, Undo};
@@ -127,7 +127,7 @@ fn killed(shared: &Shared, host: u32, signal: Signal) {
         }
         state.running = None;
     });
-    end_host(shared, host);
+    end_host(shared, host, Exit::Signal);
 }
 
 fn run_job(shared: &Shared, job: Job) {
@@ -149,7 +149,7 @@ fn run_job(shared: &Shared, job: Job) {
         state.machines[job.host as usize].role != Role::Main
     });
     if crashed {
-        end_host(shared, job.host);
+        end_host(shared, job.host, Exit::Panic);
     }
 }
 
