@@ -131,6 +131,22 @@ impl<T: Transport> Shared<T> {
         self.reserve().await?.send(message)
     }
 
+    /// [`send`](Shared::send) without the write, for many messages in one: they go out with a
+    /// [`flush`](Shared::flush), or when a `recv` has to wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Shared::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn feed(&self, message: &T::Sent) -> Result<(), Error> {
+        let _permit = self.reserve().await?;
+        self.use_sender(Operation::Send, |sender| sender.queue_only(message))?
+            .map_err(Error::from_encode)
+    }
+
     /// Queues the message if it is nobody else's turn and there is room now.
     ///
     /// # Errors

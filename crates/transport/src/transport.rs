@@ -165,6 +165,15 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     /// The codec refused the message: nothing was queued.
     fn queue(&mut self, message: &T) -> Result<(), EncodeError>;
 
+    /// As [`queue`](TransportSend::queue), without trying to write where that can be left for later.
+    ///
+    /// # Errors
+    ///
+    /// As [`queue`](TransportSend::queue).
+    fn queue_only(&mut self, message: &T) -> Result<(), EncodeError> {
+        self.queue(message)
+    }
+
     /// Waits until all that was queued has been handed to the stream.
     ///
     /// # Errors
@@ -215,6 +224,23 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
         async move {
             poll_fn(|cx| self.poll_reserve(cx)).await?;
             self.queue(message).map_err(Error::from_encode)
+        }
+    }
+
+    /// [`send`](TransportSend::send) without the write, for many messages in one: they go out with a
+    /// [`flush`](TransportSend::flush), or when a `recv` of the same transport has to wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](TransportSend::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    fn feed(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            poll_fn(|cx| self.poll_reserve(cx)).await?;
+            self.queue_only(message).map_err(Error::from_encode)
         }
     }
 
@@ -306,6 +332,10 @@ impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X
 
     fn queue(&mut self, message: &T) -> Result<(), EncodeError> {
         (**self).queue(message)
+    }
+
+    fn queue_only(&mut self, message: &T) -> Result<(), EncodeError> {
+        (**self).queue_only(message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -245,6 +245,11 @@ impl<S: ByteStream> Outbound<S> {
         }
     }
 
+    /// Whether the stream took less than it was given: there is something to write once it can.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.lock().unflushed
+    }
+
     /// Bytes queued and not written.
     pub(super) fn unsent(&self) -> usize {
         self.lock().unsent()

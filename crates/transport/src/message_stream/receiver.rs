@@ -21,6 +21,9 @@ use crate::transport::{TransportRecv, TryRecvError};
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 64 * 1024;
 
+/// Most room that is made for a frame before it has come, where the last one was as large.
+const FORESEEN_MAX: usize = 256 * 1024;
+
 /// After so many frames or bytes without waiting, the task yields to its siblings.
 const BURST_FRAMES: usize = 32;
 const BURST_BYTES: usize = 256 * 1024;
@@ -36,6 +39,8 @@ pub struct MessageReceiver<S: ByteStream, C: Codec> {
     outbound: Arc<Outbound<S>>,
     buffer: BytesMut,
     read_size: usize,
+    /// Bytes of the last frame, where that was a large one: the next is likely to be as large.
+    foreseen: usize,
     /// The decoder asked for more bytes than there are.
     starved: bool,
     state: State,
@@ -67,6 +72,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             outbound,
             buffer: BytesMut::new(),
             read_size: READ_MIN,
+            foreseen: 0,
             starved: true,
             state: State::Open,
             burst_frames: 0,
@@ -116,20 +122,32 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Item>, Error>> {
-        self.outbound.drive_and_wait(Half::Receiver, cx);
+        // What waits for the stream goes on now; what was only fed goes with what else there will be.
+        if self.outbound.is_blocked() || !matches!(self.state, State::Open) {
+            self.outbound.drive_and_wait(Half::Receiver, cx);
+        }
         loop {
             match &self.state {
-                State::Open if self.starved => match self.read_more(cx) {
-                    Poll::Pending => return self.poll_idle(cx).map(Err),
-                    Poll::Ready(Ok(0)) => self.state = State::Draining,
-                    Poll::Ready(Ok(_)) => self.starved = false,
-                    Poll::Ready(Err(error)) => self.state = State::Failed(error),
-                },
-                State::Open => match self.decoder.decode(&mut self.buffer) {
-                    Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
-                    Ok(None) => self.starved = true,
-                    Err(error) => return Poll::Ready(Err(self.refused(error))),
-                },
+                State::Open if self.starved => {
+                    self.outbound.drive_and_wait(Half::Receiver, cx);
+                    match self.read_more(cx) {
+                        Poll::Pending => return self.poll_idle(cx).map(Err),
+                        Poll::Ready(Ok(0)) => self.state = State::Draining,
+                        Poll::Ready(Ok(_)) => self.starved = false,
+                        Poll::Ready(Err(error)) => self.state = State::Failed(error),
+                    }
+                }
+                State::Open => {
+                    let before = self.buffer.len();
+                    match self.decoder.decode(&mut self.buffer) {
+                        Ok(Some(message)) => {
+                            self.foresee(before - self.buffer.len());
+                            return Poll::Ready(Ok(Some(message)));
+                        }
+                        Ok(None) => self.starved = true,
+                        Err(error) => return Poll::Ready(Err(self.refused(error))),
+                    }
+                }
                 State::Draining => match self.decoder.decode_end(&mut self.buffer) {
                     Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
                     Ok(None) => self.state = State::Ended,
@@ -139,6 +157,14 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 State::Failed(error) => return Poll::Ready(Err(error.clone())),
             }
         }
+    }
+
+    /// Remembers how large a frame was.
+    fn foresee(&mut self, frame: usize) {
+        self.foreseen = match frame {
+            small if small < 2 * READ_MIN => 0,
+            large => large.min(FORESEEN_MAX),
+        };
     }
 
     /// Reads once, from a stream that is as it should be.
@@ -170,19 +196,22 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         };
         let spare = self.buffer.capacity() - self.buffer.len();
         if self.buffer.is_empty() {
-            if spare < READ_MIN {
-                self.buffer = BytesMut::new();
+            if spare < self.foreseen.max(READ_MIN) {
+                self.buffer = BytesMut::with_capacity(self.foreseen);
             }
         } else if spare < READ_MIN / 4 {
-            // A frame is on its way: grow with what has come of it, not with what it declares.
-            let most = self.buffer.len().clamp(READ_MIN, READ_MAX);
+            // A frame is on its way: grow with what has come of it, or of the last one, not with what it
+            // declares.
+            let come = self.buffer.len().clamp(READ_MIN, READ_MAX);
+            let most = come.max(self.foreseen);
             self.buffer
                 .reserve(self.decoder.need().clamp(READ_MIN, most));
         }
-        let max = NonZeroUsize::new(self.read_size).unwrap_or(NonZeroUsize::MIN);
+        let max = self.read_size.max(self.foreseen);
+        let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
         match Pin::new(reading).poll_read_into(cx, &mut self.buffer, max) {
             Poll::Ready(Ok(count)) => {
-                if count == self.read_size {
+                if count >= self.read_size {
                     self.read_size = (self.read_size * 2).min(READ_MAX);
                 } else if count < self.read_size / 4 {
                     self.read_size = (self.read_size / 2).max(READ_MIN);
@@ -228,6 +257,7 @@ impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageRece
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Item>, Error>> {
         if self.burst_frames >= BURST_FRAMES || self.burst_bytes >= BURST_BYTES {
             (self.burst_frames, self.burst_bytes) = (0, 0);
+            self.outbound.drive_and_wait(Half::Receiver, cx);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

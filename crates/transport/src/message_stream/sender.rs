@@ -48,21 +48,6 @@ impl<S: ByteStream, C: Codec> MessageSender<S, C> {
 }
 
 impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
-    /// [`send`](TransportSend::send) without the write: for many messages followed by one
-    /// [`flush`](TransportSend::flush).
-    ///
-    /// # Errors
-    ///
-    /// As `send`.
-    ///
-    /// # Cancel safety
-    ///
-    /// *Nothing happened.*
-    pub async fn feed(&mut self, message: &C::Sent) -> Result<(), Error> {
-        std::future::poll_fn(|cx| self.poll_reserve(cx)).await?;
-        self.encode(message).map_err(Error::from_encode)
-    }
-
     /// Encodes into the queue, whole or not at all, also if the encoder panics.
     fn encode(&mut self, message: &C::Sent) -> Result<(), EncodeError> {
         let batch = self.outbound.take_back();
@@ -116,6 +101,10 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> TransportSend<C::Sent> for MessageSend
         self.encode(message)?;
         self.outbound.drive(Half::Sender);
         Ok(())
+    }
+
+    fn queue_only(&mut self, message: &C::Sent) -> Result<(), EncodeError> {
+        self.encode(message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -67,6 +67,20 @@ impl<T: Transport> Peer<T> {
         self.noted(self.shared.send(message).await)
     }
 
+    /// [`send`](Peer::send) without the write, for many answers in one: they go out with a
+    /// [`flush`](Peer::flush), or when the handler has to wait for a message or has returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shared::feed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn feed(&self, message: &T::Sent) -> Result<(), Error> {
+        self.noted(self.shared.feed(message).await)
+    }
+
     /// Queues the message if it is nobody else's turn and there is room now.
     ///
     /// # Errors

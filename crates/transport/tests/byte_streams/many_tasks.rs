@@ -1,7 +1,7 @@
 //! One message stream for many tasks.
 
 use bowline_backend::task;
-use bowline_transport::{Break, Error, ErrorKind, MessageStream, Shared, Transport};
+use bowline_transport::{Break, Error, ErrorKind, MessageStream, Shared, Transport, TransportSend};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};

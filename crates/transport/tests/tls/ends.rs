@@ -7,7 +7,7 @@ use bowline_backend::time::now;
 use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
 use bowline_transport::{
     Break, CloseMode, ErrorKind, MemoryStream, MessageStream, MessageStreamBuilder, TlsStream,
-    Transport,
+    Transport, TransportSend,
 };
 use bytes::Bytes;
 use futures_util::future::join;

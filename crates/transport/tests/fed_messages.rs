@@ -1,0 +1,118 @@
+//! When messages go out that were fed and not sent.
+
+use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
+use bowline_transport::{
+    MemoryStream, MessageStream, Shared, Transport, TransportRecv, TransportSend, TryRecvError,
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+type Messages = MessageStream<MemoryStream, Framed<LengthDelimited, Raw>>;
+
+fn pair(capacity: usize) -> (Messages, Messages) {
+    let (here, there) = MemoryStream::builder().capacity(capacity).pair();
+    let codec = || LengthDelimited::u32().with(Raw::new());
+    (
+        MessageStream::new(here, codec()),
+        MessageStream::new(there, codec()),
+    )
+}
+
+fn message(byte: u8) -> Bytes {
+    Bytes::from(vec![byte; 10])
+}
+
+fn has_nothing(messages: &mut Messages) -> bool {
+    matches!(messages.split().1.try_recv(), Err(TryRecvError::Empty))
+}
+
+// TR7
+#[test]
+fn what_is_fed_goes_out_once_a_receiver_has_to_wait() {
+    let (mut here, mut there) = pair(1000);
+    for byte in 0..3 {
+        there.send(&message(byte)).now_or_never().unwrap().unwrap();
+    }
+    assert_eq!(
+        here.recv().now_or_never().unwrap().unwrap(),
+        Some(message(0))
+    );
+    here.split()
+        .0
+        .feed(&message(10))
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    // Two more are there already: what is fed waits for what they will be answered.
+    for byte in 1..3 {
+        let next = here.recv().now_or_never().unwrap().unwrap();
+        assert_eq!(next, Some(message(byte)));
+        assert!(has_nothing(&mut there));
+    }
+    assert!(here.recv().now_or_never().is_none());
+    let answer = there.recv().now_or_never().unwrap().unwrap();
+    assert_eq!(answer, Some(message(10)));
+}
+
+// TR7
+#[test]
+fn what_the_stream_did_not_take_goes_on_with_every_receive() {
+    let (mut here, mut there) = pair(100);
+    for byte in 0..3 {
+        there.send(&message(byte)).now_or_never().unwrap().unwrap();
+    }
+    let large = Bytes::from(vec![9; 150]);
+    here.send(&large).now_or_never().unwrap().unwrap();
+    assert_eq!(
+        here.recv().now_or_never().unwrap().unwrap(),
+        Some(message(0))
+    );
+    assert!(
+        there.recv().now_or_never().is_none(),
+        "54 bytes are still to come"
+    );
+    // There is room now, and more to receive: the rest goes out all the same.
+    assert_eq!(
+        here.recv().now_or_never().unwrap().unwrap(),
+        Some(message(1))
+    );
+    assert_eq!(there.recv().now_or_never().unwrap().unwrap(), Some(large));
+}
+
+// TR7
+#[test]
+fn a_peer_that_ended_hears_what_was_fed() {
+    let (mut here, mut there) = pair(1000);
+    there.split().0.shutdown().now_or_never().unwrap().unwrap();
+    here.split()
+        .0
+        .feed(&message(1))
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    assert_eq!(here.recv().now_or_never().unwrap().unwrap(), None);
+    assert_eq!(
+        there.recv().now_or_never().unwrap().unwrap(),
+        Some(message(1))
+    );
+}
+
+// TR9
+#[test]
+fn what_many_feed_goes_out_in_their_order() {
+    let (here, mut there) = pair(1000);
+    let here = Shared::new(here);
+    for byte in 0..5 {
+        here.clone()
+            .feed(&message(byte))
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+    }
+    assert!(has_nothing(&mut there));
+    here.flush().now_or_never().unwrap().unwrap();
+    for byte in 0..5 {
+        let next = there.recv().now_or_never().unwrap().unwrap();
+        assert_eq!(next, Some(message(byte)));
+    }
+}
