@@ -8,6 +8,8 @@ use bowline::concurrency::{Root, task_group};
 use bowline::rpc::executor::AsyncExecutor;
 use bowline::rpc::{Caller, Error, Registry, TcpBroker};
 
+use bowline_benches::server_process::say_port;
+
 use crate::PAYLOAD;
 
 #[bowline::rpc(name = "echo")]
@@ -27,7 +29,7 @@ pub(crate) fn serve() {
         TcpBroker::builder(AsyncExecutor::new(registry, 1024))
             .listen("127.0.0.1:0")
             .run(async |server| -> Result<(), Error> {
-                crate::say_port(server.local_addrs()[0].port());
+                say_port(server.local_addrs()[0].port());
                 std::future::pending().await
             })
             .await

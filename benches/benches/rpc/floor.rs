@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use bowline_benches::server_process::say_port;
+
 use crate::PAYLOAD;
 
 const HEADER: usize = 16;
@@ -14,7 +16,7 @@ const HEADER: usize = 16;
 /// Echoes every frame, as many per write as one read gave.
 pub(crate) async fn serve() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    crate::say_port(listener.local_addr().unwrap().port());
+    say_port(listener.local_addr().unwrap().port());
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         tokio::spawn(echo(stream));

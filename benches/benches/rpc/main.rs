@@ -3,16 +3,15 @@
 //! run.
 
 mod bowline_echo;
-mod cpus;
 mod floor;
 mod tarpc_echo;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bowline_benches::allocations::{self, CountingAllocator};
+use bowline_benches::cpus;
 use bowline_benches::rounds::median;
+use bowline_benches::server_process::{self, ServerProcess};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -44,13 +43,6 @@ fn main() {
     }
 }
 
-/// Tells the client where to connect.
-pub(crate) fn say_port(port: u16) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{port}").unwrap();
-    out.flush().unwrap();
-}
-
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -58,13 +50,8 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Serves until standard input ends, then says how many allocations there were.
 fn serve(system: &str) {
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read(&mut [0]);
-        println!("{}", allocations::count());
-        std::process::exit(0);
-    });
+    server_process::answer_questions();
     match system {
         "floor" => runtime().block_on(floor::serve()),
         "tarpc" => runtime().block_on(tarpc_echo::serve()),
@@ -82,32 +69,8 @@ fn call(system: &str, port: u16, calls: usize, in_flight: usize) -> Vec<Duration
     }
 }
 
-struct Server {
-    child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-    port: u16,
-}
-
-impl Server {
-    fn start(system: &str, cpu: usize) -> Server {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--serve", system, &cpu.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.next().unwrap().unwrap().parse().unwrap();
-        Server { child, lines, port }
-    }
-
-    /// Ends it; its allocations.
-    fn stop(mut self) -> u64 {
-        drop(self.child.stdin.take());
-        let count = self.lines.next().unwrap().unwrap().parse().unwrap();
-        self.child.wait().unwrap();
-        count
-    }
+fn start(system: &str, cpu: usize) -> ServerProcess {
+    ServerProcess::start(&["--serve", system, &cpu.to_string()])
 }
 
 #[derive(Default)]
@@ -133,21 +96,22 @@ fn compare() {
 }
 
 fn measure(system: &str, server_cpu: usize, samples: &mut Samples) {
-    let server = Server::start(system, server_cpu);
-    call(system, server.port, SEQUENTIAL / 10, 1);
-    let latencies = call(system, server.port, SEQUENTIAL, 1);
+    let server = start(system, server_cpu);
+    call(system, server.port(), SEQUENTIAL / 10, 1);
+    let latencies = call(system, server.port(), SEQUENTIAL, 1);
     samples.sequential_p50_us.push(percentile(latencies, 0.5));
-    server.stop();
+    drop(server);
 
-    let server = Server::start(system, server_cpu);
+    let mut server = start(system, server_cpu);
+    let theirs = server.memory().allocations;
     let before = allocations::count();
     let start = Instant::now();
-    let latencies = call(system, server.port, PIPELINED, 64);
+    let latencies = call(system, server.port(), PIPELINED, 64);
     let took = start.elapsed().as_secs_f64();
     let ours = allocations::count() - before;
     samples.calls_per_second.push(PIPELINED as f64 / took);
     samples.pipelined_p99_us.push(percentile(latencies, 0.99));
-    let all = ours + server.stop();
+    let all = ours + server.memory().allocations - theirs;
     samples.allocations.push(all as f64 / PIPELINED as f64);
 }
 

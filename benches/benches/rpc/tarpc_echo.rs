@@ -7,6 +7,8 @@ use tarpc::server::{BaseChannel, Channel};
 use tarpc::tokio_serde::formats::Bincode;
 use tarpc::{client, context};
 
+use bowline_benches::server_process::say_port;
+
 use crate::PAYLOAD;
 
 #[tarpc::service]
@@ -27,7 +29,7 @@ pub(crate) async fn serve() {
     let mut incoming = tarpc::serde_transport::tcp::listen("127.0.0.1:0", Bincode::default)
         .await
         .unwrap();
-    crate::say_port(incoming.local_addr().port());
+    say_port(incoming.local_addr().port());
     while let Some(transport) = incoming.next().await {
         let transport = transport.unwrap();
         transport.get_ref().set_nodelay(true).unwrap();

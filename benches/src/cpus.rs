@@ -4,7 +4,11 @@
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Keeps this process on one CPU; the answer is the one for its peer, the same if there is only one.
-pub(crate) fn take_one_of_two() -> usize {
+///
+/// # Panics
+///
+/// Where the system does not say where the process may run, or refuses.
+pub fn take_one_of_two() -> usize {
     let allowed = sched_getaffinity(None).expect("a process may ask where it runs");
     let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
     let ours = cpus.next().expect("it runs somewhere");
@@ -13,7 +17,11 @@ pub(crate) fn take_one_of_two() -> usize {
 }
 
 /// Keeps this process on `cpu`.
-pub(crate) fn stay_on(cpu: usize) {
+///
+/// # Panics
+///
+/// Where the process may not run there.
+pub fn stay_on(cpu: usize) {
     let mut only = CpuSet::new();
     only.set(cpu);
     sched_setaffinity(None, &only).expect("a process may narrow where it runs");

@@ -1,0 +1,37 @@
+//! A certificate for the servers, made for the run and handed to them by their environment.
+
+use std::env;
+
+use rcgen::{CertificateParams, KeyPair};
+
+/// Whom it is for.
+pub(crate) const NAME: &str = "localhost";
+
+const CERTIFICATE: &str = "BENCH_CERTIFICATE";
+const KEY: &str = "BENCH_KEY";
+
+/// Makes it, for this process and for those that it starts.
+#[expect(
+    unsafe_code,
+    reason = "the environment of a process belongs to all of its threads"
+)]
+pub(crate) fn make() {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    // SAFETY: no other thread runs yet.
+    unsafe {
+        env::set_var(CERTIFICATE, certificate.pem());
+        env::set_var(KEY, key.serialize_pem());
+    }
+}
+
+/// The certificate, its own authority (PEM).
+pub(crate) fn certificate() -> String {
+    env::var(CERTIFICATE).expect("it was made")
+}
+
+/// Its key (PEM).
+pub(crate) fn key() -> String {
+    env::var(KEY).expect("it was made")
+}
