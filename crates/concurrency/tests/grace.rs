@@ -183,18 +183,22 @@ fn without_a_grace_code_behind_cancelled_runs_to_its_first_pending(root: Root) {
         async move {
             let scope = CancelScope::new();
             let handle = scope.handle();
-            group.spawn_ok(async move {
-                yield_now().await;
-                handle.cancel("hard");
-            });
-            let outcome = scope.run(async {
+            let parks = scope.run(async {
                 let cause = cancelled().await;
                 assert_eq!(cause.reason(), "hard");
                 reached.store(1, Ordering::SeqCst);
                 checkpoint().await;
                 reached.store(2, Ordering::SeqCst);
             });
-            assert!(outcome.await.cause().is_some());
+            // Started when the body has parked: a cancel during its poll drops it at the end of that.
+            let cancels = async {
+                group
+                    .spawn_ok(async move { handle.cancel("hard") })
+                    .wait()
+                    .await
+            };
+            let (outcome, _) = join(parks, cancels).await;
+            assert!(outcome.cause().is_some());
             Ok(())
         }
     }));
