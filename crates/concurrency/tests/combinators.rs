@@ -197,14 +197,24 @@ fn panics_go_on_when_all_are_gone(root: Root) {
     root.block_on(async {
         let alive = Arc::new(AtomicUsize::new(0));
         let three = || {
-            let alive = alive.clone();
+            let (alive, panics) = (alive.clone(), Arc::new(Event::new()));
             (0..3).map(move |n| {
-                let probe = Alive::new(&alive);
+                let (probe, panics) = (Alive::new(&alive), panics.clone());
                 async move {
                     let _probe = probe;
                     match n {
-                        0 => shield(sleep(MS)).await,
-                        1 => panic!("one"),
+                        0 => {
+                            // By its sleep alone it could be first, on a machine that stalls.
+                            let after = async {
+                                panics.wait().await;
+                                sleep(MS).await;
+                            };
+                            shield(after).await;
+                        }
+                        1 => {
+                            panics.set();
+                            panic!("one");
+                        }
                         _ => {
                             sleep_forever().await;
                         }

@@ -210,6 +210,17 @@ fn a_cancelled_group_reaches_the_child_when_it_has_started(root: Root) {
     });
 }
 
+/// Does something when it goes, however its body ends.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}
+
 // TG26, TG28
 fn a_dropped_start_cancels_the_child(root: Root) {
     let alive = Arc::new(AtomicUsize::new(0));
@@ -222,15 +233,19 @@ fn a_dropped_start_cancels_the_child(root: Root) {
         let result = task_group::<_, (), _, _>(|group| async move {
             let mut start = Box::pin(group.start(|started| async move {
                 let _probe = probe;
-                let cause = cancelled().await;
-                seen.lock().unwrap().push(cause.kind());
+                let _end = OnDrop(Some(|| {
+                    let cause = check_cancelled().expect_err("it was cancelled");
+                    seen.lock().unwrap().push(cause.kind());
+                    *given.lock().unwrap() = Some(started.send(5));
+                }));
+                // Not reached if the cancel came in the middle of the poll that begins to wait.
+                cancelled().await;
                 shield(async {
                     for _ in 0..5 {
                         yield_now().await;
                     }
                 })
                 .await;
-                *given.lock().unwrap() = Some(started.send(5));
                 Ok(())
             }));
             assert!(poll_immediate(&mut start).await.is_none());
@@ -252,10 +267,9 @@ fn a_dropped_start_loses_no_panic(root: Root) {
     let options = TaskGroup::builder().panics(bowline_concurrency::PanicPolicy::Collect);
     let result = root.block_on(options.run::<(), (), _, _>(|group| async move {
         let mut start = Box::pin(group.start(|_: Started<()>| async move {
+            // In its last poll, or when it is dropped at the end of the one it was cancelled in.
+            let _late = OnDrop(Some(|| panic!("late")));
             cancelled().await;
-            if true {
-                panic!("late");
-            }
             Ok(())
         }));
         assert!(poll_immediate(&mut start).await.is_none());

@@ -63,7 +63,8 @@ const NAMES: [(Waiting, &str); 24] = [
 /// The counts of one node.
 ///
 /// One thread polls a node at a time, and the runtime orders its polls, so a count is raised by a
-/// load and a store. A reader may see the numbers of a poll that has just begun or ended.
+/// load and a store. A reader may see the numbers of a poll that has just begun or ended. Who sees that
+/// it waits, or runs no more, sees what it did before.
 pub(super) struct Activity {
     polls: AtomicU64,
     /// Code of the node runs.
@@ -91,11 +92,11 @@ impl Activity {
 
     #[inline]
     pub(super) fn end_poll(&self) {
-        self.running.store(false, Ordering::Relaxed);
+        self.running.store(false, Ordering::Release);
     }
 
     pub(super) fn wait_for(&self, what: Waiting) {
-        self.waiting.store(what as u8, Ordering::Relaxed);
+        self.waiting.store(what as u8, Ordering::Release);
     }
 
     pub(super) fn polls(&self) -> u64 {
@@ -103,11 +104,11 @@ impl Activity {
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.running.load(Ordering::Relaxed)
+        self.running.load(Ordering::Acquire)
     }
 
     pub(super) fn waiting_on(&self) -> Option<&'static str> {
-        let code = usize::from(self.waiting.load(Ordering::Relaxed));
+        let code = usize::from(self.waiting.load(Ordering::Acquire));
         let (_, name) = NAMES.get(code)?;
         (!name.is_empty()).then_some(*name)
     }

@@ -34,9 +34,11 @@ impl Tree {
         while let Some(visit) = stack.pop() {
             // Those on the stack are entries to come.
             let room = MOST - 1 - tree.entries.len() - stack.len();
+            // What it does before what is in it: of one that has parked, all it made until then is seen.
+            let mut entry = entry(&visit, tree.entries.len());
             let sight = visit.node.look(room);
             tree.truncated |= sight.truncated;
-            let entry = entry(&visit, tree.entries.len(), sight.tasks);
+            entry.tasks = sight.tasks;
             shields.push(visit.node.is_masked());
             stances.push(visit.node.stance());
             let children = sight.children.into_iter().rev().map(|node| Visit {
@@ -121,7 +123,7 @@ fn entry_deadline(visit: &Visit) -> Instant {
     }
 }
 
-fn entry(visit: &Visit, id: usize, tasks: usize) -> TreeEntry {
+fn entry(visit: &Visit, id: usize) -> TreeEntry {
     let node = &visit.node;
     let own = node.own_cause().filter(|_| node.cancel_called());
     let cause = match node.is_masked() {
@@ -157,7 +159,7 @@ fn entry(visit: &Visit, id: usize, tasks: usize) -> TreeEntry {
         age: node.age(now),
         waiting_on: node.waiting_on().filter(|_| state != EntryState::Running),
         children: Vec::new(),
-        tasks,
+        tasks: 0,
     }
 }
 
