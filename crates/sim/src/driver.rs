@@ -74,7 +74,7 @@ impl State {
         // A world without clients has nothing else to end it.
         let endless = !self.has_clients && !self.stopping;
         if self.now >= horizon && self.unfinished() > 0 {
-            let mut message = format!("{} clients are not done", self.unfinished());
+            let mut message = self.unfinished_clients();
             if settled_by == horizon {
                 let settle = Duration::from_nanos(self.config.settle);
                 message.push_str(&format!(" {settle:?} after all faults ended"));

@@ -56,7 +56,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// What one live task waited for when the run failed.
+/// What one live task did when the run failed: it ran, or waited for something.
 #[derive(Clone, Debug)]
 pub struct WaitLine {
     pub(crate) host: String,
@@ -64,6 +64,7 @@ pub struct WaitLine {
     pub(crate) location: &'static Location<'static>,
     pub(crate) waits: String,
     pub(crate) since: u64,
+    pub(crate) running: bool,
 }
 
 impl WaitLine {
@@ -77,7 +78,12 @@ impl WaitLine {
         self.location
     }
 
-    /// What it waits for, in words.
+    /// Whether it ran: the failure is its own, or happened while it was polled.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// What it waits for, in words; of a task that ran, what it last waited for.
     pub fn waits_for(&self) -> &str {
         &self.waits
     }
@@ -85,11 +91,12 @@ impl WaitLine {
 
 impl fmt::Display for WaitLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{} spawned at {} waits for {} since t={} ns",
-            self.host, self.task, self.location, self.waits, self.since
-        )
+        let (host, task) = (&self.host, self.task);
+        write!(f, "{host}/{task} spawned at {} ", self.location)?;
+        match self.running {
+            true => f.write_str("was running"),
+            false => write!(f, "waits for {} since t={} ns", self.waits, self.since),
+        }
     }
 }
 
@@ -229,7 +236,7 @@ impl Failure {
         &self.0.crashed
     }
 
-    /// Every live task and what it waited for, those of clients first.
+    /// Every live task and what it did, those of clients first.
     pub fn wait_graph(&self) -> &[WaitLine] {
         &self.0.wait_graph
     }

@@ -14,7 +14,7 @@ use crate::oracle::{Label, Oracle, Scope};
 use crate::report::Report;
 use crate::signals::SignalListener;
 use crate::table::Table;
-use crate::task::{Birth, Body, BoxedFuture, TaskKey, Tasks, Waits};
+use crate::task::{Birth, Body, BoxedFuture, Task, TaskKey, Tasks, Waits};
 use crate::tcp::Net;
 use crate::timers::Timer;
 use crate::trace::{EventKind, Trace, TraceEvent, TraceLine};
@@ -184,6 +184,32 @@ impl State {
         self.live_clients + self.broken_clients
     }
 
+    /// Says which clients are not done.
+    pub(crate) fn unfinished_clients(&self) -> String {
+        let unfinished = |machine: &&Machine| {
+            machine.role == Role::Client && (machine.life == Life::Running || machine.broken_off)
+        };
+        let mut names = Vec::new();
+        let clients = self.machines.iter().filter(unfinished);
+        list(&mut names, "clients", clients, |machine| {
+            format!("{:?}", machine.name)
+        });
+        match &names[..] {
+            // What is left of them is named by itself.
+            [] => "all clients are done".to_owned(),
+            [name] => format!("the client {name} is not done"),
+            [first @ .., last] => {
+                format!("the clients {} and {last} are not done", first.join(", "))
+            }
+        }
+    }
+
+    /// Whether the task is polled, or dropped, right now.
+    fn runs(&self, task: &Task) -> bool {
+        self.running
+            .is_some_and(|running| (running.host, running.number) == (task.host, task.number))
+    }
+
     /// The client or host ends by a crash.
     pub(crate) fn break_off(&mut self, host: u32) {
         let machine = &mut self.machines[host as usize];
@@ -333,6 +359,7 @@ impl State {
                 location: task.location,
                 waits: task.waits.to_string(),
                 since: task.since,
+                running: self.runs(task),
             })
             .collect();
         let host = self

@@ -81,11 +81,10 @@ impl World {
             Turn::Reached => Step::Reached,
             Turn::Idle => {
                 let stuck = self.shared.act(|state| {
-                    let live = state.unfinished();
                     if state.live_clients > 0 {
                         let paused = state.paused_hosts();
-                        let message =
-                            format!("nothing can run and {live} clients are not done{paused}");
+                        let clients = state.unfinished_clients();
+                        let message = format!("nothing can run and {clients}{paused}");
                         state.fail(FailureKind::Deadlock, message);
                     }
                     state.live_clients > 0

@@ -143,7 +143,7 @@ fn what_is_on_its_way_out_has_its_time() {
     let failure = world(60).horizon(Duration::from_secs(15)).run();
     let failure = failure.expect_err("it takes 20 s");
     assert_eq!(*failure.kind(), FailureKind::Horizon);
-    let told = "1 clients are not done; the host \"client\" is done but has the task 3 spawned at";
+    let told = "all clients are done; the host \"client\" is done but has the task 3 spawned at";
     assert!(failure.message().starts_with(told), "{failure}");
 }
 
