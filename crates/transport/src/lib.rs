@@ -87,7 +87,10 @@ pub use datagram::{
 pub use error::{Attempt, Break, Delivery, Error, ErrorKind, Operation, TlsFailure};
 pub use listener::Listener;
 pub use listeners::{Listeners, ListenersBuilder};
-pub use memory::{MemoryReadHalf, MemoryStream, MemoryStreamBuilder, MemoryWriteHalf};
+pub use memory::{
+    MemoryListener, MemoryNetwork, MemoryReadHalf, MemoryStream, MemoryStreamBuilder,
+    MemoryWriteHalf,
+};
 pub use message_stream::{
     MessageItems, MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder,
 };
@@ -99,8 +102,8 @@ pub use server::Secure;
 pub use server::UnixPlace;
 pub use server::{
     AtLimit, Bind, Bound, ConnectionHandler, ConnectionId, DrainReport, End, Incoming, Listening,
-    Messages, Peer, ServeStreams, Served, Server, ServerCounters, ServerHandle, ServerLimits,
-    StreamServer, serve_streams,
+    MemoryPlace, Messages, Peer, ServeStreams, Served, Server, ServerCounters, ServerHandle,
+    ServerLimits, ServerThread, StreamServer, serve_streams,
 };
 pub use shared_transport::{Shared, SharedPermit};
 pub use stapled::{StapledReadHalf, StapledStream, StapledWriteHalf};

@@ -1,6 +1,9 @@
 //! Byte streams inside one process, with the rules of TCP.
 
 mod link;
+mod network;
+
+pub use network::{MemoryListener, MemoryNetwork};
 
 use std::fmt;
 use std::io::{self, IoSlice};

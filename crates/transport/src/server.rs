@@ -17,12 +17,13 @@ mod messages;
 mod peer;
 mod serve_streams;
 mod state;
+mod thread;
 
 #[cfg(feature = "tls")]
 pub use bind::Secure;
 #[cfg(unix)]
 pub use bind::UnixPlace;
-pub use bind::{Bind, Listening};
+pub use bind::{Bind, Listening, MemoryPlace};
 pub use bound::{Bound, Served};
 pub use builder::StreamServer;
 pub use counters::ServerCounters;
@@ -34,9 +35,13 @@ pub use link::ConnectionId;
 pub use messages::Messages;
 pub use peer::Peer;
 pub use serve_streams::{ServeStreams, serve_streams};
+pub use thread::ServerThread;
+
+use std::sync::Arc;
 
 use crate::listener::Listener;
 use crate::listeners::ListenersBuilder;
+use crate::memory::MemoryNetwork;
 
 /// Where servers begin: each function makes one for a kind of place.
 ///
@@ -92,6 +97,14 @@ impl Server {
     #[cfg(unix)]
     pub fn unix(path: impl Into<std::path::PathBuf>) -> StreamServer<UnixPlace> {
         StreamServer::at(UnixPlace(path.into()))
+    }
+
+    /// At a name of a network within the process.
+    pub fn memory(network: &MemoryNetwork, name: impl Into<Arc<str>>) -> StreamServer<MemoryPlace> {
+        StreamServer::at(MemoryPlace {
+            network: network.clone(),
+            name: name.into(),
+        })
     }
 
     /// At a listener that was made already.

@@ -46,6 +46,15 @@ pub enum ErrorKind {
     Config,
     /// This transport or backend cannot do it.
     Unsupported,
+    /// A transport has an error of its own, for which there is no kind here.
+    Specific {
+        /// The name of the transport.
+        transport: &'static str,
+        /// Its number for what went wrong.
+        code: i64,
+    },
+    /// Code that was called panicked; the source has the text.
+    Panic,
 }
 
 /// How a connection broke.
@@ -104,6 +113,8 @@ pub enum Operation {
     Bind,
     /// Waiting for a connection.
     Accept,
+    /// Serving connections.
+    Serve,
     /// Making a connection secure.
     Handshake,
     /// Waiting for room, encoding or queueing a message.
@@ -126,6 +137,7 @@ impl fmt::Display for Operation {
             Operation::Connect => "connect",
             Operation::Bind => "bind",
             Operation::Accept => "accept",
+            Operation::Serve => "serve",
             Operation::Handshake => "handshake",
             Operation::Send => "send",
             Operation::Recv => "recv",
@@ -160,6 +172,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Resource => "the system has no resources left",
             ErrorKind::Permission => "the system does not allow it",
             ErrorKind::Unsupported => "it is not supported here",
+            ErrorKind::Specific { transport, code } => {
+                return write!(f, "the transport {transport} failed with code {code}");
+            }
+            ErrorKind::Panic => "it panicked",
         })
     }
 }

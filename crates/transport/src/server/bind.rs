@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 
 #[cfg(unix)]
 use bowline_backend::net::UnixListener;
@@ -11,6 +12,7 @@ use crate::error::Error;
 use crate::error::Operation;
 use crate::listener::Listener;
 use crate::listeners::{Listeners, ListenersBuilder};
+use crate::memory::{MemoryListener, MemoryNetwork};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsListener, TlsServerConfig};
 
@@ -52,6 +54,21 @@ impl Bind for UnixPlace {
         let address = UnixAddress::from_path(self.0);
         let bound = address.and_then(|address| UnixListener::bind(&address));
         bound.map_err(|error| Error::from_io(Operation::Bind, error))
+    }
+}
+
+/// A name of a network in memory.
+#[derive(Clone, Debug)]
+pub struct MemoryPlace {
+    pub(super) network: MemoryNetwork,
+    pub(super) name: Arc<str>,
+}
+
+impl Bind for MemoryPlace {
+    type Listener = MemoryListener;
+
+    async fn bind(self) -> Result<MemoryListener, Error> {
+        self.network.listen(self.name)
     }
 }
 

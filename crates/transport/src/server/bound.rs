@@ -99,9 +99,7 @@ where
         });
         match served.await {
             Ok(served) => served,
-            Err(failed) => {
-                Err(Error::new(Operation::Accept, ErrorKind::Closed).with_source(failed))
-            }
+            Err(failed) => Err(Error::new(Operation::Serve, ErrorKind::Closed).with_source(failed)),
         }
     }
 

@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bowline_codec::Codec;
+use bowline_concurrency::Root;
 
 use super::bind::Bind;
 #[cfg(feature = "tls")]
 use super::bind::Secure;
-use super::bound::Bound;
+use super::bound::{Bound, Served};
+use super::handler::ConnectionHandler;
 use super::limits::ServerLimits;
 use super::state::State;
 use crate::error::{Error, Operation};
@@ -110,6 +112,31 @@ impl<B, F> StreamServer<B, F> {
             codec: self.codec,
             stream,
         })
+    }
+}
+
+impl<B, F, C> StreamServer<B, F>
+where
+    B: Bind,
+    F: Fn() -> C + Send + Sync + 'static,
+    C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+{
+    /// Listens and serves on the current backend, in this thread, until the server is stopped or
+    /// drained: by the handle that [`on_start`](ConnectionHandler::on_start) gets.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](StreamServer::bind) and [`serve`](Bound::serve).
+    ///
+    /// # Panics
+    ///
+    /// Where a backend runs on this thread already, and with no backend compiled in. As
+    /// [`serve`](Bound::serve).
+    pub fn serve_blocking<H>(self, handler: H) -> Result<(), Error>
+    where
+        H: ConnectionHandler<Served<B::Listener, C>> + 'static,
+    {
+        Root::new().block_on(async { self.bind().await?.serve(handler).await })
     }
 }
 

@@ -55,6 +55,11 @@ impl ServerHandle {
         self.state.is_serving()
     }
 
+    /// What became of the connections that a drain found, so far.
+    pub(super) fn report(&self) -> DrainReport {
+        self.state.report()
+    }
+
     /// Closes the listeners. The connections there are go on, and `serve` returns when none is
     /// left.
     pub fn stop_accepting(&self) {

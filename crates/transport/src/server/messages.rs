@@ -40,26 +40,30 @@ impl<T: Transport> Messages<T> {
     ///
     /// *Nothing happened*: `timeout(d, messages.recv())` loses no message.
     pub async fn recv(&mut self) -> Result<Option<T::Received>, Error> {
-        let received = {
-            let mut recv = pin!(self.shared.recv());
-            let mut draining = pin!(self.link.draining.wait());
-            poll_fn(|cx| match recv.as_mut().poll(cx) {
-                Poll::Ready(received) => Poll::Ready(Some(received)),
-                Poll::Pending => draining.as_mut().poll(cx).map(|()| None),
-            })
-            .await
-        };
+        let mut recv = pin!(self.shared.recv());
+        let mut draining = pin!(self.link.draining.wait());
+        let mut told = false;
+        let received = poll_fn(|cx| {
+            if let Poll::Ready(received) = recv.as_mut().poll(cx) {
+                return Poll::Ready(Some(received));
+            }
+            if told {
+                return Poll::Ready(None);
+            }
+            // It also waits to let others run: only a second time there is nothing to be had.
+            told = draining.as_mut().poll(cx).is_ready();
+            if told {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
+        .await;
         match received {
             Some(received) => self.noted(received),
-            // A `recv` also waits to let others run: what is there comes first.
-            None => match self.shared.try_recv() {
-                Err(TryRecvError::Empty) => {
-                    self.link.note(Seen::Drained);
-                    Ok(None)
-                }
-                Err(TryRecvError::Failed(error)) => self.noted(Err(error)),
-                Ok(received) => self.noted(Ok(received)),
-            },
+            None => {
+                self.link.note(Seen::Drained);
+                Ok(None)
+            }
         }
     }
 

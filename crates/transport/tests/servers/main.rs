@@ -1,6 +1,19 @@
 //! Servers of connections, on every backend.
 
+mod accepting;
+#[cfg(feature = "tls")]
+#[expect(dead_code, reason = "this needs few kinds of certificates")]
+#[path = "../tls/certificates.rs"]
+mod certificates;
+mod crowds;
+mod draining;
 mod endings;
+mod limits;
+mod script;
+#[cfg(feature = "tls")]
+mod secure;
+mod talking;
+mod threads;
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,7 +22,10 @@ use bowline_backend::Backend;
 use bowline_backend::net::TcpStream;
 use bowline_codec::{Framed, Lines, Text};
 use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, task_group, timeout};
-use bowline_transport::{MessageStream, ServerHandle, TcpConnector};
+use bowline_transport::{
+    ConnectionHandler, Error, MessageStream, Server, ServerHandle, ServerLimits, TcpConnector,
+    Transport,
+};
 
 /// One test for each backend; `in_sim` under some seeds.
 macro_rules! on_every_backend {
@@ -28,8 +44,49 @@ macro_rules! on_every_backend {
 
 mod everywhere {
     on_every_backend! {
+        accepting:
+            failures_of_one_connection_are_skipped,
+            a_broken_listener_ends_the_server,
+            a_system_without_descriptors_is_waited_for,
+            the_low_level_accepts_and_drains,
+        ;
+        draining:
+            idle_connections_leave_at_once,
+            busy_ones_finish,
+            stuck_ones_are_cut_after_deadline_and_grace,
+            a_server_that_stops_accepting_serves_on,
+            a_server_that_was_never_served_is_drained,
+        ;
         endings:
             a_handler_that_returns_closes,
+            a_handler_that_fails_or_panics_costs_its_connection,
+            a_connection_that_is_not_begun_has_no_end,
+            peers_end_and_break,
+            a_peer_outlives_its_connection,
+            a_dropped_server_cancels_all,
+            a_failed_task_of_the_start_ends_the_server,
+        ;
+        limits:
+            places_come_back_on_every_exit,
+            beyond_the_limit_is_reset_where_that_is_asked_for,
+            a_peer_has_no_more_than_its_share,
+            a_silent_peer_is_told_so,
+        ;
+        talking:
+            what_cannot_be_decoded_reaches_the_handler,
+            a_receive_that_times_out_loses_nothing,
+            many_messages_in_one_write,
+            every_kind_of_place,
+        ;
+    }
+}
+
+#[cfg(feature = "tls")]
+mod over_tls {
+    on_every_backend! {
+        secure:
+            handshakes_do_not_delay_a_drain,
+            a_flood_of_half_open_handshakes_ends_in_time,
         ;
     }
 }
@@ -37,7 +94,9 @@ mod everywhere {
 /// A hang is a failure with a name, not a stuck run.
 fn within(backend: Backend, law: impl Future<Output = ()>) {
     let limit = Duration::from_secs(120);
-    let ended = Root::new().backend(backend).block_on(timeout(limit, law));
+    let ended = Root::new()
+        .backend(backend)
+        .block_on(timeout(limit, Box::pin(law)));
     ended.expect("it did not end within two minutes");
 }
 
@@ -57,17 +116,60 @@ pub(crate) async fn connect(server: &ServerHandle) -> Client {
     MessageStream::new(stream, line())
 }
 
+/// What the server answers to a client that says `first`; what it is reset with may already be said
+/// to the connect.
+pub(crate) async fn try_greet(
+    server: &ServerHandle,
+    first: &str,
+) -> Result<(Client, Option<String>), Error> {
+    let address = server.local_addrs()[0].as_inet().unwrap();
+    let stream = TcpConnector::new(address).connect().await?;
+    let mut client = MessageStream::new(stream, line());
+    client.send(&first.to_owned()).await?;
+    let answer = client.recv().await?;
+    Ok((client, answer))
+}
+
 /// Runs a server and, beside it, its clients.
 pub(crate) async fn beside<S, R>(server: S, clients: impl Future<Output = R> + Send) -> R
 where
-    S: Future<Output = Result<(), bowline_transport::Error>> + Send + 'static,
+    S: Future<Output = Result<(), Error>> + Send + 'static,
     R: Send,
 {
-    let both: Result<R, GroupError<AnyError>> =
-        task_group(|group: TaskGroup<AnyError>| async move {
-            group.named("serve").spawn(async move { Ok(server.await?) });
-            Ok(clients.await)
-        })
-        .await;
+    // Boxed, for some backends move what they run through many frames.
+    let clients = Box::pin(clients);
+    let both = task_group(|group: TaskGroup<AnyError>| async move {
+        group.named("serve").spawn(async move { Ok(server.await?) });
+        Ok(clients.await)
+    });
+    let both: Result<R, GroupError<AnyError>> = both.await;
     both.unwrap()
+}
+
+/// A server of lines over TCP, with its default limits.
+pub(crate) async fn start<H>(
+    handler: H,
+) -> (
+    ServerHandle,
+    impl Future<Output = Result<(), Error>> + Send + use<H>,
+)
+where
+    H: ConnectionHandler<Client> + 'static,
+{
+    start_with(ServerLimits::new(), handler).await
+}
+
+pub(crate) async fn start_with<H>(
+    limits: ServerLimits,
+    handler: H,
+) -> (
+    ServerHandle,
+    impl Future<Output = Result<(), Error>> + Send + use<H>,
+)
+where
+    H: ConnectionHandler<Client> + 'static,
+{
+    let server = Server::tcp(("127.0.0.1", 0)).codec(line).limits(limits);
+    let bound = server.bind().await.unwrap();
+    (bound.handle(), bound.serve(handler))
 }

@@ -1,0 +1,144 @@
+//! How many connections there are at most.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bowline_concurrency::checkpoint;
+use bowline_transport::{
+    AtLimit, ErrorKind, Messages, Peer, Server, ServerHandle, ServerLimits, Transport,
+};
+
+use crate::endings::{ask, greet, say};
+use crate::script::{Failure, Script, Scripted};
+use crate::{beside, connect, line, start_with, try_greet};
+
+// SV2
+pub(crate) async fn places_come_back_on_every_exit() {
+    let told = Scripted::new();
+    let limits = ServerLimits::new().max_connections(2);
+    let (handle, serving) = start_with(limits, Script::new(&told)).await;
+    beside(serving, async {
+        let mut stays = greet(&handle, "stays").await;
+        let mut last = greet(&handle, "first").await;
+        for how in ["leave", "fail", "panic", "close", "abort", "peer", "reset"] {
+            // There is no place for it: it waits in the backlog.
+            let mut next = connect(&handle).await;
+            say(&mut next, how).await;
+            assert_eq!(ask(&mut stays, "on").await.as_deref(), Some("on"));
+            assert_eq!(handle.connections(), 2);
+            match how {
+                "peer" => last.close().await.unwrap(),
+                "reset" => last.abort(),
+                how => say(&mut last, how).await,
+            }
+            let welcome = next.recv().await.unwrap();
+            assert_eq!(welcome, Some(format!("welcome {how}")));
+            last = next;
+        }
+        for name in ["unwanted", "unlucky"] {
+            let mut client = connect(&handle).await;
+            say(&mut client, name).await;
+            last.abort();
+            client.recv().await.unwrap_err();
+            last = greet(&handle, "again").await;
+        }
+        handle.drain(Duration::from_secs(10)).await;
+        assert_eq!(told.most.load(Ordering::Relaxed), 2);
+        assert_eq!(handle.counters().refused, 0);
+    })
+    .await;
+    assert_eq!(handle.connections(), 0);
+}
+
+/// Whether a further client is reset. A write may have heard of it before the read, which then ends.
+async fn is_refused(server: &ServerHandle) -> bool {
+    match try_greet(server, "refused").await {
+        Ok((_, answer)) => answer.is_none(),
+        Err(error) => {
+            assert!(error.is_connection(), "{error}");
+            true
+        }
+    }
+}
+
+// SV2
+pub(crate) async fn beyond_the_limit_is_reset_where_that_is_asked_for() {
+    let told = Scripted::new();
+    let limits = ServerLimits::new();
+    let limits = limits.max_connections(2).at_limit(AtLimit::Refuse);
+    let (handle, serving) = start_with(limits, Script::new(&told)).await;
+    beside(serving, async {
+        let mut stays = greet(&handle, "stays").await;
+        for how in ["leave", "fail", "panic"] {
+            let mut last = loop {
+                // The place of the one before may not be free yet.
+                if let Ok((client, Some(_))) = try_greet(&handle, how).await {
+                    break client;
+                }
+                checkpoint().await;
+            };
+            let before = handle.counters().refused;
+            assert!(is_refused(&handle).await);
+            assert_eq!(handle.counters().refused, before + 1);
+            assert_eq!(ask(&mut stays, "on").await.as_deref(), Some("on"));
+            say(&mut last, how).await;
+            let (name, _) = told.end().await;
+            assert_eq!(name, how);
+        }
+        handle.drain(Duration::from_secs(10)).await;
+        assert_eq!(told.most.load(Ordering::Relaxed), 2);
+    })
+    .await;
+}
+
+// SV2
+pub(crate) async fn a_peer_has_no_more_than_its_share() {
+    let told = Scripted::new();
+    let limits = ServerLimits::new().max_per_peer(2);
+    let (handle, serving) = start_with(limits, Script::new(&told)).await;
+    beside(serving, async {
+        let mut first = greet(&handle, "first").await;
+        let mut second = greet(&handle, "second").await;
+        assert!(is_refused(&handle).await);
+        assert_eq!(handle.counters().refused_per_peer, 1);
+        assert_eq!(ask(&mut first, "leave").await, None);
+        while is_refused(&handle).await {
+            checkpoint().await;
+        }
+        assert_eq!(ask(&mut second, "on").await.as_deref(), Some("on"));
+        handle.drain(Duration::from_secs(10)).await;
+    })
+    .await;
+}
+
+// SV3
+pub(crate) async fn a_silent_peer_is_told_so() {
+    let limits = ServerLimits::new().idle_timeout(Duration::from_millis(20));
+    let server = Server::tcp(("127.0.0.1", 0)).codec(line).limits(limits);
+    let bound = server.bind().await.unwrap();
+    let handle = bound.handle();
+    let serving = bound.serve_fn(|peer: Peer<_>, mut messages: Messages<_>| async move {
+        let error = loop {
+            match messages.recv().await {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Elapsed);
+        peer.send(&"are you there?".to_owned()).await?;
+        // The transport is usable: it is waited for once more.
+        messages.recv().await?;
+        Ok::<(), Failure>(())
+    });
+    beside(serving, async {
+        let mut client = connect(&handle).await;
+        say(&mut client, "hello").await;
+        let asked = client.recv().await.unwrap();
+        assert_eq!(asked.as_deref(), Some("are you there?"));
+        client.recv().await.unwrap_err();
+        handle.drain(Duration::from_secs(10)).await;
+        let counters = handle.counters();
+        assert_eq!((counters.broken, counters.failed), (1, 0), "{counters:?}");
+    })
+    .await;
+}

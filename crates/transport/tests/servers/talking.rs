@@ -1,0 +1,209 @@
+//! What handlers hear.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_backend::stream::ByteStreamExt;
+use bowline_codec::Lines;
+use bowline_concurrency::sync::Event;
+use bowline_concurrency::{AnyError, TaskGroup, checkpoint, sleep, task_group, timeout};
+use bowline_transport::{
+    Error, ErrorKind, Extra, LocalAddr, MemoryNetwork, MessageStream, PeerAddr, Server,
+    TcpConnector, Transport,
+};
+
+use crate::script::{Script, Scripted};
+use crate::{beside, connect, line};
+
+async fn raw(server: &bowline_transport::ServerHandle) -> bowline_backend::net::TcpStream {
+    let address = server.local_addrs()[0].as_inet().unwrap();
+    TcpConnector::new(address).connect().await.unwrap()
+}
+
+// SV3
+pub(crate) async fn what_cannot_be_decoded_reaches_the_handler() {
+    let codec = || Lines::lf().max_frame(10).max_skip(1000).text();
+    let bound = Server::tcp(("127.0.0.1", 0)).codec(codec).bind().await;
+    let bound = bound.unwrap();
+    let handle = bound.handle();
+    let serving = bound.serve_fn(|peer, mut messages| async move {
+        loop {
+            match messages.recv().await {
+                Ok(Some(line)) => peer.send(&line).await?,
+                Ok(None) => return Ok::<(), Error>(()),
+                Err(error) if error.is_message() => {
+                    assert_eq!(error.kind(), ErrorKind::Decode);
+                    let again = peer.send(&"pardon?".to_owned()).await;
+                    again?;
+                    if peer.id().as_u64() == 2 {
+                        return Err(messages.recv().await.unwrap_err());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    });
+    beside(serving, async {
+        let mut stream = raw(&handle).await;
+        stream
+            .write_all(b"one\nfar too long for it\ntwo\n")
+            .await
+            .unwrap();
+        stream.write_all(b"\xff\xfe\nthree\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut client = MessageStream::new(stream, line());
+        for heard in ["one", "pardon?", "two", "pardon?", "three"] {
+            assert_eq!(client.recv().await.unwrap().as_deref(), Some(heard));
+        }
+        assert_eq!(client.recv().await.unwrap(), None);
+
+        // A line without an end cannot be skipped: nothing can follow.
+        let mut stream = raw(&handle).await;
+        stream.write_all(&[b'x'; 2000]).await.unwrap();
+        let mut client = MessageStream::new(stream, line());
+        let heard = client.recv().await;
+        assert!(heard.is_err() || heard.unwrap().as_deref() == Some("pardon?"));
+        client.recv().await.unwrap_err();
+        handle.drain(Duration::from_secs(10)).await;
+        let counters = handle.counters();
+        assert_eq!((counters.completed, counters.broken), (1, 1));
+    })
+    .await;
+}
+
+// SV3
+pub(crate) async fn a_receive_that_times_out_loses_nothing() {
+    const LINES: usize = 60;
+    let bound = Server::tcp(("127.0.0.1", 0)).codec(line).bind().await;
+    let bound = bound.unwrap();
+    let handle = bound.handle();
+    let patient = Arc::new(Event::new());
+    let told = patient.clone();
+    let serving = bound.serve_fn(move |peer, mut messages| {
+        let patient = told.clone();
+        async move {
+            let mut timeouts = 0;
+            loop {
+                match timeout(Duration::ZERO, messages.recv()).await {
+                    Ok(received) => match received? {
+                        Some(line) => peer.send(&line).await?,
+                        None => return Ok::<(), Error>(()),
+                    },
+                    Err(_) => {
+                        timeouts += 1;
+                        if timeouts == 5 {
+                            patient.set();
+                        }
+                        sleep(Duration::from_micros(50)).await;
+                    }
+                }
+            }
+        }
+    });
+    beside(serving, async {
+        let mut stream = raw(&handle).await;
+        patient.wait().await;
+        for n in 0..LINES {
+            stream
+                .write_all(format!("line {n}").as_bytes())
+                .await
+                .unwrap();
+            for _ in 0..n % 7 {
+                checkpoint().await;
+            }
+            if n % 10 == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            stream.write_all(b"\n").await.unwrap();
+        }
+        stream.shutdown().await.unwrap();
+        let mut client = MessageStream::new(stream, line());
+        for n in 0..LINES {
+            let heard = client.recv().await.unwrap();
+            assert_eq!(heard, Some(format!("line {n}")));
+        }
+        assert_eq!(client.recv().await.unwrap(), None);
+        handle.drain(Duration::from_secs(10)).await;
+        assert_eq!(handle.counters().panicked, 0);
+    })
+    .await;
+}
+
+// SV6
+pub(crate) async fn many_messages_in_one_write() {
+    const LINES: usize = 2000;
+    let bound = Server::tcp(("127.0.0.1", 0)).codec(line).bind().await;
+    let bound = bound.unwrap();
+    let handle = bound.handle();
+    let serving = bound.serve_each(|peer, line: String| async move { peer.send(&line).await });
+    beside(serving, async {
+        let mut stream = raw(&handle).await;
+        let all: String = (0..LINES).map(|n| format!("{n}\n")).collect();
+        stream.write_all(all.as_bytes()).await.unwrap();
+        let mut client = MessageStream::new(stream, line());
+        for n in 0..LINES {
+            assert_eq!(client.recv().await.unwrap(), Some(n.to_string()));
+        }
+        let mut alone = connect(&handle).await;
+        alone.send(&"alone".to_owned()).await.unwrap();
+        assert_eq!(alone.recv().await.unwrap().as_deref(), Some("alone"));
+        let report = handle.drain(Duration::from_secs(10)).await;
+        assert_eq!(report.finished, 2);
+    })
+    .await;
+}
+
+/// Speaks with a scripted server over `stream`.
+async fn speak<S>(stream: S)
+where
+    S: bowline_backend::stream::ByteStream + Extra,
+{
+    let mut client = MessageStream::new(stream, line());
+    client.send(&"Ada".to_owned()).await.unwrap();
+    let heard = client.recv().await.unwrap();
+    assert_eq!(heard.as_deref(), Some("welcome Ada"));
+    client.close().await.unwrap();
+}
+
+// SV6
+pub(crate) async fn every_kind_of_place() {
+    let network = MemoryNetwork::new();
+    let server = Server::memory(&network, "shop").codec(line);
+    let bound = server.clone().bind().await.unwrap();
+    assert_eq!(bound.local_addrs()[0].to_string(), "shop");
+    let taken = server.clone().bind().await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Address);
+    let handle = bound.handle();
+    beside(bound.serve(Script::new(&Scripted::new())), async {
+        let stream = network.connect("shop").await.unwrap();
+        assert_eq!(stream.extra::<PeerAddr>().unwrap().to_string(), "shop");
+        let client = stream.extra::<LocalAddr>().unwrap();
+        assert!(client.to_string().starts_with("shop#"), "{client}");
+        speak(stream).await;
+        handle.drain(Duration::from_secs(10)).await;
+        let gone = network.connect("shop").await.unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::Refused);
+    })
+    .await;
+    assert!(server.bind().await.is_ok());
+
+    #[cfg(unix)]
+    {
+        use bowline_backend::net::{UnixListener, UnixStream};
+        use bowline_backend::stream::UnixAddress;
+        // A listener that was made elsewhere, with an address of its own kind.
+        let name = format!("bowline-server-{}", std::process::id());
+        let address = UnixAddress::from_abstract(name).unwrap();
+        let listener = UnixListener::bind(&address).unwrap();
+        let bound = Server::over(listener).codec(line).bind().await.unwrap();
+        let handle = bound.handle();
+        let clients = task_group(|group: TaskGroup<AnyError>| async move {
+            let serving = bound.serve(Script::new(&Scripted::new()));
+            group.spawn(async move { Ok(serving.await?) });
+            speak(UnixStream::connect(&address).await?).await;
+            handle.drain(Duration::from_secs(10)).await;
+            Ok(())
+        });
+        clients.await.unwrap();
+    }
+}
