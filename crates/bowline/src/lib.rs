@@ -46,7 +46,7 @@
 //! | `ancillary` | | descriptors passed over Unix sockets |
 //! | `base64`, `cbor`, `lz4`, `zlib` | | these parts of codecs |
 //! | `tls` | | secure streams in `transport`, by rustls |
-//! | `tracing` | | tasks run in the span in which they were spawned |
+//! | `tracing` | | tasks run in the span in which they were spawned; transports make spans, servers log |
 //!
 //! All may be on at once. With none a library builds, for it must not choose; a program stops
 //! with one sentence that names them.

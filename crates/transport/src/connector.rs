@@ -14,6 +14,7 @@ use bowline_concurrency::timeout;
 
 use self::target::Where;
 use crate::error::{Error, ErrorKind, Operation};
+use crate::span::OperationSpan;
 
 /// How long an attempt goes alone before the next address is tried beside it (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -123,6 +124,11 @@ impl TcpConnector {
     ///
     /// *Nothing happened*: the sockets of all attempts are closed.
     pub async fn connect(&self) -> Result<TcpStream, Error> {
+        let span = OperationSpan::new(Operation::Connect, || Some(&self.target));
+        span.around(self.connect_in_time()).await
+    }
+
+    async fn connect_in_time(&self) -> Result<TcpStream, Error> {
         // Outside of what is timed, so that the error can name those that failed before.
         let failed = Mutex::new(Vec::new());
         let connected = timeout(self.connect_timeout, async {

@@ -17,8 +17,11 @@
 //!
 //! # Features
 //!
-//! `tls`: `TlsStream` and what makes it, by rustls with ring. `tokio`, `smol`, `async-std`, `sim`:
-//! the backends, as in `bowline-backend`.
+//! `tls`: `TlsStream` and what makes it, by rustls with ring. `tracing`: servers log, and every
+//! `connect`, `handshake` and `close` (level `DEBUG`), `send` and `recv` (`TRACE`) is a span of that
+//! name below the one that is current, with `peer` where it is known, `outcome` (`ok`, `end`,
+//! `dropped`, or the [kind](ErrorKind) of the error), `error` and `otel.status_code`. `tokio`, `smol`,
+//! `async-std`, `sim`: the backends, as in `bowline-backend`.
 //!
 //! # Examples
 //!
@@ -48,10 +51,12 @@
 mod transport;
 
 mod attribute;
+mod close_timeout;
 mod delegate;
 mod error;
 mod half_wakers;
 mod shared_transport;
+mod span;
 
 mod connector;
 mod listener;

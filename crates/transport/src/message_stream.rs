@@ -8,21 +8,20 @@ pub use receiver::{MessageItems, MessageReceiver};
 pub use sender::MessageSender;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bowline_backend::stream::{Address, ByteStream};
-use bowline_backend::time::{self, Sleep};
 use bowline_codec::Codec;
 
 use self::outbound::{Outbound, Setup};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
+use crate::close_timeout::shut_down_within;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::prefixed::Prefixed;
+use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportSend};
 
 /// Bytes queued from which `reserve` waits.
@@ -234,29 +233,8 @@ where
         if self.sender.outbound().is_closed() {
             return Ok(());
         }
-        let most = self.sender.outbound().setup().close_timeout;
-        let closing = Closing(self);
-        let sender = &mut closing.0.sender;
-        // The clock is asked only once something waits: a stream that is flushed closes anywhere.
-        let mut sleep: Option<Pin<Box<Sleep>>> = None;
-        let result = poll_fn(|cx| {
-            if let Poll::Ready(result) = sender.poll_shutdown(cx) {
-                return Poll::Ready(result);
-            }
-            let sleep =
-                sleep.get_or_insert_with(|| Box::pin(time::sleep_until(time::now() + most)));
-            ready!(sleep.as_mut().poll(cx));
-            Poll::Ready(Err(Error::new(Operation::Close, ErrorKind::Elapsed)
-                .with_peer(sender.peer_addr().cloned())
-                .with_unsent_frames(sender.outbound().unsent_frames())
-                .with_delivery(Delivery::MaybeSent)))
-        })
-        .await;
-        if result.is_ok() {
-            closing.0.release();
-        }
-        drop(closing);
-        result
+        let span = OperationSpan::new(Operation::Close, || self.peer_addr());
+        span.around(self.close_in_time()).await
     }
 
     fn abort(&mut self) {
@@ -264,6 +242,30 @@ where
         if let (Some(reading), Some(writing)) = halves {
             outbound::abort::<S>(reading, writing);
         }
+    }
+}
+
+impl<S, C> MessageStream<S, C>
+where
+    S: ByteStream,
+    C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+{
+    async fn close_in_time(&mut self) -> Result<(), Error> {
+        let most = self.sender.outbound().setup().close_timeout;
+        let closing = Closing(self);
+        let sender = &mut closing.0.sender;
+        let result = shut_down_within(most, sender, MessageSender::poll_shutdown, |sender| {
+            Error::new(Operation::Close, ErrorKind::Elapsed)
+                .with_peer(sender.peer_addr().cloned())
+                .with_unsent_frames(sender.outbound().unsent_frames())
+                .with_delivery(Delivery::MaybeSent)
+        })
+        .await;
+        if result.is_ok() {
+            closing.0.release();
+        }
+        drop(closing);
+        result
     }
 }
 

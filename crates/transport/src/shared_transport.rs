@@ -14,6 +14,7 @@ use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 use self::halves::Halves;
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Error, ErrorKind, Operation};
+use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 
 /// A transport that any number of tasks send on, and one at a time receives from.
@@ -128,7 +129,9 @@ impl<T: Transport> Shared<T> {
     ///
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn send(&self, message: &T::Sent) -> Result<(), Error> {
-        self.reserve().await?.send(message)
+        let span = OperationSpan::new(Operation::Send, || self.peer_addr());
+        let sent = async { self.reserve().await?.send(message) };
+        span.around(sent).await
     }
 
     /// [`send`](Shared::send) without the write, for many messages in one: they go out with a
@@ -216,6 +219,11 @@ impl<T: Transport> Shared<T> {
     ///
     /// *Nothing happened.*
     pub async fn recv(&self) -> Result<Option<T::Received>, Error> {
+        let span = OperationSpan::new(Operation::Recv, || self.peer_addr());
+        span.around(self.recv_alone()).await
+    }
+
+    async fn recv_alone(&self) -> Result<Option<T::Received>, Error> {
         let parts = &*self.parts;
         let entered = parts.receiving.enter();
         let _entered = entered.map_err(|busy| {

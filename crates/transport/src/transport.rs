@@ -360,6 +360,10 @@ impl<T, X: TransportRecv<T> + ?Sized> TransportRecv<T> for &mut X {
         (**self).poll_recv(cx)
     }
 
+    fn recv(&mut self) -> impl Future<Output = Result<Option<T>, Error>> + Send {
+        (**self).recv()
+    }
+
     fn try_recv(&mut self) -> Result<Option<T>, TryRecvError> {
         (**self).try_recv()
     }

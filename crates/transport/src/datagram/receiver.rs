@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,6 +14,7 @@ use super::outbound::Outbound;
 use super::{DatagramSocket, is_refusal};
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
+use crate::span::OperationSpan;
 use crate::transport::TransportRecv;
 
 /// After as many packets of others a receiver lets other tasks run.
@@ -107,6 +109,11 @@ pub(super) fn truncated(limit: usize) -> DecodeError {
 impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Received>
     for DatagramReceiver<S, C>
 {
+    async fn recv(&mut self) -> Result<Option<C::Received>, Error> {
+        let span = OperationSpan::new(Operation::Recv, || self.peer_addr().cloned());
+        span.around(poll_fn(|cx| self.poll_recv(cx))).await
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Received>, Error>> {
         let operation = Operation::Recv;
         let socket = match &self.socket {

@@ -12,6 +12,7 @@ use super::outbound::Outbound;
 use super::{DatagramSend, is_too_long};
 use crate::error::{Delivery, Error, Operation};
 use crate::half_wakers::Half;
+use crate::span::OperationSpan;
 use crate::transport::{TransportSend, TrySendError};
 
 /// A buffer for packets that grew beyond this is given back.
@@ -137,9 +138,13 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> TransportSend<C::Sent> for Da
     /// Waits until the system takes this packet; `Ok` means that it has. Dropped before, nothing is
     /// queued.
     async fn send(&mut self, message: &C::Sent) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_reserve(cx)).await?;
-        let packet = self.encode(message).map_err(Error::from_encode)?;
-        poll_fn(|cx| self.poll_send(cx, &packet)).await
+        let span = OperationSpan::new(Operation::Send, || self.peer_addr().cloned());
+        let sent = async {
+            poll_fn(|cx| self.poll_reserve(cx)).await?;
+            let packet = self.encode(message).map_err(Error::from_encode)?;
+            poll_fn(|cx| self.poll_send(cx, &packet)).await
+        };
+        span.around(sent).await
     }
 
     fn try_send(&mut self, message: &C::Sent) -> Result<(), TrySendError> {

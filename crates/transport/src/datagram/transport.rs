@@ -1,9 +1,6 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bowline_backend::net::UdpSocket;
@@ -12,7 +9,6 @@ use bowline_backend::net::{UnixDatagram, UnixOptions};
 use bowline_backend::stream::Address;
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
-use bowline_backend::time::{self, Sleep};
 use bowline_codec::MessageCodec;
 
 use super::counters::DatagramCounters;
@@ -21,7 +17,9 @@ use super::receiver::DatagramReceiver;
 use super::sender::DatagramSender;
 use super::{DatagramSocket, MAX_PACKET};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
+use crate::close_timeout::shut_down_within;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportSend};
 
 /// How long `close` waits for a packet that had no room.
@@ -251,24 +249,17 @@ where
         if self.outbound().is_closed() {
             return Ok(());
         }
+        let span = OperationSpan::new(Operation::Close, || self.peer_addr().cloned());
         let most = self.outbound().setup.close_timeout;
         let closing = Closing(self);
         let sender = &mut closing.0.sender;
-        // The clock is asked only once something waits.
-        let mut sleep: Option<Pin<Box<Sleep>>> = None;
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = sender.poll_shutdown(cx) {
-                return Poll::Ready(result);
-            }
-            let sleep =
-                sleep.get_or_insert_with(|| Box::pin(time::sleep_until(time::now() + most)));
-            ready!(sleep.as_mut().poll(cx));
-            Poll::Ready(Err(Error::new(Operation::Close, ErrorKind::Elapsed)
+        let closed = shut_down_within(most, sender, DatagramSender::poll_shutdown, |sender| {
+            Error::new(Operation::Close, ErrorKind::Elapsed)
                 .with_peer(sender.peer_addr().cloned())
                 .with_unsent_frames(sender.outbound().unsent_frames())
-                .with_delivery(Delivery::NotSent)))
-        })
-        .await
+                .with_delivery(Delivery::NotSent)
+        });
+        span.around(closed).await
     }
 
     fn abort(&mut self) {

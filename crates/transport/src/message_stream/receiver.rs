@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::num::NonZeroUsize;
@@ -15,6 +16,7 @@ use futures_core::Stream;
 use super::outbound::Outbound;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
+use crate::span::OperationSpan;
 use crate::transport::{TransportRecv, TryRecvError};
 
 /// Bounds of how much one read asks for.
@@ -268,6 +270,11 @@ impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageRece
             (self.burst_frames, self.burst_bytes) = (0, 0);
         }
         polled
+    }
+
+    async fn recv(&mut self) -> Result<Option<C::Item>, Error> {
+        let span = OperationSpan::new(Operation::Recv, || self.peer_addr());
+        span.around(poll_fn(|cx| self.poll_recv(cx))).await
     }
 
     fn try_recv(&mut self) -> Result<Option<C::Item>, TryRecvError> {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -8,6 +9,7 @@ use bowline_codec::{Codec, Encode, EncodeError, Mark, OutputBatch};
 use super::outbound::Outbound;
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
+use crate::span::OperationSpan;
 use crate::transport::TransportSend;
 
 /// The sending half of a [`MessageStream`](super::MessageStream).
@@ -105,6 +107,15 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> TransportSend<C::Sent> for MessageSend
 
     fn queue_only(&mut self, message: &C::Sent) -> Result<(), EncodeError> {
         self.encode(message)
+    }
+
+    async fn send(&mut self, message: &C::Sent) -> Result<(), Error> {
+        let span = OperationSpan::new(Operation::Send, || self.peer_addr());
+        let sent = async {
+            poll_fn(|cx| self.poll_reserve(cx)).await?;
+            self.queue(message).map_err(Error::from_encode)
+        };
+        span.around(sent).await
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

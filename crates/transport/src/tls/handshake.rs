@@ -15,6 +15,7 @@ use super::stream::{Fetched, TlsStream};
 use super::{CloseMode, Manner, failure};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Error, ErrorKind, Operation, TlsFailure};
+use crate::span::{OperationSpan, Outcome};
 
 /// How long a peer that was refused has to read why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -64,7 +65,12 @@ impl<S: ByteStream> TlsHandshake<S> {
         self.stream.abort();
     }
 
-    async fn run(mut self) -> Result<TlsStream<S>, Error> {
+    async fn run(self) -> Result<TlsStream<S>, Error> {
+        let span = OperationSpan::new(Operation::Handshake, || self.peer_addr().cloned());
+        span.around(self.shake()).await
+    }
+
+    async fn shake(mut self) -> Result<TlsStream<S>, Error> {
         let peer = self.peer_addr().cloned();
         let mut begun = false;
         let shaken = poll_fn(|cx| poll_handshake(&mut self.stream, &mut begun, cx));
@@ -87,6 +93,8 @@ impl<S: ByteStream> TlsHandshake<S> {
         Ok(self.stream)
     }
 }
+
+impl<S: ByteStream> Outcome for TlsStream<S> {}
 
 /// What is known of the stream below, and what the handshake came to.
 struct Secured<'a>(&'a Attributes, <TlsInfo as crate::Attribute>::Value);

@@ -1,0 +1,216 @@
+//! What a `tracing` subscriber hears of connections and messages, on every backend.
+#![cfg(feature = "tracing")]
+
+mod recorder;
+
+use bowline_backend::net::TcpListener;
+use bowline_codec::{Framing, LengthDelimited, Raw};
+use bowline_concurrency::{AnyError, GroupError, TaskGroup, task_group};
+use bowline_transport::{
+    DatagramTransport, MemoryDatagram, MemoryStream, MessageStream, Shared, TcpConnector, Transport,
+};
+use bytes::Bytes;
+use futures_util::FutureExt;
+#[cfg(feature = "tls")]
+use futures_util::future::join;
+use tracing::{Instrument, info_span};
+
+use recorder::{Recorded, below};
+
+macro_rules! on_every_backend {
+    ($($case:ident,)*) => {
+        mod on_tokio { $(#[test] fn $case() { super::recorder::record(); bowline_backend::Backend::Tokio.block_on(super::$case()); })* }
+        mod on_smol { $(#[test] fn $case() { super::recorder::record(); bowline_backend::Backend::Smol.block_on(super::$case()); })* }
+        mod on_async_std { $(#[test] fn $case() { super::recorder::record(); bowline_backend::Backend::AsyncStd.block_on(super::$case()); })* }
+        mod in_sim { $(#[test] fn $case() { super::recorder::record(); bowline_sim::block_on(1, super::$case()); })* }
+    };
+}
+
+on_every_backend! {
+    a_connect_tells_where_to,
+    a_connect_that_fails_tells_why,
+    messages_are_traced_in_the_span_of_the_child_that_sends_them,
+    a_receive_that_is_dropped_says_so,
+    an_error_has_its_kind,
+    shared_transports_and_datagrams_are_traced,
+}
+
+type Messages = MessageStream<MemoryStream, bowline_codec::Framed<LengthDelimited, Raw>>;
+
+fn pair() -> (Messages, Messages) {
+    let (here, there) = MemoryStream::builder().names("here", "there").pair();
+    let codec = || LengthDelimited::u32().with(Raw::new());
+    (
+        MessageStream::new(here, codec()),
+        MessageStream::new(there, codec()),
+    )
+}
+
+const HELLO: Bytes = Bytes::from_static(b"hello");
+
+// TR16
+async fn a_connect_tells_where_to() {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = listener.local_addr().unwrap();
+    let outer = info_span!("outer");
+    let connecting = async { TcpConnector::new(at).connect().await.unwrap() };
+    let stream = connecting.instrument(outer.clone()).await;
+    let spans = below(&outer);
+    assert_eq!(
+        spans,
+        [Recorded::new("connect").peer(&at.to_string()).outcome("ok")]
+    );
+    drop(stream);
+}
+
+// TR16
+async fn a_connect_that_fails_tells_why() {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = listener.local_addr().unwrap();
+    drop(listener);
+    let outer = info_span!("outer");
+    let connecting = async { TcpConnector::new(at).connect().await.unwrap_err() };
+    let error = connecting.instrument(outer.clone()).await;
+    let failed = Recorded::new("connect").peer(&at.to_string());
+    assert_eq!(below(&outer), [failed.error("Refused", &error.to_string())]);
+}
+
+// TR16
+async fn messages_are_traced_in_the_span_of_the_child_that_sends_them() {
+    let (mut here, mut there) = pair();
+    let outer = info_span!("outer");
+    let parent = outer.clone();
+    let group = task_group(|group: TaskGroup<AnyError>| async move {
+        parent.in_scope(|| {
+            group.spawn(async move {
+                here.send(&HELLO).await?;
+                here.close().await?;
+                Ok(())
+            })
+        });
+        Ok(())
+    });
+    let ended: Result<(), GroupError<AnyError>> = group.await;
+    ended.unwrap();
+    let ok = |name| Recorded::new(name).peer("there").outcome("ok");
+    assert_eq!(below(&outer), [ok("send"), ok("close")]);
+
+    let outer = info_span!("outer");
+    let receiving = async {
+        assert_eq!(there.recv().await.unwrap(), Some(HELLO));
+        assert_eq!(there.recv().await.unwrap(), None);
+    };
+    receiving.instrument(outer.clone()).await;
+    let recv = || Recorded::new("recv").peer("here");
+    assert_eq!(below(&outer), [recv().outcome("ok"), recv().outcome("end")]);
+}
+
+// TR16
+async fn a_receive_that_is_dropped_says_so() {
+    let (mut here, _there) = pair();
+    let outer = info_span!("outer");
+    outer.in_scope(|| assert!(here.recv().now_or_never().is_none()));
+    let dropped = Recorded::new("recv").peer("there").outcome("dropped");
+    assert_eq!(below(&outer), [dropped]);
+}
+
+// TR16
+async fn an_error_has_its_kind() {
+    let (mut here, mut there) = pair();
+    here.close().await.unwrap();
+    there.abort();
+    let outer = info_span!("outer");
+    let failing = async {
+        (
+            here.send(&HELLO).await.unwrap_err(),
+            here.recv().await.unwrap_err(),
+        )
+    };
+    let (sent, received) = failing.instrument(outer.clone()).await;
+    let failed = |name, error: &dyn std::fmt::Display| {
+        let span = Recorded::new(name).peer("there");
+        span.error("Closed", &error.to_string())
+    };
+    assert_eq!(
+        below(&outer),
+        [failed("send", &sent), failed("recv", &received)]
+    );
+}
+
+// TR16
+async fn shared_transports_and_datagrams_are_traced() {
+    let (here, there) = pair();
+    let (here, there) = (Shared::new(here), Shared::new(there));
+    let outer = info_span!("outer");
+    let talking = async {
+        here.send(&HELLO).await.unwrap();
+        assert_eq!(there.recv().await.unwrap(), Some(HELLO));
+        here.close().await.unwrap();
+    };
+    talking.instrument(outer.clone()).await;
+    let ok = |name, peer| Recorded::new(name).peer(peer).outcome("ok");
+    let spans = [
+        ok("send", "there"),
+        ok("recv", "here"),
+        ok("close", "there"),
+    ];
+    assert_eq!(below(&outer), spans);
+
+    let (here, there) = MemoryDatagram::pair();
+    let mut here = DatagramTransport::new(here, Raw::new());
+    let mut there = DatagramTransport::new(there, Raw::new());
+    let outer = info_span!("outer");
+    let talking = async {
+        here.send(&HELLO).await.unwrap();
+        assert_eq!(there.recv().await.unwrap(), Some(HELLO));
+        here.close().await.unwrap();
+    };
+    talking.instrument(outer.clone()).await;
+    let names: Vec<_> = below(&outer)
+        .iter()
+        .map(Recorded::name_and_outcome)
+        .collect();
+    assert_eq!(names, ["send ok", "recv ok", "close ok"]);
+}
+
+// TR16
+#[cfg(feature = "tls")]
+#[test]
+fn a_handshake_is_traced_on_both_sides() {
+    use bowline_transport::{CertStore, TlsClientConfig, TlsServerConfig};
+
+    recorder::record();
+    bowline_backend::Backend::Smol.block_on(async {
+        let made = rcgen::generate_simple_self_signed(["there".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let store = CertStore::new(&certificate, &key).unwrap();
+        let server = TlsServerConfig::builder(&store).build().unwrap();
+        let client = TlsClientConfig::builder().root_pem(certificate).build();
+        let client = client.unwrap();
+
+        for (name, accepted) in [("there", true), ("elsewhere", false)] {
+            let (here, there) = MemoryStream::builder().names("here", "there").pair();
+            let theirs = info_span!("server");
+            let serving = async { server.handshake(there)?.await };
+            let ours = info_span!("client");
+            let shaking = async { client.handshake(here, name)?.await };
+            let (shaken, served) = join(
+                shaking.instrument(ours.clone()),
+                serving.instrument(theirs.clone()),
+            )
+            .await;
+            let handshake = |peer| Recorded::new("handshake").peer(peer);
+            if accepted {
+                assert!(shaken.is_ok() && served.is_ok());
+                assert_eq!(below(&ours), [handshake("there").outcome("ok")]);
+                assert_eq!(below(&theirs), [handshake("here").outcome("ok")]);
+            } else {
+                let failed = |peer, error: &bowline_transport::Error| {
+                    handshake(peer).error(&format!("{:?}", error.kind()), &error.to_string())
+                };
+                assert_eq!(below(&ours), [failed("there", &shaken.unwrap_err())]);
+                assert_eq!(below(&theirs), [failed("here", &served.unwrap_err())]);
+            }
+        }
+    });
+}
