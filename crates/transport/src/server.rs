@@ -18,11 +18,11 @@ mod peer;
 mod serve_streams;
 mod state;
 mod thread;
+#[cfg(unix)]
+mod unix_place;
 
 #[cfg(feature = "tls")]
 pub use bind::Secure;
-#[cfg(unix)]
-pub use bind::UnixPlace;
 pub use bind::{Bind, Listening, MemoryPlace};
 pub use bound::{Bound, Served};
 pub use builder::StreamServer;
@@ -36,6 +36,8 @@ pub use messages::Messages;
 pub use peer::Peer;
 pub use serve_streams::{ServeStreams, serve_streams};
 pub use thread::ServerThread;
+#[cfg(unix)]
+pub use unix_place::UnixPlace;
 
 use std::sync::Arc;
 
@@ -93,10 +95,11 @@ impl Server {
         StreamServer::at(at.into())
     }
 
-    /// At a path in the file system. Nothing may be there.
+    /// At a path in the file system, where nothing may be, or at another address of Unix. The path
+    /// goes with the server; a [`UnixPlace`] has options.
     #[cfg(unix)]
-    pub fn unix(path: impl Into<std::path::PathBuf>) -> StreamServer<UnixPlace> {
-        StreamServer::at(UnixPlace(path.into()))
+    pub fn unix(at: impl Into<UnixPlace>) -> StreamServer<UnixPlace> {
+        StreamServer::at(at.into())
     }
 
     /// At a name of a network within the process.

@@ -1,15 +1,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-#[cfg(unix)]
-use bowline_backend::net::UnixListener;
-#[cfg(unix)]
-use bowline_backend::stream::UnixAddress;
-
 use super::incoming::Incoming;
 use crate::error::Error;
-#[cfg(unix)]
-use crate::error::Operation;
 use crate::listener::Listener;
 use crate::listeners::{Listeners, ListenersBuilder};
 use crate::memory::{MemoryListener, MemoryNetwork};
@@ -38,22 +31,6 @@ impl Bind for ListenersBuilder {
 
     fn bind(self) -> impl Future<Output = Result<Listeners, Error>> + Send {
         ListenersBuilder::bind(self)
-    }
-}
-
-/// The path of a Unix socket.
-#[cfg(unix)]
-#[derive(Clone, Debug)]
-pub struct UnixPlace(pub(super) std::path::PathBuf);
-
-#[cfg(unix)]
-impl Bind for UnixPlace {
-    type Listener = UnixListener;
-
-    async fn bind(self) -> Result<UnixListener, Error> {
-        let address = UnixAddress::from_path(self.0);
-        let bound = address.and_then(|address| UnixListener::bind(&address));
-        bound.map_err(|error| Error::from_io(Operation::Bind, error))
     }
 }
 

@@ -77,6 +77,7 @@ mod everywhere {
             a_receive_that_times_out_loses_nothing,
             many_messages_in_one_write,
             every_kind_of_place,
+            a_path_goes_with_its_server,
         ;
     }
 }

@@ -207,3 +207,46 @@ pub(crate) async fn every_kind_of_place() {
         clients.await.unwrap();
     }
 }
+
+// T7
+pub(crate) async fn a_path_goes_with_its_server() {
+    #[cfg(unix)]
+    serve_at_a_path().await;
+}
+
+#[cfg(unix)]
+async fn serve_at_a_path() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use bowline_backend::net::{Stale, UnixListenOptions, UnixListener, UnixStream};
+    use bowline_backend::stream::UnixAddress;
+    use bowline_transport::UnixPlace;
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("bowline-server-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let address = UnixAddress::from_path(&path).unwrap();
+    // What a server that was killed left behind.
+    drop(UnixListener::bind(&address).unwrap());
+
+    let refused = Server::unix(path.as_path()).codec(line).bind().await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Address);
+    let replacing = UnixListenOptions::new().stale(Stale::ReplaceIfRefused);
+    let place = UnixPlace::from(address.clone()).options(replacing.unlink_at_close());
+    for place in [place, UnixPlace::from(path)] {
+        let bound = Server::unix(place).codec(line).bind().await.unwrap();
+        let handle = bound.handle();
+        beside(bound.serve(Script::new(&Scripted::new())), async {
+            speak(UnixStream::connect(&address).await.unwrap()).await;
+            handle.drain(Duration::from_secs(10)).await;
+        })
+        .await;
+    }
+    let gone = UnixStream::connect(&address).await.unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+
+    let long = "x".repeat(200);
+    let too_long = Server::unix(long).codec(line).bind().await.unwrap_err();
+    assert_eq!(too_long.kind(), ErrorKind::Address);
+}
