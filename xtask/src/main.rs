@@ -47,7 +47,7 @@ usage: cargo xtask <command>
   bench NAME                 a benchmark; its table goes to docs/performance.md
   stress [RUNS [LOAD]]       the conformance suite RUNS times in a row (200) beside LOAD busy loops (2)
   loom                       models of races, in every interleaving; a few minutes, mostly to build
-  sanitize                   channels under the address and thread sanitizers; needs a nightly compiler
+  sanitize                   what is unsafe in channels and concurrency under sanitizers; needs a nightly compiler
   fuzz TARGET [SECONDS]      a fuzz target under libFuzzer (60 s unless said)
 ";
 

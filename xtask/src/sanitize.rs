@@ -8,17 +8,40 @@ use crate::process::{Outcome, Step};
 
 /// The crate whose locks and tickets are watched in all of its tests, the hundred thousand random
 /// schedules too (`BOWLINE_SCHEDULES` asks for fewer or more).
-const PACKAGE: &str = "bowline-channel";
+const CHANNELS: [&str; 3] = ["--package", "bowline-channel", "--tests"];
+
+/// The crate whose frames lend nodes by reference from poll to poll, in the tests that run its tasks on
+/// several threads. Under AddressSanitizer alone: no frame is seen by two threads.
+const CONCURRENCY: [&str; 16] = [
+    "--package",
+    "bowline-concurrency",
+    "--all-features",
+    "--lib",
+    "--test",
+    "dropped_groups",
+    "--test",
+    "scopes",
+    "--test",
+    "sync",
+    "--",
+    // One thread, in simulated worlds.
+    "--skip",
+    "sim::",
+    "--skip",
+    "schedules",
+    "--quiet",
+];
 
 /// A lock that needs nothing but the standard library, so it is watched without the crate around
-/// it, whose other tests start the threads of three runtimes.
+/// it too, whose other tests start the threads of three runtimes.
 const LOCK: &str = "crates/concurrency/src/spin_lock.rs";
 
 /// What is known to be no fault, for [`run`].
 const SUPPRESSIONS: &str = "xtask/thread-sanitizer.supp";
 
-/// Runs all tests of the channels and the lock of the sync primitives, under AddressSanitizer and
-/// then under ThreadSanitizer.
+/// Runs all tests of the channels under AddressSanitizer and then under ThreadSanitizer, those of
+/// structured concurrency that run on several threads under the first, and the lock of the sync
+/// primitives under both.
 ///
 /// # Errors
 /// There is no nightly compiler, or a sanitizer found something; it prints where.
@@ -32,18 +55,22 @@ pub(crate) fn run(root: &Path) -> Outcome {
         Step::program("rustup")
             .arguments(&["run", "nightly", "cargo", "test", "--target-dir", target])
             // A named target keeps build scripts and macros, which run on the host, as they are.
-            .arguments(&["--target", host, "--package", PACKAGE, "--tests"])
+            .arguments(&["--target", host])
             // As slow as unoptimised code without a sanitizer, and the traces can be read.
             .set("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
     };
-    tests("target/address-sanitizer")
-        .set("RUSTFLAGS", "-Zsanitizer=address")
-        // A test leaks a future on purpose.
-        .set("ASAN_OPTIONS", "detect_leaks=0")
-        .run(root)?;
+    let address = || {
+        tests("target/address-sanitizer")
+            .set("RUSTFLAGS", "-Zsanitizer=address")
+            // A test leaks a future on purpose.
+            .set("ASAN_OPTIONS", "detect_leaks=0")
+    };
+    address().arguments(&CHANNELS).run(root)?;
+    address().arguments(&CONCURRENCY).run(root)?;
     let suppressions = root.join(SUPPRESSIONS);
     let suppressions = format!("suppressions={}", suppressions.display());
     tests("target/thread-sanitizer")
+        .arguments(&CHANNELS)
         // The standard library that comes with the compiler is not instrumented.
         .set(
             "RUSTFLAGS",
