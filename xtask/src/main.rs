@@ -8,6 +8,7 @@ mod ci;
 mod docs;
 mod features;
 mod fuzz;
+mod interop;
 mod layers;
 mod loom;
 mod manifest;
@@ -45,6 +46,7 @@ usage: cargo xtask <command>
   sim differential --seeds N [--from K]
                              N random scripts of socket operations, on this system and in worlds
   bench NAME                 a benchmark; its table goes to docs/performance.md
+  interop                    EasyNetwork and Python's ssl against ours; needs python3 and a network
   stress [RUNS [LOAD]]       the conformance suite RUNS times in a row (200) beside LOAD busy loops (2)
   loom                       models of races, in every interleaving; a few minutes, mostly to build
   sanitize                   what is unsafe in channels and concurrency under sanitizers; needs a nightly compiler
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         ["spec", "--fix"] => spec::fix(&root),
         ["docs"] => docs::run(&root),
         ["sim", scenario, rest @ ..] => scenario::run(&root, scenario, rest),
+        ["interop"] => interop::run(&root),
         ["bench", name] => bench::run(&root, name),
         ["stress"] => stress::run(&root, "200", "2"),
         ["stress", runs] => stress::run(&root, runs, "2"),
