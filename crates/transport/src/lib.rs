@@ -69,6 +69,8 @@ mod stapled;
 
 mod server;
 
+mod packet_server;
+
 mod datagram;
 
 mod params;
@@ -98,6 +100,12 @@ pub use memory::{
 };
 pub use message_stream::{
     MessageItems, MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder,
+};
+#[cfg(unix)]
+pub use packet_server::UnixDatagramPlace;
+pub use packet_server::{
+    BindPackets, BoundPackets, Overflow, PacketCounters, PacketHandler, PacketLimits, PacketPeer,
+    PacketServer, PacketServerHandle, Packets, ServePackets, Socket, UdpPlace, serve_packets,
 };
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;

@@ -26,6 +26,7 @@ pub use bind::Secure;
 pub use bind::{Bind, Listening, MemoryPlace};
 pub use bound::{Bound, Served};
 pub use builder::StreamServer;
+pub(crate) use caught::{Caught, Panicked};
 pub use counters::ServerCounters;
 pub use handle::{DrainReport, ServerHandle};
 pub use handler::{ConnectionHandler, End};
@@ -41,9 +42,13 @@ pub use unix_place::UnixPlace;
 
 use std::sync::Arc;
 
+use crate::datagram::DatagramSocket;
 use crate::listener::Listener;
 use crate::listeners::ListenersBuilder;
 use crate::memory::MemoryNetwork;
+#[cfg(unix)]
+use crate::packet_server::UnixDatagramPlace;
+use crate::packet_server::{PacketServer, Socket, UdpPlace};
 
 /// Where servers begin: each function makes one for a kind of place.
 ///
@@ -115,5 +120,22 @@ impl Server {
         listener: L,
     ) -> StreamServer<Listening<L>> {
         StreamServer::at(Listening(listener))
+    }
+
+    /// At a UDP address; with port 0 the system chooses one.
+    pub fn udp(at: std::net::SocketAddr) -> PacketServer<UdpPlace> {
+        PacketServer::at(UdpPlace(at))
+    }
+
+    /// At a path in the file system, for datagrams. Nothing may be there; it is removed with the
+    /// server.
+    #[cfg(unix)]
+    pub fn unix_datagram(path: impl Into<std::path::PathBuf>) -> PacketServer<UnixDatagramPlace> {
+        PacketServer::at(UnixDatagramPlace(path.into()))
+    }
+
+    /// At a socket of datagrams that was made already.
+    pub fn over_datagrams<S: DatagramSocket>(socket: S) -> PacketServer<Socket<S>> {
+        PacketServer::at(Socket(socket))
     }
 }

@@ -227,6 +227,10 @@ impl<S, C> DatagramEndpoint<S, C> {
         self.attributes.local_addr()
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// How many packets were left out, and why.
     pub fn counters(&self) -> DatagramCounters {
         self.counts.now()

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 /// The text of a panic.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("panicked: {0}")]
-pub(super) struct Panicked(pub(super) String);
+pub(crate) struct Panicked(pub(crate) String);
 
 impl Panicked {
     pub(super) fn new(payload: Box<dyn Any + Send>) -> Self {
@@ -29,14 +29,14 @@ impl Panicked {
 
 pin_project! {
     /// Runs a body whose panic is an answer, that of its destructor too.
-    pub(super) struct Caught<F> {
+    pub(crate) struct Caught<F> {
         #[pin]
         body: Option<F>,
     }
 }
 
 impl<F: Future> Caught<F> {
-    pub(super) fn new(body: F) -> Self {
+    pub(crate) fn new(body: F) -> Self {
         Caught { body: Some(body) }
     }
 }

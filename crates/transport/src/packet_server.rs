@@ -1,0 +1,27 @@
+//! Servers of packets.
+
+mod bound;
+mod builder;
+mod closures;
+mod counters;
+mod handle;
+mod handler;
+mod limits;
+mod link;
+mod log;
+mod packets;
+mod peer;
+mod serve_packets;
+mod state;
+
+pub use bound::BoundPackets;
+#[cfg(unix)]
+pub use builder::UnixDatagramPlace;
+pub use builder::{BindPackets, PacketServer, Socket, UdpPlace};
+pub use counters::PacketCounters;
+pub use handle::PacketServerHandle;
+pub use handler::PacketHandler;
+pub use limits::{Overflow, PacketLimits};
+pub use packets::Packets;
+pub use peer::PacketPeer;
+pub use serve_packets::{ServePackets, serve_packets};

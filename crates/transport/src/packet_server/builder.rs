@@ -1,0 +1,156 @@
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bowline_backend::net::UdpSocket;
+#[cfg(unix)]
+use bowline_backend::net::{UnixDatagram, UnixOptions};
+#[cfg(unix)]
+use bowline_backend::stream::UnixAddress;
+use bowline_codec::MessageCodec;
+
+use super::bound::BoundPackets;
+use super::limits::PacketLimits;
+use super::state::State;
+use crate::datagram::{DatagramEndpointBuilder, DatagramSocket};
+use crate::error::{Error, Operation};
+
+/// A place to receive packets at, before anybody does.
+pub trait BindPackets: Send {
+    /// What receives there.
+    type Socket: DatagramSocket;
+
+    /// Takes the place.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not possible.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    fn bind(self) -> impl Future<Output = Result<Self::Socket, Error>> + Send;
+}
+
+/// A UDP address.
+#[derive(Clone, Debug)]
+pub struct UdpPlace(pub(crate) SocketAddr);
+
+impl BindPackets for UdpPlace {
+    type Socket = UdpSocket;
+
+    async fn bind(self) -> Result<UdpSocket, Error> {
+        UdpSocket::bind(self.0).map_err(|error| Error::from_io(Operation::Bind, error))
+    }
+}
+
+/// The path of a Unix socket of datagrams.
+#[cfg(unix)]
+#[derive(Clone, Debug)]
+pub struct UnixDatagramPlace(pub(crate) std::path::PathBuf);
+
+#[cfg(unix)]
+impl BindPackets for UnixDatagramPlace {
+    type Socket = UnixDatagram;
+
+    async fn bind(self) -> Result<UnixDatagram, Error> {
+        let address = UnixAddress::from_path(self.0);
+        let options = UnixOptions::new().unlink_at_close();
+        let bound = address.and_then(|address| UnixDatagram::bind_with(&address, options));
+        bound.map_err(|error| Error::from_io(Operation::Bind, error))
+    }
+}
+
+/// A socket that was made already.
+#[derive(Debug)]
+pub struct Socket<S>(pub(crate) S);
+
+impl<S: DatagramSocket> BindPackets for Socket<S> {
+    type Socket = S;
+
+    async fn bind(self) -> Result<S, Error> {
+        Ok(self.0)
+    }
+}
+
+/// A server of messages in packets that does not receive yet; made by [`Server`](crate::Server).
+#[derive(Clone)]
+#[must_use = "a server does nothing until it is bound and served"]
+pub struct PacketServer<B, C = ()> {
+    place: B,
+    codec: C,
+    limits: PacketLimits,
+    endpoint: DatagramEndpointBuilder,
+}
+
+impl<B> PacketServer<B> {
+    pub(crate) fn at(place: B) -> Self {
+        PacketServer {
+            place,
+            codec: (),
+            limits: PacketLimits::new(),
+            endpoint: DatagramEndpointBuilder::default(),
+        }
+    }
+
+    /// Speaks the codec that `codec` makes. It has no state, so one serves all peers.
+    pub fn codec<C: MessageCodec>(self, codec: impl FnOnce() -> C) -> PacketServer<B, C> {
+        PacketServer {
+            place: self.place,
+            codec: codec(),
+            limits: self.limits,
+            endpoint: self.endpoint,
+        }
+    }
+}
+
+impl<B, C> PacketServer<B, C> {
+    /// What the server keeps at most.
+    pub fn limits(mut self, limits: PacketLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long packets may be, and what to do with senders that have no address.
+    pub fn endpoint(mut self, endpoint: DatagramEndpointBuilder) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
+    /// Takes the place: afterwards the address is known, and packets wait in the socket.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not possible.
+    ///
+    /// # Panics
+    ///
+    /// Where the current backend does not run on this thread.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    pub async fn bind(self) -> Result<BoundPackets<B::Socket, C>, Error>
+    where
+        B: BindPackets,
+        C: MessageCodec,
+    {
+        let socket = self.place.bind().await?;
+        let endpoint = self.endpoint.over(socket, self.codec);
+        let local_addrs = endpoint.local_addr().cloned().into_iter().collect();
+        Ok(BoundPackets {
+            state: Arc::new(State::new(self.limits, local_addrs)),
+            endpoint,
+        })
+    }
+}
+
+impl<B: fmt::Debug, C> fmt::Debug for PacketServer<B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacketServer")
+            .field("place", &self.place)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! Handlers made of closures. Their arguments go by value: the future of a closure that borrows
+//! them could not be said to be `Send`.
+
+use std::fmt;
+use std::future::Future;
+
+use bowline_codec::MessageCodec;
+
+use super::handler::PacketHandler;
+use super::packets::Packets;
+use super::peer::PacketPeer;
+use crate::datagram::DatagramSocket;
+use crate::error::Error;
+
+/// A closure for each peer.
+pub(super) struct ForPeer<F>(pub(super) F);
+
+impl<S, C, F, Fut, E> PacketHandler<S, C> for ForPeer<F>
+where
+    S: DatagramSocket,
+    C: MessageCodec<Sent: Sync, Received: Send>,
+    F: Fn(PacketPeer<S, C>, Packets<S, C>) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<(), E>> + Send,
+    E: fmt::Display + Send,
+{
+    type Error = E;
+
+    fn handle(
+        &self,
+        peer: &PacketPeer<S, C>,
+        packets: &mut Packets<S, C>,
+    ) -> impl Future<Output = Result<(), E>> + Send {
+        (self.0)(peer.clone(), packets.again())
+    }
+}
+
+/// A closure for each message.
+pub(super) struct ForMessage<F>(pub(super) F);
+
+/// Why a peer that is served message by message cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EachError<E> {
+    #[error("{0}")]
+    Recv(Error),
+    #[error("{0}")]
+    Handler(E),
+}
+
+impl<S, C, F, Fut, E> PacketHandler<S, C> for ForMessage<F>
+where
+    S: DatagramSocket,
+    C: MessageCodec<Sent: Sync, Received: Send>,
+    F: Fn(PacketPeer<S, C>, C::Received) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<(), E>> + Send,
+    E: fmt::Display + Send,
+{
+    type Error = EachError<E>;
+
+    async fn handle(
+        &self,
+        peer: &PacketPeer<S, C>,
+        packets: &mut Packets<S, C>,
+    ) -> Result<(), EachError<E>> {
+        while let Some(message) = packets.recv().await.map_err(EachError::Recv)? {
+            let handled = (self.0)(peer.clone(), message).await;
+            handled.map_err(EachError::Handler)?;
+        }
+        Ok(())
+    }
+}

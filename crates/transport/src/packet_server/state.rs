@@ -1,0 +1,222 @@
+//! What a server of packets knows of itself and of its peers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bowline_backend::stream::Address;
+use bowline_concurrency::sync::Event;
+use bowline_concurrency::{CancelHandle, CancelScope};
+
+use super::counters::Counters;
+use super::limits::PacketLimits;
+use super::link::{Link, Waiting};
+use crate::server::DrainReport;
+
+/// What the server, its handles and the tasks of its peers share.
+///
+/// Invariants:
+/// 1. A peer is in the table exactly while an [`Entry`] of it lives and was not retired.
+/// 2. An entry retires only while no packet of its peer waits, in the critical section in which a
+///    packet would be left for it: so no packet waits for a peer without a task.
+/// 3. At most `max_peers` are in the table.
+/// 4. `ended` is set once nobody receives and the table is empty, and not before.
+/// 5. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled. The
+///    lock of a link may be taken under it, never the other way round.
+pub(super) struct State {
+    pub(super) limits: PacketLimits,
+    pub(super) local_addrs: Vec<Address>,
+    pub(super) counters: Counters,
+    /// Set when no more is to be received.
+    pub(super) stopping: Event,
+    pub(super) ended: Event,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    peers: BTreeMap<Address, Arc<Link>>,
+    receiving: bool,
+    stopped: bool,
+    report: DrainReport,
+}
+
+impl Table {
+    fn has_ended(&self) -> bool {
+        self.stopped && !self.receiving && self.peers.is_empty()
+    }
+}
+
+impl State {
+    pub(super) fn new(limits: PacketLimits, local_addrs: Vec<Address>) -> Self {
+        State {
+            limits,
+            local_addrs,
+            counters: Counters::default(),
+            stopping: Event::new(),
+            ended: Event::new(),
+            table: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing of the user's runs under the lock, so nothing can leave it half changed.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a packet for its peer. The entry of a peer that had none, which wants a task.
+    pub(super) fn admit(self: &Arc<Self>, from: Address, packet: Waiting) -> Option<Entry> {
+        self.counters.received.add(1);
+        let mut table = self.lock();
+        let known = table.peers.get(&from).cloned();
+        if known.is_none() && table.peers.len() >= self.limits.max_peers {
+            drop(table);
+            self.counters.refused.add(1);
+            return None;
+        }
+        let link = match &known {
+            Some(link) => link.clone(),
+            None => {
+                let link = Arc::new(Link::new(from.clone()));
+                table.peers.insert(from, link.clone());
+                link
+            }
+        };
+        let pushed = link.push(packet, &self.limits);
+        drop(table);
+        self.counters.overflowed.add(pushed.overflowed);
+        if let Some(waker) = pushed.woken {
+            waker.wake();
+        }
+        if known.is_some() {
+            return None;
+        }
+        let scope = CancelScope::new().name("peer");
+        link.set_scope(scope.handle());
+        Some(Entry {
+            state: self.clone(),
+            link,
+            scope: Some(scope),
+            retired: false,
+        })
+    }
+
+    /// For the time that somebody receives; afterwards the server is stopped.
+    pub(super) fn begin_receiving(self: &Arc<Self>) -> Receiving {
+        self.lock().receiving = true;
+        Receiving(self.clone())
+    }
+
+    pub(super) fn stop_accepting(&self) {
+        let mut table = self.lock();
+        table.stopped = true;
+        let ended = table.has_ended();
+        drop(table);
+        self.stopping.set();
+        if ended {
+            self.ended.set();
+        }
+    }
+
+    /// Scopes of all peers.
+    pub(super) fn scopes(&self) -> Vec<CancelHandle> {
+        let links: Vec<Arc<Link>> = self.lock().peers.values().cloned().collect();
+        links.iter().filter_map(|link| link.scope()).collect()
+    }
+
+    pub(super) fn peers(&self) -> usize {
+        self.lock().peers.len()
+    }
+
+    /// How many packets of all peers wait, and of how many bytes together.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let links: Vec<Arc<Link>> = self.lock().peers.values().cloned().collect();
+        let all = links.iter().map(|link| link.waiting());
+        all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        let table = self.lock();
+        table.receiving || !table.peers.is_empty()
+    }
+
+    pub(super) fn report(&self) -> DrainReport {
+        self.lock().report
+    }
+}
+
+/// Somebody receives.
+pub(super) struct Receiving(Arc<State>);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.lock().receiving = false;
+        self.0.stop_accepting();
+    }
+}
+
+/// The place of a peer that a task serves.
+pub(super) struct Entry {
+    state: Arc<State>,
+    link: Arc<Link>,
+    scope: Option<CancelScope>,
+    /// It is no longer in the table.
+    retired: bool,
+}
+
+impl Entry {
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The scope that the task is to run in, once.
+    pub(super) fn take_scope(&mut self) -> CancelScope {
+        self.scope.take().unwrap_or_default()
+    }
+
+    /// Gives the place up if no packet waits.
+    pub(super) fn retire(&mut self) -> bool {
+        let mut table = self.state.lock();
+        if self.link.waiting().0 > 0 {
+            return false;
+        }
+        self.retired = true;
+        let ended = self.leave(&mut table, true);
+        drop(table);
+        if ended {
+            self.state.ended.set();
+        }
+        true
+    }
+
+    /// Out of the table; whether the server has ended by that.
+    fn leave(&self, table: &mut Table, returned: bool) -> bool {
+        table.peers.remove(&self.link.address);
+        if table.stopped {
+            let cancelled = self.link.scope().is_some_and(|scope| scope.cancel_called());
+            let report = &mut table.report;
+            let count = match (cancelled, returned) {
+                (false, _) => &mut report.finished,
+                (true, true) => &mut report.cancelled,
+                (true, false) => &mut report.aborted,
+            };
+            *count += 1;
+        }
+        table.has_ended()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.retired {
+            return;
+        }
+        let mut table = self.state.lock();
+        let ended = self.leave(&mut table, false);
+        drop(table);
+        let left = self.link.clear();
+        self.state.counters.unhandled.add(left);
+        if ended {
+            self.state.ended.set();
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What handlers do, and what becomes of them.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bowline_backend::net::UdpSocket;
+use bowline_codec::Text;
+use bowline_concurrency::yield_now;
+use bowline_transport::{
+    DatagramEndpointBuilder, Error, ErrorKind, Extra, LocalAddr, PacketHandler, PacketLimits,
+    PacketPeer, Packets, PeerAddr, Server,
+};
+use futures_util::future::join;
+
+use crate::{bind, client, loopback, recv, send, until};
+
+pub(crate) const SEEDS: u64 = 20;
+
+const LONG: Duration = Duration::from_secs(60);
+
+// SV7
+pub(crate) async fn a_peer_has_one_task_at_a_time() {
+    let server = bind(PacketLimits::new()).await;
+    let handle = server.handle();
+    let (running, runs) = (
+        Arc::new(Mutex::new(BTreeMap::new())),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let serving = {
+        let (running, runs) = (running.clone(), runs.clone());
+        // Each run takes one packet, so the others begin runs of their own.
+        server.serve_fn(
+            move |peer: PacketPeer<_, Text>, mut packets: Packets<_, Text>| {
+                let (running, runs) = (running.clone(), runs.clone());
+                async move {
+                    assert_eq!(peer.extra::<PeerAddr>().as_ref(), Some(peer.addr()));
+                    assert!(peer.extra::<LocalAddr>().is_some());
+                    let before = running.lock().unwrap().insert(peer.addr().clone(), ());
+                    assert!(before.is_none(), "{peer:?} has two");
+                    for _ in 0..3 {
+                        yield_now().await;
+                    }
+                    let text = packets.recv().await?.unwrap();
+                    peer.send(&text).await?;
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    running.lock().unwrap().remove(peer.addr());
+                    Ok::<_, Error>(())
+                }
+            },
+        )
+    };
+    let talking = async {
+        let mut clients = [client(&handle), client(&handle), client(&handle)];
+        for client in &mut clients {
+            for n in 0..10 {
+                send(client, n.to_string()).await;
+            }
+        }
+        for client in &mut clients {
+            for n in 0..10 {
+                assert_eq!(recv(client).await, n.to_string());
+            }
+        }
+        handle.drain(LONG).await;
+    };
+    join(serving, talking).await.0.unwrap();
+    assert_eq!(runs.load(Ordering::Relaxed), 30);
+    assert_eq!(
+        (handle.counters().completed, handle.counters().panicked),
+        (30, 0)
+    );
+}
+
+// SV7
+pub(crate) async fn a_handler_that_takes_nothing_costs_one_packet() {
+    let server = bind(PacketLimits::new()).await;
+    let handle = server.handle();
+    let serving = server.serve_fn(|_, _: Packets<_, Text>| async { Ok::<_, Error>(()) });
+    let talking = async {
+        let mut client = client(&handle);
+        for _ in 0..10 {
+            send(&mut client, "for nobody").await;
+        }
+        until(|| handle.counters().unhandled == 10 && handle.peers() == 0).await;
+        handle.drain(LONG).await;
+    };
+    join(serving, talking).await.0.unwrap();
+    let counters = handle.counters();
+    assert_eq!(
+        (counters.received, counters.taken, counters.completed),
+        (10, 0, 10)
+    );
+}
+
+// SV4, SV7
+pub(crate) async fn failures_and_panics_are_counted() {
+    let server = bind(PacketLimits::new()).await;
+    let handle = server.handle();
+    let serving = server.serve_each(|peer, text: String| async move {
+        match text.as_str() {
+            "fail" => Err("as asked".to_owned()),
+            "panic" => panic!("as asked"),
+            _ => peer.send(&text).await.map_err(|error| error.to_string()),
+        }
+    });
+    let talking = async {
+        let mut client = client(&handle);
+        for text in ["fail", "one", "panic", "fail", "two"] {
+            send(&mut client, text).await;
+        }
+        assert_eq!(recv(&mut client).await, "one");
+        assert_eq!(recv(&mut client).await, "two");
+        handle.drain(LONG).await;
+    };
+    join(serving, talking).await.0.unwrap();
+    let counters = handle.counters();
+    assert_eq!((counters.failed, counters.panicked), (2, 1));
+    assert_eq!((counters.taken, counters.unhandled), (5, 0));
+}
+
+/// Answers also what it does not understand.
+struct Answering;
+
+impl PacketHandler<UdpSocket, Text> for Answering {
+    type Error = Error;
+
+    async fn handle(
+        &self,
+        peer: &PacketPeer<UdpSocket, Text>,
+        packets: &mut Packets<UdpSocket, Text>,
+    ) -> Result<(), Error> {
+        loop {
+            let answer = match packets.recv().await {
+                Ok(None) => return Ok(()),
+                Ok(Some(text)) => format!("{text}, indeed"),
+                Err(error) => {
+                    assert_eq!(
+                        (error.kind(), error.peer()),
+                        (ErrorKind::Decode, Some(peer.addr()))
+                    );
+                    "what?".to_owned()
+                }
+            };
+            peer.send(&answer).await?;
+        }
+    }
+}
+
+// SV3, SV7
+pub(crate) async fn what_cannot_be_decoded_reaches_the_handler() {
+    let short = DatagramEndpointBuilder::default().max_packet(NonZeroUsize::new(16).unwrap());
+    let server = Server::udp(loopback()).codec(Text::new).endpoint(short);
+    let server = server.bind().await.unwrap();
+    let handle = server.handle();
+    let talking = async {
+        let at = handle.local_addrs()[0].as_inet().unwrap();
+        let client = UdpSocket::connect(at).unwrap();
+        let mut heard = bytes::BytesMut::new();
+        let most = NonZeroUsize::new(100).unwrap();
+        for (said, answer) in [
+            (&b"\xff"[..], &b"what?"[..]),
+            (b"more than 16 bytes", b"what?"),
+            (b"yes", b"yes, indeed"),
+        ] {
+            client.send(said).await.unwrap();
+            heard.clear();
+            client.recv_from(&mut heard, most).await.unwrap();
+            assert_eq!(heard, answer);
+        }
+        handle.drain(LONG).await;
+    };
+    join(server.serve(Answering), talking).await.0.unwrap();
+    assert_eq!(handle.counters().completed, 1);
+}
+
+// SV7
+pub(crate) async fn a_silent_peer_ends_its_handler() {
+    let server = bind(PacketLimits::new().peer_idle(Duration::from_millis(20))).await;
+    let handle = server.handle();
+    let serving = server.serve_each(|peer, text: String| async move { peer.send(&text).await });
+    let talking = async {
+        let mut client = client(&handle);
+        for round in 1..=3 {
+            send(&mut client, "hello").await;
+            assert_eq!(recv(&mut client).await, "hello");
+            until(|| handle.peers() == 0).await;
+            assert_eq!(handle.counters().completed, round);
+        }
+        handle.drain(LONG).await;
+    };
+    join(serving, talking).await.0.unwrap();
+}
+
+// SV7
+pub(crate) async fn packets_kept_beyond_their_run_are_empty() {
+    let server = bind(PacketLimits::new()).await;
+    let handle = server.handle();
+    let kept = Arc::new(Mutex::new(None));
+    let serving = {
+        let kept = kept.clone();
+        server.serve_fn(
+            move |peer: PacketPeer<_, Text>, mut packets: Packets<_, Text>| {
+                let kept = kept.clone();
+                async move {
+                    let text = packets.recv().await?.unwrap();
+                    *kept.lock().unwrap() = Some(packets);
+                    peer.send(&text).await
+                }
+            },
+        )
+    };
+    let talking = async {
+        let mut client = client(&handle);
+        for _ in 0..3 {
+            send(&mut client, "hello").await;
+            assert_eq!(recv(&mut client).await, "hello");
+            until(|| handle.peers() == 0).await;
+            let mut old: Packets<UdpSocket, Text> = kept.lock().unwrap().take().unwrap();
+            assert!(old.recv().await.unwrap().is_none());
+        }
+        handle.drain(LONG).await;
+    };
+    join(serving, talking).await.0.unwrap();
+}
