@@ -43,4 +43,7 @@ mod pages {
 
     #[doc = include_str!("../../../docs/guide/coming-from.md")]
     struct ComingFrom;
+
+    #[doc = include_str!("../../../docs/guide/servers.md")]
+    struct Servers;
 }

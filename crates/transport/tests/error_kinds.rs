@@ -3,20 +3,24 @@
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::num::NonZeroUsize;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::{ResolveError, TcpListener, TcpStream, UdpSocket};
+use bowline_backend::stream::{ByteReader, ByteSide, ByteStream};
 use bowline_codec::{
     DecodeError, DecodeErrorKind, Delimiter, EncodeError, Framing, LengthDelimited, Lines, Raw,
 };
 use bowline_sim::{HostLimits, Sim};
 use bowline_transport::{
     Break, Delivery, Error, ErrorKind, Listeners, MemoryStream, MessageStream,
-    MessageStreamBuilder, Operation, Shared, TcpConnector, Transport,
+    MessageStreamBuilder, Operation, Shared, StapledStream, TcpConnector, Transport,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_io::AsyncRead;
 use futures_util::FutureExt;
 
 /// The predicates of an error.
@@ -147,6 +151,47 @@ async fn codecs() {
     );
 }
 
+/// A line to something that has error codes of its own.
+struct Serial;
+
+impl ByteSide for Serial {}
+
+impl AsyncRead for Serial {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let (transport, code) = ("serial", 7);
+        let parity = Error::new(Operation::Recv, ErrorKind::Specific { transport, code });
+        Poll::Ready(Err(io::Error::other(parity)))
+    }
+}
+
+impl ByteReader for Serial {
+    fn poll_read_into(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        _: &mut BytesMut,
+        _: NonZeroUsize,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_read(cx, &mut [])
+    }
+}
+
+async fn transports() {
+    let (_, writing) = MemoryStream::pair().0.into_split();
+    let stream = StapledStream::new(Serial, writing);
+    let mut here = MessageStream::new(stream, Lines::lf().text());
+    let error = here.recv().await.unwrap_err();
+    let (transport, code) = ("serial", 7);
+    let error = expect(error, ErrorKind::Specific { transport, code }, &[]);
+    assert_eq!(
+        error.to_string(),
+        "recv: the transport serial failed with code 7"
+    );
+}
+
 #[cfg(feature = "tls")]
 async fn secure() {
     use bowline_transport::{CertStore, TlsClientConfig, TlsFailure};
@@ -198,6 +243,7 @@ fn every_kind_has_its_condition() {
             connecting().await;
             messages().await;
             codecs().await;
+            transports().await;
             #[cfg(feature = "tls")]
             secure().await;
         });

@@ -40,6 +40,6 @@ pub(super) fn handler_failed(link: &Link, error: &dyn Display) {
 }
 
 pub(super) fn handler_panicked(link: &Link, message: &str) {
-    event!(error, id = link.id.as_u64(), peer = %link.address, message, "the handler panicked");
+    event!(error, id = link.id.as_u64(), peer = %link.address, panic = message, "the handler panicked");
     let _ = (link, message);
 }

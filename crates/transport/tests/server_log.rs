@@ -1,0 +1,171 @@
+//! What servers log, and how often.
+#![cfg(feature = "tracing")]
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bowline_backend::Backend;
+use bowline_backend::net::TcpStream;
+use bowline_backend::stream::Address;
+use bowline_codec::Lines;
+use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, now, task_group};
+use bowline_transport::{
+    Listener, Listeners, MessageStream, Server, ServerHandle, TcpConnector, Transport,
+};
+use tracing_core::field::{Field, Visit};
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
+
+/// Counts events by their level and words.
+#[derive(Clone, Default)]
+struct Counter(Arc<Mutex<BTreeMap<(Level, String), usize>>>);
+
+impl Counter {
+    fn count(&self, level: Level, words: &str) -> usize {
+        let counts = self.0.lock().unwrap();
+        counts.get(&(level, words.to_owned())).copied().unwrap_or(0)
+    }
+}
+
+struct Words(String);
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+impl Subscriber for Counter {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        let level = *event.metadata().level();
+        *self.0.lock().unwrap().entry((level, words.0)).or_default() += 1;
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// Has no descriptors for so many times.
+struct Exhausted {
+    listeners: Listeners,
+    times: usize,
+}
+
+impl Listener for Exhausted {
+    type Connection = TcpStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, Address)>> {
+        const EMFILE: i32 = 24;
+        if self.times > 0 {
+            self.times -= 1;
+            return Poll::Ready(Err(io::Error::from_raw_os_error(EMFILE)));
+        }
+        self.listeners.poll_accept(cx)
+    }
+
+    fn local_addrs(&self) -> io::Result<Vec<Address>> {
+        self.listeners.local_addrs()
+    }
+}
+
+#[derive(Debug)]
+struct Told;
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("told to fail")
+    }
+}
+
+async fn command(server: &ServerHandle, command: &str) {
+    let address = server.local_addrs()[0].as_inet().unwrap();
+    let stream = TcpConnector::new(address).connect().await.unwrap();
+    let mut client = MessageStream::new(stream, Lines::lf().text());
+    match command {
+        "break" => client.abort(),
+        command => {
+            client.send(&command.to_owned()).await.unwrap();
+            let _ = client.recv().await;
+        }
+    }
+}
+
+/// Accepts after a while without descriptors, and has one connection of each kind.
+async fn scene() {
+    let listeners = Listeners::builder(0).host("127.0.0.1").bind().await;
+    let listener = Exhausted {
+        listeners: listeners.unwrap(),
+        times: 200,
+    };
+    let bound = Server::over(listener).codec(|| Lines::lf().text());
+    let bound = bound.bind().await.unwrap();
+    let handle = bound.handle();
+    let serving = bound.serve_each(|peer, line: String| async move {
+        match &*line {
+            "fail" => Err(Told),
+            "panic" => panic!("told to"),
+            line => peer.send(&line.to_owned()).await.map_err(|_| Told),
+        }
+    });
+    let ended: Result<(), GroupError<AnyError>> =
+        task_group(|group: TaskGroup<AnyError>| async move {
+            group.spawn(async move { Ok(serving.await?) });
+            for what in ["fail", "panic", "break", "echo"] {
+                command(&handle, what).await;
+            }
+            handle.drain(Duration::from_secs(10)).await;
+            assert_eq!(handle.counters().accept_exhausted, 200);
+            Ok(())
+        })
+        .await;
+    ended.unwrap();
+}
+
+// SV1, SV4
+#[test]
+fn what_goes_on_is_said_seldom_and_what_happens_once() {
+    for seed in 0..5 {
+        let counter = Counter::default();
+        let seconds = dispatcher::with_default(&Dispatch::new(counter.clone()), || {
+            let root = Root::new().backend(Backend::Sim);
+            bowline_sim::block_on(
+                seed,
+                root.entered(async {
+                    let begun = now();
+                    scene().await;
+                    now().saturating_duration_since(begun).as_secs() as usize
+                }),
+            )
+        });
+        let pauses = counter.count(Level::WARN, "accepting pauses");
+        assert!(seconds > 90, "{seconds}");
+        assert!(
+            (2..=seconds / 5 + 1).contains(&pauses),
+            "{pauses} in {seconds} s"
+        );
+        assert_eq!(counter.count(Level::ERROR, "the handler failed"), 1);
+        assert_eq!(counter.count(Level::ERROR, "the handler panicked"), 1);
+        assert!(counter.count(Level::DEBUG, "the connection broke") >= 1);
+    }
+}
