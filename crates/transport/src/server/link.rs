@@ -82,6 +82,14 @@ impl Link {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen.into();
     }
 
+    /// A message came: if the peer was silent for too long before, it is forgiven.
+    pub(super) fn note_message(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == Some(Seen::Broken(ErrorKind::Elapsed)) {
+            *seen = None;
+        }
+    }
+
     /// Notes an error that the connection does not come back from.
     pub(super) fn note_error(&self, error: &Error) {
         let fatal = match error.kind() {

@@ -102,7 +102,7 @@ impl<T: Transport> Messages<T> {
         received: Result<Option<T::Received>, Error>,
     ) -> Result<Option<T::Received>, Error> {
         match &received {
-            Ok(Some(_)) => {}
+            Ok(Some(_)) => self.link.note_message(),
             Ok(None) => self.link.note(Seen::Ended),
             Err(error) => self.link.note_error(error),
         }
