@@ -123,10 +123,11 @@ pub(crate) struct PortUse {
     /// Those that have the port for themselves, as listeners, what they accepted, and streams that
     /// were bound.
     bound: usize,
-    /// Those of them that a listener without `reuse_address` accepted.
-    exclusive: usize,
-    /// The peers of those that were given the port by a connect.
-    flows: BTreeSet<SocketAddr>,
+    /// The addresses of those of them that a listener without `reuse_address` accepted.
+    kept: Vec<IpAddr>,
+    /// The peers of those that were given the port by a connect, in order, and their own addresses.
+    /// Almost always it is one.
+    flows: Vec<(SocketAddr, IpAddr)>,
 }
 
 impl PortUse {
@@ -134,9 +135,21 @@ impl PortUse {
         self.bound + self.flows.len()
     }
 
-    /// Whether nobody may listen at it whatever options it has.
-    pub(crate) fn is_exclusive(&self) -> bool {
-        self.exclusive > 0
+    /// How many have it for themselves.
+    pub(crate) fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// The addresses at which nobody may listen at it, whatever options it has: who does not reuse
+    /// does not let reuse, as on Linux, and a connect that was given a port does not.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = IpAddr> {
+        let flows = self.flows.iter().map(|flow| flow.1);
+        self.kept.iter().copied().chain(flows)
+    }
+
+    /// Where the flow with `peer` is, or belongs.
+    fn flow(&self, peer: SocketAddr) -> Result<usize, usize> {
+        self.flows.binary_search_by_key(&peer, |flow| flow.0)
     }
 }
 
@@ -287,31 +300,41 @@ impl Machine {
         self.release(port, |port| port.bound -= 1);
     }
 
-    pub(crate) fn hold_port_exclusively(&mut self, port: u16) {
+    pub(crate) fn hold_port_exclusively(&mut self, port: u16, at: IpAddr) {
         self.hold_port(port);
-        self.ports.entry(port).or_default().exclusive += 1;
+        self.ports.entry(port).or_default().kept.push(at);
     }
 
-    pub(crate) fn release_exclusive_port(&mut self, port: u16) {
+    pub(crate) fn release_exclusive_port(&mut self, port: u16, at: IpAddr) {
         self.release(port, |port| {
             port.bound -= 1;
-            port.exclusive -= 1;
+            if let Some(place) = port.kept.iter().position(|kept| *kept == at) {
+                port.kept.swap_remove(place);
+            }
         });
     }
 
     /// Whether a connect to `peer` may be given the port.
     pub(crate) fn has_room_for(&self, port: u16, peer: SocketAddr) -> bool {
         let taken = self.ports.get(&port);
-        taken.is_none_or(|port| port.bound == 0 && !port.flows.contains(&peer))
+        taken.is_none_or(|port| port.bound == 0 && port.flow(peer).is_err())
     }
 
-    pub(crate) fn hold_flow(&mut self, port: u16, peer: SocketAddr) {
-        self.ports.entry(port).or_default().flows.insert(peer);
+    pub(crate) fn hold_flow(&mut self, local: SocketAddr, peer: SocketAddr) {
+        let port = self.ports.entry(local.port()).or_default();
+        if let Err(place) = port.flow(peer) {
+            if port.flows.is_empty() {
+                port.flows.reserve_exact(1);
+            }
+            port.flows.insert(place, (peer, local.ip()));
+        }
     }
 
     pub(crate) fn release_flow(&mut self, port: u16, peer: SocketAddr) {
         self.release(port, |port| {
-            port.flows.remove(&peer);
+            if let Ok(place) = port.flow(peer) {
+                port.flows.remove(place);
+            }
         });
     }
 

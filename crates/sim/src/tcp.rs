@@ -189,7 +189,9 @@ impl Socket {
             Kind::Stream(stream) if stream.shares_port => {
                 machine.release_flow(port, canonical(stream.peer));
             }
-            Kind::Stream(stream) if stream.keeps_port => machine.release_exclusive_port(port),
+            Kind::Stream(stream) if stream.keeps_port => {
+                machine.release_exclusive_port(port, canonical(self.local).ip());
+            }
             _ => machine.release_port(port),
         }
     }
@@ -244,7 +246,9 @@ impl State {
                 let (port, peer) = (removed.local.port(), canonical(stream.peer));
                 if let Some(since) = stream.waits_since(self.now) {
                     let waits = &mut machine.time_waits;
-                    waits.insert(since, self.now, port, (peer, stream.keeps_port));
+                    let keeps = stream.keeps_port || stream.shares_port;
+                    let kept = keeps.then(|| canonical(removed.local).ip());
+                    waits.insert(since, self.now, port, (peer, kept));
                 }
                 for key in stream.timers().into_iter().flatten() {
                     self.events.cancel(key);

@@ -182,3 +182,53 @@ fn a_kernel_that_was_started_again_remembers_no_connection() {
         }
     }
 }
+
+// SIM65
+#[test]
+fn nobody_listens_at_the_source_port_of_a_connection() {
+    let listens = |ip: &str, port, v6only| {
+        let at = SocketAddr::new(ip.parse().expect("an address"), port);
+        let mut options = TcpListenOptions::default();
+        options.reuse_address = true;
+        options.v6only = v6only;
+        TcpListener::bind(at, options)
+    };
+    for seed in 0..20 {
+        block_on(seed, async {
+            let listener = listen(true).expect("a port of one's own");
+            let options = TcpOptions::default();
+            let client = TcpStream::connect(at(80), options)
+                .await
+                .expect("it listens");
+            let server = accept(&listener).await.expect("one waits");
+            let port = client.local_addr().expect("it has one").port();
+            let in_use_where_it_is = || {
+                assert!(in_use(listens("127.0.0.1", port, false)));
+                assert!(in_use(listens("0.0.0.0", port, false)));
+                assert!(in_use(listens("::", port, false)));
+                // Elsewhere the port is another one.
+                listens("127.0.0.2", port, false).expect("another address");
+                listens("::1", port, false).expect("another address");
+                listens("::", port, true).expect("not this one");
+            };
+            in_use_where_it_is();
+            drop(client);
+            in_use_where_it_is();
+            drop(server);
+            settle(1).await;
+            in_use_where_it_is();
+            settle(60).await;
+            listens("0.0.0.0", port, false).expect("the minute is over");
+            // Of one that closed second nothing stays.
+            let client = TcpStream::connect(at(80), options)
+                .await
+                .expect("it listens");
+            let port = client.local_addr().expect("it has one").port();
+            drop(accept(&listener).await.expect("one waits"));
+            settle(1).await;
+            drop(client);
+            settle(1).await;
+            listens("127.0.0.1", port, false).expect("it is free");
+        });
+    }
+}

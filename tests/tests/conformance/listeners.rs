@@ -24,6 +24,7 @@ conformance! {
         a_connection_reset_before_accept_stalls_nothing,
         dropping_a_listener_ends_queued_connections,
         an_address_in_use_is_refused_and_reused_later,
+        nobody_listens_at_the_source_port_of_a_connection,
         v6_listeners_leave_v4_alone,
         listeners_share_a_port,
         a_small_backlog_delays_and_refuses_nothing_else,
@@ -147,6 +148,25 @@ fn an_address_in_use_is_refused_and_reused_later(backend: Backend, options: RunO
         drop(listener);
         let again = TcpListener::bind(address).unwrap();
         assert_eq!(again.local_addr().unwrap(), address);
+    });
+}
+
+// L7
+fn nobody_listens_at_the_source_port_of_a_connection(backend: Backend, options: RunOptions) {
+    backend.block_on_with(options, async {
+        let listener = TcpListener::bind(own_address(backend)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let source = client.local_addr().unwrap().as_inet().unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let taken = || TcpListener::bind(source).unwrap_err().kind();
+        assert_eq!(taken(), ErrorKind::AddrInUse);
+        // Who closes first has the port for a while more.
+        drop(client);
+        assert_eq!(taken(), ErrorKind::AddrInUse);
+        drop(server);
+        assert_eq!(taken(), ErrorKind::AddrInUse);
     });
 }
 

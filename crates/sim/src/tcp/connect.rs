@@ -42,7 +42,7 @@ impl State {
         // Who binds first has the port alone; other connects share it with those to other peers.
         let shares = options.local.is_none();
         match shares {
-            true => self.machine().hold_flow(local.port(), target),
+            true => self.machine().hold_flow(canonical(local), target),
             false => self.machine().hold_port(local.port()),
         }
         let limits = self.machine().limits;

@@ -7,7 +7,7 @@
 
 use super::connect::any_like;
 use super::stream::StreamOptions;
-use super::{Kind, Phase, Segment, SocketRef, Stream, Syn};
+use super::{Kind, Phase, Segment, SocketRef, Stream, Syn, canonical};
 use crate::errno::Errno;
 use crate::machine::PortUse;
 use crate::net::TcpListenOptions;
@@ -30,14 +30,19 @@ pub(crate) struct Listener {
 
 impl Listener {
     fn accepts(&self, local: SocketAddr, to: IpAddr) -> bool {
-        match (local.ip(), to) {
-            (IpAddr::V4(ip), IpAddr::V4(to)) => ip == to || ip.is_unspecified(),
-            (IpAddr::V6(ip), IpAddr::V6(to)) => ip == to || ip.is_unspecified(),
-            (IpAddr::V6(ip), IpAddr::V4(to)) => {
-                !self.options.v6only && (ip.is_unspecified() || ip.to_ipv4_mapped() == Some(to))
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) => false,
+        covers(local.ip(), self.options.v6only, to)
+    }
+}
+
+/// Whether who listens at `local` is reached by the address `to`, in canonical form.
+fn covers(local: IpAddr, v6only: bool, to: IpAddr) -> bool {
+    match (local, to) {
+        (IpAddr::V4(ip), IpAddr::V4(to)) => ip == to || ip.is_unspecified(),
+        (IpAddr::V6(ip), IpAddr::V6(to)) => ip == to || ip.is_unspecified(),
+        (IpAddr::V6(ip), IpAddr::V4(to)) => {
+            !v6only && (ip.is_unspecified() || ip.to_ipv4_mapped() == Some(to))
         }
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
     }
 }
 
@@ -57,13 +62,13 @@ impl State {
             port => {
                 let listeners = machine.listeners.get(&port).cloned().unwrap_or_default();
                 let held = machine.ports.get(&port);
-                let taken = held.map_or(0, PortUse::count);
+                let bound = held.map_or(0, PortUse::bound);
                 machine.time_waits.forget(now);
-                let lingers = taken > listeners.len() || machine.time_waits.has(port);
-                // Who does not reuse does not let reuse, as on Linux.
-                let exclusive = held.is_some_and(PortUse::is_exclusive)
-                    || machine.time_waits.is_exclusive(port);
-                if lingers && !options.reuse_address || exclusive {
+                let lingers = bound > listeners.len() || machine.time_waits.has_shared(port);
+                let covered = |kept| covers(at.ip(), options.v6only, kept);
+                let kept = held.is_some_and(|held| held.kept().any(covered))
+                    || machine.time_waits.kept(port).any(covered);
+                if lingers && !options.reuse_address || kept {
                     return Err(Errno::AddrInUse);
                 }
                 for other in listeners {
@@ -177,7 +182,7 @@ impl State {
         let machine = &mut self.machines[syn.to_host as usize];
         match options.reuse_address {
             true => machine.hold_port(local.port()),
-            false => machine.hold_port_exclusively(local.port()),
+            false => machine.hold_port_exclusively(local.port(), canonical(local).ip()),
         }
         if let Some(listener) = self.net.listener(socket) {
             listener.half_open.push((syn.from, end));

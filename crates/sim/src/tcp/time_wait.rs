@@ -7,7 +7,7 @@
 use super::{Phase, Stream};
 use crate::tcp::stream::Fin;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How long, as on Linux.
 const SPAN: u64 = 60_000_000_000;
@@ -21,8 +21,8 @@ pub(crate) struct TimeWaits {
     of_port: BTreeMap<u16, Vec<Ended>>,
 }
 
-/// With whom a connection was, and whether nobody may listen at its port meanwhile.
-type Ended = (SocketAddr, bool);
+/// With whom a connection was, and at which address nobody may listen at its port meanwhile.
+type Ended = (SocketAddr, Option<IpAddr>);
 
 impl TimeWaits {
     /// Remembers that the connection `ended` of `port` ended at `time`.
@@ -46,10 +46,16 @@ impl TimeWaits {
         self.of_port.contains_key(&port)
     }
 
-    /// Whether one of them keeps `port` for itself.
-    pub(super) fn is_exclusive(&self, port: u16) -> bool {
+    /// Whether one of them lets those listen at `port` who reuse addresses.
+    pub(super) fn has_shared(&self, port: u16) -> bool {
         let ended = self.of_port.get(&port);
-        ended.is_some_and(|ended| ended.iter().any(|(_, keeps)| *keeps))
+        ended.is_some_and(|ended| ended.iter().any(|(_, kept)| kept.is_none()))
+    }
+
+    /// The addresses at which the others let nobody.
+    pub(super) fn kept(&self, port: u16) -> impl Iterator<Item = IpAddr> {
+        let ended = self.of_port.get(&port).into_iter().flatten();
+        ended.filter_map(|(_, kept)| *kept)
     }
 
     /// Whether the connection of `port` with `peer` did.
@@ -98,8 +104,8 @@ mod tests {
     fn entries_end_and_are_bounded() {
         let peer = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
         let mut waits = TimeWaits::default();
-        waits.insert(10, 10, 80, (peer(1), false));
-        waits.insert(5, 10, 80, (peer(2), false));
+        waits.insert(10, 10, 80, (peer(1), None));
+        waits.insert(5, 10, 80, (peer(2), None));
         assert!(waits.has(80) && !waits.has(81));
         waits.forget(SPAN + 4);
         assert!(waits.has_with(80, peer(2)));
@@ -111,13 +117,13 @@ mod tests {
         assert!(!waits.has(80));
         assert!(waits.ended.is_empty() && waits.of_port.is_empty());
         for number in 0..=MOST {
-            waits.insert(0, 0, number as u16, (peer((number / 65_536) as u16), false));
+            waits.insert(0, 0, number as u16, (peer((number / 65_536) as u16), None));
         }
         assert_eq!(waits.ended.len(), MOST);
         assert!(!waits.has_with(0, peer(0)) && waits.has_with(0, peer(1)));
         // One that ended long ago is none.
         let mut waits = TimeWaits::default();
-        waits.insert(0, SPAN, 80, (peer(1), false));
+        waits.insert(0, SPAN, 80, (peer(1), None));
         assert!(!waits.has(80));
     }
 }
