@@ -34,16 +34,26 @@ pub fn test_in_sim<F: Future<Output: Termination>>(
         Some(Ok(seed)) => seed..seed.saturating_add(1),
         Some(Err(error)) => panic!("BOWLINE_SIM_SEED is not a number: {error}"),
     };
+    let test_name = std::thread::current().name().unwrap_or_default().to_owned();
+    let line = format!("BOWLINE_SIM_SEED={{seed}} cargo test {test_name}");
     let mut sometimes = std::collections::BTreeMap::new();
     for seed in seeds.clone() {
-        let told = Told(seed);
+        let mut told = Told {
+            seed,
+            telling: bowline_sim::check::Telling {
+                sometimes,
+                replay_with: line.clone(),
+                told: false,
+            },
+        };
         let root = Root::new().backend(Backend::Sim).refuse_dropped_shields();
         let main = root.entered(test());
-        let code = bowline_sim::check::block_on_telling(seed, main, &mut sometimes).report();
+        let code = bowline_sim::check::block_on_telling(seed, main, &mut told.telling).report();
         if code != std::process::ExitCode::SUCCESS {
             return code;
         }
-        std::mem::forget(told);
+        told.telling.told = true;
+        sometimes = std::mem::take(&mut told.telling.sometimes);
     }
     let never: Vec<_> = sometimes
         .iter()
@@ -59,18 +69,19 @@ pub fn test_in_sim<F: Future<Output: Termination>>(
     std::process::ExitCode::SUCCESS
 }
 
-/// Says which seed it was, unless forgotten; also while a panic unwinds.
+/// Says how to run the seed again, unless that was told; also while a panic unwinds.
 #[cfg(feature = "sim")]
-struct Told(u64);
+struct Told {
+    seed: u64,
+    telling: bowline_sim::check::Telling,
+}
 
 #[cfg(feature = "sim")]
 impl Drop for Told {
     fn drop(&mut self) {
-        eprintln!(
-            "the test failed in the world of seed {0}; BOWLINE_SIM_SEED={0} in front of `cargo test {1}` \
-             runs it again",
-            self.0,
-            std::thread::current().name().unwrap_or_default(),
-        );
+        if !self.telling.told {
+            let line = &self.telling.replay_with;
+            eprintln!("replay: {}", line.replace("{seed}", &self.seed.to_string()));
+        }
     }
 }

@@ -54,7 +54,7 @@ pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `seeds = 200` | a world for each of the seeds 0 to 199; a `sometimes!` that was true in none fails it |
 /// | `crate = path` | where the facade is, if not at `::bowline` |
 ///
-/// A failure in the simulator prints its seed; `BOWLINE_SIM_SEED` set to it runs that seed alone.
+/// A failure in the simulator prints the line that runs its seed alone: `BOWLINE_SIM_SEED=.. cargo test ..`.
 #[proc_macro_attribute]
 pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
     tests::expand(attribute.into(), item.into()).into()

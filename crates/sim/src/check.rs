@@ -111,19 +111,27 @@ pub fn promised(id: &'static str, within: Duration, holds: impl FnMut() -> bool 
     observers::promise(id, within, Box::new(holds));
 }
 
-/// As [`block_on`](crate::block_on), adding to `seen` which [`sometimes!`](crate::sometimes) were
-/// reached and whether they were true; for attribute macros that make a test of many seeds.
+/// What an attribute macro that makes a test of many seeds gives to a run and hears of it.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Telling {
+    /// Which [`sometimes!`](crate::sometimes) were reached, and whether they were true.
+    pub sometimes: BTreeMap<&'static str, bool>,
+    /// The line that a failure prints to run it again, as in
+    /// [`Builder::replay_with`](crate::Builder::replay_with).
+    pub replay_with: String,
+    /// Whether a failure printed it; a plain panic of the test prints nothing.
+    pub told: bool,
+}
+
+/// As [`block_on`](crate::block_on), adding to what `telling` says.
 ///
 /// # Panics
 /// As [`block_on`](crate::block_on).
 #[doc(hidden)]
 #[track_caller]
-pub fn block_on_telling<F: Future>(
-    seed: u64,
-    future: F,
-    seen: &mut BTreeMap<&'static str, bool>,
-) -> F::Output {
-    crate::sim::block_on_telling(seed, future, seen)
+pub fn block_on_telling<F: Future>(seed: u64, future: F, telling: &mut Telling) -> F::Output {
+    crate::sim::block_on_telling(seed, future, telling)
 }
 
 /// Notes a place; what [`sometimes!`](crate::sometimes) expands to.

@@ -1,6 +1,7 @@
 //! The way in: one-host worlds, builders, and acts for code inside a host.
 
 use crate::builder::{Builder, Config};
+use crate::check::Telling;
 use crate::current::{self, Shared};
 use crate::driver::{self, Turn};
 use crate::ending::{self, Exit};
@@ -10,7 +11,6 @@ use crate::limits::HostLimits;
 use crate::machine::Role;
 use crate::observers;
 use crate::oracle::Label;
-use crate::seeds::Sometimes;
 use crate::state::{Running, State};
 use crate::task::Body;
 use crate::trace::EventKind;
@@ -18,6 +18,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The simulator as seen by code that runs in it, and the start of every world.
@@ -121,14 +122,25 @@ impl Sim {
 /// ```
 #[track_caller]
 pub fn block_on<F: Future>(seed: u64, future: F) -> F::Output {
-    block_on_telling(seed, future, &mut Sometimes::new())
+    let mut telling = Telling {
+        replay_with: "the same call of `block_on` with the seed {seed} # fails at event {event}"
+            .into(),
+        ..Telling::default()
+    };
+    block_on_telling(seed, future, &mut telling)
 }
 
-/// As [`block_on`], adding to `seen` which [`sometimes!`](crate::sometimes) were reached.
+/// As [`block_on`], adding to what `telling` says.
 #[track_caller]
-pub(crate) fn block_on_telling<F: Future>(seed: u64, future: F, seen: &mut Sometimes) -> F::Output {
+pub(crate) fn block_on_telling<F: Future>(
+    seed: u64,
+    future: F,
+    telling: &mut Telling,
+) -> F::Output {
     let location = Location::caller();
-    let mut state = State::new(Config::new(seed));
+    let mut config = Config::new(seed);
+    config.replay_with = Some(Arc::from(telling.replay_with.as_str()));
+    let mut state = State::new(config);
     let limits = HostLimits {
         descriptors: usize::MAX,
         ..HostLimits::default()
@@ -189,9 +201,10 @@ pub(crate) fn block_on_telling<F: Future>(seed: u64, future: F, seen: &mut Somet
     });
     drop(entered);
     for (id, was_true) in sometimes {
-        *seen.entry(id).or_insert(false) |= was_true;
+        *telling.sometimes.entry(id).or_insert(false) |= was_true;
     }
     if let Some(failure) = failure {
+        telling.told = true;
         panic!("{failure}");
     }
     match (panic, output) {
