@@ -70,6 +70,7 @@ mod workers;
 pub mod sync;
 
 mod all_blocked;
+mod apart;
 mod checkpoint;
 mod sleep;
 mod timers;
@@ -96,6 +97,8 @@ mod span;
 mod spin_lock;
 
 pub use all_blocked::{WaitAllBlocked, wait_all_blocked};
+#[doc(hidden)]
+pub use apart::{Apart, apart, in_poll};
 pub use as_completed::{Completed, NextCompleted, as_completed};
 pub use blocking_scope::{BlockingChild, BlockingScope, BlockingScopeError, blocking_scope};
 pub use cancel_scope::{

@@ -87,7 +87,12 @@ impl Backoff {
         pause
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidValue> {
+    /// Whether it makes sense; what runs it asks that first.
+    ///
+    /// # Errors
+    ///
+    /// Its factor is zero.
+    pub fn check(&self) -> Result<(), InvalidValue> {
         if self.factor == 0 {
             let most = u32::MAX as usize;
             return Err(InvalidValue::new("the factor of a backoff", 0, 1, most));
@@ -95,8 +100,13 @@ impl Backoff {
         Ok(())
     }
 
-    /// A pause after so many failed attempts, spread by the entropy of the backend.
-    pub(super) fn pause(&self, failed: usize) -> Duration {
+    /// A pause after so many failed attempts, spread by the entropy of the backend: for loops that
+    /// are no [`Retry`](crate::Retry).
+    ///
+    /// # Panics
+    ///
+    /// With no backend compiled in, unless the jitter is [`Jitter::None`].
+    pub fn pause(&self, failed: usize) -> Duration {
         let bound = self.bound(failed);
         match self.jitter {
             Jitter::None => bound,
