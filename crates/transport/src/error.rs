@@ -15,6 +15,9 @@ use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::stream::Address;
 use bowline_codec::{DecodeError, EncodeError, EncodeErrorKind};
 
+use crate::params::ParamError;
+use crate::url::UrlError;
+
 /// A failure of a transport.
 ///
 /// [`kind`](Error::kind) says what to do now, [`delivery`](Error::delivery) whether the peer may
@@ -210,6 +213,20 @@ impl Error {
             Broken(_) => self.delivery() == Delivery::NotSent,
             _ => false,
         }
+    }
+}
+
+impl From<UrlError> for Error {
+    /// Of a transport that was to be made by it.
+    fn from(error: UrlError) -> Self {
+        Error::new(Operation::Connect, ErrorKind::Config).with_source(error)
+    }
+}
+
+impl From<ParamError> for Error {
+    /// Of a transport that was to be made with it.
+    fn from(error: ParamError) -> Self {
+        Error::new(Operation::Connect, ErrorKind::Config).with_source(error)
     }
 }
 

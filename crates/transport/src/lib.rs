@@ -7,6 +7,8 @@
 //! message. [`Shared`] lends one transport to any number of tasks. Sockets are those of
 //! `bowline-backend`.
 //!
+//! A [`Client`] dials when it is used, and again when its connection broke, for any number of tasks.
+//! [`TransportRegistry`] makes transports by name and URL.
 //! [`TcpConnector`] dials by Happy Eyeballs, [`Listeners`] accept at many addresses, and with the
 //! feature `tls` any byte stream becomes a secure one. [`DatagramTransport`] and
 //! [`DatagramEndpoint`] carry a message in each datagram.
@@ -53,10 +55,14 @@ mod transport;
 mod attribute;
 mod close_timeout;
 mod delegate;
+mod dyn_transport;
 mod error;
 mod half_wakers;
 mod shared_transport;
 mod span;
+
+mod blocking_client;
+mod client;
 
 mod connector;
 mod listener;
@@ -74,6 +80,8 @@ mod packet_server;
 mod datagram;
 
 mod params;
+mod registry;
+mod scheme;
 mod url;
 
 #[cfg(feature = "tls")]
@@ -85,12 +93,15 @@ pub use attribute::{
     AddressFamily, Attribute, AttributeRequest, Attributes, Extra, LocalAddr, PeerAddr,
     SocketFamily,
 };
+pub use blocking_client::{BlockingClient, BlockingMessages};
+pub use client::{CallAll, Client, ClientMessages, ClientPermit, ClientState, ClientTarget};
 pub use connector::{TcpConnector, TcpTarget};
 pub use datagram::{
     DatagramCounters, DatagramEndpoint, DatagramEndpointBuilder, DatagramReceiver, DatagramRecv,
     DatagramSend, DatagramSender, DatagramSocket, DatagramTransport, DatagramTransportBuilder,
     MemoryDatagram, MemoryDatagramBuilder, StapledDatagram, UnnamedSender, UnnamedSenders,
 };
+pub use dyn_transport::{DynReceiver, DynSender, DynTransport, LentReceiver, LentSender};
 pub use error::{Attempt, Break, Delivery, Error, ErrorKind, Operation, TlsFailure};
 pub use listener::Listener;
 pub use listeners::{Listeners, ListenersBuilder};
@@ -109,6 +120,7 @@ pub use packet_server::{
 };
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;
+pub use registry::{TransportFactory, TransportRegistry};
 #[cfg(feature = "tls")]
 pub use server::Secure;
 #[cfg(unix)]

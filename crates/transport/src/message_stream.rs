@@ -104,6 +104,7 @@ pub struct MessageStreamBuilder {
     close_timeout: Duration,
     write_stall_timeout: Option<Duration>,
     read_idle_timeout: Option<Duration>,
+    max_frame: usize,
 }
 
 impl Default for MessageStreamBuilder {
@@ -113,6 +114,7 @@ impl Default for MessageStreamBuilder {
             close_timeout: CLOSE_TIMEOUT,
             write_stall_timeout: Some(WRITE_STALL_TIMEOUT),
             read_idle_timeout: None,
+            max_frame: usize::MAX,
         }
     }
 }
@@ -160,6 +162,19 @@ impl MessageStreamBuilder {
         self
     }
 
+    /// How many bytes a frame may have, its header or delimiter included, below the limit of the
+    /// codec itself; none by default. A larger one is not sent, and one that comes ends the
+    /// receiving side.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero.
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "a frame has at least one byte");
+        self.max_frame = bytes;
+        self
+    }
+
     /// Speaks `codec` over `stream`.
     pub fn over<S, C>(self, stream: S, codec: C) -> MessageStream<S, C>
     where
@@ -171,6 +186,7 @@ impl MessageStreamBuilder {
             close_timeout: self.close_timeout,
             write_stall_timeout: self.write_stall_timeout,
             read_idle_timeout: self.read_idle_timeout,
+            max_frame: self.max_frame,
             attributes: Attributes::of_stream(&stream),
         };
         let (reading, writing) = stream.into_split();

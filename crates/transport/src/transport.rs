@@ -46,7 +46,8 @@ pub trait Transport: Extra + Send {
     /// *Nothing happened*: the sockets of the attempt are released.
     fn connect(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Lends the two directions.
+    /// Lends the two directions. What is lent keeps nothing of its own: it may be lent anew for each
+    /// poll.
     fn split(&mut self) -> (Self::Sender<'_>, Self::Receiver<'_>);
 
     /// The two directions as values of their own, for two tasks. Dropped both, without a
@@ -323,6 +324,13 @@ pub trait TransportRecv<T>: Send {
             Poll::Ready(result) => result.map_err(TryRecvError::Failed),
         }
     }
+
+    /// How many of the frames that were queued for sending are not wholly written: a receiver writes
+    /// them while it waits, and its [`Broken`](crate::ErrorKind::Broken) counts them. None unless
+    /// the transport says so.
+    fn unsent_frames(&self) -> usize {
+        0
+    }
 }
 
 impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X {
@@ -366,6 +374,10 @@ impl<T, X: TransportRecv<T> + ?Sized> TransportRecv<T> for &mut X {
 
     fn try_recv(&mut self) -> Result<Option<T>, TryRecvError> {
         (**self).try_recv()
+    }
+
+    fn unsent_frames(&self) -> usize {
+        (**self).unsent_frames()
     }
 }
 

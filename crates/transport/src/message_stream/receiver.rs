@@ -141,7 +141,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 }
                 State::Open => {
                     let before = self.buffer.len();
-                    match self.decoder.decode(&mut self.buffer) {
+                    match self.decode() {
                         Ok(Some(message)) => {
                             self.foresee(before - self.buffer.len());
                             return Poll::Ready(Ok(Some(message)));
@@ -150,7 +150,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                         Err(error) => return Poll::Ready(Err(self.refused(error))),
                     }
                 }
-                State::Draining => match self.decoder.decode_end(&mut self.buffer) {
+                State::Draining => match self.decode_end() {
                     Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
                     Ok(None) => self.state = State::Ended,
                     Err(error) => return Poll::Ready(Err(self.refused(error))),
@@ -167,6 +167,40 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             small if small < 2 * READ_MIN => 0,
             large => large.min(FORESEEN_MAX),
         };
+    }
+
+    fn decode(&mut self) -> Result<Option<C::Item>, DecodeError> {
+        let before = self.buffer.len();
+        let decoded = self.decoder.decode(&mut self.buffer)?;
+        self.check_length(before, decoded)
+    }
+
+    fn decode_end(&mut self) -> Result<Option<C::Item>, DecodeError> {
+        let before = self.buffer.len();
+        let decoded = self.decoder.decode_end(&mut self.buffer)?;
+        self.check_length(before, decoded)
+    }
+
+    /// Refuses a frame above the limit of the stream, whole or begun: what is left of a begun one is
+    /// in the buffer.
+    fn check_length(
+        &self,
+        before: usize,
+        decoded: Option<C::Item>,
+    ) -> Result<Option<C::Item>, DecodeError> {
+        let limit = self.outbound.setup().max_frame;
+        let length = match decoded {
+            Some(_) => before - self.buffer.len(),
+            None => self.buffer.len(),
+        };
+        if length <= limit {
+            return Ok(decoded);
+        }
+        let too_long = DecodeErrorKind::TooLong {
+            limit,
+            declared: None,
+        };
+        Err(DecodeError::new(too_long).fatal())
     }
 
     /// Reads once, from a stream that is as it should be.
@@ -232,7 +266,9 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     }
 
     fn broken(&self, error: io::Error) -> Error {
-        Error::from_io(Operation::Recv, error).with_peer(self.peer_addr().cloned())
+        Error::from_io(Operation::Recv, error)
+            .with_peer(self.peer_addr().cloned())
+            .with_unsent_frames(self.outbound.unsent_frames())
     }
 
     /// The error of the decoder; one that is not recoverable is kept for every later call.
@@ -243,6 +279,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         let error = if truncated && !recoverable {
             Error::new(Operation::Recv, ErrorKind::Broken(Break::Truncated))
                 .with_delivery(Delivery::MaybeSent)
+                .with_unsent_frames(self.outbound.unsent_frames())
                 .with_source(error)
         } else {
             Error::from_decode(error)
@@ -282,6 +319,10 @@ impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageRece
             Poll::Pending => Err(TryRecvError::Empty),
             Poll::Ready(result) => result.map_err(TryRecvError::Failed),
         }
+    }
+
+    fn unsent_frames(&self) -> usize {
+        self.outbound.unsent_frames()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bowline_backend::stream::{Address, ByteStream};
-use bowline_codec::{Codec, Encode, EncodeError, Mark, OutputBatch};
+use bowline_codec::{Codec, Encode, EncodeError, EncodeErrorKind, Mark, OutputBatch};
 
 use super::outbound::Outbound;
 use crate::error::{Error, Operation};
@@ -59,7 +59,14 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
             outbound: &self.outbound,
             kept: false,
         };
+        let before = queue.batch.len();
         self.encoder.encode(message, &mut queue.batch)?;
+        let limit = self.outbound.setup().max_frame;
+        let actual = queue.batch.len() - before;
+        if actual > limit {
+            let too_long = EncodeErrorKind::TooLong { limit, actual };
+            return Err(EncodeError::new(too_long));
+        }
         queue.kept = true;
         Ok(())
     }

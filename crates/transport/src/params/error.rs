@@ -28,7 +28,7 @@ pub enum ParamErrorKind {
 }
 
 impl ParamError {
-    pub(super) fn unknown(name: &str, keys: &'static [KeySpec]) -> Self {
+    pub(crate) fn unknown(name: &str, keys: &'static [KeySpec]) -> Self {
         let kind = ParamErrorKind::Unknown;
         Self {
             keys,

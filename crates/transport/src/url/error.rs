@@ -62,7 +62,7 @@ impl UrlErrorKind {
         }
     }
 
-    pub(super) fn anywhere(self) -> UrlError {
+    pub(crate) fn anywhere(self) -> UrlError {
         UrlError {
             kind: self,
             offset: None,

@@ -1,0 +1,328 @@
+//! A client for threads that run no tasks.
+
+mod thread;
+
+use std::fmt;
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bowline_backend::Backend;
+use bowline_backend::stream::Address;
+use bowline_backend::time::Instant;
+use bowline_concurrency::sync::Lock;
+use bowline_concurrency::{PortalError, in_poll, timeout_at};
+
+use self::thread::ClientThread;
+use crate::client::Client;
+use crate::error::{Delivery, Error, ErrorKind, Operation};
+
+/// A [`Client`] for threads: each operation parks the thread that calls it.
+///
+/// Its tasks run in a thread of its own, which the first use starts and the last drop joins. Clones
+/// and [views](BlockingClient::timeout) are of the same client, for any number of threads: sends and
+/// calls take turns, and so do those who receive. In a task nothing can be done with it but
+/// [`Unsupported`](ErrorKind::Unsupported): there is a [`Client`] for tasks. It needs a real
+/// backend, for a simulated world waits for no thread.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_codec::Lines;
+/// use bowline_transport::{BlockingClient, Client};
+/// use std::io::{BufRead, BufReader, Write};
+/// use std::time::Duration;
+///
+/// # #[allow(clippy::disallowed_types)]
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// let client = Client::new(listener.local_addr().unwrap(), || Lines::lf().text());
+/// let client = BlockingClient::new(client).backend(Backend::Smol);
+///
+/// client.send_blocking("hello".to_owned())?; // connects
+///
+/// let (mut stream, _) = listener.accept().unwrap();
+/// let mut line = String::new();
+/// BufReader::new(&stream).read_line(&mut line).unwrap();
+/// stream.write_all(b"and hello to you\n").unwrap();
+/// let reply = client.timeout(Duration::from_secs(10)).recv_blocking()?;
+/// assert_eq!(reply.as_deref(), Some("and hello to you"));
+/// client.close_blocking()?;
+/// # }
+/// # Ok::<(), bowline_transport::Error>(())
+/// ```
+#[must_use = "it dials when it is used, and aborts when the last clone is dropped"]
+pub struct BlockingClient<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    parts: Arc<Parts<S, R>>,
+    limit: Limit,
+}
+
+struct Parts<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    client: Client<S, R>,
+    backend: OnceLock<Backend>,
+    thread: OnceLock<Result<ClientThread, Error>>,
+    /// Whoever has it may receive.
+    receiving: Arc<Lock<()>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    None,
+    After(Duration),
+    At(Instant),
+}
+
+impl<S, R> BlockingClient<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Uses `client` from threads.
+    pub fn new(client: Client<S, R>) -> Self {
+        BlockingClient {
+            parts: Arc::new(Parts {
+                client,
+                backend: OnceLock::new(),
+                thread: OnceLock::new(),
+                receiving: Arc::new(Lock::new(())),
+            }),
+            limit: Limit::None,
+        }
+    }
+
+    /// Runs its tasks on this backend; on the current one unless set. After the first use, or a
+    /// second time, it changes nothing.
+    pub fn backend(self, backend: Backend) -> Self {
+        let _ = self.parts.backend.set(backend);
+        self
+    }
+
+    /// A view of this client whose operations take so long at most, each counted from its call, the
+    /// wait for its turn included: then they are [`Elapsed`](ErrorKind::Elapsed).
+    pub fn timeout(&self, most: Duration) -> Self {
+        self.view(Limit::After(most))
+    }
+
+    /// A view of this client whose operations are [`Elapsed`](ErrorKind::Elapsed) at this time, by the
+    /// clock of its backend.
+    pub fn deadline(&self, at: Instant) -> Self {
+        self.view(Limit::At(at))
+    }
+
+    fn view(&self, limit: Limit) -> Self {
+        BlockingClient {
+            parts: self.parts.clone(),
+            limit,
+        }
+    }
+
+    /// [`Client::connect`], parking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`Elapsed`](ErrorKind::Elapsed) and [`Unsupported`](ErrorKind::Unsupported) as said
+    /// above, also of all that follow.
+    pub fn connect_blocking(&self) -> Result<(), Error> {
+        let client = self.parts.client.clone();
+        self.run(Operation::Connect, Delivery::NotSent, async move {
+            client.connect().await
+        })
+    }
+
+    /// [`Client::send`], parking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send_blocking(&self, message: S) -> Result<(), Error> {
+        let client = self.parts.client.clone();
+        self.run(Operation::Send, Delivery::NotSent, async move {
+            client.send(&message).await
+        })
+    }
+
+    /// [`Client::flush`], parking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn flush_blocking(&self) -> Result<(), Error> {
+        let client = self.parts.client.clone();
+        self.run(Operation::Flush, Delivery::NotSent, async move {
+            client.flush().await
+        })
+    }
+
+    /// [`Client::recv`], parking the thread. Where several threads receive they take turns.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn recv_blocking(&self) -> Result<Option<R>, Error> {
+        let client = self.parts.client.clone();
+        let receiving = self.parts.receiving.clone();
+        self.run(Operation::Recv, Delivery::NotSent, async move {
+            let _turn = receiving.lock().await;
+            client.recv().await
+        })
+    }
+
+    /// [`Client::call`], parking the thread. It waits for threads that receive.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn call_blocking(&self, message: S) -> Result<R, Error> {
+        let client = self.parts.client.clone();
+        let receiving = self.parts.receiving.clone();
+        self.run(Operation::Send, Delivery::MaybeSent, async move {
+            let _turn = receiving.lock().await;
+            client.call(&message).await
+        })
+    }
+
+    /// What comes in, one after the other. An error is an item, also the one after which there is
+    /// nothing more: then the iterator ends.
+    pub fn iter(&self) -> BlockingMessages<'_, S, R> {
+        BlockingMessages {
+            client: self,
+            done: false,
+        }
+    }
+
+    /// [`Client::close`], parking the thread. Whoever waits in another one is told at once.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn close_blocking(&self) -> Result<(), Error> {
+        let client = self.parts.client.clone();
+        self.run(Operation::Close, Delivery::NotSent, async move {
+            client.close().await
+        })
+    }
+
+    /// Who is at the other end of the latest connection.
+    pub fn peer_addr(&self) -> Option<Address> {
+        self.parts.client.peer_addr()
+    }
+
+    /// Runs `future` in the thread of the client, and parks this one. Cut off by its limit, its
+    /// message is delivered as `late` says.
+    fn run<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        late: Delivery,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let unsupported = || Error::new(operation, ErrorKind::Unsupported);
+        if in_poll() {
+            return Err(unsupported().with_source(PortalError::WouldDeadlock));
+        }
+        let thread = self.parts.thread.get_or_init(|| {
+            let chosen = self.parts.backend.get().copied();
+            let backend = match chosen {
+                Some(backend) => Ok(backend),
+                None => Backend::current(),
+            };
+            let backend = backend.map_err(|none| unsupported().with_source(none))?;
+            ClientThread::start(backend)
+        });
+        let thread = thread.as_ref().map_err(Clone::clone)?;
+        let deadline = match self.limit {
+            Limit::None => Instant::NEVER,
+            Limit::After(most) => thread.backend().now().saturating_add(most),
+            Limit::At(at) => at,
+        };
+        let called = thread.portal().call(move || async move {
+            let done = timeout_at(deadline, future).await;
+            done.unwrap_or_else(|elapsed| {
+                Err(Error::new(operation, ErrorKind::Elapsed)
+                    .with_delivery(late)
+                    .with_source(elapsed))
+            })
+        });
+        match called {
+            Ok(result) => result,
+            Err(PortalError::Panicked(panic)) => resume_unwind(panic.into_payload()),
+            Err(error @ PortalError::WouldDeadlock) => Err(unsupported().with_source(error)),
+            Err(error) => Err(Error::new(operation, ErrorKind::Closed).with_source(error)),
+        }
+    }
+}
+
+impl<S, R> Drop for Parts<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        self.client.abort();
+    }
+}
+
+impl<S, R> Clone for BlockingClient<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn clone(&self) -> Self {
+        self.view(self.limit)
+    }
+}
+
+impl<S, R> fmt::Debug for BlockingClient<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingClient")
+            .field("client", &self.parts.client)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`BlockingClient`] receives; made by [`BlockingClient::iter`].
+#[derive(Debug)]
+#[must_use = "iterators do nothing unless consumed"]
+pub struct BlockingMessages<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    client: &'a BlockingClient<S, R>,
+    done: bool,
+}
+
+impl<S, R> Iterator for BlockingMessages<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    type Item = Result<R, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let next = self.client.recv_blocking().transpose();
+        self.done = match &next {
+            None => true,
+            Some(Ok(_)) => false,
+            Some(Err(error)) => self.client.parts.client.ends_with(error),
+        };
+        next
+    }
+}

@@ -1,0 +1,380 @@
+//! The side that dials: connects when it is needed, and again where that was asked for.
+
+mod board;
+mod call;
+mod dialling;
+mod lazy;
+mod line;
+mod messages;
+mod permit;
+mod setup;
+mod target;
+
+pub use board::ClientState;
+pub use call::CallAll;
+pub(crate) use lazy::{Broken, lazy};
+pub use messages::ClientMessages;
+pub use permit::ClientPermit;
+pub use target::ClientTarget;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bowline_backend::stream::Address;
+use bowline_channel::WatchReceiver;
+use bowline_concurrency::Backoff;
+use bowline_concurrency::sync::{Entered, Event, Lock, LockGuard, ResourceGuard};
+
+use self::line::{Line, Source};
+use crate::attribute::{AttributeRequest, Extra};
+use crate::error::{Error, ErrorKind, Operation};
+use crate::half_wakers::Half;
+use crate::transport::{TryRecvError, TrySendError};
+
+/// Pauses between attempts to connect again, unless others are asked for.
+pub(crate) const RECONNECT: Backoff =
+    Backoff::exponential(Duration::from_millis(100)).max(Duration::from_secs(30));
+
+/// Somebody to talk to: a transport that dials by itself, for any number of tasks.
+///
+/// Nothing is dialled until the first use, which all who come meanwhile share: one attempt, one
+/// connection, one error. Clones are the same client. Senders take turns in the order in which they
+/// came; one task at a time receives, a second one is [`Busy`](ErrorKind::Busy).
+///
+/// A client does nothing in the background: connecting, writing what is queued and connecting again
+/// are done by whoever uses it meanwhile, and an attempt that nobody waits for any more is dropped.
+///
+/// # Connections that break
+///
+/// By default that is the end: every later operation says so. With [`reconnect`](Client::reconnect)
+/// the next use makes another connection, after a pause. What was queued and not written is **not**
+/// sent again, since the peer may have it: [`recv`](Client::recv) returns
+/// [`Broken`](ErrorKind::Broken), or [`Ended`](ErrorKind::Ended), once for each break, with the
+/// [number of frames](Error::unsent_frames) concerned, and then goes on with the next connection;
+/// sends wait for it. Where attempts are given up, everything is
+/// [`NotConnected`](ErrorKind::NotConnected) from then on, with the last cause as its source.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_backend::net::TcpListener;
+/// use bowline_codec::Lines;
+/// use bowline_transport::{Client, MessageStream, Transport};
+///
+/// # Backend::Smol.block_on(async {
+/// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+/// let client = Client::new(listener.local_addr().unwrap(), || Lines::lf().text());
+///
+/// client.send(&"hello".to_owned()).await?; // connects
+///
+/// let (stream, _) = listener.accept().await.unwrap();
+/// let mut peer = MessageStream::new(stream, Lines::lf().text());
+/// assert_eq!(peer.recv().await?.as_deref(), Some("hello"));
+/// client.close().await?;
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[must_use = "a client dials when it is used, and aborts when its last clone is dropped"]
+pub struct Client<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    parts: Arc<Parts<S, R>>,
+}
+
+struct Parts<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    line: Line<S, R>,
+    /// Whoever has it may send.
+    turn: Lock<()>,
+    /// Whoever is in it may receive.
+    receiving: ResourceGuard,
+    /// Set once the client is closed or aborted: wakes all who wait for their turn.
+    closed: Event,
+}
+
+impl<S, R> Client<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; [`Closed`](ErrorKind::Closed) once somebody closed the client.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: the attempt goes on for others who wait, else it is dropped.
+    pub async fn connect(&self) -> Result<(), Error> {
+        if self.line().is_ready() {
+            return Ok(());
+        }
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        let _turn = self.turn(Operation::Connect).await?;
+        poll_fn(|cx| {
+            let operation = Operation::Connect;
+            self.line()
+                .poll_ready(Half::Sender, operation, &mut waiting, cx)
+        })
+        .await
+    }
+
+    /// Waits for this task's turn, a connection and room for one message.
+    ///
+    /// The turn ends with the permit: others wait for as long as it is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Client::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn reserve(&self) -> Result<ClientPermit<'_, S, R>, Error> {
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        let turn = self.turn(Operation::Send).await?;
+        poll_fn(|cx| self.line().poll_reserve(&mut waiting, cx)).await?;
+        Ok(ClientPermit {
+            client: self,
+            _turn: turn,
+        })
+    }
+
+    /// Waits for this task's turn, a connection and room, then queues the message and tries to write
+    /// it.
+    ///
+    /// `Ok` means queued on a connection. What could not be written at once goes out with the next
+    /// `send` or `flush`, or while somebody receives.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection; [`Broken`](ErrorKind::Broken) where it failed and is not replaced;
+    /// [`Closed`](ErrorKind::Closed) once somebody closed the client; the codec's, whereupon
+    /// nothing was queued.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn send(&self, message: &S) -> Result<(), Error> {
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        let _turn = self.turn(Operation::Send).await?;
+        let sent = poll_fn(|cx| self.line().poll_send(message, &mut waiting, cx)).await;
+        sent.map(drop)
+    }
+
+    /// Queues the message if it is nobody else's turn and there is a connection with room now.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] where `send` would wait, else as `send`.
+    pub fn try_send(&self, message: &S) -> Result<(), TrySendError> {
+        let _user = self.line().enter();
+        let Ok(_turn) = self.parts.turn.try_lock() else {
+            return Err(match self.parts.closed.is_set() {
+                true => TrySendError::Failed(self.closed_error(Operation::Send)),
+                false => TrySendError::Full,
+            });
+        };
+        let mut waiting = self.line().waiting();
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.line().poll_send(message, &mut waiting, &mut cx) {
+            Poll::Pending => Err(TrySendError::Full),
+            Poll::Ready(sent) => sent.map(drop).map_err(TrySendError::Failed),
+        }
+    }
+
+    /// Waits until all that was queued on the present connection has been handed to its stream. Where
+    /// there is none there is nothing to wait for.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`](ErrorKind::Broken), saying how many frames were not, also where another connection
+    /// will follow; [`Closed`](ErrorKind::Closed) once somebody closed the client.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let _turn = self.turn(Operation::Flush).await?;
+        poll_fn(|cx| self.line().poll_flush(cx)).await
+    }
+
+    /// Flushes and ends the sending side; receiving goes on to the end of this connection, which is
+    /// the last one. Later sends are [`Closed`](ErrorKind::Closed).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Client::flush), or why there is no connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// No further message is accepted once it had its turn and a connection; call it again to wait
+    /// for the rest.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        let _turn = self.turn(Operation::Shutdown).await?;
+        poll_fn(|cx| self.line().poll_shutdown(&mut waiting, cx)).await
+    }
+
+    /// Waits for the next message; `None` once the peer ended between two of them and there will be
+    /// no other connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`TransportRecv::recv`](crate::TransportRecv::recv), and why there is no connection;
+    /// [`Busy`](ErrorKind::Busy) while another task receives; [`Closed`](ErrorKind::Closed) once
+    /// somebody closed the client. Where connections are replaced, each break is returned once.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    pub async fn recv(&self) -> Result<Option<R>, Error> {
+        let _entered = self.enter_receiving()?;
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        poll_fn(|cx| self.line().poll_recv(Source::Any, &mut waiting, cx)).await
+    }
+
+    /// The next message if it is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] where `recv` would wait, also for a connection; else as `recv`.
+    pub fn try_recv(&self) -> Result<Option<R>, TryRecvError> {
+        let entered = self.enter_receiving();
+        let _entered = entered.map_err(TryRecvError::Failed)?;
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.line().poll_recv(Source::Any, &mut waiting, &mut cx) {
+            Poll::Pending => Err(TryRecvError::Empty),
+            Poll::Ready(received) => received.map_err(TryRecvError::Failed),
+        }
+    }
+
+    /// What comes in, as a stream. An error is an item, also the one after which there is nothing
+    /// more: then the stream ends.
+    pub fn messages(&self) -> ClientMessages<'_, S, R> {
+        ClientMessages::new(self)
+    }
+
+    /// Ends everything: flushes, ends the sending side and releases the connection, or gives up the
+    /// attempt to make one. Whoever waits is told at once; a second time it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::close`](crate::Transport::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// A `close` dropped half-way is an [`abort`](Client::abort).
+    pub async fn close(&self) -> Result<(), Error> {
+        let closing = self.line().close();
+        self.parts.closed.set();
+        closing.await
+    }
+
+    /// Gives up now; a TCP peer sees a reset.
+    pub fn abort(&self) {
+        self.line().abort();
+        self.parts.closed.set();
+    }
+
+    /// Where the client stands, for whoever wants to watch it.
+    pub fn state(&self) -> WatchReceiver<ClientState> {
+        self.line().dialling().board.subscribe()
+    }
+
+    /// Our address on the latest connection.
+    pub fn local_addr(&self) -> Option<Address> {
+        self.line().attributes().local_addr().cloned()
+    }
+
+    /// Who is at the other end of the latest connection.
+    pub fn peer_addr(&self) -> Option<Address> {
+        self.line().attributes().peer_addr().cloned()
+    }
+
+    fn line(&self) -> &Line<S, R> {
+        &self.parts.line
+    }
+
+    fn enter_receiving(&self) -> Result<Entered<'_>, Error> {
+        let entered = self.parts.receiving.enter();
+        entered.map_err(|busy| {
+            Error::new(Operation::Recv, ErrorKind::Busy)
+                .with_peer(self.peer_addr())
+                .with_source(busy)
+        })
+    }
+
+    /// Waits until it is this task's turn to send.
+    async fn turn(&self, operation: Operation) -> Result<LockGuard<'_, ()>, Error> {
+        let mut turn = pin!(self.parts.turn.lock());
+        let mut closed = pin!(self.parts.closed.wait());
+        poll_fn(|cx| {
+            if let Poll::Ready(turn) = turn.as_mut().poll(cx) {
+                return Poll::Ready(Ok(turn));
+            }
+            let closed = closed.as_mut().poll(cx);
+            closed.map(|()| Err(self.closed_error(operation)))
+        })
+        .await
+    }
+
+    fn closed_error(&self, operation: Operation) -> Error {
+        Error::new(operation, ErrorKind::Closed).with_peer(self.peer_addr())
+    }
+}
+
+impl<S, R> Clone for Client<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn clone(&self) -> Self {
+        Client {
+            parts: self.parts.clone(),
+        }
+    }
+}
+
+impl<S, R> Extra for Client<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        self.line().attributes().provide(request);
+    }
+}
+
+impl<S, R> fmt::Debug for Client<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("state", &self.state().latest())
+            .field("peer", &self.peer_addr())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,344 @@
+//! Questions and answers, for protocols that give one reply to each message.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{IntoFuture, poll_fn};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bowline_backend::time::Instant;
+use bowline_concurrency::{now, timeout_at};
+
+use super::Client;
+use super::line::{Line, Source, Waiting};
+use crate::dyn_transport::BoxFuture;
+use crate::error::{Delivery, Error, ErrorKind, Operation};
+
+impl<S, R> Client<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Sends a message and waits for the reply, for a protocol that gives one reply to each message,
+    /// in their order.
+    ///
+    /// Calls take turns, and sends with them, so that no reply is taken for another. Before it sends
+    /// it looks whether the connection is still good; one that ended unnoticed is not its error,
+    /// where connections are replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Client::send) and [`recv`](Client::recv); [`Ended`](ErrorKind::Ended) where the
+    /// peer ended instead of replying. [`delivery`](Error::delivery) says whether the peer may have
+    /// the message. A reply that cannot be decoded is the answer to this call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Before the message is queued *nothing happened*. After it the connection is dropped, so that
+    /// the late reply is not taken for the next one; the next use makes another connection.
+    #[doc(alias = "request")]
+    pub async fn call(&self, message: &S) -> Result<R, Error> {
+        let line = self.line();
+        let _user = line.enter();
+        let mut waiting = line.waiting();
+        let _turn = self.turn(Operation::Send).await?;
+        let _entered = self.enter_receiving()?;
+        let mut looked = false;
+        let generation = poll_fn(|cx| {
+            if !looked {
+                line.look(cx);
+                looked = true;
+            }
+            line.poll_send(message, &mut waiting, cx)
+        })
+        .await?;
+        let mut awaited = Awaited::new(line);
+        awaited.generations.push_back(generation);
+        let reply = poll_fn(|cx| awaited.poll_reply(&mut waiting, cx)).await;
+        awaited.generations.clear();
+        reply
+    }
+
+    /// Sends all of these messages, `max_in_flight` of them before their replies have come, and waits
+    /// for the replies.
+    ///
+    /// The results are in the order of the messages, each its own: what fails one leaves the others
+    /// as they are, except that those sent on a connection that ends all fail with that. Awaited as
+    /// it is, it takes as long as it takes; [`timeout`](CallAll::timeout) and
+    /// [`deadline`](CallAll::deadline) bound it and keep what has come. Meanwhile nobody else sends.
+    ///
+    /// # Panics
+    ///
+    /// If `max_in_flight` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "sim")] {
+    /// # use bowline_backend::Backend;
+    /// # use bowline_codec::Lines;
+    /// # use bowline_transport::{Client, DynTransport, MemoryStream, MessageStream, Transport};
+    /// # use std::time::Duration;
+    /// # Backend::Sim.block_on(async {
+    /// # let client = Client::with_dial(|| async {
+    /// #     let (here, there) = MemoryStream::pair();
+    /// #     let mut peer = MessageStream::new(there, Lines::lf().text());
+    /// #     for reply in ["1", "2"] {
+    /// #         peer.send(&reply.to_owned()).await?;
+    /// #     }
+    /// #     std::mem::forget(peer);
+    /// #     Ok(DynTransport::new(MessageStream::new(here, Lines::lf().text())))
+    /// # });
+    /// let questions = ["one", "two", "three"].map(str::to_owned);
+    /// let answers = client.call_all(questions, 2).timeout(Duration::from_secs(1)).await;
+    /// assert_eq!(answers[0].as_deref().unwrap(), "1");
+    /// assert_eq!(answers[1].as_deref().unwrap(), "2");
+    /// assert!(answers[2].as_ref().unwrap_err().is_timeout()); // it was never answered
+    /// # });
+    /// # }
+    /// ```
+    #[doc(alias = "batch_request")]
+    pub fn call_all(
+        &self,
+        messages: impl IntoIterator<Item = S>,
+        max_in_flight: usize,
+    ) -> CallAll<'_, S, R> {
+        assert!(max_in_flight > 0, "with none in flight there is no call");
+        CallAll {
+            client: self,
+            messages: messages.into_iter().collect(),
+            max_in_flight,
+            limit: Limit::None,
+        }
+    }
+}
+
+/// Many calls; made by [`Client::call_all`] and awaited for their results.
+///
+/// # Cancel safety
+///
+/// As [`Client::call`]: dropped with replies to come, it drops the connection.
+#[must_use = "nothing is sent until this is awaited"]
+pub struct CallAll<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    client: &'a Client<S, R>,
+    messages: Vec<S>,
+    max_in_flight: usize,
+    limit: Limit,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    None,
+    After(Duration),
+    At(Instant),
+}
+
+impl<'a, S, R> CallAll<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// After so long, counted from the first poll, whatever has no result is
+    /// [`Elapsed`](ErrorKind::Elapsed).
+    pub fn timeout(mut self, most: Duration) -> Self {
+        self.limit = Limit::After(most);
+        self
+    }
+
+    /// At this time whatever has no result is [`Elapsed`](ErrorKind::Elapsed).
+    pub fn deadline(mut self, at: Instant) -> Self {
+        self.limit = Limit::At(at);
+        self
+    }
+
+    async fn run(self) -> Vec<Result<R, Error>> {
+        let deadline = match self.limit {
+            Limit::None | Limit::After(Duration::MAX) => None,
+            Limit::After(most) => Some(now().saturating_add(most)),
+            Limit::At(at) => Some(at),
+        };
+        let mut results: Vec<Option<Result<R, Error>>> = Vec::new();
+        results.resize_with(self.messages.len(), || None);
+        let mut sent = 0;
+        let calls = self.fill(&mut results, &mut sent);
+        let done = match deadline {
+            Some(deadline) => timeout_at(deadline, calls).await.unwrap_or(Ok(())),
+            None => calls.await,
+        };
+        // Without a turn there was not even a beginning.
+        let missing = |index: usize| match &done {
+            Err(error) => error.clone(),
+            Ok(()) => {
+                let delivery = match index < sent {
+                    true => Delivery::MaybeSent,
+                    false => Delivery::NotSent,
+                };
+                let elapsed = Error::new(Operation::Recv, ErrorKind::Elapsed);
+                elapsed
+                    .with_peer(self.client.peer_addr())
+                    .with_delivery(delivery)
+            }
+        };
+        let results = results.into_iter().enumerate();
+        results
+            .map(|(index, result)| result.unwrap_or_else(|| Err(missing(index))))
+            .collect()
+    }
+
+    /// Calls until all have a result, or there is no turn for it.
+    async fn fill(
+        &self,
+        results: &mut [Option<Result<R, Error>>],
+        sent: &mut usize,
+    ) -> Result<(), Error> {
+        let line = self.client.line();
+        let _user = line.enter();
+        let mut waiting = [line.waiting(), line.waiting()];
+        let _turn = self.client.turn(Operation::Send).await?;
+        let _entered = self.client.enter_receiving()?;
+        let mut awaited = Awaited::new(line);
+        let mut slots = VecDeque::new();
+        let mut looked = false;
+        poll_fn(|cx| {
+            if !looked {
+                line.look(cx);
+                looked = true;
+            }
+            loop {
+                let mut moved = false;
+                if slots.len() < self.max_in_flight
+                    && let Some(message) = self.messages.get(*sent)
+                    && let Poll::Ready(queued) = line.poll_send(message, &mut waiting[0], cx)
+                {
+                    moved = true;
+                    match queued {
+                        Ok(generation) => {
+                            slots.push_back(*sent);
+                            awaited.generations.push_back(generation);
+                        }
+                        Err(error) => results[*sent] = Some(Err(error)),
+                    }
+                    *sent += 1;
+                }
+                if let Some(&slot) = slots.front()
+                    && let Poll::Ready(reply) = awaited.poll_reply(&mut waiting[1], cx)
+                {
+                    moved = true;
+                    results[slot] = Some(reply);
+                    slots.pop_front();
+                    awaited.generations.pop_front();
+                }
+                if *sent == self.messages.len() && slots.is_empty() {
+                    return Poll::Ready(());
+                }
+                if !moved {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+        Ok(())
+    }
+}
+
+impl<'a, S, R> IntoFuture for CallAll<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    type Output = Vec<Result<R, Error>>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<S, R> fmt::Debug for CallAll<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallAll")
+            .field("messages", &self.messages.len())
+            .field("max_in_flight", &self.max_in_flight)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Replies to come, each on the connection its message was queued on. Dropped, it drops those
+/// connections.
+struct Awaited<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    line: &'a Line<S, R>,
+    generations: VecDeque<u64>,
+    /// What a connection ended with, for the others that wait for it.
+    ended: Option<(u64, Error)>,
+}
+
+impl<'a, S, R> Awaited<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn new(line: &'a Line<S, R>) -> Self {
+        Awaited {
+            line,
+            generations: VecDeque::new(),
+            ended: None,
+        }
+    }
+
+    /// The reply to the first of them.
+    fn poll_reply(
+        &mut self,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<R, Error>> {
+        let Some(&generation) = self.generations.front() else {
+            return Poll::Pending;
+        };
+        if let Some((ended, error)) = &self.ended
+            && *ended == generation
+        {
+            return Poll::Ready(Err(error.clone()));
+        }
+        let source = Source::Generation(generation);
+        let received = match self.line.poll_recv(source, waiting, cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(received) => received,
+        };
+        let error = match received {
+            Ok(Some(reply)) => return Poll::Ready(Ok(reply)),
+            Ok(None) => Error::new(Operation::Recv, ErrorKind::Ended)
+                .with_peer(self.line.attributes().peer_addr().cloned()),
+            Err(error) => error,
+        };
+        let error = error.with_delivery(Delivery::MaybeSent);
+        if super::line::is_end(&error) {
+            self.ended = Some((generation, error.clone()));
+        }
+        Poll::Ready(Err(error))
+    }
+}
+
+impl<S, R> Drop for Awaited<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        for generation in self.generations.drain(..) {
+            self.line.drop_connection(generation);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! How a connection comes about: attempts, with pauses in between.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bowline_backend::time::Instant;
+use bowline_concurrency::{Backoff, now, sleep_until, timeout_at};
+
+use super::board::{Board, ClientState};
+use crate::dyn_transport::{BoxFuture, DynTransport};
+use crate::error::{Break, Error, ErrorKind, Operation, TlsFailure};
+use crate::scheme::DialOptions;
+
+/// How long a connection has to last for the next attempts to be counted from one again.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// Makes one connection.
+pub(super) type Dial<S, R> = Arc<
+    dyn Fn(&DialOptions) -> BoxFuture<'static, Result<DynTransport<S, R>, Error>> + Send + Sync,
+>;
+
+/// What is done with a connection before anybody else uses it.
+pub(super) type OnConnect<S, R> = Arc<
+    dyn Fn(DynTransport<S, R>) -> BoxFuture<'static, Result<DynTransport<S, R>, Error>>
+        + Send
+        + Sync,
+>;
+
+/// What a client was told of connecting.
+pub(super) struct Setup<S, R> {
+    pub(super) dial: Dial<S, R>,
+    pub(super) options: DialOptions,
+    pub(super) on_connect: Option<OnConnect<S, R>>,
+    pub(super) backoff: Option<Backoff>,
+    pub(super) attempts: usize,
+    pub(super) overall: Duration,
+}
+
+impl<S, R> Clone for Setup<S, R> {
+    fn clone(&self) -> Self {
+        Setup {
+            dial: self.dial.clone(),
+            options: self.options.clone(),
+            on_connect: self.on_connect.clone(),
+            ..*self
+        }
+    }
+}
+
+/// What an attempt needs, apart from the connection that it is to replace.
+///
+/// What is known of the attempts is kept here and not in the future that makes them: where nobody
+/// waits any more that future is dropped, and the next one goes on from here.
+pub(super) struct Dialling<S, R> {
+    setup: Mutex<Setup<S, R>>,
+    series: Mutex<Series>,
+    pub(super) board: Board,
+}
+
+/// Attempts and short connections since the last good one.
+#[derive(Clone, Copy, Default)]
+struct Series {
+    /// Connections that were tried.
+    attempts: usize,
+    /// Of them those that failed, or broke.
+    failures: usize,
+    began: Option<Instant>,
+    /// No attempt before this.
+    until: Option<Instant>,
+}
+
+impl<S, R> Dialling<S, R> {
+    pub(super) fn new(dial: Dial<S, R>) -> Self {
+        Dialling {
+            setup: Mutex::new(Setup {
+                dial,
+                options: DialOptions::default(),
+                on_connect: None,
+                backoff: None,
+                attempts: usize::MAX,
+                overall: Duration::MAX,
+            }),
+            series: Mutex::default(),
+            board: Board::new(),
+        }
+    }
+
+    pub(super) fn set(&self, change: impl FnOnce(&mut Setup<S, R>)) {
+        // What is replaced is dropped here, under the lock: nobody else has it, before the first use.
+        change(&mut self.setup.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn setup(&self) -> Setup<S, R> {
+        let setup = self.setup.lock();
+        setup.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn series(&self) -> MutexGuard<'_, Series> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection, or why there is none: with a backoff, why there will be none.
+    pub(super) async fn run(self: Arc<Self>) -> Result<DynTransport<S, R>, Error> {
+        let setup = self.setup();
+        let Some(backoff) = setup.backoff else {
+            self.board.show(ClientState::Connecting(1));
+            return attempt(&setup).await;
+        };
+        if let Err(invalid) = backoff.check() {
+            return Err(Error::new(Operation::Connect, ErrorKind::Config).with_source(invalid));
+        }
+        loop {
+            let until = self.series().until;
+            if let Some(until) = until.filter(|until| *until > now()) {
+                self.board.show(ClientState::Waiting(until));
+                sleep_until(until).await;
+            }
+            let (number, deadline) = {
+                let now = now();
+                let mut series = self.series();
+                series.attempts += 1;
+                let began = *series.began.get_or_insert(now);
+                (series.attempts, end_of(began, setup.overall))
+            };
+            self.board.show(ClientState::Connecting(number));
+            let made = timeout_at(deadline, attempt(&setup)).await;
+            let error = match made {
+                Ok(Ok(transport)) => return Ok(transport),
+                Ok(Err(error)) => error,
+                Err(elapsed) => {
+                    Error::new(Operation::Connect, ErrorKind::ConnectTimeout).with_source(elapsed)
+                }
+            };
+            if !is_worth_another(&error) || !self.goes_on(&setup, backoff) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// For an attempt that failed, or a connection that broke: decides when the next one is, or that
+    /// there is none.
+    fn goes_on(&self, setup: &Setup<S, R>, backoff: Backoff) -> bool {
+        let now = now();
+        let mut series = self.series();
+        series.failures += 1;
+        let failures = series.failures;
+        let began = *series.began.get_or_insert(now);
+        let attempts = series.attempts;
+        drop(series);
+        let until = now.saturating_add(backoff.pause(failures));
+        if attempts >= setup.attempts || until >= end_of(began, setup.overall) {
+            return false;
+        }
+        self.series().until = Some(until);
+        true
+    }
+
+    /// Notes that the connection made at `since` broke; whether there is to be another one.
+    pub(super) fn broke(&self, since: Option<Instant>) -> bool {
+        let setup = self.setup();
+        let Some(backoff) = setup.backoff else {
+            return false;
+        };
+        if since.is_some_and(|since| now() - since >= GOOD) {
+            *self.series() = Series::default();
+        }
+        self.goes_on(&setup, backoff)
+    }
+
+    /// Notes that we ended the connection ourselves: the next one is made at once.
+    pub(super) fn restart(&self) {
+        *self.series() = Series::default();
+    }
+}
+
+async fn attempt<S, R>(setup: &Setup<S, R>) -> Result<DynTransport<S, R>, Error> {
+    let transport = (setup.dial)(&setup.options).await?;
+    match &setup.on_connect {
+        Some(on_connect) => on_connect(transport).await,
+        None => Ok(transport),
+    }
+}
+
+fn end_of(began: Instant, overall: Duration) -> Instant {
+    match overall {
+        Duration::MAX => Instant::NEVER,
+        overall => began.saturating_add(overall),
+    }
+}
+
+/// Whether the same may work later. What is wrong on our side, or with who they are, stays so.
+fn is_worth_another(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Tls(how) => how == TlsFailure::Timeout,
+        ErrorKind::Broken(how) => how != Break::Panicked,
+        ErrorKind::Refused
+        | ErrorKind::ConnectTimeout
+        | ErrorKind::Connect
+        | ErrorKind::NotConnected
+        | ErrorKind::Ended
+        | ErrorKind::Elapsed
+        | ErrorKind::Resource => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,195 @@
+//! A transport that connects when it is first used: a line for one user.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bowline_codec::EncodeError;
+
+use super::RECONNECT;
+use super::dialling::Dial;
+use super::line::{Line, NotQueued, Source, Waiting};
+use crate::attribute::{AttributeRequest, Extra};
+use crate::dyn_transport::DynTransport;
+use crate::error::{Error, Operation};
+use crate::half_wakers::Half;
+use crate::transport::{Transport, TransportRecv, TransportSend};
+
+/// Whether a connection that breaks is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    Stays,
+    IsReplaced,
+}
+
+/// What comes out of a table of transports: it dials when it is used.
+pub(crate) fn lazy<S, R>(dial: Dial<S, R>, broken: Broken) -> DynTransport<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let line = Line::new(dial);
+    if broken == Broken::IsReplaced {
+        line.dialling().set(|setup| setup.backoff = Some(RECONNECT));
+        line.set_reconnects();
+    }
+    let shared = Arc::new(Parts {
+        line,
+        whole: AtomicBool::new(true),
+    });
+    DynTransport::new(LazyTransport {
+        sender: LazySender {
+            parts: shared.clone(),
+            waiting: Waiting::default(),
+        },
+        receiver: LazyReceiver {
+            parts: shared,
+            waiting: Waiting::default(),
+        },
+    })
+}
+
+struct Parts<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    line: Line<S, R>,
+    /// Both halves are in one value: dropping the sender ends nothing by itself.
+    whole: AtomicBool,
+}
+
+struct LazyTransport<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    sender: LazySender<S, R>,
+    receiver: LazyReceiver<S, R>,
+}
+
+struct LazySender<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    parts: Arc<Parts<S, R>>,
+    waiting: Waiting,
+}
+
+struct LazyReceiver<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    parts: Arc<Parts<S, R>>,
+    waiting: Waiting,
+}
+
+impl<S, R> Extra for LazyTransport<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        self.sender.parts.line.attributes().provide(request);
+    }
+}
+
+impl<S, R> Transport for LazyTransport<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    type Sent = S;
+    type Received = R;
+    type Sender<'a> = &'a mut LazySender<S, R>;
+    type Receiver<'a> = &'a mut LazyReceiver<S, R>;
+    type SendHalf = LazySender<S, R>;
+    type RecvHalf = LazyReceiver<S, R>;
+
+    async fn connect(&mut self) -> Result<(), Error> {
+        let line = &self.sender.parts.line;
+        let _user = line.enter();
+        let mut waiting = line.waiting();
+        poll_fn(|cx| line.poll_ready(Half::Sender, Operation::Connect, &mut waiting, cx)).await
+    }
+
+    fn split(&mut self) -> (Self::Sender<'_>, Self::Receiver<'_>) {
+        (&mut self.sender, &mut self.receiver)
+    }
+
+    fn into_split(self) -> (LazySender<S, R>, LazyReceiver<S, R>) {
+        self.sender.parts.whole.store(false, Ordering::Relaxed);
+        (self.sender, self.receiver)
+    }
+
+    fn reunite(
+        sender: LazySender<S, R>,
+        receiver: LazyReceiver<S, R>,
+    ) -> Result<Self, (LazySender<S, R>, LazyReceiver<S, R>)> {
+        if !Arc::ptr_eq(&sender.parts, &receiver.parts) {
+            return Err((sender, receiver));
+        }
+        sender.parts.whole.store(true, Ordering::Relaxed);
+        Ok(LazyTransport { sender, receiver })
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        self.sender.parts.line.close().await
+    }
+
+    fn abort(&mut self) {
+        self.sender.parts.line.abort();
+    }
+}
+
+impl<S, R> TransportSend<S> for LazySender<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.parts.line.poll_reserve(&mut self.waiting, cx)
+    }
+
+    fn queue(&mut self, message: &S) -> Result<(), EncodeError> {
+        match self.parts.line.queue(message) {
+            Err(NotQueued::Refused(error)) => Err(error),
+            // The connection was there a moment ago: as what was queued just before it broke.
+            Ok(_) | Err(NotQueued::Gone(_)) => Ok(()),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.parts.line.poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.parts.line.poll_shutdown(&mut self.waiting, cx)
+    }
+}
+
+impl<S, R> Drop for LazySender<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        if !self.parts.whole.load(Ordering::Relaxed) {
+            self.parts.line.drop_sender();
+        }
+    }
+}
+
+impl<S, R> TransportRecv<R> for LazyReceiver<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, Error>> {
+        let line = &self.parts.line;
+        line.poll_recv(Source::Any, &mut self.waiting, cx)
+    }
+}

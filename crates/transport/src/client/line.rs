@@ -1,0 +1,373 @@
+//! The connection of a client: made when it is needed, by whoever needs it.
+
+mod connection;
+mod ending;
+mod receiving;
+mod sending;
+
+pub(super) use receiving::{Source, is_end};
+pub(super) use sending::NotQueued;
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bowline_concurrency::{apart, now};
+
+use self::connection::Connection;
+use self::ending::Closing;
+use super::board::ClientState;
+use super::dialling::{Dial, Dialling};
+use crate::attribute::Attributes;
+use crate::dyn_transport::DynTransport;
+use crate::error::{Error, ErrorKind, Operation};
+use crate::half_wakers::{Half, HalfWakers};
+use crate::transport::Transport;
+
+/// The future that makes a connection.
+type Attempt<S, R> =
+    Pin<Box<dyn Future<Output = Result<DynTransport<S, R>, Error>> + Send + 'static>>;
+
+/// What a client and its clones share, or the two halves of a transport that connects by itself.
+///
+/// Nobody works in the background: whoever polls a half that has no connection moves on the attempt
+/// to make one, which belongs to no task (`apart`). The caller sees to it that nobody polls one half
+/// twice at once, by a turn for sending and a guard for receiving.
+///
+/// Invariants:
+/// 1. Nothing of the user's (transport, dial, waker, message) is called or dropped under the lock.
+///    What is needed is taken out and put back; a half that comes back to a connection that is gone
+///    is dropped, and one that comes back to a close that goes on is handed to that.
+/// 2. `state.attempt` has an id: who comes back from polling one that was given up finds another
+///    there, or none, and drops what he has.
+/// 3. A half stores its waker before it looks. Whoever makes, ends or closes a connection, or fails
+///    to make one, wakes both halves.
+/// 4. `now` is where frames are queued. A connection that broke while its receiver had not said so
+///    becomes `old`, which is received from first; where there is one already, only its error is
+///    kept, in `unreported`. So each break is reported, once, before what came after it.
+/// 5. A frame is queued on one connection, and what is left of it there is never queued again.
+/// 6. An attempt is under way only while somebody waits (`users`); the last one to leave drops it.
+pub(super) struct Line<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    state: Mutex<State<S, R>>,
+    wakers: Arc<HalfWakers>,
+    /// Wakes both halves.
+    waker: Waker,
+    dialling: Arc<Dialling<S, R>>,
+    /// Whether a connection that broke is replaced.
+    reconnects: AtomicBool,
+    /// Attempts after which those who waited were told that there is no connection.
+    failures: AtomicU64,
+    users: AtomicUsize,
+}
+
+struct State<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    attempt: Option<(u64, Option<Attempt<S, R>>)>,
+    /// Attempts so far.
+    attempts: u64,
+    /// Connections so far.
+    generation: u64,
+    now: Option<Connection<S, R>>,
+    old: Option<Connection<S, R>>,
+    unreported: Option<Error>,
+    /// A message that came before anybody asked for it.
+    unasked: Option<R>,
+    last_failure: Option<Error>,
+    attributes: Arc<Attributes>,
+    /// We ended the sending side: this connection is the last one.
+    shut_down: bool,
+    over: Option<Over>,
+    closing: Option<Closing<S, R>>,
+}
+
+/// Why there will be no connection any more.
+#[derive(Clone)]
+enum Over {
+    Closed,
+    GivenUp(Error),
+}
+
+/// Since when somebody waits for a connection: after how many failures.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Waiting(Option<u64>);
+
+/// Somebody who may wait for a connection.
+pub(super) struct User<'a, S, R>(&'a Line<S, R>)
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static;
+
+impl<S, R> Line<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    pub(super) fn new(dial: Dial<S, R>) -> Self {
+        let wakers = Arc::new(HalfWakers::default());
+        Line {
+            state: Mutex::new(State {
+                attempt: None,
+                attempts: 0,
+                generation: 0,
+                now: None,
+                old: None,
+                unreported: None,
+                unasked: None,
+                last_failure: None,
+                attributes: Arc::default(),
+                shut_down: false,
+                over: None,
+                closing: None,
+            }),
+            waker: Waker::from(wakers.clone()),
+            wakers,
+            dialling: Arc::new(Dialling::new(dial)),
+            reconnects: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
+            users: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn dialling(&self) -> &Dialling<S, R> {
+        &self.dialling
+    }
+
+    pub(super) fn set_reconnects(&self) {
+        self.reconnects.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn reconnects(&self) -> bool {
+        self.reconnects.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.lock().now.is_some()
+    }
+
+    pub(super) fn attributes(&self) -> Arc<Attributes> {
+        self.lock().attributes.clone()
+    }
+
+    /// For an operation that begins: it hears of every attempt that fails from now on.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting(Some(self.failures.load(Ordering::Acquire)))
+    }
+
+    pub(super) fn enter(&self) -> User<'_, S, R> {
+        self.users.fetch_add(1, Ordering::SeqCst);
+        User(self)
+    }
+
+    /// Waits until there is a connection.
+    pub(super) fn poll_ready(
+        &self,
+        half: Half,
+        operation: Operation,
+        waiting: &mut Waiting,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            self.wakers.store(half, cx.waker());
+            let mut state = self.lock();
+            if let Some(over) = &state.over {
+                let over = over.clone();
+                let attributes = state.attributes.clone();
+                drop(state);
+                return Poll::Ready(Err(error_of(over, operation, &attributes)));
+            }
+            if state.now.is_some() {
+                waiting.0 = None;
+                return Poll::Ready(Ok(()));
+            }
+            let failures = self.failures.load(Ordering::Acquire);
+            if waiting.0.is_some_and(|since| since < failures)
+                && let Some(error) = state.last_failure.clone()
+            {
+                waiting.0 = None;
+                return Poll::Ready(Err(error));
+            }
+            if state.shut_down {
+                let attributes = state.attributes.clone();
+                drop(state);
+                return Poll::Ready(Err(error_of(Over::Closed, operation, &attributes)));
+            }
+            waiting.0.get_or_insert(failures);
+            let (id, attempt) = match &mut state.attempt {
+                Some((id, attempt)) => match attempt.take() {
+                    Some(attempt) => (*id, attempt),
+                    // The other half polls it, and wakes us where something comes of it.
+                    None => return Poll::Pending,
+                },
+                None => {
+                    state.attempts += 1;
+                    let id = state.attempts;
+                    state.attempt = Some((id, None));
+                    let attempt: Attempt<S, R> = Box::pin(apart(self.dialling.clone().run()));
+                    (id, attempt)
+                }
+            };
+            drop(state);
+            if !self.poll_attempt(id, attempt) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Polls the attempt that was taken out; whether anything came of it.
+    fn poll_attempt(&self, id: u64, mut attempt: Attempt<S, R>) -> bool {
+        let unwinding = Unwinding { line: self, id };
+        let polled = attempt.as_mut().poll(&mut Context::from_waker(&self.waker));
+        mem::forget(unwinding);
+        let result = match polled {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                let mut state = self.lock();
+                if let Some((current, place)) = &mut state.attempt
+                    && *current == id
+                {
+                    *place = Some(attempt);
+                    return false;
+                }
+                drop(state);
+                return true;
+            }
+        };
+        drop(attempt);
+        match result {
+            Ok(transport) => self.connected(id, transport),
+            Err(error) => self.failed(id, error),
+        }
+        self.waker.wake_by_ref();
+        true
+    }
+
+    fn connected(&self, id: u64, transport: DynTransport<S, R>) {
+        let attributes = Arc::new(Attributes::of(&transport));
+        let since = self.reconnects().then(now);
+        let mut made = Some(Connection::new(transport.into_split(), since));
+        let mut state = self.lock();
+        let mut former = None;
+        if state.attempt.as_ref().is_some_and(|(at, _)| *at == id) {
+            state.attempt = None;
+            state.generation += 1;
+            let generation = state.generation;
+            if let Some(made) = &mut made {
+                made.generation = generation;
+            }
+            former = Some(mem::replace(&mut state.attributes, attributes));
+            state.now = made.take();
+        }
+        drop(state);
+        if made.is_none() {
+            self.dialling.board.show(ClientState::Ready);
+        }
+        drop((made, former));
+    }
+
+    fn failed(&self, id: u64, error: Error) {
+        let mut state = self.lock();
+        if state.attempt.as_ref().is_none_or(|(at, _)| *at != id) {
+            return;
+        }
+        state.attempt = None;
+        let gives_up = self.reconnects();
+        let error = match gives_up {
+            true => given_up(error),
+            false => error,
+        };
+        if gives_up {
+            state.over = Some(Over::GivenUp(error.clone()));
+        }
+        let former = state.last_failure.replace(error);
+        self.failures.fetch_add(1, Ordering::Release);
+        drop(state);
+        drop(former);
+        self.dialling.board.show(match gives_up {
+            true => ClientState::Closed,
+            false => ClientState::Idle,
+        });
+    }
+
+    /// Drops an attempt that nobody waits for any more.
+    fn abandon(&self) {
+        let mut state = self.lock();
+        if self.users.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        let abandoned = state.attempt.take();
+        drop(state);
+        if abandoned.is_some() {
+            drop(abandoned);
+            self.dialling.board.show(ClientState::Idle);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S, R>> {
+        // Nothing of the user's runs under the lock, so nothing can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S, R> Drop for User<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        if self.0.users.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.abandon();
+        }
+    }
+}
+
+/// Clears the place of an attempt that panicked; the next who comes begins another one.
+struct Unwinding<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    line: &'a Line<S, R>,
+    id: u64,
+}
+
+impl<S, R> Drop for Unwinding<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        let mut state = self.line.lock();
+        if state.attempt.as_ref().is_some_and(|(at, _)| *at == self.id) {
+            state.attempt = None;
+        }
+        drop(state);
+        self.line.waker.wake_by_ref();
+    }
+}
+
+/// What is left to say once attempts are given up: the last cause lies beneath.
+fn given_up(cause: Error) -> Error {
+    Error::new(Operation::Connect, ErrorKind::NotConnected)
+        .with_peer(cause.peer().cloned())
+        .with_attempts(cause.attempts().to_vec())
+        .with_source(cause)
+}
+
+fn error_of(over: Over, operation: Operation, attributes: &Attributes) -> Error {
+    match over {
+        Over::Closed => {
+            Error::new(operation, ErrorKind::Closed).with_peer(attributes.peer_addr().cloned())
+        }
+        Over::GivenUp(error) => error,
+    }
+}

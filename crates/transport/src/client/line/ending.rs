@@ -1,0 +1,165 @@
+//! How a line ends: closed, aborted, or a connection of it dropped.
+
+use std::future::poll_fn;
+use std::mem;
+use std::task::{Context, Poll, Waker};
+
+use super::connection::Connection;
+use super::{Line, Over};
+use crate::client::board::ClientState;
+use crate::dyn_transport::DynTransport;
+use crate::error::Error;
+use crate::transport::Transport;
+
+/// A connection that is to be closed, or aborted, once no poll uses its halves.
+pub(super) struct Closing<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    pub(super) connection: Connection<S, R>,
+    how: How,
+}
+
+enum How {
+    /// Somebody waits for both halves, to close the whole.
+    Close(Option<Waker>),
+    Abort,
+}
+
+impl<S, R> Line<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Closes for good; a second time it does nothing.
+    pub(in crate::client) async fn close(&self) -> Result<(), Error> {
+        if !self.end(|| How::Close(None)) {
+            return Ok(());
+        }
+        let aborting = Aborting(self);
+        let whole = poll_fn(|cx| self.poll_whole(cx)).await;
+        let closed = match whole {
+            Some(mut whole) => whole.close().await,
+            None => Ok(()),
+        };
+        drop(aborting);
+        closed
+    }
+
+    pub(in crate::client) fn abort(&self) {
+        self.end(|| How::Abort);
+        let mut state = self.lock();
+        let mut waker = None;
+        if let Some(closing) = &mut state.closing
+            && let How::Close(waiting) = mem::replace(&mut closing.how, How::Abort)
+        {
+            waker = waiting;
+        }
+        drop(state);
+        self.returned();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ends everything; false where that was done before.
+    fn end(&self, how: impl FnOnce() -> How) -> bool {
+        let mut state = self.lock();
+        if matches!(state.over, Some(Over::Closed)) {
+            return false;
+        }
+        let former = state.over.replace(Over::Closed);
+        let attempt = state.attempt.take();
+        let left = (
+            state.old.take(),
+            state.unreported.take(),
+            state.unasked.take(),
+        );
+        let now = state.now.take();
+        state.closing = now.map(|connection| Closing {
+            connection,
+            how: how(),
+        });
+        drop(state);
+        drop((former, attempt, left));
+        self.dialling.board.show(ClientState::Closed);
+        self.waker.wake_by_ref();
+        true
+    }
+
+    /// The transport, once both halves are back; `None` where there is none, or it was aborted.
+    fn poll_whole(&self, cx: &Context<'_>) -> Poll<Option<DynTransport<S, R>>> {
+        let mut new = Some(cx.waker().clone());
+        let mut state = self.lock();
+        let Some(closing) = &mut state.closing else {
+            return Poll::Ready(None);
+        };
+        let How::Close(waker) = &mut closing.how else {
+            return Poll::Ready(None);
+        };
+        if closing.connection.sender.is_none() || closing.connection.receiver.is_none() {
+            mem::swap(waker, &mut new);
+            drop(state);
+            drop(new);
+            return Poll::Pending;
+        }
+        let closing = state.closing.take();
+        drop(state);
+        let whole = closing.and_then(|mut closing| closing.connection.take_whole());
+        Poll::Ready(whole)
+    }
+
+    /// For a half that came back: goes on with a close or an abort that waited for it.
+    pub(super) fn returned(&self) {
+        let mut state = self.lock();
+        let Some(closing) = &mut state.closing else {
+            return;
+        };
+        let whole = closing.connection.sender.is_some() && closing.connection.receiver.is_some();
+        let (waker, ended) = match &mut closing.how {
+            How::Close(waker) => (waker.take(), None),
+            How::Abort if whole => (None, state.closing.take()),
+            How::Abort => (None, None),
+        };
+        drop(state);
+        // Dropped whole, it aborts.
+        drop(ended);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Aborts this connection, if it is still there; the next use makes another one.
+    pub(in crate::client) fn drop_connection(&self, generation: u64) {
+        let mut state = self.lock();
+        let is_it = |one: &Option<Connection<S, R>>| {
+            one.as_ref().is_some_and(|one| one.generation == generation)
+        };
+        let now = is_it(&state.now).then(|| state.now.take());
+        let old = is_it(&state.old).then(|| state.old.take());
+        drop(state);
+        if now.is_some() {
+            self.dialling.restart();
+            self.dialling.board.show(ClientState::Idle);
+            self.waker.wake_by_ref();
+        }
+        drop((now, old));
+    }
+}
+
+/// A close under way: dropped, it aborts what it has not closed.
+struct Aborting<'a, S, R>(&'a Line<S, R>)
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static;
+
+impl<S, R> Drop for Aborting<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

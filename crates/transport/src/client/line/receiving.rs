@@ -1,0 +1,257 @@
+//! The receiving side of a line.
+
+use std::error::Error as _;
+use std::ops::{Deref, DerefMut};
+use std::task::{Context, Poll, ready};
+
+use bowline_codec::DecodeError;
+
+use super::{Line, Waiting};
+use crate::client::board::ClientState;
+use crate::dyn_transport::DynReceiver;
+use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+use crate::half_wakers::Half;
+use crate::transport::TransportRecv;
+
+/// From which connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Source {
+    /// Whichever is due; one is made where there is none.
+    Any,
+    /// This one alone.
+    Generation(u64),
+}
+
+impl<S, R> Line<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Waits for the next message.
+    pub(in crate::client) fn poll_recv(
+        &self,
+        from: Source,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<R>, Error>> {
+        loop {
+            self.wakers.store(Half::Receiver, cx.waker());
+            let mut receiver = match self.receiver(from) {
+                Next::Lent(receiver) => receiver,
+                Next::Message(message) => return Poll::Ready(Ok(Some(message))),
+                Next::Failed(error) => return Poll::Ready(Err(error)),
+                Next::Nothing => {
+                    ready!(self.poll_ready(Half::Receiver, Operation::Recv, waiting, cx))?;
+                    continue;
+                }
+            };
+            let polled = receiver.poll_recv(cx);
+            let generation = receiver.generation;
+            let error = match polled {
+                Poll::Ready(Ok(Some(message))) => return Poll::Ready(Ok(Some(message))),
+                Poll::Pending => {
+                    drop(receiver);
+                    return self
+                        .broke_meanwhile(generation)
+                        .map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                }
+                Poll::Ready(Ok(None)) if !self.replaces() => return Poll::Ready(Ok(None)),
+                Poll::Ready(Ok(None)) => Error::new(Operation::Recv, ErrorKind::Ended)
+                    .with_peer(self.attributes().peer_addr().cloned())
+                    .with_delivery(Delivery::MaybeSent)
+                    .with_unsent_frames(receiver.unsent_frames()),
+                Poll::Ready(Err(error)) if !is_end(&error) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) if !self.replaces() => {
+                    self.dialling.board.show(ClientState::Closed);
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Ready(Err(error)) => error,
+            };
+            drop(receiver);
+            return Poll::Ready(Err(self.receiver_ended(generation, error)));
+        }
+    }
+
+    /// Forgets what broke while nobody asked, and sees whether the connection is still good; a
+    /// message that is there already is kept for a `recv`.
+    pub(in crate::client) fn look(&self, cx: &mut Context<'_>) {
+        let mut state = self.lock();
+        let forgotten = (state.old.take(), state.unreported.take());
+        let known = state.unasked.is_some() || state.now.is_none();
+        drop(state);
+        drop(forgotten);
+        if known || !self.reconnects() {
+            return;
+        }
+        let polled = self.poll_recv(Source::Any, &mut Waiting::default(), cx);
+        if let Poll::Ready(Ok(Some(message))) = polled {
+            let former = self.lock().unasked.replace(message);
+            drop(former);
+        }
+    }
+
+    /// The error of a connection that the sender saw break, once nothing more comes of it.
+    fn broke_meanwhile(&self, generation: u64) -> Option<Error> {
+        let mut state = self.lock();
+        let old = state.old.as_mut();
+        let error = old
+            .filter(|old| old.generation == generation)?
+            .broken
+            .take()?;
+        let old = state.old.take();
+        drop(state);
+        drop(old);
+        Some(error)
+    }
+
+    /// Lets go of a connection that ended; what to say of it.
+    fn receiver_ended(&self, generation: u64, error: Error) -> Error {
+        let mut state = self.lock();
+        if state
+            .old
+            .as_ref()
+            .is_some_and(|old| old.generation == generation)
+        {
+            let mut old = state.old.take();
+            drop(state);
+            let broken = old.as_mut().and_then(|old| old.broken.take());
+            drop(old);
+            // The peer's end may be what is left of a reset that the sender was told of.
+            return match broken {
+                Some(broken) if error.kind() == ErrorKind::Ended => broken,
+                _ => error,
+            };
+        }
+        let Some(ended) = state.now.take_if(|now| now.generation == generation) else {
+            return error;
+        };
+        let goes_on = state.end_series(&self.dialling, ended.since, &error);
+        drop(state);
+        drop(ended);
+        self.show_end(goes_on);
+        error
+    }
+
+    /// What is to be received from next.
+    fn receiver(&self, from: Source) -> Next<'_, S, R> {
+        let mut state = self.lock();
+        let connection = match from {
+            Source::Generation(_) if state.over.is_some() && state.now.is_none() => {
+                return Next::Nothing;
+            }
+            Source::Generation(generation) => {
+                let known = [&state.now, &state.old].into_iter().flatten();
+                let Some(at) = known.map(|one| one.generation).find(|at| *at == generation) else {
+                    let gone = state.unreported.take().unwrap_or_else(|| {
+                        Error::new(Operation::Recv, ErrorKind::Broken(Break::Other))
+                            .with_delivery(Delivery::MaybeSent)
+                    });
+                    return Next::Failed(gone);
+                };
+                match &mut state.old {
+                    Some(old) if old.generation == at => old,
+                    _ => match &mut state.now {
+                        Some(now) => now,
+                        None => return Next::Nothing,
+                    },
+                }
+            }
+            Source::Any => {
+                if let Some(message) = state.unasked.take() {
+                    return Next::Message(message);
+                }
+                if state.old.is_none()
+                    && let Some(error) = state.unreported.take()
+                {
+                    return Next::Failed(error);
+                }
+                let state = &mut *state;
+                match (&mut state.old, &mut state.now) {
+                    (Some(one), _) | (None, Some(one)) => one,
+                    (None, None) => return Next::Nothing,
+                }
+            }
+        };
+        let generation = connection.generation;
+        match connection.receiver.take() {
+            Some(receiver) => Next::Lent(Receiving {
+                line: self,
+                generation,
+                receiver: Some(receiver),
+            }),
+            None => Next::Failed(Error::new(Operation::Recv, ErrorKind::Busy)),
+        }
+    }
+}
+
+/// Whether a connection is over with this error.
+pub(in crate::client) fn is_end(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Elapsed | ErrorKind::Busy | ErrorKind::Encode | ErrorKind::TooLarge { .. } => {
+            false
+        }
+        ErrorKind::Decode => {
+            let source = error.source().and_then(|source| source.downcast_ref());
+            source.is_some_and(|source: &DecodeError| !source.is_recoverable())
+        }
+        _ => true,
+    }
+}
+
+enum Next<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    Lent(Receiving<'a, S, R>),
+    Message(R),
+    Failed(Error),
+    /// There is no connection.
+    Nothing,
+}
+
+/// The receiver while it is polled; dropped, it is back.
+struct Receiving<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    line: &'a Line<S, R>,
+    generation: u64,
+    receiver: Option<DynReceiver<R>>,
+}
+
+impl<S, R> Deref for Receiving<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    type Target = DynReceiver<R>;
+
+    fn deref(&self) -> &DynReceiver<R> {
+        self.receiver.as_ref().expect("it is here until the drop")
+    }
+}
+
+impl<S, R> DerefMut for Receiving<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn deref_mut(&mut self) -> &mut DynReceiver<R> {
+        self.receiver.as_mut().expect("it is here until the drop")
+    }
+}
+
+impl<S, R> Drop for Receiving<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        let mut state = self.line.lock();
+        state.put_receiver(self.generation, &mut self.receiver);
+        drop(state);
+        self.line.returned();
+    }
+}

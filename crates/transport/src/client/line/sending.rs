@@ -1,0 +1,300 @@
+//! The sending side of a line.
+
+use std::ops::{Deref, DerefMut};
+use std::task::{Context, Poll, ready};
+
+use bowline_backend::time::Instant;
+use bowline_codec::EncodeError;
+
+use super::connection::Connection;
+use super::receiving::is_end;
+use super::{Line, Over, State, Waiting, error_of};
+use crate::client::board::ClientState;
+use crate::client::dialling::Dialling;
+use crate::dyn_transport::DynSender;
+use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::half_wakers::Half;
+use crate::transport::TransportSend;
+
+/// Why a message was not queued.
+pub(in crate::client) enum NotQueued {
+    Refused(EncodeError),
+    /// The connection that there was room on is gone.
+    Gone(Error),
+}
+
+impl<S, R> Line<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Waits for a connection, and for room on it.
+    pub(in crate::client) fn poll_reserve(
+        &self,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            self.check_not_shut_down(Operation::Send)?;
+            ready!(self.poll_ready(Half::Sender, Operation::Send, waiting, cx))?;
+            let Some(mut sender) = self.sender(Operation::Send)? else {
+                continue;
+            };
+            match ready!(sender.poll_reserve(cx)) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(error) => self.sender_failed(sender, error)?,
+            }
+        }
+    }
+
+    /// Queues one message on the connection that there is; answers which one that is.
+    pub(in crate::client) fn queue(&self, message: &S) -> Result<u64, NotQueued> {
+        let sender = self.sender(Operation::Send).map_err(NotQueued::Gone)?;
+        let Some(mut sender) = sender else {
+            let gone = Error::new(Operation::Send, ErrorKind::NotConnected);
+            return Err(NotQueued::Gone(gone));
+        };
+        let queued = sender.queue(message);
+        let generation = sender.generation;
+        drop(sender);
+        queued.map(|()| generation).map_err(NotQueued::Refused)
+    }
+
+    /// Waits for a connection and room, and queues the message in the same poll.
+    pub(in crate::client) fn poll_send(
+        &self,
+        message: &S,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<u64, Error>> {
+        loop {
+            ready!(self.poll_reserve(waiting, cx))?;
+            match self.queue(message) {
+                Ok(generation) => return Poll::Ready(Ok(generation)),
+                Err(NotQueued::Refused(error)) => {
+                    return Poll::Ready(Err(Error::from_encode(error)));
+                }
+                // Ended by who receives, since.
+                Err(NotQueued::Gone(_)) => {}
+            }
+        }
+    }
+
+    /// Waits until all that was queued on the connection that there is has been written.
+    pub(in crate::client) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.wakers.store(Half::Sender, cx.waker());
+        self.check_over(Operation::Flush)?;
+        let Some(mut sender) = self.sender(Operation::Flush)? else {
+            return Poll::Ready(Ok(()));
+        };
+        let flushed = ready!(sender.poll_flush(cx));
+        if let Err(error) = &flushed {
+            // Whoever flushes is told, and does not wait for another connection.
+            let _ = self.sender_failed(sender, error.clone());
+        }
+        Poll::Ready(flushed)
+    }
+
+    /// Ends the sending side for good.
+    pub(in crate::client) fn poll_shutdown(
+        &self,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        if !self.lock().shut_down {
+            ready!(self.poll_ready(Half::Sender, Operation::Shutdown, waiting, cx))?;
+            self.lock().shut_down = true;
+        }
+        self.wakers.store(Half::Sender, cx.waker());
+        self.check_over(Operation::Shutdown)?;
+        match self.sender(Operation::Shutdown)? {
+            Some(mut sender) => sender.poll_shutdown(cx),
+            // It broke, and its receiver was told.
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// The sender goes, and with it what it could send.
+    pub(in crate::client) fn drop_sender(&self) {
+        let mut state = self.lock();
+        state.shut_down = true;
+        let sender = state.now.as_mut().and_then(|now| now.sender.take());
+        drop(state);
+        drop(sender);
+        self.waker.wake_by_ref();
+    }
+
+    pub(super) fn check_over(&self, operation: Operation) -> Result<(), Error> {
+        let state = self.lock();
+        match state.over.clone() {
+            None => Ok(()),
+            Some(over) => {
+                let attributes = state.attributes.clone();
+                drop(state);
+                Err(error_of(over, operation, &attributes))
+            }
+        }
+    }
+
+    fn check_not_shut_down(&self, operation: Operation) -> Result<(), Error> {
+        let state = self.lock();
+        if !state.shut_down {
+            return Ok(());
+        }
+        let attributes = state.attributes.clone();
+        drop(state);
+        Err(error_of(Over::Closed, operation, &attributes))
+    }
+
+    /// What becomes of an error of the sender: nothing more to say where another connection is to
+    /// be waited for.
+    fn sender_failed(&self, sender: Sending<'_, S, R>, error: Error) -> Result<(), Error> {
+        let generation = sender.generation;
+        drop(sender);
+        if !is_end(&error) {
+            return Err(error);
+        }
+        if !self.replaces() {
+            self.dialling.board.show(ClientState::Closed);
+            return Err(error);
+        }
+        // Of those that were queued; the one that was to be sent was not.
+        let error = error.with_delivery(Delivery::MaybeSent);
+        let mut state = self.lock();
+        let Some(mut connection) = state.now.take_if(|now| now.generation == generation) else {
+            return Ok(());
+        };
+        let sender = connection.sender.take();
+        let goes_on = state.end_series(&self.dialling, connection.since, &error);
+        let mut left = Some(connection);
+        if state.old.is_none() {
+            if let Some(old) = &mut left {
+                old.broken = Some(error);
+            }
+            state.old = left.take();
+        } else {
+            let earlier = state.unreported.take();
+            let frames = earlier.map_or(0, |earlier| earlier.unsent_frames());
+            let frames = frames + error.unsent_frames();
+            state.unreported = Some(error.with_unsent_frames(frames));
+        }
+        drop(state);
+        drop((sender, left));
+        self.show_end(goes_on);
+        Ok(())
+    }
+
+    pub(super) fn show_end(&self, goes_on: bool) {
+        self.dialling.board.show(match goes_on {
+            true => ClientState::Idle,
+            false => ClientState::Closed,
+        });
+        self.waker.wake_by_ref();
+    }
+
+    /// Whether a connection that breaks now is replaced.
+    pub(in crate::client) fn replaces(&self) -> bool {
+        self.reconnects() && !self.lock().shut_down
+    }
+
+    /// Takes the sender of the connection that there is.
+    fn sender(&self, operation: Operation) -> Result<Option<Sending<'_, S, R>>, Error> {
+        let mut state = self.lock();
+        let Some(now) = &mut state.now else {
+            return Ok(None);
+        };
+        let generation = now.generation;
+        match now.sender.take() {
+            Some(sender) => Ok(Some(Sending {
+                line: self,
+                generation,
+                sender: Some(sender),
+            })),
+            None => Err(Error::new(operation, ErrorKind::Busy)),
+        }
+    }
+}
+
+impl<S, R> State<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// For a connection made at `since` that broke: whether there is to be another one.
+    pub(super) fn end_series(
+        &mut self,
+        dialling: &Dialling<S, R>,
+        since: Option<Instant>,
+        cause: &Error,
+    ) -> bool {
+        let goes_on = dialling.broke(since);
+        if !goes_on && self.over.is_none() {
+            self.over = Some(Over::GivenUp(super::given_up(cause.clone())));
+        }
+        goes_on
+    }
+
+    fn connection(&mut self, generation: u64) -> Option<&mut Connection<S, R>> {
+        let closing = self.closing.as_mut().map(|closing| &mut closing.connection);
+        let mut known = [self.now.as_mut(), self.old.as_mut(), closing].into_iter();
+        known.find_map(|one| one.filter(|one| one.generation == generation))
+    }
+
+    pub(super) fn put_receiver(
+        &mut self,
+        generation: u64,
+        receiver: &mut Option<crate::dyn_transport::DynReceiver<R>>,
+    ) {
+        if let Some(connection) = self.connection(generation) {
+            connection.receiver = receiver.take();
+        }
+    }
+}
+
+/// The sender while it is polled; dropped, it is back.
+struct Sending<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    line: &'a Line<S, R>,
+    generation: u64,
+    sender: Option<DynSender<S, R>>,
+}
+
+impl<S, R> Deref for Sending<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    type Target = DynSender<S, R>;
+
+    fn deref(&self) -> &DynSender<S, R> {
+        self.sender.as_ref().expect("it is here until the drop")
+    }
+}
+
+impl<S, R> DerefMut for Sending<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn deref_mut(&mut self) -> &mut DynSender<S, R> {
+        self.sender.as_mut().expect("it is here until the drop")
+    }
+}
+
+impl<S, R> Drop for Sending<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        let mut state = self.line.lock();
+        if let Some(connection) = state.connection(self.generation) {
+            connection.sender = self.sender.take();
+        }
+        drop(state);
+        self.line.returned();
+    }
+}

@@ -1,0 +1,47 @@
+use std::fmt;
+
+use bowline_concurrency::sync::LockGuard;
+
+use super::Client;
+use super::line::NotQueued;
+use crate::error::Error;
+
+/// A turn, and room for one message; made by [`Client::reserve`].
+#[must_use = "a permit dropped unused sends nothing, and nobody else sends until it is dropped"]
+pub struct ClientPermit<'a, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    pub(super) client: &'a Client<S, R>,
+    pub(super) _turn: LockGuard<'a, ()>,
+}
+
+impl<S, R> ClientPermit<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Queues the whole message or nothing, and tries to write without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The codec refused the message, or the connection is gone since: nothing was queued.
+    pub fn send(self, message: &S) -> Result<(), Error> {
+        match self.client.line().queue(message) {
+            Ok(_) => Ok(()),
+            Err(NotQueued::Refused(error)) => Err(Error::from_encode(error)),
+            Err(NotQueued::Gone(error)) => Err(error),
+        }
+    }
+}
+
+impl<S, R> fmt::Debug for ClientPermit<'_, S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientPermit")
+    }
+}

@@ -1,0 +1,132 @@
+//! How a client is made.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_codec::Codec;
+use bowline_concurrency::Backoff;
+use bowline_concurrency::sync::{Event, Lock, ResourceGuard};
+
+use super::dialling::Dial;
+use super::line::Line;
+use super::{Client, ClientTarget, Parts, RECONNECT};
+use crate::dyn_transport::DynTransport;
+use crate::error::Error;
+use crate::scheme::DialOptions;
+#[cfg(feature = "tls")]
+use crate::scheme::Tls;
+#[cfg(feature = "tls")]
+use crate::tls::TlsClientConfig;
+
+impl<S, R> Client<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// A client of `target`, an address or a [`Url`](crate::Url), that speaks what `codec` makes,
+    /// a codec for each connection.
+    ///
+    /// What is wrong with a URL is said by the first use.
+    pub fn new<C>(
+        target: impl Into<ClientTarget>,
+        codec: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: Codec<Sent = S, Item = R> + 'static,
+    {
+        target.into().client(codec)
+    }
+
+    /// A client over whatever `dial` connects, for transports that have no address here.
+    pub fn with_dial<F>(dial: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<DynTransport<S, R>, Error>> + Send + 'static,
+    {
+        Client::of_dial(Arc::new(move |options: &DialOptions| {
+            #[cfg(feature = "tls")]
+            if options.tls.is_some() {
+                let why = "a client over a dial of the program's own makes nothing secure itself";
+                return Box::pin(std::future::ready(Err(crate::scheme::wrong(
+                    why.to_owned(),
+                ))));
+            }
+            let _ = options;
+            Box::pin(dial())
+        }))
+    }
+
+    pub(super) fn of_dial(dial: Dial<S, R>) -> Self {
+        Client {
+            parts: Arc::new(Parts {
+                line: Line::new(dial),
+                turn: Lock::new(()),
+                receiving: ResourceGuard::new("receiving"),
+                closed: Event::new(),
+            }),
+        }
+    }
+
+    /// Makes each connection secure. The certificate has to be for the host that is dialled.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, config: TlsClientConfig) -> Self {
+        let tls = Some(Tls { config, name: None });
+        self.line().dialling().set(|setup| setup.options.tls = tls);
+        self
+    }
+
+    /// Connects again when a connection breaks, and goes on where the first one fails, with these
+    /// pauses in between.
+    ///
+    /// Attempts are counted until a connection lasts for 10 s; a pause precedes each but the first
+    /// of all, so that those who lost a server do not come back together. Errors that no time mends
+    /// (a configuration, a certificate, a permission) are given up at once. Set it, and what
+    /// follows, before the first use.
+    pub fn reconnect(self, backoff: Backoff) -> Self {
+        self.line()
+            .dialling()
+            .set(|setup| setup.backoff = Some(backoff));
+        self.line().set_reconnects();
+        self
+    }
+
+    /// [`reconnect`](Client::reconnect) with pauses of 100 ms, doubled up to 30 s, with
+    /// [`Jitter::Full`](bowline_concurrency::Jitter::Full).
+    pub fn reconnecting(self) -> Self {
+        self.reconnect(RECONNECT)
+    }
+
+    /// Gives up after so many attempts without a connection that lasts; no bound unless set.
+    ///
+    /// # Panics
+    ///
+    /// If `most` is zero.
+    pub fn reconnect_attempts(self, most: usize) -> Self {
+        assert!(most > 0, "a client attempts to connect at least once");
+        self.line().dialling().set(|setup| setup.attempts = most);
+        self
+    }
+
+    /// Gives up once so long has passed without a connection that lasts; no bound unless set.
+    pub fn reconnect_overall(self, most: Duration) -> Self {
+        self.line().dialling().set(|setup| setup.overall = most);
+        self
+    }
+
+    /// Does this with each connection before anybody's messages: to log in, to subscribe.
+    ///
+    /// It takes the transport and gives it back; its error is that of the attempt. It stands in no
+    /// task: what is cancelled around those who wait for the connection does not cancel it.
+    pub fn on_connect<F>(
+        self,
+        act: impl Fn(DynTransport<S, R>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<DynTransport<S, R>, Error>> + Send + 'static,
+    {
+        self.line().dialling().set(|setup| {
+            setup.on_connect = Some(Arc::new(move |transport| Box::pin(act(transport))));
+        });
+        self
+    }
+}

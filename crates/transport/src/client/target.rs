@@ -1,0 +1,113 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+#[cfg(unix)]
+use bowline_backend::stream::UnixAddress;
+use bowline_codec::Codec;
+
+use super::Client;
+use crate::connector::{TcpConnector, TcpTarget};
+use crate::error::Error;
+use crate::scheme::{DialOptions, Plan};
+use crate::url::{Url, UrlError};
+
+/// Whom a [`Client`] dials: made of a socket address, of several, of a host and a port, of a
+/// [`TcpConnector`], on Unix of the address of a Unix socket, or of a [`Url`] or its text.
+#[derive(Clone, Debug)]
+pub struct ClientTarget(Where);
+
+#[derive(Clone, Debug)]
+enum Where {
+    Tcp(TcpConnector),
+    #[cfg(unix)]
+    Unix(UnixAddress),
+    Url(Result<Url, UrlError>),
+}
+
+impl ClientTarget {
+    pub(super) fn client<C>(
+        self,
+        codec: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Client<C::Sent, C::Item>
+    where
+        C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+    {
+        let plan = match self.0 {
+            Where::Tcp(connector) => Ok(Plan::over_tcp(connector)),
+            #[cfg(unix)]
+            Where::Unix(address) => Ok(Plan::over_unix(address)),
+            Where::Url(url) => url.map_err(Error::from).and_then(|url| Plan::of_url(&url)),
+        };
+        let reconnects = plan.as_ref().is_ok_and(|plan| plan.reconnect);
+        let shared = Arc::new((plan, codec));
+        let client = Client::of_dial(Arc::new(move |options: &DialOptions| {
+            let (shared, options) = (shared.clone(), options.clone());
+            Box::pin(async move {
+                let (plan, codec) = &*shared;
+                plan.as_ref()
+                    .map_err(Clone::clone)?
+                    .dial(codec, &options)
+                    .await
+            })
+        }));
+        match reconnects {
+            true => client.reconnecting(),
+            false => client,
+        }
+    }
+}
+
+impl From<SocketAddr> for ClientTarget {
+    fn from(address: SocketAddr) -> Self {
+        TcpConnector::new(address).into()
+    }
+}
+
+impl From<Vec<SocketAddr>> for ClientTarget {
+    fn from(addresses: Vec<SocketAddr>) -> Self {
+        TcpConnector::new(addresses).into()
+    }
+}
+
+impl<H: Into<String>> From<(H, u16)> for ClientTarget {
+    fn from(target: (H, u16)) -> Self {
+        TcpConnector::new(target).into()
+    }
+}
+
+impl From<TcpTarget> for ClientTarget {
+    fn from(target: TcpTarget) -> Self {
+        TcpConnector::new(target).into()
+    }
+}
+
+impl From<TcpConnector> for ClientTarget {
+    fn from(connector: TcpConnector) -> Self {
+        ClientTarget(Where::Tcp(connector))
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixAddress> for ClientTarget {
+    fn from(address: UnixAddress) -> Self {
+        ClientTarget(Where::Unix(address))
+    }
+}
+
+impl From<Url> for ClientTarget {
+    fn from(url: Url) -> Self {
+        ClientTarget(Where::Url(Ok(url)))
+    }
+}
+
+impl From<&str> for ClientTarget {
+    fn from(url: &str) -> Self {
+        ClientTarget(Where::Url(url.parse()))
+    }
+}
+
+impl From<String> for ClientTarget {
+    fn from(url: String) -> Self {
+        url.as_str().into()
+    }
+}

@@ -1,0 +1,230 @@
+//! Transports by name and by URL.
+
+mod builtin;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bowline_codec::Codec;
+
+use self::builtin::Builtin;
+use crate::dyn_transport::DynTransport;
+use crate::error::Error;
+use crate::memory::MemoryNetwork;
+use crate::params::{KeySpec, Params};
+use crate::scheme::{Scheme, params_of, unknown_name, wrong};
+use crate::url::Url;
+
+/// Makes transports of one kind, as its parameters say.
+pub trait TransportFactory<S, R>: Send + Sync {
+    /// A transport, which need not be connected: it may be when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where the parameters make no sense.
+    fn create(&self, params: &Params) -> Result<DynTransport<S, R>, Error>;
+
+    /// The parameters there are. Those called `host` and `port`, `name`, `path` and `abstract` are set
+    /// by the place of a URL, the others by its query.
+    fn keys(&self) -> &'static [KeySpec];
+}
+
+/// A table of transports that send `S` and receive `R`.
+///
+/// | scheme | place | keys |
+/// |---|---|---|
+/// | `tcp` | `//host:port` | `connect_timeout`, `nodelay`, `max_frame`, `reconnect` |
+/// | `unix` | a path, or `@name` | `connect_timeout`, `max_frame`, `reconnect` |
+/// | `tls` | `//host:port` | those of `tcp`, `sni`, `alpn`, `ca` (a file), `close=lenient` |
+/// | `mem` | `//name` | `max_frame`, `reconnect` |
+///
+/// What it makes connects when it is first used, and with `reconnect=yes` again when the connection
+/// breaks, as a [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a
+/// frame on the wire.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_codec::Lines;
+/// use bowline_transport::{Listener, MessageStream, Transport, TransportRegistry};
+///
+/// # Backend::Smol.block_on(async {
+/// let registry = TransportRegistry::with_builtin(|| Lines::lf().text());
+/// let mut listener = registry.memory().listen("parrot")?;
+///
+/// let mut transport = registry.open("mem://parrot?max_frame=1KiB")?;
+/// transport.send(&"hello".to_owned()).await?;
+///
+/// let (stream, _) = listener.accept().await.unwrap();
+/// let mut peer = MessageStream::new(stream, Lines::lf().text());
+/// assert_eq!(peer.recv().await?.as_deref(), Some("hello"));
+///
+/// let error = registry.open("tpc://localhost:80").unwrap_err();
+/// let why = std::error::Error::source(&error).unwrap().to_string();
+/// assert!(why.starts_with("there is no transport `tpc`; there are tcp, "), "{why}");
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+pub struct TransportRegistry<S, R> {
+    entries: Vec<(String, Arc<dyn TransportFactory<S, R>>)>,
+    memory: MemoryNetwork,
+}
+
+impl<S, R> TransportRegistry<S, R> {
+    /// An empty table.
+    pub fn new() -> Self {
+        TransportRegistry {
+            entries: Vec::new(),
+            memory: MemoryNetwork::new(),
+        }
+    }
+
+    /// A table of what is built in, which speaks what `codec` makes, a codec for each connection.
+    pub fn with_builtin<C>(codec: impl Fn() -> C + Send + Sync + 'static) -> Self
+    where
+        C: Codec<Sent = S, Item = R> + 'static,
+        S: Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let mut registry = TransportRegistry::new();
+        let codec = Arc::new(codec);
+        for scheme in Scheme::ALL {
+            let network = registry.memory.clone();
+            let factory = Builtin::new(*scheme, codec.clone(), network);
+            let entry = (scheme.name().to_owned(), Arc::new(factory) as Arc<_>);
+            registry.entries.push(entry);
+        }
+        registry
+    }
+
+    /// Where `mem` connects to.
+    pub fn memory(&self) -> &MemoryNetwork {
+        &self.memory
+    }
+
+    /// Adds a factory under a name that is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where the name is taken, or can be no scheme: a letter,
+    /// then letters, digits, `+`, `-` and `.`, in lower case.
+    pub fn register(
+        &mut self,
+        name: impl Into<String>,
+        factory: impl TransportFactory<S, R> + 'static,
+    ) -> Result<(), Error> {
+        let name = checked(name.into())?;
+        if self.find(&name).is_some() {
+            return Err(wrong(format!(
+                "there is a transport `{name}` already; `replace` is for that"
+            )));
+        }
+        self.entries.push((name, Arc::new(factory)));
+        Ok(())
+    }
+
+    /// Puts a factory in the place of the one of that name, or adds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where the name can be no scheme.
+    pub fn replace(
+        &mut self,
+        name: impl Into<String>,
+        factory: impl TransportFactory<S, R> + 'static,
+    ) -> Result<(), Error> {
+        let name = checked(name.into())?;
+        let factory: Arc<dyn TransportFactory<S, R>> = Arc::new(factory);
+        match self.entries.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = factory,
+            None => self.entries.push((name, factory)),
+        }
+        Ok(())
+    }
+
+    /// The names, in the order in which they were registered.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(name, _)| &name[..])
+    }
+
+    /// The parameters of `name`, none of them set: to be set, or layered over the environment, and
+    /// given to [`create`](TransportRegistry::create).
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where there is no such name; it lists those there are.
+    pub fn params(&self, name: &str) -> Result<Params, Error> {
+        Ok(Params::new(self.known(name)?.keys()))
+    }
+
+    /// Makes a transport.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where there is no such name, where these are parameters
+    /// of another one, and where they make no sense.
+    pub fn create(&self, name: &str, params: &Params) -> Result<DynTransport<S, R>, Error> {
+        let factory = self.known(name)?;
+        if params.keys() != factory.keys() {
+            return Err(wrong(format!("these are not the parameters of `{name}`")));
+        }
+        factory.create(params)
+    }
+
+    /// Makes the transport that a URL tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where it is no URL, its scheme is not known, or a key is
+    /// not known, repeated or unreadable; the [source](std::error::Error::source) says which, and
+    /// what there is.
+    pub fn open(&self, url: &str) -> Result<DynTransport<S, R>, Error> {
+        let url: Url = url.parse()?;
+        let factory = self.known(url.scheme())?;
+        factory.create(&params_of(&url, factory.keys())?)
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<dyn TransportFactory<S, R>>> {
+        let entry = self.entries.iter().find(|(known, _)| known == name)?;
+        Some(&entry.1)
+    }
+
+    fn known(&self, name: &str) -> Result<&Arc<dyn TransportFactory<S, R>>, Error> {
+        self.find(name).ok_or_else(|| {
+            let names: Vec<&str> = self.names().collect();
+            unknown_name(name, &names)
+        })
+    }
+}
+
+/// A name that a URL can have as its scheme.
+fn checked(name: String) -> Result<String, Error> {
+    let allowed =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
+    let letter = name.starts_with(|first: char| first.is_ascii_lowercase());
+    match letter && name.chars().all(allowed) {
+        true => Ok(name),
+        false => Err(wrong(format!(
+            "`{}` can be no scheme of a URL",
+            name.escape_debug()
+        ))),
+    }
+}
+
+impl<S, R> Default for TransportRegistry<S, R> {
+    fn default() -> Self {
+        TransportRegistry::new()
+    }
+}
+
+impl<S, R> fmt::Debug for TransportRegistry<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.names().collect();
+        f.debug_struct("TransportRegistry")
+            .field("names", &names)
+            .finish_non_exhaustive()
+    }
+}

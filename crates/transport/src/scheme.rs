@@ -1,0 +1,351 @@
+//! What the schemes that are built in can be told, and how they dial.
+
+mod reading;
+
+pub(crate) use reading::params_of;
+
+use std::io;
+use std::time::Duration;
+
+#[cfg(unix)]
+use bowline_backend::net::UnixStream;
+use bowline_backend::stream::ByteStream;
+#[cfg(unix)]
+use bowline_backend::stream::UnixAddress;
+use bowline_codec::Codec;
+use bowline_concurrency::timeout;
+
+#[cfg(unix)]
+use self::reading::unix_address;
+use self::reading::{connector, max_frame, memory_name};
+use crate::attribute::Extra;
+use crate::connector::TcpConnector;
+use crate::dyn_transport::DynTransport;
+use crate::error::{Error, ErrorKind, Operation};
+use crate::memory::MemoryNetwork;
+use crate::message_stream::MessageStreamBuilder;
+use crate::params::{KeySpec, ParamType, Params};
+#[cfg(feature = "tls")]
+use crate::tls::{CloseMode, TlsClientConfig};
+use crate::url::Url;
+
+/// A scheme that is built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Tcp,
+    #[cfg(unix)]
+    Unix,
+    #[cfg(feature = "tls")]
+    Tls,
+    Mem,
+}
+
+const CONNECT_TIMEOUT: KeySpec = KeySpec::new("connect_timeout", ParamType::Duration);
+const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size);
+const NODELAY: KeySpec = KeySpec::new("nodelay", ParamType::Flag);
+const RECONNECT: KeySpec = KeySpec::new("reconnect", ParamType::Flag);
+const HOST: KeySpec = KeySpec::new("host", ParamType::Text);
+const PORT: KeySpec = KeySpec::new("port", ParamType::Integer);
+
+const TCP: &[KeySpec] = &[HOST, PORT, CONNECT_TIMEOUT, NODELAY, MAX_FRAME, RECONNECT];
+#[cfg(unix)]
+const UNIX: &[KeySpec] = &[
+    KeySpec::new("path", ParamType::Text),
+    KeySpec::new("abstract", ParamType::Text),
+    CONNECT_TIMEOUT,
+    MAX_FRAME,
+    RECONNECT,
+];
+#[cfg(feature = "tls")]
+const TLS: &[KeySpec] = &[
+    HOST,
+    PORT,
+    KeySpec::new("sni", ParamType::Text),
+    KeySpec::new("alpn", ParamType::List),
+    KeySpec::new("ca", ParamType::Text),
+    KeySpec::new("close", ParamType::Text),
+    CONNECT_TIMEOUT,
+    NODELAY,
+    MAX_FRAME,
+    RECONNECT,
+];
+
+const MEM: &[KeySpec] = &[KeySpec::new("name", ParamType::Text), MAX_FRAME, RECONNECT];
+
+impl Scheme {
+    pub(crate) const ALL: &[Scheme] = &[
+        Scheme::Tcp,
+        #[cfg(unix)]
+        Scheme::Unix,
+        #[cfg(feature = "tls")]
+        Scheme::Tls,
+        Scheme::Mem,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Scheme::Tcp => "tcp",
+            #[cfg(unix)]
+            Scheme::Unix => "unix",
+            #[cfg(feature = "tls")]
+            Scheme::Tls => "tls",
+            Scheme::Mem => "mem",
+        }
+    }
+
+    pub(crate) fn keys(self) -> &'static [KeySpec] {
+        match self {
+            Scheme::Tcp => TCP,
+            #[cfg(unix)]
+            Scheme::Unix => UNIX,
+            #[cfg(feature = "tls")]
+            Scheme::Tls => TLS,
+            Scheme::Mem => MEM,
+        }
+    }
+
+    /// What these parameters come to; names of memory are those of `network`.
+    pub(crate) fn plan(
+        self,
+        params: &Params,
+        network: Option<&MemoryNetwork>,
+    ) -> Result<Plan, Error> {
+        let to = match self {
+            Scheme::Tcp => To::Tcp(Box::new(connector(params)?)),
+            #[cfg(unix)]
+            Scheme::Unix => To::Unix(unix_address(params)?),
+            #[cfg(feature = "tls")]
+            Scheme::Tls => To::Tcp(Box::new(connector(params)?)),
+            Scheme::Mem => To::Memory(
+                memory_name(params)?,
+                network.cloned().ok_or_else(|| {
+                    wrong("names in memory are those of a registry: open it there".to_owned())
+                })?,
+            ),
+        };
+        Ok(Plan {
+            to,
+            connect_timeout: match self {
+                Scheme::Mem => None,
+                _ => params.duration("connect_timeout"),
+            },
+            reconnect: params.flag("reconnect").unwrap_or(false),
+            options: DialOptions {
+                max_frame: max_frame(params)?,
+                #[cfg(feature = "tls")]
+                tls: match self {
+                    Scheme::Tls => Some(Tls::of(params)?),
+                    _ => None,
+                },
+            },
+        })
+    }
+}
+
+/// A way to dial.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    to: To,
+    connect_timeout: Option<Duration>,
+    pub(crate) reconnect: bool,
+    options: DialOptions,
+}
+
+#[derive(Clone, Debug)]
+enum To {
+    Tcp(Box<TcpConnector>),
+    #[cfg(unix)]
+    Unix(UnixAddress),
+    Memory(String, MemoryNetwork),
+}
+
+/// What is done with a stream that was dialled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DialOptions {
+    pub(crate) max_frame: Option<usize>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+}
+
+/// How a stream that was dialled becomes secure.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    pub(crate) config: TlsClientConfig,
+    /// Whom the certificate has to be for, where that is not the host.
+    pub(crate) name: Option<String>,
+}
+
+impl Plan {
+    /// What a URL says, of a scheme that is built in.
+    pub(crate) fn of_url(url: &Url) -> Result<Plan, Error> {
+        let known = Scheme::ALL.iter();
+        let Some(scheme) = known.copied().find(|scheme| scheme.name() == url.scheme()) else {
+            let names: Vec<&str> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
+            return Err(unknown_name(url.scheme(), &names));
+        };
+        scheme.plan(&params_of(url, scheme.keys())?, None)
+    }
+
+    pub(crate) fn over_tcp(connector: TcpConnector) -> Plan {
+        Plan::over(To::Tcp(Box::new(connector)))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn over_unix(address: UnixAddress) -> Plan {
+        Plan::over(To::Unix(address))
+    }
+
+    fn over(to: To) -> Plan {
+        Plan {
+            to,
+            connect_timeout: None,
+            reconnect: false,
+            options: DialOptions::default(),
+        }
+    }
+
+    /// Dials, with these options in place of those of the plan where they say anything.
+    pub(crate) async fn dial<C>(
+        &self,
+        codec: &(impl Fn() -> C + Send + Sync),
+        options: &DialOptions,
+    ) -> Result<DynTransport<C::Sent, C::Item>, Error>
+    where
+        C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+    {
+        let options = DialOptions {
+            max_frame: options.max_frame.or(self.options.max_frame),
+            #[cfg(feature = "tls")]
+            tls: options.tls.clone().or_else(|| self.options.tls.clone()),
+        };
+        let Some(most) = self.connect_timeout else {
+            return self.dial_with(codec, &options).await;
+        };
+        let dialled = timeout(most, self.dial_with(codec, &options)).await;
+        dialled.unwrap_or_else(|elapsed| {
+            Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout).with_source(elapsed))
+        })
+    }
+
+    async fn dial_with<C>(
+        &self,
+        codec: &(impl Fn() -> C + Send + Sync),
+        options: &DialOptions,
+    ) -> Result<DynTransport<C::Sent, C::Item>, Error>
+    where
+        C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+    {
+        match &self.to {
+            To::Tcp(connector) => {
+                let stream = connector.connect().await?;
+                let host = connector.target().host();
+                options.over(stream, host, codec).await
+            }
+            #[cfg(unix)]
+            To::Unix(address) => {
+                let stream = UnixStream::connect(address).await.map_err(|error| {
+                    Error::from_io(Operation::Connect, error)
+                        .with_peer(Some(address.clone().into()))
+                })?;
+                options.over(stream, None, codec).await
+            }
+            To::Memory(name, network) => {
+                options
+                    .over(network.connect(name).await?, None, codec)
+                    .await
+            }
+        }
+    }
+}
+
+impl DialOptions {
+    /// Makes the stream secure, if it is to be, and a transport.
+    pub(crate) async fn over<B, C>(
+        &self,
+        stream: B,
+        host: Option<&str>,
+        codec: &(impl Fn() -> C + Send + Sync),
+    ) -> Result<DynTransport<C::Sent, C::Item>, Error>
+    where
+        B: ByteStream + Extra + 'static,
+        C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
+    {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let peer = stream.peer_addr().ok().and_then(|peer| peer.as_inet());
+            let address = peer.map(|peer| peer.ip().to_string());
+            let name = tls.name.as_deref().or(host).or(address.as_deref());
+            let Some(name) = name else {
+                return Err(wrong(
+                    "there is no host whose name the certificate could be for; the key `sni` names one"
+                        .to_owned(),
+                ));
+            };
+            let stream = tls.config.handshake(stream, name)?.await?;
+            return Ok(DynTransport::new(self.messages().over(stream, codec())));
+        }
+        let _ = host;
+        Ok(DynTransport::new(self.messages().over(stream, codec())))
+    }
+
+    fn messages(&self) -> MessageStreamBuilder {
+        let builder = MessageStreamBuilder::default();
+        match self.max_frame {
+            Some(most) => builder.max_frame(most),
+            None => builder,
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Tls {
+    fn of(params: &Params) -> Result<Tls, Error> {
+        let mut builder = TlsClientConfig::builder();
+        match params.text("ca") {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                builder = builder.root_pem(text.map_err(|error| {
+                    wrong(format!("the file of the key `ca` cannot be read: {error}"))
+                })?);
+            }
+            None => {
+                return Err(wrong(
+                    "the key `ca` is missing: a file with the authorities that are trusted (PEM)"
+                        .to_owned(),
+                ));
+            }
+        }
+        for protocol in params.list("alpn").unwrap_or_default() {
+            builder = builder.alpn(protocol.as_bytes());
+        }
+        builder = match params.text("close") {
+            None | Some("strict") => builder,
+            Some("lenient") => builder.close_mode(CloseMode::Lenient),
+            Some(_) => return Err(wrong("`close` has to be `strict` or `lenient`".to_owned())),
+        };
+        Ok(Tls {
+            config: builder.build()?,
+            name: params.text("sni").map(str::to_owned),
+        })
+    }
+}
+
+/// There is nothing of that name.
+pub(crate) fn unknown_name(name: &str, names: &[&str]) -> Error {
+    // Whatever came from outside is shown as it would be in source text, and not too much of it.
+    let shown: String = name.chars().take(64).collect();
+    let shown = shown.escape_debug();
+    wrong(match names {
+        [] => format!("there is no transport `{shown}`, nor any other"),
+        _ => format!(
+            "there is no transport `{shown}`; there are {}",
+            names.join(", ")
+        ),
+    })
+}
+
+pub(crate) fn wrong(why: String) -> Error {
+    let source = io::Error::new(io::ErrorKind::InvalidInput, why);
+    Error::new(Operation::Connect, ErrorKind::Config).with_source(source)
+}

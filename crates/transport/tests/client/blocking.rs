@@ -1,0 +1,247 @@
+//! Clients for threads: every operation parks its thread, and no longer than it may.
+
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use bowline_backend::Backend;
+use bowline_backend::net::TcpListener;
+use bowline_concurrency::Root;
+use bowline_transport::{BlockingClient, Delivery, ErrorKind, Transport, TryRecvError};
+
+use crate::{Text, accept, client, in_sim, listen, on, text};
+use std::net::SocketAddr;
+
+/// One test for each real backend: a simulated world waits for no thread.
+macro_rules! on_real_backends {
+    ($($case:ident,)*) => {
+        mod on_tokio { $(#[test] fn $case() { super::$case(super::Backend::Tokio); })* }
+        mod on_smol { $(#[test] fn $case() { super::$case(super::Backend::Smol); })* }
+        mod on_async_std { $(#[test] fn $case() { super::$case(super::Backend::AsyncStd); })* }
+    };
+}
+
+on_real_backends!(
+    many_threads_get_their_own_replies,
+    a_wait_for_the_turn_counts,
+    a_close_wakes_who_receives,
+    what_comes_in_is_iterated_to_its_error,
+    inside_a_task_it_is_unsupported,
+    a_call_cut_off_is_not_answered_later,
+    the_last_drop_ends_it,
+    a_late_deadline_has_passed,
+);
+
+/// A server in a thread of its own beside `talk`.
+fn beside<F>(
+    backend: Backend,
+    serve: impl FnOnce(TcpListener) -> F + Send,
+    talk: impl FnOnce(SocketAddr),
+) where
+    F: Future<Output = ()>,
+{
+    let (told, at) = channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            on(backend, async move {
+                let (listener, at) = listen();
+                told.send(at).unwrap();
+                serve(listener).await;
+            });
+        });
+        talk(at.recv().unwrap());
+    });
+}
+
+/// Answers every line of one connection, to its end.
+async fn echo(listener: TcpListener) {
+    let mut peer = accept(&listener).await;
+    while let Ok(Some(line)) = peer.recv().await {
+        peer.send(&format!("re {line}")).await.unwrap();
+    }
+}
+
+/// Says nothing until the client is gone.
+async fn silent(listener: TcpListener) {
+    let mut peer = accept(&listener).await;
+    while let Ok(Some(_)) = peer.recv().await {}
+}
+
+fn blocking(backend: Backend, at: SocketAddr) -> (BlockingClient<String, String>, Text) {
+    let client = client(at);
+    (BlockingClient::new(client.clone()).backend(backend), client)
+}
+
+/// Returns once somebody receives.
+fn until_somebody_receives(client: &Text) {
+    loop {
+        match client.try_recv() {
+            Err(TryRecvError::Failed(error)) if error.kind() == ErrorKind::Busy => return,
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+// CL5
+fn many_threads_get_their_own_replies(backend: Backend) {
+    beside(backend, echo, |at| {
+        let (client, _) = blocking(backend, at);
+        thread::scope(|scope| {
+            for n in 0..16 {
+                let client = client.clone();
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let asked = format!("{n}.{round}");
+                        let reply = client.call_blocking(asked.clone()).unwrap();
+                        assert_eq!(reply, format!("re {asked}"));
+                    }
+                });
+            }
+        });
+        client.close_blocking().unwrap();
+    });
+}
+
+// CL5
+fn a_wait_for_the_turn_counts(backend: Backend) {
+    beside(backend, silent, |at| {
+        let (client, inner) = blocking(backend, at);
+        client.connect_blocking().unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| client.recv_blocking());
+            until_somebody_receives(&inner);
+            let hurried = client.timeout(Duration::from_millis(20));
+            let late = hurried.recv_blocking().unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::Elapsed);
+            let late = hurried.call_blocking(text(1)).unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::Elapsed);
+            assert!(!waiting.is_finished());
+            client.close_blocking().unwrap();
+            assert_eq!(
+                waiting.join().unwrap().unwrap_err().kind(),
+                ErrorKind::Closed
+            );
+        });
+    });
+}
+
+// CL5
+fn a_close_wakes_who_receives(backend: Backend) {
+    beside(backend, silent, |at| {
+        let (client, inner) = blocking(backend, at);
+        client.connect_blocking().unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| client.recv_blocking());
+            let second = scope.spawn(|| client.recv_blocking());
+            until_somebody_receives(&inner);
+            client.close_blocking().unwrap();
+            for waiting in [waiting, second] {
+                let woken = waiting.join().unwrap().unwrap_err();
+                assert_eq!(woken.kind(), ErrorKind::Closed);
+            }
+        });
+        let after = client.send_blocking(text(1)).unwrap_err();
+        assert_eq!(after.kind(), ErrorKind::Closed);
+    });
+}
+
+// CL5, CL6
+fn what_comes_in_is_iterated_to_its_error(backend: Backend) {
+    let serve = |listener: TcpListener| async move {
+        let mut peer = accept(&listener).await;
+        for n in 0..3 {
+            peer.send(&text(n)).await.unwrap();
+        }
+        peer.flush().await.unwrap();
+        // It has read them.
+        peer.recv().await.unwrap();
+        peer.abort();
+    };
+    beside(backend, serve, |at| {
+        let (client, _) = blocking(backend, at);
+        let mut iter = client.iter();
+        for n in 0..3 {
+            assert_eq!(iter.next().unwrap().unwrap(), text(n));
+        }
+        client.send_blocking(text("done")).unwrap();
+        let shown = iter.next().unwrap().unwrap_err();
+        assert!(matches!(shown.kind(), ErrorKind::Broken(_)), "{shown}");
+        assert!(iter.next().is_none());
+    });
+}
+
+// CL5
+fn inside_a_task_it_is_unsupported(backend: Backend) {
+    let (client, _) = blocking(backend, "127.0.0.1:9".parse().unwrap());
+    Root::new().backend(backend).block_on(async {
+        let error = client.recv_blocking().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let error = client.close_blocking().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    });
+}
+
+// CL5, CL4
+fn a_call_cut_off_is_not_answered_later(backend: Backend) {
+    let serve = |listener: TcpListener| async move {
+        // The first connection answers nothing.
+        let mut peer = accept(&listener).await;
+        while let Ok(Some(_)) = peer.recv().await {}
+        echo(listener).await;
+    };
+    beside(backend, serve, |at| {
+        let (client, _) = blocking(backend, at);
+        let hurried = client.timeout(Duration::from_millis(50));
+        let late = hurried.call_blocking(text("first")).unwrap_err();
+        assert_eq!(
+            (late.kind(), late.delivery()),
+            (ErrorKind::Elapsed, Delivery::MaybeSent)
+        );
+        assert_eq!(client.call_blocking(text("second")).unwrap(), "re second");
+        client.close_blocking().unwrap();
+    });
+}
+
+// CL5
+fn the_last_drop_ends_it(backend: Backend) {
+    let serve = |listener: TcpListener| async move {
+        let mut peer = accept(&listener).await;
+        assert_eq!(peer.recv().await.unwrap(), Some(text(1)));
+        peer.recv().await.expect_err("a reset, not a clean end");
+    };
+    beside(backend, serve, |at| {
+        let (client, inner) = blocking(backend, at);
+        drop(inner);
+        let other = client.clone();
+        drop(client);
+        other.send_blocking(text(1)).unwrap();
+        drop(other);
+    });
+}
+
+// CL5
+fn a_late_deadline_has_passed(backend: Backend) {
+    beside(backend, silent, |at| {
+        let (client, _) = blocking(backend, at);
+        client.connect_blocking().unwrap();
+        let passed = client.deadline(backend.now());
+        assert_eq!(
+            passed.recv_blocking().unwrap_err().kind(),
+            ErrorKind::Elapsed
+        );
+        client.close_blocking().unwrap();
+    });
+}
+
+// CL5
+#[test]
+fn a_simulated_world_has_no_thread() {
+    let (client, _) = blocking(Backend::Sim, "127.0.0.1:9".parse().unwrap());
+    let error = client.connect_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    in_sim(0, async {
+        let error = client.connect_blocking().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    });
+}

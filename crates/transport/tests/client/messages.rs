@@ -1,0 +1,135 @@
+//! What comes in, as a stream: every error is an item, also the last one.
+
+use std::pin::pin;
+
+use bowline_backend::stream::ByteStreamExt;
+use bowline_codec::{Framing, LengthDelimited, Raw};
+use bowline_transport::{Break, Client, ErrorKind, Transport};
+use futures_util::future::join;
+use futures_util::{FutureExt, StreamExt};
+
+use crate::{accept, client, listen, on_every_backend, text};
+
+on_every_backend!(
+    a_clean_end_ends_the_stream,
+    a_cut_frame_is_shown,
+    a_reset_is_shown,
+    a_refused_frame_is_shown_and_the_next_one_follows,
+    a_close_is_shown,
+    a_refusal_is_shown,
+    a_second_reader_is_busy,
+);
+
+// CL6
+async fn a_clean_end_ends_the_stream() {
+    let (listener, at) = listen();
+    let client = client(at);
+    let server = async {
+        let mut peer = accept(&listener).await;
+        peer.send(&text(1)).await.unwrap();
+        peer.close().await.unwrap();
+    };
+    let read = async {
+        client
+            .messages()
+            .map(Result::unwrap)
+            .collect::<Vec<_>>()
+            .await
+    };
+    let (read, ()) = join(read, server).await;
+    assert_eq!(read, ["1"]);
+    // Whoever comes later sees the same.
+    assert!(client.messages().next().await.is_none());
+}
+
+// CL6
+async fn a_cut_frame_is_shown() {
+    let (listener, at) = listen();
+    let client = Client::new(at, || LengthDelimited::u16().with(Raw::new()));
+    client.connect().await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(b"\0\x02ab\0\x03c").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut messages = pin!(client.messages());
+    assert_eq!(messages.next().await.unwrap().unwrap(), "ab");
+    let error = messages.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken(Break::Truncated));
+    assert!(messages.next().await.is_none());
+}
+
+// CL6
+async fn a_reset_is_shown() {
+    let (listener, at) = listen();
+    let client = client(at);
+    client.connect().await.unwrap();
+    let mut peer = accept(&listener).await;
+    peer.send(&text(1)).await.unwrap();
+    peer.flush().await.unwrap();
+    let mut messages = pin!(client.messages());
+    assert_eq!(messages.next().await.unwrap().unwrap(), "1");
+    peer.abort();
+    let error = messages.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
+    assert!(messages.next().await.is_none());
+}
+
+// CL6
+async fn a_refused_frame_is_shown_and_the_next_one_follows() {
+    let (listener, at) = listen();
+    let client = client(at);
+    client.connect().await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(b"good\n\xff\xff\nbetter\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let read: Vec<_> = client.messages().collect().await;
+    let [Ok(first), Err(refused), Ok(last)] = &read[..] else {
+        panic!("{read:?}");
+    };
+    assert_eq!((first.as_str(), last.as_str()), ("good", "better"));
+    assert_eq!(refused.kind(), ErrorKind::Decode);
+}
+
+// CL6
+async fn a_close_is_shown() {
+    let (listener, at) = listen();
+    let client = client(at);
+    client.connect().await.unwrap();
+    let _peer = accept(&listener).await;
+    let mut messages = pin!(client.messages());
+    assert!(messages.next().now_or_never().is_none());
+    let close = client.close();
+    let (shown, closed) = join(messages.next(), close).await;
+    closed.unwrap();
+    assert_eq!(shown.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert!(messages.next().await.is_none());
+}
+
+// CL6
+async fn a_refusal_is_shown() {
+    let (listener, at) = listen();
+    drop(listener);
+    let client = client(at);
+    let mut messages = pin!(client.messages());
+    let refused = messages.next().await.unwrap().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(messages.next().await.is_none());
+}
+
+// CL6, TR9
+async fn a_second_reader_is_busy() {
+    let (listener, at) = listen();
+    let client = client(at);
+    client.connect().await.unwrap();
+    let mut peer = accept(&listener).await;
+    let mut second = pin!(client.messages());
+    {
+        let mut first = pin!(client.messages());
+        assert!(first.next().now_or_never().is_none());
+        let busy = second.next().await.unwrap().unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::Busy);
+    }
+    // Nothing is over for who came second.
+    peer.send(&text(1)).await.unwrap();
+    peer.flush().await.unwrap();
+    assert_eq!(second.next().await.unwrap().unwrap(), "1");
+}

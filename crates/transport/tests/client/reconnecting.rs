@@ -1,0 +1,453 @@
+//! Connecting again: when, how often, and what is said of what was lost.
+
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bowline_codec::Lines;
+use bowline_concurrency::{Backoff, Jitter, now, sleep, timeout};
+use bowline_transport::{
+    Break, Client, ClientState, DynTransport, Error, ErrorKind, MemoryStream, MessageStream,
+    Operation, Transport,
+};
+use futures_util::FutureExt;
+use futures_util::future::join;
+
+use crate::{Dialled, Lined, Text, accept, client, in_sim, listen, on_every_backend, text};
+
+on_every_backend!(
+    a_break_is_told_once_and_then_the_next_connection,
+    frames_before_a_break_come_first,
+    a_sender_waits_for_the_next_connection,
+    a_sender_that_sees_a_break_leaves_it_to_the_receiver,
+    an_end_is_told_once_and_counts_as_a_break,
+    without_it_a_break_is_the_end,
+    a_shut_down_client_does_not_come_back,
+    errors_that_no_time_mends_are_given_up_at_once,
+    a_call_does_not_trip_over_a_break_nobody_saw,
+    what_came_unasked_is_kept_for_who_receives,
+);
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn plain(base: Duration) -> Backoff {
+    Backoff::exponential(base).jitter(Jitter::None)
+}
+
+fn refused() -> Error {
+    Error::new(Operation::Connect, ErrorKind::Refused)
+}
+
+/// A client in memory: each dial is answered by `dial`, by its number from one. Answers when each
+/// was, in milliseconds from the beginning.
+fn dialled(
+    dial: impl Fn(usize) -> Dialled + Send + Sync + 'static,
+) -> (Text, Arc<Mutex<Vec<u128>>>) {
+    let (times, begun) = (Arc::new(Mutex::new(Vec::new())), now());
+    let noted = times.clone();
+    let client = Client::with_dial(move || {
+        let number = {
+            let mut noted = noted.lock().unwrap();
+            noted.push((now() - begun).as_millis());
+            noted.len()
+        };
+        let made = dial(number);
+        async move { made }
+    });
+    (client, times)
+}
+
+type Peers = Arc<Mutex<Vec<Lined<MemoryStream>>>>;
+
+/// A connection whose other end is put into `peers`.
+fn connected(peers: &Peers) -> Dialled {
+    let (here, there) = MemoryStream::pair();
+    peers
+        .lock()
+        .unwrap()
+        .push(MessageStream::new(there, Lines::lf().text()));
+    Ok(DynTransport::new(MessageStream::new(
+        here,
+        Lines::lf().text(),
+    )))
+}
+
+// CL2
+#[test]
+fn pauses_follow_the_backoff_until_it_gives_up() {
+    in_sim(1, async {
+        let (client, times) = dialled(|_| Err(refused()));
+        let client = client
+            .reconnect(plain(100 * MS).max(SECOND))
+            .reconnect_attempts(7);
+        let error = client.connect().await.unwrap_err();
+        assert_eq!(*times.lock().unwrap(), [0, 100, 300, 700, 1500, 2500, 3500]);
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
+        assert_eq!(cause.kind(), ErrorKind::Refused);
+        assert!(!error.is_retryable(), "a loop around it would spin");
+        assert_eq!(*client.state().latest(), ClientState::Closed);
+        // It stays so.
+        let again = client.send(&text(1)).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::NotConnected);
+        let again = client.recv().await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::NotConnected);
+        assert_eq!(times.lock().unwrap().len(), 7);
+        client.close().await.unwrap();
+        assert_eq!(client.recv().await.unwrap_err().kind(), ErrorKind::Closed);
+    });
+}
+
+// CL2
+#[test]
+fn jitter_spreads_pauses_within_their_bounds() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..100 {
+        in_sim(seed, async {
+            let (client, times) = dialled(|_| Err(refused()));
+            let backoff = Backoff::exponential(100 * MS).max(SECOND);
+            let client = client.reconnect(backoff).reconnect_attempts(6);
+            client.connect().await.unwrap_err();
+            let times = times.lock().unwrap();
+            for (n, pair) in times.windows(2).enumerate() {
+                let bound = backoff.bound(n + 1).as_millis();
+                assert!(pair[1] - pair[0] <= bound + 1, "{n}: {times:?}");
+                seen.insert((n, (pair[1] - pair[0]) * 4 / bound));
+            }
+        });
+    }
+    // Every pause falls into each quarter of its bound, in some world.
+    for n in 0..5 {
+        let quarters = (0..4)
+            .filter(|quarter| seen.contains(&(n, *quarter)))
+            .count();
+        assert_eq!(quarters, 4, "pause {n}: {seen:?}");
+    }
+}
+
+// CL2
+#[test]
+fn all_of_it_takes_no_longer_than_it_may() {
+    in_sim(2, async {
+        let (client, times) = dialled(|_| Err(refused()));
+        let client = client
+            .reconnect(plain(SECOND).factor(1))
+            .reconnect_overall(4 * SECOND);
+        let begun = now();
+        client.connect().await.unwrap_err();
+        // A pause that would end behind the limit is not begun.
+        assert_eq!(*times.lock().unwrap(), [0, 1000, 2000, 3000]);
+        assert_eq!(now() - begun, 3 * SECOND);
+
+        // An attempt that hangs is cut there.
+        let hanging: Text = Client::with_dial(std::future::pending);
+        let hanging = hanging
+            .reconnect(plain(SECOND))
+            .reconnect_overall(4 * SECOND);
+        let begun = now();
+        let error = hanging.connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert_eq!(now() - begun, 4 * SECOND);
+    });
+}
+
+// CL2
+#[test]
+fn a_good_connection_begins_the_count_again() {
+    in_sim(3, async {
+        let peers = Peers::default();
+        let other = peers.clone();
+        let (client, times) = dialled(move |n| match n {
+            2 | 5 | 7 => connected(&other),
+            _ => Err(refused()),
+        });
+        let client = client.reconnect(plain(SECOND));
+        let mut state = client.state();
+        client.connect().await.unwrap(); // 0, 1
+        sleep(9 * SECOND).await;
+        peers.lock().unwrap().clear(); // a break at 10, after 9
+        client.recv().await.unwrap_err();
+        let until = now() + 2 * SECOND;
+        let mut waiting = pin!(client.connect());
+        assert!((&mut waiting).now_or_never().is_none());
+        assert_eq!(*state.changed().await.unwrap(), ClientState::Waiting(until));
+        waiting.await.unwrap(); // 12, 16, 24
+        assert_eq!(*times.lock().unwrap(), [0, 1000, 12_000, 16_000, 24_000]);
+        sleep(10 * SECOND).await;
+        peers.lock().unwrap().clear(); // a break at 34, after 10
+        client.recv().await.unwrap_err();
+        client.connect().await.unwrap(); // 35, 37
+        assert_eq!(times.lock().unwrap()[5..], [35_000, 37_000]);
+        assert_eq!(*state.changed().await.unwrap(), ClientState::Ready);
+    });
+}
+
+// CL2
+#[test]
+fn every_step_is_shown() {
+    in_sim(4, async {
+        let peers = Peers::default();
+        let other = peers.clone();
+        let (client, _) = dialled(move |n| match n {
+            1 => Err(refused()),
+            _ => connected(&other),
+        });
+        let client = client.reconnect(plain(SECOND));
+        let mut state = client.state();
+        let begun = now();
+        let seen = Mutex::new(Vec::new());
+        let watch = async {
+            while let Ok(state) = state.changed().await {
+                seen.lock().unwrap().push(*state);
+                if *state == ClientState::Closed {
+                    return;
+                }
+            }
+        };
+        let live = async {
+            client.connect().await.unwrap();
+            sleep(MS).await;
+            peers.lock().unwrap().clear();
+            client.recv().await.unwrap_err();
+            sleep(MS).await;
+            client.close().await.unwrap();
+        };
+        join(watch, live).await;
+        use ClientState::{Closed, Connecting, Idle, Ready, Waiting};
+        // What changes within one poll is not seen.
+        let waited = Waiting(begun + SECOND);
+        assert_eq!(*seen.lock().unwrap(), [waited, Ready, Idle, Closed]);
+        assert_eq!(Connecting(1), Connecting(1));
+    });
+}
+
+// CL2
+async fn a_break_is_told_once_and_then_the_next_connection() {
+    let (listener, at) = listen();
+    let client = client(at).reconnect(plain(MS));
+    let server = async {
+        for n in 0..5 {
+            let mut peer = accept(&listener).await;
+            peer.send(&text(n)).await.unwrap();
+            peer.flush().await.unwrap();
+            // Gone only after it was read.
+            assert_eq!(peer.recv().await.unwrap(), Some(text(n)));
+            peer.abort();
+        }
+    };
+    let talk = async {
+        for n in 0..5 {
+            assert_eq!(client.recv().await.unwrap(), Some(text(n)));
+            client.send(&text(n)).await.unwrap();
+            let error = client.recv().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
+            assert_eq!(error.unsent_frames(), 0);
+        }
+    };
+    join(server, talk).await;
+}
+
+// CL2
+async fn frames_before_a_break_come_first() {
+    let (listener, at) = listen();
+    let client = client(at).reconnect(plain(MS));
+    client.connect().await.unwrap();
+    let mut peer = accept(&listener).await;
+    for n in 0..3 {
+        peer.send(&text(n)).await.unwrap();
+    }
+    peer.close().await.unwrap();
+    for n in 0..3 {
+        assert_eq!(client.recv().await.unwrap(), Some(text(n)));
+    }
+    assert_eq!(client.recv().await.unwrap_err().kind(), ErrorKind::Ended);
+    client.connect().await.unwrap();
+    let mut peer = accept(&listener).await;
+    peer.send(&text("next")).await.unwrap();
+    peer.flush().await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), Some(text("next")));
+}
+
+// CL2
+async fn a_sender_waits_for_the_next_connection() {
+    let peers = Peers::default();
+    let other = peers.clone();
+    let (client, times) = dialled(move |_| connected(&other));
+    let client = client.reconnect(plain(5 * MS));
+    client.connect().await.unwrap();
+    peers.lock().unwrap().clear();
+    client.recv().await.unwrap_err();
+    {
+        let mut reserving = Box::pin(client.reserve());
+        assert!((&mut reserving).now_or_never().is_none(), "it is connected");
+        reserving
+            .await
+            .unwrap()
+            .send(&text("on the second"))
+            .unwrap();
+    }
+    let mut peer = peers.lock().unwrap().pop().unwrap();
+    assert_eq!(peer.recv().await.unwrap(), Some(text("on the second")));
+    assert_eq!(times.lock().unwrap().len(), 2);
+}
+
+// CL2
+async fn a_sender_that_sees_a_break_leaves_it_to_the_receiver() {
+    let peers = Peers::default();
+    let other = peers.clone();
+    let (client, _) = dialled(move |_| connected(&other));
+    let client = client.reconnect(plain(MS));
+    client.send(&text("first")).await.unwrap();
+    let mut peer = peers.lock().unwrap().pop().unwrap();
+    peer.send(&text("read before the break is told"))
+        .await
+        .unwrap();
+    peer.flush().await.unwrap();
+    peer.abort();
+    // Two breaks that only senders saw, then one more connection.
+    client.send(&text("lost")).await.unwrap();
+    client.send(&text("second")).await.unwrap();
+    let mut peer = peers.lock().unwrap().pop().unwrap();
+    assert_eq!(peer.recv().await.unwrap(), Some(text("second")));
+    peer.abort();
+    client.send(&text("lost too")).await.unwrap();
+    client.send(&text("third")).await.unwrap();
+    let mut peer = peers.lock().unwrap().pop().unwrap();
+    assert_eq!(peer.recv().await.unwrap(), Some(text("third")));
+    peer.send(&text("news")).await.unwrap();
+
+    let kept = client.recv().await.unwrap();
+    assert_eq!(kept.as_deref(), Some("read before the break is told"));
+    let error = client.recv().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+    assert_eq!(error.unsent_frames(), 1, "{error}");
+    let error = client.recv().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+    assert_eq!(error.unsent_frames(), 1, "{error}");
+    assert_eq!(client.recv().await.unwrap().as_deref(), Some("news"));
+}
+
+// CL2
+async fn an_end_is_told_once_and_counts_as_a_break() {
+    let (listener, at) = listen();
+    let client = client(at).reconnect(plain(MS));
+    let server = async {
+        accept(&listener).await.close().await.unwrap();
+        let mut peer = accept(&listener).await;
+        peer.send(&text("again")).await.unwrap();
+        peer.flush().await.unwrap();
+        peer.recv().await.unwrap_err();
+    };
+    let talk = async {
+        let error = client.recv().await.unwrap_err();
+        assert_eq!((error.kind(), error.unsent_frames()), (ErrorKind::Ended, 0));
+        assert_eq!(client.recv().await.unwrap().as_deref(), Some("again"));
+        client.abort();
+    };
+    join(server, talk).await;
+}
+
+// CL2
+async fn without_it_a_break_is_the_end() {
+    let (listener, at) = listen();
+    let client = client(at);
+    client.connect().await.unwrap();
+    accept(&listener).await.abort();
+    for _ in 0..2 {
+        let error = client.recv().await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+    }
+    assert_eq!(*client.state().latest(), ClientState::Closed);
+    assert!(listener.accept().now_or_never().is_none());
+}
+
+// CL2
+async fn a_shut_down_client_does_not_come_back() {
+    let (listener, at) = listen();
+    let client = client(at).reconnect(plain(MS));
+    client.send(&text(1)).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut peer = accept(&listener).await;
+    assert_eq!(peer.recv().await.unwrap(), Some(text(1)));
+    peer.close().await.unwrap();
+    assert_eq!(client.recv().await.unwrap(), None);
+    assert_eq!(client.recv().await.unwrap(), None);
+    assert!(listener.accept().now_or_never().is_none());
+}
+
+// CL2
+async fn errors_that_no_time_mends_are_given_up_at_once() {
+    for kind in [ErrorKind::Config, ErrorKind::Permission, ErrorKind::Decode] {
+        let (client, times) = dialled(move |_| Err(Error::new(Operation::Connect, kind)));
+        let client = client.reconnecting();
+        let error = client.connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
+        assert_eq!(cause.kind(), kind);
+        assert_eq!(times.lock().unwrap().len(), 1);
+    }
+    let (client, times) = dialled(|_| Err(refused()));
+    let nonsense = client.reconnect(Backoff::default().factor(0));
+    let error = nonsense.connect().await.unwrap_err();
+    let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Config);
+    assert_eq!(times.lock().unwrap().len(), 0);
+}
+
+// CL2, CL4
+async fn a_call_does_not_trip_over_a_break_nobody_saw() {
+    let (listener, at) = listen();
+    let client = client(at).reconnect(plain(MS));
+    let server = async {
+        for n in 0..4 {
+            let mut peer = accept(&listener).await;
+            assert_eq!(peer.recv().await.unwrap(), Some(text(n)));
+            peer.send(&text(n)).await.unwrap();
+            peer.close().await.unwrap();
+        }
+    };
+    let talk = async {
+        for n in 0..4 {
+            assert_eq!(client.call(&text(n)).await.unwrap(), text(n));
+            // The end of the peer is on its way; whoever would receive now sees it.
+            let ended = timeout(SECOND, async {
+                while client
+                    .try_recv()
+                    .is_err_and(|error| matches!(error, bowline_transport::TryRecvError::Empty))
+                {
+                    sleep(MS).await;
+                }
+            });
+            if n % 2 == 0 {
+                ended.await.unwrap();
+            } else {
+                sleep(20 * MS).await;
+            }
+        }
+    };
+    join(server, talk).await;
+}
+
+// CL4
+async fn what_came_unasked_is_kept_for_who_receives() {
+    let peers = Peers::default();
+    let other = peers.clone();
+    let (client, _) = dialled(move |_| connected(&other));
+    let client = client.reconnect(plain(MS));
+    client.connect().await.unwrap();
+    let mut peer = peers.lock().unwrap().pop().unwrap();
+    peer.send(&text("unasked")).await.unwrap();
+    peer.flush().await.unwrap();
+    let server = async {
+        let asked = peer.recv().await.unwrap().unwrap();
+        peer.send(&format!("re {asked}")).await.unwrap();
+        peer.flush().await.unwrap();
+    };
+    let asked = text("asked");
+    let (reply, ()) = join(client.call(&asked), server).await;
+    assert_eq!(reply.unwrap(), "re asked");
+    assert_eq!(client.recv().await.unwrap().as_deref(), Some("unasked"));
+}

@@ -1,0 +1,407 @@
+//! Transports by name and by URL.
+
+use std::error::Error as _;
+
+use bowline_backend::Backend;
+use bowline_backend::net::TcpListener;
+#[cfg(unix)]
+use bowline_backend::net::UnixListener;
+#[cfg(unix)]
+use bowline_backend::stream::UnixAddress;
+use bowline_codec::{Framed, Lines, Text};
+use bowline_concurrency::{Root, timeout};
+use bowline_transport::{
+    Client, DynTransport, Error, ErrorKind, Extra, KeySpec, Listener, MemoryStream, MessageStream,
+    ParamType, Params, PeerAddr, Transport, TransportFactory, TransportRecv, TransportRegistry,
+    TransportSend,
+};
+use futures_util::FutureExt;
+
+fn lines() -> Framed<Lines, Text> {
+    Lines::lf().text()
+}
+
+fn registry() -> TransportRegistry<String, String> {
+    TransportRegistry::with_builtin(lines)
+}
+
+fn on_each(law: impl AsyncFn()) {
+    for backend in [
+        Backend::Tokio,
+        Backend::Smol,
+        Backend::AsyncStd,
+        Backend::Sim,
+    ] {
+        Root::new().backend(backend).block_on(async {
+            let done = timeout(std::time::Duration::from_secs(60), law()).await;
+            done.unwrap_or_else(|_| panic!("it did not end on {backend}"));
+        });
+    }
+}
+
+/// What a `Config` error says beneath.
+fn why<T>(result: Result<T, Error>) -> String {
+    let Err(error) = result else {
+        panic!("it was accepted");
+    };
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    error.source().expect("a reason").to_string()
+}
+
+/// A kind of transport with one end that nobody has.
+struct Own(&'static str);
+
+const KEYS: &[KeySpec] = &[KeySpec::new("loudness", ParamType::Integer)];
+
+impl TransportFactory<String, String> for Own {
+    fn create(&self, params: &Params) -> Result<DynTransport<String, String>, Error> {
+        let name = format!("{} at {:?}", self.0, params.integer("loudness"));
+        let (here, _there) = MemoryStream::builder().names("own", name).pair();
+        Ok(DynTransport::new(MessageStream::new(here, lines())))
+    }
+
+    fn keys(&self) -> &'static [KeySpec] {
+        KEYS
+    }
+}
+
+fn peer(transport: &DynTransport<String, String>) -> String {
+    transport.extra::<PeerAddr>().unwrap().to_string()
+}
+
+// TR11
+#[test]
+fn names_keep_their_order_and_are_taken_once() {
+    let mut registry = registry();
+    let builtin: Vec<&str> = registry.names().collect();
+    assert_eq!(builtin, ["tcp", "unix", "tls", "mem"]);
+    registry.register("zz", Own("first")).unwrap();
+    registry.register("aa", Own("other")).unwrap();
+    let names: Vec<&str> = registry.names().collect();
+    assert_eq!(names, ["tcp", "unix", "tls", "mem", "zz", "aa"]);
+
+    let taken = why(registry.register("zz", Own("second")));
+    assert_eq!(
+        taken,
+        "there is a transport `zz` already; `replace` is for that"
+    );
+    assert_eq!(peer(&registry.open("zz://").unwrap()), "first at None");
+
+    registry.replace("zz", Own("second")).unwrap();
+    registry.replace("new", Own("third")).unwrap();
+    let opened = registry.open("ZZ://?loudness=11").unwrap();
+    assert_eq!(peer(&opened), "second at Some(11)");
+    let names: Vec<&str> = registry.names().collect();
+    assert_eq!(names, ["tcp", "unix", "tls", "mem", "zz", "aa", "new"]);
+
+    for name in ["", "Tcp", "1a", "a b", "a:b"] {
+        assert!(why(registry.register(name, Own("?"))).contains("can be no scheme"));
+    }
+}
+
+// TR11
+#[test]
+fn what_is_not_known_is_told_with_what_there_is() {
+    let registry = registry();
+    let names = "there are tcp, unix, tls, mem";
+    assert_eq!(
+        why(registry.open("tpc://h:1")),
+        format!("there is no transport `tpc`; {names}")
+    );
+    assert_eq!(
+        why(registry.params("ws")),
+        format!("there is no transport `ws`; {names}")
+    );
+    let params = Params::new(KEYS);
+    assert_eq!(
+        why(registry.create("ws", &params)),
+        format!("there is no transport `ws`; {names}")
+    );
+    assert_eq!(
+        why(registry.create("tcp", &params)),
+        "these are not the parameters of `tcp`"
+    );
+    assert_eq!(
+        why(registry.open("tcp://h:1?nodely=on")),
+        "there is no key `nodely`; there are host, port, connect_timeout, nodelay, max_frame, reconnect"
+    );
+    let empty = TransportRegistry::<String, String>::new();
+    assert_eq!(
+        why(empty.open("tcp://h:1")),
+        "there is no transport `tcp`, nor any other"
+    );
+}
+
+// TR11
+#[test]
+fn all_that_is_malformed_is_refused() {
+    let registry = registry();
+    for url in [
+        "",
+        "tcp",
+        "://h:1",
+        "1tcp://h:1",
+        "tcp//h:1",
+        "tcp:",
+        "tcp:h:1",
+        "tcp:/h",
+        "tcp://",
+        "tcp://h",
+        "tcp://h:",
+        "tcp://h:0",
+        "tcp://h:65536",
+        "tcp://h:-1",
+        "tcp://h:01",
+        "tcp://h:80x",
+        "tcp://:80",
+        "tcp://*:80",
+        "tcp://[::1:80",
+        "tcp://[::1%25lo]:80",
+        "tcp://[1.2.3.4]:80",
+        "tcp://user@h:80",
+        "tcp://user:secret@h:80",
+        "tcp://h:80/path",
+        "tcp://h:80#fragment",
+        "tcp://h h:80",
+        "tcp://h:80?",
+        "tcp://h:80?nodelay",
+        "tcp://h:80?=on",
+        "tcp://h:80?nodelay=maybe",
+        "tcp://h:80?nodelay=on&nodelay=on",
+        "tcp://h:80?host=other",
+        "tcp://h:80?port=81",
+        "tcp://h:80?connect_timeout=5",
+        "tcp://h:80?connect_timeout=5parsecs",
+        "tcp://h:80?max_frame=64kb",
+        "tcp://h:80?max_frame=0",
+        "tcp://h:80?max_frame=-1",
+        "tcp://h:80?reconnect=2",
+        "tcp://%zz:80",
+        "tcp://%ff:80",
+        "tcp://h:80?sni=other",
+        "unix:",
+        "unix:@",
+        "unix://host",
+        "unix:/a%00b",
+        "unix:/a?path=/b",
+        "unix:/a?abstract=b",
+        "tls://h:1",
+        "tls://h:1?ca=/nowhere/at/all",
+        "tls://h:1?ca=/dev/null",
+        "mem:",
+        "mem:name",
+        "mem://",
+        "mem://*",
+        "mem://name:1",
+        "mem://name?nodelay=on",
+    ] {
+        if url == "tcp://h:80?" {
+            assert!(registry.open(url).is_ok(), "an empty query is none");
+            continue;
+        }
+        let told = why(registry.open(url));
+        assert!(!told.contains("secret"), "{url}: {told}");
+    }
+    let long = format!("unix:/{}", "x".repeat(200));
+    assert!(!why(registry.open(&long)).is_empty());
+}
+
+/// Sends a line there and one back.
+async fn talk(
+    transport: &mut DynTransport<String, String>,
+    peer: MessageStream<impl bowline_backend::stream::ByteStream, Framed<Lines, Text>>,
+) {
+    let mut peer = peer;
+    assert_eq!(peer.recv().await.unwrap().as_deref(), Some("there"));
+    peer.send(&"back".to_owned()).await.unwrap();
+    peer.flush().await.unwrap();
+    assert_eq!(transport.recv().await.unwrap().as_deref(), Some("back"));
+    transport.close().await.unwrap();
+    assert_eq!(
+        transport.recv().await.unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+}
+
+// TR11
+#[test]
+fn what_is_opened_connects_when_it_is_used() {
+    on_each(async || {
+        let registry = registry();
+        let there = "there".to_owned();
+
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let at = listener.local_addr().unwrap();
+        let url = format!("tcp://{at}?nodelay=off&connect_timeout=5s&max_frame=64KiB&reconnect=no");
+        let mut transport = registry.open(&url).unwrap();
+        assert!(listener.accept().now_or_never().is_none());
+        transport.send(&there).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        talk(&mut transport, MessageStream::new(stream, lines())).await;
+
+        // The same by its parameters.
+        let mut params = registry.params("tcp").unwrap();
+        params.set("host", "127.0.0.1").unwrap();
+        params.set("port", &at.port().to_string()).unwrap();
+        let mut transport = registry.create("tcp", &params).unwrap();
+        transport.connect().await.unwrap();
+        transport.send(&there).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        talk(&mut transport, MessageStream::new(stream, lines())).await;
+
+        let mut listener = registry.memory().listen("parrot").unwrap();
+        let mut transport = registry.open("mem://parrot").unwrap();
+        transport.send(&there).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        talk(&mut transport, MessageStream::new(stream, lines())).await;
+    });
+}
+
+// TR11
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn an_abstract_name_is_opened() {
+    on_each(async || {
+        let name = format!("bowline-registry-{}", std::process::id());
+        let listener = UnixListener::bind(&UnixAddress::from_abstract(name.as_str()).unwrap());
+        let listener = listener.unwrap();
+        let mut transport = registry().open(&format!("unix:@{name}")).unwrap();
+        transport.send(&"there".to_owned()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        talk(&mut transport, MessageStream::new(stream, lines())).await;
+    });
+}
+
+// TR11
+#[test]
+fn a_frame_above_the_limit_is_refused_both_ways() {
+    on_each(async || {
+        let registry = registry();
+        let mut listener = registry.memory().listen("short").unwrap();
+        let mut transport = registry.open("mem://short?max_frame=8").unwrap();
+        transport.send(&"seven..".to_owned()).await.unwrap();
+        let error = transport.send(&"eight...".to_owned()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge { limit: 8 });
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = MessageStream::new(stream, lines());
+        assert_eq!(peer.recv().await.unwrap().as_deref(), Some("seven.."));
+        peer.send(&"seven..".to_owned()).await.unwrap();
+        peer.send(&"eight...".to_owned()).await.unwrap();
+        assert_eq!(transport.recv().await.unwrap().as_deref(), Some("seven.."));
+        for _ in 0..2 {
+            let error = transport.recv().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode);
+        }
+        // One that has no end yet is told from what has come.
+        let mut transport = registry.open("mem://short?max_frame=8").unwrap();
+        transport.connect().await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        use bowline_backend::stream::ByteStreamExt;
+        stream.write_all(b"no newline").await.unwrap();
+        assert_eq!(
+            transport.recv().await.unwrap_err().kind(),
+            ErrorKind::Decode
+        );
+    });
+}
+
+// TR11, CL2
+#[test]
+fn with_reconnect_it_comes_back() {
+    on_each(async || {
+        let registry = registry();
+        let mut listener = registry.memory().listen("phoenix").unwrap();
+        let mut transport = registry.open("mem://phoenix?reconnect=yes").unwrap();
+        transport.connect().await.unwrap();
+        drop(listener.accept().await.unwrap());
+        assert_eq!(transport.recv().await.unwrap_err().kind(), ErrorKind::Ended);
+        transport.send(&"again".to_owned()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = MessageStream::new(stream, lines());
+        assert_eq!(peer.recv().await.unwrap().as_deref(), Some("again"));
+
+        // The sender alone ends it; the receiver hears the rest.
+        let (sender, mut receiver) = transport.into_split();
+        drop(sender);
+        assert_eq!(peer.recv().await.unwrap(), None);
+        peer.send(&"last".to_owned()).await.unwrap();
+        peer.close().await.unwrap();
+        assert_eq!(receiver.recv().await.unwrap().as_deref(), Some("last"));
+        assert_eq!(receiver.recv().await.unwrap(), None);
+    });
+}
+
+// TR11
+#[test]
+fn halves_of_one_box_reunite() {
+    on_each(async || {
+        let registry = registry();
+        let mut listener = registry.memory().listen("halves").unwrap();
+        let mut open = async || {
+            let transport = registry.open("mem://halves").unwrap();
+            let (mut sender, receiver) = transport.into_split();
+            sender.send(&"x".to_owned()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            (sender, receiver, MessageStream::new(stream, lines()))
+        };
+        let (one_sender, one_receiver, mut peer) = open().await;
+        let (other_sender, other_receiver, _other) = open().await;
+        let mixed = DynTransport::reunite(one_sender, other_receiver);
+        let (one_sender, other_receiver) = mixed.expect_err("halves of two");
+        let mut one = DynTransport::reunite(one_sender, one_receiver).unwrap();
+        let other = DynTransport::reunite(other_sender, other_receiver);
+        assert!(other.is_ok());
+        one.send(&"whole".to_owned()).await.unwrap();
+        assert_eq!(peer.recv().await.unwrap().as_deref(), Some("x"));
+        assert_eq!(peer.recv().await.unwrap().as_deref(), Some("whole"));
+        // Of another kind altogether.
+        let own = Own("own").create(&Params::new(KEYS)).unwrap();
+        let (own_sender, _own_receiver) = own.into_split();
+        let (_, one_receiver) = one.into_split();
+        assert!(DynTransport::reunite(own_sender, one_receiver).is_err());
+    });
+}
+
+// TR11
+#[test]
+fn who_failed_once_may_come_again() {
+    on_each(async || {
+        let registry = registry();
+        let mut nobody = registry.open("mem://x").unwrap();
+        let refused = nobody.send(&"?".to_owned()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Refused);
+        let mut listener = registry.memory().listen("x").unwrap();
+        nobody.send(&"!".to_owned()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = MessageStream::new(stream, lines());
+        assert_eq!(peer.recv().await.unwrap().as_deref(), Some("!"));
+    });
+}
+
+// TR11
+#[test]
+fn a_client_takes_the_same_urls() {
+    on_each(async || {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let at = listener.local_addr().unwrap();
+        let client = Client::new(format!("tcp://{at}?connect_timeout=5s"), lines);
+        client.send(&"there".to_owned()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut peer = MessageStream::new(stream, lines());
+        assert_eq!(peer.recv().await.unwrap().as_deref(), Some("there"));
+        for (url, told) in [
+            ("tcp://:80", "it names no host that could be reached"),
+            (
+                "ws://h:80",
+                "there is no transport `ws`; there are tcp, unix, tls, mem",
+            ),
+            (
+                "mem://x",
+                "names in memory are those of a registry: open it there",
+            ),
+        ] {
+            let client = Client::new(url, lines);
+            assert_eq!(why(client.connect().await), told);
+        }
+    });
+}
