@@ -2,6 +2,7 @@
 //! servers in processes of their own.
 
 pub mod allocations;
+pub mod certificates;
 pub mod cpus;
 pub mod rounds;
 pub mod server_process;

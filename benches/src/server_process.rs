@@ -1,4 +1,4 @@
-//! A server in a process of its own, which is this program once more with other arguments.
+//! A server in a process of its own, which mostly is this program once more with other arguments.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -31,12 +31,19 @@ impl ServerProcess {
     ///
     /// Where it cannot be started or ends without a word.
     pub fn start(arguments: &[&str]) -> ServerProcess {
-        let mut child = Command::new(std::env::current_exe().expect("it runs"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program starts once more");
+        let program = std::env::current_exe().expect("it runs");
+        ServerProcess::of(Command::new(program).args(arguments))
+    }
+
+    /// Starts another program, which is to say its port on a line, and to end once its standard input
+    /// does.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be started or ends without a word.
+    pub fn of(program: &mut Command) -> ServerProcess {
+        let started = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = started.expect("a server starts");
         let questions = child.stdin.take();
         let stdout = child.stdout.take().expect("it is a pipe");
         let mut answers = BufReader::new(stdout).lines();

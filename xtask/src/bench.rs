@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::interop;
 use crate::process::{Outcome, Step};
 use crate::tree;
 
@@ -19,10 +20,13 @@ const KEPT: &str = "1073741824";
 /// # Errors
 /// The benchmark fails, prints no table, or the page has no place for it.
 pub(crate) fn run(root: &Path, name: &str) -> Outcome {
-    let lines = Step::cargo("bench --package bowline-benches --bench")
+    let mut step = Step::cargo("bench --package bowline-benches --bench")
         .argument(name)
-        .set("MALLOC_TRIM_THRESHOLD_", KEPT)
-        .run_keeping(root, |_| true)?;
+        .set("MALLOC_TRIM_THRESHOLD_", KEPT);
+    if name == "easynetwork" {
+        step = step.set("EASYNETWORK_PYTHON", interop::python(root)?);
+    }
+    let lines = step.run_keeping(root, |_| true)?;
     let output = lines.join("\n");
     let (_, table, _) = between(&output, name).ok_or_else(|| format!("{name} printed no table"))?;
     let page = root.join(PAGE);

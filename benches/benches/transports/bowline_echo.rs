@@ -12,12 +12,13 @@ use bowline::transport::{
     CertStore, Error, Extra, MessageStream, Messages, Peer, Server, TcpConnector, TlsClientConfig,
     TlsServerConfig, Transport, TransportRecv, TransportSend,
 };
+use bowline_benches::certificates;
 use bowline_benches::server_process::say_port;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
-use crate::{Work, certificates};
+use crate::Work;
 
 fn root() -> Root {
     let options = RunOptions::default().threads(Threads::One);

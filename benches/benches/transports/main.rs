@@ -3,15 +3,14 @@
 //! alternating rounds of one run.
 
 mod bowline_echo;
-mod certificates;
 mod tokio_echo;
 
 use std::time::Duration;
 
 use bowline_benches::allocations::CountingAllocator;
-use bowline_benches::cpus;
 use bowline_benches::rounds::median;
 use bowline_benches::server_process::{self, ServerProcess};
+use bowline_benches::{certificates, cpus};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bowline_benches::certificates;
 use bowline_benches::server_process::say_port;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::{Work, certificates};
+use crate::Work;
 
 /// What carries the frames.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -5,17 +5,21 @@ use std::env;
 use rcgen::{CertificateParams, KeyPair};
 
 /// Whom it is for.
-pub(crate) const NAME: &str = "localhost";
+pub const NAME: &str = "localhost";
 
 const CERTIFICATE: &str = "BENCH_CERTIFICATE";
 const KEY: &str = "BENCH_KEY";
 
-/// Makes it, for this process and for those that it starts.
+/// Makes it, for this process and for those that it starts; before there is a second thread.
+///
+/// # Panics
+///
+/// Where there is no entropy.
 #[expect(
     unsafe_code,
     reason = "the environment of a process belongs to all of its threads"
 )]
-pub(crate) fn make() {
+pub fn make() {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
     let certificate = params.self_signed(&key).expect("a certificate");
@@ -27,11 +31,19 @@ pub(crate) fn make() {
 }
 
 /// The certificate, its own authority (PEM).
-pub(crate) fn certificate() -> String {
+///
+/// # Panics
+///
+/// Where none was made.
+pub fn certificate() -> String {
     env::var(CERTIFICATE).expect("it was made")
 }
 
 /// Its key (PEM).
-pub(crate) fn key() -> String {
+///
+/// # Panics
+///
+/// Where none was made.
+pub fn key() -> String {
     env::var(KEY).expect("it was made")
 }
