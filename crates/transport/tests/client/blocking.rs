@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline_backend::Backend;
 use bowline_backend::net::TcpListener;
 use bowline_concurrency::Root;
-use bowline_transport::{BlockingClient, Delivery, ErrorKind, Transport, TryRecvError};
+use bowline_transport::{BlockingClient, Delivery, ErrorKind, Transport};
 
 use crate::{Text, accept, client, in_sim, listen, on, text};
 use std::net::SocketAddr;
@@ -72,15 +72,11 @@ fn blocking(backend: Backend, at: SocketAddr) -> (BlockingClient<String, String>
     (BlockingClient::new(client.clone()).backend(backend), client)
 }
 
-/// Returns once somebody receives.
-fn until_somebody_receives(client: &Text) {
-    loop {
-        match client.try_recv() {
-            Err(TryRecvError::Failed(error)) if error.kind() == ErrorKind::Busy => return,
-            Err(TryRecvError::Empty) => thread::yield_now(),
-            other => panic!("{other:?}"),
-        }
-    }
+/// Gives whoever is about to receive the time to begin: what follows holds either way. It takes its
+/// turn like everybody; a receiver that does not would make the other one busy.
+fn let_somebody_receive(client: &BlockingClient<String, String>) {
+    let late = client.timeout(Duration::from_millis(20)).recv_blocking();
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Elapsed);
 }
 
 // CL5
@@ -106,11 +102,11 @@ fn many_threads_get_their_own_replies(backend: Backend) {
 // CL5
 fn a_wait_for_the_turn_counts(backend: Backend) {
     beside(backend, silent, |at| {
-        let (client, inner) = blocking(backend, at);
+        let (client, _) = blocking(backend, at);
         client.connect_blocking().unwrap();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| client.recv_blocking());
-            until_somebody_receives(&inner);
+            let_somebody_receive(&client);
             let hurried = client.timeout(Duration::from_millis(20));
             let late = hurried.recv_blocking().unwrap_err();
             assert_eq!(late.kind(), ErrorKind::Elapsed);
@@ -129,12 +125,12 @@ fn a_wait_for_the_turn_counts(backend: Backend) {
 // CL5
 fn a_close_wakes_who_receives(backend: Backend) {
     beside(backend, silent, |at| {
-        let (client, inner) = blocking(backend, at);
+        let (client, _) = blocking(backend, at);
         client.connect_blocking().unwrap();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| client.recv_blocking());
             let second = scope.spawn(|| client.recv_blocking());
-            until_somebody_receives(&inner);
+            let_somebody_receive(&client);
             client.close_blocking().unwrap();
             for waiting in [waiting, second] {
                 let woken = waiting.join().unwrap().unwrap_err();
