@@ -46,6 +46,7 @@
 //! | `ancillary` | | descriptors passed over Unix sockets |
 //! | `base64`, `cbor`, `lz4`, `zlib` | | these parts of codecs |
 //! | `tls` | | secure streams in `transport`, by rustls |
+//! | `webpki-roots`, `native-roots` | | authorities that clients of `tls` may trust: Mozilla's, the system's |
 //! | `tracing` | | tasks run in the span in which they were spawned; transports make spans, servers log |
 //!
 //! All may be on at once. With none a library builds, for it must not choose; a program stops

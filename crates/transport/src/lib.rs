@@ -19,7 +19,8 @@
 //!
 //! # Features
 //!
-//! `tls`: `TlsStream` and what makes it, by rustls with ring. `tracing`: servers log, and every
+//! `tls`: `TlsStream` and what makes it, by rustls with ring; `webpki-roots` and `native-roots`: the
+//! authorities that Mozilla or the system trusts, for its clients. `tracing`: servers log, and every
 //! `connect`, `handshake` and `close` (level `DEBUG`), `send` and `recv` (`TRACE`) is a span of that
 //! name below the one that is current, with `peer` where it is known, `outcome` (`ok`, `end`,
 //! `dropped`, or the [kind](ErrorKind) of the error), `error` and `otel.status_code`. `tokio`, `smol`,

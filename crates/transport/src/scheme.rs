@@ -26,7 +26,7 @@ use crate::memory::MemoryNetwork;
 use crate::message_stream::MessageStreamBuilder;
 use crate::params::{KeySpec, ParamType, Params};
 #[cfg(feature = "tls")]
-use crate::tls::{CloseMode, TlsClientConfig};
+use crate::tls::{CloseMode, TlsClientBuilder, TlsClientConfig};
 use crate::url::Url;
 
 /// A scheme that is built in.
@@ -309,12 +309,7 @@ impl Tls {
                     wrong(format!("the file of the key `ca` cannot be read: {error}"))
                 })?);
             }
-            None => {
-                return Err(wrong(
-                    "the key `ca` is missing: a file with the authorities that are trusted (PEM)"
-                        .to_owned(),
-                ));
-            }
+            None => builder = trusting_usual(builder)?,
         }
         for protocol in params.list("alpn").unwrap_or_default() {
             builder = builder.alpn(protocol.as_bytes());
@@ -328,6 +323,22 @@ impl Tls {
             config: builder.build()?,
             name: params.text("sni").map(str::to_owned),
         })
+    }
+}
+
+/// Trusts whom programs trust where nothing is said: Mozilla's authorities, or the system's.
+#[cfg(feature = "tls")]
+fn trusting_usual(builder: TlsClientBuilder) -> Result<TlsClientBuilder, Error> {
+    #[cfg(feature = "webpki-roots")]
+    return Ok(builder.webpki_roots());
+    #[cfg(all(feature = "native-roots", not(feature = "webpki-roots")))]
+    return Ok(builder.native_roots());
+    #[cfg(not(any(feature = "webpki-roots", feature = "native-roots")))]
+    {
+        let _ = builder;
+        let missing = "the key `ca` is missing: a file with the authorities that are trusted (PEM); with \
+                       the feature `webpki-roots` or `native-roots` there are others";
+        Err(wrong(missing.to_owned()))
     }
 }
 

@@ -7,6 +7,8 @@ mod failure;
 mod handshake;
 mod info;
 mod listener;
+#[cfg(feature = "native-roots")]
+mod native_roots;
 mod pem;
 mod server;
 mod session;

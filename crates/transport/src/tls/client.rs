@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowline_backend::stream::ByteStream;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, Connection};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
 
 use super::handshake::TlsHandshake;
 use super::verify::AcceptAnybody;
@@ -41,6 +41,10 @@ impl TlsClientConfig {
     pub fn builder() -> TlsClientBuilder {
         TlsClientBuilder {
             roots: Vec::new(),
+            #[cfg(feature = "webpki-roots")]
+            webpki_roots: false,
+            #[cfg(feature = "native-roots")]
+            native_roots: false,
             identity: None,
             alpn: Vec::new(),
             manner: Manner::default(),
@@ -91,6 +95,10 @@ impl fmt::Debug for TlsClientConfig {
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct TlsClientBuilder {
     roots: Vec<String>,
+    #[cfg(feature = "webpki-roots")]
+    webpki_roots: bool,
+    #[cfg(feature = "native-roots")]
+    native_roots: bool,
     identity: Option<(String, String)>,
     alpn: Vec<Vec<u8>>,
     manner: Manner,
@@ -101,6 +109,22 @@ impl TlsClientBuilder {
     /// Trusts the authorities whose certificates are in `text` (PEM); may be called for several.
     pub fn root_pem(mut self, text: impl Into<String>) -> Self {
         self.roots.push(text.into());
+        self
+    }
+
+    /// Trusts the authorities that Mozilla does, as they were when the program was built; with the
+    /// feature `webpki-roots`.
+    #[cfg(feature = "webpki-roots")]
+    pub fn webpki_roots(mut self) -> Self {
+        self.webpki_roots = true;
+        self
+    }
+
+    /// Trusts the authorities that the system does; with the feature `native-roots`.
+    /// [`build`](TlsClientBuilder::build) reads them, which may take a moment.
+    #[cfg(feature = "native-roots")]
+    pub fn native_roots(mut self) -> Self {
+        self.native_roots = true;
         self
     }
 
@@ -135,6 +159,21 @@ impl TlsClientBuilder {
         self
     }
 
+    /// All that are trusted.
+    fn root_store(&self) -> Result<RootCertStore, Error> {
+        #[allow(unused_mut, reason = "changed where a feature adds to it")]
+        let mut roots = pem::root_store(&self.roots)?;
+        #[cfg(feature = "webpki-roots")]
+        if self.webpki_roots {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        #[cfg(feature = "native-roots")]
+        if self.native_roots {
+            super::native_roots::add(&mut roots)?;
+        }
+        Ok(roots)
+    }
+
     /// The configuration.
     ///
     /// # Errors
@@ -152,7 +191,7 @@ impl TlsClientBuilder {
                 .dangerous()
                 .with_custom_certificate_verifier(anybody)
         } else {
-            let roots = pem::root_store(&self.roots)?;
+            let roots = self.root_store()?;
             if roots.is_empty() {
                 return Err(pem::wrong(
                     "a client that trusts no authority accepts no server",
