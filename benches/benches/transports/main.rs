@@ -107,6 +107,12 @@ fn main() {
                 println!("{:.0} frames/s", measure(system, scenario, server_cpu));
             }
         }
+        // The memory of idle connections alone: no machine is too busy for it.
+        ["--idle"] => {
+            let server_cpu = cpus::take_one_of_two();
+            certificates::make();
+            print_idle(server_cpu);
+        }
         _ => compare(),
     }
 }
@@ -156,6 +162,11 @@ fn compare() {
         );
     }
     println!();
+    print_idle(server_cpu);
+    println!("<!-- /bench:transports -->");
+}
+
+fn print_idle(server_cpu: usize) {
     println!(
         "| bytes of an idle connection | tokio | message streams | server | streams / tokio | server / tokio | target |"
     );
@@ -168,7 +179,6 @@ fn compare() {
             server / tokio,
         );
     }
-    println!("<!-- /bench:transports -->");
 }
 
 /// Frames per second.
