@@ -46,4 +46,7 @@ mod pages {
 
     #[doc = include_str!("../../../docs/guide/servers.md")]
     struct Servers;
+
+    #[doc = include_str!("../../../docs/guide/transports.md")]
+    struct Transports;
 }
