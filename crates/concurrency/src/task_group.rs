@@ -51,7 +51,7 @@ use std::time::Duration;
 /// # Panics
 ///
 /// When polled with no backend compiled in, or where the backend does not run. Resumes a panic
-/// of the body or of a child.
+/// of the body or of a child, of several the first.
 ///
 /// # Cancel safety
 ///

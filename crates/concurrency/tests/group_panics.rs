@@ -7,7 +7,7 @@ mod every_backend;
 
 use alive::Alive;
 use bowline_concurrency::{
-    ChildErrorKind, PanicPolicy, Root, TaskGroup, sleep_forever, task_group, yield_now,
+    ChildErrorKind, PanicPolicy, Policy, Root, TaskGroup, sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::FutureExt;
@@ -20,6 +20,8 @@ every_backend!(
     a_panic_resumes_after_the_others_ended,
     a_panic_can_be_collected,
     a_panic_of_the_body_waits_for_the_children,
+    the_first_of_several_panics_goes_on,
+    errors_whose_destructors_panic_do_not_hide_a_panic,
     a_panic_in_a_destructor_is_counted,
     foreign_panics_keep_no_group_waiting,
 );
@@ -84,6 +86,76 @@ fn a_panic_of_the_body_waits_for_the_children(root: Root) {
     let payload = caught.expect_err("the panic goes on");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"host"));
     assert_eq!(left, 0, "the panic overtook children");
+}
+
+// TG29
+fn the_first_of_several_panics_goes_on(root: Root) {
+    struct Bomb(&'static str);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::panic_any(self.0);
+            }
+        }
+    }
+    root.block_on(async {
+        for collect in [false, true] {
+            let policy = match collect {
+                true => PanicPolicy::Collect,
+                false => PanicPolicy::Resume,
+            };
+            let group = TaskGroup::builder().panics(policy);
+            let group = group.run::<(), (), _, _>(|group| async move {
+                let begun = Arc::new(AtomicBool::new(false));
+                let begins = begun.clone();
+                group.spawn_ok(async move {
+                    let _bomb = Bomb("child");
+                    begins.store(true, Ordering::SeqCst);
+                    sleep_forever().await
+                });
+                while !begun.load(Ordering::SeqCst) {
+                    yield_now().await;
+                }
+                panic!("host");
+            });
+            let caught = AssertUnwindSafe(group).catch_unwind().await;
+            let payload = caught.expect_err("both panicked");
+            assert_eq!(payload.downcast_ref::<&str>(), Some(&"host"));
+        }
+        // And the other way round: the body is cut for the panic of the child.
+        let group = task_group::<(), (), _, _>(|group| async move {
+            let _bomb = Bomb("host");
+            group.spawn_ok(async { panic!("child") });
+            sleep_forever().await;
+            Ok(())
+        });
+        let caught = AssertUnwindSafe(group).catch_unwind().await;
+        let payload = caught.expect_err("both panicked");
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"child"));
+    });
+}
+
+// TG29
+fn errors_whose_destructors_panic_do_not_hide_a_panic(root: Root) {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("an error");
+        }
+    }
+    let options = TaskGroup::builder().policy(Policy::CollectAll);
+    let caught = root.block_on(async {
+        let group = options.run::<(), Bad, _, _>(|group| async move {
+            for _ in 0..3 {
+                let child = group.spawn(async { Err::<(), _>(Bad) });
+                child.wait().await;
+            }
+            panic!("host");
+        });
+        AssertUnwindSafe(group).catch_unwind().await.map(drop)
+    });
+    let payload = caught.expect_err("the panic goes on");
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"host"));
 }
 
 // TG30

@@ -3,16 +3,16 @@ use super::policy::Policy;
 use super::state::{GroupState, Verdict};
 use super::{TaskGroup, TaskGroupBuilder};
 use crate::ambient;
-use crate::caught::{discard, guarded};
+use crate::caught::{PanicPayload, discard, guarded};
 use crate::cause::{Cause, CauseKind};
 use crate::invalid_value::InvalidValue;
 use crate::node::{Kind, Node, NodeRef, Waiting};
 use crate::owner::Owner;
+use crate::panic::Panic;
 use crate::root;
 use crate::task_id::TaskId;
 use crate::tree::Listed;
 use pin_project_lite::pin_project;
-use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{Location, resume_unwind};
@@ -66,7 +66,8 @@ pin_project! {
 enum Hosted<T, E> {
     Done(T),
     Failed(E),
-    Panicked(Box<dyn Any + Send>),
+    /// The group's report has the panic, or one that came before.
+    Panicked,
     Cut,
 }
 
@@ -141,8 +142,12 @@ where
                 Ok(Poll::Pending) => Hosted::Cut,
                 Ok(Poll::Ready(Ok(value))) => Hosted::Done(value),
                 Ok(Poll::Ready(Err(error))) => Hosted::Failed(error),
-                Err(panic) => Hosted::Panicked(panic),
+                Err(panic) => {
+                    keeper.note_panic(panic);
+                    Hosted::Panicked
+                }
             };
+            let owner = &mut keeper.owner;
             let dropped = guarded(|| match hosted {
                 Hosted::Cut => owner.cut(|| this.body.set(None)),
                 _ => owner.inside(|| this.body.set(None)),
@@ -150,8 +155,9 @@ where
             let hosted = match dropped {
                 Ok(()) => hosted,
                 Err(panic) => {
+                    keeper.note_panic(panic);
                     discard(hosted);
-                    Hosted::Panicked(panic)
+                    Hosted::Panicked
                 }
             };
             keeper.end_body(&hosted);
@@ -160,7 +166,10 @@ where
         match guarded(|| keeper.owner.poll_finalisers(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => {}
-            Err(panic) => discard(this.hosted.replace(Hosted::Panicked(panic))),
+            Err(panic) => {
+                keeper.note_panic(panic);
+                discard(this.hosted.replace(Hosted::Panicked));
+            }
         }
         if !keeper.owner.node().close_if_empty() {
             keeper.owner.node().wait_for(Waiting::Children);
@@ -177,7 +186,9 @@ where
         let (errors, panic) = group.payload.take_report();
         let hosted = this.hosted.take();
         if let Some(panic) = panic {
-            drop((errors, hosted));
+            // One after the other: of two destructors that panic at once nobody would survive.
+            errors.into_iter().for_each(discard);
+            discard(hosted);
             resume_unwind(panic.into_payload());
         }
         let missed = group.payload.missed_quorum();
@@ -188,14 +199,13 @@ where
         // Without a cause of its own it was cut for an outer one, which a shield hides by now.
         let cut_outside = matches!(hosted, Some(Hosted::Cut)) && group.own_cause().is_none();
         let host = match hosted {
-            Some(Hosted::Panicked(panic)) => resume_unwind(panic),
             _ if outer_cancelled || cut_outside => {
                 *this.frozen = true;
                 return Poll::Pending;
             }
             Some(Hosted::Done(value)) if !failed => return Poll::Ready(Ok(value)),
             Some(Hosted::Failed(error)) => Some(error),
-            Some(Hosted::Done(_) | Hosted::Cut) | None => None,
+            Some(Hosted::Done(_) | Hosted::Cut | Hosted::Panicked) | None => None,
         };
         if host.is_none() && errors.is_empty() {
             group.note_caught();
@@ -250,13 +260,20 @@ impl<E: Send + 'static> Keeper<E> {
         group
     }
 
+    /// A panic of the body: the group goes on with it unless one came before.
+    fn note_panic(&self, panic: PanicPayload) {
+        if let Some(group) = &self.group {
+            discard(group.payload.note_panic(Panic::new(panic)));
+        }
+    }
+
     /// What the end of the body means for the children.
     fn end_body<T>(&self, hosted: &Hosted<T, E>) {
         let Some(group) = &self.group else { return };
         let at = group.location;
         let verdict = group.payload.end_body();
         match hosted {
-            Hosted::Panicked(_) => self.owner.cancel(CauseKind::HostFailed, at),
+            Hosted::Panicked => self.owner.cancel(CauseKind::HostFailed, at),
             Hosted::Failed(_) if group.payload.policy != Policy::CollectAll => {
                 self.owner.cancel(CauseKind::HostFailed, at);
             }

@@ -57,7 +57,7 @@ pub(crate) struct GroupState<E> {
 
 struct Report<E> {
     errors: Vec<ChildError<E>>,
-    /// The first panic, if panics resume.
+    /// The first panic, of the body or, if panics resume, of a child.
     panic: Option<Panic>,
 }
 
@@ -156,11 +156,9 @@ impl<E> GroupState<E> {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = match error.kind {
             ChildErrorKind::Panicked(panic) if self.panics == PanicPolicy::Resume => {
-                if report.panic.is_some() {
-                    return (Verdict::Fail, Some(ChildErrorKind::Panicked(panic)));
-                }
-                report.panic = Some(panic);
-                return (Verdict::Fail, None);
+                drop(report);
+                let surplus = self.note_panic(panic).map(ChildErrorKind::Panicked);
+                return (Verdict::Fail, surplus);
             }
             kind => kind,
         };
@@ -173,6 +171,17 @@ impl<E> GroupState<E> {
             Policy::FailFast => (Verdict::Fail, None),
             _ => (self.quorum_verdict(), None),
         }
+    }
+
+    /// Keeps a panic to go on with. One that is not the first comes back, to be dropped where no
+    /// lock is held.
+    pub(super) fn note_panic(&self, panic: Panic) -> Option<Panic> {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        if report.panic.is_some() {
+            return Some(panic);
+        }
+        report.panic = Some(panic);
+        None
     }
 
     /// What the end of the body means.
