@@ -5,8 +5,8 @@ mod every_backend;
 
 use bowline_backend::Backend;
 use bowline_concurrency::{
-    CancelScope, CauseKind, Deadline, Outcome, Root, now, on_cancel, sleep, sleep_forever,
-    task_group, timeout,
+    CancelScope, CauseKind, Deadline, Outcome, Root, TaskGroup, now, on_cancel, sleep,
+    sleep_forever, task_group, timeout,
 };
 use every_backend::every_backend;
 use futures_util::future::poll_fn;
@@ -18,7 +18,10 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-every_backend!(a_leaf_that_was_frozen_is_polled_when_a_shield_hides_the_cancel);
+every_backend!(
+    a_leaf_that_was_frozen_is_polled_when_a_shield_hides_the_cancel,
+    an_admission_that_began_frozen_looks_for_room_when_a_shield_hides_the_cancel,
+);
 
 fn kind<T>(outcome: &Outcome<T>) -> Option<CauseKind> {
     outcome.cause().map(|cause| cause.kind())
@@ -51,6 +54,32 @@ fn a_leaf_that_was_frozen_is_polled_when_a_shield_hides_the_cancel(root: Root) {
             assert!(matches!(outcome, Outcome::Done(Outcome::Done(()))));
         }
     })
+}
+
+// CS16, TG14
+fn an_admission_that_began_frozen_looks_for_room_when_a_shield_hides_the_cancel(root: Root) {
+    let group = TaskGroup::builder().max_children(1);
+    let result = root.block_on(group.run::<_, (), _, _>(|group| async move {
+        let (outer, inner) = (CancelScope::new(), CancelScope::new());
+        let (outside, inside) = (outer.handle(), inner.handle());
+        let body = async move {
+            outside.cancel("enough");
+            let mut admission = pin!(group.admit());
+            let mut raised = false;
+            poll_fn(|cx| {
+                let polled = admission.as_mut().poll(cx);
+                if !std::mem::replace(&mut raised, true) {
+                    assert!(polled.is_pending(), "the cancel freezes it");
+                    inside.raise_shield();
+                }
+                polled
+            })
+            .await
+            .map(drop)
+        };
+        Ok(outer.run(inner.run(body)).await)
+    }));
+    assert!(matches!(result, Ok(Outcome::Done(Outcome::Done(Ok(()))))));
 }
 
 // CS41, CS47

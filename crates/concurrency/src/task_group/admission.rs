@@ -6,7 +6,9 @@ use crate::task_handle::TaskHandle;
 use crate::task_id::TaskId;
 use std::borrow::Cow;
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -147,10 +149,17 @@ impl<E: Send + 'static> TaskGroup<E> {
         if self.node.while_open(|_| ()).is_none() {
             return Err(GroupClosed);
         }
-        if !ambient::is_cancelled() {
-            gate.reserve(&self.node);
-        }
-        gate.room.acquire().await.forget();
+        let mut room = pin!(gate.room.acquire());
+        let mut looked = false;
+        // While frozen it takes no place that another could use; a shield may thaw it.
+        let permit = poll_fn(|cx| {
+            if !looked && !ambient::is_cancelled() {
+                looked = true;
+                gate.reserve(&self.node);
+            }
+            room.as_mut().poll(cx)
+        });
+        permit.await.forget();
         let slot = Slot::reserve(self);
         gate.settle_reserved();
         drop(waiting);
