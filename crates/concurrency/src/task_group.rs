@@ -277,9 +277,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         let gate = &self.node.payload.gate;
         match self.admit_child(child, |children| gate.has_room(children)) {
             Err(Admission::Full) if gate.take_leftover() => {
-                let admitted = self.admit_child(child, |_| true);
-                gate.settle_reserved();
-                admitted
+                gate.settle_reserved(|settle| self.admit_child(child, settle))
             }
             admitted => admitted,
         }

@@ -1,6 +1,7 @@
 use super::TaskGroup;
 use crate::ambient;
-use crate::node::{Kind, Node, NodeRef, Payload};
+use crate::memory::AtomicUsize;
+use crate::node::{Admission, Kind, Node, NodeRef, Payload};
 use crate::sync::Semaphore;
 use crate::task_handle::TaskHandle;
 use crate::task_id::TaskId;
@@ -10,14 +11,14 @@ use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Who may come in when a group is full.
 ///
 /// Invariants:
 /// 1. `reserved` is the number of places that were given to one who waits and are not linked yet.
-///    It grows under the lock of the group's node only, so that the number of children and
-///    `reserved` together never exceed `max`.
+///    It grows, and becomes a child, under the lock of the group's node only: the number of
+///    children and `reserved` together never exceed `max`, and no place counts twice.
 /// 2. A reserved place is one permit of `room`, or is held by one who has just got it there.
 /// 3. Who waits adds to `waiting` before it looks for room; who ends looks at `waiting` after it
 ///    was unlinked: one of the two sees the other.
@@ -60,9 +61,23 @@ impl Gate {
         true
     }
 
-    /// The reserved place has become a child, or there is nobody left to use it.
-    pub(super) fn settle_reserved(&self) {
-        self.reserved.fetch_sub(1, Ordering::SeqCst);
+    /// Makes a reserved place a child's, by `link`, which asks under the lock of the group's node
+    /// whether there is room. Of a closed group it is nobody's any more.
+    pub(super) fn settle_reserved(
+        &self,
+        link: impl FnOnce(&mut dyn FnMut(usize) -> bool) -> Result<(), Admission>,
+    ) -> Result<(), Admission> {
+        let mut settled = false;
+        let mut settle = |_| {
+            settled = true;
+            self.reserved.fetch_sub(1, Ordering::SeqCst);
+            true
+        };
+        let linked = link(&mut settle);
+        if !settled {
+            self.reserved.fetch_sub(1, Ordering::SeqCst);
+        }
+        linked
     }
 
     /// A child was counted out: who waits longest gets its place.
@@ -160,8 +175,7 @@ impl<E: Send + 'static> TaskGroup<E> {
             room.as_mut().poll(cx)
         });
         permit.await.forget();
-        let slot = Slot::reserve(self);
-        gate.settle_reserved();
+        let slot = Slot::take(self);
         drop(waiting);
         slot.ok_or(GroupClosed)
     }
@@ -179,7 +193,8 @@ pub struct Slot<E: Send + 'static> {
 }
 
 impl<E: Send + 'static> Slot<E> {
-    fn reserve(group: &TaskGroup<E>) -> Option<Slot<E>> {
+    /// With the place that is reserved for it.
+    fn take(group: &TaskGroup<E>) -> Option<Slot<E>> {
         let place: NodeRef = Arc::new(Node::new(
             Kind::Task,
             TaskId::OUTSIDE,
@@ -188,7 +203,9 @@ impl<E: Send + 'static> Slot<E> {
             (),
         ));
         let parent: NodeRef = group.node.clone();
-        place.link_task(&parent, |_| true).ok()?;
+        let gate = &group.node.payload.gate;
+        let linked = gate.settle_reserved(|settle| place.link_task(&parent, settle));
+        linked.ok()?;
         Some(Slot {
             group: group.clone(),
             name: Cow::Borrowed(""),

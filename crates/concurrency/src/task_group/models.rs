@@ -1,6 +1,7 @@
 //! The races of a child with its group, its runtime and who has its handle, in every interleaving:
 //! `cargo xtask loom`. No runtime builds with that flag, so a thread of the model runs the child.
 
+use super::TaskGroup;
 use super::child::{Child, Duty};
 use super::policy::{PanicPolicy, Policy};
 use super::state::GroupState;
@@ -27,13 +28,17 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 type Group = Arc<Node<GroupState<()>>>;
 
 fn group() -> Group {
+    group_for(usize::MAX)
+}
+
+fn group_for(max_children: usize) -> Group {
     let (at, name) = (Location::caller(), Cow::Borrowed(""));
     let root = Node::new(Kind::Root, TaskId::OUTSIDE, name.clone(), at, ());
     let state = GroupState::new(
         Arc::new(root),
         Policy::FailFast,
         PanicPolicy::Resume,
-        usize::MAX,
+        max_children,
     );
     Arc::new(Node::new(Kind::Group, TaskId::OUTSIDE, name, at, state))
 }
@@ -175,5 +180,27 @@ fn join_dropped_while_the_child_ends() {
         drop(join);
         runs.join().expect("it ends");
         assert_eq!(Arc::strong_count(&value), 1, "nobody has it");
+    });
+}
+
+// TG14
+#[test]
+fn places_that_become_free_while_one_is_let_in_let_in_the_next() {
+    explore(|| {
+        let node = group_for(2);
+        let group = TaskGroup { node: node.clone() };
+        let slots = [(); 2].map(|()| block_on(group.admit()).expect("there is room"));
+        let mut waiting = [(); 2].map(|()| Box::pin(group.admit()));
+        block_on(poll_fn(|cx| {
+            let polled = waiting.each_mut().map(|one| one.as_mut().poll(cx));
+            assert!(polled.iter().all(Poll::is_pending), "the group is full");
+            Poll::Ready(())
+        }));
+        let ends = thread::spawn(move || drop(slots));
+        let slots = waiting.map(|one| block_on(one).expect("the group is open"));
+        ends.join().expect("it ends");
+        assert_eq!(node.task_count(), 2);
+        drop(slots);
+        assert!(node.payload.gate.has_room(1), "no place was lost");
     });
 }
