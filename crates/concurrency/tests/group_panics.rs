@@ -7,13 +7,14 @@ mod every_backend;
 
 use alive::Alive;
 use bowline_concurrency::{
-    ChildErrorKind, PanicPolicy, Policy, Root, TaskGroup, sleep_forever, task_group, yield_now,
+    ChildErrorKind, PanicPolicy, Policy, Root, Started, TaskGroup, sleep_forever, task_group,
+    yield_now,
 };
 use every_backend::every_backend;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 every_backend!(
@@ -23,6 +24,7 @@ every_backend!(
     the_first_of_several_panics_goes_on,
     errors_whose_destructors_panic_do_not_hide_a_panic,
     a_panic_in_a_destructor_is_counted,
+    a_child_that_cannot_be_made_leaves_its_place_to_who_waits,
     foreign_panics_keep_no_group_waiting,
 );
 
@@ -181,6 +183,31 @@ fn a_panic_in_a_destructor_is_counted(root: Root) {
         error.children()[0].kind(),
         ChildErrorKind::Panicked(_)
     ));
+}
+
+// TG14, TG21
+fn a_child_that_cannot_be_made_leaves_its_place_to_who_waits(root: Root) {
+    let options = TaskGroup::builder().max_children(1);
+    let result = root.block_on(options.run::<_, (), _, _>(|group| async move {
+        let waits = group.clone();
+        let admission = Arc::new(Mutex::new(
+            async move { waits.admit().await.map(drop) }.boxed(),
+        ));
+        let waiting = admission.clone();
+        let start = group.start(move |started: Started<()>| {
+            let mut admission = waiting.lock().expect("nobody panicked");
+            let mut cx = Context::from_waker(Waker::noop());
+            let full = admission.as_mut().poll(&mut cx).is_pending();
+            drop(admission);
+            assert!(!full, "no child can be made");
+            async move { started.send(()).map_err(drop) }
+        });
+        assert!(AssertUnwindSafe(start).catch_unwind().await.is_err());
+        let mut admission = admission.lock().expect("nobody panicked");
+        let mut cx = Context::from_waker(Waker::noop());
+        Ok(admission.as_mut().poll(&mut cx).is_ready())
+    }));
+    assert!(matches!(result, Ok(true)), "the place is free");
 }
 
 /// A payload that panics in its turn, as does what that carries.

@@ -8,6 +8,7 @@ use super::TaskGroup;
 use super::child::Duty;
 use super::named::Named;
 use crate::ambient;
+use crate::caught::quietly;
 use crate::cause::{Cause, CauseKind};
 use crate::node::{Kind, Node, NodeRef, Payload, Waiting};
 use crate::owner::{Limit, Owner};
@@ -172,7 +173,10 @@ where
         self.group.admit_waitless(&child).ok()?;
         let record = Arc::new(Record::new(self.owner.node().clone()));
         let node: NodeRef = child.clone();
-        let unmade = Unmade(Some(node.clone()));
+        let unmade = Unmade {
+            child: Some(node.clone()),
+            group: self.group.node.clone(),
+        };
         let future = f(Started::new(record.clone(), node.clone()));
         unmade.made();
         let duty = Duty {
@@ -199,18 +203,23 @@ impl Payload for StartPlace {
 }
 
 /// Takes a child out of its group again if its future could not be made.
-struct Unmade(Option<NodeRef>);
+struct Unmade {
+    child: Option<NodeRef>,
+    group: NodeRef,
+}
 
 impl Unmade {
     fn made(mut self) {
-        self.0 = None;
+        self.child = None;
     }
 }
 
 impl Drop for Unmade {
     fn drop(&mut self) {
-        if let Some(child) = self.0.take() {
+        if let Some(child) = self.child.take() {
             child.unlink_task();
+            // A waker that panics here would be the second panic at once.
+            quietly(|| self.group.payload.note_room(&self.group));
         }
     }
 }
