@@ -1,11 +1,12 @@
 //! Transports by name and by URL.
 
 mod builtin;
+mod datagrams;
 
 use std::fmt;
 use std::sync::Arc;
 
-use bowline_codec::Codec;
+use bowline_codec::{Codec, MessageCodec};
 
 use self::builtin::Builtin;
 use crate::dyn_transport::DynTransport;
@@ -37,6 +38,8 @@ pub trait TransportFactory<S, R>: Send + Sync {
 /// | `unix` | a path, or `@name` | `connect_timeout`, `max_frame`, `reconnect` |
 /// | `tls` | `//host:port` | those of `tcp`, `sni`, `alpn`, `ca` (a file), `close=lenient` |
 /// | `mem` | `//name` | `max_frame`, `reconnect` |
+/// | `udp`, by [`with_datagrams`](TransportRegistry::with_datagrams) | `//host:port` | `max_frame` |
+/// | `unixgram`, the same | a path, or `@name` | `max_frame` |
 ///
 /// What it makes connects when it is first used, and with `reconnect=yes` again when the connection
 /// breaks, as a [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a
@@ -98,6 +101,29 @@ impl<S, R> TransportRegistry<S, R> {
             registry.entries.push(entry);
         }
         registry
+    }
+
+    /// Adds `udp` and, on Unix, `unixgram`, each message in a packet as `codec` makes it; of a
+    /// [`DatagramTransport`](crate::DatagramTransport). They have no frames, so their codec is one of
+    /// messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where a name is taken.
+    pub fn with_datagrams<C>(
+        mut self,
+        codec: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Result<Self, Error>
+    where
+        C: MessageCodec<Sent = S, Received = R> + 'static,
+        S: Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let codec = Arc::new(codec);
+        self.register("udp", datagrams::Udp(codec.clone()))?;
+        #[cfg(unix)]
+        self.register("unixgram", datagrams::Unixgram(codec))?;
+        Ok(self)
     }
 
     /// Where `mem` connects to.

@@ -2,7 +2,9 @@
 
 mod reading;
 
-pub(crate) use reading::params_of;
+#[cfg(unix)]
+pub(crate) use reading::unix_address;
+pub(crate) use reading::{host_and_port, max_frame, params_of};
 
 use std::io;
 use std::time::Duration;
@@ -15,9 +17,7 @@ use bowline_backend::stream::UnixAddress;
 use bowline_codec::Codec;
 use bowline_concurrency::timeout;
 
-#[cfg(unix)]
-use self::reading::unix_address;
-use self::reading::{connector, max_frame, memory_name};
+use self::reading::{connector, memory_name};
 use crate::attribute::Extra;
 use crate::connector::TcpConnector;
 use crate::dyn_transport::DynTransport;

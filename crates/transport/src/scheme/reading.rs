@@ -46,7 +46,8 @@ pub(crate) fn params_of(url: &Url, keys: &'static [KeySpec]) -> Result<Params, E
     Ok(params)
 }
 
-pub(super) fn connector(params: &Params) -> Result<TcpConnector, Error> {
+/// Whom to reach.
+pub(crate) fn host_and_port(params: &Params) -> Result<(&str, u16), Error> {
     let (Some(host), Some(port)) = (params.text("host"), params.integer("port")) else {
         return Err(wrong("the keys `host` and `port` are due".to_owned()));
     };
@@ -55,6 +56,11 @@ pub(super) fn connector(params: &Params) -> Result<TcpConnector, Error> {
     }
     let port = u16::try_from(port).ok().filter(|port| *port > 0);
     let port = port.ok_or_else(|| Error::from(UrlErrorKind::NoPort.anywhere()))?;
+    Ok((host, port))
+}
+
+pub(super) fn connector(params: &Params) -> Result<TcpConnector, Error> {
+    let (host, port) = host_and_port(params)?;
     let mut connector = TcpConnector::new((host, port));
     if params.flag("nodelay") == Some(false) {
         connector = connector.options(TcpOptions::new().nodelay(Nodelay::Off));
@@ -66,7 +72,7 @@ pub(super) fn connector(params: &Params) -> Result<TcpConnector, Error> {
 }
 
 #[cfg(unix)]
-pub(super) fn unix_address(params: &Params) -> Result<UnixAddress, Error> {
+pub(crate) fn unix_address(params: &Params) -> Result<UnixAddress, Error> {
     let address = match (params.text("path"), params.text("abstract")) {
         (Some(path), None) => UnixAddress::from_path(path),
         (None, Some(name)) => UnixAddress::from_abstract(name),
@@ -85,7 +91,7 @@ pub(super) fn memory_name(params: &Params) -> Result<String, Error> {
     Ok(name.to_owned())
 }
 
-pub(super) fn max_frame(params: &Params) -> Result<Option<usize>, Error> {
+pub(crate) fn max_frame(params: &Params) -> Result<Option<usize>, Error> {
     let Some(most) = params.size("max_frame") else {
         return Ok(None);
     };

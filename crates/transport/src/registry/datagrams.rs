@@ -1,0 +1,121 @@
+//! The factories of transports over sockets of datagrams.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bowline_backend::net::{Query, UdpSocket, resolve};
+#[cfg(unix)]
+use bowline_backend::net::{UnixDatagram, UnixOptions};
+use bowline_codec::MessageCodec;
+
+use super::TransportFactory;
+use crate::client::{Broken, lazy};
+use crate::datagram::{DatagramSocket, DatagramTransport, DatagramTransportBuilder};
+use crate::dyn_transport::{BoxFuture, DynTransport};
+use crate::error::{Error, ErrorKind, Operation};
+use crate::params::{KeySpec, ParamType, Params};
+use crate::scheme::{DialOptions, host_and_port, max_frame};
+
+const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size);
+
+const UDP: &[KeySpec] = &[
+    KeySpec::new("host", ParamType::Text),
+    KeySpec::new("port", ParamType::Integer),
+    MAX_FRAME,
+];
+
+#[cfg(unix)]
+const UNIXGRAM: &[KeySpec] = &[
+    KeySpec::new("path", ParamType::Text),
+    KeySpec::new("abstract", ParamType::Text),
+    MAX_FRAME,
+];
+
+/// `udp`: connected when it is first used, to the first address of the host.
+pub(super) struct Udp<F>(pub(super) Arc<F>);
+
+/// `unixgram`: the same to a Unix socket.
+#[cfg(unix)]
+pub(super) struct Unixgram<F>(pub(super) Arc<F>);
+
+impl<F, C> TransportFactory<C::Sent, C::Received> for Udp<F>
+where
+    F: Fn() -> C + Send + Sync + 'static,
+    C: MessageCodec<Sent: Send + Sync + 'static, Received: Send + 'static> + 'static,
+{
+    fn create(&self, params: &Params) -> Result<DynTransport<C::Sent, C::Received>, Error> {
+        let (host, port) = host_and_port(params)?;
+        let (host, most) = (host.to_owned(), max_frame(params)?);
+        let codec = self.0.clone();
+        let dial = Arc::new(move |options: &DialOptions| {
+            let (host, codec) = (host.clone(), codec.clone());
+            let most = options.max_frame.or(most);
+            let dialled = async move {
+                let found = resolve(Query::host(host, port)).await.map_err(|error| {
+                    Error::new(Operation::Connect, ErrorKind::Connect).with_source(error)
+                })?;
+                let to = found.into_iter().next();
+                let to = to.ok_or_else(|| Error::new(Operation::Connect, ErrorKind::Address))?;
+                let socket = UdpSocket::connect(to);
+                let socket = socket.map_err(|error| Error::from_io(Operation::Connect, error))?;
+                Ok(DynTransport::new(over(socket, most, codec())))
+            };
+            Box::pin(dialled) as BoxFuture<'static, _>
+        });
+        Ok(lazy(dial, Broken::Stays))
+    }
+
+    fn keys(&self) -> &'static [KeySpec] {
+        UDP
+    }
+}
+
+#[cfg(unix)]
+impl<F, C> TransportFactory<C::Sent, C::Received> for Unixgram<F>
+where
+    F: Fn() -> C + Send + Sync + 'static,
+    C: MessageCodec<Sent: Send + Sync + 'static, Received: Send + 'static> + 'static,
+{
+    fn create(&self, params: &Params) -> Result<DynTransport<C::Sent, C::Received>, Error> {
+        let to = crate::scheme::unix_address(params)?;
+        let most = max_frame(params)?;
+        let codec = self.0.clone();
+        let dial = Arc::new(move |options: &DialOptions| {
+            let (to, codec) = (to.clone(), codec.clone());
+            let most = options.max_frame.or(most);
+            let dialled = async move {
+                let socket = UnixDatagram::connect_with(&to, answerable());
+                let socket = socket.map_err(|error| Error::from_io(Operation::Connect, error))?;
+                Ok(DynTransport::new(over(socket, most, codec())))
+            };
+            Box::pin(dialled) as BoxFuture<'static, _>
+        });
+        Ok(lazy(dial, Broken::Stays))
+    }
+
+    fn keys(&self) -> &'static [KeySpec] {
+        UNIXGRAM
+    }
+}
+
+/// On Linux a name of the system's choice, so that the peer has an address to answer to.
+#[cfg(unix)]
+fn answerable() -> UnixOptions {
+    let options = UnixOptions::new();
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let options = options.local(bowline_backend::stream::UnixAddress::autobind());
+    options
+}
+
+fn over<S, C>(socket: S, most: Option<usize>, codec: C) -> DatagramTransport<S, C>
+where
+    S: DatagramSocket,
+    C: MessageCodec,
+{
+    let builder = DatagramTransportBuilder::default();
+    let builder = match most.and_then(NonZeroUsize::new) {
+        Some(most) => builder.max_packet(most),
+        None => builder,
+    };
+    builder.over(socket, codec)
+}
