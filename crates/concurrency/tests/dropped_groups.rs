@@ -11,13 +11,13 @@ use alive::Alive;
 use bowline_backend::Backend;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{
-    CancelScope, CauseKind, Root, cancel_scope, checkpoint, is_cancelled, shield, sleep,
-    sleep_forever, task_group, yield_now,
+    CancelScope, CauseKind, GroupClosed, Root, TaskGroup, cancel_scope, checkpoint, is_cancelled,
+    shield, sleep, sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::{FutureExt, pending, poll_fn, poll_immediate};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 use witness::{Causes, Witness};
@@ -30,6 +30,7 @@ every_backend!(
     children_of_dropped_groups_end_before_block_on,
     a_group_cancelled_from_outside_waits_and_never_returns,
     a_group_cut_from_outside_tells_its_children_once,
+    who_waits_for_a_place_of_a_dropped_group_hears_of_it,
 );
 
 // TG31
@@ -244,6 +245,29 @@ fn a_group_cut_from_outside_tells_its_children_once(root: Root) {
         Ok(())
     }));
     assert!(result.is_ok());
+}
+
+// TG14, TG31
+fn who_waits_for_a_place_of_a_dropped_group_hears_of_it(root: Root) {
+    root.block_on(async {
+        let kept = OnceLock::new();
+        let options = TaskGroup::builder().max_children(1);
+        let mut group = Box::pin(options.run::<(), (), _, _>(|group| {
+            assert!(kept.set(group.clone()).is_ok());
+            async move {
+                group.spawn_ok(sleep_forever());
+                sleep_forever().await;
+                Ok(())
+            }
+        }));
+        assert!(poll_immediate(&mut group).await.is_none());
+        let place: &TaskGroup<()> = kept.get().expect("the body was made");
+        let mut waits = Box::pin(place.admit());
+        assert!(poll_immediate(&mut waits).await.is_none());
+        drop(group);
+        let told = poll_immediate(&mut waits).await;
+        assert!(matches!(told, Some(Err(GroupClosed))), "{told:?}");
+    });
 }
 
 /// Counts those that are gone.
