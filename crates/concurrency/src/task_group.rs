@@ -204,6 +204,7 @@ impl<E: Send + 'static> TaskGroup<E> {
             Ok(handle) => return handle,
             Err(refused) => refused,
         };
+        self.node.payload.count(TaskStatus::Refused);
         drop(refused);
         TaskHandle::refused(name)
     }
@@ -228,6 +229,7 @@ impl<E: Send + 'static> TaskGroup<E> {
         match admitted {
             Ok(()) => self.launch(child, future, finish),
             Err(_) => {
+                self.node.payload.count(TaskStatus::Refused);
                 drop(future);
                 TaskHandle::refused(name)
             }

@@ -257,6 +257,8 @@ fn a_full_group_admits_in_order(root: Root) {
         };
         assert_eq!(future.await, Ok(5));
         assert_eq!(group.spawn_ok(async {}).status(), TaskStatus::Refused);
+        let seen = group.statistics();
+        assert_eq!((seen.spawned, seen.live, seen.refused), (2, 2, 1));
         let mut third = Box::pin(group.admit());
         let mut fourth = Box::pin(group.admit());
         assert!(poll_immediate(&mut third).await.is_none());

@@ -79,6 +79,11 @@ impl TaskGroupBuilder {
 
     /// How many children may be alive at once; 1 048 576 unless set. With none every spawn is
     /// refused.
+    ///
+    /// [`spawn`](crate::TaskGroup::spawn) drops what does not fit, and
+    /// [`refused`](crate::GroupStatistics::refused) counts it; use
+    /// [`admit`](crate::TaskGroup::admit) to wait for room or
+    /// [`try_spawn`](crate::TaskGroup::try_spawn) to get the future back.
     pub fn max_children(mut self, count: usize) -> Self {
         self.max_children = count;
         self

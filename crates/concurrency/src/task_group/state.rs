@@ -29,6 +29,8 @@ pub struct GroupStatistics {
     pub cancelled: usize,
     /// Children that the runtime dropped.
     pub lost: usize,
+    /// Futures that a spawn dropped, for the group was full or had ended. They were never spawned.
+    pub refused: usize,
 }
 
 impl GroupStatistics {
@@ -69,6 +71,7 @@ struct Counts {
     panicked: AtomicUsize,
     cancelled: AtomicUsize,
     lost: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 /// What the end of one, child or body, means for the rest.
@@ -129,7 +132,8 @@ impl<E> GroupState<E> {
             TaskStatus::Failed => &self.counts.failed,
             TaskStatus::Panicked => &self.counts.panicked,
             TaskStatus::Cancelled => &self.counts.cancelled,
-            TaskStatus::Lost | TaskStatus::Refused => &self.counts.lost,
+            TaskStatus::Lost => &self.counts.lost,
+            TaskStatus::Refused => &self.counts.refused,
         };
         counter.fetch_add(1, Ordering::SeqCst);
     }
@@ -143,6 +147,7 @@ impl<E> GroupState<E> {
             panicked: read(&self.counts.panicked),
             cancelled: read(&self.counts.cancelled),
             lost: read(&self.counts.lost),
+            refused: read(&self.counts.refused),
             ..GroupStatistics::default()
         };
         statistics.spawned = read(&self.counts.spawned);
