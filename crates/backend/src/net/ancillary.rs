@@ -3,13 +3,14 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 
 use super::datagram::Received;
 use super::socket::{UnixDatagramSocket, UnixSocket};
 use super::unix_datagram::UnixDatagram;
-use super::unix_stream::UnixStream;
+use super::unix_stream::{UnixReadHalf, UnixStream, UnixWriteHalf};
 use crate::stream::Address;
 
 /// Descriptors that may go with one send or come with one receive.
@@ -55,15 +56,7 @@ impl UnixStream {
         slices: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
     ) -> io::Result<usize> {
-        if slices.iter().all(|slice| slice.is_empty()) {
-            let why = "descriptors go with bytes, and there are none";
-            return Err(io::Error::new(ErrorKind::InvalidInput, why));
-        }
-        check_count(fds.len())?;
-        poll_fn(|cx| {
-            delegate!(&self.0, stream => UnixSocket::poll_send_with_fds(stream, cx, slices, fds))
-        })
-        .await
+        poll_fn(|cx| self.poll_send(cx, slices, fds)).await
     }
 
     /// Appends 1 to `max` bytes to `buffer`, at most 16 KiB at once, with at most `max_fds` of the
@@ -84,13 +77,67 @@ impl UnixStream {
         max: NonZeroUsize,
         max_fds: usize,
     ) -> io::Result<ReceivedFds> {
+        poll_fn(|cx| self.poll_recv(cx, buffer, max, max_fds)).await
+    }
+
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            let why = "descriptors go with bytes, and there are none";
+            return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidInput, why)));
+        }
+        check_count(fds.len())?;
+        delegate!(&self.0, stream => UnixSocket::poll_send_with_fds(stream, cx, slices, fds))
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> Poll<io::Result<ReceivedFds>> {
         check_count(max_fds)?;
-        poll_fn(|cx| {
-            delegate!(&self.0, stream => {
-                UnixSocket::poll_recv_with_fds(stream, cx, buffer, max, max_fds)
-            })
+        delegate!(&self.0, stream => {
+            UnixSocket::poll_recv_with_fds(stream, cx, buffer, max, max_fds)
         })
-        .await
+    }
+}
+
+impl UnixWriteHalf {
+    /// As [`UnixStream::send_with_fds`]; one task is woken, that of the last poll for writing.
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixStream::send_with_fds`].
+    pub fn poll_send_with_fds(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.shared().poll_send(cx, slices, fds)
+    }
+}
+
+impl UnixReadHalf {
+    /// As [`UnixStream::recv_with_fds`]; one task is woken, that of the last poll for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixStream::recv_with_fds`].
+    pub fn poll_recv_with_fds(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> Poll<io::Result<ReceivedFds>> {
+        self.shared().poll_recv(cx, buffer, max, max_fds)
     }
 }
 
@@ -146,6 +193,24 @@ impl UnixDatagram {
         })
     }
 
+    /// As [`send_with_fds`](UnixDatagram::send_with_fds); one task is woken, that of the last poll
+    /// for sending.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_with_fds`](UnixDatagram::send_with_fds).
+    pub fn poll_send_with_fds(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<io::Result<()>> {
+        check_count(fds.len())?;
+        delegate!(&self.0, socket => {
+            UnixDatagramSocket::poll_send_with_fds(socket, cx, payload, fds)
+        })
+    }
+
     /// Receives one datagram as [`recv_from`](UnixDatagram::recv_from) does, with at most `max_fds`
     /// of the descriptors that came with it. More of them are closed, and
     /// [`ReceivedFds::truncated`] says so. A plain receive closes all.
@@ -168,6 +233,25 @@ impl UnixDatagram {
         check_count(max_fds)?;
         delegate!(&self.0, socket => {
             UnixDatagramSocket::recv_with_fds(socket, buffer, max, max_fds).await
+        })
+    }
+
+    /// As [`recv_with_fds`](UnixDatagram::recv_with_fds); one task is woken, that of the last poll
+    /// for receiving.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_with_fds`](UnixDatagram::recv_with_fds).
+    pub fn poll_recv_with_fds(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> Poll<io::Result<(Received, ReceivedFds)>> {
+        check_count(max_fds)?;
+        delegate!(&self.0, socket => {
+            UnixDatagramSocket::poll_recv_with_fds(socket, cx, buffer, max, max_fds)
         })
     }
 }

@@ -189,13 +189,13 @@ macro_rules! byte_stream {
         }
 
         impl $read {
-            fn shared(&self) -> &Arc<$stream> {
+            pub(super) fn shared(&self) -> &Arc<$stream> {
                 &self.0
             }
         }
 
         impl $write {
-            fn shared(&self) -> &Arc<$stream> {
+            pub(super) fn shared(&self) -> &Arc<$stream> {
                 self.stream.as_ref().expect("a reunited half is gone")
             }
         }

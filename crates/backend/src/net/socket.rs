@@ -180,6 +180,34 @@ pub(crate) trait UnixDatagramSocket: DatagramSocket {
         )))
     }
 
+    /// To the peer that it is connected to.
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn poll_send_with_fds(
+        &self,
+        _: &mut Context<'_>,
+        _: &[u8],
+        _: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            NO_DESCRIPTORS,
+        )))
+    }
+
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn poll_recv_with_fds(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut BytesMut,
+        _: NonZeroUsize,
+        _: usize,
+    ) -> Poll<io::Result<(Received, super::ancillary::ReceivedFds)>> {
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            NO_DESCRIPTORS,
+        )))
+    }
+
     /// For any number of tasks at once.
     #[cfg(all(unix, feature = "ancillary"))]
     fn recv_with_fds(

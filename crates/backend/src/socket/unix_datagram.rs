@@ -183,6 +183,32 @@ impl<S: Readiness> UnixDatagramSocket for UnixDatagram<S> {
             |socket: &SockRef<'_>| ancillary::receive_datagram(socket, buffer, max, max_fds);
         self.socket.io(Direction::Read, receive).await
     }
+
+    #[cfg(feature = "ancillary")]
+    fn poll_send_with_fds(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Poll<io::Result<()>> {
+        let slices = [IoSlice::new(payload)];
+        let send = |socket: &SockRef<'_>| ancillary::send(socket, &slices, fds, None).map(drop);
+        self.socket.poll_io(cx, Direction::Write, send)
+    }
+
+    #[cfg(feature = "ancillary")]
+    fn poll_recv_with_fds(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> Poll<io::Result<(Received, ReceivedFds)>> {
+        let max = max.min(MOST);
+        self.socket.poll_io(cx, Direction::Read, |socket| {
+            ancillary::receive_datagram(socket, buffer, max, max_fds)
+        })
+    }
 }
 
 impl<S: Readiness> Socket for UnixDatagram<S> {
