@@ -1,6 +1,8 @@
 //! Packets: what a socket of datagrams can do, and messages over it.
 
 mod counters;
+#[cfg(all(unix, feature = "ancillary"))]
+mod descriptors;
 mod endpoint;
 mod memory;
 mod outbound;

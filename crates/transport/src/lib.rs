@@ -20,7 +20,8 @@
 //! # Features
 //!
 //! `tls`: `TlsStream` and what makes it, by rustls with ring; `webpki-roots` and `native-roots`: the
-//! authorities that Mozilla or the system trusts, for its clients. `tracing`: servers log, and every
+//! authorities that Mozilla or the system trusts, for its clients. `ancillary`: `send_with` and
+//! `recv_with` pass descriptors with the messages of Unix sockets. `tracing`: servers log, and every
 //! `connect`, `handshake` and `close` (level `DEBUG`), `send` and `recv` (`TRACE`) is a span of that
 //! name below the one that is current, with `peer` where it is known, `outcome` (`ok`, `end`,
 //! `dropped`, or the [kind](ErrorKind) of the error), `error` and `otel.status_code`. `tokio`, `smol`,
@@ -53,6 +54,8 @@
 
 mod transport;
 
+#[cfg(all(unix, feature = "ancillary"))]
+mod ancillary;
 mod attribute;
 mod close_timeout;
 mod delegate;
@@ -88,6 +91,8 @@ mod url;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(all(unix, feature = "ancillary"))]
+pub use ancillary::{Ancillary, AncillaryError};
 #[cfg(unix)]
 pub use attribute::PeerCredentials;
 pub use attribute::{

@@ -1,5 +1,9 @@
 //! Messages over any byte stream, through any codec.
 
+#[cfg(all(unix, feature = "ancillary"))]
+mod descriptors;
+#[cfg(all(unix, feature = "ancillary"))]
+mod inbox;
 mod outbound;
 mod receiver;
 mod sender;

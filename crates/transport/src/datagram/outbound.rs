@@ -80,16 +80,15 @@ impl Outbound {
         }
     }
 
-    /// Sends `packet`, or wakes the sender's task when there is room; for a sender that found
+    /// Sends a packet by `send`, or wakes the sender's task when there is room; for a sender that found
     /// nothing held.
-    pub(super) fn poll_send<S: DatagramSend>(
+    pub(super) fn poll_send(
         &self,
-        socket: &S,
         cx: &mut Context<'_>,
-        packet: &[u8],
+        send: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<()>> {
         self.wakers.store(Half::Sender, cx.waker());
-        self.offer(socket, packet)
+        self.offer(send)
     }
 
     /// Sends `packet`, or holds it where there is no room.
@@ -100,7 +99,7 @@ impl Outbound {
     /// operation.
     pub(super) fn queue<S: DatagramSend>(&self, socket: &S, packet: Bytes) -> io::Result<()> {
         if self.has_room() {
-            match self.offer(socket, &packet) {
+            match self.offer(|cx| socket.poll_send(cx, &packet)) {
                 Poll::Ready(Err(error)) if super::is_too_long(&error) => return Err(error),
                 Poll::Ready(result) => {
                     self.note(result);
@@ -134,7 +133,7 @@ impl Outbound {
             }
             drop(state);
             let offering = Offering(self);
-            let result = self.offer(socket, &packet);
+            let result = self.offer(|cx| socket.poll_send(cx, &packet));
             mem::forget(offering);
 
             let mut state = self.lock();
@@ -157,11 +156,14 @@ impl Outbound {
     }
 
     /// One call of the socket; another, where the first only told of an earlier packet.
-    fn offer<S: DatagramSend>(&self, socket: &S, packet: &[u8]) -> Poll<io::Result<()>> {
+    fn offer(
+        &self,
+        mut send: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
         let mut cx = Context::from_waker(&self.write_waker);
-        match socket.poll_send(&mut cx, packet) {
+        match send(&mut cx) {
             Poll::Ready(Err(error)) if is_refusal(&error) => {
-                match socket.poll_send(&mut cx, packet) {
+                match send(&mut cx) {
                     // It tells so of every packet: this one was not sent either.
                     Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                     sent => {

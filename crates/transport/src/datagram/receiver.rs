@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -106,15 +107,18 @@ pub(super) fn truncated(limit: usize) -> DecodeError {
     })
 }
 
-impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Received>
-    for DatagramReceiver<S, C>
-{
-    async fn recv(&mut self) -> Result<Option<C::Received>, Error> {
-        let span = OperationSpan::new(Operation::Recv, || self.peer_addr().cloned());
-        span.around(poll_fn(|cx| self.poll_recv(cx))).await
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Received>, Error>> {
+impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
+    /// Receives a message whose packet `read` takes from the socket.
+    pub(super) fn poll_recv_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(
+            &S,
+            &mut Context<'_>,
+            &mut BytesMut,
+            NonZeroUsize,
+        ) -> Poll<io::Result<Received>>,
+    ) -> Poll<Result<Option<C::Received>, Error>> {
         let operation = Operation::Recv;
         let socket = match &self.socket {
             Some(socket) if !self.outbound.is_closed() => socket.clone(),
@@ -124,7 +128,7 @@ impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Receiv
         self.outbound.check_refused(operation)?;
         for _ in 0..FOREIGN_IN_A_ROW {
             self.buffer.clear();
-            let received = match socket.poll_recv_from(cx, &mut self.buffer, self.max) {
+            let received = match read(&socket, cx, &mut self.buffer, self.max) {
                 Poll::Pending => {
                     self.buffer = BytesMut::new();
                     return Poll::Pending;
@@ -157,6 +161,21 @@ impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Receiv
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Received>
+    for DatagramReceiver<S, C>
+{
+    async fn recv(&mut self) -> Result<Option<C::Received>, Error> {
+        let span = OperationSpan::new(Operation::Recv, || self.peer_addr().cloned());
+        span.around(poll_fn(|cx| self.poll_recv(cx))).await
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Received>, Error>> {
+        self.poll_recv_by(cx, |socket, cx, buffer, max| {
+            socket.poll_recv_from(cx, buffer, max)
+        })
     }
 }
 

@@ -63,7 +63,7 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> DatagramSender<S, C> {
     }
 
     /// The packet of a message.
-    fn encode(&mut self, message: &C::Sent) -> Result<Bytes, EncodeError> {
+    pub(super) fn encode(&mut self, message: &C::Sent) -> Result<Bytes, EncodeError> {
         if self.scratch.capacity() > KEPT {
             self.scratch = BytesMut::new();
         }
@@ -73,11 +73,21 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> DatagramSender<S, C> {
 
     /// Sends `packet` once the system has room; nothing may be held.
     fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<Result<(), Error>> {
+        self.poll_send_by(cx, packet.len(), |socket, cx| socket.poll_send(cx, packet))
+    }
+
+    /// Sends a packet of `len` bytes by `send`.
+    pub(super) fn poll_send_by(
+        &self,
+        cx: &mut Context<'_>,
+        len: usize,
+        mut send: impl FnMut(&S, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<Result<(), Error>> {
         let socket = self.socket(Operation::Send)?;
-        let sent = ready!(self.outbound.poll_send(socket, cx, packet));
+        let sent = ready!(self.outbound.poll_send(cx, |cx| send(socket, cx)));
         Poll::Ready(sent.map_err(|error| {
             let error = match is_too_long(&error) {
-                true => Error::from_encode(too_long_for_system(packet.len(), error)),
+                true => Error::from_encode(too_long_for_system(len, error)),
                 false => Error::from_io(Operation::Send, error)
                     .with_delivery(Delivery::NotSent)
                     .with_unsent_frames(1),

@@ -62,8 +62,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// ```
 #[must_use = "dropping it closes the socket"]
 pub struct DatagramTransport<S, C> {
-    sender: DatagramSender<S, C>,
-    receiver: DatagramReceiver<S, C>,
+    pub(super) sender: DatagramSender<S, C>,
+    pub(super) receiver: DatagramReceiver<S, C>,
 }
 
 impl<S: DatagramSocket, C: MessageCodec> DatagramTransport<S, C> {

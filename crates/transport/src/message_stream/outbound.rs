@@ -17,6 +17,8 @@ use futures_io::AsyncWrite;
 
 use self::stall::{Progress, Stall};
 use self::writing::{Round, Writing, kind_of, write};
+#[cfg(all(unix, feature = "ancillary"))]
+use super::descriptors::Attached;
 use crate::attribute::Attributes;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::{Half, HalfWakers};
@@ -39,7 +41,8 @@ const PANICKED: ErrorKind = ErrorKind::Broken(Break::Panicked);
 /// 4. The stream is polled with `write_waker` alone, which wakes the wakers of both halves, so
 ///    neither steals the other's.
 /// 5. A half stores its waker before it drives and looks, so no change is missed.
-/// 6. A stream that panics in a write is put back like one that fails, and both halves are woken.
+/// 6. Descriptors are queued with the frame that is first in `back`, and move to the front with it.
+/// 7. A stream that panics in a write is put back like one that fails, and both halves are woken.
 pub(super) struct Outbound<S: ByteStream> {
     state: Mutex<State<S>>,
     wakers: Arc<HalfWakers>,
@@ -62,6 +65,9 @@ struct State<S: ByteStream> {
     /// The reading half of a receiver that was dropped, kept for an abort.
     reading: Option<S::ReadHalf>,
     back: OutputBatch,
+    /// Descriptors that go with the first frame in `back`.
+    #[cfg(all(unix, feature = "ancillary"))]
+    attached: Option<Attached<S::WriteHalf>>,
     /// Bytes and frames in `front`, for it may be out.
     front_len: usize,
     front_frames: usize,
@@ -91,12 +97,16 @@ impl<S: ByteStream> Outbound<S> {
             half,
             front: OutputBatch::new(),
             stall: Stall::new(setup.write_stall_timeout),
+            #[cfg(all(unix, feature = "ancillary"))]
+            attached: None,
         };
         Outbound {
             state: Mutex::new(State {
                 writing: Some(writing),
                 reading: None,
                 back: OutputBatch::new(),
+                #[cfg(all(unix, feature = "ancillary"))]
+                attached: None,
                 front_len: 0,
                 front_frames: 0,
                 unflushed: false,
@@ -144,6 +154,8 @@ impl<S: ByteStream> Outbound<S> {
             };
             if writing.front.is_empty() {
                 mem::swap(&mut writing.front, &mut state.back);
+                #[cfg(all(unix, feature = "ancillary"))]
+                mem::swap(&mut writing.attached, &mut state.attached);
                 state.front_len = writing.front.len();
                 state.front_frames = writing.front.unsent_frames();
             }
@@ -314,6 +326,14 @@ impl<S: ByteStream> Outbound<S> {
         self.lock().back = back;
     }
 
+    /// Puts back the batch with one frame in it, which `attached` goes with.
+    #[cfg(all(unix, feature = "ancillary"))]
+    pub(super) fn put_back_with(&self, back: OutputBatch, attached: Attached<S::WriteHalf>) {
+        let mut state = self.lock();
+        state.back = back;
+        state.attached = Some(attached);
+    }
+
     /// The halves go separate ways, or are together again.
     pub(super) fn set_whole(&self, whole: bool) {
         self.lock().whole = whole;
@@ -347,6 +367,8 @@ impl<S: ByteStream> Outbound<S> {
         let mut state = self.lock();
         state.phase = Phase::Closed;
         let back = mem::take(&mut state.back);
+        #[cfg(all(unix, feature = "ancillary"))]
+        let back = (back, state.attached.take());
         let writing = state.writing.take();
         state.front_len = 0;
         state.front_frames = 0;

@@ -13,6 +13,8 @@ use bowline_codec::{Codec, Decode, DecodeError, DecodeErrorKind};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
+#[cfg(all(unix, feature = "ancillary"))]
+use super::inbox::{Answer, Inbox};
 use super::outbound::Outbound;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
@@ -50,6 +52,9 @@ pub struct MessageReceiver<S: ByteStream, C: Codec> {
     burst_bytes: usize,
     /// Runs from when a `recv` first had to wait since the last byte, where that is limited.
     idle: Option<Pin<Box<Sleep>>>,
+    /// Descriptors that came, once somebody asked for them.
+    #[cfg(all(unix, feature = "ancillary"))]
+    pub(super) inbox: Option<Inbox<S::ReadHalf>>,
 }
 
 /// Where the incoming side stands.
@@ -80,6 +85,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             burst_frames: 0,
             burst_bytes: 0,
             idle: None,
+            #[cfg(all(unix, feature = "ancillary"))]
+            inbox: None,
         }
     }
 
@@ -91,6 +98,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     pub(super) fn close(&mut self) -> Option<S::ReadHalf> {
         self.state = State::Failed(self.outbound.closed(Operation::Recv));
         self.buffer = BytesMut::new();
+        #[cfg(all(unix, feature = "ancillary"))]
+        drop(self.inbox.take());
         self.reading.take()
     }
 
@@ -141,7 +150,9 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 }
                 State::Open => {
                     let before = self.buffer.len();
-                    match self.decode() {
+                    let decoded = self.decode();
+                    self.note(before, &decoded);
+                    match decoded {
                         Ok(Some(message)) => {
                             self.foresee(before - self.buffer.len());
                             return Poll::Ready(Ok(Some(message)));
@@ -150,14 +161,63 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                         Err(error) => return Poll::Ready(Err(self.refused(error))),
                     }
                 }
-                State::Draining => match self.decode_end() {
-                    Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
-                    Ok(None) => self.state = State::Ended,
-                    Err(error) => return Poll::Ready(Err(self.refused(error))),
-                },
+                State::Draining => {
+                    let before = self.buffer.len();
+                    let decoded = self.decode_end();
+                    self.note(before, &decoded);
+                    match decoded {
+                        Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                        Ok(None) => self.state = State::Ended,
+                        Err(error) => return Poll::Ready(Err(self.refused(error))),
+                    }
+                }
                 State::Ended => return Poll::Ready(Ok(None)),
                 State::Failed(error) => return Poll::Ready(Err(error.clone())),
             }
+        }
+    }
+
+    /// The next message, after letting other tasks run where there were many.
+    pub(super) fn poll_in_turn(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<C::Item>, Error>> {
+        if self.burst_frames >= BURST_FRAMES || self.burst_bytes >= BURST_BYTES {
+            (self.burst_frames, self.burst_bytes) = (0, 0);
+            self.outbound.drive_and_wait(Half::Receiver, cx);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = self.poll_message(cx);
+        if polled.is_ready() {
+            self.burst_frames += 1;
+        } else {
+            (self.burst_frames, self.burst_bytes) = (0, 0);
+        }
+        polled
+    }
+
+    /// Of `before` bytes the decoder took some: with them go the descriptors that came with them.
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn note(&mut self, before: usize, decoded: &Result<Option<C::Item>, DecodeError>) {
+        if let Some(inbox) = &mut self.inbox {
+            let answer = match decoded {
+                Ok(Some(_)) => Answer::Message,
+                Ok(None) => Answer::NotYet,
+                Err(_) => Answer::Refused,
+            };
+            inbox.decoded(before.saturating_sub(self.buffer.len()), answer);
+        }
+    }
+
+    #[cfg(not(all(unix, feature = "ancillary")))]
+    fn note(&mut self, _: usize, _: &Result<Option<C::Item>, DecodeError>) {}
+
+    /// Closes the descriptors of a message that nobody asked for.
+    fn forget_descriptors(&mut self) {
+        #[cfg(all(unix, feature = "ancillary"))]
+        if let Some(inbox) = &mut self.inbox {
+            drop(inbox.take());
         }
     }
 
@@ -245,7 +305,14 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         }
         let max = self.read_size.max(self.foreseen);
         let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
-        match Pin::new(reading).poll_read_into(cx, &mut self.buffer, max) {
+        #[cfg(all(unix, feature = "ancillary"))]
+        let read = match &mut self.inbox {
+            Some(inbox) => inbox.poll_read(reading, cx, &mut self.buffer, max),
+            None => Pin::new(reading).poll_read_into(cx, &mut self.buffer, max),
+        };
+        #[cfg(not(all(unix, feature = "ancillary")))]
+        let read = Pin::new(reading).poll_read_into(cx, &mut self.buffer, max);
+        match read {
             Poll::Ready(Ok(count)) => {
                 if count >= self.read_size {
                     self.read_size = (self.read_size * 2).min(READ_MAX);
@@ -294,18 +361,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
 
 impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageReceiver<S, C> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Item>, Error>> {
-        if self.burst_frames >= BURST_FRAMES || self.burst_bytes >= BURST_BYTES {
-            (self.burst_frames, self.burst_bytes) = (0, 0);
-            self.outbound.drive_and_wait(Half::Receiver, cx);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let polled = self.poll_message(cx);
-        if polled.is_ready() {
-            self.burst_frames += 1;
-        } else {
-            (self.burst_frames, self.burst_bytes) = (0, 0);
-        }
+        let polled = self.poll_in_turn(cx);
+        self.forget_descriptors();
         polled
     }
 
@@ -315,7 +372,9 @@ impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageRece
     }
 
     fn try_recv(&mut self) -> Result<Option<C::Item>, TryRecvError> {
-        match self.poll_message(&mut Context::from_waker(std::task::Waker::noop())) {
+        let polled = self.poll_message(&mut Context::from_waker(std::task::Waker::noop()));
+        self.forget_descriptors();
+        match polled {
             Poll::Pending => Err(TryRecvError::Empty),
             Poll::Ready(result) => result.map_err(TryRecvError::Failed),
         }

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use bowline_backend::stream::{Address, ByteStream};
 use bowline_codec::{Codec, Encode, EncodeError, EncodeErrorKind, Mark, OutputBatch};
 
+#[cfg(all(unix, feature = "ancillary"))]
+use super::descriptors::Attached;
 use super::outbound::Outbound;
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
@@ -58,6 +60,8 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
             batch,
             outbound: &self.outbound,
             kept: false,
+            #[cfg(all(unix, feature = "ancillary"))]
+            attached: None,
         };
         let before = queue.batch.len();
         self.encoder.encode(message, &mut queue.batch)?;
@@ -70,6 +74,29 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
         queue.kept = true;
         Ok(())
     }
+
+    /// Encodes into the queue, which is empty, what `attach` allows by its length, and with it what
+    /// that gives.
+    #[cfg(all(unix, feature = "ancillary"))]
+    pub(super) fn encode_if(
+        &mut self,
+        message: &C::Sent,
+        attach: impl FnOnce(usize) -> Result<Attached<S::WriteHalf>, Error>,
+    ) -> Result<(), Error> {
+        let batch = self.outbound.take_back();
+        let mut queue = Queue {
+            mark: batch.mark(),
+            batch,
+            outbound: &self.outbound,
+            kept: false,
+            attached: None,
+        };
+        let encoded = self.encoder.encode(message, &mut queue.batch);
+        encoded.map_err(Error::from_encode)?;
+        queue.attached = Some(attach(queue.batch.len())?);
+        queue.kept = true;
+        Ok(())
+    }
 }
 
 /// The batch on loan from the outbound side; goes back when dropped.
@@ -78,12 +105,20 @@ struct Queue<'a, S: ByteStream> {
     mark: Mark,
     outbound: &'a Outbound<S>,
     kept: bool,
+    #[cfg(all(unix, feature = "ancillary"))]
+    attached: Option<Attached<S::WriteHalf>>,
 }
 
 impl<S: ByteStream> Drop for Queue<'_, S> {
     fn drop(&mut self) {
         if !self.kept {
             self.batch.rollback(self.mark);
+        }
+        #[cfg(all(unix, feature = "ancillary"))]
+        if let Some(attached) = self.attached.take() {
+            return self
+                .outbound
+                .put_back_with(std::mem::take(&mut self.batch), attached);
         }
         self.outbound.put_back(std::mem::take(&mut self.batch));
     }

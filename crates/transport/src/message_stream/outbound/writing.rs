@@ -9,6 +9,8 @@ use bowline_codec::OutputBatch;
 
 use super::stall::Stall;
 use crate::error::{Break, ErrorKind, Operation, classify};
+#[cfg(all(unix, feature = "ancillary"))]
+use crate::message_stream::descriptors::Attached;
 
 /// Slices handed to one vectored write.
 const SLICES: usize = 64;
@@ -21,6 +23,9 @@ pub(super) struct Writing<W> {
     pub(super) half: W,
     pub(super) front: OutputBatch,
     pub(super) stall: Stall,
+    /// Descriptors that go with the first frame of the front.
+    #[cfg(all(unix, feature = "ancillary"))]
+    pub(super) attached: Option<Attached<W>>,
 }
 
 /// What one round of writing came to.
@@ -33,19 +38,9 @@ pub(super) enum Round {
 
 /// Writes the front until it is empty or the stream takes no more.
 pub(super) fn write<W: ByteWriter>(writing: &mut Writing<W>, cx: &mut Context<'_>) -> Round {
-    let Writing { half, front, .. } = writing;
-    while !front.is_empty() {
-        let written = if half.is_write_vectored() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (place, slice) in slices.iter_mut().zip(front.slices()) {
-                *place = IoSlice::new(slice);
-                count += 1;
-            }
-            Pin::new(&mut *half).poll_write_vectored(cx, &slices[..count])
-        } else {
-            Pin::new(&mut *half).poll_write(cx, front.coalesce(COALESCE))
-        };
+    while !writing.front.is_empty() {
+        let written = write_once(writing, cx);
+        let front = &mut writing.front;
         match written {
             Poll::Pending => return Round::Blocked,
             Poll::Ready(Ok(0)) => {
@@ -57,6 +52,46 @@ pub(super) fn write<W: ByteWriter>(writing: &mut Writing<W>, cx: &mut Context<'_
         }
     }
     Round::Drained
+}
+
+#[cfg(all(unix, feature = "ancillary"))]
+fn write_once<W: ByteWriter>(
+    writing: &mut Writing<W>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let Some(attached) = &writing.attached else {
+        return write_plain(&mut writing.half, &mut writing.front, cx);
+    };
+    let written = attached.poll_write(&mut writing.half, cx, &mut writing.front);
+    if written.is_ready() {
+        writing.attached = None; // gone with the first byte, or never
+    }
+    written
+}
+
+#[cfg(not(all(unix, feature = "ancillary")))]
+fn write_once<W: ByteWriter>(
+    writing: &mut Writing<W>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    write_plain(&mut writing.half, &mut writing.front, cx)
+}
+
+fn write_plain<W: ByteWriter>(
+    half: &mut W,
+    front: &mut OutputBatch,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if !half.is_write_vectored() {
+        return Pin::new(half).poll_write(cx, front.coalesce(COALESCE));
+    }
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let mut count = 0;
+    for (place, slice) in slices.iter_mut().zip(front.slices()) {
+        *place = IoSlice::new(slice);
+        count += 1;
+    }
+    Pin::new(half).poll_write_vectored(cx, &slices[..count])
 }
 
 /// A write that fails means that the connection is broken, unless the stream knows better.
