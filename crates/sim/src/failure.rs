@@ -18,7 +18,7 @@ const LISTED: usize = 100;
 pub enum FailureKind {
     /// The [`always!`](crate::always) with this id was false.
     Assertion(&'static str),
-    /// A client, or a host that must not fail, panicked.
+    /// A client, or a host that must not fail, panicked, or an act of the script did.
     Panic,
     /// A client, or a host that must not fail, ended with an error; or a client crashed and was not
     /// started again.

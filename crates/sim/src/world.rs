@@ -2,7 +2,7 @@
 
 use crate::checker::Checker;
 use crate::current::{self, Shared};
-use crate::driver::{self, Turn};
+use crate::driver::{self, Turn, message_of};
 use crate::ending::{self, Exit};
 use crate::failure::{Failure, FailureKind};
 use crate::leaks;
@@ -13,6 +13,7 @@ use crate::seeds::Sometimes;
 use crate::state::State;
 use crate::trace::TraceLine;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -144,8 +145,14 @@ impl World {
     /// As [`step`](Self::step).
     pub fn run_until(&mut self, mut done: impl FnMut(&World) -> bool) -> Result<Step, Failure> {
         loop {
-            if done(self) {
-                return Ok(Step::Reached);
+            match catch_unwind(AssertUnwindSafe(|| done(self))) {
+                Ok(true) => return Ok(Step::Reached),
+                Ok(false) => {}
+                Err(payload) => {
+                    let text = message_of(&payload);
+                    let message = format!("{text} in the condition of run_until");
+                    self.act(|state| state.fail(FailureKind::Panic, message));
+                }
             }
             if self.step()? == Step::Finished {
                 return Ok(Step::Finished);

@@ -19,6 +19,7 @@ use crate::trace::EventKind;
 use crate::watchdog::Code;
 use crate::wire::Way;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// What an event leaves to be done with the state free.
 enum Left {
@@ -105,11 +106,7 @@ pub(super) fn fire(shared: &Shared) {
     match left {
         None => {}
         Some(Left::Job(job)) => run_job(shared, job),
-        Some(Left::Act(act)) => {
-            let watching = shared.watch_now(Code::Act);
-            act.run();
-            drop(watching);
-        }
+        Some(Left::Act(act)) => run_act(shared, &act),
         Some(Left::Fault(kind)) => script::act(|world| faults::strike(world, kind)),
         Some(Left::Undo(undo)) => script::act(|world| faults::undo(world, undo)),
         Some(Left::Heal) => script::act(faults::heal),
@@ -128,6 +125,19 @@ fn killed(shared: &Shared, host: u32, signal: Signal) {
         state.running = None;
     });
     end_host(shared, host, Exit::Signal);
+}
+
+/// Lets the script act. Where it panics, the run fails: nobody else knows its seed.
+fn run_act(shared: &Shared, act: &Act) {
+    let watching = shared.watch_now(Code::Act);
+    let ran = catch_unwind(AssertUnwindSafe(|| act.run()));
+    drop(watching);
+    if let Err(payload) = ran {
+        let at = Duration::from_nanos(act.at);
+        let text = message_of(&payload);
+        let message = format!("{text} in an act of the script at t={at:?}");
+        shared.act(|state| state.fail(FailureKind::Panic, message));
+    }
 }
 
 fn run_job(shared: &Shared, job: Job) {
