@@ -113,7 +113,8 @@ pub(crate) struct WallClock {
 
 impl WallClock {
     pub(crate) fn shows(self, now: u64) -> Duration {
-        self.set_to + Duration::from_nanos(now - self.at)
+        self.set_to
+            .saturating_add(Duration::from_nanos(now - self.at))
     }
 }
 

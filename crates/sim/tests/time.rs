@@ -198,6 +198,20 @@ fn setting_the_wall_clock_moves_no_sleep() {
 
 // SIM27
 #[test]
+fn a_wall_clock_at_its_end_stays_there() {
+    let world = Sim::builder()
+        .client("here", || async {
+            Sleep::new(2 * SECOND).await;
+            assert_eq!(host::wall_clock(), Duration::MAX);
+        })
+        .at(Duration::from_secs(1), |world| {
+            world.set_wall_clock("here", Duration::MAX);
+        });
+    world.run().expect("it goes no further");
+}
+
+// SIM27
+#[test]
 fn clocks_drift_apart() {
     let timeout = || async {
         let start = host::now();
