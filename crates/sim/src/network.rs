@@ -138,9 +138,13 @@ impl World {
     }
 
     /// Lets the link between two hosts be up for a time and down for a time, over and over, from
-    /// now until [`heal`](World::heal).
+    /// now until [`heal`](World::heal). No time at all for both fails the run: it would be neither.
     pub fn flap(&mut self, one: &str, other: &str, up: Duration, down: Duration) {
         self.network("flapping", |state, by| {
+            if up.is_zero() && down.is_zero() {
+                let of = format!("time up and down of flapping between {one:?} and {other:?}");
+                return Err(SetupError::no_value(&of));
+            }
             let flapping = Flapping {
                 since: state.now,
                 up: nanos(up),

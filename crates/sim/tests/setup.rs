@@ -92,7 +92,7 @@ fn an_impossible_world_is_refused_with_its_cause() {
 #[test]
 fn an_impossible_act_fails_the_run_where_it_happens() {
     type Act = fn(&mut World);
-    let acts: [(Act, &str); 20] = [
+    let acts: [(Act, &str); 21] = [
         (
             |world| world.partition(&["a"], &["x"]),
             "a partition names the host \"x\"",
@@ -113,6 +113,10 @@ fn an_impossible_act_fails_the_run_where_it_happens() {
         (
             |world| world.flap("a", "x", ms(1), ms(1)),
             "flapping names the host \"x\"",
+        ),
+        (
+            |world| world.flap("a", "b", Duration::ZERO, Duration::ZERO),
+            "the time up and down of flapping between \"a\" and \"b\" is empty or out of range",
         ),
         (
             |world| world.set_link("a", "b", Link::lan().loss(2.0)),
