@@ -51,7 +51,9 @@ pub(crate) enum Until {
 #[derive(Clone, Debug)]
 #[must_use = "seeds do nothing until they are run"]
 pub struct Seeds {
-    range: Range<u64>,
+    first: u64,
+    /// How many, as the last seed of all ends no range.
+    count: u64,
     jobs: usize,
     until: Until,
     time: Option<Duration>,
@@ -64,7 +66,8 @@ impl Sim {
     /// A row of seeds, to run a world under each of them.
     pub fn seeds(range: Range<u64>) -> Seeds {
         Seeds {
-            range,
+            first: range.start,
+            count: range.end.saturating_sub(range.start),
             jobs: thread::available_parallelism().map_or(1, usize::from),
             until: Until::All,
             time: None,
@@ -112,7 +115,7 @@ impl Seeds {
     /// If it is set to something else than a number.
     pub fn seed_from_env(mut self) -> Seeds {
         if let Some(seed) = seed_of_environment() {
-            self.range = seed..seed.saturating_add(1);
+            (self.first, self.count) = (seed, 1);
             self.whole = false;
         }
         self
@@ -134,22 +137,24 @@ impl Seeds {
             "seeds are run inside a simulated world; worlds do not nest: use a plain `#[test]` function"
         );
         let queue = Queue {
-            next: AtomicU64::new(self.range.start),
-            end: self.range.end,
+            first: self.first,
+            begun: AtomicU64::new(0),
+            count: self.count,
             stop: AtomicBool::new(false),
             until: self.until,
             deadline: self.time.and_then(|time| Instant::now().checked_add(time)),
         };
         let tally = self.spread(&|| queue.work(&world));
-        let ran = self.range.start..queue.next.into_inner().max(self.range.start);
+        let ran = queue.begun.into_inner();
         let expected = self.whole.then_some(self.expected.as_slice());
-        tally.verdict(ran, self.until, expected)
+        tally.verdict(self.first, ran, self.until, expected)
     }
 
     /// Does `work` on so many threads as there are jobs, and adds up what they tell.
     fn spread(&self, work: &(dyn Fn() -> Tally + Sync)) -> Tally {
-        let count = self.range.end.saturating_sub(self.range.start);
-        let jobs = self.jobs.min(usize::try_from(count).unwrap_or(usize::MAX));
+        let jobs = self
+            .jobs
+            .min(usize::try_from(self.count).unwrap_or(usize::MAX));
         let results = thread::scope(|scope| {
             let threads: Vec<_> = (0..jobs)
                 .map_while(|job| {
@@ -177,8 +182,9 @@ impl Seeds {
 
 /// The seeds that nobody has begun.
 struct Queue {
-    next: AtomicU64,
-    end: u64,
+    first: u64,
+    begun: AtomicU64,
+    count: u64,
     stop: AtomicBool,
     until: Until,
     deadline: Option<Instant>,
@@ -190,9 +196,10 @@ impl Queue {
         if self.stop.load(Ordering::Relaxed) || late() {
             return None;
         }
-        let next = |seed| (seed < self.end).then(|| seed + 1);
+        let next = |begun| (begun < self.count).then(|| begun + 1);
         let (order, load) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.next.fetch_update(order, load, next).ok()
+        let begun = self.begun.fetch_update(order, load, next).ok()?;
+        Some(self.first + begun)
     }
 
     fn work(&self, world: &(impl Fn(u64) -> Builder + Sync)) -> Tally {

@@ -222,13 +222,48 @@ fn one_seed_of_the_environment_stands_for_all() {
         return;
     }
     let name = "one_seed_of_the_environment_stands_for_all";
-    let output = std::process::Command::new(std::env::current_exe().expect("this test's binary"))
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, "1")
-        .env("BOWLINE_SIM_SEED", "271828")
-        .output()
-        .expect("the binary runs again");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("begun [271828]"), "{text}");
+    // Also the last of all, which no range ends with.
+    for seed in [271_828, u64::MAX] {
+        let this = std::env::current_exe().expect("this test's binary");
+        let output = std::process::Command::new(this)
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .env("BOWLINE_SIM_SEED", seed.to_string())
+            .output()
+            .expect("the binary runs again");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains(&format!("begun [{seed}]")), "{text}");
+    }
+}
+
+#[test]
+fn a_panic_in_an_act_of_the_script_is_told_with_its_seed() {
+    let world = |seed| {
+        let world = Sim::builder().seed(seed);
+        let world = world.client("c", || host::Sleep::new(3_000_000_000));
+        world.at(Duration::from_secs(2), move |_| {
+            assert!(seed != 7, "seven is odd");
+        })
+    };
+    let failed = Sim::seeds(0..10).run(world).expect_err("one act panics");
+    let failure = failed.lowest().expect("a run failed");
+    assert_eq!(*failure.kind(), FailureKind::Panic);
+    assert_eq!(failure.seed(), 7);
+    let message = "seven is odd in an act of the script at t=2s";
+    assert_eq!(failure.message(), message);
+    let text = failed.to_string();
+    assert!(text.contains("BOWLINE_SIM_SEED=7"), "{text}");
+}
+
+#[test]
+fn a_panic_in_what_a_run_goes_on_until_is_told_with_its_seed() {
+    let mut world = Sim::builder().seed(6);
+    world = world.client("c", || host::Sleep::new(1_000));
+    let mut world = world.build();
+    let failure = world.run_until(|_| panic!("never asked"));
+    let failure = failure.expect_err("it panics");
+    assert_eq!((failure.kind(), failure.seed()), (&FailureKind::Panic, 6));
+    let message = "never asked in the condition of run_until";
+    assert_eq!(failure.message(), message);
 }

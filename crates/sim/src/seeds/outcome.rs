@@ -61,7 +61,7 @@ impl SeedsFailure {
         &self.0.never_true
     }
 
-    /// The seeds that ran.
+    /// The seeds that ran; a range that has no room for the last seed of all.
     pub fn seeds(&self) -> Range<u64> {
         self.0.ran.clone()
     }
@@ -158,20 +158,20 @@ impl Tally {
         }
     }
 
-    /// The sum of it, once the seeds `ran` have run. With `expected`, and those ids among them,
+    /// The sum of it, once `seeds` seeds have run, of which the first is `first`. With `expected`, and those ids among them,
     /// every `sometimes!` must have been true.
     pub(crate) fn verdict(
         mut self,
-        mut ran: Range<u64>,
+        first: u64,
+        mut seeds: u64,
         until: Until,
         expected: Option<&[&'static str]>,
     ) -> Result<SeedsReport, SeedsFailure> {
         if let (Until::Failure, Some(lowest)) = (until, &self.lowest) {
             // Which others ran besides depends on the threads.
-            ran.end = lowest.seed() + 1;
+            seeds = lowest.seed() - first + 1;
             self.kinds = BTreeMap::from([(lowest.kind().clone(), 1)]);
         }
-        let seeds = ran.end - ran.start;
         for &id in expected.unwrap_or_default() {
             self.sometimes.entry(id).or_insert(false);
         }
@@ -193,7 +193,7 @@ impl Tally {
             });
         }
         Err(SeedsFailure(Box::new(Details {
-            ran,
+            ran: first..first.saturating_add(seeds),
             lowest: self.lowest,
             kinds: self.kinds,
             never_true,
