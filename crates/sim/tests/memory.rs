@@ -248,3 +248,37 @@ fn what_is_buffered_is_counted_in_and_out() {
     }
     assert!(most > 4000, "{most}");
 }
+
+#[test]
+fn what_a_stream_buffers_counts_at_the_host_that_made_it() {
+    type Handed = Option<(UnixStream, UnixDatagram)>;
+    let world = Sim::builder()
+        .client("giver", || async {
+            let (one, other) = UnixStream::pair().expect("room");
+            let (sender, receiver) = UnixDatagram::pair().expect("room");
+            poll_fn(|cx| one.poll_write(cx, b"stream")).await?;
+            poll_fn(|cx| sender.poll_send(cx, b"datagram")).await?;
+            Sim::ghost(|handed: &mut Handed| *handed = Some((other, receiver)));
+            host::Sleep::new(2 * SECOND).await;
+            let mut answer = [0; 9];
+            let read = poll_fn(|cx| one.poll_read(cx, &mut answer)).await?;
+            assert_eq!(&answer[..read], &b"answer"[..read]);
+            Ok::<(), io::Error>(())
+        })
+        .client("taker", || async {
+            host::Sleep::new(SECOND).await;
+            let handed = Sim::ghost(|handed: &mut Handed| handed.take());
+            let (stream, datagram) = handed.expect("it was handed over");
+            let mut bytes = [0; 9];
+            let read = poll_fn(|cx| stream.poll_read(cx, &mut bytes)).await?;
+            assert_eq!(&bytes[..read], &b"stream"[..read]);
+            poll_fn(|cx| datagram.poll_recv(cx, 9)).await?;
+            poll_fn(|cx| stream.poll_write(cx, b"answer")).await?;
+            host::Sleep::new(3 * SECOND).await;
+            Ok::<(), io::Error>(())
+        });
+    for seed in 0..20 {
+        let world = world.clone().seed(seed).ignore_leaks();
+        world.run().expect("each byte is counted once");
+    }
+}

@@ -197,7 +197,11 @@ impl State {
 
     /// The peer is gone. As on Linux, what had come from it goes too when a send finds that out.
     fn disconnect_unix(&mut self, socket: SocketRef) {
-        let Some(datagram) = self.unix_datagram(socket) else {
+        let Some(found) = self.unix.find(socket) else {
+            return;
+        };
+        let host = found.host;
+        let Some(datagram) = found.datagram() else {
             return;
         };
         datagram.peer = None;
@@ -205,7 +209,7 @@ impl State {
         let senders = std::mem::take(&mut datagram.senders);
         self.woken.extend(senders);
         for message in received {
-            self.arrived(self.host(), message.sender, message.payload.len());
+            self.arrived(host, message.sender, message.payload.len());
         }
     }
 
@@ -215,7 +219,11 @@ impl State {
         max: usize,
         waker: &Waker,
     ) -> Poll<Result<Received, Errno>> {
-        let Some(datagram) = self.unix_datagram(socket) else {
+        let Some(found) = self.unix.find(socket) else {
+            return Poll::Ready(Err(Errno::NotConnected));
+        };
+        let host = found.host;
+        let Some(datagram) = found.datagram() else {
             return Poll::Ready(Err(Errno::NotConnected));
         };
         let Some(message) = datagram.received.pop_front() else {
@@ -231,7 +239,7 @@ impl State {
             mut payload,
         } = message;
         let length = payload.len();
-        self.arrived(self.host(), sender, length);
+        self.arrived(host, sender, length);
         let slot = u64::from(socket.slot);
         self.record(EventKind::Read, "unix datagram", slot, length as u64);
         let truncated = length > max;

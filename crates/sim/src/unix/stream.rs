@@ -88,7 +88,11 @@ impl State {
         waker: &Waker,
     ) -> Poll<Result<usize, Errno>> {
         let State { unix, dropped, .. } = self;
-        let Some(stream) = unix.find(socket).and_then(UnixSocket::stream) else {
+        let Some(found) = unix.find(socket) else {
+            return Poll::Ready(Ok(0));
+        };
+        let host = found.host;
+        let Some(stream) = found.stream() else {
             return Poll::Ready(Ok(0));
         };
         if buffer.is_empty() {
@@ -114,7 +118,7 @@ impl State {
         stream.received.advance(taken);
         let peer = stream.peer;
         self.net.buffered -= taken;
-        self.vacate(self.host(), taken);
+        self.vacate(host, taken);
         let writer = peer.and_then(|peer| self.unix_stream(peer)?.write_waker.take());
         self.wake(writer);
         let slot = u64::from(socket.slot);
@@ -128,7 +132,11 @@ impl State {
         slices: &[IoSlice<'_>],
         waker: &Waker,
     ) -> Poll<Result<usize, Errno>> {
-        let Some(stream) = self.unix_stream(socket) else {
+        let Some(found) = self.unix.find(socket) else {
+            return Poll::Ready(Err(Errno::BrokenPipe));
+        };
+        let host = found.host;
+        let Some(stream) = found.stream() else {
             return Poll::Ready(Err(Errno::BrokenPipe));
         };
         let capacity = stream.send_capacity;
@@ -149,7 +157,7 @@ impl State {
             self.waits(Waits::Unix("room at the peer of", socket.slot));
             return Poll::Pending;
         }
-        let spare = self.machine().spare();
+        let spare = self.machines[host as usize].spare();
         if spare == 0 {
             return Poll::Ready(Err(Errno::NoBuffers));
         }
@@ -167,7 +175,7 @@ impl State {
         self.wake(reader);
         self.net.bytes += taken as u64;
         self.net.count_buffered(taken);
-        self.occupy(self.host(), taken);
+        self.occupy(host, taken);
         let slot = u64::from(socket.slot);
         self.record(EventKind::Write, "unix", slot, taken as u64);
         Poll::Ready(Ok(taken))
