@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use std::time::Duration;
 
 const PULSES: u64 = 1200;
 const GAP: u64 = 50 * MS;
@@ -215,6 +216,25 @@ fn timers_are_late_for_the_run() {
             .count()
             >= 8
     );
+}
+
+// SIM87
+#[test]
+fn wall_clocks_are_set_back_and_forward() {
+    // When the host began, as its wall clock has it.
+    let (stepped, plain) = noted(FaultKind::ClockStep, |notes| async move {
+        for step in 1..HEAL {
+            until(step * SECOND).await;
+            notes.add((host::wall_clock() - Duration::from_nanos(host::now())).as_secs());
+        }
+    });
+    assert!(plain.windows(2).all(|pair| pair[0].abs_diff(pair[1]) <= 1));
+    let steps = |holds: fn(&[u64]) -> bool| {
+        let of = |notes: &&Vec<u64>| notes.windows(2).any(holds);
+        stepped.iter().filter(of).count()
+    };
+    assert!(steps(|pair| pair[1] + 1 < pair[0]) >= 3, "back");
+    assert!(steps(|pair| pair[1] > pair[0] + 1) >= 3, "forward");
 }
 
 // SIM87
