@@ -114,7 +114,7 @@ pub struct UnixOptions {
     /// with their records, as on Linux.
     pub send_buffer: Option<usize>,
     /// Whether a datagram socket that is dropped unlinks its path, if that still leads to it
-    /// (default false).
+    /// (default false). It says nothing of streams: the path of one that connected stays.
     pub unlink_at_close: bool,
 }
 
