@@ -9,13 +9,13 @@ use bowline_backend::entropy::random_u64;
 /// In a child process of this binary: how to fail.
 const FAIL: &str = "BOWLINE_TEST_FAIL_HOW";
 
-/// Fails under about one seed of three, as the environment says; a test of its own otherwise.
+/// Fails under about one seed of three, or all, as the environment says; a test of its own otherwise.
 #[bowline::test(sim, seeds = 40)]
 async fn fails_as_told() -> Result<(), &'static str> {
     let Ok(how) = std::env::var(FAIL) else {
         return Ok(());
     };
-    if random_u64().is_multiple_of(3) {
+    if how == "all" || random_u64().is_multiple_of(3) {
         match how.as_str() {
             "panic" => panic!("as told"),
             "always" => always!("as-told", false),
@@ -61,4 +61,13 @@ fn a_failing_test_prints_one_line_that_runs_it_again() {
         let again = failed(how, Some(seed));
         assert_eq!(replay_lines(&again), lines, "{how}: {again}");
     }
+}
+
+// SIM80
+#[test]
+fn the_last_seed_of_all_is_run_too() {
+    let seed = u64::MAX.to_string();
+    let text = failed("all", Some(&seed));
+    let line = format!("replay: BOWLINE_SIM_SEED={seed} cargo test fails_as_told::sim");
+    assert_eq!(replay_lines(&text), [line]);
 }
