@@ -58,8 +58,11 @@ async fn cycles<S, Fut>(
             handle.drain(Duration::from_secs(60)).await;
             let counters = handle.counters();
             let ends = counters.completed + counters.broken + counters.failed;
-            assert_eq!(ends + counters.panicked, counters.accepted, "{counters:?}");
-            assert_eq!(counters.cancelled + counters.handshakes_failed, 0);
+            let ends = ends + counters.panicked + counters.cancelled;
+            assert_eq!(ends, counters.accepted, "{counters:?}");
+            // A drain waits for nobody who has not begun: the last, which left at once.
+            assert!(counters.cancelled <= 1, "{counters:?}");
+            assert_eq!(counters.handshakes_failed, 0);
             assert_eq!((handle.connections(), handle.is_serving()), (0, false));
             Ok(())
         })
