@@ -26,7 +26,7 @@ pub struct DrainReport {
     pub cancelled: usize,
     /// They were cancelled and had to be dropped.
     pub aborted: usize,
-    /// They were in a handshake, and were dropped at once.
+    /// They were in a handshake, or had not begun, and were dropped at once.
     pub handshaking: usize,
 }
 
