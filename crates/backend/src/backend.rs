@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -192,6 +193,20 @@ impl Backend {
         F: Future<Output = ()> + Send + 'static,
     {
         task::spawn_on(self, future);
+    }
+
+    /// As [`spawn_detached`](Self::spawn_detached), of a task that comes from `location` and not from the
+    /// caller: reports of a simulated world name it by that. For what spawns later than it was asked to.
+    ///
+    /// # Panics
+    ///
+    /// Where the backend does not run on this thread.
+    #[track_caller]
+    pub fn spawn_detached_at<F>(self, location: &'static Location<'static>, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        dispatch!(self.running(), R => R::spawn_at(future, location));
     }
 
     /// As [`blocking::spawn_blocking`], on this backend.

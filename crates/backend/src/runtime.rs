@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -45,6 +46,13 @@ pub(crate) trait Runtime: Surroundings + Types + Sockets {
     fn block_on<F: Future>(options: RunOptions, future: F) -> F::Output;
     #[track_caller]
     fn spawn(future: impl Future<Output = ()> + Send + 'static);
+    /// As `spawn`, of a task that comes from `location`, where the runtime takes note of that.
+    fn spawn_at(
+        future: impl Future<Output = ()> + Send + 'static,
+        _location: &'static Location<'static>,
+    ) {
+        Self::spawn(future);
+    }
     #[track_caller]
     fn spawn_blocking(job: Job);
     fn listen_signal(signal: Signal) -> io::Result<Self::Signals>;

@@ -9,6 +9,7 @@ mod stream;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -88,6 +89,13 @@ impl Runtime for Sim {
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
         // Unwrapped: what a panic means is the world's policy, and its mark is the world.
         host::spawn(future);
+    }
+
+    fn spawn_at(
+        future: impl Future<Output = ()> + Send + 'static,
+        location: &'static Location<'static>,
+    ) {
+        host::spawn_at(future, location);
     }
 
     fn spawn_blocking(job: Job) {

@@ -13,6 +13,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
+use tokio::task::coop::has_budget_remaining;
 
 use crate::Backend;
 use crate::blocking::Job;
@@ -131,7 +132,9 @@ impl Readiness for AsyncFd<OwnedFd> {
     }
 
     /// As tokio's own streams do it: what is level is remembered, and forgotten by a short
-    /// transfer as by one that moved nothing.
+    /// transfer as by one that moved nothing. But a write is tried also where tokio does not know
+    /// whether there is room, as of every socket that is new: who writes, and then waits for
+    /// something else, does not come by again once tokio knows.
     fn poll_transfer(
         &self,
         cx: &mut Context<'_>,
@@ -140,9 +143,20 @@ impl Readiness for AsyncFd<OwnedFd> {
     ) -> Poll<io::Result<usize>> {
         let socket = SockRef::from(self);
         loop {
-            let mut ready = match direction {
-                Direction::Read => ready!(self.poll_read_ready(cx))?,
-                Direction::Write => ready!(self.poll_write_ready(cx))?,
+            let ready = match direction {
+                Direction::Read => self.poll_read_ready(cx),
+                Direction::Write => self.poll_write_ready(cx),
+            };
+            let mut ready = match ready {
+                Poll::Ready(ready) => ready?,
+                // Without budget it is the task that has to wait, whatever the socket has.
+                Poll::Pending if direction == Direction::Write && has_budget_remaining() => {
+                    return match socket::uninterrupted(|| act(&socket)) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                        moved => Poll::Ready(moved.map(|moved| moved.bytes)),
+                    };
+                }
+                Poll::Pending => return Poll::Pending,
             };
             match socket::uninterrupted(|| act(&socket)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),

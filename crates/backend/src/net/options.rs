@@ -99,8 +99,8 @@ impl TcpOptions {
         self
     }
 
-    /// How long sent data may stay unacknowledged, rounded up to milliseconds; zero is the system's
-    /// default. On Linux; ignored elsewhere.
+    /// How long sent data may stay unacknowledged, and data unsent for a peer that has no room, rounded up
+    /// to milliseconds; zero is the system's default. On Linux; ignored elsewhere.
     #[must_use = "this returns the changed options"]
     pub fn user_timeout(mut self, timeout: Duration) -> TcpOptions {
         self.user_timeout = Some(timeout);
