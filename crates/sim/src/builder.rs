@@ -166,7 +166,7 @@ impl Builder {
 
     /// Lets the world do faults to itself (default [`Faults::none`]): each run draws what happens
     /// when and to whom. They go on until [`heal_at`](Self::heal_at), if that is given, or until all
-    /// clients are done.
+    /// clients are done: while hosts stop nothing strikes, and what lasted of such faults is over.
     pub fn faults(mut self, faults: Faults) -> Builder {
         self.config.faults = faults;
         self
@@ -174,8 +174,9 @@ impl Builder {
 
     /// Ends all faults when the world is `time` old, those of [`faults`](Self::faults) and those of
     /// the script: nothing strikes any more, hosts that stand still or are slow go on, jobs that were
-    /// stalled end, the network is healed, and hosts that crashed are started again. The clients must then be done within the
-    /// time to [`settle`](Self::settle), or the run fails with
+    /// stalled end, the network is healed, hosts have the limits they were given, timers and tasks the
+    /// order that the world says, and hosts that crashed are started again. What a socket buffers stays
+    /// what it was when it was made. The clients must then be done within the time to [`settle`](Self::settle), or the run fails with
     /// [`Horizon`](crate::FailureKind::Horizon).
     pub fn heal_at(mut self, time: Duration) -> Builder {
         self.config.heal_at = Some(nanos(time));
@@ -198,6 +199,16 @@ impl Builder {
     /// waits for ever: after this long the failure is printed, with its seed, and the process ended.
     pub fn watchdog(mut self, patience: Duration) -> Builder {
         self.config.watchdog = Some(patience);
+        self
+    }
+
+    /// Leaves the bytes that programs write out of the trace; their number stays in it.
+    ///
+    /// By default each write is recorded with a hash of its bytes, so that runs of one seed which differ
+    /// in nothing else are found to differ. This is for those whose bytes the seed does not decide, as
+    /// with TLS, which draws randomness of its own.
+    pub fn ignore_payloads(mut self) -> Builder {
+        self.config.hash_payloads = false;
         self
     }
 

@@ -1,4 +1,8 @@
 //! The end of a host: its futures dropped, its sockets closed.
+//!
+//! A host that ends by itself drops its futures first, and what they do then has its effect, as in a
+//! process that returns or unwinds. One that is killed runs no code any more: its kernel closes what it
+//! had, and only then are its futures dropped, in a void.
 
 use crate::current::Shared;
 use crate::driver::drop_quietly;
@@ -29,6 +33,11 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// Whether no code of the host knows of it.
+    fn is_a_kill(self) -> bool {
+        matches!(self, Exit::Kill | Exit::Signal | Exit::Restart)
+    }
+
     fn label(self) -> &'static str {
         match self {
             Exit::Done => "ended",
@@ -48,6 +57,7 @@ pub(crate) fn end_host(shared: &Shared, host: u32, why: Exit) {
     let tasks = shared.act(|state| {
         let machine = &mut state.machines[host as usize];
         match machine.life {
+            Life::Running | Life::Settling if why.is_a_kill() => state.kill(host),
             Life::Running | Life::Settling => machine.life = Life::Closing,
             Life::Void => {}
             Life::Closing | Life::Ended => return None,
@@ -95,8 +105,20 @@ pub(crate) fn end_host(shared: &Shared, host: u32, why: Exit) {
 }
 
 impl State {
-    /// Closes what an ending host still has and marks it ended.
-    fn sweep(&mut self, host: u32, why: Exit) {
+    /// Closes what a host has that is killed: nothing it does from here on has an effect.
+    fn kill(&mut self, host: u32) {
+        self.machines[host as usize].life = Life::Void;
+        self.running = Some(Running {
+            host,
+            task: None,
+            number: 0,
+        });
+        self.close_all(host);
+        self.running = None;
+    }
+
+    /// Closes what a host has.
+    fn close_all(&mut self, host: u32) {
         for socket in self.net.of_host(host) {
             match self.net.find(socket).map(|found| &found.kind) {
                 Some(Kind::Listener(_)) => self.close_listener(socket),
@@ -114,6 +136,11 @@ impl State {
             self.drop_signal(listener);
         }
         self.drop_timers(host);
+    }
+
+    /// Closes what an ending host still has and marks it ended.
+    fn sweep(&mut self, host: u32, why: Exit) {
+        self.close_all(host);
         let life = u64::from(self.machines[host as usize].incarnation);
         self.record(EventKind::Exit, why.label(), u64::from(host), life);
         self.tasks.resume(host);

@@ -68,11 +68,17 @@ pub(crate) enum Event {
     DelayedAck(SocketRef),
     /// An idle connection may need a probe.
     Keepalive(SocketRef),
+    /// A closed window may have opened.
+    Persist(SocketRef),
     /// A clog ends, unless it was healed since.
     Unclog { way: Way, heals: u32 },
 }
 
 impl Event {
+    fn is_probe(&self) -> bool {
+        matches!(self, Event::Keepalive(_) | Event::Persist(_))
+    }
+
     fn may_revive(&self) -> bool {
         matches!(self, Event::Act(_) | Event::Heal)
     }
@@ -94,6 +100,7 @@ impl Event {
             | Event::Retransmit(_)
             | Event::DelayedAck(_)
             | Event::Keepalive(_)
+            | Event::Persist(_)
             | Event::Timer(_) => 1,
             Event::Job(_) => 2,
             Event::Look => 3,
@@ -113,8 +120,8 @@ pub(crate) struct Scheduled {
 pub(crate) struct EventQueue {
     entries: BTreeMap<EventKey, Scheduled>,
     sequence: u64,
-    /// How many are [`Event::Keepalive`].
-    keepalives: usize,
+    /// How many are [`Event::Keepalive`] or [`Event::Persist`].
+    probes: usize,
     /// How many may start a host again.
     revivals: usize,
 }
@@ -128,7 +135,7 @@ impl EventQueue {
             sequence: self.sequence,
         };
         self.sequence += 1;
-        self.keepalives += usize::from(matches!(event, Event::Keepalive(_)));
+        self.probes += usize::from(event.is_probe());
         self.revivals += usize::from(event.may_revive());
         self.entries.insert(key, Scheduled { event, cause });
         key
@@ -151,7 +158,7 @@ impl EventQueue {
     }
 
     fn forget(&mut self, event: &Event) {
-        self.keepalives -= usize::from(matches!(event, Event::Keepalive(_)));
+        self.probes -= usize::from(event.is_probe());
         self.revivals -= usize::from(event.may_revive());
     }
 
@@ -161,12 +168,12 @@ impl EventQueue {
     }
 
     /// The probes that are due, and when, if there is nothing else.
-    pub(crate) fn only_keepalives(&self) -> Option<Vec<(u64, SocketRef)>> {
-        if self.keepalives == 0 || self.keepalives < self.entries.len() {
+    pub(crate) fn only_probes(&self) -> Option<Vec<(u64, SocketRef)>> {
+        if self.probes == 0 || self.probes < self.entries.len() {
             return None;
         }
         let probe = |(key, scheduled): (&EventKey, &Scheduled)| match scheduled.event {
-            Event::Keepalive(socket) => Some((key.time, socket)),
+            Event::Keepalive(socket) | Event::Persist(socket) => Some((key.time, socket)),
             _ => None,
         };
         Some(self.entries.iter().filter_map(probe).collect())

@@ -18,6 +18,7 @@ use site::Sites;
 pub(crate) use strike::{Undo, strike, undo};
 
 use crate::event::EventKey;
+use crate::limits::HostLimits;
 use crate::link::Link;
 use crate::names::Names;
 use crate::oracle::Label;
@@ -27,7 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A kind of fault that [`Faults`] may have.
 ///
 /// Those that strike come again and again, each after a time of its own, and end after a while; a
-/// host that was crashed is started again. The others hold for the whole run.
+/// host that was crashed is started again. The others hold until the [heal](crate::Builder::heal_at).
+/// What a program has by then keeps the size it was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -262,6 +264,12 @@ pub(crate) struct Plague {
     pending: BTreeSet<EventKey>,
     /// The links that hold for the run: which, what it was, what it is.
     links: Vec<(Option<Way>, Link, Link)>,
+    /// What the hosts had before they were given less.
+    limits: Vec<HostLimits>,
+    /// By how much timers may be late, in place of what the world says.
+    pub(crate) timer_jitter: Option<u64>,
+    /// Whether tasks are picked by another rule than the world says.
+    picks: bool,
     /// How look-ups went that fail for the run, and how they do.
     names: Option<(Names, Names)>,
     /// The fault sites of the program.

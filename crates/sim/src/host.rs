@@ -45,7 +45,14 @@ pub fn wall_clock() -> Duration {
 /// On a host that is ending, or in a destructor of one, the future is dropped unpolled.
 #[track_caller]
 pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    let location = Location::caller();
+    spawn_at(future, Location::caller());
+}
+
+/// The same for a task that comes from `location`, by which reports name it.
+pub fn spawn_at(
+    future: impl Future<Output = ()> + Send + 'static,
+    location: &'static Location<'static>,
+) {
     let refused: Option<Body> = current::with("spawn", |state| {
         state.spawn_here(Box::pin(future), location)
     });

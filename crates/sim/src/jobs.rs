@@ -68,6 +68,17 @@ impl State {
         self.machines[host as usize].running_jobs += 1;
     }
 
+    /// Starts waiting jobs of `host`, as many as it has threads for.
+    pub(crate) fn start_waiting_jobs(&mut self, host: u32) {
+        let machine = &mut self.machines[host as usize];
+        let threads = machine.limits.blocking_threads.max(1);
+        let free = threads.saturating_sub(machine.running_jobs);
+        let started = free.min(machine.waiting_jobs.len());
+        for slot in machine.waiting_jobs.drain(..started).collect::<Vec<_>>() {
+            self.start_job(slot);
+        }
+    }
+
     /// Takes a finished job out; the next waiting one takes its thread.
     pub(crate) fn finish_job(&mut self, slot: usize) -> Job {
         let job = self.jobs.remove(slot);

@@ -23,10 +23,12 @@ use std::time::Duration;
 /// Leftovers of one kind that a failure names; the rest is counted.
 const NAMED: usize = 20;
 
-/// Asks all hosts to stop, and turns the world until they are done.
+/// Asks all hosts to stop, and turns the world until they are done. Drawn faults end before that;
+/// acts of the script go on, but start no host any more.
 pub(crate) fn stop_hosts(shared: &Shared) {
     let running = shared.act(|state| {
         state.stopping = true;
+        state.call_off_faults();
         let by = state.now.saturating_add(state.config.settle);
         state.events.push(by, 0, Event::Unstopped, 0);
         (0..state.machines.len() as u32).collect::<Vec<_>>()

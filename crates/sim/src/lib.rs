@@ -79,6 +79,8 @@ mod network;
 mod observers;
 mod oracle;
 mod pause;
+mod payload;
+mod ports;
 mod power;
 mod script;
 mod setup;

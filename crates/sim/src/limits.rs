@@ -18,7 +18,8 @@ pub struct HostLimits {
     /// refused with `ENOBUFS`; what arrives beyond it is lost.
     pub datagram_bytes: usize,
     /// Bytes that all sockets of the host buffer together: what TCP has unsent, in flight and unread,
-    /// what Unix sockets have unread, and datagrams with their records (default no limit).
+    /// what Unix sockets have unread, and datagrams with their records (default 768 MiB, which is what
+    /// Linux gives TCP on a machine of 8 GiB).
     ///
     /// Beyond it a TCP write waits, but for the first 4 KiB a connection has under way, a datagram or
     /// a write to a Unix socket is refused with `ENOBUFS`, and a UDP datagram that arrives is lost.
@@ -49,7 +50,7 @@ impl Default for HostLimits {
             descriptors: 1024,
             ephemeral_ports: 28_232,
             datagram_bytes: 16 * 1024 * 1024,
-            buffered_bytes: usize::MAX,
+            buffered_bytes: 768 * 1024 * 1024,
             tcp_send_buffer: 128 * 1024,
             tcp_recv_buffer: 64 * 1024,
             udp_send_buffer: 208 * 1024,

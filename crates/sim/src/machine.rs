@@ -5,13 +5,14 @@ use crate::event::{EventKey, Scheduled};
 use crate::faults::Lasting;
 use crate::host::Signal;
 use crate::limits::HostLimits;
+use crate::ports::PortUse;
 use crate::table::SocketRef;
 use crate::tcp::TimeWaits;
 use crate::unix::{Node, Style};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::panic::Location;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -41,7 +42,8 @@ pub(crate) enum Life {
     Settling,
     /// Its tasks are being dropped; what they spawn is dropped unpolled.
     Closing,
-    /// It has lost its power, and its tasks are being dropped: nothing they do has an effect.
+    /// It was killed or has lost its power, and its tasks are being dropped: nothing they do has an
+    /// effect.
     Void,
     Ended,
 }
@@ -115,42 +117,6 @@ impl WallClock {
     pub(crate) fn shows(self, now: u64) -> Duration {
         self.set_to
             .saturating_add(Duration::from_nanos(now - self.at))
-    }
-}
-
-/// The sockets that use a local port.
-#[derive(Debug, Default)]
-pub(crate) struct PortUse {
-    /// Those that have the port for themselves, as listeners, what they accepted, and streams that
-    /// were bound.
-    bound: usize,
-    /// The addresses of those of them that a listener without `reuse_address` accepted.
-    kept: Vec<IpAddr>,
-    /// The peers of those that were given the port by a connect, in order, and their own addresses.
-    /// Almost always it is one.
-    flows: Vec<(SocketAddr, IpAddr)>,
-}
-
-impl PortUse {
-    pub(crate) fn count(&self) -> usize {
-        self.bound + self.flows.len()
-    }
-
-    /// How many have it for themselves.
-    pub(crate) fn bound(&self) -> usize {
-        self.bound
-    }
-
-    /// The addresses at which nobody may listen at it, whatever options it has: who does not reuse
-    /// does not let reuse, as on Linux, and a connect that was given a port does not.
-    pub(crate) fn kept(&self) -> impl Iterator<Item = IpAddr> {
-        let flows = self.flows.iter().map(|flow| flow.1);
-        self.kept.iter().copied().chain(flows)
-    }
-
-    /// Where the flow with `peer` is, or belongs.
-    fn flow(&self, peer: SocketAddr) -> Result<usize, usize> {
-        self.flows.binary_search_by_key(&peer, |flow| flow.0)
     }
 }
 
@@ -291,61 +257,6 @@ impl Machine {
     /// Whether the present life ever listened for `signal`.
     pub(crate) fn handles(&self, signal: Signal) -> bool {
         self.handled_signals.contains(&signal)
-    }
-
-    pub(crate) fn hold_port(&mut self, port: u16) {
-        self.ports.entry(port).or_default().bound += 1;
-    }
-
-    pub(crate) fn release_port(&mut self, port: u16) {
-        self.release(port, |port| port.bound -= 1);
-    }
-
-    pub(crate) fn hold_port_exclusively(&mut self, port: u16, at: IpAddr) {
-        self.hold_port(port);
-        self.ports.entry(port).or_default().kept.push(at);
-    }
-
-    pub(crate) fn release_exclusive_port(&mut self, port: u16, at: IpAddr) {
-        self.release(port, |port| {
-            port.bound -= 1;
-            if let Some(place) = port.kept.iter().position(|kept| *kept == at) {
-                port.kept.swap_remove(place);
-            }
-        });
-    }
-
-    /// Whether a connect to `peer` may be given the port.
-    pub(crate) fn has_room_for(&self, port: u16, peer: SocketAddr) -> bool {
-        let taken = self.ports.get(&port);
-        taken.is_none_or(|port| port.bound == 0 && port.flow(peer).is_err())
-    }
-
-    pub(crate) fn hold_flow(&mut self, local: SocketAddr, peer: SocketAddr) {
-        let port = self.ports.entry(local.port()).or_default();
-        if let Err(place) = port.flow(peer) {
-            if port.flows.is_empty() {
-                port.flows.reserve_exact(1);
-            }
-            port.flows.insert(place, (peer, local.ip()));
-        }
-    }
-
-    pub(crate) fn release_flow(&mut self, port: u16, peer: SocketAddr) {
-        self.release(port, |port| {
-            if let Ok(place) = port.flow(peer) {
-                port.flows.remove(place);
-            }
-        });
-    }
-
-    fn release(&mut self, port: u16, release: impl FnOnce(&mut PortUse)) {
-        if let Some(held) = self.ports.get_mut(&port) {
-            release(held);
-            if held.count() == 0 {
-                self.ports.remove(&port);
-            }
-        }
     }
 
     /// A descriptor for a socket that is being made.

@@ -3,6 +3,7 @@
 //! Invariants
 //! 1. `buffered` of a host is what its TCP streams have unsent, in flight and unread, and what its Unix
 //!    sockets have unread; `datagram_bytes` is the same of UDP. The limit is on the sum.
+//!    `net.buffered` is that of all hosts.
 //! 2. What a peer was promised always fits: the limit stops who sends, and datagrams that arrive.
 //! 3. A TCP stream without bytes of its own never waits for memory, so no two wait for each other.
 //! 4. Who waits for memory is in `short_of_memory`, and is woken when there is some.
@@ -33,22 +34,31 @@ impl State {
     /// Bytes came into a buffer of `host`.
     pub(crate) fn occupy(&mut self, host: u32, bytes: usize) {
         self.machines[host as usize].buffered += bytes;
+        self.net.gain(bytes);
     }
 
     /// Bytes left a buffer of `host`.
     pub(crate) fn vacate(&mut self, host: u32, bytes: usize) {
         self.machines[host as usize].buffered -= bytes;
+        self.net.buffered -= bytes;
         self.share_memory(host);
+    }
+
+    /// Datagrams came into a buffer of `host`, with their records.
+    pub(crate) fn occupy_datagrams(&mut self, host: u32, bytes: usize) {
+        self.machines[host as usize].datagram_bytes += bytes;
+        self.net.gain(bytes);
     }
 
     /// Datagrams left a buffer of `host`, with their records.
     pub(crate) fn vacate_datagrams(&mut self, host: u32, bytes: usize) {
         self.machines[host as usize].datagram_bytes -= bytes;
+        self.net.buffered -= bytes;
         self.share_memory(host);
     }
 
     /// Wakes who waits for memory, if there is some.
-    fn share_memory(&mut self, host: u32) {
+    pub(crate) fn share_memory(&mut self, host: u32) {
         let machine = &mut self.machines[host as usize];
         if machine.short_of_memory.is_empty() || machine.spare() == 0 {
             return;

@@ -30,6 +30,7 @@ impl State {
         });
         self.cause = self.record(EventKind::Fault, "power loss", u64::from(host), 0);
         for socket in self.net.of_host(host) {
+            self.leave_unanswered(socket);
             self.remove_socket(socket);
         }
         for socket in self.udp.refs_of(host) {

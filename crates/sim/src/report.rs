@@ -38,7 +38,8 @@ pub struct Report {
     pub sites: BTreeMap<&'static str, u64>,
     /// Most tasks alive at once.
     pub peak_tasks: usize,
-    /// Most bytes in socket buffers at once.
+    /// Most bytes that the sockets of all hosts buffered at once, as
+    /// [`HostLimits::buffered_bytes`](crate::HostLimits) counts them.
     pub peak_buffered: usize,
     /// Choices made.
     pub choices_used: u64,

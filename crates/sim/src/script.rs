@@ -52,8 +52,9 @@ impl fmt::Debug for Act {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Crash {
-    /// Its process is killed, and the kernel cleans up: tasks are dropped where they are, peers
-    /// read the end, or a reset where something was unread.
+    /// Its process is killed, as by `SIGKILL`, and the kernel cleans up: peers read the end, or a reset
+    /// where something was unread. Tasks are dropped where they are, but what their destructors do has
+    /// no effect: a killed process runs none. Paths of Unix sockets stay.
     Kill,
     /// Its power is cut, with all it has: what its destructors do has no effect any more. Peers hear
     /// nothing until, by themselves, they give up; after a [restart](World::restart) they are reset
@@ -144,7 +145,8 @@ impl World {
     }
 
     /// Starts the host or client `name` again, after ending it if it still runs: its closure is
-    /// called once more. Paths of Unix sockets are still there, everything else is new.
+    /// called once more. Paths of Unix sockets are still there, everything else is new. Once all clients
+    /// are done and hosts stop, it starts nobody.
     pub fn restart(&mut self, name: &str) {
         if let Some(host) = self.on_host("a restart", name, |_, host| host) {
             self.restart_host(host);
@@ -154,6 +156,10 @@ impl World {
     pub(crate) fn restart_host(&mut self, host: u32) {
         self.inside(|shared| ending::end_host(shared, host, Exit::Restart));
         self.act(|state| {
+            if state.stopping {
+                // As one that is told to stop before it can listen.
+                return;
+            }
             let machine = &mut state.machines[host as usize];
             machine.life = Life::Running;
             machine.off = false;

@@ -78,6 +78,8 @@ pub(crate) struct State {
     pub(crate) has_clients: bool,
     /// Whether the hosts were asked to stop, as they are at the end.
     pub(crate) stopping: bool,
+    /// A hash of the bytes that are being written.
+    pub(crate) written: u32,
     pub(crate) live_clients: usize,
     /// Clients that crashed before they were done, and were not started since.
     pub(crate) broken_clients: usize,
@@ -123,6 +125,7 @@ impl State {
             sometimes: BTreeMap::new(),
             has_clients: false,
             stopping: false,
+            written: 0,
             live_clients: 0,
             broken_clients: 0,
             settling: Vec::new(),
@@ -263,6 +266,7 @@ impl State {
             a,
             b,
             cause: self.cause,
+            payload: self.written,
             way: self.arriving.filter(|_| kind.arrives()),
         })
     }

@@ -89,7 +89,7 @@ pub(crate) struct Task {
     wakeup: Arc<Wakeup>,
     pub(crate) waker: Waker,
     pub(crate) location: &'static Location<'static>,
-    starved: bool,
+    pub(crate) starved: bool,
     pub(crate) waits: Waits,
     pub(crate) since: u64,
     /// So many polls, each woken by the one before, moved nothing until this task was woken.
@@ -327,10 +327,10 @@ impl Tasks {
         !self.set_aside.is_empty()
     }
 
-    /// Picks by another strategy from now on, which starves the tasks of `starved`.
-    pub(crate) fn pick_by(&mut self, ready: Ready, starved: Option<u32>, now: u64) {
+    /// Picks by another strategy from now on, which starves those tasks.
+    pub(crate) fn pick_by(&mut self, ready: Ready, now: u64, starves: impl Fn(&Task) -> bool) {
         for task in self.slots.iter_mut() {
-            task.starved |= Some(task.host) == starved;
+            task.starved = starves(task);
         }
         let mut former = std::mem::replace(&mut self.ready, ready);
         while let Some(key) = former.take(now, |_| 0) {

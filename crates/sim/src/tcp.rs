@@ -19,6 +19,7 @@ mod deliver;
 mod keepalive;
 mod launch;
 mod listen;
+mod persist;
 mod recovery;
 mod stream;
 mod time_wait;
@@ -27,12 +28,14 @@ mod transfer;
 pub(crate) use connect::{FIRST_EPHEMERAL, Syn, any_like};
 pub(crate) use listen::Listener;
 pub(crate) use stream::{Phase, Stream};
+use time_wait::Ended;
 pub(crate) use time_wait::TimeWaits;
 
 use crate::builder::Config;
 use crate::by_host::OfHost;
 use crate::errno::Errno;
 use crate::machine::Machine;
+use crate::ports::Hold;
 use crate::state::State;
 use crate::table::{SocketRef, Table};
 use crate::wire::Wires;
@@ -110,6 +113,7 @@ pub(crate) struct Net {
     pub(crate) datagrams: u64,
     /// Packets that links lost.
     pub(crate) lost: u64,
+    /// What the sockets of all hosts buffer.
     pub(crate) buffered: usize,
     pub(crate) peak_buffered: usize,
 }
@@ -163,7 +167,8 @@ impl Net {
         self.sockets.of_host(host).filter(|socket| socket.held)
     }
 
-    pub(crate) fn count_buffered(&mut self, bytes: usize) {
+    /// Sockets buffer so much more.
+    pub(crate) fn gain(&mut self, bytes: usize) {
         self.buffered += bytes;
         self.peak_buffered = self.peak_buffered.max(self.buffered);
     }
@@ -189,10 +194,10 @@ impl Socket {
             Kind::Stream(stream) if stream.shares_port => {
                 machine.release_flow(port, canonical(stream.peer));
             }
-            Kind::Stream(stream) if stream.keeps_port => {
-                machine.release_exclusive_port(port, canonical(self.local).ip());
+            Kind::Stream(stream) => {
+                machine.release_port_at(port, canonical(self.local).ip(), stream.hold());
             }
-            _ => machine.release_port(port),
+            Kind::Listener(_) => machine.release_port(port),
         }
     }
 }
@@ -240,15 +245,18 @@ impl State {
         removed.release_port(machine);
         match removed.kind {
             Kind::Stream(mut stream) => {
-                self.net.buffered -= stream.unsent.len() + stream.unread;
                 machine.short_of_memory.remove(&socket);
                 let buffered = stream.queued() + stream.unread;
                 let (port, peer) = (removed.local.port(), canonical(stream.peer));
                 if let Some(since) = stream.waits_since(self.now) {
                     let waits = &mut machine.time_waits;
-                    let keeps = stream.keeps_port || stream.shares_port;
-                    let kept = keeps.then(|| canonical(removed.local).ip());
-                    waits.insert(since, self.now, port, (peer, kept));
+                    // A connect that was given its port lets nobody listen there.
+                    let hold = match stream.shares_port {
+                        true => Hold::Kept,
+                        false => stream.hold(),
+                    };
+                    let at = canonical(removed.local).ip();
+                    waits.insert(since, self.now, port, Ended { peer, at, hold });
                 }
                 for key in stream.timers().into_iter().flatten() {
                     self.events.cancel(key);

@@ -56,7 +56,8 @@ impl State {
         let host = timer.running.host;
         let clock = self.machines[host as usize].clock;
         let deadline = clock.reaches(timer.deadline);
-        let jitter = self.config.timer_jitter.saturating_add(1);
+        let jitter = self.plague.timer_jitter.unwrap_or(self.config.timer_jitter);
+        let jitter = jitter.saturating_add(1);
         let mut choose = |label, count| self.oracle.choose(label, Scope::Host(host), count);
         let late = choose(oracle::TIMER_JITTER, jitter);
         let tie = choose(oracle::TIMER_TIE, 1 << 16) as u32;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Version of the record that is hashed. A change of it explains a change of every hash.
-pub(crate) const TRACE_VERSION: u64 = 4;
+pub(crate) const TRACE_VERSION: u64 = 5;
 
 /// How much of the trace a world keeps; the hash always covers all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl EventKind {
 /// |---|---|---|
 /// | [`Poll`](EventKind::Poll), [`End`](EventKind::End), [`Job`](EventKind::Job) | none | none |
 /// | [`Spawn`](EventKind::Spawn) | none | the new task's number; its host |
-/// | [`Timer`](EventKind::Timer) | none for a sleep; `connect`, `handshake`, `retransmit`, `keepalive`, `delayed ack` of TCP | the socket; how often before, of `retransmit` and `keepalive` |
+/// | [`Timer`](EventKind::Timer) | none for a sleep; `connect`, `handshake`, `retransmit`, `persist`, `keepalive`, `delayed ack` of TCP | the socket; how often before, of `retransmit`, `persist` and `keepalive` |
 /// | [`Segment`](EventKind::Segment) | `syn` | the socket that connects; the port asked for |
 /// | | `syn-ack`, `established`, `fin`, `probe`, `rst` | the socket that it comes to |
 /// | | `data`, `ack`, `window` | the socket that it comes to; bytes |
@@ -153,6 +153,8 @@ impl EventKind {
 /// | | `name` | a hash of the name; 0 for another meaning, 1 for its own |
 /// | | a [site](crate::Sim::site) | 1 |
 ///
+/// A [`Write`](EventKind::Write) has a hash of its bytes besides, see [`payload`](Self::payload).
+///
 /// Hosts are numbered in the order in which they were added. A socket's number is its own among those
 /// of its family (TCP, UDP, Unix) that are open at the time; it is given again when it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +168,8 @@ pub struct TraceEvent {
     pub(crate) a: u64,
     pub(crate) b: u64,
     pub(crate) cause: u64,
+    /// A hash of the bytes it moved; 0 where there is none.
+    pub(crate) payload: u32,
     /// From which host to which a packet came; no part of the hash, which has it by other means.
     pub(crate) way: Option<Way>,
 }
@@ -217,6 +221,12 @@ impl TraceEvent {
         (self.a, self.b)
     }
 
+    /// A hash of the bytes that a [`Write`](EventKind::Write) took from the program, unless payloads are
+    /// [ignored](crate::Builder::ignore_payloads). What was written is in no trace.
+    pub fn payload(&self) -> Option<u32> {
+        (self.payload != 0).then_some(self.payload)
+    }
+
     fn record(&self) -> [u8; RollingHash::RECORD] {
         let label = xxh64(self.label.as_bytes(), 0);
         let head = u64::from(self.host) << 32 | u64::from(self.task);
@@ -225,7 +235,7 @@ impl TraceEvent {
             self.time,
             head,
             self.kind as u64,
-            label,
+            label ^ u64::from(self.payload) << 32,
             self.a,
             self.b,
             self.cause,
@@ -238,11 +248,11 @@ impl TraceEvent {
     }
 }
 
-/// One line of a trace as text, such as `t=1.002003004s a/3 write tcp 5 64 <- 118`.
+/// One line of a trace as text, such as `t=1.002003004s a/3 write tcp 5 64 #0a1b2c3d <- 118`.
 ///
 /// It is the virtual time; the host and the number of the task, 0 outside tasks, or `world/0`; the kind
-/// and the label, `-` if it has none; the two values, which [`TraceEvent`] explains; and the index of the
-/// event that caused it.
+/// and the label, `-` if it has none; the two values, which [`TraceEvent`] explains; of a write the hash
+/// of its bytes; and the index of the event that caused it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TraceLine {
     pub(crate) event: TraceEvent,
@@ -274,7 +284,7 @@ impl fmt::Display for TraceLine {
         let e = &self.event;
         write!(
             f,
-            "t={}.{:09}s {}/{} {} {} {} {} <- {}",
+            "t={}.{:09}s {}/{} {} {} {} {}",
             e.time / 1_000_000_000,
             e.time % 1_000_000_000,
             self.host,
@@ -282,9 +292,12 @@ impl fmt::Display for TraceLine {
             e.kind.name(),
             if e.label.is_empty() { "-" } else { e.label },
             e.a,
-            e.b,
-            e.cause
-        )
+            e.b
+        )?;
+        if let Some(payload) = e.payload() {
+            write!(f, " #{payload:08x}")?;
+        }
+        write!(f, " <- {}", e.cause)
     }
 }
 

@@ -116,8 +116,8 @@ impl State {
         if size.saturating_mul(receivers.len()) > room {
             return Poll::Ready(Err(Errno::NoBuffers));
         }
-        let (slot, length) = (u64::from(socket.slot), payload.len() as u64);
-        self.record(EventKind::Write, "udp", slot, length);
+        let hash = self.config.payload_hash()(payload);
+        self.record_write("udp", socket.slot, payload.len(), hash);
         let payload = Bytes::copy_from_slice(payload);
         for to_host in receivers {
             let packet = Packet {
@@ -157,7 +157,6 @@ impl State {
         found.queued -= size;
         let host = found.host;
         self.vacate_datagrams(host, size);
-        self.net.buffered -= payload.len();
         let (slot, length) = (u64::from(socket.slot), payload.len() as u64);
         self.record(EventKind::Read, "udp", slot, length);
         let truncated = payload.len() > max;

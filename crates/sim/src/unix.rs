@@ -5,7 +5,7 @@
 //!
 //! Invariants
 //! 1. A path stays when its socket is gone, until it is unlinked, but for one that was to connect
-//!    and did not; an abstract name goes with it.
+//!    and did not, in a program that goes on; an abstract name goes with it.
 //! 2. A writer has at most its send buffer in the peer's queue, and waits while it is full.
 //! 3. A datagram receiver holds at most 11 datagrams of other senders it is not connected to, and
 //!    of each sender at most one more than its send buffer holds; the sender waits.
@@ -20,7 +20,7 @@ pub(crate) use stream::UnixStream;
 
 use crate::by_host::OfHost;
 use crate::errno::Errno;
-use crate::machine::Machine;
+use crate::machine::{Life, Machine};
 use crate::net::UnixAddress;
 use crate::oracle;
 use crate::state::State;
@@ -191,8 +191,11 @@ impl State {
                     machine.names.remove(&name);
                 }
             }
-            // Nothing happened: whoever tries again finds the name free.
-            UnixAddress::Path(path) if gone.kind.never_connected() => {
+            // Nothing happened: whoever tries again finds the name free. It is the program that sees
+            // to that, so one that is killed does not.
+            UnixAddress::Path(path)
+                if gone.kind.never_connected() && machine.life != Life::Void =>
+            {
                 machine.remove_name(path, socket);
             }
             _ => {}

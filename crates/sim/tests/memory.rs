@@ -249,6 +249,32 @@ fn what_is_buffered_is_counted_in_and_out() {
     assert!(most > 4000, "{most}");
 }
 
+// SIM44
+#[test]
+fn the_peak_of_a_report_is_that_of_all_hosts() {
+    let mut most = 0;
+    for seed in 0..10 {
+        let world = echo::world(seed).host("litter", litter);
+        let world = world.client("waits", || host::Sleep::new(SECOND));
+        let whole = world.run().expect("it runs").peak_buffered;
+        let mut world = world.build();
+        let mut peak = 0;
+        world
+            .run_until(|world| {
+                let of = |host| world.stats(host).expect("a host").buffered;
+                let hosts = ["server", "a", "b", "litter", "waits"];
+                peak = peak.max(hosts.map(of).into_iter().sum());
+                false
+            })
+            .expect("it turns");
+        // Within one poll it may have been more.
+        assert!(peak <= whole, "{peak} of {whole}");
+        assert!(peak > whole / 2, "{peak} of {whole}");
+        most = most.max(peak);
+    }
+    assert!(most > 4000, "{most}");
+}
+
 #[test]
 fn what_a_stream_buffers_counts_at_the_host_that_made_it() {
     type Handed = Option<(UnixStream, UnixDatagram)>;

@@ -232,3 +232,73 @@ fn nobody_listens_at_the_source_port_of_a_connection() {
         });
     }
 }
+
+// SIM65
+#[test]
+fn a_port_is_taken_at_the_address_of_its_connection_alone() {
+    let listens = |ip: &str, reuse_address| {
+        let at = SocketAddr::new(ip.parse().expect("an address"), 80);
+        let mut options = TcpListenOptions::default();
+        options.reuse_address = reuse_address;
+        options.v6only = false;
+        TcpListener::bind(at, options)
+    };
+    for (seed, first_reuses) in (0..10).flat_map(|seed| [(seed, false), (seed, true)]) {
+        block_on(seed, async {
+            let listener = listens("127.0.0.1", first_reuses).expect("a port of one's own");
+            let client = connect_from(1000).await.expect("it listens");
+            let server = accept(&listener).await.expect("one waits");
+            drop(listener);
+            let taken_where_it_is = || {
+                for ip in ["127.0.0.1", "0.0.0.0", "::"] {
+                    assert!(in_use(listens(ip, false)), "{ip}");
+                    // Who reuses an address does so with who does too.
+                    assert_eq!(in_use(listens(ip, true)), !first_reuses, "{ip}");
+                }
+                listens("127.0.0.2", false).expect("another address");
+                listens("127.0.0.2", true).expect("another address");
+            };
+            taken_where_it_is();
+            drop(server);
+            settle(1).await;
+            taken_where_it_is();
+            drop(client);
+            settle(1).await;
+            taken_where_it_is();
+            settle(60).await;
+            listens("0.0.0.0", false).expect("the minute is over");
+        });
+    }
+}
+
+// SIM65
+#[test]
+fn an_end_that_closed_second_has_no_port_though_it_is_held() {
+    for seed in 0..20 {
+        block_on(seed, async {
+            let listener = listen(true).expect("a port of one's own");
+            for asked in [None, Some(at(0)), Some(at(1000))] {
+                let mut options = TcpOptions::default();
+                options.local = asked;
+                let client = TcpStream::connect(at(80), options)
+                    .await
+                    .expect("it listens");
+                let own = client.local_addr().expect("it has one");
+                drop(accept(&listener).await.expect("one waits"));
+                settle(1).await;
+                let listens = || TcpListener::bind(own, TcpListenOptions::default());
+                let mut exclusive = TcpListenOptions::default();
+                exclusive.reuse_address = false;
+                let alone = || TcpListener::bind(own, exclusive);
+                assert!(in_use(alone()), "{asked:?}");
+                shutdown(&client).await.expect("it is open");
+                settle(1).await;
+                // But one that was asked for is kept as long as it is held.
+                assert_eq!(in_use(alone()), asked == Some(at(1000)), "{asked:?}");
+                drop(client);
+                settle(1).await;
+                listens().expect("it is free");
+            }
+        });
+    }
+}

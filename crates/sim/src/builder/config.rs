@@ -40,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) record_choices: usize,
     pub(crate) replay: Option<Arc<Choices>>,
     pub(crate) default_link: Link,
+    pub(crate) hash_payloads: bool,
     pub(crate) hosts_hash: u64,
 }
 
@@ -63,6 +64,7 @@ impl Config {
             record_choices: 0,
             replay: None,
             default_link: Link::lan(),
+            hash_payloads: true,
             hosts_hash: 0,
         }
     }
@@ -74,6 +76,7 @@ impl Config {
             self.strategy.number(),
             self.timer_jitter,
             u64::from(self.leak_check),
+            u64::from(self.hash_payloads),
             self.settle,
             self.hosts_hash,
         ];

@@ -43,7 +43,8 @@ impl MemoryCap {
         self
     }
 
-    /// At most so many bytes in the buffers of all sockets together.
+    /// At most so many bytes in the buffers of all sockets together, counted as
+    /// [`HostLimits::buffered_bytes`](crate::HostLimits) does.
     pub fn buffered(mut self, most: usize) -> MemoryCap {
         self.buffered = Some(most);
         self

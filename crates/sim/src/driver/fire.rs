@@ -69,6 +69,7 @@ pub(super) fn fire(shared: &Shared) {
             Event::Retransmit(socket) => state.retransmit(socket),
             Event::DelayedAck(socket) => state.delayed_ack(socket),
             Event::Keepalive(socket) => state.keep_alive(socket),
+            Event::Persist(socket) => state.persist(socket),
             Event::Unclog { way, heals } => state.unclog(way, heals),
             Event::Job(slot) => {
                 let job = state.finish_job(slot);

@@ -4,6 +4,8 @@ use super::Origin;
 use crate::World;
 use crate::machine::Role;
 use crate::state::State;
+use crate::strategy::Ready;
+use crate::task::Task;
 use crate::trace::EventKind;
 
 impl State {
@@ -13,6 +15,25 @@ impl State {
             && self.names.names == after
         {
             self.names.names = before;
+        }
+    }
+
+    /// Gives the hosts what they had, timers and tasks the order that the world says.
+    fn lift_limits(&mut self) {
+        self.plague.timer_jitter = None;
+        for (limits, host) in std::mem::take(&mut self.plague.limits).into_iter().zip(0..) {
+            self.machines[host as usize].limits = limits;
+            self.share_memory(host);
+            self.start_waiting_jobs(host);
+        }
+        if std::mem::take(&mut self.plague.picks) {
+            self.starved_host = None;
+            let (strategy, machines) = (self.config.strategy, &self.machines);
+            let starves = |task: &Task| {
+                let name = &machines[task.host as usize].name;
+                strategy.starves(name, task.number, task.location)
+            };
+            self.tasks.pick_by(Ready::new(strategy), self.now, starves);
         }
     }
 
@@ -59,6 +80,7 @@ pub(crate) fn heal(world: &mut World) {
                 state.set_drift(host, drift);
             }
         }
+        state.lift_limits();
         state.plague.settled_by = Some(state.now.saturating_add(state.config.settle));
         let hosts = state.machines.iter().zip(0..);
         let crashed = hosts.filter(|(machine, _)| {

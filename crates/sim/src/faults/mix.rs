@@ -6,6 +6,7 @@ use crate::link::Link;
 use crate::oracle::Scope;
 use crate::state::State;
 use crate::strategy::Ready;
+use crate::task::Task;
 use std::time::Duration;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -62,7 +63,7 @@ impl State {
                 self.await_strike(kind, gap);
             } else {
                 *self.plague.counts.entry(kind.name()).or_insert(0) += 1;
-                self.hold_for_the_run(kind);
+                self.hold_until_the_heal(kind);
             }
         }
     }
@@ -79,7 +80,7 @@ impl State {
         self.plague.pending.insert(key);
     }
 
-    fn hold_for_the_run(&mut self, kind: FaultKind) {
+    fn hold_until_the_heal(&mut self, kind: FaultKind) {
         match kind {
             FaultKind::Loss => {
                 let probability = self.draw_of(kind, &LOSSES);
@@ -115,7 +116,7 @@ impl State {
                 self.change_links(change);
             }
             FaultKind::TimerJitter => {
-                self.config.timer_jitter = self.draw(kind, MILLISECOND) + 1;
+                self.plague.timer_jitter = Some(self.draw(kind, MILLISECOND) + 1);
             }
             FaultKind::Scheduling => {
                 let hosts = self.machines.len() as u64;
@@ -127,7 +128,10 @@ impl State {
                         Ready::starving()
                     }
                 };
-                self.tasks.pick_by(ready, self.starved_host, self.now);
+                let starved = self.starved_host;
+                let starves = |task: &Task| task.starved || Some(task.host) == starved;
+                self.tasks.pick_by(ready, self.now, starves);
+                self.plague.picks = true;
             }
             FaultKind::Names => self.trouble_names(),
             FaultKind::Sites => self.plague.open_sites(),
@@ -135,8 +139,12 @@ impl State {
         }
     }
 
-    /// Gives each host less of what it has, for the whole run.
+    /// Gives each host less of what it has, until the heal.
     fn limit_hosts(&mut self, kind: FaultKind) {
+        if self.plague.limits.is_empty() {
+            let limits = self.machines.iter().map(|machine| machine.limits);
+            self.plague.limits = limits.collect();
+        }
         for host in 0..self.machines.len() {
             let mut limits = self.machines[host].limits;
             match kind {

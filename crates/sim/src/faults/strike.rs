@@ -87,26 +87,8 @@ pub(crate) fn undo(world: &mut World, undo: Undo) {
                 world.restart_host(host);
             }
         }
-        Undo::Resume(host, origin) => world.act(|state| state.resume(host, origin)),
-        Undo::Hurry(host, origin) => world.act(|state| state.slow(host, 1, origin)),
-        Undo::Mend(ways, origin) => undo_on(world, "mend", ways, |wire| {
-            wire.cuts.end(origin);
-        }),
-        Undo::Release(ways, origin) => undo_on(world, "release", ways, |wire| {
-            wire.holds.end(origin);
-        }),
-        Undo::Steady(ways, origin) => undo_on(world, "steady", ways, |wire| {
-            wire.flapping.end(origin);
-        }),
+        lasting => world.act(|state| state.undo(lasting)),
     }
-}
-
-fn undo_on(world: &mut World, label: &'static str, ways: Vec<Way>, undo: impl Fn(&mut Wire)) {
-    world.act(|state| {
-        for way in ways {
-            state.change_wire(label, way, &undo);
-        }
-    });
 }
 
 /// How a fault ends, and after how long.
@@ -251,6 +233,40 @@ impl State {
                 Some(Some((Undo::Steady(ways, origin), SECOND..10 * SECOND)))
             }
             _ => None,
+        }
+    }
+
+    /// Ends what lasts.
+    fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Restart { .. } => {}
+            Undo::Resume(host, origin) => self.resume(host, origin),
+            Undo::Hurry(host, origin) => self.slow(host, 1, origin),
+            Undo::Mend(ways, origin) => self.undo_on("mend", ways, |wire| {
+                wire.cuts.end(origin);
+            }),
+            Undo::Release(ways, origin) => self.undo_on("release", ways, |wire| {
+                wire.holds.end(origin);
+            }),
+            Undo::Steady(ways, origin) => self.undo_on("steady", ways, |wire| {
+                wire.flapping.end(origin);
+            }),
+        }
+    }
+
+    fn undo_on(&mut self, label: &'static str, ways: Vec<Way>, undo: impl Fn(&mut Wire)) {
+        for way in ways {
+            self.change_wire(label, way, &undo);
+        }
+    }
+
+    /// Ends what lasts of drawn faults, and lets none strike any more. Hosts that crashed stay so.
+    pub(crate) fn call_off_faults(&mut self) {
+        self.plague.gaps.clear();
+        for key in std::mem::take(&mut self.plague.pending) {
+            if let Some(Event::Undo(undo)) = self.events.cancel(key) {
+                self.undo(undo);
+            }
         }
     }
 

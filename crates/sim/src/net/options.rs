@@ -32,7 +32,7 @@ pub struct TcpOptions {
     pub linger: Option<Duration>,
     /// Probes of an idle connection.
     pub keepalive: Option<Keepalive>,
-    /// How long sent bytes may stay unacknowledged.
+    /// How long sent bytes may stay unacknowledged, and a peer that reads nothing may let others wait.
     pub user_timeout: Option<Duration>,
     /// Size of the send buffer in bytes; 128 KiB if `None`, at least 1.
     pub send_buffer: Option<usize>,

@@ -210,7 +210,7 @@ impl TcpStream {
         self.stream(|stream| stream.options.keepalive)
     }
 
-    /// Sets how long sent bytes may stay unacknowledged.
+    /// Sets how long sent bytes may stay unacknowledged, and a closed window closed.
     ///
     /// # Errors
     /// None while the stream is open.
@@ -218,7 +218,7 @@ impl TcpStream {
         self.stream(|stream| stream.options.user_timeout = timeout)
     }
 
-    /// How long sent bytes may stay unacknowledged.
+    /// How long sent bytes may stay unacknowledged, and a closed window closed.
     ///
     /// # Errors
     /// None while the stream is open.

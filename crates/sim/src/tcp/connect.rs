@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::event::Event;
 use crate::net::TcpOptions;
 use crate::oracle;
+use crate::ports::Hold;
 use crate::state::State;
 use crate::trace::EventKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -43,7 +44,10 @@ impl State {
         let shares = options.local.is_none();
         match shares {
             true => self.machine().hold_flow(canonical(local), target),
-            false => self.machine().hold_port(local.port()),
+            false => {
+                let at = canonical(local).ip();
+                self.machine().hold_port_at(local.port(), at, Hold::Shared);
+            }
         }
         let limits = self.machine().limits;
         let mut stream = Stream::new(
@@ -61,6 +65,7 @@ impl State {
         );
         stream.remote_host = route.unwrap_or(host);
         stream.shares_port = shares;
+        stream.asked_port = options.local.is_some_and(|local| local.port() != 0);
         let socket = self.net.insert(host, local, Kind::Stream(Box::new(stream)));
         if let Err(error) = self.hold(socket) {
             self.remove_socket(socket);

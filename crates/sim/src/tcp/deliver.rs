@@ -32,6 +32,7 @@ impl State {
             Some(stream) => {
                 stream.vigil.heard = now;
                 stream.vigil.unanswered = 0;
+                stream.persist.unanswered = 0;
                 let (half_open, window) = (stream.phase, stream.credit);
                 let confirms = !matches!(segment, Segment::Established { .. } | Segment::Rst);
                 if confirms && matches!(half_open, Phase::HalfOpen(_)) {
@@ -110,7 +111,6 @@ impl State {
         let reader = stream.read_waker.take();
         self.wake(reader);
         self.net.bytes += size as u64;
-        self.net.count_buffered(size);
         self.occupy(host, size);
         self.acknowledge(to, size);
     }
@@ -147,12 +147,16 @@ impl State {
             stream.fin = Fin::Acked;
             stream.note_end(now);
         }
+        let ended = stream.ended_at.is_some();
         let gone = stream.orphan && stream.fin == Fin::Acked;
         // A window alone makes no room in the buffer.
         if said.bytes > 0 || said.fin {
             let writer = stream.write_waker.take();
             self.wake(writer);
             self.vacate(host, said.bytes);
+        }
+        if ended {
+            self.let_port_go(to);
         }
         if gone {
             self.remove_socket(to);
@@ -190,13 +194,32 @@ impl State {
         if lost && let Some(stream) = self.net.stream(to) {
             stream.received.clear();
             stream.unread = 0;
-            self.net.buffered -= unread;
             self.vacate(host, unread);
+        }
+    }
+
+    /// Forgets the port of a stream whose two directions have ended, if it was not the first to close
+    /// and did not ask for it, though its program may hold it still.
+    fn let_port_go(&mut self, socket: SocketRef) {
+        let Some(found) = self.net.find(socket) else {
+            return;
+        };
+        let host = found.host as usize;
+        let Kind::Stream(stream) = &mut found.kind else {
+            return;
+        };
+        if stream.ended_at.is_none() || !stream.closed_second || stream.asked_port {
+            return;
+        }
+        found.release_port(&mut self.machines[host]);
+        if let Kind::Stream(stream) = &mut found.kind {
+            stream.has_port = false;
         }
     }
 
     /// Ends a stream with an error that is reported once.
     pub(crate) fn die(&mut self, socket: SocketRef, error: Errno) {
+        self.leave_unanswered(socket);
         let Some(found) = self.net.find(socket) else {
             return;
         };
@@ -209,13 +232,12 @@ impl State {
         stream.phase = Phase::Dead;
         stream.error = Some(error);
         stream.remote = None;
-        let (unsent, queued) = (stream.unsent.len(), stream.queued());
+        let queued = stream.queued();
         stream.unsent.clear();
         stream.in_flight = 0;
         let timers = stream.timers();
         let wakers = [stream.read_waker.take(), stream.write_waker.take()];
         self.woken.extend(wakers.into_iter().flatten());
-        self.net.buffered -= unsent;
         self.vacate(host, queued);
         for key in timers.into_iter().flatten() {
             self.events.cancel(key);

@@ -93,8 +93,8 @@ impl State {
             self.set_vigil(socket, at);
             return;
         }
-        if stream.in_flight > 0 {
-            // What is unacknowledged has a timer of its own.
+        if stream.in_flight > 0 || stream.persist.is_running() {
+            // What is unacknowledged or unsent has a timer of its own.
             self.set_vigil(socket, now.saturating_add(interval));
             return;
         }
@@ -152,13 +152,16 @@ impl State {
         (!forgets).then_some((way, back))
     }
 
-    /// Whether nothing is left to happen but timers of connections that are well enough: they would
-    /// go on for ever, and change nothing.
+    /// Whether nothing is left to happen but timers of connections that are well enough, and of those
+    /// whose window is closed: they would go on for ever, and change nothing.
     pub(crate) fn only_idles(&mut self) -> bool {
-        let Some(waiting) = self.events.only_keepalives() else {
+        let Some(waiting) = self.events.only_probes() else {
             return false;
         };
         waiting.into_iter().all(|(time, socket)| {
+            if self.hopes_for_a_window(socket) {
+                return false;
+            }
             self.ends_of(socket, time).is_some_and(|(out, back)| {
                 let wires = &self.net.wires;
                 wires.is_open(out, time) && wires.is_open(back, time)

@@ -228,9 +228,8 @@ impl State {
 }
 
 impl super::Stream {
-    /// Whether it sent something that its peer did not acknowledge, or waits for a window.
+    /// Whether it sent something that its peer did not acknowledge.
     pub(super) fn is_owed(&self) -> bool {
-        let starved = self.credit == 0 && !self.unsent.is_empty();
-        self.phase == Phase::Established && (self.in_flight > 0 || self.fin == Fin::Sent || starved)
+        self.phase == Phase::Established && (self.in_flight > 0 || self.fin == Fin::Sent)
     }
 }

@@ -9,8 +9,8 @@ use super::connect::any_like;
 use super::stream::StreamOptions;
 use super::{Kind, Phase, Segment, SocketRef, Stream, Syn, canonical};
 use crate::errno::Errno;
-use crate::machine::PortUse;
 use crate::net::TcpListenOptions;
+use crate::ports::Hold;
 use crate::state::State;
 use crate::task::Waits;
 use crate::trace::EventKind;
@@ -62,13 +62,13 @@ impl State {
             port => {
                 let listeners = machine.listeners.get(&port).cloned().unwrap_or_default();
                 let held = machine.ports.get(&port);
-                let bound = held.map_or(0, PortUse::bound);
                 machine.time_waits.forget(now);
-                let lingers = bound > listeners.len() || machine.time_waits.has_shared(port);
-                let covered = |kept| covers(at.ip(), options.v6only, kept);
+                let covered = |held| covers(at.ip(), options.v6only, held);
                 let kept = held.is_some_and(|held| held.kept().any(covered))
-                    || machine.time_waits.kept(port).any(covered);
-                if lingers && !options.reuse_address || kept {
+                    || machine.time_waits.held(port, Hold::Kept).any(covered);
+                let shared = held.is_some_and(|held| held.shared().any(covered))
+                    || machine.time_waits.held(port, Hold::Shared).any(covered);
+                if shared && !options.reuse_address || kept {
                     return Err(Errno::AddrInUse);
                 }
                 for other in listeners {
@@ -174,16 +174,14 @@ impl State {
         );
         stream.remote = Some(syn.from);
         stream.keeps_port = !options.reuse_address;
+        let hold = stream.hold();
         stream.credit = syn.window;
         let window = stream.receive_capacity;
         let local = SocketAddr::new(map(syn.to.ip()), syn.to.port());
         let kind = Kind::Stream(Box::new(stream));
         let end = self.net.insert(syn.to_host, local, kind);
         let machine = &mut self.machines[syn.to_host as usize];
-        match options.reuse_address {
-            true => machine.hold_port(local.port()),
-            false => machine.hold_port_exclusively(local.port(), canonical(local).ip()),
-        }
+        machine.hold_port_at(local.port(), canonical(local).ip(), hold);
         if let Some(listener) = self.net.listener(socket) {
             listener.half_open.push((syn.from, end));
         }

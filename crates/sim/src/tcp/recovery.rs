@@ -20,11 +20,17 @@ use crate::trace::EventKind;
 use std::collections::VecDeque;
 
 const FIRST_RTO: u64 = 200_000_000;
-const LONGEST_RTO: u64 = 120_000_000_000;
-const TRIES: u32 = 15;
+pub(super) const LONGEST_RTO: u64 = 120_000_000_000;
+pub(super) const TRIES: u32 = 15;
 /// The listener's answer is sent again after 1, 2, 4, .. s; after the fifth time it is forgotten.
 const HANDSHAKE_RETRY: u64 = 1_000_000_000;
 const HANDSHAKE_TRIES: u32 = 5;
+
+/// The timeout after so many tries.
+pub(super) fn backed_off(tries: u32) -> u64 {
+    // 2^10 times the first is longer than the longest.
+    (FIRST_RTO << tries.min(10)).min(LONGEST_RTO)
+}
 
 #[derive(Default)]
 pub(crate) struct Recovery {
@@ -38,8 +44,7 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// The next timeout, counted from now.
     fn rto(&self) -> u64 {
-        let doubled = FIRST_RTO.checked_shl(self.tries);
-        doubled.unwrap_or(LONGEST_RTO).min(LONGEST_RTO)
+        backed_off(self.tries)
     }
 
     /// Forgets everything; the timer is to be cancelled.
@@ -168,18 +173,16 @@ impl State {
         }
     }
 
-    /// Whoever is to read waits for a window that was lost on the way.
-    pub(super) fn starved(&mut self, socket: SocketRef) {
-        let Some(stream) = self.net.stream(socket) else {
+    /// The end `gone` is no more, and with it an acknowledgement that waited to be sent: who waits
+    /// for it has a timer from now on.
+    pub(crate) fn leave_unanswered(&mut self, gone: SocketRef) {
+        let stream = self.net.stream(gone);
+        let owing = stream.filter(|stream| stream.ack_timer.is_some());
+        let Some(remote) = owing.and_then(|stream| stream.remote) else {
             return;
         };
-        let remote = stream.remote.filter(|_| stream.is_owed());
-        if let Some(remote) = remote
-            && let Some(remote) = self.net.stream(remote)
-            && !remote.owed.is_nothing()
-            && remote.ack_timer.is_none()
-        {
-            self.expect_answer(socket);
+        if self.net.stream(remote).is_some_and(|end| end.is_owed()) {
+            self.expect_answer(remote);
         }
     }
 
@@ -239,7 +242,7 @@ impl State {
 }
 
 impl Stream {
-    fn user_timeout(&self) -> Option<u64> {
+    pub(super) fn user_timeout(&self) -> Option<u64> {
         self.options.user_timeout.map(crate::link::nanos)
     }
 }

@@ -2,10 +2,12 @@
 
 use super::keepalive::Vigil;
 use super::launch::Owed;
+use super::persist::Persist;
 use super::recovery::Recovery;
 use super::{Kind, Segment, SocketRef};
 use crate::errno::Errno;
 use crate::event::EventKey;
+use crate::ports::Hold;
 use crate::state::State;
 use crate::trace::EventKind;
 use bytes::{Bytes, BytesMut};
@@ -46,7 +48,10 @@ pub(crate) struct Stream {
     pub(crate) peer: SocketAddr,
     /// Whether connections to other peers may have its port too.
     pub(crate) shares_port: bool,
-    /// Whether it counts among those that have its port. Of one that died a kernel forgets it.
+    /// Whether its port was asked for: it has it as long as it is held.
+    pub(crate) asked_port: bool,
+    /// Whether it counts among those that have its port. Of one that died, or ended second, a kernel
+    /// forgets it.
     pub(crate) has_port: bool,
     /// Whether nobody may listen at its port before it is gone, and forgotten.
     pub(crate) keeps_port: bool,
@@ -67,6 +72,7 @@ pub(crate) struct Stream {
     /// When both FINs had arrived.
     pub(crate) ended_at: Option<u64>,
     pub(super) recovery: Recovery,
+    pub(super) persist: Persist,
     pub(super) vigil: Vigil,
     /// What acknowledgements said that were lost, or that wait for something to go back with.
     pub(super) owed: Owed,
@@ -104,6 +110,7 @@ impl Stream {
         Stream {
             peer,
             shares_port: false,
+            asked_port: false,
             has_port: true,
             keeps_port: false,
             remote: None,
@@ -118,6 +125,7 @@ impl Stream {
             closed_second: false,
             ended_at: None,
             recovery: Recovery::default(),
+            persist: Persist::default(),
             vigil: Vigil::default(),
             owed: Owed::default(),
             ack_timer: None,
@@ -140,10 +148,11 @@ impl Stream {
     }
 
     /// Its timers, which are to be cancelled.
-    pub(super) fn timers(&mut self) -> [Option<EventKey>; 4] {
+    pub(super) fn timers(&mut self) -> [Option<EventKey>; 5] {
         [
             self.retry.take(),
             self.recovery.stop(),
+            self.persist.stop(),
             self.vigil.stop(),
             self.ack_timer.take(),
         ]
@@ -153,6 +162,14 @@ impl Stream {
     pub(super) fn note_end(&mut self, now: u64) {
         if self.fin == Fin::Acked && self.peer_finished {
             self.ended_at.get_or_insert(now);
+        }
+    }
+
+    /// Who may listen at its port.
+    pub(super) fn hold(&self) -> Hold {
+        match self.keeps_port {
+            true => Hold::Kept,
+            false => Hold::Shared,
         }
     }
 
@@ -205,17 +222,20 @@ impl State {
             let wait = small && stream.is_held_by_nagle();
             if size == 0 || wait {
                 if !wait && !stream.unsent.is_empty() {
-                    self.starved(socket);
+                    self.await_window(socket);
                 }
                 break;
             }
             let bytes = stream.unsent.split_to(size).freeze();
             stream.credit -= size;
             stream.in_flight += size;
+            let waited = stream.persist.is_running();
             if small {
                 stream.small_in_flight = stream.in_flight;
             }
-            self.net.buffered -= size;
+            if waited {
+                self.window_opened(socket);
+            }
             self.transmit(socket, Segment::Data(bytes));
         }
         if let Some(stream) = self.net.stream(socket)

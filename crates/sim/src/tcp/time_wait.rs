@@ -5,6 +5,7 @@
 //! ended are forgotten before anyone looks.
 
 use super::{Phase, Stream};
+use crate::ports::Hold;
 use crate::tcp::stream::Fin;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -21,8 +22,14 @@ pub(crate) struct TimeWaits {
     of_port: BTreeMap<u16, Vec<Ended>>,
 }
 
-/// With whom a connection was, and at which address nobody may listen at its port meanwhile.
-type Ended = (SocketAddr, Option<IpAddr>);
+/// A connection that ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) peer: SocketAddr,
+    /// Its own address, and who may listen there at its port meanwhile.
+    pub(super) at: IpAddr,
+    pub(super) hold: Hold,
+}
 
 impl TimeWaits {
     /// Remembers that the connection `ended` of `port` ended at `time`.
@@ -37,7 +44,7 @@ impl TimeWaits {
         }
         // Those that a program held on to after their end end before the last one.
         let place = self.ended.partition_point(|entry| entry.0 <= until);
-        self.ended.insert(place, (until, port, ended.0));
+        self.ended.insert(place, (until, port, ended.peer));
         self.of_port.entry(port).or_default().push(ended);
     }
 
@@ -46,22 +53,17 @@ impl TimeWaits {
         self.of_port.contains_key(&port)
     }
 
-    /// Whether one of them lets those listen at `port` who reuse addresses.
-    pub(super) fn has_shared(&self, port: u16) -> bool {
-        let ended = self.of_port.get(&port);
-        ended.is_some_and(|ended| ended.iter().any(|(_, kept)| kept.is_none()))
-    }
-
-    /// The addresses at which the others let nobody.
-    pub(super) fn kept(&self, port: u16) -> impl Iterator<Item = IpAddr> {
+    /// The addresses at which they let nobody listen at `port`, or only who reuses.
+    pub(super) fn held(&self, port: u16, hold: Hold) -> impl Iterator<Item = IpAddr> {
         let ended = self.of_port.get(&port).into_iter().flatten();
-        ended.filter_map(|(_, kept)| *kept)
+        let held = ended.filter(move |ended| ended.hold == hold);
+        held.map(|ended| ended.at)
     }
 
     /// Whether the connection of `port` with `peer` did.
     pub(super) fn has_with(&self, port: u16, peer: SocketAddr) -> bool {
         let ended = self.of_port.get(&port);
-        ended.is_some_and(|ended| ended.iter().any(|(with, _)| *with == peer))
+        ended.is_some_and(|ended| ended.iter().any(|ended| ended.peer == peer))
     }
 
     /// Forgets those that ended; to be called before looking.
@@ -78,7 +80,7 @@ impl TimeWaits {
         let Some(peers) = self.of_port.get_mut(&port) else {
             return;
         };
-        if let Some(at) = peers.iter().position(|(with, _)| *with == peer) {
+        if let Some(at) = peers.iter().position(|ended| ended.peer == peer) {
             peers.swap_remove(at);
         }
         if peers.is_empty() {
@@ -99,13 +101,19 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn entries_end_and_are_bounded() {
         let peer = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
+        let over = |peer| Ended {
+            peer,
+            at: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            hold: Hold::Shared,
+        };
         let mut waits = TimeWaits::default();
-        waits.insert(10, 10, 80, (peer(1), None));
-        waits.insert(5, 10, 80, (peer(2), None));
+        waits.insert(10, 10, 80, over(peer(1)));
+        waits.insert(5, 10, 80, over(peer(2)));
         assert!(waits.has(80) && !waits.has(81));
         waits.forget(SPAN + 4);
         assert!(waits.has_with(80, peer(2)));
@@ -117,13 +125,13 @@ mod tests {
         assert!(!waits.has(80));
         assert!(waits.ended.is_empty() && waits.of_port.is_empty());
         for number in 0..=MOST {
-            waits.insert(0, 0, number as u16, (peer((number / 65_536) as u16), None));
+            waits.insert(0, 0, number as u16, over(peer((number / 65_536) as u16)));
         }
         assert_eq!(waits.ended.len(), MOST);
         assert!(!waits.has_with(0, peer(0)) && waits.has_with(0, peer(1)));
         // One that ended long ago is none.
         let mut waits = TimeWaits::default();
-        waits.insert(0, SPAN, 80, (peer(1), None));
+        waits.insert(0, SPAN, 80, over(peer(1)));
         assert!(!waits.has(80));
     }
 }

@@ -88,7 +88,6 @@ impl State {
         } else {
             0
         };
-        self.net.buffered -= taken;
         self.vacate(host, taken);
         self.record(EventKind::Read, "tcp", u64::from(socket.slot), taken as u64);
         if bytes > 0 {
@@ -140,6 +139,7 @@ impl State {
         }
         let room = room.min(spare);
         let taken = self.length(oracle::WRITE_LENGTH, wanted.min(room));
+        let hash = self.config.payload_hash();
         let Some(stream) = self.net.stream(socket) else {
             return Poll::Ready(Err(Errno::BrokenPipe.error()));
         };
@@ -149,14 +149,9 @@ impl State {
             stream.unsent.extend_from_slice(&slice[..part]);
             left -= part;
         }
-        self.net.count_buffered(taken);
+        let written = hash(&stream.unsent[stream.unsent.len() - taken..]);
         self.occupy(host, taken);
-        self.record(
-            EventKind::Write,
-            "tcp",
-            u64::from(socket.slot),
-            taken as u64,
-        );
+        self.record_write("tcp", socket.slot, taken, written);
         self.pump(socket);
         Poll::Ready(Ok(taken))
     }

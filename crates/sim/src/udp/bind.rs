@@ -127,8 +127,6 @@ impl State {
         let Some(gone) = self.udp.remove(socket) else {
             return;
         };
-        let bytes: usize = gone.received.iter().map(|(_, payload)| payload.len()).sum();
-        self.net.buffered -= bytes;
         let machine = &mut self.machines[gone.host as usize];
         machine.free_descriptor();
         let port = gone.local.port();

@@ -41,7 +41,7 @@ impl State {
         };
         packet.charged = packet.size();
         socket.in_flight += packet.charged;
-        self.machines[from as usize].datagram_bytes += packet.charged;
+        self.occupy_datagrams(from, packet.charged);
         if from == to {
             let cause = self.cause;
             self.deliver_datagram(packet);
@@ -159,14 +159,13 @@ impl State {
             }
             _ => packet.source,
         };
-        machine.datagram_bytes += size;
         socket.queued += size;
         socket.received.push_back((from, packet.payload));
         let waiting = std::mem::take(&mut socket.receivers);
         self.woken.extend(waiting);
         self.net.bytes += length;
         self.net.datagrams += 1;
-        self.net.count_buffered(length as usize);
+        self.occupy_datagrams(packet.to_host, size);
     }
 
     /// Nobody is at the port. A connected sender hears of it, one of another host most of the time.

@@ -188,10 +188,9 @@ impl State {
         }
         self.net.bytes += length as u64;
         self.net.datagrams += 1;
-        self.net.count_buffered(length);
         self.occupy(host, RECORD + length);
-        let slot = u64::from(socket.slot);
-        self.record(EventKind::Write, "unix datagram", slot, length as u64);
+        let hash = self.config.payload_hash()(payload);
+        self.record_write("unix datagram", socket.slot, length, hash);
         Poll::Ready(Ok(()))
     }
 
@@ -253,7 +252,6 @@ impl State {
 
     /// A datagram left its receiver's queue: the sender has room again.
     fn arrived(&mut self, host: u32, sender: SocketRef, length: usize) {
-        self.net.buffered -= length;
         self.vacate(host, RECORD + length);
         if let Some(sender) = self.unix_datagram(sender) {
             sender.in_flight -= RECORD + length;

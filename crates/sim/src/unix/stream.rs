@@ -117,7 +117,6 @@ impl State {
         buffer[..taken].copy_from_slice(&stream.received[..taken]);
         stream.received.advance(taken);
         let peer = stream.peer;
-        self.net.buffered -= taken;
         self.vacate(host, taken);
         let writer = peer.and_then(|peer| self.unix_stream(peer)?.write_waker.take());
         self.wake(writer);
@@ -162,6 +161,7 @@ impl State {
             return Poll::Ready(Err(Errno::NoBuffers));
         }
         let taken = self.length(oracle::WRITE_LENGTH, wanted.min(room).min(spare));
+        let hash = self.config.payload_hash();
         let Some(peer) = self.unix_stream(peer) else {
             return Poll::Ready(Err(Errno::BrokenPipe));
         };
@@ -172,12 +172,11 @@ impl State {
             left -= part;
         }
         let reader = peer.read_waker.take();
+        let written = hash(&peer.received[peer.received.len() - taken..]);
         self.wake(reader);
         self.net.bytes += taken as u64;
-        self.net.count_buffered(taken);
         self.occupy(host, taken);
-        let slot = u64::from(socket.slot);
-        self.record(EventKind::Write, "unix", slot, taken as u64);
+        self.record_write("unix", socket.slot, taken, written);
         Poll::Ready(Ok(taken))
     }
 
@@ -203,7 +202,6 @@ impl State {
 
     pub(super) fn end_unix_stream(&mut self, host: u32, stream: UnixStream) {
         let unread = stream.received.len();
-        self.net.buffered -= unread;
         self.vacate(host, unread);
         self.drop_wakers([stream.read_waker, stream.write_waker]);
         self.leave(stream.peer, unread > 0);
@@ -216,7 +214,6 @@ impl State {
         };
         if let Some(stream) = gone.stream() {
             let (peer, unread) = (stream.peer, stream.received.len());
-            self.net.buffered -= unread;
             self.vacate(gone.host, unread);
             self.leave(peer, true);
         }
