@@ -102,6 +102,7 @@ impl<F, Fut> fmt::Debug for CancelScopeFuture<F, Fut> {
 /// assert!(!handle.cancel_called());
 /// # }
 /// ```
+#[doc(alias = "CancellationToken")]
 #[must_use = "a scope runs nothing until `run` is awaited"]
 pub struct CancelScope {
     node: NodeRef,

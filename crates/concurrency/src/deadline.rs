@@ -40,6 +40,7 @@ use std::time::Duration;
 /// });
 /// # }
 /// ```
+#[doc(alias = "fail_after")]
 #[track_caller]
 pub fn timeout<F: IntoFuture>(span: Duration, body: F) -> Timeout<F::IntoFuture> {
     Timeout {
@@ -57,6 +58,7 @@ pub fn timeout<F: IntoFuture>(span: Duration, body: F) -> Timeout<F::IntoFuture>
 /// # Cancel safety
 ///
 /// Dropping the future drops the body: what the body had done stays done.
+#[doc(alias = "fail_at")]
 #[track_caller]
 pub fn timeout_at<F: IntoFuture>(deadline: Instant, body: F) -> Timeout<F::IntoFuture> {
     Timeout {

@@ -1,12 +1,13 @@
 //! Structured concurrency for `Send` futures, with one meaning on every backend: cancel scopes,
 //! task groups, deadlines.
 //!
-//! Four laws let you predict what happens. *Lifetime*: a group does not return before everything
+//! Five laws let you predict what happens. *Lifetime*: a group does not return before everything
 //! started in it has ended; dropped by foreign code, it hands its tasks to the root, which waits
 //! for them. *Cancel is drop at the next `Pending`*: running code is never interrupted, a body
 //! gets at least one poll, and completing in the poll in which it is cancelled wins. *Outer
 //! wins*: of several cancelled scopes only the outermost returns, and its [`Cause`] says who,
-//! why and where. *Nothing is lost*: a cancelled operation either happened and was reported, or
+//! why and where. *A shield holds*: what is shielded is finished before anything around it is
+//! dropped. *Nothing is lost*: a cancelled operation either happened and was reported, or
 //! did not happen.
 //!
 //! Not here: sockets, and work that outlives its scope.
@@ -129,7 +130,7 @@ pub use root::{Drain, Leftovers, Root, drain};
 pub use scope::{
     NamedChild, Scope, ScopeFuture, ScopeHandle, ScopeJoin, ScopeJoinOrCancel, ScopeWait, scope,
 };
-pub use scope_local::{LocalScope, NotSet, ScopeLocal};
+pub use scope_local::{LocalScope, NotSet, ScopeLocal, current_nesting, in_nesting};
 pub use shield::{Shield, ShieldFor, shield, shield_for};
 pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};
 pub use task_group::{

@@ -1,7 +1,7 @@
 use crate::per_thread::per_thread;
 use pin_project_lite::pin_project;
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -63,19 +63,59 @@ pub struct NotSet {
     name: &'static str,
 }
 
-/// The scope locals set somewhere, the innermost first.
-pub(crate) type Locals = Arc<Frame>;
+/// What a task takes along from where it is spawned.
+#[derive(Clone)]
+pub(crate) struct Locals {
+    /// The scope locals set there, the innermost first.
+    frames: Option<Arc<Frame>>,
+    nesting: u8,
+}
 
 pub(crate) struct Frame {
     /// The address of the static.
     key: usize,
     inherit: bool,
     value: Arc<dyn Any + Send + Sync>,
-    next: Option<Locals>,
+    next: Option<Arc<Frame>>,
 }
 
 per_thread! {
-    static LOCALS: RefCell<Option<Locals>> = RefCell::new(None);
+    static LOCALS: RefCell<Option<Arc<Frame>>> = RefCell::new(None);
+}
+
+per_thread! {
+    static NESTING: Cell<u8> = Cell::new(0);
+}
+
+/// How many calls the code that runs here is nested in: what the innermost [`in_nesting`] around it
+/// said, or around where its task was spawned; 0 outside.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_concurrency::{current_nesting, in_nesting};
+///
+/// assert_eq!(in_nesting(3, current_nesting), 3);
+/// assert_eq!(current_nesting(), 0);
+/// ```
+pub fn current_nesting() -> u8 {
+    NESTING.try_with(Cell::get).unwrap_or(0)
+}
+
+/// Runs `f`, one poll of a future for instance, as code that is nested in `calls` calls. Children
+/// spawned in it take the number along.
+///
+/// An inherited [`ScopeLocal`] that costs no memory, for those who count calls that cause calls.
+pub fn in_nesting<R>(calls: u8, f: impl FnOnce() -> R) -> R {
+    struct Restore(u8);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = NESTING.try_with(|nesting| nesting.set(self.0));
+        }
+    }
+    let former = NESTING.try_with(|nesting| nesting.replace(calls));
+    let _restore = Restore(former.unwrap_or(0));
+    f()
 }
 
 impl<T: Send + Sync + 'static> ScopeLocal<T> {
@@ -137,7 +177,7 @@ impl<T> fmt::Debug for ScopeLocal<T> {
     }
 }
 
-fn current() -> Option<Locals> {
+fn current() -> Option<Arc<Frame>> {
     LOCALS.try_with(|l| l.borrow().clone()).ok().flatten()
 }
 
@@ -147,23 +187,36 @@ pub(crate) fn inherited() -> Option<Locals> {
     let mut at = current();
     while let Some(frame) = at {
         at = frame.next.clone();
-        if frame.inherit && !kept.iter().any(|k: &Locals| k.key == frame.key) {
+        if frame.inherit && !kept.iter().any(|k: &Arc<Frame>| k.key == frame.key) {
             kept.push(frame);
         }
     }
-    kept.into_iter().rev().fold(None, |next, frame| {
+    let frames = kept.into_iter().rev().fold(None, |next, frame| {
         Some(Arc::new(Frame {
             key: frame.key,
             inherit: true,
             value: frame.value.clone(),
             next,
         }))
-    })
+    });
+    let nesting = current_nesting();
+    (frames.is_some() || nesting > 0).then_some(Locals { frames, nesting })
 }
 
 /// Runs `f` where these locals count, and no others.
 pub(crate) fn inside<R>(locals: Option<Locals>, f: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Option<Locals>>);
+    let Locals { frames, nesting } = locals.unwrap_or(Locals {
+        frames: None,
+        nesting: 0,
+    });
+    if nesting == current_nesting() {
+        return inside_frames(frames, f);
+    }
+    in_nesting(nesting, || inside_frames(frames, f))
+}
+
+fn inside_frames<R>(locals: Option<Arc<Frame>>, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Option<Arc<Frame>>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             if let Some(former) = self.0.take() {
@@ -193,7 +246,7 @@ pin_project! {
     /// Future of [`ScopeLocal::scope`].
     #[must_use = "a scope runs nothing until it is awaited"]
     pub struct LocalScope<F> {
-        frame: Locals,
+        frame: Arc<Frame>,
         #[pin]
         body: Option<F>,
     }
@@ -203,14 +256,14 @@ pin_project! {
             let mut this = this.project();
             if this.body.is_some() {
                 let locals = placed(this.frame);
-                inside(Some(locals), || this.body.set(None));
+                inside_frames(Some(locals), || this.body.set(None));
             }
         }
     }
 }
 
 /// The frame in front of the locals that count around it now.
-fn placed(frame: &mut Locals) -> Locals {
+fn placed(frame: &mut Arc<Frame>) -> Arc<Frame> {
     let around = current();
     let same = match (&frame.next, &around) {
         (None, None) => true,
@@ -234,7 +287,7 @@ impl<F: Future> Future for LocalScope<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
         let locals = placed(this.frame);
-        inside(Some(locals), || {
+        inside_frames(Some(locals), || {
             let body = this.body.as_mut().as_pin_mut();
             let polled = body
                 .expect("a scope was polled after it had returned")

@@ -74,6 +74,10 @@ use std::time::Duration;
 /// assert_eq!(result.unwrap_err().into_single().unwrap(), "no route");
 /// # }
 /// ```
+#[doc(alias = "nursery")]
+#[doc(alias = "JoinSet")]
+#[doc(alias = "TaskTracker")]
+#[doc(alias = "errgroup")]
 #[track_caller]
 pub fn task_group<T, E, F, Fut>(f: F) -> TaskGroupFuture<T, E, F, Fut>
 where
@@ -314,7 +318,6 @@ impl<E: Send + 'static> TaskGroup<E> {
         self.launch_with(duty, future, finish)
     }
 
-    // What a backend notes of where a task comes from is the line of the program.
     #[track_caller]
     fn launch_with<T, F>(
         &self,
@@ -335,7 +338,10 @@ impl<E: Send + 'static> TaskGroup<E> {
             self.dismiss(duty.child.clone());
         }
         let handle = TaskHandle::new(duty.child.clone());
-        backend.spawn_detached(Child::new(duty, finish, future));
+        // What a backend notes of where a task comes from is the line of the program, also if it is
+        // spawned later, as by `start`.
+        let location = duty.child.location;
+        backend.spawn_detached_at(location, Child::new(duty, finish, future));
         handle
     }
 }

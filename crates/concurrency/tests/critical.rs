@@ -5,9 +5,9 @@ mod every_backend;
 
 use bowline_backend::Backend;
 use bowline_concurrency::{
-    CauseKind, ChildErrorKind, Deadline, PanicPolicy, Policy, Root, TaskGroup, cancel_scope,
-    checkpoint, critical, current_effective_deadline, current_task, is_cancelled, now, sleep,
-    sleep_forever, task_group, timeout, yield_now,
+    CauseKind, ChildErrorKind, Deadline, JoinError, PanicPolicy, Policy, Root, TaskGroup,
+    TaskStatus, cancel_scope, checkpoint, critical, current_effective_deadline, current_task,
+    is_cancelled, now, sleep, sleep_forever, task_group, timeout, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::{FutureExt, join, poll_immediate};
@@ -26,6 +26,7 @@ every_backend!(
     a_panic_goes_on_in_who_waits,
     a_panic_nobody_waits_for_is_that_of_a_child,
     a_dropped_group_leaves_its_work_to_the_root,
+    enough_results_do_not_stop_it_while_the_body_goes_on,
 );
 
 fn flag() -> (Arc<AtomicBool>, Arc<AtomicBool>) {
@@ -188,6 +189,50 @@ fn a_dropped_group_leaves_its_work_to_the_root(root: Root) {
         drop(group);
     });
     assert_eq!(done.load(Ordering::SeqCst), 3);
+}
+
+// CS52, TG36
+fn enough_results_do_not_stop_it_while_the_body_goes_on(root: Root) {
+    let group = TaskGroup::builder().policy(Policy::Quorum(1));
+    let result = root.block_on(group.run::<_, (), _, _>(|group| async move {
+        let (gate, seen) = flag();
+        let (unharmed, told) = flag();
+        let (begins, begun) = flag();
+        let child = group.spawn_ok(async move {
+            let undisturbed = critical(async move {
+                begins.store(true, Ordering::SeqCst);
+                while !seen.load(Ordering::SeqCst) {
+                    yield_now().await;
+                }
+                // A leaf of a cancelled task would wait for ever.
+                if is_cancelled() {
+                    return false;
+                }
+                checkpoint().await;
+                true
+            });
+            told.store(undisturbed.await, Ordering::SeqCst);
+            sleep_forever().await
+        });
+        while !begun.load(Ordering::SeqCst) {
+            yield_now().await;
+        }
+        let enough = group.spawn_ok(async {});
+        enough.wait().await;
+        assert_eq!(
+            child.status(),
+            TaskStatus::Cancelling,
+            "others are not wanted"
+        );
+        assert!(!is_cancelled(), "the body goes on");
+        gate.store(true, Ordering::SeqCst);
+        let Err(JoinError::Cancelled(cause)) = child.join().await else {
+            panic!("it was cancelled behind its work");
+        };
+        assert_eq!(cause.kind(), CauseKind::Satisfied);
+        Ok(unharmed.load(Ordering::SeqCst))
+    }));
+    assert_eq!(result.ok(), Some(true));
 }
 
 // CS52

@@ -78,7 +78,13 @@ fn a_root_waits_no_longer_than_it_is_told_to() {
 fn what_a_root_leaves_is_named_on_standard_error() {
     const CHILD: &str = "BOWLINE_TEST_LEAVES_TASKS";
     if std::env::var_os(CHILD).is_some() {
-        for backend in [Backend::Tokio, Backend::Smol, Backend::Sim] {
+        let all = [
+            Backend::Tokio,
+            Backend::Smol,
+            Backend::AsyncStd,
+            Backend::Sim,
+        ];
+        for backend in all {
             let root = Root::new().backend(backend).drain_within(10 * MS);
             root.block_on(async {
                 leave_behind(Duration::MAX).await;
@@ -100,9 +106,9 @@ fn what_a_root_leaves_is_named_on_standard_error() {
     assert!(output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
     let count = |part: &str| errors.lines().filter(|line| line.contains(part)).count();
-    assert_eq!(count("bowline: left behind task"), 9, "{errors}");
-    assert_eq!(count("\"late\" spawned at"), 6, "{errors}");
-    assert_eq!(count("\"critical\" spawned at"), 3 + 2, "{errors}");
+    assert_eq!(count("bowline: left behind task"), 12, "{errors}");
+    assert_eq!(count("\"late\" spawned at"), 8, "{errors}");
+    assert_eq!(count("\"critical\" spawned at"), 4 + 2, "{errors}");
     assert_eq!(count("bowline: waiting for task"), 2, "one in 10 s");
 }
 

@@ -21,6 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 every_backend!(
     finalisers_run_in_reverse_behind_the_bodys_drop,
+    stuck_finalisers_do_not_keep_a_scope,
     in_normal_flow_nothing_runs,
     behind_a_panic_the_others_run,
     a_finaliser_works_behind_a_shield,
@@ -134,6 +135,75 @@ fn finalisers_over_their_bound_are_cut_off() {
         assert_eq!((now() - start).as_millis(), 2000);
         assert_eq!(log.lines(), ["quick: go"]);
         assert_eq!(handle.finalisers_cut_off(), 2);
+    });
+}
+
+// CS47
+fn stuck_finalisers_do_not_keep_a_scope(root: Root) {
+    let log = Log::default();
+    let scope = CancelScope::new().finalise_within(2 * MS);
+    let handle = scope.handle();
+    let (inside, cancel) = (log.clone(), handle.clone());
+    let outcome = root.block_on(scope.run(async move {
+        let _never = says!(inside, "behind the stuck one");
+        let body = Body(inside.clone());
+        let _stuck = on_cancel(move |_| async move {
+            // It is dropped, not forgotten.
+            let _held = body;
+            sleep_forever().await;
+        });
+        let _at_once = on_cancel(move |cause| async move { inside.add(cause.reason()) });
+        cancel.cancel("go");
+        sleep_forever().await
+    }));
+    assert_eq!(outcome.cause().map(|c| c.reason()), Some("go"));
+    assert_eq!(log.lines(), ["go", "body dropped"]);
+    assert_eq!(handle.finalisers_cut_off(), 2);
+}
+
+/// Waits for ever when it is cancelled.
+async fn stuck() {
+    let _stuck = on_cancel(|_| async {
+        sleep_forever().await;
+    });
+    sleep_forever().await;
+}
+
+// CS47
+#[test]
+fn the_bound_is_five_seconds_unless_told_otherwise() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let in_scope = cancel_scope(|scope| async move {
+            scope.cancel("go");
+            stuck().await;
+        });
+        let host = task_group::<(), (), _, _>(|group| async move {
+            group.cancel("go");
+            stuck().await;
+            Ok(())
+        });
+        let child = task_group::<(), (), _, _>(|group| async move {
+            let child = group.spawn_ok(stuck());
+            checkpoint().await;
+            child.cancel("go");
+            child.wait().await;
+            Ok(())
+        });
+        let branch = cancel_scope(|scope| {
+            scope.cancel("go");
+            gather([stuck().map(Ok::<_, ()>), stuck().map(Ok::<_, ()>)])
+        });
+        let all = [
+            in_scope.map(|outcome| outcome.cause().is_some()).boxed(),
+            host.map(|result| result.is_err()).boxed(),
+            child.map(|result| result.is_ok()).boxed(),
+            branch.map(|outcome| outcome.cause().is_some()).boxed(),
+        ];
+        for (which, one) in all.into_iter().enumerate() {
+            let start = now();
+            assert!(one.await);
+            assert_eq!((now() - start).as_millis(), 5000, "of the {which}th");
+        }
     });
 }
 

@@ -1,4 +1,4 @@
-//! Single children: how often they are polled, who waits for them, what a million of them leave.
+//! Single children: how often they are polled, who waits for them, whose place they take.
 
 #[path = "suite/alive.rs"]
 mod alive;
@@ -9,18 +9,19 @@ use alive::Alive;
 use bowline_backend::Backend;
 use bowline_backend::task::Threads;
 use bowline_concurrency::{
-    JoinError, Root, TaskGroup, TaskStatus, checkpoint, sleep_forever, task_group, yield_now,
+    JoinError, Root, TaskGroup, TaskStatus, sleep_forever, task_group, yield_now,
 };
 use every_backend::every_backend;
 use futures_util::future::poll_immediate;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 every_backend!(
     a_child_of_a_cancelled_group_is_polled_once,
     a_dropped_join_or_cancel_cancels,
+    a_place_that_was_granted_and_left_is_free,
 );
 
 /// Never ready; counts its polls.
@@ -99,40 +100,53 @@ fn a_dropped_join_or_cancel_cancels(root: Root) {
     assert_eq!(result, (Some(7), 1, 0));
 }
 
-// TG37
-#[test]
-fn a_million_children_leave_nothing() {
-    const ROUNDS: usize = 1_000;
-    let alive = Arc::new(AtomicUsize::new(0));
-    let counter = alive.clone();
-    let (before, after) = Root::new().backend(Backend::Sim).block_on(async {
-        let group = TaskGroup::builder().run::<_, (), _, _>(|group| async move {
-            let mut before = 0;
-            for round in 0..ROUNDS {
-                for _ in 0..1_000 {
-                    let probe = Alive::new(&counter);
-                    drop(group.spawn_ok(async move { drop(probe) }));
-                }
-                while group.statistics().live > 0 {
-                    checkpoint().await;
-                }
-                if round == ROUNDS / 10 {
-                    before = resident_pages();
-                }
-            }
-            assert_eq!(group.statistics().done, 1_000 * ROUNDS);
-            Ok((before, resident_pages()))
-        });
-        group.await.expect("no child fails")
-    });
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
-    // One byte kept of each of the last 900 000 would be 220 pages, a node a hundred times that.
-    assert!(after < before + 2_000, "{before} pages became {after}");
+/// Says that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
-/// The memory of this process, in pages.
-fn resident_pages() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let resident = statm.split(' ').nth(1);
-    resident.and_then(|n| n.parse().ok()).unwrap_or(0)
+// TG14
+fn a_place_that_was_granted_and_left_is_free(root: Root) {
+    let group = TaskGroup::builder().max_children(1);
+    let result = root.block_on(group.run::<_, (), _, _>(|group| async move {
+        for others_wait in [false, true] {
+            let child = group.spawn_ok(sleep_forever());
+            let woken = Arc::new(Woken::default());
+            let mut leaves = Box::pin(group.admit());
+            let waker = Waker::from(woken.clone());
+            let first = leaves.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(first.is_pending(), "the group is full");
+            let mut next = Box::pin(group.admit());
+            if others_wait {
+                assert!(poll_immediate(&mut next).await.is_none());
+            }
+            child.cancel("make room");
+            // The place is the one's who waits from here on, whether it takes it or not.
+            while !woken.0.load(Ordering::SeqCst) {
+                yield_now().await;
+            }
+            drop(leaves);
+            let came_in = if others_wait {
+                assert!(
+                    group.try_spawn(async { Ok(()) }).is_err(),
+                    "it was passed on"
+                );
+                let slot = poll_immediate(&mut next).await.expect("it is the next");
+                slot.expect("the group is open").spawn_ok(async {})
+            } else {
+                group.try_spawn(async { Ok(()) }).expect("it is free")
+            };
+            came_in.wait().await;
+            while group.statistics().live > 0 {
+                yield_now().await;
+            }
+        }
+        Ok(group.statistics().done)
+    }));
+    assert_eq!(result.ok(), Some(2));
 }

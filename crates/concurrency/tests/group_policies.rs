@@ -27,16 +27,12 @@ every_backend!(
     collecting_cancels_nothing,
     an_isolated_failure_fails_nothing,
     an_isolated_panic_goes_on_unless_collected,
-    a_quorum_is_enough,
-    a_quorum_leaves_the_body_alone,
-    a_quorum_out_of_reach_fails,
-    who_comes_after_the_quorum_is_cancelled,
-    odd_quorums,
     a_full_group_admits_in_order,
     a_group_for_none_takes_none,
     waiting_for_an_ended_group_ends,
     admitted_children_never_exceed_the_limit,
     a_deadline_cancels_a_group,
+    a_child_has_the_deadline_of_its_group,
 );
 
 // TG34
@@ -122,127 +118,6 @@ fn an_isolated_panic_goes_on_unless_collected(root: Root) {
         });
         let caught = futures_util::FutureExt::catch_unwind(std::panic::AssertUnwindSafe(group));
         assert!(caught.await.is_err());
-    });
-}
-
-// TG36
-fn a_quorum_is_enough(root: Root) {
-    let causes = Causes::default();
-    let witness = Witness(causes.clone());
-    let group = TaskGroup::builder().policy(Policy::Quorum(2));
-    let (result, seen) = root.block_on(async {
-        let result = group.run::<_, &str, _, _>(|group| async move {
-            group.spawn_ok(async move {
-                let _witness = witness;
-                sleep_forever().await
-            });
-            group.spawn_ok(checkpoint());
-            group.spawn_ok(checkpoint());
-            Ok(7)
-        });
-        (result.await, causes.lock().unwrap().clone())
-    });
-    assert_eq!(result.ok(), Some(7));
-    assert_eq!(seen, [CauseKind::Satisfied]);
-}
-
-// TG36
-fn a_quorum_leaves_the_body_alone(root: Root) {
-    let group = TaskGroup::builder().policy(Policy::Quorum(1));
-    let result = root.block_on(group.run::<_, &str, _, _>(|group| async move {
-        let slow = group.spawn_ok(sleep_forever());
-        let fast = group.spawn_ok(async { 5 });
-        let Err(JoinError::Cancelled(cause)) = slow.join().await else {
-            panic!("one is enough");
-        };
-        assert_eq!(cause.kind(), CauseKind::Satisfied);
-        assert_eq!(Some(cause.by()), Some(fast.id()));
-        checkpoint().await;
-        Ok(fast.join().await.ok())
-    }));
-    assert_eq!(result.ok(), Some(Some(5)));
-}
-
-// TG36
-fn a_quorum_out_of_reach_fails(root: Root) {
-    let alive = Arc::new(AtomicUsize::new(0));
-    let probe = Alive::new(&alive);
-    let group = TaskGroup::builder().policy(Policy::Quorum(2));
-    let result = root.block_on(group.run(|group| async move {
-        group.spawn_ok(async move {
-            let _probe = probe;
-            sleep_forever().await
-        });
-        for name in ["a", "b"] {
-            group.spawn(async move {
-                checkpoint().await;
-                Err::<(), _>(name)
-            });
-        }
-        Ok(())
-    }));
-    let error = result.expect_err("two of three failed");
-    assert_eq!(alive.load(Ordering::SeqCst), 0);
-    let mut failed: Vec<_> = error.iter().copied().collect();
-    failed.sort_unstable();
-    assert_eq!(failed, ["a", "b"]);
-    let cause = error.cause().expect("the third was cancelled");
-    assert_eq!(cause.kind(), CauseKind::SiblingFailed);
-}
-
-// TG36
-fn who_comes_after_the_quorum_is_cancelled(root: Root) {
-    let group = TaskGroup::builder().policy(Policy::Quorum(1));
-    let result = root.block_on(group.run::<_, &str, _, _>(|group| async move {
-        let first = group.spawn_ok(async { 7 });
-        assert_eq!(first.join().await.ok(), Some(7));
-        // It is not taken back: the body may go on, and its own children with it.
-        let late = group.spawn_ok(sleep_forever());
-        let cause = match late.join().await {
-            Err(JoinError::Cancelled(cause)) => cause,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(cause.kind(), CauseKind::Satisfied);
-        // One that needs no waiting still gets its poll.
-        let quick = group.spawn_ok(async { 8 });
-        assert_eq!(quick.join().await.ok(), Some(8));
-        Ok(())
-    }));
-    assert!(result.is_ok());
-}
-
-// TG36
-fn odd_quorums(root: Root) {
-    root.block_on(async {
-        // None: enough once the body has ended.
-        let group = TaskGroup::builder().policy(Policy::Quorum(0));
-        let result = group.run::<_, (), _, _>(|group| async move {
-            let child = group.spawn_ok(sleep_forever());
-            for _ in 0..3 {
-                yield_now().await;
-            }
-            Ok(child.status())
-        });
-        assert_eq!(result.await.ok(), Some(TaskStatus::Running));
-        // More than there are: out of reach as soon as the body has ended.
-        let group = TaskGroup::builder().policy(Policy::Quorum(3));
-        let result = group.run::<_, (), _, _>(|group| async move {
-            group.spawn_ok(sleep_forever());
-            Ok(())
-        });
-        let error = result.await.expect_err("one is fewer than three");
-        let invalid = error.invalid().expect("the quorum was too large");
-        assert_eq!((invalid.given(), *invalid.allowed().end()), (3, 1));
-        assert!(!error.is_cancelled() && error.is_empty());
-        // Cancelled from inside before there were enough.
-        let group = TaskGroup::builder().policy(Policy::Quorum(1));
-        let result = group.run::<(), (), _, _>(|group| async move {
-            group.spawn_ok(sleep_forever());
-            group.cancel("stop");
-            Ok(())
-        });
-        let error = result.await.expect_err("there is no quorum");
-        assert!(error.is_cancelled());
     });
 }
 
@@ -425,8 +300,35 @@ fn a_group_ends_at_its_deadline() {
 }
 
 // TG20
+fn a_child_has_the_deadline_of_its_group(root: Root) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    root.block_on(async {
+        let start = now();
+        let options = TaskGroup::builder().timeout(3 * HOUR);
+        let result: Result<_, GroupError<()>> = options
+            .run(|group| async move {
+                let spawner = group.clone();
+                let child = timeout(HOUR, async move {
+                    let child = spawner.spawn_ok(async { current_effective_deadline() });
+                    (child, current_effective_deadline())
+                });
+                let (child, around) = child.await.expect("spawning takes no time");
+                let child = child.join().await.expect("it ends");
+                Ok((child, around, current_effective_deadline()))
+            })
+            .await;
+        let Ok((Deadline::At(child), Deadline::At(around), group)) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!(Deadline::At(child), group);
+        assert!(child - start >= 3 * HOUR);
+        assert!(around < child - HOUR);
+    });
+}
+
+// TG20
 #[test]
-fn a_child_has_the_deadline_of_its_group() {
+fn a_child_outlives_the_deadline_around_its_spawn() {
     Root::new().backend(Backend::Sim).block_on(async {
         let start = now();
         let options = TaskGroup::builder().timeout(5 * SECOND);

@@ -6,8 +6,8 @@ mod every_backend;
 use bowline_backend::Backend;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{
-    Backoff, Jitter, Retry, RetryErrorKind, Root, cancel_scope, now, sleep, sleep_forever, timeout,
-    timeout_at,
+    Backoff, Jitter, Retry, RetryErrorKind, Root, cancel_scope, move_on_after, now, sleep,
+    sleep_forever, timeout, timeout_at,
 };
 use every_backend::every_backend;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +23,8 @@ every_backend!(
     nonsense_is_refused,
     a_hanging_attempt_counts_as_failed,
     a_cancelled_pause_never_ends,
+    the_pause_asked_for_takes_the_place_of_the_backoff,
+    no_pause_is_begun_that_a_deadline_would_cut,
 );
 
 fn plain(base: Duration) -> Backoff {
@@ -171,7 +173,7 @@ fn jitter_stays_within_the_pause_and_follows_the_seed() {
         attempts_at(seed, Retry::attempts(8).backoff(backoff), 99).0
     };
     let bounds = [100, 200, 400, 800, 1000, 1000, 1000];
-    let mut seen = Vec::new();
+    let (mut seen, mut halves) = (Vec::new(), Vec::new());
     for seed in 0..50 {
         let times = run(seed, Jitter::Full);
         assert_eq!(times, run(seed, Jitter::Full), "the same seed");
@@ -181,12 +183,22 @@ fn jitter_stays_within_the_pause_and_follows_the_seed() {
             seen.push(pause * 10 / (bound * 1000 + 100));
         }
         let equal = run(seed, Jitter::Equal);
+        assert_eq!(equal, run(seed, Jitter::Equal), "the same seed");
         for (pause, bound) in equal.windows(2).map(|w| w[1] - w[0]).zip(bounds) {
-            assert!(pause >= bound * 500 && pause <= bound * 1000 + 100);
+            let half = bound * 500;
+            assert!(
+                pause >= half && pause <= 2 * half + 100,
+                "{pause} µs of {bound} ms"
+            );
+            halves.push((pause - half) * 10 / (half + 100));
         }
     }
     for tenth in 0..10 {
         assert!(seen.contains(&tenth), "no pause in tenth {tenth}");
+        assert!(
+            halves.contains(&tenth),
+            "none in tenth {tenth} of the second half"
+        );
     }
 }
 
@@ -208,6 +220,27 @@ fn an_error_may_ask_for_its_own_pause() {
 }
 
 // PT18
+fn the_pause_asked_for_takes_the_place_of_the_backoff(root: Root) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let error = root.block_on(async {
+        // An hour by the backoff, a millisecond by the first error, two hours by the second: more
+        // than there are overall.
+        let retry = Retry::attempts(9).backoff(plain(HOUR)).overall(HOUR);
+        let retry = retry.after(|attempt| match attempt {
+            1 => Some(MS),
+            _ => Some(2 * HOUR),
+        });
+        let run = retry.run(|attempt| async move { Err::<(), _>(attempt) });
+        move_on_after(HOUR / 60, run).await.done()
+    });
+    let error = error
+        .expect("no pause takes long")
+        .expect_err("it always fails");
+    assert_eq!(error.attempts(), 2);
+    assert!(matches!(error.into_last(), RetryErrorKind::Failed(2)));
+}
+
+// PT18
 #[test]
 fn the_overall_bound_cuts_an_attempt() {
     Root::new().backend(Backend::Sim).block_on(async {
@@ -218,6 +251,21 @@ fn the_overall_bound_cuts_an_attempt() {
         assert_eq!((error.attempts(), (now() - start).as_millis()), (1, 1000));
         assert!(matches!(error.last(), RetryErrorKind::Elapsed(_)));
     });
+}
+
+// PT19
+fn no_pause_is_begun_that_a_deadline_would_cut(root: Root) {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let (error, cut) = root.block_on(async {
+        let begun = now();
+        let retry = Retry::attempts(9).backoff(plain(2 * MINUTE));
+        let run = retry.run(|attempt| async move { Err::<(), _>(attempt) });
+        // It returns its error, and does not wait to be cut.
+        let error = timeout(MINUTE, run).await.expect("it gives up at once");
+        (error.expect_err("it always fails"), now() - begun >= MINUTE)
+    });
+    assert_eq!((error.attempts(), cut), (1, false));
+    assert!(matches!(error.into_last(), RetryErrorKind::Failed(1)));
 }
 
 // PT19

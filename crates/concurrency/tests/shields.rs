@@ -6,9 +6,8 @@ mod every_backend;
 use bowline_backend::Backend;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{
-    CancelScope, Deadline, Elapsed, Root, TaskInfo, cancel_scope, checkpoint,
-    current_effective_deadline, current_task, is_cancelled, now, shield, shield_for, sleep,
-    sleep_forever, task_group, timeout, yield_now,
+    CancelScope, Elapsed, Root, TaskInfo, cancel_scope, checkpoint, current_task, is_cancelled,
+    now, shield, shield_for, sleep, sleep_forever, task_group, timeout, yield_now,
 };
 use bowline_sim::{Choice, Sim};
 use every_backend::every_backend;
@@ -423,35 +422,6 @@ fn a_deadline_inside_a_shield_still_counts() {
             sleep_forever().await
         });
         assert!(outcome.await.cause().is_some());
-    });
-}
-
-// CS34
-#[test]
-fn the_effective_deadline_stops_at_shields() {
-    in_sim(async {
-        assert_eq!(current_effective_deadline(), Deadline::Never);
-        let start = now();
-        let deadline = |n: u32| start + n * SECOND;
-        let scope = |n| CancelScope::new().deadline(deadline(n));
-        let outcome = scope(3).run(scope(1).run(scope(2).run(async {
-            assert_eq!(current_effective_deadline(), Deadline::At(deadline(1)));
-            shield(async {
-                assert_eq!(current_effective_deadline(), Deadline::Never);
-            })
-            .await;
-            let bound = shield_for(5 * SECOND, async { current_effective_deadline() }).await;
-            let Ok(Deadline::At(bound)) = bound else {
-                panic!("{bound:?}");
-            };
-            assert_eq!((bound - start).as_millis(), 5000);
-        })));
-        let done = outcome
-            .await
-            .done()
-            .and_then(|o| o.done())
-            .and_then(|o| o.done());
-        assert_eq!(done, Some(()));
     });
 }
 

@@ -112,6 +112,11 @@ impl CapacityLimiter {
 
     /// Waits for a place for `borrower`, which can have one at a time.
     ///
+    /// With [`current_task`](crate::current_task) as the borrower no task gets a second place: one
+    /// that asks again while it has one is told so, instead of waiting for itself. Branches of one
+    /// task are the same borrower. Outside of tasks of this crate that borrower is
+    /// [`Borrower::Anonymous`].
+    ///
     /// # Errors
     ///
     /// [`AlreadyBorrowed`] if it has a place or waits for one.
@@ -119,6 +124,29 @@ impl CapacityLimiter {
     /// # Cancel safety
     ///
     /// As [`acquire`](CapacityLimiter::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "smol")] {
+    /// use bowline_backend::Backend;
+    /// use bowline_concurrency::sync::{AlreadyBorrowed, CapacityLimiter};
+    /// use bowline_concurrency::{Root, current_task};
+    ///
+    /// async fn query(connections: &CapacityLimiter) -> Result<(), AlreadyBorrowed> {
+    ///     let _connection = connections.acquire_for(current_task()).await?;
+    ///     // It would wait for this very task, had it not said who it is.
+    ///     let nested = connections.acquire_for(current_task()).await;
+    ///     assert_eq!(nested.err(), Some(AlreadyBorrowed));
+    ///     Ok(())
+    /// }
+    ///
+    /// let connections = CapacityLimiter::new(1);
+    /// Root::new().backend(Backend::Smol).block_on(query(&connections))?;
+    /// assert_eq!(connections.available(), 1);
+    /// # }
+    /// # Ok::<_, bowline_concurrency::sync::AlreadyBorrowed>(())
+    /// ```
     pub fn acquire_for(&self, borrower: impl Into<Borrower>) -> BorrowFor<'_> {
         BorrowFor(Leaf::new(self, Borrowing::new(borrower.into())))
     }

@@ -5,15 +5,14 @@ use crate::caught::discard;
 use crate::invalid_value::InvalidValue;
 use crate::sync::Queue;
 use crate::task_handle::TaskHandle;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Invariants:
 /// 1. `workers` is the number of [`Present`]s; who makes it zero closes the queue and empties it.
 /// 2. A job taken from the queue is counted done there when its [`Begun`] is dropped, after the
 ///    job itself was.
-/// 3. Who stops notes it and then looks for the crew; who brings the crew looks for a stop after:
-///    one of the two cancels it.
+/// 3. The crew is brought before anyone has a handle to send with: whose job fails finds all of it.
 pub(super) struct Shared<J> {
     pub(super) queue: Queue<J>,
     workers: AtomicUsize,
@@ -22,7 +21,6 @@ pub(super) struct Shared<J> {
     pub(super) failed: AtomicUsize,
     pub(super) panicked: AtomicUsize,
     dropped: AtomicUsize,
-    stopped: AtomicBool,
     crew: OnceLock<Vec<TaskHandle<()>>>,
 }
 
@@ -36,7 +34,6 @@ impl<J> Shared<J> {
             failed: AtomicUsize::new(0),
             panicked: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
             crew: OnceLock::new(),
         })
     }
@@ -44,9 +41,6 @@ impl<J> Shared<J> {
     /// Brings the workers' handles, once.
     pub(super) fn keep(&self, crew: Vec<TaskHandle<()>>) {
         let _ = self.crew.set(crew);
-        if self.stopped.load(Ordering::SeqCst) {
-            self.cancel_crew();
-        }
     }
 
     /// The workers; none before they were brought.
@@ -57,11 +51,6 @@ impl<J> Shared<J> {
     /// Ends all workers: a job has failed.
     pub(super) fn stop(&self) {
         self.clear();
-        self.stopped.store(true, Ordering::SeqCst);
-        self.cancel_crew();
-    }
-
-    fn cancel_crew(&self) {
         for worker in self.crew() {
             worker.cancel("a job of the same workers failed");
         }

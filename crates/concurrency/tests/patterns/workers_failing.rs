@@ -15,6 +15,7 @@ every_backend!(
     an_error_and_a_panic_are_counted_and_harm_nobody,
     with_fail_fast_an_error_fails_the_group,
     with_fail_fast_a_panic_goes_on,
+    with_fail_fast_those_without_a_job_end_too,
     with_fail_fast_the_workers_end_also_in_a_group_that_goes_on,
     with_collect_all_each_worker_fails_with_its_first,
     with_collect_all_a_cancelled_worker_fails_with_its_first,
@@ -100,6 +101,30 @@ fn with_fail_fast_a_panic_goes_on(root: Root) {
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"five"));
 }
 
+// PT12
+fn with_fail_fast_those_without_a_job_end_too(root: Root) {
+    let isolated = TaskGroup::builder().policy(Policy::Isolate);
+    let result = root.block_on(isolated.run(|group| async move {
+        let workers = Workers::start_with(&group, Policy::FailFast, 3, 4, |job: u32| async move {
+            Err::<(), _>(job)
+        });
+        let workers = workers.expect("neither number is zero");
+        workers.send(0).await.expect("they are open");
+        // Nobody closes them.
+        while workers.statistics().workers > 0 {
+            checkpoint().await;
+        }
+        assert_eq!(workers.send(9).await, Err(QueueSendError(9)));
+        workers.close().await;
+        let end = workers.statistics();
+        assert_eq!((end.failed, end.dropped, end.waiting), (1, 0, 0));
+        Ok(group.statistics())
+    }));
+    let group = result.expect("the group goes on");
+    assert_eq!((group.failed, group.live), (1, 0));
+}
+
+// PT12
 fn with_fail_fast_the_workers_end_also_in_a_group_that_goes_on(root: Root) {
     let isolated = TaskGroup::builder().policy(Policy::Isolate);
     let result = root.block_on(isolated.run(|group| async move {

@@ -5,7 +5,7 @@ use crate::{Wakes, poll, ready};
 use bowline_concurrency::sync::{
     AlreadyBorrowed, Borrow, Borrower, CapacityLimiter, TryAcquireError,
 };
-use bowline_concurrency::{CancelScope, Root, checkpoint, task_group};
+use bowline_concurrency::{CancelScope, Root, checkpoint, current_task, task_group};
 use bowline_sim::explore_drops;
 use futures_util::future::join3;
 use std::pin::pin;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 every_backend!(
     a_cycle_of_three_is_counted,
     a_borrower_has_one_place_at_a_time,
+    a_task_has_one_place_at_a_time,
     a_frozen_waiter_is_passed_over,
     an_owned_place_outlives_who_borrowed_it,
 );
@@ -90,6 +91,42 @@ fn a_borrower_has_one_place_at_a_time(root: Root) {
         let ninth = limiter.try_acquire_for(9);
         assert!(ninth.is_ok(), "who left the queue is forgotten");
     });
+}
+
+// SY22
+fn a_task_has_one_place_at_a_time(root: Root) {
+    let limiter = Arc::new(CapacityLimiter::new(2));
+    // Nobody is to be told apart here.
+    let outside: Vec<_> = (0..2)
+        .map(|_| limiter.try_acquire_for(current_task()))
+        .collect();
+    assert!(outside.iter().all(Result::is_ok));
+    assert_eq!(
+        limiter.statistics().borrowers,
+        [Borrower::Anonymous, Borrower::Anonymous]
+    );
+    drop(outside);
+    let there = limiter.clone();
+    let result = root.block_on(task_group::<_, (), _, _>(|group| async move {
+        let here = current_task().expect("it runs in a root");
+        let place = there.acquire_for(current_task()).await.expect("its first");
+        assert_eq!(there.statistics().borrowers, [Borrower::Task(here.id())]);
+        let second = there.acquire_for(current_task()).await;
+        assert_eq!(second.err(), Some(AlreadyBorrowed));
+        let refused = there.try_acquire_for(here.clone()).err();
+        assert_eq!(refused, Some(TryAcquireError::AlreadyBorrowed));
+        let others = there.clone();
+        let child = group.spawn_ok(async move {
+            let place = others.acquire_for(current_task()).await;
+            place.is_ok()
+        });
+        assert_eq!(child.join().await.ok(), Some(true), "another task");
+        drop(place);
+        let again = there.acquire_for(here).await;
+        Ok(again.is_ok())
+    }));
+    assert_eq!(result.ok(), Some(true));
+    assert_eq!(numbers(&limiter), (0, 2, 2, 0));
 }
 
 fn waiting<'a, const N: usize>(

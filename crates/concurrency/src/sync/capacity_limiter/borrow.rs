@@ -5,6 +5,7 @@ use crate::sync::guarded::{After, Guarded};
 use crate::sync::leaf::{Claim, leaf_future};
 use crate::sync::waiters::{Arrival, Waiters};
 use crate::task_id::TaskId;
+use crate::task_info::TaskInfo;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +16,7 @@ use std::marker::PhantomData;
 pub enum Borrower {
     /// Nobody in particular; any number of places.
     Anonymous,
-    /// A task. Two roots number their tasks alike, so this is for limiters used in one root.
+    /// A task, most often [`current_task`](crate::current_task).
     Task(TaskId),
     /// Whoever the number stands for.
     Key(u64),
@@ -26,6 +27,20 @@ pub enum Borrower {
 impl From<TaskId> for Borrower {
     fn from(task: TaskId) -> Self {
         Borrower::Task(task)
+    }
+}
+
+impl From<TaskInfo> for Borrower {
+    fn from(task: TaskInfo) -> Self {
+        Borrower::Task(task.id())
+    }
+}
+
+/// For [`current_task`](crate::current_task), which outside of tasks of this crate is nobody in
+/// particular.
+impl From<Option<TaskInfo>> for Borrower {
+    fn from(task: Option<TaskInfo>) -> Self {
+        task.map_or(Borrower::Anonymous, Borrower::from)
     }
 }
 
