@@ -262,7 +262,7 @@ impl Progress {
             }
         };
         let (start, taken) = self.finish();
-        match codec.decode(&frame) {
+        match codec.decode_owned(frame) {
             Ok(message) => Ok(Some(message)),
             // Whatever is wrong inside the frame, the framing knows where the next one starts.
             Err(error) => Err(error.with_offset(start).with_skipped(taken).recoverable()),

@@ -1,6 +1,8 @@
 //! Framings: byte stream to frames and back.
 
-use bytes::Bytes;
+use std::mem;
+
+use bytes::{Bytes, BytesMut};
 
 use crate::{Decode, Encode, EncodeError, Framed, MessageCodec, OutputBatch};
 
@@ -48,4 +50,16 @@ pub trait Framing: Decode<Item = Bytes> + Encode<Bytes> + Encode<[u8]> {
         let payload = Bytes::from([start, rest].concat());
         Encode::<Bytes>::encode(self, &payload, out)
     }
+}
+
+/// Takes a frame out of what has come, without a copy.
+///
+/// Where that is all there is, and there is no room for more, the frame has its buffer to itself: to
+/// share it with what is to come would be an allocation, and one more for each small message of a
+/// connection that is asked one thing at a time.
+fn take_frame(src: &mut BytesMut, len: usize) -> Bytes {
+    if len == src.len() && len == src.capacity() {
+        return mem::take(src).freeze();
+    }
+    src.split_to(len).freeze()
 }

@@ -90,6 +90,18 @@ pub trait MessageCodec: Send + Sync {
     /// A [`DecodeError`], always recoverable: the frame is lost, the stream is not.
     fn decode(&self, frame: &Bytes) -> Result<Self::Received, DecodeError>;
 
+    /// Decodes one frame that nobody else holds, as [`decode`](Self::decode) does.
+    ///
+    /// Lets a codec of shared bytes hand out the frame as it is, without the allocation of counting
+    /// who holds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    fn decode_owned(&self, frame: Bytes) -> Result<Self::Received, DecodeError> {
+        self.decode(&frame)
+    }
+
     /// The encoded form of `message`, if the message already holds it.
     ///
     /// Lets a codec of shared bytes send them without the copy that [`encode`](Self::encode)

@@ -86,6 +86,10 @@ impl<E: MessageCodec, D: MessageCodec> MessageCodec for Stapled<E, D> {
         self.decoder.decode(frame)
     }
 
+    fn decode_owned(&self, frame: Bytes) -> Result<D::Received, DecodeError> {
+        self.decoder.decode_owned(frame)
+    }
+
     fn encoded(&self, message: &E::Sent) -> Option<Bytes> {
         self.encoder.encoded(message)
     }

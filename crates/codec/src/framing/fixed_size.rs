@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::place::Place;
+use super::take_frame;
 use crate::{Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Framing, OutputBatch};
 
 /// Frames of one size, with nothing between them.
@@ -71,7 +72,7 @@ impl Decode for FixedSize {
         }
         self.need = self.size;
         self.place.finish(self.size);
-        Ok(Some(src.split_to(self.size).freeze()))
+        Ok(Some(take_frame(src, self.size)))
     }
 
     fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::place::Place;
-use super::work;
+use super::{take_frame, work};
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, OutputBatch};
 
 /// Deepest nesting of one value: containers, and tags, inside one another.
@@ -222,7 +222,7 @@ impl Items {
                 self.scan = Scan::START;
                 self.need = 1;
                 self.place.finish(len);
-                Ok(Some(src.split_to(len).freeze()))
+                Ok(Some(take_frame(src, len)))
             }
             Err(kind) => Err(self.place.fail(kind, 0)),
         }

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use scan::Scan;
 
 use super::place::Place;
-use super::work;
+use super::{take_frame, work};
 use crate::{
     Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
     OutputBatch,
@@ -146,7 +146,7 @@ impl JsonFraming {
             Err(self.place.lose(fault, whole))
         } else {
             self.place.finish(whole);
-            Ok(src.split_to(end).freeze())
+            Ok(take_frame(src, end))
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use header::{Header, Read, Unstatable, Width};
 
-use super::work;
+use super::{take_frame, work};
 use crate::{
     Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
     OutputBatch,
@@ -281,7 +281,7 @@ impl Decode for LengthDelimited {
                     return Ok(None);
                 }
                 src.advance(header);
-                let frame = src.split_to(payload).freeze();
+                let frame = take_frame(src, payload);
                 self.finish(whole as u64);
                 Ok(Some(frame))
             }

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DecodeError, EncodeError, MessageCodec};
+use crate::{DecodeError, EncodeError, MessageCodec, OutputBatch};
 
 /// The message codec that changes nothing: a message is the [`Bytes`] of its frame.
 ///
@@ -41,7 +41,12 @@ impl MessageCodec for Raw {
         Ok(frame.clone())
     }
 
+    fn decode_owned(&self, frame: Bytes) -> Result<Bytes, DecodeError> {
+        Ok(frame)
+    }
+
     fn encoded(&self, message: &Bytes) -> Option<Bytes> {
-        Some(message.clone())
+        // A small one is copied, and whoever else holds it need not be counted.
+        (message.len() >= OutputBatch::KEEP).then(|| message.clone())
     }
 }
