@@ -1,7 +1,9 @@
 //! Descriptors that go with messages over Unix sockets.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::Poll;
 
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 
@@ -183,6 +185,17 @@ pub(crate) fn check_supported() -> Result<(), Error> {
             Err(Error::new(Operation::Send, ErrorKind::Unsupported))
         }
         _ => Ok(()),
+    }
+}
+
+/// A read that takes descriptors too, or, where the backend passes none, a plain one.
+pub(crate) fn or_plain<R>(
+    read: Poll<io::Result<R>>,
+    plain: impl FnOnce() -> Poll<io::Result<R>>,
+) -> Poll<io::Result<R>> {
+    match read {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Unsupported => plain(),
+        read => read,
     }
 }
 

@@ -12,8 +12,8 @@ use bowline_backend::stream::{Address, ByteStream};
 /// Something that may be known of a connection: a type that stands for a question, with the type
 /// of its answer.
 ///
-/// Those of this crate are [`LocalAddr`], [`PeerAddr`], [`SocketFamily`], on Unix
-/// `PeerCredentials`, and with the feature `tls` `TlsInfo`. A byte stream of one's own may have
+/// Those of this crate are [`LocalAddr`], [`PeerAddr`], [`LocalName`], [`PeerName`],
+/// [`SocketFamily`], on Unix `PeerCredentials`, and with the feature `tls` `TlsInfo`. A byte stream of one's own may have
 /// its own.
 pub trait Attribute: 'static {
     /// The answer.
@@ -34,6 +34,24 @@ pub enum PeerAddr {}
 
 impl Attribute for PeerAddr {
     type Value = Address;
+}
+
+/// What our end is called, where ends have names: the path of a Unix socket, its name outside the
+/// file system after an `@`, or the name of an end in memory. Bytes of a path that are no UTF-8 are
+/// replaced; [`LocalAddr`] has them all.
+#[derive(Debug)]
+pub enum LocalName {}
+
+impl Attribute for LocalName {
+    type Value = String;
+}
+
+/// What the other end is called, as [`LocalName`] says of ours.
+#[derive(Debug)]
+pub enum PeerName {}
+
+impl Attribute for PeerName {
+    type Value = String;
 }
 
 /// What kind of addresses the connection has.
@@ -211,7 +229,10 @@ impl Attributes {
         let address = match attribute {
             of if of == TypeId::of::<LocalAddr>() => &mut self.local,
             of if of == TypeId::of::<PeerAddr>() => &mut self.peer,
-            of if of == TypeId::of::<SocketFamily>() => return, // follows from the addresses
+            // These follow from the addresses.
+            of if of == TypeId::of::<SocketFamily>() => return,
+            of if of == TypeId::of::<LocalName>() => return,
+            of if of == TypeId::of::<PeerName>() => return,
             of if self.others.iter().any(|known| known.attribute == of) => return,
             attribute => {
                 if let Some(value) = value() {
@@ -233,10 +254,7 @@ impl Attributes {
 
 impl Extra for Attributes {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
-        request
-            .give::<LocalAddr>(|| self.local.clone())
-            .give::<PeerAddr>(|| self.peer.clone())
-            .give::<SocketFamily>(|| family(self.local.as_ref(), self.peer.as_ref()));
+        give_addresses(request, || self.local.clone(), || self.peer.clone());
         for known in &self.others {
             (known.give)(request);
         }
@@ -255,11 +273,39 @@ impl fmt::Debug for Attributes {
 
 /// Answers what every byte stream knows.
 pub(crate) fn addresses(stream: &impl ByteStream, request: &mut AttributeRequest<'_>) {
-    let (local, peer) = (|| stream.local_addr().ok(), || stream.peer_addr().ok());
+    give_addresses(
+        request,
+        || stream.local_addr().ok(),
+        || stream.peer_addr().ok(),
+    );
+}
+
+/// Answers all that follows from the two addresses.
+pub(crate) fn give_addresses(
+    request: &mut AttributeRequest<'_>,
+    local: impl Fn() -> Option<Address>,
+    peer: impl Fn() -> Option<Address>,
+) {
     request
-        .give::<LocalAddr>(local)
-        .give::<PeerAddr>(peer)
+        .give::<LocalAddr>(&local)
+        .give::<PeerAddr>(&peer)
+        .give::<LocalName>(|| local().as_ref().and_then(name))
+        .give::<PeerName>(|| peer().as_ref().and_then(name))
         .give::<SocketFamily>(|| family(local().as_ref(), peer().as_ref()));
+}
+
+/// The name that is an address, where it is one.
+fn name(address: &Address) -> Option<String> {
+    match address {
+        #[cfg(unix)]
+        Address::Unix(address) => {
+            let path = address.as_path().map(|path| path.to_string_lossy().into());
+            let hidden = |name: &[u8]| format!("@{}", String::from_utf8_lossy(name));
+            path.or_else(|| address.as_abstract().map(hidden))
+        }
+        Address::Named(name) => Some(name.to_string()),
+        _ => None,
+    }
 }
 
 /// A Unix socket may have no name of its own, and a peer may be gone: either address says it.
@@ -283,21 +329,22 @@ impl Extra for UnixStream {
 
 impl Extra for UdpSocket {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
-        let local = || self.local_addr().ok().map(Address::Inet);
-        request
-            .give::<LocalAddr>(local)
-            .give::<PeerAddr>(|| self.peer_addr().ok().map(Address::Inet))
-            .give::<SocketFamily>(|| family(local().as_ref(), None));
+        give_addresses(
+            request,
+            || self.local_addr().ok().map(Address::Inet),
+            || self.peer_addr().ok().map(Address::Inet),
+        );
     }
 }
 
 #[cfg(unix)]
 impl Extra for UnixDatagram {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
-        request
-            .give::<LocalAddr>(|| self.local_addr().ok())
-            .give::<PeerAddr>(|| self.peer_addr().ok())
-            .give::<SocketFamily>(|| Some(AddressFamily::Unix));
+        give_addresses(
+            request.give::<SocketFamily>(|| Some(AddressFamily::Unix)),
+            || self.local_addr().ok(),
+            || self.peer_addr().ok(),
+        );
     }
 }
 

@@ -33,7 +33,7 @@ use self::line::{Line, Source};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
-use crate::transport::{TryRecvError, TrySendError};
+use crate::transport::{TransportSend, TryRecvError, TrySendError};
 
 /// Pauses between attempts to connect again, unless others are asked for.
 pub(crate) const RECONNECT: Backoff =
@@ -174,26 +174,54 @@ where
         let _user = self.line().enter();
         let mut waiting = self.line().waiting();
         let _turn = self.turn(Operation::Send).await?;
-        let sent = poll_fn(|cx| self.line().poll_send(message, &mut waiting, cx)).await;
+        let queue = TransportSend::queue;
+        let sent = poll_fn(|cx| self.line().poll_send(message, queue, &mut waiting, cx)).await;
         sent.map(drop)
     }
 
-    /// Queues the message if it is nobody else's turn and there is a connection with room now.
+    /// [`send`](Client::send) without the write, for many messages in one: they go out with a
+    /// [`flush`](Client::flush), or when a `recv` has to wait.
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] where `send` would wait, else as `send`.
+    /// As [`send`](Client::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Place in queue lost*; else *nothing happened*.
+    pub async fn feed(&self, message: &S) -> Result<(), Error> {
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        let _turn = self.turn(Operation::Send).await?;
+        let queue = TransportSend::queue_only;
+        let sent = poll_fn(|cx| self.line().poll_send(message, queue, &mut waiting, cx)).await;
+        sent.map(drop)
+    }
+
+    /// Queues the message if it is nobody else's turn and there is a connection with room now. It makes
+    /// no connection: [`connect`](Client::connect) does.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Busy`] while another task sends, [`TrySendError::Full`] where there is no
+    /// connection or no room, else as `send`.
     pub fn try_send(&self, message: &S) -> Result<(), TrySendError> {
         let _user = self.line().enter();
         let Ok(_turn) = self.parts.turn.try_lock() else {
             return Err(match self.parts.closed.is_set() {
                 true => TrySendError::Failed(self.closed_error(Operation::Send)),
-                false => TrySendError::Full,
+                false => TrySendError::Busy,
             });
         };
+        if self.line().would_dial() {
+            return Err(TrySendError::Full);
+        }
         let mut waiting = self.line().waiting();
         let mut cx = Context::from_waker(Waker::noop());
-        match self.line().poll_send(message, &mut waiting, &mut cx) {
+        match self
+            .line()
+            .poll_send(message, TransportSend::queue, &mut waiting, &mut cx)
+        {
             Poll::Pending => Err(TrySendError::Full),
             Poll::Ready(sent) => sent.map(drop).map_err(TrySendError::Failed),
         }
@@ -261,6 +289,9 @@ where
         let entered = self.enter_receiving();
         let _entered = entered.map_err(TryRecvError::Failed)?;
         let _user = self.line().enter();
+        if self.line().would_dial() {
+            return Err(TryRecvError::Empty);
+        }
         let mut waiting = self.line().waiting();
         let mut cx = Context::from_waker(Waker::noop());
         match self.line().poll_recv(Source::Any, &mut waiting, &mut cx) {

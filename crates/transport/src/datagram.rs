@@ -17,6 +17,8 @@ pub use memory::{MemoryDatagram, MemoryDatagramBuilder};
 pub use receiver::DatagramReceiver;
 pub use sender::DatagramSender;
 pub use stapled::StapledDatagram;
+#[cfg(unix)]
+pub(crate) use transport::answerable_unix;
 pub use transport::{DatagramTransport, DatagramTransportBuilder};
 
 use std::future::Future;

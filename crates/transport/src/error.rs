@@ -145,6 +145,12 @@ impl Error {
         self
     }
 
+    /// The same of another operation, on behalf of which it was found.
+    pub(crate) fn of(mut self, operation: Operation) -> Self {
+        self.0.operation = operation;
+        self
+    }
+
     /// What it is about.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -58,8 +58,11 @@ mod transport;
 mod ancillary;
 mod attribute;
 mod close_timeout;
+mod counters;
 mod delegate;
+mod drain;
 mod dyn_transport;
+mod each;
 mod error;
 mod half_wakers;
 mod shared_transport;
@@ -87,6 +90,7 @@ mod params;
 mod registry;
 mod scheme;
 mod url;
+mod url_stream;
 
 #[cfg(feature = "tls")]
 mod tls;
@@ -96,8 +100,8 @@ pub use ancillary::{Ancillary, AncillaryError};
 #[cfg(unix)]
 pub use attribute::PeerCredentials;
 pub use attribute::{
-    AddressFamily, Attribute, AttributeRequest, Attributes, Extra, LocalAddr, PeerAddr,
-    SocketFamily,
+    AddressFamily, Attribute, AttributeRequest, Attributes, Extra, LocalAddr, LocalName, PeerAddr,
+    PeerName, SocketFamily,
 };
 pub use blocking_client::{BlockingClient, BlockingMessages};
 pub use client::{CallAll, Client, ClientMessages, ClientPermit, ClientState, ClientTarget};
@@ -107,6 +111,7 @@ pub use datagram::{
     DatagramSend, DatagramSender, DatagramSocket, DatagramTransport, DatagramTransportBuilder,
     MemoryDatagram, MemoryDatagramBuilder, StapledDatagram, UnnamedSender, UnnamedSenders,
 };
+pub use drain::DrainReport;
 pub use dyn_transport::{DynReceiver, DynSender, DynTransport, LentReceiver, LentSender};
 pub use error::{Attempt, Break, Delivery, Error, ErrorKind, Operation, TlsFailure};
 pub use listener::Listener;
@@ -132,9 +137,9 @@ pub use server::Secure;
 #[cfg(unix)]
 pub use server::UnixPlace;
 pub use server::{
-    AtLimit, Bind, Bound, ConnectionHandler, ConnectionId, DrainReport, End, Incoming, Listening,
-    MemoryPlace, Messages, Peer, ServeStreams, Served, Server, ServerCounters, ServerHandle,
-    ServerLimits, ServerThread, StreamServer, serve_streams,
+    AtLimit, Bind, Bound, ConnectionHandler, ConnectionId, End, Incoming, Listening, MemoryPlace,
+    Messages, Peer, ServeStreams, Served, Server, ServerCounters, ServerHandle, ServerLimits,
+    ServerThread, StreamServer, UrlIncoming, UrlListener, UrlPlace, serve_streams,
 };
 pub use shared_transport::{Shared, SharedPermit};
 pub use stapled::{StapledReadHalf, StapledStream, StapledWriteHalf};
@@ -146,3 +151,4 @@ pub use tls::{
 };
 pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 pub use url::{Place, Url, UrlError, UrlErrorKind};
+pub use url_stream::{UrlReadHalf, UrlStream, UrlWriteHalf};

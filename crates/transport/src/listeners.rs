@@ -155,9 +155,15 @@ impl ListenersBuilder {
         // IPv4 before IPv6, each by address and port.
         addresses.sort();
         addresses.dedup();
-        let listeners = match self.same_port && self.port == 0 {
-            true => self.bind_same_port(addresses)?,
-            false => self.bind_each(&addresses)?,
+        let mut attempts = 0;
+        let listeners = loop {
+            attempts += 1;
+            let bind = |address| TcpListener::bind_with(address, self.options.clone());
+            match self.bind_all(&addresses, bind, TcpListener::local_addr) {
+                // Somebody else has the port there that the system chose: it is asked for another.
+                Err(error) if attempts < SAME_PORT_ATTEMPTS && self.is_unlucky(&error) => {}
+                bound => break bound?,
+            }
         };
         Ok(Listeners { listeners, turn: 0 })
     }
@@ -167,43 +173,42 @@ impl ListenersBuilder {
         self.hosts.is_empty() && self.addresses.is_empty()
     }
 
-    /// Listens at the first, and where that was told to at the others.
-    fn bind_same_port(&self, mut addresses: Vec<SocketAddr>) -> Result<Vec<TcpListener>, Error> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let mut bound = self.bind_each(&addresses[..1])?;
-            let chosen = bound[0].local_addr();
-            let port = chosen
-                .map_err(|error| Error::from_io(Operation::Bind, error))?
-                .port();
-            for address in &mut addresses[1..] {
-                address.set_port(port);
-            }
-            match self.bind_each(&addresses[1..]) {
-                Ok(others) => {
-                    bound.extend(others);
-                    return Ok(bound);
-                }
-                // Somebody else has that port there: the system is asked for another.
-                Err(error)
-                    if attempts < SAME_PORT_ATTEMPTS
-                        && error
-                            .attempts()
-                            .iter()
-                            .all(|attempt| attempt.error().kind() == io::ErrorKind::AddrInUse) => {}
-                Err(error) => return Err(error),
-            }
-        }
+    /// Whether the system chooses a port, and one for all.
+    fn shares_chosen_port(&self) -> bool {
+        self.same_port && self.port == 0
     }
 
-    fn bind_each(&self, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
+    /// Whether another port for all may do.
+    fn is_unlucky(&self, error: &Error) -> bool {
+        let in_use = |attempt: &Attempt| attempt.error().kind() == io::ErrorKind::AddrInUse;
+        self.shares_chosen_port() && error.attempts().iter().all(in_use)
+    }
+
+    /// Binds each address, where they share a port to the one that the first was given.
+    fn bind_all<L>(
+        &self,
+        addresses: &[SocketAddr],
+        bind: impl Fn(SocketAddr) -> io::Result<L>,
+        local_addr: impl Fn(&L) -> io::Result<SocketAddr>,
+    ) -> Result<Vec<L>, Error> {
         let mut listeners = Vec::with_capacity(addresses.len());
         let mut failed = Vec::new();
+        let mut chosen = None;
         for address in addresses {
-            match TcpListener::bind_with(*address, self.options.clone()) {
-                Ok(listener) => listeners.push(listener),
-                Err(error) => failed.push(Attempt::new(*address, error)),
+            let mut address = *address;
+            if let Some(port) = chosen {
+                address.set_port(port);
+            }
+            match bind(address) {
+                Ok(listener) => {
+                    if self.shares_chosen_port() && chosen.is_none() {
+                        let local = local_addr(&listener);
+                        let local = local.map_err(|error| Error::from_io(Operation::Bind, error));
+                        chosen = Some(local?.port());
+                    }
+                    listeners.push(listener);
+                }
+                Err(error) => failed.push(Attempt::new(address, error)),
             }
         }
         if self.is_everywhere() && !listeners.is_empty() {
@@ -234,4 +239,45 @@ fn is_lacking(attempt: &Attempt) -> bool {
     const NO_SUCH_FAMILY: i32 = 97;
     let error = attempt.error();
     error.raw_os_error() == Some(NO_SUCH_FAMILY) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // T11
+    #[test]
+    fn a_family_that_is_lacking_is_left_out_where_one_port_is_for_all() {
+        let addresses: [SocketAddr; 2] =
+            ["0.0.0.0:0", "[::]:0"].map(|address| address.parse().unwrap());
+        for lacking in addresses {
+            let bind = |address: SocketAddr| match address.is_ipv4() == lacking.is_ipv4() {
+                true => Err(io::ErrorKind::AddrNotAvailable.into()),
+                false => Ok(SocketAddr::new(address.ip(), 4000)),
+            };
+            let everywhere = Listeners::builder(0).same_port();
+            let bound = everywhere.bind_all(&addresses, bind, |local| Ok(*local));
+            let bound = bound.expect("the other family is there");
+            assert_eq!(bound.len(), 1, "{bound:?}");
+            assert_ne!(bound[0].is_ipv4(), lacking.is_ipv4());
+        }
+    }
+
+    // T11
+    #[test]
+    fn all_get_the_port_of_the_first() {
+        let addresses: [SocketAddr; 2] =
+            ["0.0.0.0:0", "[::]:0"].map(|address| address.parse().unwrap());
+        let bind = |address: SocketAddr| match address.port() {
+            0 => Ok(SocketAddr::new(address.ip(), 4000)),
+            _ => Ok(address),
+        };
+        let local = |local: &SocketAddr| Ok(*local);
+        let shared = Listeners::builder(0).same_port();
+        let bound = shared.bind_all(&addresses, bind, local).unwrap();
+        assert_eq!(
+            bound.iter().map(SocketAddr::port).collect::<Vec<_>>(),
+            [4000, 4000]
+        );
+    }
 }

@@ -2,8 +2,10 @@
 
 mod link;
 mod network;
+mod side;
 
 pub use network::{MemoryListener, MemoryNetwork};
+pub(crate) use side::Side;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -18,7 +20,7 @@ use bowline_backend::stream::{
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
-use self::link::{Link, Side};
+use self::link::Link;
 use crate::attribute::{self, AttributeRequest, Extra};
 use crate::delegate::{delegate_reads, delegate_writes};
 

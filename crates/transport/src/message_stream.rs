@@ -1,41 +1,33 @@
 //! Messages over any byte stream, through any codec.
 
+mod builder;
 #[cfg(all(unix, feature = "ancillary"))]
 mod descriptors;
 #[cfg(all(unix, feature = "ancillary"))]
 mod inbox;
+mod lingering;
 mod outbound;
 mod receiver;
 mod sender;
 
+pub use builder::MessageStreamBuilder;
 pub use receiver::{MessageItems, MessageReceiver};
 pub use sender::MessageSender;
 
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bowline_backend::stream::{Address, ByteStream};
 use bowline_codec::Codec;
 
-use self::outbound::{Outbound, Setup};
-use crate::attribute::{AttributeRequest, Attributes, Extra};
+use crate::attribute::{AttributeRequest, Extra};
 use crate::close_timeout::shut_down_within;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::prefixed::Prefixed;
 use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportSend};
-
-/// Bytes queued from which `reserve` waits.
-const HIGH_WATER: usize = 64 * 1024;
-
-/// How long `close` waits for what is queued.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a peer may take no byte of what waits for it.
-const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A byte stream and a codec: messages both ways.
 ///
@@ -97,109 +89,6 @@ impl<S: ByteStream, C: Codec> MessageStream<S, C> {
     /// Who is at the other end, where the stream could say.
     pub fn peer_addr(&self) -> Option<&Address> {
         self.sender.peer_addr()
-    }
-}
-
-/// The limits of a [`MessageStream`].
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `over` is called"]
-pub struct MessageStreamBuilder {
-    high_water: usize,
-    close_timeout: Duration,
-    write_stall_timeout: Option<Duration>,
-    read_idle_timeout: Option<Duration>,
-    max_frame: usize,
-}
-
-impl Default for MessageStreamBuilder {
-    fn default() -> Self {
-        MessageStreamBuilder {
-            high_water: HIGH_WATER,
-            close_timeout: CLOSE_TIMEOUT,
-            write_stall_timeout: Some(WRITE_STALL_TIMEOUT),
-            read_idle_timeout: None,
-            max_frame: usize::MAX,
-        }
-    }
-}
-
-impl MessageStreamBuilder {
-    /// From how many queued bytes on senders wait, until a quarter is left; default 64 KiB.
-    ///
-    /// # Panics
-    ///
-    /// If `bytes` is zero.
-    pub fn high_water(mut self, bytes: usize) -> Self {
-        assert!(
-            bytes > 0,
-            "the high water of a message stream is at least 1"
-        );
-        self.high_water = bytes;
-        self
-    }
-
-    /// How long `close` waits for what is queued to be written; default 5 s.
-    pub fn close_timeout(mut self, most: Duration) -> Self {
-        self.close_timeout = most;
-        self
-    }
-
-    /// How long the peer may take no byte of what waits for it before the connection is
-    /// [`Broken(Stalled)`](crate::Break::Stalled); default 30 s, `None` for ever.
-    ///
-    /// Whoever sends, flushes or receives then learns of it; a transport that nobody polls is not
-    /// watched. Where no backend runs there is no clock, and nothing stalls.
-    pub fn write_stall_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
-        self.write_stall_timeout = most.into();
-        self
-    }
-
-    /// How long a `recv` may wait for a byte of the peer's before it says
-    /// [`Elapsed`](ErrorKind::Elapsed); `None`, for ever, by default.
-    ///
-    /// Counted from when a `recv` first has to wait after a byte came; one that is dropped does not
-    /// start it again. The transport stays usable: the next `recv` waits as long once more.
-    ///
-    /// A `recv` that has to wait then panics where no backend runs.
-    pub fn read_idle_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
-        self.read_idle_timeout = most.into();
-        self
-    }
-
-    /// How many bytes a frame may have, its header or delimiter included, below the limit of the
-    /// codec itself; none by default. A larger one is not sent, and one that comes ends the
-    /// receiving side.
-    ///
-    /// # Panics
-    ///
-    /// If `bytes` is zero.
-    pub fn max_frame(mut self, bytes: usize) -> Self {
-        assert!(bytes > 0, "a frame has at least one byte");
-        self.max_frame = bytes;
-        self
-    }
-
-    /// Speaks `codec` over `stream`.
-    pub fn over<S, C>(self, stream: S, codec: C) -> MessageStream<S, C>
-    where
-        S: ByteStream + Extra,
-        C: Codec,
-    {
-        let setup = Setup {
-            high_water: self.high_water,
-            close_timeout: self.close_timeout,
-            write_stall_timeout: self.write_stall_timeout,
-            read_idle_timeout: self.read_idle_timeout,
-            max_frame: self.max_frame,
-            attributes: Attributes::of_stream(&stream),
-        };
-        let (reading, writing) = stream.into_split();
-        let (encoder, decoder) = codec.split();
-        let outbound = Arc::new(Outbound::new(writing, setup));
-        MessageStream {
-            sender: MessageSender::new(encoder, outbound.clone()),
-            receiver: MessageReceiver::new(decoder, reading, outbound),
-        }
     }
 }
 
@@ -282,6 +171,7 @@ where
         })
         .await;
         if result.is_ok() {
+            closing.0.receiver.linger().await;
             closing.0.release();
         }
         drop(closing);

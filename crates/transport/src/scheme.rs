@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Operation};
 use crate::memory::MemoryNetwork;
 use crate::message_stream::MessageStreamBuilder;
 use crate::params::{KeySpec, ParamType, Params};
+use crate::span::OperationSpan;
 #[cfg(feature = "tls")]
 use crate::tls::{CloseMode, TlsClientBuilder, TlsClientConfig};
 use crate::url::Url;
@@ -41,21 +42,19 @@ pub(crate) enum Scheme {
 }
 
 const CONNECT_TIMEOUT: KeySpec = KeySpec::new("connect_timeout", ParamType::Duration);
-const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size);
-const NODELAY: KeySpec = KeySpec::new("nodelay", ParamType::Flag);
+pub(crate) const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size);
+pub(crate) const NODELAY: KeySpec = KeySpec::new("nodelay", ParamType::Flag);
 const RECONNECT: KeySpec = KeySpec::new("reconnect", ParamType::Flag);
-const HOST: KeySpec = KeySpec::new("host", ParamType::Text);
-const PORT: KeySpec = KeySpec::new("port", ParamType::Integer);
+pub(crate) const HOST: KeySpec = KeySpec::new("host", ParamType::Text);
+pub(crate) const PORT: KeySpec = KeySpec::new("port", ParamType::Integer);
+#[cfg(unix)]
+pub(crate) const PATH: KeySpec = KeySpec::new("path", ParamType::Text);
+#[cfg(unix)]
+pub(crate) const ABSTRACT: KeySpec = KeySpec::new("abstract", ParamType::Text);
 
 const TCP: &[KeySpec] = &[HOST, PORT, CONNECT_TIMEOUT, NODELAY, MAX_FRAME, RECONNECT];
 #[cfg(unix)]
-const UNIX: &[KeySpec] = &[
-    KeySpec::new("path", ParamType::Text),
-    KeySpec::new("abstract", ParamType::Text),
-    CONNECT_TIMEOUT,
-    MAX_FRAME,
-    RECONNECT,
-];
+const UNIX: &[KeySpec] = &[PATH, ABSTRACT, CONNECT_TIMEOUT, MAX_FRAME, RECONNECT];
 #[cfg(feature = "tls")]
 const TLS: &[KeySpec] = &[
     HOST,
@@ -244,16 +243,21 @@ impl Plan {
             }
             #[cfg(unix)]
             To::Unix(address) => {
-                let stream = UnixStream::connect(address).await.map_err(|error| {
-                    Error::from_io(Operation::Connect, error)
-                        .with_peer(Some(address.clone().into()))
-                })?;
+                let span = OperationSpan::new(Operation::Connect, || Some(address));
+                let connecting = async {
+                    let connected = UnixStream::connect(address).await;
+                    connected.map_err(|error| {
+                        Error::from_io(Operation::Connect, error)
+                            .with_peer(Some(address.clone().into()))
+                    })
+                };
+                let stream = span.around(connecting).await?;
                 options.over(stream, None, codec).await
             }
             To::Memory(name, network) => {
-                options
-                    .over(network.connect(name).await?, None, codec)
-                    .await
+                let span = OperationSpan::new(Operation::Connect, || Some(name));
+                let stream = span.around(network.connect(name)).await?;
+                options.over(stream, None, codec).await
             }
         }
     }
@@ -314,15 +318,23 @@ impl Tls {
         for protocol in params.list("alpn").unwrap_or_default() {
             builder = builder.alpn(protocol.as_bytes());
         }
-        builder = match params.text("close") {
-            None | Some("strict") => builder,
-            Some("lenient") => builder.close_mode(CloseMode::Lenient),
-            Some(_) => return Err(wrong("`close` has to be `strict` or `lenient`".to_owned())),
-        };
+        builder = builder.close_mode(CloseMode::of(params)?);
         Ok(Tls {
             config: builder.build()?,
             name: params.text("sni").map(str::to_owned),
         })
+    }
+}
+
+#[cfg(feature = "tls")]
+impl CloseMode {
+    /// What the key `close` says.
+    pub(crate) fn of(params: &Params) -> Result<CloseMode, Error> {
+        match params.text("close") {
+            None | Some("strict") => Ok(CloseMode::Strict),
+            Some("lenient") => Ok(CloseMode::Lenient),
+            Some(_) => Err(wrong("`close` has to be `strict` or `lenient`".to_owned())),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod state;
 mod thread;
 #[cfg(unix)]
 mod unix_place;
+mod url_place;
 
 #[cfg(feature = "tls")]
 pub use bind::Secure;
@@ -28,7 +29,7 @@ pub use bound::{Bound, Served};
 pub use builder::StreamServer;
 pub(crate) use caught::{Caught, Panicked};
 pub use counters::ServerCounters;
-pub use handle::{DrainReport, ServerHandle};
+pub use handle::ServerHandle;
 pub use handler::{ConnectionHandler, End};
 pub use incoming::Incoming;
 pub use limits::{AtLimit, ServerLimits};
@@ -39,6 +40,7 @@ pub use serve_streams::{ServeStreams, serve_streams};
 pub use thread::ServerThread;
 #[cfg(unix)]
 pub use unix_place::UnixPlace;
+pub use url_place::{UrlIncoming, UrlListener, UrlPlace};
 
 use std::sync::Arc;
 
@@ -113,6 +115,11 @@ impl Server {
             network: network.clone(),
             name: name.into(),
         })
+    }
+
+    /// At the place that a URL says, of TCP, TLS, a Unix socket or in memory.
+    pub fn url(at: impl Into<UrlPlace>) -> StreamServer<UrlPlace> {
+        StreamServer::at(at.into())
     }
 
     /// At a listener that was made already.

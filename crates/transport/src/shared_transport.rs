@@ -154,12 +154,13 @@ impl<T: Transport> Shared<T> {
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] where `send` would wait, else as `send`.
+    /// [`TrySendError::Busy`] while another task sends, [`TrySendError::Full`] where there is no room,
+    /// else as `send`.
     pub fn try_send(&self, message: &T::Sent) -> Result<(), TrySendError> {
         let Ok(turn) = self.parts.turn.try_lock() else {
             return Err(match self.is_closed() {
                 true => TrySendError::Failed(self.closed(Operation::Send)),
-                false => TrySendError::Full,
+                false => TrySendError::Busy,
             });
         };
         let mut cx = Context::from_waker(Waker::noop());

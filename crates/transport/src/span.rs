@@ -34,6 +34,11 @@ impl Outcome for () {}
 
 impl Outcome for bowline_backend::net::TcpStream {}
 
+#[cfg(unix)]
+impl Outcome for bowline_backend::net::UnixStream {}
+
+impl Outcome for crate::memory::MemoryStream {}
+
 /// What a receiver comes to: a message, or the end.
 impl<T> Outcome for Option<T> {
     #[cfg(feature = "tracing")]

@@ -34,6 +34,9 @@ use rustls::time_provider::TimeProvider;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a stream that ends may wait for its peer to take what is left.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How the end of a secure stream is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CloseMode {
@@ -52,6 +55,7 @@ pub enum CloseMode {
 struct Manner {
     close: CloseMode,
     handshake_timeout: Duration,
+    close_timeout: Duration,
 }
 
 impl Default for Manner {
@@ -59,6 +63,7 @@ impl Default for Manner {
         Manner {
             close: CloseMode::Strict,
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            close_timeout: CLOSE_TIMEOUT,
         }
     }
 }

@@ -411,6 +411,10 @@ pub enum TrySendError {
     /// `send` would wait for room.
     #[error("there is no room for a message now")]
     Full,
+    /// `send` would wait for its turn: another task sends. There may well be room; only what several
+    /// tasks share says so.
+    #[error("another task sends now")]
+    Busy,
     /// `send` would fail.
     #[error(transparent)]
     Failed(Error),

@@ -41,7 +41,7 @@ async fn never_read<S: ByteStream + Extra>(here: S, there: S, every: Duration, a
             match sender.try_send(&frame) {
                 Ok(()) => {}
                 Err(TrySendError::Full) => break,
-                Err(TrySendError::Failed(error)) => panic!("{error}"),
+                Err(error) => panic!("{error}"),
             }
         }
         assert!(sender.unsent() < HIGH_WATER + FRAME + 4);

@@ -13,6 +13,7 @@ use super::Client;
 use super::line::{Line, Source, Waiting};
 use crate::dyn_transport::BoxFuture;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::transport::TransportSend;
 
 impl<S, R> Client<S, R>
 where
@@ -49,7 +50,7 @@ where
                 line.look(cx);
                 looked = true;
             }
-            line.poll_send(message, &mut waiting, cx)
+            line.poll_send(message, TransportSend::queue, &mut waiting, cx)
         })
         .await?;
         let mut awaited = Awaited::new(line);
@@ -212,7 +213,8 @@ where
                 let mut moved = false;
                 if slots.len() < self.max_in_flight
                     && let Some(message) = self.messages.get(*sent)
-                    && let Poll::Ready(queued) = line.poll_send(message, &mut waiting[0], cx)
+                    && let Poll::Ready(queued) =
+                        line.poll_send(message, TransportSend::queue, &mut waiting[0], cx)
                 {
                     moved = true;
                     match queued {

@@ -9,7 +9,7 @@ use bowline_codec::EncodeError;
 
 use super::RECONNECT;
 use super::dialling::Dial;
-use super::line::{Line, NotQueued, Source, Waiting};
+use super::line::{Line, NotQueued, QueueBy, Source, Waiting};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::dyn_transport::DynTransport;
 use crate::error::{Error, Operation};
@@ -145,6 +145,33 @@ where
     }
 }
 
+impl<S, R> LazySender<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// Waits for a connection with room, and queues in the same poll on whichever that is.
+    async fn send_by(&mut self, message: &S, by: QueueBy<S, R>) -> Result<(), Error> {
+        let (line, waiting) = (&self.parts.line, &mut self.waiting);
+        let sent = poll_fn(|cx| line.poll_send(message, by, waiting, cx)).await;
+        sent.map(drop)
+    }
+
+    /// Queues on the connection that there was room on a moment ago.
+    fn queue_by(&mut self, message: &S, by: QueueBy<S, R>) -> Result<(), EncodeError> {
+        let line = &self.parts.line;
+        match line.queue(message, by) {
+            Ok(_) => Ok(()),
+            Err(NotQueued::Refused(error)) => Err(error),
+            // Whoever holds a permit learns of it by the next flush or shutdown.
+            Err(NotQueued::Gone(_)) => {
+                line.note_lost();
+                Ok(())
+            }
+        }
+    }
+}
+
 impl<S, R> TransportSend<S> for LazySender<S, R>
 where
     S: Send + Sync + 'static,
@@ -155,11 +182,19 @@ where
     }
 
     fn queue(&mut self, message: &S) -> Result<(), EncodeError> {
-        match self.parts.line.queue(message) {
-            Err(NotQueued::Refused(error)) => Err(error),
-            // The connection was there a moment ago: as what was queued just before it broke.
-            Ok(_) | Err(NotQueued::Gone(_)) => Ok(()),
-        }
+        self.queue_by(message, TransportSend::queue)
+    }
+
+    fn queue_only(&mut self, message: &S) -> Result<(), EncodeError> {
+        self.queue_by(message, TransportSend::queue_only)
+    }
+
+    async fn send(&mut self, message: &S) -> Result<(), Error> {
+        self.send_by(message, TransportSend::queue).await
+    }
+
+    async fn feed(&mut self, message: &S) -> Result<(), Error> {
+        self.send_by(message, TransportSend::queue_only).await
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

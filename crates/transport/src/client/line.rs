@@ -6,7 +6,7 @@ mod receiving;
 mod sending;
 
 pub(super) use receiving::{Source, is_end};
-pub(super) use sending::NotQueued;
+pub(super) use sending::{NotQueued, QueueBy};
 
 use std::future::Future;
 use std::mem;
@@ -80,6 +80,8 @@ where
     now: Option<Connection<S, R>>,
     old: Option<Connection<S, R>>,
     unreported: Option<Error>,
+    /// Messages that had room on a connection that was gone before they were queued.
+    lost: usize,
     /// A message that came before anybody asked for it.
     unasked: Option<R>,
     last_failure: Option<Error>,
@@ -122,6 +124,7 @@ where
                 now: None,
                 old: None,
                 unreported: None,
+                lost: 0,
                 unasked: None,
                 last_failure: None,
                 attributes: Arc::default(),
@@ -152,6 +155,14 @@ where
 
     pub(super) fn is_ready(&self) -> bool {
         self.lock().now.is_some()
+    }
+
+    /// Whether there is nothing to do but to make a connection, which nobody does yet.
+    pub(super) fn would_dial(&self) -> bool {
+        let state = self.lock();
+        let nothing = state.now.is_none() && state.old.is_none() && state.attempt.is_none();
+        let untold = state.unasked.is_some() || state.unreported.is_some();
+        nothing && !untold && state.over.is_none() && !state.shut_down
     }
 
     pub(super) fn attributes(&self) -> Arc<Attributes> {

@@ -5,6 +5,7 @@ use bowline_concurrency::sync::LockGuard;
 use super::Client;
 use super::line::NotQueued;
 use crate::error::Error;
+use crate::transport::TransportSend;
 
 /// A turn, and room for one message; made by [`Client::reserve`].
 #[must_use = "a permit dropped unused sends nothing, and nobody else sends until it is dropped"]
@@ -28,7 +29,7 @@ where
     ///
     /// The codec refused the message, or the connection is gone since: nothing was queued.
     pub fn send(self, message: &S) -> Result<(), Error> {
-        match self.client.line().queue(message) {
+        match self.client.line().queue(message, TransportSend::queue) {
             Ok(_) => Ok(()),
             Err(NotQueued::Refused(error)) => Err(Error::from_encode(error)),
             Err(NotQueued::Gone(error)) => Err(error),

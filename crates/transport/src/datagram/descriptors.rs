@@ -7,7 +7,7 @@ use bowline_backend::net::UnixDatagram;
 use bowline_codec::MessageCodec;
 
 use super::{DatagramReceiver, DatagramSender, DatagramTransport};
-use crate::ancillary::{Ancillary, Arrived, borrowed};
+use crate::ancillary::{Ancillary, Arrived, borrowed, or_plain};
 use crate::error::{Error, Operation};
 use crate::span::OperationSpan;
 use crate::transport::TransportSend;
@@ -76,17 +76,13 @@ impl<C: MessageCodec<Received: Send>> DatagramReceiver<UnixDatagram, C> {
                 let received = ready!(self.poll_recv_by(cx, |socket, cx, buffer, max| {
                     came = Arrived::default(); // of a packet that was left out
                     let most = Ancillary::MAX_FDS;
-                    match socket.poll_recv_with_fds(cx, buffer, max, most) {
-                        // The simulator passes none, so none comes.
-                        Poll::Ready(Err(error)) if is_unsupported(&error) => {
-                            socket.poll_recv_from(cx, buffer, max)
-                        }
-                        read => read.map_ok(|(packet, fds)| {
-                            came.fds = fds.fds;
-                            came.truncated = fds.truncated;
-                            packet
-                        }),
-                    }
+                    let read = socket.poll_recv_with_fds(cx, buffer, max, most);
+                    let read = read.map_ok(|(packet, fds)| {
+                        came.fds = fds.fds;
+                        came.truncated = fds.truncated;
+                        packet
+                    });
+                    or_plain(read, || socket.poll_recv_from(cx, buffer, max))
                 }));
                 Poll::Ready((received, came))
             })
@@ -101,10 +97,6 @@ impl<C: MessageCodec<Received: Send>> DatagramReceiver<UnixDatagram, C> {
         };
         span.around(received).await
     }
-}
-
-fn is_unsupported(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::Unsupported
 }
 
 impl<C: MessageCodec<Sent: Sync, Received: Send>> DatagramTransport<UnixDatagram, C> {

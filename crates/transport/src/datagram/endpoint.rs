@@ -148,7 +148,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             && matches!(to, Address::Inet(_))
         {
             // UDP tells of an earlier packet, and has not sent this one.
-            Counts::add(&self.counts.refused);
+            self.counts.refused.one();
             sent = self.socket.send_to(&packet, to).await;
         }
         sent.map_err(|error| {
@@ -176,7 +176,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
                     }
                 }
                 Err(error) if is_refusal(&error) && !self.connected => {
-                    Counts::add(&self.counts.refused);
+                    self.counts.refused.one();
                 }
                 Err(error) => return Err(Error::from_io(Operation::Recv, error)),
             }
@@ -192,7 +192,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             (Some(from), _) => from,
             (None, UnnamedSenders::Handle) => Address::Unix(UnixAddress::UNNAMED),
             (None, warn) => {
-                Counts::add(&self.counts.unnamed);
+                self.counts.unnamed.one();
                 let len = received.len;
                 return match warn {
                     UnnamedSenders::Warn => Err(Error::new(Operation::Recv, ErrorKind::Address)
@@ -203,7 +203,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             }
         };
         if received.truncated {
-            Counts::add(&self.counts.truncated);
+            self.counts.truncated.one();
         }
         Ok(Some(Packet {
             bytes: taken(buffer),
@@ -233,7 +233,7 @@ impl<S, C> DatagramEndpoint<S, C> {
 
     /// How many packets were left out, and why.
     pub fn counters(&self) -> DatagramCounters {
-        self.counts.now()
+        self.counts.snapshot()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BytesMut> {

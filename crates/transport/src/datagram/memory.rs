@@ -13,9 +13,10 @@ use bowline_backend::net::Received;
 use bowline_backend::stream::Address;
 use bytes::BytesMut;
 
-use self::link::{Link, Side, Waiting};
+use self::link::{Link, Waiting};
 use super::{DatagramRecv, DatagramSend, MOST_OF_UDP_V4, too_long};
-use crate::attribute::{AddressFamily, AttributeRequest, Extra, LocalAddr, PeerAddr, SocketFamily};
+use crate::attribute::{AttributeRequest, Extra, give_addresses};
+use crate::memory::Side;
 
 /// What may wait in each direction unless the builder says otherwise: what a socket of Linux has.
 const DEFAULT_CAPACITY: usize = 208 * 1024;
@@ -187,10 +188,11 @@ impl DatagramSend for MemoryDatagram {
 
 impl Extra for MemoryDatagram {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
-        request
-            .give::<LocalAddr>(|| Some(Address::Named(self.link.name(self.side))))
-            .give::<PeerAddr>(|| self.hears())
-            .give::<SocketFamily>(|| Some(AddressFamily::Memory));
+        give_addresses(
+            request,
+            || Some(Address::Named(self.link.name(self.side))),
+            || self.hears(),
+        );
     }
 }
 

@@ -10,7 +10,6 @@ use bowline_backend::stream::{Address, UnixAddress};
 use bowline_codec::{DecodeError, DecodeErrorKind, MessageCodec};
 use bytes::{Bytes, BytesMut};
 
-use super::counters::Counts;
 use super::outbound::Outbound;
 use super::{DatagramSocket, is_refusal};
 use crate::error::{Error, Operation};
@@ -134,7 +133,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(error)) if is_refusal(&error) && !self.connected => {
-                    Counts::add(&self.outbound.counts.refused);
+                    self.outbound.counts.refused.one();
                     continue;
                 }
                 Poll::Ready(Err(error)) => {
@@ -144,12 +143,12 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
                 Poll::Ready(Ok(received)) => received,
             };
             if self.is_foreign(&received) {
-                Counts::add(&self.outbound.counts.foreign);
+                self.outbound.counts.foreign.one();
                 continue;
             }
             let decoded = match received.truncated {
                 true => {
-                    Counts::add(&self.outbound.counts.truncated);
+                    self.outbound.counts.truncated.one();
                     Err(truncated(self.max.get()))
                 }
                 false => self.codec.decode(&taken(&mut self.buffer)),

@@ -104,12 +104,18 @@ impl<C: MessageCodec> DatagramTransport<UnixDatagram, C> {
     ///
     /// Where the current backend does not run on this thread.
     pub fn unix_datagram(to: &UnixAddress, codec: C) -> Result<Self, Error> {
-        let options = UnixOptions::new();
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let options = options.local(UnixAddress::autobind());
-        let socket = UnixDatagram::connect_with(to, options);
+        let socket = UnixDatagram::connect_with(to, answerable_unix());
         connected(socket, to.clone().into(), codec)
     }
+}
+
+/// On Linux a name of the system's choice, so that the peer has an address to answer to.
+#[cfg(unix)]
+pub(crate) fn answerable_unix() -> UnixOptions {
+    let options = UnixOptions::new();
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let options = options.local(UnixAddress::autobind());
+    options
 }
 
 fn connected<S: DatagramSocket, C: MessageCodec>(
@@ -136,7 +142,7 @@ impl<S, C> DatagramTransport<S, C> {
 
     /// How many packets were left out, and why.
     pub fn counters(&self) -> DatagramCounters {
-        self.outbound().counts.now()
+        self.outbound().counts.snapshot()
     }
 
     fn outbound(&self) -> &Arc<Outbound> {

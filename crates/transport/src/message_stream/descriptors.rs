@@ -1,7 +1,7 @@
 //! Messages of a Unix stream with descriptors.
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind as Io, IoSlice};
+use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -14,7 +14,9 @@ use bytes::BytesMut;
 
 use super::inbox::Inbox;
 use super::{MessageReceiver, MessageSender, MessageStream};
-use crate::ancillary::{Ancillary, AncillaryError, Arrived, borrowed, check_supported, refused};
+use crate::ancillary::{
+    Ancillary, AncillaryError, Arrived, borrowed, check_supported, or_plain, refused,
+};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::span::OperationSpan;
@@ -60,19 +62,18 @@ fn read_with(
     buffer: &mut BytesMut,
     max: NonZeroUsize,
 ) -> Poll<io::Result<(usize, Arrived)>> {
-    match half.poll_recv_with_fds(cx, buffer, max, Ancillary::MAX_FDS) {
-        // The simulator passes none, so none comes.
-        Poll::Ready(Err(error)) if error.kind() == Io::Unsupported => Pin::new(half)
-            .poll_read_into(cx, buffer, max)
-            .map_ok(|count| (count, Arrived::default())),
-        read => read.map_ok(|received| {
-            let arrived = Arrived {
-                fds: received.fds,
-                truncated: received.truncated,
-            };
-            (received.len, arrived)
-        }),
-    }
+    let read = half.poll_recv_with_fds(cx, buffer, max, Ancillary::MAX_FDS);
+    let read = read.map_ok(|received| {
+        let arrived = Arrived {
+            fds: received.fds,
+            truncated: received.truncated,
+        };
+        (received.len, arrived)
+    });
+    or_plain(read, || {
+        let read = Pin::new(half).poll_read_into(cx, buffer, max);
+        read.map_ok(|count| (count, Arrived::default()))
+    })
 }
 
 impl<C: Codec<Sent: Sync>> MessageSender<UnixStream, C> {

@@ -1,5 +1,6 @@
 //! The sending side of a message stream, which both of its halves drive.
 
+mod answers;
 mod stall;
 mod writing;
 
@@ -19,8 +20,9 @@ use self::stall::{Progress, Stall};
 use self::writing::{Round, Writing, kind_of, write};
 #[cfg(all(unix, feature = "ancillary"))]
 use super::descriptors::Attached;
+use super::lingering::Linger;
 use crate::attribute::Attributes;
-use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+use crate::error::{Break, ErrorKind};
 use crate::half_wakers::{Half, HalfWakers};
 
 /// What a stream that panicked in a write is from then on.
@@ -57,6 +59,7 @@ pub(super) struct Setup {
     pub(super) write_stall_timeout: Option<Duration>,
     pub(super) read_idle_timeout: Option<Duration>,
     pub(super) max_frame: usize,
+    pub(super) linger: Linger,
     pub(super) attributes: Attributes,
 }
 
@@ -247,74 +250,12 @@ impl<S: ByteStream> Outbound<S> {
         }
     }
 
-    /// The error of a stream that panicked in a write: nobody knows what it would do in a read.
-    pub(super) fn check_panicked(&self, operation: Operation) -> Result<(), Error> {
-        let state = self.lock();
-        match &state.phase {
-            Phase::Broken(PANICKED, source) => {
-                Err(self.broken(operation, PANICKED, source, state.unsent_frames()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the stream took less than it was given: there is something to write once it can.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.lock().unflushed
-    }
-
-    /// Bytes queued and not written.
-    pub(super) fn unsent(&self) -> usize {
-        self.lock().unsent()
-    }
-
-    /// Frames queued and not wholly written.
-    pub(super) fn unsent_frames(&self) -> usize {
-        self.lock().unsent_frames()
-    }
-
-    /// Whether a frame may be queued: not after the side was ended, broken or closed.
-    pub(super) fn check_open(&self, operation: Operation) -> Result<(), Error> {
-        let state = self.lock();
-        match &state.phase {
-            Phase::Open => Ok(()),
-            Phase::Broken(how, source) => {
-                // The message asked about was not queued, whatever became of those before it.
-                let error = self.broken(operation, *how, source, state.unsent_frames());
-                Err(error.with_delivery(Delivery::NotSent))
-            }
-            Phase::Ending | Phase::Ended | Phase::Closed => Err(self.closed(operation)),
-        }
-    }
-
-    /// Whether all is written.
-    pub(super) fn check_flushed(&self, operation: Operation) -> Poll<Result<(), Error>> {
-        let state = self.lock();
-        match &state.phase {
-            Phase::Open | Phase::Ending if state.has_work() => Poll::Pending,
-            Phase::Open | Phase::Ending | Phase::Ended => Poll::Ready(Ok(())),
-            Phase::Broken(how, source) => {
-                let error = self.broken(operation, *how, source, state.unsent_frames());
-                Poll::Ready(Err(error))
-            }
-            Phase::Closed => Poll::Ready(Err(self.closed(operation))),
-        }
-    }
-
     /// Refuses further frames; the side ends once all is written.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         if matches!(state.phase, Phase::Open) {
             state.phase = Phase::Ending;
         }
-    }
-
-    /// Whether all is written and the side ended.
-    pub(super) fn check_ended(&self, operation: Operation) -> Poll<Result<(), Error>> {
-        if matches!(self.lock().phase, Phase::Ending) {
-            return Poll::Pending;
-        }
-        self.check_flushed(operation)
     }
 
     /// Takes the batch that frames are encoded into; [`put_back`](Self::put_back) must follow.
@@ -376,29 +317,6 @@ impl<S: ByteStream> Outbound<S> {
         drop(back);
         self.wakers.wake_sender();
         writing.map(|writing| writing.half)
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        matches!(self.lock().phase, Phase::Closed)
-    }
-
-    pub(super) fn closed(&self, operation: Operation) -> Error {
-        Error::new(operation, ErrorKind::Closed)
-            .with_peer(self.setup.attributes.peer_addr().cloned())
-    }
-
-    fn broken(
-        &self,
-        operation: Operation,
-        how: ErrorKind,
-        source: &Arc<io::Error>,
-        unsent_frames: usize,
-    ) -> Error {
-        Error::new(operation, how)
-            .with_source(source.clone())
-            .with_peer(self.setup.attributes.peer_addr().cloned())
-            .with_delivery(Delivery::MaybeSent)
-            .with_unsent_frames(unsent_frames)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {

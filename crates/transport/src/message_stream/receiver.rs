@@ -1,18 +1,22 @@
+mod filling;
+mod items;
+
+pub use items::MessageItems;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bowline_backend::stream::{Address, ByteReader, ByteStream};
+use bowline_backend::stream::{Address, ByteStream};
 use bowline_backend::time::{self, Sleep};
 use bowline_codec::{Codec, Decode, DecodeError, DecodeErrorKind};
 use bytes::{Bytes, BytesMut};
-use futures_core::Stream;
 
+use self::filling::READ_MIN;
 #[cfg(all(unix, feature = "ancillary"))]
 use super::inbox::{Answer, Inbox};
 use super::outbound::Outbound;
@@ -20,13 +24,6 @@ use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::span::OperationSpan;
 use crate::transport::{TransportRecv, TryRecvError};
-
-/// Bounds of how much one read asks for.
-const READ_MIN: usize = 4 * 1024;
-const READ_MAX: usize = 64 * 1024;
-
-/// Most room that is made for a frame before it has come, where the last one was as large.
-const FORESEEN_MAX: usize = 256 * 1024;
 
 /// After so many frames or bytes without waiting, the task yields to its siblings.
 const BURST_FRAMES: usize = 32;
@@ -103,6 +100,16 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         self.reading.take()
     }
 
+    /// For a close that has ended our side: lets the peer end before a reset takes what we said last.
+    pub(super) async fn linger(&mut self) {
+        let linger = self.outbound.setup().linger;
+        if let State::Open = self.state
+            && let Some(reading) = &mut self.reading
+        {
+            linger.read_on(reading).await;
+        }
+    }
+
     /// Lets go of the reading half, with what was read and not decoded.
     pub(super) fn take_unread(&mut self) -> Result<(Bytes, S::ReadHalf), Error> {
         if let State::Failed(error) = &self.state {
@@ -139,6 +146,10 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         }
         loop {
             match &self.state {
+                // Bytes that make no frame do not keep the task either.
+                State::Open if self.starved && self.burst_bytes >= BURST_BYTES => {
+                    return self.let_others_run(cx);
+                }
                 State::Open if self.starved => {
                     self.outbound.drive_and_wait(Half::Receiver, cx);
                     match self.read_more(cx) {
@@ -183,10 +194,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<C::Item>, Error>> {
         if self.burst_frames >= BURST_FRAMES || self.burst_bytes >= BURST_BYTES {
-            (self.burst_frames, self.burst_bytes) = (0, 0);
-            self.outbound.drive_and_wait(Half::Receiver, cx);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            return self.let_others_run(cx);
         }
         let polled = self.poll_message(cx);
         if polled.is_ready() {
@@ -195,6 +203,13 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             (self.burst_frames, self.burst_bytes) = (0, 0);
         }
         polled
+    }
+
+    fn let_others_run<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        (self.burst_frames, self.burst_bytes) = (0, 0);
+        self.outbound.drive_and_wait(Half::Receiver, cx);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Of `before` bytes the decoder took some: with them go the descriptors that came with them.
@@ -219,14 +234,6 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         if let Some(inbox) = &mut self.inbox {
             drop(inbox.take());
         }
-    }
-
-    /// Remembers how large a frame was.
-    fn foresee(&mut self, frame: usize) {
-        self.foreseen = match frame {
-            small if small < 2 * READ_MIN => 0,
-            large => large.min(FORESEEN_MAX),
-        };
     }
 
     fn decode(&mut self) -> Result<Option<C::Item>, DecodeError> {
@@ -285,53 +292,6 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         Poll::Ready(error.with_peer(self.peer_addr().cloned()))
     }
 
-    /// Reads once. A waiting stream holds no buffer: an emptied one is given back.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(reading) = &mut self.reading else {
-            return Poll::Ready(Ok(0));
-        };
-        let spare = self.buffer.capacity() - self.buffer.len();
-        if self.buffer.is_empty() {
-            if spare < self.foreseen.max(READ_MIN) {
-                self.buffer = BytesMut::with_capacity(self.foreseen);
-            }
-        } else if spare < READ_MIN / 4 {
-            // A frame is on its way: grow with what has come of it, or of the last one, not with what it
-            // declares.
-            let come = self.buffer.len().clamp(READ_MIN, READ_MAX);
-            let most = come.max(self.foreseen);
-            self.buffer
-                .reserve(self.decoder.need().clamp(READ_MIN, most));
-        }
-        let max = self.read_size.max(self.foreseen);
-        let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
-        #[cfg(all(unix, feature = "ancillary"))]
-        let read = match &mut self.inbox {
-            Some(inbox) => inbox.poll_read(reading, cx, &mut self.buffer, max),
-            None => Pin::new(reading).poll_read_into(cx, &mut self.buffer, max),
-        };
-        #[cfg(not(all(unix, feature = "ancillary")))]
-        let read = Pin::new(reading).poll_read_into(cx, &mut self.buffer, max);
-        match read {
-            Poll::Ready(Ok(count)) => {
-                if count >= self.read_size {
-                    self.read_size = (self.read_size * 2).min(READ_MAX);
-                } else if count < self.read_size / 4 {
-                    self.read_size = (self.read_size / 2).max(READ_MIN);
-                }
-                self.burst_bytes += count;
-                Poll::Ready(Ok(count))
-            }
-            Poll::Pending => {
-                if self.buffer.is_empty() {
-                    self.buffer = BytesMut::new();
-                }
-                Poll::Pending
-            }
-            error => error,
-        }
-    }
-
     fn broken(&self, error: io::Error) -> Error {
         Error::from_io(Operation::Recv, error)
             .with_peer(self.peer_addr().cloned())
@@ -372,6 +332,8 @@ impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageRece
     }
 
     fn try_recv(&mut self) -> Result<Option<C::Item>, TryRecvError> {
+        // A try is short: it needs no turn but its own.
+        self.burst_bytes = 0;
         let polled = self.poll_message(&mut Context::from_waker(std::task::Waker::noop()));
         self.forget_descriptors();
         match polled {
@@ -399,43 +361,5 @@ impl<S: ByteStream, C: Codec> fmt::Debug for MessageReceiver<S, C> {
             .field("peer", &self.peer_addr())
             .field("buffered", &self.buffered())
             .finish_non_exhaustive()
-    }
-}
-
-/// The messages of a [`MessageReceiver`] as a [`Stream`]; made by
-/// [`into_stream`](MessageReceiver::into_stream).
-#[derive(Debug)]
-#[must_use = "streams do nothing unless polled"]
-pub struct MessageItems<S: ByteStream, C: Codec> {
-    receiver: MessageReceiver<S, C>,
-    done: bool,
-}
-
-impl<S: ByteStream, C: Codec> MessageItems<S, C> {
-    /// The receiver again.
-    pub fn into_inner(self) -> MessageReceiver<S, C> {
-        self.receiver
-    }
-}
-
-impl<S, C> Stream for MessageItems<S, C>
-where
-    S: ByteStream,
-    C: Codec<Item: Send, Decoder: Unpin>,
-{
-    type Item = Result<C::Item, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if this.done {
-            return Poll::Ready(None);
-        }
-        let next = ready!(this.receiver.poll_recv(cx)).transpose();
-        this.done = match &next {
-            None => true,
-            Some(Ok(_)) => false,
-            Some(Err(_)) => matches!(this.receiver.state, State::Failed(_)),
-        };
-        Poll::Ready(next)
     }
 }

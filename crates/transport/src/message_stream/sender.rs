@@ -65,12 +65,7 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
         };
         let before = queue.batch.len();
         self.encoder.encode(message, &mut queue.batch)?;
-        let limit = self.outbound.setup().max_frame;
-        let actual = queue.batch.len() - before;
-        if actual > limit {
-            let too_long = EncodeErrorKind::TooLong { limit, actual };
-            return Err(EncodeError::new(too_long));
-        }
+        queue.check_length(before)?;
         queue.kept = true;
         Ok(())
     }
@@ -91,8 +86,10 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
             kept: false,
             attached: None,
         };
+        let before = queue.batch.len();
         let encoded = self.encoder.encode(message, &mut queue.batch);
-        encoded.map_err(Error::from_encode)?;
+        let fits = encoded.and_then(|()| queue.check_length(before));
+        fits.map_err(Error::from_encode)?;
         queue.attached = Some(attach(queue.batch.len())?);
         queue.kept = true;
         Ok(())
@@ -107,6 +104,19 @@ struct Queue<'a, S: ByteStream> {
     kept: bool,
     #[cfg(all(unix, feature = "ancillary"))]
     attached: Option<Attached<S::WriteHalf>>,
+}
+
+impl<S: ByteStream> Queue<'_, S> {
+    /// Refuses a frame above the limit of the stream, which began after so many bytes.
+    fn check_length(&self, before: usize) -> Result<(), EncodeError> {
+        let limit = self.outbound.setup().max_frame;
+        let actual = self.batch.len() - before;
+        if actual > limit {
+            let too_long = EncodeErrorKind::TooLong { limit, actual };
+            return Err(EncodeError::new(too_long));
+        }
+        Ok(())
+    }
 }
 
 impl<S: ByteStream> Drop for Queue<'_, S> {

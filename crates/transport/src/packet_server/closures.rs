@@ -10,7 +10,7 @@ use super::handler::PacketHandler;
 use super::packets::Packets;
 use super::peer::PacketPeer;
 use crate::datagram::DatagramSocket;
-use crate::error::Error;
+use crate::each::EachError;
 
 /// A closure for each peer.
 pub(super) struct ForPeer<F>(pub(super) F);
@@ -36,15 +36,6 @@ where
 
 /// A closure for each message.
 pub(super) struct ForMessage<F>(pub(super) F);
-
-/// Why a peer that is served message by message cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum EachError<E> {
-    #[error("{0}")]
-    Recv(Error),
-    #[error("{0}")]
-    Handler(E),
-}
 
 impl<S, C, F, Fut, E> PacketHandler<S, C> for ForMessage<F>
 where

@@ -3,11 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::stream::Address;
-use bowline_concurrency::timeout;
 
 use super::counters::PacketCounters;
 use super::state::State;
-use crate::server::DrainReport;
+use crate::drain::{DrainReport, end_within};
 
 /// What can be asked of a server of packets, and told to it, from anywhere.
 ///
@@ -70,14 +69,9 @@ impl PacketServerHandle {
     /// The server is stopped; nothing is cancelled.
     pub async fn drain(&self, timeout_after: Duration) -> DrainReport {
         self.state.stop_accepting();
-        let ended = timeout(timeout_after, self.state.ended.wait()).await;
-        if ended.is_err() {
-            for scope in self.state.scopes() {
-                scope.shutdown(self.state.limits.grace);
-            }
-            self.state.ended.wait().await;
-        }
-        self.state.report()
+        let (state, grace) = (&self.state, self.state.limits.grace);
+        end_within(timeout_after, &state.ended, || state.scopes(), grace).await;
+        state.report()
     }
 }
 

@@ -84,7 +84,7 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
         let Some(packet) = taken else {
             return Ok(None);
         };
-        self.state.counters.taken.add(1);
+        self.state.counters.taken.one();
         let endpoint = self.peer.endpoint(Operation::Recv)?;
         match endpoint.decode(packet.truncated, &packet.bytes) {
             Ok(message) => Ok(Some(message)),

@@ -176,11 +176,11 @@ where
                     failures += 1;
                     let pauses = match meaning(&error, self.endpoint.is_connected()) {
                         Failure::Skip => {
-                            state.counters.skipped.add(1);
+                            state.counters.skipped.one();
                             failures > FAILURES
                         }
                         Failure::Exhausted => {
-                            state.counters.exhausted.add(1);
+                            state.counters.exhausted.one();
                             true
                         }
                         Failure::Fatal => {
@@ -231,13 +231,13 @@ where
             drop(run);
             let counters = &self.state.counters;
             match handled {
-                Ok(Ok(())) => counters.completed.add(1),
+                Ok(Ok(())) => counters.completed.one(),
                 Ok(Err(error)) => {
-                    counters.failed.add(1);
+                    counters.failed.one();
                     log::handler_failed(&link.address, &error);
                 }
                 Err(Panicked(message)) => {
-                    counters.panicked.add(1);
+                    counters.panicked.one();
                     log::handler_panicked(&link.address, &message);
                 }
             }
@@ -263,7 +263,7 @@ impl Drop for Run<'_> {
         let untaken = self.link.end_run();
         self.state.counters.unhandled.add(untaken);
         if !self.returned {
-            self.state.counters.cancelled.add(1);
+            self.state.counters.cancelled.one();
         }
     }
 }

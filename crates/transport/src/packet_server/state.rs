@@ -10,7 +10,7 @@ use bowline_concurrency::{CancelHandle, CancelScope};
 use super::counters::Counters;
 use super::limits::PacketLimits;
 use super::link::{Link, Waiting};
-use crate::server::DrainReport;
+use crate::drain::{Cut, DrainReport, Returned};
 
 /// What the server, its handles and the tasks of its peers share.
 ///
@@ -65,12 +65,12 @@ impl State {
 
     /// Leaves a packet for its peer. The entry of a peer that had none, which wants a task.
     pub(super) fn admit(self: &Arc<Self>, from: Address, packet: Waiting) -> Option<Entry> {
-        self.counters.received.add(1);
+        self.counters.received.one();
         let mut table = self.lock();
         let known = table.peers.get(&from).cloned();
         if known.is_none() && table.peers.len() >= self.limits.max_peers {
             drop(table);
-            self.counters.refused.add(1);
+            self.counters.refused.one();
             return None;
         }
         let link = match &known {
@@ -180,7 +180,7 @@ impl Entry {
             return false;
         }
         self.retired = true;
-        let ended = self.leave(&mut table, true);
+        let ended = self.leave(&mut table, Returned::Yes);
         drop(table);
         if ended {
             self.state.ended.set();
@@ -189,17 +189,10 @@ impl Entry {
     }
 
     /// Out of the table; whether the server has ended by that.
-    fn leave(&self, table: &mut Table, returned: bool) -> bool {
+    fn leave(&self, table: &mut Table, returned: Returned) -> bool {
         table.peers.remove(&self.link.address);
         if table.stopped {
-            let cancelled = self.link.scope().is_some_and(|scope| scope.cancel_called());
-            let report = &mut table.report;
-            let count = match (cancelled, returned) {
-                (false, _) => &mut report.finished,
-                (true, true) => &mut report.cancelled,
-                (true, false) => &mut report.aborted,
-            };
-            *count += 1;
+            table.report.count(Cut::of(self.link.scope(), returned));
         }
         table.has_ended()
     }
@@ -211,7 +204,7 @@ impl Drop for Entry {
             return;
         }
         let mut table = self.state.lock();
-        let ended = self.leave(&mut table, false);
+        let ended = self.leave(&mut table, Returned::No);
         drop(table);
         let left = self.link.clear();
         self.state.counters.unhandled.add(left);

@@ -3,33 +3,27 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use bowline_backend::net::{Query, UdpSocket, resolve};
 #[cfg(unix)]
-use bowline_backend::net::{UnixDatagram, UnixOptions};
+use bowline_backend::net::UnixDatagram;
+use bowline_backend::net::{Query, UdpSocket, resolve};
 use bowline_codec::MessageCodec;
 
 use super::TransportFactory;
 use crate::client::{Broken, lazy};
+#[cfg(unix)]
+use crate::datagram::answerable_unix;
 use crate::datagram::{DatagramSocket, DatagramTransport, DatagramTransportBuilder};
 use crate::dyn_transport::{BoxFuture, DynTransport};
 use crate::error::{Error, ErrorKind, Operation};
-use crate::params::{KeySpec, ParamType, Params};
-use crate::scheme::{DialOptions, host_and_port, max_frame};
+use crate::params::{KeySpec, Params};
+#[cfg(unix)]
+use crate::scheme::{ABSTRACT, PATH};
+use crate::scheme::{DialOptions, HOST, MAX_FRAME, PORT, host_and_port, max_frame};
 
-const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size);
-
-const UDP: &[KeySpec] = &[
-    KeySpec::new("host", ParamType::Text),
-    KeySpec::new("port", ParamType::Integer),
-    MAX_FRAME,
-];
+const UDP: &[KeySpec] = &[HOST, PORT, MAX_FRAME];
 
 #[cfg(unix)]
-const UNIXGRAM: &[KeySpec] = &[
-    KeySpec::new("path", ParamType::Text),
-    KeySpec::new("abstract", ParamType::Text),
-    MAX_FRAME,
-];
+const UNIXGRAM: &[KeySpec] = &[PATH, ABSTRACT, MAX_FRAME];
 
 /// `udp`: connected when it is first used, to the first address of the host.
 pub(super) struct Udp<F>(pub(super) Arc<F>);
@@ -84,7 +78,7 @@ where
             let (to, codec) = (to.clone(), codec.clone());
             let most = options.max_frame.or(most);
             let dialled = async move {
-                let socket = UnixDatagram::connect_with(&to, answerable());
+                let socket = UnixDatagram::connect_with(&to, answerable_unix());
                 let socket = socket.map_err(|error| Error::from_io(Operation::Connect, error))?;
                 Ok(DynTransport::new(over(socket, most, codec())))
             };
@@ -96,15 +90,6 @@ where
     fn keys(&self) -> &'static [KeySpec] {
         UNIXGRAM
     }
-}
-
-/// On Linux a name of the system's choice, so that the peer has an address to answer to.
-#[cfg(unix)]
-fn answerable() -> UnixOptions {
-    let options = UnixOptions::new();
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let options = options.local(bowline_backend::stream::UnixAddress::autobind());
-    options
 }
 
 fn over<S, C>(socket: S, most: Option<usize>, codec: C) -> DatagramTransport<S, C>

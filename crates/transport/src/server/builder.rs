@@ -75,8 +75,8 @@ impl<B, F> StreamServer<B, F> {
     }
 
     /// Limits of each connection: how much may wait to be sent, and for how long. The
-    /// [`idle_timeout`](ServerLimits::idle_timeout) of the server, where there is one, counts
-    /// instead of that of the stream.
+    /// [`idle_timeout`](ServerLimits::idle_timeout) of the server, where there is one, and its
+    /// [`linger`](ServerLimits::linger) count instead of those of the stream.
     pub fn stream(mut self, stream: MessageStreamBuilder) -> Self {
         self.stream = stream;
         self
@@ -102,9 +102,10 @@ impl<B, F> StreamServer<B, F> {
         let listener = self.place.bind().await?;
         let local_addrs = listener.local_addrs();
         let local_addrs = local_addrs.map_err(|error| Error::from_io(Operation::Bind, error))?;
+        let stream = self.stream.linger(self.limits.linger);
         let stream = match self.limits.idle_timeout {
-            Some(most) => self.stream.read_idle_timeout(most),
-            None => self.stream,
+            Some(most) => stream.read_idle_timeout(most),
+            None => stream,
         };
         Ok(Bound {
             state: Arc::new(State::new(self.limits, local_addrs)),

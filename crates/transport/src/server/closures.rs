@@ -7,7 +7,7 @@ use std::future::Future;
 use super::handler::ConnectionHandler;
 use super::messages::Messages;
 use super::peer::Peer;
-use crate::error::Error;
+use crate::each::EachError;
 use crate::transport::Transport;
 
 /// A closure for each connection.
@@ -33,15 +33,6 @@ where
 
 /// A closure for each message.
 pub(super) struct ForMessage<F>(pub(super) F);
-
-/// Why a connection that is served message by message cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum EachError<E> {
-    #[error("{0}")]
-    Recv(Error),
-    #[error("{0}")]
-    Handler(E),
-}
 
 impl<T, F, Fut, E> ConnectionHandler<T> for ForMessage<F>
 where

@@ -11,7 +11,7 @@ use bowline_concurrency::{Outcome, on_cancel, shield_for, timeout};
 use super::caught::{Caught, Panicked};
 use super::handler::{ConnectionHandler, End};
 use super::incoming::Incoming;
-use super::link::{Link, Seen};
+use super::link::Seen;
 use super::log;
 use super::messages::Messages;
 use super::peer::Peer;
@@ -45,23 +45,23 @@ impl<H, F> Service<H, F> {
         H: ConnectionHandler<MessageStream<I::Stream, C>> + 'static,
     {
         let scope = entry.take_scope();
-        match scope.run(self.clone().live(entry.link(), incoming)).await {
-            Outcome::Done(()) => entry.note_returned(),
-            Outcome::Cancelled(_) => self.state.counters.cancelled.add(),
+        if let Outcome::Done(()) = scope.run(self.clone().live(&entry, incoming)).await {
+            entry.note_returned();
         }
     }
 
-    async fn live<I, C>(self: Arc<Self>, link: &Arc<Link>, incoming: I)
+    async fn live<I, C>(self: Arc<Self>, entry: &Entry, incoming: I)
     where
         I: Incoming,
         F: Fn() -> C + Send + Sync + 'static,
         C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
         H: ConnectionHandler<MessageStream<I::Stream, C>> + 'static,
     {
+        let link = entry.link();
         let stream = match self.establish(incoming).await {
             Ok(stream) => stream,
             Err(error) => {
-                self.state.counters.handshakes_failed.add();
+                entry.count(|counters| &counters.handshakes_failed);
                 log::handshake_failed(link, &error);
                 return;
             }
@@ -77,7 +77,7 @@ impl<H, F> Service<H, F> {
         let mut messages = Messages::new(shared.clone(), link.clone());
         let begun = Caught::new(self.handler.on_connection(&peer, &mut messages)).await;
         if !matches!(begun, Ok(Ok(()))) {
-            self.conclude(link, &peer, begun).await;
+            self.conclude(entry, &peer, begun).await;
             return;
         }
         let (service, cut) = (self.clone(), peer.clone());
@@ -86,7 +86,7 @@ impl<H, F> Service<H, F> {
             let _ = Caught::new(ended).await;
         });
         let handled = Caught::new(self.handler.handle(&peer, &mut messages)).await;
-        let end = self.conclude(link, &peer, handled).await;
+        let end = self.conclude(entry, &peer, handled).await;
         drop(on_cut);
         let ended = shield_for(END_WITHIN, Caught::new(self.handler.on_end(&peer, end))).await;
         if let Ok(Err(Panicked(message))) = ended {
@@ -95,11 +95,10 @@ impl<H, F> Service<H, F> {
     }
 
     async fn establish<I: Incoming>(&self, incoming: I) -> Result<I::Stream, Error> {
-        let shaken = timeout(self.state.limits.handshake_timeout, async {
-            let _turn = self.handshakes.acquire().await;
-            incoming.establish().await
-        });
-        shaken.await.unwrap_or_else(|elapsed| {
+        // Those before it may be slow on purpose: the wait takes nothing of its own time.
+        let _turn = self.handshakes.acquire().await;
+        let shaken = timeout(self.state.limits.handshake_timeout, incoming.establish()).await;
+        shaken.unwrap_or_else(|elapsed| {
             let kind = ErrorKind::Tls(TlsFailure::Timeout);
             Err(Error::new(Operation::Handshake, kind).with_source(elapsed))
         })
@@ -108,16 +107,16 @@ impl<H, F> Service<H, F> {
     /// Closes or aborts the connection after its handler, and counts what it came to.
     async fn conclude<T: Transport + 'static, E: Display>(
         &self,
-        link: &Link,
+        entry: &Entry,
         peer: &Peer<T>,
         handled: Result<Result<(), E>, Panicked>,
     ) -> End {
-        let counters = &self.state.counters;
+        let link = entry.link();
         let closed_by_us = peer.is_closed();
         let failed = match handled {
             Err(Panicked(message)) => {
                 peer.abort();
-                counters.panicked.add();
+                entry.count(|counters| &counters.panicked);
                 log::handler_panicked(link, &message);
                 return End::Panicked;
             }
@@ -134,7 +133,7 @@ impl<H, F> Service<H, F> {
         };
         match (link.seen(), failed) {
             (Some(Seen::Broken(kind)), error) => {
-                counters.broken.add();
+                entry.count(|counters| &counters.broken);
                 match error {
                     Some(error) => log::broken(link, &error),
                     None => log::broken(link, &kind),
@@ -142,12 +141,12 @@ impl<H, F> Service<H, F> {
                 End::Broken(kind)
             }
             (seen, Some(error)) if !closed_by_us => {
-                counters.failed.add();
+                entry.count(|counters| &counters.failed);
                 log::handler_failed(link, &error);
                 seen.map_or(End::Closed, End::from)
             }
             (seen, _) => {
-                counters.completed.add();
+                entry.count(|counters| &counters.completed);
                 seen.map_or(End::Closed, End::from)
             }
         }

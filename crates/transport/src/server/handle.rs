@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::stream::Address;
-use bowline_concurrency::timeout;
 
 use super::counters::ServerCounters;
 use super::state::State;
+use crate::drain::{DrainReport, end_within};
 
 /// What can be asked of a server, and told to it, from anywhere.
 ///
@@ -14,20 +14,6 @@ use super::state::State;
 #[derive(Clone)]
 pub struct ServerHandle {
     state: Arc<State>,
-}
-
-/// What became of the connections that [`ServerHandle::drain`] found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// They came to their end within the timeout.
-    pub finished: usize,
-    /// They were cancelled, and ended within the grace.
-    pub cancelled: usize,
-    /// They were cancelled and had to be dropped.
-    pub aborted: usize,
-    /// They were in a handshake, or had not begun, and were dropped at once.
-    pub handshaking: usize,
 }
 
 impl ServerHandle {
@@ -84,16 +70,9 @@ impl ServerHandle {
     pub async fn drain(&self, timeout_after: Duration) -> DrainReport {
         self.state.stop_accepting();
         self.state.begin_drain();
-        if timeout(timeout_after, self.state.ended.wait())
-            .await
-            .is_err()
-        {
-            for scope in self.state.scopes() {
-                scope.shutdown(self.state.limits.grace);
-            }
-            self.state.ended.wait().await;
-        }
-        self.state.report()
+        let (state, grace) = (&self.state, self.state.limits.grace);
+        end_within(timeout_after, &state.ended, || state.scopes(), grace).await;
+        state.report()
     }
 }
 

@@ -9,6 +9,9 @@ const MAX_HANDSHAKES: usize = 256;
 /// How long a connection may take to become secure, its turn included.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a connection that a handler closed reads what its peer still sends.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// How long handlers may go on after a drain is over.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,7 @@ pub struct ServerLimits {
     pub(super) max_handshakes: usize,
     pub(super) handshake_timeout: Duration,
     pub(super) grace: Duration,
+    pub(super) linger: Option<Duration>,
 }
 
 /// What a server does with connections beyond
@@ -61,6 +65,7 @@ impl ServerLimits {
             max_handshakes: MAX_HANDSHAKES,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             grace: GRACE,
+            linger: Some(LINGER),
         }
     }
 
@@ -116,9 +121,18 @@ impl ServerLimits {
         self
     }
 
-    /// How long after the accept a connection may take to become secure; default 60 s.
+    /// How long a connection may take to become secure, once it has its turn; default 60 s. Who would
+    /// hold up every turn is kept from that by [`max_per_peer`](Self::max_per_peer).
     pub fn handshake_timeout(mut self, most: Duration) -> Self {
         self.handshake_timeout = most;
+        self
+    }
+
+    /// How long a connection that is closed while its peer still sends goes on reading, and forgets
+    /// what it reads, so that our last answer arrives; default 2 s, `None` not at all. See
+    /// [`MessageStreamBuilder::linger`](crate::MessageStreamBuilder::linger).
+    pub fn linger(mut self, most: impl Into<Option<Duration>>) -> Self {
+        self.linger = most.into();
         self
     }
 

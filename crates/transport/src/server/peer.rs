@@ -85,7 +85,8 @@ impl<T: Transport> Peer<T> {
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] where `send` would wait, else as `send`.
+    /// [`TrySendError::Busy`] while another task sends, [`TrySendError::Full`] where there is no room,
+    /// else as `send`.
     pub fn try_send(&self, message: &T::Sent) -> Result<(), TrySendError> {
         self.shared.try_send(message)
     }

@@ -149,6 +149,10 @@ where
                 spawn(&group, async move {
                     match scope.run(body).await {
                         Outcome::Done(result) => {
+                            entry.count(|counters| match result {
+                                Ok(()) => &counters.completed,
+                                Err(_) => &counters.failed,
+                            });
                             entry.note_returned();
                             result
                         }
@@ -231,9 +235,9 @@ where
                 }
             }
             Some(Err(error)) => match AcceptErrorKind::of(&error) {
-                AcceptErrorKind::Skip => state.counters.accept_skipped.add(),
+                AcceptErrorKind::Skip => state.counters.accept_skipped.one(),
                 AcceptErrorKind::Exhausted => {
-                    state.counters.accept_exhausted.add();
+                    state.counters.accept_exhausted.one();
                     let mut pause = pin!(sleep(exhausted.pause(&error)));
                     poll_fn(|cx| match stopping.as_mut().poll(cx) {
                         Poll::Ready(()) => Poll::Ready(()),
@@ -265,19 +269,12 @@ fn take<C: Incoming>(
     begin: &mut impl FnMut(C, Entry) -> Spawned,
 ) -> Spawned {
     let refusal = match state.admit(peer) {
-        Ok(entry) => {
-            let spawned = begin(connection, entry);
-            match spawned {
-                Spawned::Running => state.counters.accepted.add(),
-                Spawned::Refused | Spawned::GroupEnded => state.counters.refused.add(),
-            }
-            return spawned;
-        }
+        Ok(entry) => return begin(connection, entry),
         Err(refusal) => refusal,
     };
     match refusal {
-        Refusal::PeerFull => state.counters.refused_per_peer.add(),
-        Refusal::Full | Refusal::Stopped => state.counters.refused.add(),
+        Refusal::PeerFull => state.counters.refused_per_peer.one(),
+        Refusal::Full | Refusal::Stopped => state.counters.refused.one(),
     }
     connection.refuse();
     Spawned::Refused

@@ -11,9 +11,10 @@ use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelHandle, CancelScope};
 
 use super::counters::Counters;
-use super::handle::DrainReport;
 use super::limits::ServerLimits;
 use super::link::{ConnectionId, Link};
+use crate::counters::Count;
+use crate::drain::{Cut, DrainReport, Returned};
 
 /// What the server, its handles and its connections share.
 ///
@@ -23,7 +24,10 @@ use super::link::{ConnectionId, Link};
 /// 2. Nothing enters once `stopped`.
 /// 3. `ended` is set once the server is stopped, nobody accepts and the table is empty, and not
 ///    before.
-/// 4. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled.
+/// 4. Who is accepted is counted before anybody can see its entry, and how it ended before its place
+///    is free: so `accepted` is the sum of all ends and of those in the table, whenever nobody enters
+///    or leaves.
+/// 5. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled.
 pub(super) struct State {
     pub(super) limits: ServerLimits,
     pub(super) local_addrs: Vec<Address>,
@@ -116,6 +120,7 @@ impl State {
         let link = Arc::new(Link::new(id, address));
         table.links.insert(id, link.clone());
         drop(table);
+        self.counters.accepted.one();
         link.set_scope(scope.handle());
         Ok(Entry {
             state: self.clone(),
@@ -123,6 +128,7 @@ impl State {
             ip,
             scope: Some(scope),
             returned: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
         })
     }
 
@@ -211,6 +217,8 @@ pub(super) struct Entry {
     scope: Option<CancelScope>,
     /// The body of the scope came to its end.
     returned: AtomicBool,
+    /// It was said how it ended.
+    counted: AtomicBool,
 }
 
 impl Entry {
@@ -223,6 +231,13 @@ impl Entry {
         self.scope.take().unwrap_or_default()
     }
 
+    /// Counts how it ended, for the first time only; one that never says so was cancelled.
+    pub(super) fn count(&self, end: impl FnOnce(&Counters) -> &Count) {
+        if !self.counted.swap(true, Ordering::Relaxed) {
+            end(&self.state.counters).one();
+        }
+    }
+
     /// Notes that the connection was not cut.
     pub(super) fn note_returned(&self) {
         self.returned.store(true, Ordering::Relaxed);
@@ -231,8 +246,15 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let cancelled = self.link.scope().is_some_and(|scope| scope.cancel_called());
-        let returned = self.returned.load(Ordering::Relaxed);
+        self.count(|counters| match std::thread::panicking() {
+            true => &counters.panicked,
+            false => &counters.cancelled,
+        });
+        let returned = match self.returned.load(Ordering::Relaxed) {
+            true => Returned::Yes,
+            false => Returned::No,
+        };
+        let cut = Cut::of(self.link.scope(), returned);
         let mut table = self.state.lock();
         table.links.remove(&self.link.id);
         if let Some(ip) = self.ip
@@ -244,14 +266,10 @@ impl Drop for Entry {
             }
         }
         if table.draining {
-            let report = &mut table.report;
-            let count = match (self.link.converses(), cancelled, returned) {
-                (false, ..) => &mut report.handshaking,
-                (true, false, _) => &mut report.finished,
-                (true, true, true) => &mut report.cancelled,
-                (true, true, false) => &mut report.aborted,
-            };
-            *count += 1;
+            match self.link.converses() {
+                true => table.report.count(cut),
+                false => table.report.handshaking += 1,
+            }
         }
         let room = table.room.take();
         let ended = table.has_ended();

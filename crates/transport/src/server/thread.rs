@@ -14,8 +14,9 @@ use super::bind::Bind;
 use super::bound::Served;
 use super::builder::StreamServer;
 use super::caught::Panicked;
-use super::handle::{DrainReport, ServerHandle};
+use super::handle::ServerHandle;
 use super::handler::ConnectionHandler;
+use crate::drain::DrainReport;
 use crate::error::{Error, ErrorKind, Operation};
 
 /// A server in a thread of its own, for programs that otherwise have no tasks.

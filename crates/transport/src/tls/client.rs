@@ -152,6 +152,14 @@ impl TlsClientBuilder {
         self
     }
 
+    /// How long a stream that is shut down may wait for its peer to take what is left, the
+    /// `close_notify` included; default 30 s. It never waits for that of the peer. Afterwards it has
+    /// failed, and what is left is lost.
+    pub fn close_timeout(mut self, most: Duration) -> Self {
+        self.manner.close_timeout = most;
+        self
+    }
+
     /// Accepts any certificate, whoever shows it: what is sent is secret, but who reads it is not
     /// known. For tests against servers without a certificate that anybody trusts.
     pub fn danger_skip_verification(mut self) -> Self {

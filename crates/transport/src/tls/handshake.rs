@@ -45,7 +45,7 @@ impl<S: ByteStream + Extra> TlsHandshake<S> {
     pub(super) fn new(stream: S, tls: Connection, manner: &Manner) -> Self {
         let attributes = Attributes::of_stream(&stream);
         let (reading, writing) = stream.into_split();
-        let session = Session::new(tls, writing, manner.close);
+        let session = Session::new(tls, writing, manner);
         TlsHandshake {
             stream: TlsStream::new(session, reading, attributes.clone()),
             attributes,

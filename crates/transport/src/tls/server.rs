@@ -141,6 +141,14 @@ impl TlsServerBuilder {
         self
     }
 
+    /// How long a stream that is shut down may wait for its peer to take what is left, the
+    /// `close_notify` included; default 30 s. It never waits for that of the peer. Afterwards it has
+    /// failed, and what is left is lost.
+    pub fn close_timeout(mut self, most: Duration) -> Self {
+        self.manner.close_timeout = most;
+        self
+    }
+
     /// The configuration.
     ///
     /// # Errors

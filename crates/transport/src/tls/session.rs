@@ -6,15 +6,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bowline_backend::stream::ByteStream;
 use bytes::{Buf, BufMut, BytesMut};
 use futures_io::AsyncWrite;
 use rustls::Connection;
 
-use super::CloseMode;
 use super::failure;
 use super::info::TlsDetails;
+use super::{CloseMode, Manner};
 use crate::error::{Error, Operation};
 use crate::half_wakers::{Half, HalfWakers};
 
@@ -42,6 +43,7 @@ pub(super) struct Session<S: ByteStream> {
     wakers: Arc<HalfWakers>,
     write_waker: Waker,
     close: CloseMode,
+    close_timeout: Duration,
 }
 
 struct State<S: ByteStream> {
@@ -75,7 +77,7 @@ enum Phase {
 }
 
 impl<S: ByteStream> Session<S> {
-    pub(super) fn new(mut tls: Connection, half: S::WriteHalf, close: CloseMode) -> Self {
+    pub(super) fn new(mut tls: Connection, half: S::WriteHalf, manner: &Manner) -> Self {
         tls.set_buffer_limit(Some(MOST_TAKEN));
         let wakers = Arc::new(HalfWakers::default());
         Session {
@@ -93,12 +95,22 @@ impl<S: ByteStream> Session<S> {
             }),
             write_waker: Waker::from(wakers.clone()),
             wakers,
-            close,
+            close: manner.close,
+            close_timeout: manner.close_timeout,
         }
     }
 
     pub(super) fn close_mode(&self) -> CloseMode {
         self.close
+    }
+
+    pub(super) fn close_timeout(&self) -> Duration {
+        self.close_timeout
+    }
+
+    /// Gives up what is not written.
+    pub(super) fn fail(&self, error: io::Error) {
+        self.lock().phase.becomes(Phase::Failed(Arc::new(error)));
     }
 
     /// Writes what can be written without waiting, for a half that will wait with `cx`.

@@ -1,13 +1,16 @@
 use std::fmt;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bowline_backend::Backend;
 use bowline_backend::stream::{
     Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError,
 };
+use bowline_backend::time::{self, Sleep};
 use bytes::BytesMut;
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -61,6 +64,8 @@ pub struct TlsReadHalf<S: ByteStream> {
 #[must_use = "dropping it ends the sending side"]
 pub struct TlsWriteHalf<S: ByteStream> {
     session: Arc<Session<S>>,
+    /// Runs while an end waits. Never locked, as the stream that is read from.
+    closing: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 /// What every later read says.
@@ -81,7 +86,10 @@ impl<S: ByteStream> TlsStream<S> {
                 end: None,
                 attributes: Arc::new(attributes),
             },
-            write: TlsWriteHalf { session },
+            write: TlsWriteHalf {
+                session,
+                closing: Mutex::new(None),
+            },
         }
     }
 
@@ -173,6 +181,20 @@ impl<S: ByteStream> TlsWriteHalf<S> {
     /// [`Unsupported`](io::ErrorKind::Unsupported) where TLS 1.2 is spoken.
     pub fn update_keys(&self) -> io::Result<()> {
         self.session.update_keys()
+    }
+}
+
+impl<S: ByteStream> TlsWriteHalf<S> {
+    /// For an end that waits: ready once that took too long. Where no backend runs there is no clock.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !Backend::current().is_ok_and(Backend::is_running) {
+            return Poll::Pending;
+        }
+        let most = self.session.close_timeout();
+        let closing = self.closing.get_mut();
+        let closing = closing.unwrap_or_else(PoisonError::into_inner);
+        let end = || Box::pin(time::sleep_until(time::now().saturating_add(most)));
+        closing.get_or_insert_with(end).as_mut().poll(cx)
     }
 }
 
@@ -295,8 +317,14 @@ impl<S: ByteStream> AsyncWrite for TlsWriteHalf<S> {
         self.session.poll_flush(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.session.end(self.session.close_mode());
+        let ended = self.session.poll_ended(cx);
+        if ended.is_ready() {
+            return ended;
+        }
+        ready!(self.poll_late(cx));
+        self.session.fail(io::ErrorKind::TimedOut.into());
         self.session.poll_ended(cx)
     }
 }

@@ -166,6 +166,17 @@ async fn a_frame_that_is_too_long_is_refused() {
     here.send(&text("after")).await.unwrap();
     here.flush().await.unwrap();
     assert_eq!(there.recv().await.unwrap(), Some(text("after")));
+    // The limit of the stream holds too.
+    let (stream, _peer) = UnixStream::pair().unwrap();
+    let mut narrow = MessageStreamBuilder::default()
+        .max_frame(10)
+        .over(stream, codec());
+    let (fds, watch) = watched(1);
+    let sent = narrow
+        .send_with(&text("seven b"), fds.into_iter().collect())
+        .await;
+    assert_eq!(sent.unwrap_err().kind(), ErrorKind::TooLarge { limit: 10 });
+    watch.all_closed();
     // A frame without a byte has nothing that descriptors could go with.
     let (stream, _peer) = UnixStream::pair().unwrap();
     let mut bare = MessageStream::new(stream, BytesFraming::new().with(Raw::new()));

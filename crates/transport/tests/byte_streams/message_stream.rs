@@ -185,7 +185,7 @@ pub(crate) async fn a_full_queue_makes_senders_wait<S: Stream>(here: S, there: S
         match here.split().0.try_send(&piece) {
             Ok(()) => sent += 1,
             Err(TrySendError::Full) => break,
-            Err(TrySendError::Failed(error)) => panic!("{error}"),
+            Err(error) => panic!("{error}"),
         }
         assert!(sent < 20_000, "nothing bounds the queue");
     }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_backend::stream::ByteStream;
-use bowline_codec::{Framing, LengthDelimited, Raw};
+use bowline_codec::{Framing, LengthDelimited, Lines, Raw};
 use bowline_concurrency::{Backoff, Jitter, sleep, timeout};
 use bowline_transport::{
-    Break, Client, DynTransport, ErrorKind, MemoryStream, MessageStream, Transport,
+    Break, Client, Delivery, DynTransport, ErrorKind, Listener, MemoryStream, MessageStream,
+    Transport, TransportRecv, TransportRegistry, TransportSend,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -137,4 +138,60 @@ fn over_many_breaks_nothing_is_sent_twice() {
 
 fn draw(below: u64) -> u64 {
     bowline_backend::Backend::current().unwrap().random_u64() % below
+}
+
+// CL2, TR11
+#[test]
+fn a_message_whose_permit_outlived_its_connection_is_counted() {
+    for query in ["", "?reconnect=yes"] {
+        in_sim(3, async move {
+            let registry = TransportRegistry::with_builtin(|| Lines::lf().text());
+            let mut listener = registry.memory().listen("shop").unwrap();
+            let transport = registry.open(&format!("mem://shop{query}")).unwrap();
+            let (mut sender, mut receiver) = transport.into_split();
+            sender.send(&text("first")).await.unwrap();
+            let (there, _) = listener.accept().await.unwrap();
+            let permit = sender.reserve().await.unwrap();
+            there.abort();
+            receiver.recv().await.unwrap_err();
+            permit.send(&text("lost")).unwrap();
+            let error = sender.flush().await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+            assert_eq!(error.unsent_frames(), 1);
+            if !query.is_empty() {
+                // There is no connection that could still count it, so it is told once.
+                assert_eq!(error.delivery(), Delivery::NotSent);
+                sender.flush().await.unwrap();
+            }
+        });
+    }
+}
+
+// CL4, SV6
+#[test]
+fn what_is_fed_goes_out_together() {
+    in_sim(4, async {
+        let peers: Arc<Mutex<Vec<MemoryStream>>> = Arc::default();
+        let other = peers.clone();
+        let client: Client<String, String> = Client::with_dial(move || {
+            let (here, there) = MemoryStream::pair();
+            other.lock().unwrap().push(there);
+            let here = MessageStream::new(here, Lines::lf().text());
+            async move { Ok(DynTransport::new(here)) }
+        });
+        for n in 0..3 {
+            client.feed(&text(n)).await.unwrap();
+        }
+        let there = peers.lock().unwrap().pop().unwrap();
+        let mut there = MessageStream::new(there, Lines::lf().text());
+        assert!(there.recv().now_or_never().is_none(), "it was written");
+        // A receiver that has to wait writes it, as a flush does.
+        assert!(client.recv().now_or_never().is_none());
+        for n in 0..3 {
+            assert_eq!(there.recv().await.unwrap(), Some(text(n)));
+        }
+        client.feed(&text("last")).await.unwrap();
+        client.flush().await.unwrap();
+        assert_eq!(there.recv().await.unwrap(), Some(text("last")));
+    });
 }

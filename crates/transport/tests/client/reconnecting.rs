@@ -10,7 +10,7 @@ use bowline_codec::Lines;
 use bowline_concurrency::{Backoff, Jitter, now, sleep, timeout};
 use bowline_transport::{
     Break, Client, ClientState, DynTransport, Error, ErrorKind, MemoryStream, MessageStream,
-    Operation, Transport,
+    Operation, Transport, TryRecvError, TrySendError,
 };
 use futures_util::FutureExt;
 use futures_util::future::join;
@@ -97,6 +97,30 @@ fn pauses_follow_the_backoff_until_it_gives_up() {
         assert_eq!(times.lock().unwrap().len(), 7);
         client.close().await.unwrap();
         assert_eq!(client.recv().await.unwrap_err().kind(), ErrorKind::Closed);
+    });
+}
+
+// CL2
+#[test]
+fn a_try_makes_no_connection() {
+    in_sim(1, async {
+        let peers = Peers::default();
+        let met = peers.clone();
+        let (client, times) = dialled(move |_| connected(&met));
+        let client = client.reconnect(plain(100 * MS)).reconnect_attempts(1);
+        for _ in 0..5 {
+            let tried = client.try_send(&text(1));
+            assert!(matches!(tried, Err(TrySendError::Full)), "{tried:?}");
+            let tried = client.try_recv();
+            assert!(matches!(tried, Err(TryRecvError::Empty)), "{tried:?}");
+        }
+        assert!(times.lock().unwrap().is_empty());
+        assert_eq!(*client.state().latest(), ClientState::Idle);
+        client.connect().await.unwrap();
+        client.try_send(&text(2)).unwrap();
+        assert_eq!(times.lock().unwrap().len(), 1);
+        let mut peer = peers.lock().unwrap().pop().unwrap();
+        assert_eq!(peer.recv().await.unwrap(), Some(text(2)));
     });
 }
 

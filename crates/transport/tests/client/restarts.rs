@@ -1,15 +1,18 @@
 //! A server that restarts, and all of its clients.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::time::Instant;
 use bowline_codec::Lines;
 use bowline_concurrency::{now, sleep};
 use bowline_transport::{
     Client, DynTransport, Error, ErrorKind, MemoryStream, MessageStream, Operation,
 };
-use futures_util::future::{join, join_all};
+use futures_util::future::{Either, join, join_all, select};
 
 use crate::{Text, in_sim};
 
@@ -83,6 +86,63 @@ fn five_thousand_clients_do_not_come_back_together() {
             assert!(crowd < Some(CLIENTS / 50), "{crowd:?} within 10 ms");
             let attempts: usize = server.attempts.values().sum();
             assert!(attempts < CLIENTS * 12, "{attempts} attempts");
+        });
+    }
+}
+
+/// Accepts for ever, keeps who came, and counts them by the time at which they did.
+async fn accept_all(
+    listener: TcpListener,
+    begun: Instant,
+    connections: &Mutex<Vec<TcpStream>>,
+    came: &Mutex<BTreeMap<u128, usize>>,
+) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        connections.lock().unwrap().push(stream);
+        let at = (now() - begun).as_millis() / 10;
+        *came.lock().unwrap().entry(at).or_default() += 1;
+    }
+}
+
+// CL3
+#[test]
+fn nor_do_those_of_a_server_over_tcp() {
+    for seed in 0..2 {
+        in_sim(seed, async {
+            let (listener, at) = crate::listen();
+            let begun = now();
+            let (connections, came) = (Mutex::default(), Mutex::default());
+            let clients: Vec<Text> = (0..CLIENTS)
+                .map(|_| crate::client(at).reconnecting())
+                .collect();
+            let connecting = join_all(clients.iter().map(|client| client.connect()));
+            let serving = accept_all(listener, begun, &connections, &came);
+            match select(pin!(connecting), pin!(serving)).await {
+                Either::Left((connected, _)) => connected.into_iter().for_each(Result::unwrap),
+                Either::Right(_) => unreachable!("it accepts for ever"),
+            }
+            // The server ends, and with it all that it had; whoever was not accepted yet too.
+            drop(std::mem::take(&mut *connections.lock().unwrap()));
+            let back = join_all(clients.iter().map(|client| async move {
+                client.recv().await.unwrap_err();
+                client.connect().await.unwrap();
+            }));
+            let restarted = async {
+                sleep(DOWN).await;
+                came.lock().unwrap().clear();
+                let listener = TcpListener::bind(at).unwrap();
+                accept_all(listener, begun, &connections, &came).await;
+            };
+            match select(pin!(back), pin!(restarted)).await {
+                Either::Left(_) => {}
+                Either::Right(_) => unreachable!("it accepts for ever"),
+            }
+            let came = came.lock().unwrap();
+            let crowd = came.values().max().copied();
+            assert!(crowd < Some(CLIENTS / 50), "{crowd:?} within 10 ms");
+            // The last ones may still be in the backlog.
+            assert!(came.values().sum::<usize>() > CLIENTS / 2, "{came:?}");
         });
     }
 }

@@ -14,7 +14,7 @@ use crate::script::{Script, Scripted};
 use crate::{beside, start, start_with, try_greet};
 
 /// In the simulator, that so much time has passed; elsewhere time is what it is.
-fn passed(since: Instant, exactly: Duration) {
+pub(crate) fn passed(since: Instant, exactly: Duration) {
     if Backend::current() == Ok(Backend::Sim) {
         let passed = now().saturating_duration_since(since);
         // What goes over the network takes a little.
@@ -26,7 +26,7 @@ fn passed(since: Instant, exactly: Duration) {
     }
 }
 
-fn report(finished: usize, cancelled: usize, aborted: usize) -> DrainReport {
+pub(crate) fn report(finished: usize, cancelled: usize, aborted: usize) -> DrainReport {
     let mut report = DrainReport::default();
     report.finished = finished;
     report.cancelled = cancelled;

@@ -9,6 +9,7 @@ mod crowds;
 mod draining;
 mod endings;
 mod limits;
+mod lingering;
 mod script;
 #[cfg(feature = "tls")]
 mod secure;
@@ -72,6 +73,12 @@ mod everywhere {
             a_peer_has_no_more_than_its_share,
             a_silent_peer_is_told_so,
         ;
+        lingering:
+            the_last_answer_arrives,
+            without_lingering_it_is_lost,
+            who_never_ends_is_not_waited_for_longer,
+            who_sends_without_end_is_not_read_for_ever,
+        ;
         talking:
             what_cannot_be_decoded_reaches_the_handler,
             a_receive_that_times_out_loses_nothing,
@@ -87,7 +94,7 @@ mod over_tls {
     on_every_backend! {
         secure:
             handshakes_do_not_delay_a_drain,
-            a_flood_of_half_open_handshakes_ends_in_time,
+            no_more_handshakes_begin_than_may,
         ;
     }
 }

@@ -7,7 +7,8 @@ use bowline_backend::net::TcpListener;
 use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_concurrency::{AnyError, GroupError, TaskGroup, task_group};
 use bowline_transport::{
-    DatagramTransport, MemoryDatagram, MemoryStream, MessageStream, Shared, TcpConnector, Transport,
+    Client, DatagramTransport, MemoryDatagram, MemoryStream, MessageStream, Shared, TcpConnector,
+    Transport, TransportRegistry,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -29,6 +30,7 @@ macro_rules! on_every_backend {
 on_every_backend! {
     a_connect_tells_where_to,
     a_connect_that_fails_tells_why,
+    a_client_connects_in_one_span,
     messages_are_traced_in_the_span_of_the_child_that_sends_them,
     a_receive_that_is_dropped_says_so,
     an_error_has_its_kind,
@@ -73,6 +75,31 @@ async fn a_connect_that_fails_tells_why() {
     let error = connecting.instrument(outer.clone()).await;
     let failed = Recorded::new("connect").peer(&at.to_string());
     assert_eq!(below(&outer), [failed.error("Refused", &error.to_string())]);
+}
+
+// TR16
+async fn a_client_connects_in_one_span() {
+    let codec = || LengthDelimited::u32().with(Raw::new());
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = listener.local_addr().unwrap();
+    let client = Client::new(at, codec);
+    let outer = info_span!("outer");
+    client.connect().instrument(outer.clone()).await.unwrap();
+    let connect = |peer: &str| Recorded::new("connect").peer(peer);
+    assert_eq!(below(&outer), [connect(&at.to_string()).outcome("ok")]);
+
+    let registry = TransportRegistry::with_builtin(codec);
+    let _listener = registry.memory().listen("shop").unwrap();
+    for (name, outcome) in [("shop", "ok"), ("nowhere", "Refused")] {
+        let mut transport = registry.open(&format!("mem://{name}")).unwrap();
+        let outer = info_span!("outer");
+        let connected = transport.connect().instrument(outer.clone()).await;
+        let span = match connected {
+            Ok(()) => connect(name).outcome(outcome),
+            Err(error) => connect(name).error(outcome, &error.to_string()),
+        };
+        assert_eq!(below(&outer), [span]);
+    }
 }
 
 // TR16

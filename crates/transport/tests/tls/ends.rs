@@ -10,6 +10,7 @@ use bowline_transport::{
     Transport, TransportSend,
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::join;
 
 use crate::certificates::Authority;
@@ -116,4 +117,35 @@ pub(crate) async fn a_close_that_stalls_ends() {
     let (here, there) = secure(MemoryStream::pair()).await;
     here.abort();
     assert_eq!(there.local_addr().unwrap().to_string(), "memory:b");
+}
+
+// T3
+pub(crate) async fn a_shutdown_that_stalls_ends() {
+    let most = Duration::from_millis(300);
+    let authority = Authority::new();
+    let client = client(&authority).close_timeout(most).build().unwrap();
+    let server = server(&authority.sign(NAME)).build().unwrap();
+    let (here, there) = shake(&client, &server, NAME, MemoryStream::pair()).await;
+    let (mut here, there) = (here.unwrap(), there.unwrap());
+    // Nobody reads: the pipe is full, then TLS holds back what it may.
+    while let Some(written) = here.write_all(&[1; 10_000]).now_or_never() {
+        written.unwrap();
+    }
+    let start = now();
+    let error = here.shutdown().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert!(now() - start >= most);
+    // It stays so, and the peer finds it cut.
+    let error = here.shutdown().await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    drop(here);
+    let mut there = MessageStream::new(there, codec());
+    while there.recv().await.is_ok() {}
+}
+
+// T3
+pub(crate) async fn a_shutdown_waits_for_no_word_of_the_peer() {
+    let (mut here, _there) = secure(MemoryStream::pair()).await;
+    here.write_all(b"all").await.unwrap();
+    assert!(here.shutdown().now_or_never().is_some(), "it waits");
 }

@@ -40,6 +40,8 @@ mod everywhere {
             a_cut_end_is_broken_or_clean_as_agreed,
             nothing_is_sent_to_a_peer_that_is_done,
             a_close_that_stalls_ends,
+            a_shutdown_that_stalls_ends,
+            a_shutdown_waits_for_no_word_of_the_peer,
         ;
         streams:
             a_mebibyte_both_ways_with_new_keys_over_memory,

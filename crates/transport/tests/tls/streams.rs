@@ -2,12 +2,13 @@
 
 use std::num::NonZeroUsize;
 
-use bowline_backend::stream::{ByteStream, ByteStreamExt};
+use bowline_backend::net::{UnixListener, UnixStream};
+use bowline_backend::stream::{ByteStream, ByteStreamExt, UnixAddress};
 use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_transport::{
-    AddressFamily, Attribute, ErrorKind, Extra, LocalAddr, MemoryStream, MessageStream, PeerAddr,
-    PeerCredentials, Shared, SocketFamily, TlsInfo, TlsReadHalf, TlsStream, TlsWriteHalf,
-    Transport,
+    AddressFamily, Attribute, ErrorKind, Extra, LocalAddr, LocalName, MemoryStream, MessageStream,
+    PeerAddr, PeerCredentials, PeerName, Shared, SocketFamily, TlsInfo, TlsReadHalf, TlsStream,
+    TlsWriteHalf, Transport,
 };
 use bytes::{Bytes, BytesMut};
 use futures_io::AsyncWrite;
@@ -139,9 +140,25 @@ pub(crate) async fn attributes_pass_through() {
         assert_eq!(shared.extra::<TlsInfo>().unwrap().version, "TLSv1.3");
         assert_eq!(shared.extra::<PeerCredentials>(), None);
         assert_eq!(shared.extra::<Weather>(), None);
+        let names = (shared.extra::<LocalName>(), shared.extra::<PeerName>());
+        assert_eq!(names, (None, None));
     }
     let (here, _there) = tcp().await;
     assert!(here.extra::<TlsInfo>().is_none());
+    let named = MemoryStream::builder().names("here", "there").pair();
+    let (here, _there) = secure(named).await;
+    assert_eq!(here.extra::<LocalName>().as_deref(), Some("here"));
+    assert_eq!(here.extra::<PeerName>().as_deref(), Some("there"));
+    let listener = UnixListener::bind(&UnixAddress::autobind()).unwrap();
+    let at = listener.local_addr().unwrap();
+    let connecting = UnixStream::connect(at.as_unix().unwrap());
+    let here = MessageStream::new(
+        connecting.await.unwrap(),
+        LengthDelimited::u32().with(Raw::new()),
+    );
+    let name = here.extra::<PeerName>();
+    assert!(name.is_some_and(|name| name.starts_with('@')));
+    assert_eq!(here.extra::<LocalName>(), None);
     let (here, _there) = secure(unix()).await;
     assert!(here.extra::<PeerCredentials>().is_some());
     assert_eq!(here.extra::<SocketFamily>(), Some(AddressFamily::Unix));

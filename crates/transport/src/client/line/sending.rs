@@ -12,9 +12,12 @@ use super::{Line, Over, State, Waiting, error_of};
 use crate::client::board::ClientState;
 use crate::client::dialling::Dialling;
 use crate::dyn_transport::DynSender;
-use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::transport::TransportSend;
+
+/// How a sender queues: at once on its way, or only queued.
+pub(in crate::client) type QueueBy<S, R> = fn(&mut DynSender<S, R>, &S) -> Result<(), EncodeError>;
 
 /// Why a message was not queued.
 pub(in crate::client) enum NotQueued {
@@ -47,14 +50,19 @@ where
         }
     }
 
-    /// Queues one message on the connection that there is; answers which one that is.
-    pub(in crate::client) fn queue(&self, message: &S) -> Result<u64, NotQueued> {
+    /// Queues one message on the connection that there is, by a function of its sender; answers which
+    /// connection that is.
+    pub(in crate::client) fn queue(
+        &self,
+        message: &S,
+        by: QueueBy<S, R>,
+    ) -> Result<u64, NotQueued> {
         let sender = self.sender(Operation::Send).map_err(NotQueued::Gone)?;
         let Some(mut sender) = sender else {
             let gone = Error::new(Operation::Send, ErrorKind::NotConnected);
             return Err(NotQueued::Gone(gone));
         };
-        let queued = sender.queue(message);
+        let queued = by(&mut sender, message);
         let generation = sender.generation;
         drop(sender);
         queued.map(|()| generation).map_err(NotQueued::Refused)
@@ -64,12 +72,13 @@ where
     pub(in crate::client) fn poll_send(
         &self,
         message: &S,
+        by: QueueBy<S, R>,
         waiting: &mut Waiting,
         cx: &mut Context<'_>,
     ) -> Poll<Result<u64, Error>> {
         loop {
             ready!(self.poll_reserve(waiting, cx))?;
-            match self.queue(message) {
+            match self.queue(message, by) {
                 Ok(generation) => return Poll::Ready(Ok(generation)),
                 Err(NotQueued::Refused(error)) => {
                     return Poll::Ready(Err(Error::from_encode(error)));
@@ -83,6 +92,7 @@ where
     /// Waits until all that was queued on the connection that there is has been written.
     pub(in crate::client) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.wakers.store(Half::Sender, cx.waker());
+        self.check_lost(Operation::Flush)?;
         self.check_over(Operation::Flush)?;
         let Some(mut sender) = self.sender(Operation::Flush)? else {
             return Poll::Ready(Ok(()));
@@ -106,6 +116,7 @@ where
             self.lock().shut_down = true;
         }
         self.wakers.store(Half::Sender, cx.waker());
+        self.check_lost(Operation::Shutdown)?;
         self.check_over(Operation::Shutdown)?;
         match self.sender(Operation::Shutdown)? {
             Some(mut sender) => sender.poll_shutdown(cx),
@@ -134,6 +145,27 @@ where
                 Err(error_of(over, operation, &attributes))
             }
         }
+    }
+
+    /// Notes a message that had room on a connection which was gone before it could be queued, by
+    /// somebody who can be told only of what the codec refuses.
+    pub(in crate::client) fn note_lost(&self) {
+        self.lock().lost += 1;
+    }
+
+    /// Says, once, how many messages that happened to.
+    fn check_lost(&self, operation: Operation) -> Result<(), Error> {
+        let mut state = self.lock();
+        let lost = std::mem::take(&mut state.lost);
+        if lost == 0 {
+            return Ok(());
+        }
+        let attributes = state.attributes.clone();
+        drop(state);
+        Err(Error::new(operation, ErrorKind::Broken(Break::Other))
+            .with_delivery(Delivery::NotSent)
+            .with_unsent_frames(lost)
+            .with_peer(attributes.peer_addr().cloned()))
     }
 
     fn check_not_shut_down(&self, operation: Operation) -> Result<(), Error> {

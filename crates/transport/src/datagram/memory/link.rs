@@ -9,24 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use crate::memory::Side;
+
 /// What a packet takes beside its bytes, so that empty ones are bounded too.
 const OVERHEAD: usize = 256;
-
-/// Which end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    First,
-    Second,
-}
-
-impl Side {
-    pub(super) fn peer(self) -> Side {
-        match self {
-            Side::First => Side::Second,
-            Side::Second => Side::First,
-        }
-    }
-}
 
 /// Both directions.
 ///

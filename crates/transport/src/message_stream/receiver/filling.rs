@@ -1,0 +1,76 @@
+//! How much is read at once, and into what.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bowline_backend::stream::{ByteReader, ByteStream};
+use bowline_codec::{Codec, Decode};
+use bytes::BytesMut;
+
+use super::MessageReceiver;
+
+/// Bounds of how much one read asks for.
+pub(super) const READ_MIN: usize = 4 * 1024;
+const READ_MAX: usize = 64 * 1024;
+
+/// Most room that is made for a frame before it has come, where the last one was as large.
+const FORESEEN_MAX: usize = 256 * 1024;
+
+impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
+    /// Reads once. A waiting stream holds no buffer: an emptied one is given back.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(Ok(0));
+        };
+        let spare = self.buffer.capacity() - self.buffer.len();
+        if self.buffer.is_empty() {
+            if spare < self.foreseen.max(READ_MIN) {
+                self.buffer = BytesMut::with_capacity(self.foreseen);
+            }
+        } else if spare < READ_MIN / 4 {
+            // A frame is on its way: grow with what has come of it, or of the last one, not with what it
+            // declares.
+            let come = self.buffer.len().clamp(READ_MIN, READ_MAX);
+            let most = come.max(self.foreseen);
+            self.buffer
+                .reserve(self.decoder.need().clamp(READ_MIN, most));
+        }
+        let max = self.read_size.max(self.foreseen);
+        let max = NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN);
+        #[cfg(all(unix, feature = "ancillary"))]
+        let read = match &mut self.inbox {
+            Some(inbox) => inbox.poll_read(reading, cx, &mut self.buffer, max),
+            None => Pin::new(reading).poll_read_into(cx, &mut self.buffer, max),
+        };
+        #[cfg(not(all(unix, feature = "ancillary")))]
+        let read = Pin::new(reading).poll_read_into(cx, &mut self.buffer, max);
+        match read {
+            Poll::Ready(Ok(count)) => {
+                if count >= self.read_size {
+                    self.read_size = (self.read_size * 2).min(READ_MAX);
+                } else if count < self.read_size / 4 {
+                    self.read_size = (self.read_size / 2).max(READ_MIN);
+                }
+                self.burst_bytes += count;
+                Poll::Ready(Ok(count))
+            }
+            Poll::Pending => {
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
+                }
+                Poll::Pending
+            }
+            error => error,
+        }
+    }
+
+    /// Remembers how large a frame was.
+    pub(super) fn foresee(&mut self, frame: usize) {
+        self.foreseen = match frame {
+            small if small < 2 * READ_MIN => 0,
+            large => large.min(FORESEEN_MAX),
+        };
+    }
+}

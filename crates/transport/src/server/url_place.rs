@@ -1,0 +1,327 @@
+use std::fmt;
+use std::io;
+use std::task::{Context, Poll};
+
+#[cfg(feature = "tls")]
+use bowline_backend::net::TcpStream;
+#[cfg(unix)]
+use bowline_backend::net::UnixListener;
+use bowline_backend::net::{Nodelay, TcpListenOptions, TcpOptions};
+use bowline_backend::stream::Address;
+#[cfg(unix)]
+use bowline_backend::stream::UnixAddress;
+
+use super::bind::Bind;
+use super::incoming::Incoming;
+#[cfg(unix)]
+use super::unix_place::UnixPlace;
+use crate::error::{Error, ErrorKind, Operation};
+use crate::listener::Listener;
+use crate::listeners::{Listeners, ListenersBuilder};
+use crate::memory::{MemoryListener, MemoryNetwork};
+#[cfg(feature = "tls")]
+use crate::params::ParamType;
+use crate::params::{KeySpec, Params};
+use crate::scheme::{NODELAY, unknown_name, wrong};
+#[cfg(feature = "tls")]
+use crate::tls::{
+    CertStore, ClientCertificates, CloseMode, TlsHandshake, TlsListener, TlsServerConfig,
+};
+use crate::url::{Place, Url, UrlError, UrlErrorKind};
+use crate::url_stream::UrlStream;
+
+/// A place to listen at, as a URL: made of one, or of its text.
+///
+/// | URL | listens | keys |
+/// |---|---|---|
+/// | `tcp://host:port` | at all addresses of the host; `tcp://:80` and `tcp://*:80` at every one of ours, port 0, or none, at one that the system chooses | `nodelay` |
+/// | `tls://host:port` | the same, secure | `nodelay`, `cert` and `key` (files in PEM, both due), `alpn`, `ca` (clients have to show a certificate of these authorities), `close` (`strict` or `lenient`) |
+/// | `unix:/path`, `unix:@name` | as [`UnixPlace`](crate::UnixPlace) does | |
+/// | `mem://name` | at a name of the network that [`network`](UrlPlace::network) says | |
+///
+/// # Examples
+///
+/// A server whose place is configuration:
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_codec::Lines;
+/// use bowline_transport::{ErrorKind, Server};
+///
+/// # Backend::Smol.block_on(async {
+/// let server = Server::url("tcp://127.0.0.1:0").codec(|| Lines::lf().text());
+/// let server = server.bind().await?;
+/// assert_ne!(server.local_addrs()[0].as_inet().unwrap().port(), 0);
+///
+/// let error = Server::url("tpc://:80").codec(|| Lines::lf().text()).bind().await;
+/// assert_eq!(error.unwrap_err().kind(), ErrorKind::Config); // its source says why
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct UrlPlace {
+    url: Result<Url, UrlError>,
+    network: Option<MemoryNetwork>,
+}
+
+impl UrlPlace {
+    /// Where the names of `mem://` are; without it there are none.
+    #[must_use = "this returns the changed place"]
+    pub fn network(mut self, network: &MemoryNetwork) -> UrlPlace {
+        self.network = Some(network.clone());
+        self
+    }
+}
+
+impl From<Url> for UrlPlace {
+    fn from(url: Url) -> UrlPlace {
+        UrlPlace {
+            url: Ok(url),
+            network: None,
+        }
+    }
+}
+
+impl From<&str> for UrlPlace {
+    /// What is wrong with the text is said when it is bound.
+    fn from(url: &str) -> UrlPlace {
+        UrlPlace {
+            url: url.parse(),
+            network: None,
+        }
+    }
+}
+
+impl From<String> for UrlPlace {
+    fn from(url: String) -> UrlPlace {
+        url.as_str().into()
+    }
+}
+
+const TCP: &[KeySpec] = &[NODELAY];
+#[cfg(feature = "tls")]
+const TLS: &[KeySpec] = &[
+    KeySpec::new("cert", ParamType::Text),
+    KeySpec::new("key", ParamType::Text),
+    KeySpec::new("ca", ParamType::Text),
+    KeySpec::new("alpn", ParamType::List),
+    KeySpec::new("close", ParamType::Text),
+    NODELAY,
+];
+const NONE: &[KeySpec] = &[];
+
+/// The schemes that can be listened at.
+const SCHEMES: &[&str] = &[
+    "tcp",
+    #[cfg(unix)]
+    "unix",
+    #[cfg(feature = "tls")]
+    "tls",
+    "mem",
+];
+
+impl Bind for UrlPlace {
+    type Listener = UrlListener;
+
+    async fn bind(self) -> Result<UrlListener, Error> {
+        self.listen().await.map_err(|error| match error.kind() {
+            // What is wrong with the text is wrong with listening there.
+            ErrorKind::Config => error.of(Operation::Bind),
+            _ => error,
+        })
+    }
+}
+
+impl UrlPlace {
+    async fn listen(self) -> Result<UrlListener, Error> {
+        let url = self.url?;
+        let params = |keys: &'static [KeySpec]| Params::of_pairs(keys, url.query());
+        match url.scheme() {
+            "tcp" => {
+                let listeners = builder(&url, &params(TCP)?)?.bind().await?;
+                Ok(UrlListener(Any::Tcp(listeners)))
+            }
+            #[cfg(feature = "tls")]
+            "tls" => {
+                let params = params(TLS)?;
+                let (builder, config) = (builder(&url, &params)?, config(&params)?);
+                let listeners = builder.bind().await?;
+                Ok(UrlListener(Any::Tls(TlsListener::new(listeners, config))))
+            }
+            #[cfg(unix)]
+            "unix" => {
+                params(NONE)?;
+                let place = match url.place() {
+                    Place::Path(path) => UnixPlace::from(&path[..]),
+                    Place::Abstract(name) => {
+                        let address = UnixAddress::from_abstract(&name[..]);
+                        let address = address.map_err(|error| {
+                            Error::new(Operation::Bind, ErrorKind::Config).with_source(error)
+                        })?;
+                        UnixPlace::from(address)
+                    }
+                    Place::Host { .. } => return Err(UrlErrorKind::NoPath.anywhere().into()),
+                };
+                Ok(UrlListener(Any::Unix(place.bind().await?)))
+            }
+            "mem" => {
+                params(NONE)?;
+                let name = match url.place() {
+                    Place::Host { name, port: None } if !name.is_empty() && name != "*" => name,
+                    _ => return Err(UrlErrorKind::NoHost.anywhere().into()),
+                };
+                let network = self.network.ok_or_else(|| {
+                    wrong("names in memory are those of a network: say which".to_owned())
+                })?;
+                Ok(UrlListener(Any::Memory(network.listen(&name[..])?)))
+            }
+            other => Err(unknown_name(other, SCHEMES)),
+        }
+    }
+}
+
+/// Where to listen by TCP.
+fn builder(url: &Url, params: &Params) -> Result<ListenersBuilder, Error> {
+    let (host, port) = url.to_listen()?;
+    let mut builder = Listeners::builder(port);
+    if let Some(host) = host {
+        builder = builder.host(host);
+    }
+    if params.flag("nodelay") == Some(false) {
+        let accepted = TcpOptions::new().nodelay(Nodelay::Off);
+        builder = builder.options(TcpListenOptions::new().accept_options(accepted));
+    }
+    Ok(builder)
+}
+
+/// How what is accepted becomes secure.
+#[cfg(feature = "tls")]
+fn config(params: &Params) -> Result<TlsServerConfig, Error> {
+    let file = |key: &str| match params.text(key) {
+        None => Ok(None),
+        Some(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => Err(wrong(format!(
+                "the file of the key `{key}` cannot be read: {error}"
+            ))),
+        },
+    };
+    let (Some(chain), Some(key)) = (file("cert")?, file("key")?) else {
+        return Err(wrong("the keys `cert` and `key` are due".to_owned()));
+    };
+    let mut builder = TlsServerConfig::builder(&CertStore::new(&chain, &key)?);
+    if let Some(roots) = file("ca")? {
+        builder = builder.client_roots(ClientCertificates::Require, roots);
+    }
+    for protocol in params.list("alpn").unwrap_or_default() {
+        builder = builder.alpn(protocol.as_bytes());
+    }
+    builder = builder.close_mode(CloseMode::of(params)?);
+    builder.build()
+}
+
+/// What listens at the place of a URL.
+#[must_use = "dropped, nobody listens"]
+pub struct UrlListener(Any);
+
+enum Any {
+    Tcp(Listeners),
+    #[cfg(unix)]
+    Unix(UnixListener),
+    Memory(MemoryListener),
+    #[cfg(feature = "tls")]
+    Tls(TlsListener<Listeners>),
+}
+
+/// What a [`UrlListener`] accepts: a [`UrlStream`], for some after a handshake.
+#[must_use = "dropped, it closes the connection"]
+pub struct UrlIncoming(Came);
+
+enum Came {
+    Stream(Box<UrlStream>),
+    #[cfg(feature = "tls")]
+    Handshake(Box<TlsHandshake<TcpStream>>),
+}
+
+impl UrlIncoming {
+    fn ready(stream: impl Into<UrlStream>) -> UrlIncoming {
+        UrlIncoming(Came::Stream(Box::new(stream.into())))
+    }
+}
+
+impl Listener for UrlListener {
+    type Connection = UrlIncoming;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(UrlIncoming, Address)>> {
+        match &mut self.0 {
+            Any::Tcp(one) => accepted(one, cx, UrlIncoming::ready),
+            #[cfg(unix)]
+            Any::Unix(one) => accepted(one, cx, UrlIncoming::ready),
+            Any::Memory(one) => accepted(one, cx, UrlIncoming::ready),
+            #[cfg(feature = "tls")]
+            Any::Tls(one) => accepted(one, cx, |handshake| {
+                UrlIncoming(Came::Handshake(Box::new(handshake)))
+            }),
+        }
+    }
+
+    fn local_addrs(&self) -> io::Result<Vec<Address>> {
+        match &self.0 {
+            Any::Tcp(one) => one.local_addrs(),
+            #[cfg(unix)]
+            Any::Unix(one) => Listener::local_addrs(one),
+            Any::Memory(one) => one.local_addrs(),
+            #[cfg(feature = "tls")]
+            Any::Tls(one) => one.local_addrs(),
+        }
+    }
+}
+
+fn accepted<L: Listener>(
+    listener: &mut L,
+    cx: &mut Context<'_>,
+    came: impl FnOnce(L::Connection) -> UrlIncoming,
+) -> Poll<io::Result<(UrlIncoming, Address)>> {
+    let accepted = listener.poll_accept(cx);
+    accepted.map_ok(|(connection, peer)| (came(connection), peer))
+}
+
+impl Incoming for UrlIncoming {
+    type Stream = UrlStream;
+
+    async fn establish(self) -> Result<UrlStream, Error> {
+        match self.0 {
+            Came::Stream(stream) => Ok(*stream),
+            #[cfg(feature = "tls")]
+            Came::Handshake(handshake) => Ok((*handshake).await?.into()),
+        }
+    }
+
+    fn refuse(self) {
+        match self.0 {
+            Came::Stream(stream) => stream.refuse(),
+            #[cfg(feature = "tls")]
+            Came::Handshake(handshake) => handshake.refuse(),
+        }
+    }
+}
+
+impl fmt::Debug for UrlListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UrlListener")
+            .field("local", &self.local_addrs().unwrap_or_default())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for UrlIncoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Came::Stream(stream) => stream.fmt(f),
+            #[cfg(feature = "tls")]
+            Came::Handshake(handshake) => handshake.fmt(f),
+        }
+    }
+}

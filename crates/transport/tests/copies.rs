@@ -1,0 +1,202 @@
+//! Large payloads are not copied between the program and its byte stream, in either direction.
+
+use std::io::{self, IoSlice};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bowline_backend::stream::{ByteReader, ByteSide, ByteWriter};
+use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
+use bowline_transport::{MessageStream, StapledStream, Transport, TransportSend};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::FutureExt;
+
+/// Where bytes lie in memory.
+type Place = Range<usize>;
+
+fn place(bytes: &[u8]) -> Place {
+    let at = bytes.as_ptr() as usize;
+    at..at + bytes.len()
+}
+
+/// Gives what it has, and notes where it wrote that.
+struct Giving {
+    bytes: Arc<Mutex<BytesMut>>,
+    written: Arc<Mutex<Vec<Place>>>,
+}
+
+/// One that has nothing yet, and what it will have.
+fn giving() -> (Giving, Arc<Mutex<BytesMut>>) {
+    let bytes: Arc<Mutex<BytesMut>> = Arc::default();
+    let giving = Giving {
+        bytes: bytes.clone(),
+        written: Arc::default(),
+    };
+    (giving, bytes)
+}
+
+impl ByteSide for Giving {}
+
+impl AsyncRead for Giving {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        unreachable!("message streams read into their buffer")
+    }
+}
+
+impl ByteReader for Giving {
+    fn poll_read_into(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+    ) -> Poll<io::Result<usize>> {
+        let mut bytes = self.bytes.lock().unwrap();
+        if bytes.is_empty() {
+            return Poll::Pending;
+        }
+        // As a socket does it: into the room there is.
+        if buffer.capacity() - buffer.len() < 4096.min(max.get()) {
+            buffer.reserve(max.get().min(16 * 1024));
+        }
+        let room = buffer.capacity() - buffer.len();
+        let count = room.min(max.get()).min(bytes.len());
+        let before = buffer.len();
+        buffer.put_slice(&bytes[..count]);
+        self.written.lock().unwrap().push(place(&buffer[before..]));
+        bytes.advance(count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+/// Takes everything, and notes where that lay.
+struct Taking(Arc<Mutex<Vec<Place>>>);
+
+impl ByteSide for Taking {}
+
+impl AsyncWrite for Taking {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap().push(place(bytes));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut places = self.0.lock().unwrap();
+        places.extend(slices.iter().map(|slice| place(slice)));
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl ByteWriter for Taking {
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+fn codec() -> Framed<LengthDelimited, Raw> {
+    LengthDelimited::u32().with(Raw::new())
+}
+
+/// A message of `size` such bytes as it is on the wire.
+fn on_the_wire(size: usize, byte: u8) -> BytesMut {
+    let mut wire = BytesMut::new();
+    wire.put_u32(u32::try_from(size).unwrap());
+    wire.put_bytes(byte, size);
+    wire
+}
+
+const SIZES: [usize; 5] = [4 * 1024, 16 * 1024, 60_000, 64 * 1024, 200_000];
+
+// SV6
+#[test]
+fn a_large_payload_is_written_from_where_the_program_has_it() {
+    for size in SIZES {
+        let written: Arc<Mutex<Vec<Place>>> = Arc::default();
+        let (giving, _) = giving();
+        let stream = StapledStream::new(giving, Taking(written.clone()));
+        let mut stream = MessageStream::new(stream, codec());
+        let payloads: Vec<Bytes> = (0..3).map(|n| Bytes::from(vec![n; size])).collect();
+        for payload in &payloads {
+            stream.send(payload).now_or_never().unwrap().unwrap();
+        }
+        // And as one write of several.
+        for payload in &payloads {
+            let (sender, _) = stream.split();
+            sender.feed(payload).now_or_never().unwrap().unwrap();
+        }
+        stream.flush().now_or_never().unwrap().unwrap();
+        let written = written.lock().unwrap();
+        for payload in &payloads {
+            let own = place(payload);
+            let times = written.iter().filter(|written| **written == own).count();
+            assert_eq!(times, 2, "{size}: {own:?} is not in {written:?}");
+        }
+        stream.abort();
+    }
+}
+
+// SV6
+#[test]
+fn a_large_payload_is_handed_out_from_where_it_was_read_to() {
+    for size in [8 * 1024, 16 * 1024, 60_000, 64 * 1024, 200_000] {
+        let (giving, coming) = giving();
+        let written = giving.written.clone();
+        let stream = StapledStream::new(giving, Taking(Arc::default()));
+        let mut stream = MessageStream::new(stream, codec());
+        let mut kept = Vec::new();
+        for number in 0..8 {
+            written.lock().unwrap().clear();
+            coming
+                .lock()
+                .unwrap()
+                .extend_from_slice(&on_the_wire(size, number));
+            let payload = loop {
+                // After some bytes it lets other tasks run.
+                if let Some(received) = stream.recv().now_or_never() {
+                    break received.unwrap().unwrap();
+                }
+            };
+            assert_eq!((payload.len(), payload[0]), (size, number));
+            let own = place(&payload);
+            let written = written.lock().unwrap();
+            let read = written.iter().map(|read| {
+                read.end
+                    .min(own.end)
+                    .saturating_sub(read.start.max(own.start))
+            });
+            // The first one tells how large they are.
+            if number > 0 {
+                assert_eq!(
+                    read.sum::<usize>(),
+                    size,
+                    "{own:?} was not read to: {written:?}"
+                );
+            }
+            // Memory that is given back could be used a second time.
+            kept.push(payload);
+        }
+        stream.abort();
+    }
+}
