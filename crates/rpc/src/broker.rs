@@ -5,7 +5,11 @@ use std::sync::Arc;
 use bowline_backend::time::Instant;
 use bytes::Bytes;
 
-use crate::{Call, CallError, Codec, ErrorBody, MethodName, RegistryError};
+use crate::proto::Extensions;
+use crate::{Addressed, Call, CallError, Codec, ErrorBody, MethodName, RegistryError, Retry};
+
+/// The priority of a call that names none.
+const DEFAULT_PRIORITY: u8 = 4;
 
 /// Carries calls to wherever their methods run.
 ///
@@ -34,6 +38,19 @@ pub trait Broker: Clone + Send + Sync + 'static {
         options: CallOptions,
     ) -> impl Future<Output = Result<C::Reply, CallError<C::Error>>> + Send;
 
+    /// Sends an encoded call to every peer that offers its method, now or once one does. None of
+    /// these is made again if it fails.
+    ///
+    /// # Errors
+    /// Nobody offers the method, as for [`submit`](Self::submit).
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it, or what it gave, cancels the calls.
+    fn submit_each(
+        &self,
+        call: OutCall,
+    ) -> impl Future<Output = Result<Vec<Addressed>, CallError>> + Send;
+
     /// The name that a call of type `C` goes by here.
     ///
     /// # Errors
@@ -60,6 +77,35 @@ pub struct CallOptions {
     pub codec: Codec,
     /// What happens while no peer offers the method.
     pub unknown: UnknownMethod,
+    /// How many calls it is nested in, 0 to 8; deeper it fails with
+    /// [`HopLimit`](crate::Code::HopLimit). Of a call that a handler makes, one more than of that
+    /// handler's.
+    pub hops: u8,
+    /// Its priority at the executor, 0 to 7, higher first.
+    pub priority: u8,
+    /// How often it is made if it fails in a way that another attempt may mend.
+    pub retry: Retry,
+    /// Calls of equal hash go to the same peer, where the broker [balances](crate::Balance::Hash) so.
+    pub hash: Option<u64>,
+    /// Idempotency key, metadata, trace, schema.
+    pub extensions: Extensions,
+}
+
+impl CallOptions {
+    /// No deadline, waiting for the method, nested in no call; arguments and reply in `codec`; priority
+    /// 4, retried as is usual, and nothing more said.
+    pub fn new(codec: Codec) -> Self {
+        Self {
+            deadline: Instant::NEVER,
+            codec,
+            unknown: UnknownMethod::Wait,
+            hops: 0,
+            priority: DEFAULT_PRIORITY,
+            retry: Retry::default(),
+            hash: None,
+            extensions: Extensions::new(),
+        }
+    }
 }
 
 /// What happens to a call while no peer offers its method.
@@ -79,6 +125,8 @@ pub struct OutCall {
     pub method: Arc<str>,
     /// The encoded tuple of arguments.
     pub body: Bytes,
+    /// The arguments are no tuple, but stand with their names.
+    pub named: bool,
     /// What else was said.
     pub options: CallOptions,
 }
@@ -89,6 +137,7 @@ impl OutCall {
         Self {
             method: method.into(),
             body,
+            named: false,
             options,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -9,9 +10,13 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use bowline_backend::blocking;
+use bowline_backend::{Backend, blocking};
+use bowline_channel::oneshot;
+use bowline_concurrency::{current_nesting, in_nesting};
 
-use crate::method::{ErasedHandler, HandlerEnd, HandlerFuture};
+use crate::codec::FormatError;
+use crate::executor::discard;
+use crate::method::{Arguments, ErasedHandler, HandlerEnd, HandlerFuture};
 use crate::{Codec, Context, DeclaredName, MethodSpec};
 
 /// A call as a value: a method and its arguments.
@@ -62,6 +67,16 @@ pub trait Call: Send + Sized + 'static {
     /// Makes the call from its arguments.
     fn from_args(arguments: Self::Args) -> Self;
 
+    /// Makes the call from arguments that stand with their names, in any order. Only the macros know
+    /// the names.
+    ///
+    /// # Errors
+    /// Which name is missing or unknown, or what did not decode.
+    fn from_named(arguments: NamedArguments<'_>) -> Result<Self, BadArguments> {
+        let _ = arguments;
+        Err(BadArguments(NO_NAMES.into()))
+    }
+
     /// Runs the method here and now.
     ///
     /// For a [`blocking`](MethodSpec::blocking) method the future is ready at its first poll and
@@ -69,6 +84,38 @@ pub trait Call: Send + Sized + 'static {
     fn run(self, context: Context)
     -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send;
 }
+
+const NO_NAMES: &str = "the names of the method's arguments are not known";
+
+/// Encoded arguments with their names.
+#[derive(Debug)]
+pub struct NamedArguments<'a> {
+    codec: Codec,
+    body: &'a [u8],
+}
+
+impl<'a> NamedArguments<'a> {
+    fn new(codec: Codec, body: &'a [u8]) -> Self {
+        Self { codec, body }
+    }
+
+    /// Decodes them as the fields of `T`.
+    ///
+    /// # Errors
+    /// Which name is missing or unknown, or what did not decode; that the format has no names.
+    pub fn decode<T: DeserializeOwned>(self) -> Result<T, BadArguments> {
+        if self.codec == Codec::Postcard {
+            return Err(BadArguments("postcard carries no names".into()));
+        }
+        let decoded = self.codec.decode(self.body);
+        decoded.map_err(|error| BadArguments(error.to_string()))
+    }
+}
+
+/// Why arguments are not those of a method.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadArguments(String);
 
 /// The error of a method that has none: no value of this type exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,18 +286,49 @@ where
         arguments: H::Args,
     ) -> impl Future<Output = H::Reply> + Send + 'static {
         let function = self.0.clone();
-        on_blocking_thread(move || function.handle(context, arguments))
+        on_blocking_thread(context, move |context| function.handle(context, arguments))
     }
 }
 
-/// Runs `job` as blocking work; its panic goes on here.
-async fn on_blocking_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
-    match blocking::spawn_blocking(job).await {
-        Ok(value) => value,
-        Err(blocking::BlockingError::Panicked(payload)) => std::panic::resume_unwind(payload),
+/// Runs `function` where blocking work of its executor runs; its panic goes on here.
+async fn on_blocking_thread<T: Send + 'static>(
+    context: Context,
+    function: impl FnOnce(Context) -> T + Send + 'static,
+) -> T {
+    let threads = context.threads();
+    // The place of the job is held until the function has returned.
+    let stay = context.enter_thread();
+    let nesting = current_nesting();
+    let function = move || {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            in_nesting(nesting, || function(context))
+        }));
+        drop(stay);
+        ended
+    };
+    // A simulated world has one thread.
+    let ended = match threads.filter(|_| has_threads()) {
+        Some(threads) => {
+            let (sender, receiver) = oneshot();
+            let given = threads.run(Box::new(move || discard(sender.send(function()))));
+            match receiver.await {
+                Ok(ended) => Some(ended),
+                Err(_) if !given => panic!("no thread could be started"),
+                Err(_) => None,
+            }
+        }
+        None => blocking::spawn_blocking(function).await.ok(),
+    };
+    match ended {
+        Some(Ok(value)) => value,
+        Some(Err(payload)) => resume_unwind(payload),
         // The backend is shutting down: this task is dropped in a moment.
-        Err(_) => std::future::pending().await,
+        None => std::future::pending().await,
     }
+}
+
+fn has_threads() -> bool {
+    Backend::current().is_ok_and(|backend| backend.capabilities().multi_thread)
 }
 
 /// The handler of a call type.
@@ -265,14 +343,16 @@ impl<C> CallHandler<C> {
 impl<C: Call> ErasedHandler for CallHandler<C> {
     fn begin(
         &self,
-        codec: Codec,
-        body: &Bytes,
+        arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd> {
-        let arguments: C::Args = codec
-            .decode(body)
-            .map_err(|e| HandlerEnd::BadArguments(e.to_string()))?;
-        let call = C::from_args(arguments);
+        let Arguments { codec, named, body } = arguments;
+        let call = if named {
+            C::from_named(NamedArguments::new(codec, body))
+                .map_err(|error| HandlerEnd::BadArguments(error.to_string()))?
+        } else {
+            C::from_args(codec.decode(body).map_err(bad_arguments)?)
+        };
         Ok(Box::pin(async move {
             match run_call(call, context).await {
                 Ok(reply) => encoded(codec, &reply, HandlerEnd::Reply),
@@ -285,7 +365,7 @@ impl<C: Call> ErasedHandler for CallHandler<C> {
 /// Runs `call` where its options say.
 pub(crate) async fn run_call<C: Call>(call: C, context: Context) -> Result<C::Reply, C::Error> {
     if C::SPEC.is_blocking() {
-        on_blocking_thread(move || {
+        on_blocking_thread(context, move |context| {
             let mut running = std::pin::pin!(call.run(context));
             match Pin::as_mut(&mut running).poll(&mut TaskContext::from_waker(Waker::noop())) {
                 Poll::Ready(result) => result,
@@ -320,18 +400,67 @@ where
 {
     fn begin(
         &self,
-        codec: Codec,
-        body: &Bytes,
+        arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd> {
-        let arguments: H::Args = codec
-            .decode(body)
-            .map_err(|e| HandlerEnd::BadArguments(e.to_string()))?;
+        let Arguments { codec, named, body } = arguments;
+        if named {
+            return Err(HandlerEnd::BadArguments(NO_NAMES.into()));
+        }
+        let arguments: H::Args = codec.decode(body).map_err(bad_arguments)?;
         let running = self.handler.handle(context, arguments);
         Ok(Box::pin(async move {
             encoded(codec, &running.await, HandlerEnd::Reply)
         }))
     }
+}
+
+/// The handler of a call type whose calls somebody else runs.
+pub(crate) struct ServedHandler<C, F> {
+    handler: F,
+    call: PhantomData<fn() -> C>,
+}
+
+impl<C, F> ServedHandler<C, F> {
+    pub(crate) fn new(handler: F) -> Self {
+        Self {
+            handler,
+            call: PhantomData,
+        }
+    }
+}
+
+impl<C, F, Fut> ErasedHandler for ServedHandler<C, F>
+where
+    C: Call,
+    F: Fn(Context, C::Args) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<C::Reply, C::Error>> + Send + 'static,
+{
+    fn begin(
+        &self,
+        arguments: Arguments<'_>,
+        context: Context,
+    ) -> Result<HandlerFuture, HandlerEnd> {
+        let Arguments { codec, named, body } = arguments;
+        let arguments = if named {
+            C::from_named(NamedArguments::new(codec, body))
+                .map_err(|error| HandlerEnd::BadArguments(error.to_string()))?
+                .into_args()
+        } else {
+            codec.decode(body).map_err(bad_arguments)?
+        };
+        let running = (self.handler)(context, arguments);
+        Ok(Box::pin(async move {
+            match running.await {
+                Ok(reply) => encoded(codec, &reply, HandlerEnd::Reply),
+                Err(error) => encoded(codec, &error, HandlerEnd::Application),
+            }
+        }))
+    }
+}
+
+fn bad_arguments(error: FormatError) -> HandlerEnd {
+    HandlerEnd::BadArguments(error.to_string())
 }
 
 fn encoded<T: Serialize>(codec: Codec, value: &T, end: fn(Bytes) -> HandlerEnd) -> HandlerEnd {

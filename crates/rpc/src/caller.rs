@@ -8,13 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::time::{self, Instant};
-use bowline_concurrency::{Deadline, current_effective_deadline};
+use bowline_concurrency::{Deadline, current_effective_deadline, current_nesting};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::broker::{UnknownMethod, decode_reply, encode_arguments};
-use crate::{Broker, Call, CallError, CallOptions, Codec, ErrorBody, OutCall};
+use crate::proto::Extensions;
+use crate::{
+    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, ErrorBody, NamedValues, OutCall,
+    Pairs, Retry, ToAll,
+};
 
 /// How long a call waits unless told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,6 +28,42 @@ pub trait Caller: Broker {
     /// Calls with a call that is a value: the function with `#[bowline::rpc]`, applied.
     fn call<C: Call>(&self, call: C) -> CallBuilder<Self, Typed<C>> {
         CallBuilder::new(self.clone(), Codec::Postcard, Typed(call))
+    }
+
+    /// Calls every peer that offers the method, each once; the outcomes come as a
+    /// [`Broadcast`](crate::Broadcast). None of these calls is made again if it fails.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod calls {
+    /// #     use bowline_rpc::{Call, Context, DeclaredName, MethodSpec, NoError};
+    /// #     pub struct Load;
+    /// #     impl Call for Load {
+    /// #         type Args = ();
+    /// #         type Reply = u32;
+    /// #         type Error = NoError;
+    /// #         const NAME: DeclaredName = DeclaredName::explicit("load");
+    /// #         const SPEC: MethodSpec = MethodSpec::new();
+    /// #         fn into_args(self) {}
+    /// #         fn from_args((): ()) -> Self { Load }
+    /// #         async fn run(self, _: Context) -> Result<u32, NoError> { Ok(7) }
+    /// #     }
+    /// # }
+    /// # use calls::Load;
+    /// use bowline_rpc::{Broker, CallError, Caller, NoError};
+    ///
+    /// async fn least<B: Broker>(broker: &B) -> Result<Option<u32>, CallError<NoError>> {
+    ///     let mut loads = broker.broadcast(Load).await?;
+    ///     let mut least = None;
+    ///     while let Some((_peer, load)) = loads.next().await {
+    ///         least = [least, load.ok()].into_iter().flatten().min();
+    ///     }
+    ///     Ok(least)
+    /// }
+    /// # let _ = least::<bowline_rpc::MemoryBroker>;
+    /// ```
+    fn broadcast<C: Call>(&self, call: C) -> CallBuilder<Self, ToAll<C>> {
+        CallBuilder::new(self.clone(), Codec::Postcard, ToAll(call))
     }
 
     /// Calls the method called `name` with a tuple of arguments.
@@ -41,6 +81,44 @@ pub trait Caller: Broker {
             Named {
                 method: name.into(),
                 encode: Box::new(move |codec| encode_arguments(codec, &arguments)),
+                names: false,
+                reply: PhantomData,
+            },
+        )
+    }
+
+    /// Calls the method called `name` with arguments in any order, each with its name. Those that the
+    /// method has a default for may be left out.
+    ///
+    /// For methods that the macros made, which know the names. Uses MessagePack unless told to use
+    /// JSON; postcard carries no names.
+    ///
+    /// ```no_run
+    /// # async fn call(broker: bowline_rpc::MemoryBroker) -> Result<(), bowline_rpc::CallError> {
+    /// use bowline_rpc::{Caller, named};
+    ///
+    /// let knot: String = broker.call_named_with("tie", named! { turns: 2, rope: "hemp" }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn call_named_with<R: DeserializeOwned + Send + 'static>(
+        &self,
+        name: impl Into<Arc<str>>,
+        arguments: NamedValues<impl Pairs + Send + 'static>,
+    ) -> CallBuilder<Self, Named<R>> {
+        CallBuilder::new(
+            self.clone(),
+            Codec::MessagePack,
+            Named {
+                method: name.into(),
+                encode: Box::new(move |codec| {
+                    if codec == Codec::Postcard {
+                        let error = CallError::new(Code::BadArguments, Certainty::NeverSent);
+                        return Err(error.with_message("postcard carries no names"));
+                    }
+                    encode_arguments(codec, &arguments)
+                }),
+                names: true,
                 reply: PhantomData,
             },
         )
@@ -93,6 +171,7 @@ type EncodeArguments = Box<dyn FnOnce(Codec) -> Result<Bytes, CallError> + Send>
 pub struct Named<R> {
     method: Arc<str>,
     encode: EncodeArguments,
+    names: bool,
     reply: PhantomData<fn() -> R>,
 }
 
@@ -103,9 +182,9 @@ impl<R: DeserializeOwned + Send + 'static> Request for Named<R> {
     async fn send<B: Broker>(self, broker: B, options: CallOptions) -> Result<R, CallError> {
         let codec = options.codec;
         let body = (self.encode)(codec)?;
-        let reply = broker
-            .submit(OutCall::new(self.method, body, options))
-            .await?;
+        let mut call = OutCall::new(self.method, body, options);
+        call.named = self.names;
+        let reply = broker.submit(call).await?;
         decode_reply(codec, &reply)
     }
 }
@@ -130,7 +209,50 @@ pub struct CallBuilder<B, R> {
     codec: Codec,
     until: Until,
     unknown: UnknownMethod,
+    priority: u8,
+    retry: Retry,
+    hash: Option<u64>,
+    /// What is said besides, if anything is: most calls say nothing.
+    said: Option<Box<Said>>,
 }
+
+#[derive(Debug, Default)]
+struct Said {
+    key: Option<Vec<u8>>,
+    metadata: Vec<(String, Vec<u8>)>,
+}
+
+impl Said {
+    /// In the form of the wire, or what is wrong with it.
+    fn extensions(&self) -> Result<Extensions, String> {
+        let mut extensions = Extensions::builder();
+        if let Some(key) = &self.key {
+            if !(1..=MAX_KEY).contains(&key.len()) {
+                let length = key.len();
+                return Err(format!(
+                    "an idempotency key of {length} bytes; it has 1 to {MAX_KEY}"
+                ));
+            }
+            extensions = extensions.idempotency_key(key);
+        }
+        for (key, value) in &self.metadata {
+            if key.len() > MAX_METADATA_KEY || key.len() + value.len() > MAX_METADATA {
+                let (key, value) = (key.len(), value.len());
+                return Err(format!(
+                    "metadata with a key of {key} bytes and a value of {value}; a key has at most \
+                     {MAX_METADATA_KEY} and both together {MAX_METADATA}"
+                ));
+            }
+            extensions = extensions.metadata(key, value);
+        }
+        Ok(extensions.build())
+    }
+}
+
+/// Bytes of an idempotency key, of a key of metadata, and of one with its value.
+const MAX_KEY: usize = 64;
+const MAX_METADATA_KEY: usize = 255;
+const MAX_METADATA: usize = 65_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Until {
@@ -146,6 +268,10 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
             codec,
             until: Until::Timeout(DEFAULT_TIMEOUT),
             unknown: UnknownMethod::Wait,
+            priority: 4,
+            retry: Retry::default(),
+            hash: None,
+            said: None,
         }
     }
 
@@ -180,6 +306,45 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
         self.codec = codec;
         self
     }
+
+    /// Waits at the executor before calls of lower priority: 0 to 7, 4 unless told otherwise; above 7
+    /// counts as 7.
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority.min(7);
+        self
+    }
+
+    /// The executor runs calls of this caller with the same key once, and answers all of them with
+    /// what that came to: as long as it remembers, which is 10 minutes, unless there are very many.
+    /// So a call that may have run can be made again, and is.
+    ///
+    /// Such a call runs to its end or its deadline, even if its caller gives up. A key of other than
+    /// 1 to 64 bytes fails the call with [`BadArguments`](crate::Code::BadArguments).
+    pub fn idempotency_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.said.get_or_insert_default().key = Some(key.into());
+        self
+    }
+
+    /// Says something besides the arguments, which the handler reads from its context. May be called
+    /// for several keys. Too much of it fails the call with [`TooLarge`](crate::Code::TooLarge).
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        let said = self.said.get_or_insert_default();
+        said.metadata.push((key.into(), value.into()));
+        self
+    }
+
+    /// Calls of equal hash go to the same peer, where the broker balances by
+    /// [`Hash`](crate::Balance::Hash).
+    pub fn key(mut self, hash: u64) -> Self {
+        self.hash = Some(hash);
+        self
+    }
+
+    /// How often the call is made if it fails in a way that another attempt may mend.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
 }
 
 impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
@@ -192,10 +357,21 @@ impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
                 Until::Timeout(timeout) => time::now() + timeout,
                 Until::At(deadline) => deadline,
             };
+            let extensions = match &self.said {
+                None => Extensions::new(),
+                Some(said) => said.extensions().map_err(|why| {
+                    CallError::new(Code::BadArguments, Certainty::NeverSent).with_message(why)
+                })?,
+            };
             let options = CallOptions {
                 deadline: deadline.min(ambient_deadline()),
                 codec: self.codec,
                 unknown: self.unknown,
+                hops: current_nesting(),
+                priority: self.priority,
+                retry: self.retry,
+                hash: self.hash,
+                extensions,
             };
             self.request.send(self.broker, options).await
         })

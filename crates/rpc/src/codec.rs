@@ -110,7 +110,6 @@ mod tests {
     use crate::executor::AsyncExecutor;
     use crate::{Broker, CallOptions, Code, Error, MemoryBroker, OutCall, Registry, UnknownMethod};
     use bowline_backend::Backend;
-    use bowline_backend::time::Instant;
     use serde::Deserialize;
 
     #[test]
@@ -168,11 +167,8 @@ mod tests {
         let broker = MemoryBroker::new(AsyncExecutor::new(registry, 1));
         let called = broker.run(async |broker| -> Result<(), Error> {
             for (codec, body) in bodies {
-                let options = CallOptions {
-                    deadline: Instant::NEVER,
-                    codec,
-                    unknown: UnknownMethod::FailFast,
-                };
+                let mut options = CallOptions::new(codec);
+                options.unknown = UnknownMethod::FailFast;
                 let deep = OutCall::new("nest", body.into(), options.clone());
                 let error = broker.submit(deep).await.unwrap_err();
                 assert_eq!(error.code(), Code::BadArguments, "{codec:?}");

@@ -5,4 +5,4 @@ mod driver;
 mod mailbox;
 
 pub(crate) use driver::{Driver, Host};
-pub(crate) use mailbox::Mailbox;
+pub(crate) use mailbox::{InFlight, Mailbox};

@@ -1,13 +1,17 @@
 //! What a handler knows about the call it runs.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bowline_backend::stream::Address;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::CancelHandle;
+use bowline_concurrency::sync::Event;
+
+use crate::executor::{JobFacts, Place, States, Threads};
+use crate::proto::Extensions;
 
 /// What a handler knows about the call it runs; a cheap clone.
 ///
@@ -19,6 +23,9 @@ pub struct Context {
     cancel: Cancel,
     caller: Option<Peer>,
     call: u64,
+    hops: u8,
+    states: States,
+    extensions: Extensions,
 }
 
 /// How a handler learns that its call was given up.
@@ -30,7 +37,61 @@ pub(crate) enum Cancel {
     /// Its scope is cancelled, so it is dropped at its next suspension.
     Scope(CancelHandle),
     /// It runs to its end and may look at a flag.
-    Flag(Arc<AtomicBool>),
+    Flag(Arc<Flag>),
+}
+
+/// Why a handler is told to stop where its caller cannot be reached any more.
+pub(crate) const DISCONNECTED: &str = "the connection to the caller was lost";
+
+/// What a handler that is not dropped sees of a cancel.
+#[derive(Default)]
+pub(crate) struct Flag {
+    requested: Event,
+    disconnected: Event,
+    thread: Mutex<OnThread>,
+}
+
+/// A function that runs on a thread, whoever waits for it.
+#[derive(Default)]
+enum OnThread {
+    #[default]
+    No,
+    Yes,
+    /// Nobody waits any more, so it has the place of its job.
+    WithPlace(#[expect(dead_code, reason = "held for its drop")] Place),
+}
+
+impl Flag {
+    fn thread(&self) -> MutexGuard<'_, OnThread> {
+        // Nothing that can panic runs under the lock, so a poisoned state is whole.
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job is over; a function that still runs gives `place` up at its end.
+    pub(crate) fn leave_to_thread(&self, place: Place) {
+        let mut thread = self.thread();
+        let unused = match *thread {
+            OnThread::Yes => {
+                *thread = OnThread::WithPlace(place);
+                None
+            }
+            OnThread::No | OnThread::WithPlace(_) => Some(place),
+        };
+        drop(thread);
+        drop(unused);
+    }
+}
+
+/// A function of a handler on its thread, or on its way there; ends when it is dropped.
+pub(crate) struct ThreadStay(Cancel);
+
+impl Drop for ThreadStay {
+    fn drop(&mut self) {
+        if let Cancel::Flag(flag) = &self.0 {
+            let was = std::mem::take(&mut *flag.thread());
+            drop(was);
+        }
+    }
 }
 
 impl Cancel {
@@ -40,7 +101,21 @@ impl Cancel {
             Cancel::Scope(scope) => {
                 scope.cancel(reason);
             }
-            Cancel::Flag(flag) => flag.store(true, Ordering::Release),
+            Cancel::Flag(flag) => {
+                if reason == DISCONNECTED {
+                    flag.disconnected.set();
+                }
+                flag.requested.set();
+            }
+        }
+    }
+
+    /// Completes when a handler that is not dropped is told that nobody waits.
+    #[cfg(unix)]
+    pub(crate) async fn told(&self) {
+        match self {
+            Cancel::Flag(flag) => flag.requested.wait().await,
+            Cancel::Scope(_) | Cancel::Never => std::future::pending().await,
         }
     }
 
@@ -48,7 +123,7 @@ impl Cancel {
         match self {
             Cancel::Never => false,
             Cancel::Scope(scope) => scope.cancel_called(),
-            Cancel::Flag(flag) => flag.load(Ordering::Acquire),
+            Cancel::Flag(flag) => flag.requested.is_set(),
         }
     }
 }
@@ -59,18 +134,29 @@ impl Context {
         Self::default()
     }
 
-    pub(crate) fn new(
-        deadline: Option<Instant>,
-        cancel: Cancel,
-        caller: Option<Peer>,
-        call: u64,
-    ) -> Self {
+    pub(crate) fn new(facts: JobFacts, cancel: Cancel, states: States) -> Self {
         Self {
-            deadline,
+            deadline: (facts.deadline != Instant::NEVER).then_some(facts.deadline),
             cancel,
-            caller,
-            call,
+            caller: facts.caller,
+            call: facts.call.number(),
+            hops: facts.hops,
+            states,
+            extensions: facts.extensions,
         }
+    }
+
+    /// The handler's function is about to go to a thread.
+    pub(crate) fn enter_thread(&self) -> ThreadStay {
+        if let Cancel::Flag(flag) = &self.cancel {
+            *flag.thread() = OnThread::Yes;
+        }
+        ThreadStay(self.cancel.clone())
+    }
+
+    /// The threads for blocking functions, if they are not the backend's.
+    pub(crate) fn threads(&self) -> Option<Arc<Threads>> {
+        self.states.find()
     }
 
     /// When the caller stops waiting; `None` if it waits as long as it takes.
@@ -93,8 +179,8 @@ impl Context {
         self.cancel.requested()
     }
 
-    /// Completes when the call is cancelled, in the handler's last poll before it is dropped.
-    /// Never completes where the handler is not dropped.
+    /// Completes when the call is cancelled. A handler that is dropped sees it in its last poll;
+    /// one declared `no_cancel` goes on. Never completes in a local run.
     ///
     /// # Cancel safety
     /// *Nothing happened.*
@@ -103,7 +189,25 @@ impl Context {
             Cancel::Scope(_) => {
                 bowline_concurrency::cancelled().await;
             }
-            Cancel::Never | Cancel::Flag(_) => std::future::pending().await,
+            Cancel::Flag(flag) => flag.requested.wait().await,
+            Cancel::Never => std::future::pending().await,
+        }
+    }
+
+    /// Completes when the connection to the caller is lost, as [`cancelled`](Self::cancelled) does
+    /// then. Never completes where the caller is in this process.
+    ///
+    /// # Cancel safety
+    /// *Nothing happened.*
+    pub async fn disconnected(&self) {
+        match &self.cancel {
+            Cancel::Scope(_) => {
+                if bowline_concurrency::cancelled().await.reason() != DISCONNECTED {
+                    std::future::pending().await
+                }
+            }
+            Cancel::Flag(flag) => flag.disconnected.wait().await,
+            Cancel::Never => std::future::pending().await,
         }
     }
 
@@ -116,6 +220,22 @@ impl Context {
     /// run.
     pub fn call_id(&self) -> u64 {
         self.call
+    }
+
+    /// How many calls the call is nested in, 0 to 8: 0 if no handler made it.
+    pub fn hops(&self) -> u8 {
+        self.hops
+    }
+
+    /// What the caller sent under `key` besides the arguments.
+    pub fn metadata(&self, key: &str) -> Option<&[u8]> {
+        self.extensions.metadata(key)
+    }
+
+    /// The value of this type that the executor has for its handlers; `None` if it has none, and in
+    /// a local run.
+    pub fn state<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.states.find()
     }
 }
 
@@ -138,16 +258,27 @@ pub struct Peer(Arc<PeerFacts>);
 struct PeerFacts {
     address: Option<Address>,
     instance: [u8; 16],
+    principal: Arc<str>,
 }
 
 impl Peer {
-    pub(crate) fn new(address: Option<Address>, instance: [u8; 16]) -> Self {
-        Self(Arc::new(PeerFacts { address, instance }))
+    pub(crate) fn new(address: Option<Address>, instance: [u8; 16], principal: Arc<str>) -> Self {
+        Self(Arc::new(PeerFacts {
+            address,
+            instance,
+            principal,
+        }))
     }
 
     /// Where it is; `None` within one process.
     pub fn address(&self) -> Option<&Address> {
         self.0.address.as_ref()
+    }
+
+    /// Whom it has proved to be: the name of the key it proved itself by, which is empty if it was given
+    /// none, or if it proved nothing.
+    pub fn principal(&self) -> &str {
+        &self.0.principal
     }
 
     /// The id of this start of its broker: another one after it restarted.

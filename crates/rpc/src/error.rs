@@ -141,6 +141,17 @@ impl<E> CallError<E> {
         self
     }
 
+    /// The same, for a call that got at least so far.
+    pub(crate) fn at_least(mut self, certainty: Certainty) -> Self {
+        self.certainty = self.certainty.max(certainty);
+        self
+    }
+
+    /// Whether a peer answered so.
+    pub(crate) fn is_of_peer(&self) -> bool {
+        matches!(self.certainty, Certainty::Refused | Certainty::Executed)
+    }
+
     /// Says what it came from.
     #[must_use = "this returns the error with the cause and changes nothing"]
     pub fn with_cause(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {

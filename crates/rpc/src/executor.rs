@@ -7,22 +7,40 @@ mod attachment;
 mod caught;
 mod job;
 mod null_executor;
+mod places;
+#[cfg(unix)]
+pub(crate) mod process_pool_executor;
+mod queue;
 mod running;
+mod shutdown;
+mod states;
+mod thread_pool_executor;
 mod ticket;
 
 pub use async_executor::AsyncExecutor;
 pub use job::{Job, Refusal};
 pub use null_executor::NullExecutor;
+#[cfg(unix)]
+pub use process_pool_executor::ProcessPoolExecutor;
+pub use shutdown::ShutdownReport;
+pub use states::States;
+pub use thread_pool_executor::ThreadPoolExecutor;
 pub use ticket::Ticket;
 
 pub(crate) use attachment::Attachment;
 pub(crate) use caught::discard;
-pub(crate) use job::{CallRef, JobBody, JobEnd, ReplySink, Stop};
+pub(crate) use job::{CallRef, JobBody, JobEnd, JobFacts, ReplySink, Stop};
+pub(crate) use places::Place;
+pub(crate) use queue::{MethodKey, MethodLimit};
+pub(crate) use thread_pool_executor::Threads;
 pub(crate) use ticket::JobHandle;
 
 use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::Registry;
+use crate::{Error, Registry};
 
 /// Runs the handlers of one registry.
 pub trait Executor: fmt::Debug + Send + Sync + 'static {
@@ -45,6 +63,50 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     ///
     /// Unless an executor does something here, it drops them when it is their turn.
     fn purge(&self) {}
+
+    /// Whether it runs calls of this process with their arguments as they are. An executor that does
+    /// not gets them encoded, as those of peers.
+    fn takes_values(&self) -> bool {
+        true
+    }
+
+    /// Gets ready for a broker that has just started with it; a failure is that of the start.
+    #[doc(hidden)]
+    fn prepare<'a>(
+        &'a self,
+        attachment: &'a Arc<Attachment>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>> {
+        let _ = attachment;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// A broker starts with it. One that was [shut down](Self::shutdown) takes jobs again.
+    fn start(&self) {}
+
+    /// What its handlers find by [`Context::state`](crate::Context::state); a broker asks once, when
+    /// it starts.
+    fn states(&self) -> States {
+        States::default()
+    }
+
+    /// Ends what it runs: new jobs are refused, those that wait are answered
+    /// [`Draining`](crate::Code::Draining), and those that run may take until `timeout`. Then they are
+    /// cancelled, and after a grace those that still run are answered
+    /// [`Cancelled`](crate::Code::Cancelled), whatever their handlers do. Every caller has its answer
+    /// when this returns, and the next broker that starts opens it again.
+    ///
+    /// An executor that runs nothing has nothing to do here.
+    ///
+    /// # Cancel safety
+    /// *Value lost*: what has been refused and cancelled stays so; those that still run are left
+    /// running.
+    fn shutdown(
+        &self,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = ShutdownReport> + Send + '_>> {
+        let _ = timeout;
+        Box::pin(std::future::ready(ShutdownReport::default()))
+    }
 }
 
 /// How much an executor takes, in handlers.

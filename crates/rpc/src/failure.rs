@@ -28,6 +28,11 @@ pub enum ErrorKind {
     WrongProject,
     /// The peer did not prove who it is, or we did not.
     Unauthenticated,
+    /// A secret has fewer than 16 bytes.
+    WeakSecret,
+    /// Unencrypted bytes would go to or come from another machine, and nobody said that they may:
+    /// [`allow_insecure_network`](crate::TcpBrokerBuilder::allow_insecure_network).
+    InsecureNetwork,
     /// The peer and this side have no common ground, or the address is of a kind unknown here.
     Unsupported,
     /// What was given cannot work, whoever is at the other end: the text says what, and what is wrong
@@ -42,6 +47,8 @@ pub enum ErrorKind {
     Call,
     /// The surrounding scope was cancelled.
     Cancelled,
+    /// A child process is of another build than this program, or has other methods.
+    WorkerMismatch,
 }
 
 impl Error {
@@ -108,6 +115,11 @@ impl Error {
             source: cause.map(|cause| Box::new(cause.clone()) as Box<_>),
             ..Self::cancelled()
         }
+    }
+
+    /// Whether another attempt to connect would end the same way.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self.kind, ErrorKind::Transport)
     }
 
     /// What kind of failure it is.

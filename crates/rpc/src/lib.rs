@@ -33,6 +33,8 @@
 //! # }
 //! ```
 
+mod access;
+mod broadcast;
 mod broker;
 mod call;
 mod caller;
@@ -48,23 +50,44 @@ mod local_answer;
 mod memory_broker;
 mod method;
 mod name;
+mod named;
 pub mod proto;
 mod registry;
+mod retry;
+mod secret;
 mod small_bodies;
 mod tcp_broker;
 
+pub use access::Right;
+pub use broadcast::{Addressed, Broadcast, ToAll};
 pub use broker::{Broker, CallOptions, OutCall, Reply, UnknownMethod};
-pub use call::{BlockingHandler, Call, Handler, Method, NoError};
+pub use call::{BadArguments, BlockingHandler, Call, Handler, Method, NamedArguments, NoError};
 pub use caller::{CallBuilder, Caller, Named, Request, Typed};
 pub use codec::Codec;
 pub use context::{Context, Peer};
 pub use error::{CallError, Certainty, Code, ErrorBody};
+#[cfg(unix)]
+pub use executor::process_pool_executor::worker_entry;
 pub use failure::{Error, ErrorKind};
 pub use limits::{BadLimit, Limits, LimitsReport};
 pub use memory_broker::{MemoryBroker, MemoryBrokerStart};
 pub use method::{MethodDef, MethodInfo, MethodSpec};
 pub use name::{DeclaredName, MethodName};
-pub use registry::{Registry, RegistryError};
+pub use named::NamedValues;
+#[doc(hidden)]
+pub use named::Pairs;
+pub use registry::{MethodRef, Registry, RegistryError};
+pub use retry::Retry;
+pub use secret::Secret;
+#[cfg(feature = "tls")]
+pub use tcp_broker::TlsConfig;
 pub use tcp_broker::{
-    AcceptErrors, BrokerStatistics, Endpoint, Strangers, TcpBroker, TcpBrokerBuilder,
+    AcceptErrors, Balance, BrokerStatistics, DrainReport, Endpoint, Strangers, TcpBroker,
+    TcpBrokerBuilder,
 };
+
+/// What expansions of the macros name.
+#[doc(hidden)]
+pub mod __private {
+    pub use serde;
+}

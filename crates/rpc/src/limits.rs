@@ -24,9 +24,13 @@ pub struct Limits {
     pub max_frame: u32,
     /// Longest arguments or reply, in bytes, at least `max_frame`. Longer: `TooLarge`.
     pub max_message: u32,
-    /// Bytes of bodies a peer may send us per call and direction, at least 4096. A body costs its
-    /// length plus 16. This version sends a body in one frame, so a larger one is `TooLarge`.
+    /// Bytes of bodies a peer may send us per call and direction before the application took some, at
+    /// least 4096. A message costs its length plus 16. For one that is longer the rest is granted by
+    /// [`reassembly`](Self::reassembly).
     pub call_window: u32,
+    /// Bytes of messages beyond the window of their call that may be on their way to us at once on one
+    /// connection, at least `max_message`. More wait for their turn.
+    pub reassembly: usize,
     /// Calls open at once per direction, at hop level 0; each deeper level has an eighth. The
     /// caller queues; a peer that passes it breaks the protocol.
     pub max_calls: u32,
@@ -41,6 +45,11 @@ pub struct Limits {
     pub queue_calls: usize,
     /// Bytes of bodies of calls not yet sent there. More: `Overloaded`, never sent.
     pub queue_bytes: usize,
+    /// Calls of one broker that wait because no peer offers their method. More: `Overloaded`, never
+    /// sent.
+    pub waiting_calls: usize,
+    /// Bytes of the bodies of these. More: `Overloaded`, never sent.
+    pub waiting_bytes: usize,
     /// Bytes of frames in the write buffer from which commands wait.
     pub write_buffer: usize,
     /// A connection whose transport accepts nothing for so long is broken.
@@ -74,12 +83,15 @@ impl Default for Limits {
             max_frame: 64 * 1024,
             max_message: 4 * 1024 * 1024,
             call_window: 64 * 1024,
+            reassembly: 16 * 1024 * 1024,
             max_calls: 1024,
             notify_window: 256,
             max_methods: 4096,
             max_metadata: 8192,
             queue_calls: 1024,
             queue_bytes: 16 * 1024 * 1024,
+            waiting_calls: 1024,
+            waiting_bytes: 16 * 1024 * 1024,
             write_buffer: 256 * 1024,
             write_stall: Duration::from_secs(30),
             handshake_bytes: 4096,
@@ -102,6 +114,7 @@ impl Limits {
             max_frame: 16 * 1024,
             max_message: 256 * 1024,
             call_window: 16 * 1024,
+            reassembly: 1024 * 1024,
             max_calls: 64,
             notify_window: 32,
             max_methods: 256,
@@ -122,6 +135,7 @@ impl Limits {
             max_frame: 1024 * 1024,
             max_message: 64 * 1024 * 1024,
             call_window: 1024 * 1024,
+            reassembly: 256 * 1024 * 1024,
             max_calls: 8192,
             notify_window: 4096,
             max_methods: 65_536,
@@ -145,6 +159,7 @@ impl Limits {
             ("max_frame", (1024..=16_777_215).contains(&self.max_frame)),
             ("max_message", self.max_message >= self.max_frame),
             ("call_window", (4096..=1 << 31).contains(&self.call_window)),
+            ("reassembly", self.reassembly >= self.max_message as usize),
             ("max_calls", self.max_calls > 0),
             ("notify_window", self.notify_window > 0),
             ("max_methods", self.max_methods > 0),
@@ -185,13 +200,6 @@ impl Limits {
         let deeper = (self.max_calls / 8).max(1) as usize;
         self.max_calls as usize + 8 * deeper
     }
-
-    /// Longest body this side puts into, or takes from, one frame of one call.
-    pub(crate) fn max_body(&self) -> u32 {
-        self.max_frame
-            .min(self.max_message)
-            .min(self.call_window - 16)
-    }
 }
 
 /// A limit that is zero, out of range or does not fit another.
@@ -230,9 +238,16 @@ impl LimitsReport {
     /// Most bytes of calls in flight, both directions: arguments not yet taken by the executor,
     /// replies not yet written, replies not yet taken by the caller.
     pub fn in_flight(&self) -> usize {
-        let metadata = usize::from(self.limits.max_metadata) + self.limits.max_frame as usize;
-        let per_slot = 2 * self.limits.max_frame as usize + metadata + 2 * PER_CALL;
-        self.limits.slots() * (per_slot + self.limits.max_frame as usize)
+        let limits = &self.limits;
+        let (frame, window) = (limits.max_frame as usize, limits.call_window as usize);
+        let metadata = usize::from(limits.max_metadata) + frame;
+        // What waits to be sent is a window or one message; what was received is a window, twice while
+        // its parts are joined; items may be empty, and each has an event.
+        let sending = 2 * (window + limits.max_message as usize);
+        let received = 4 * window;
+        let per_slot = frame + sending + received + metadata + 4 * PER_CALL;
+        let notifications = limits.notify_window as usize * (frame + metadata + PER_CALL);
+        limits.slots() * per_slot + notifications + 2 * limits.reassembly
     }
 
     /// Most bytes of the table of the peer's methods and of changes to it not yet taken.
@@ -264,10 +279,11 @@ mod tests {
 
     #[test]
     fn a_zero_with_which_nothing_works_is_named() {
-        let wrong: [(&str, Spoil); 16] = [
+        let wrong: [(&str, Spoil); 17] = [
             ("max_frame", |limits| limits.max_frame = 0),
             ("max_message", |limits| limits.max_message = 0),
             ("call_window", |limits| limits.call_window = 0),
+            ("reassembly", |limits| limits.reassembly = 1),
             ("max_calls", |limits| limits.max_calls = 0),
             ("notify_window", |limits| limits.notify_window = 0),
             ("max_methods", |limits| limits.max_methods = 0),

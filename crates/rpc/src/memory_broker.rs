@@ -1,5 +1,6 @@
 //! A broker within one process: calls go straight to an executor.
 
+use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
@@ -13,18 +14,21 @@ use bowline_backend::entropy;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{TaskGroup, timeout_at};
 
-use crate::broker::{UnknownMethod, typed};
+use crate::broker::{UnknownMethod, encode_arguments, typed};
 use crate::call::run_call;
 use crate::executor::{
-    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobHandle, Stop, discard,
+    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobFacts, JobHandle, MethodKey,
+    MethodLimit, Stop, discard,
 };
 use crate::lifetime::{nested, scoped};
 use crate::local_answer::LocalAnswer;
 use crate::{
-    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, Context, Error, ErrorBody,
-    MethodName, OutCall, Peer, RegistryError, Reply,
+    Addressed, Broker, Call, CallError, CallOptions, Certainty, Code, Codec, Context, Error,
+    ErrorBody, MethodName, OutCall, Peer, RegistryError, Reply,
 };
 
+/// How many calls a call may be nested in.
+const MAX_HOPS: u8 = 8;
 /// Calls that wait for a method nobody offers at one broker.
 const MAX_WAITING: usize = 1024;
 
@@ -66,6 +70,7 @@ struct Shared {
     next_call: AtomicU64,
     /// Calls that wait for a method nobody offers.
     waiting: AtomicUsize,
+    encode_always: bool,
 }
 
 impl MemoryBroker {
@@ -74,26 +79,41 @@ impl MemoryBroker {
     pub fn new(executor: impl Executor) -> MemoryBrokerStart {
         MemoryBrokerStart {
             executor: Arc::new(executor),
+            encode_always: false,
         }
+    }
+
+    async fn prepare(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        shared.executor.prepare(&shared.attachment).await
     }
 
     async fn submit_job<T: Send + 'static>(
         &self,
         body: impl FnOnce(Context) -> JobBody + Send,
-        stop: Stop,
+        (stop, limit): (Stop, Option<MethodLimit>),
         options: &CallOptions,
         answer: &Arc<LocalAnswer<T>>,
     ) -> Result<bytes::Bytes, CallError> {
         if self.shared.group.handle().cancel_called() {
             return Err(closed());
         }
+        if options.hops > MAX_HOPS {
+            return Err(CallError::new(Code::HopLimit, Certainty::NeverSent));
+        }
         let number = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
         let job = Job::new(
             body,
-            stop,
-            options.deadline,
-            Some(self.shared.me.clone()),
-            CallRef::Local(number),
+            JobFacts {
+                stop,
+                deadline: options.deadline,
+                caller: Some(self.shared.me.clone()),
+                call: CallRef::Local(number),
+                hops: options.hops,
+                priority: options.priority,
+                limit,
+                extensions: options.extensions.clone(),
+            },
             self.shared.attachment.clone(),
             answer.clone(),
         );
@@ -120,6 +140,22 @@ impl MemoryBroker {
                 message,
             } => Err(CallError::new(code, certainty).with_message(message)),
         }
+    }
+
+    /// A call that is a value, by way of its encoded form: as if it came from a peer. Boxed where it is
+    /// called: its future is large, and that of a typed call holds it.
+    async fn submit_encoded<C: Call>(
+        &self,
+        call: C,
+        options: CallOptions,
+    ) -> Result<C::Reply, CallError<C::Error>> {
+        let codec = options.codec;
+        let body = encode_arguments(codec, &call.into_args())?;
+        let name = self.name_of::<C>().map_err(|error| {
+            CallError::new(Code::UnknownMethod, Certainty::NeverSent).with_cause(error)
+        })?;
+        let call = OutCall::new(name.shared().clone(), body, options);
+        typed::<C>(codec, self.submit(call).await)
     }
 
     /// What becomes of a call of a method the executor does not have: the registry is locked, so it
@@ -149,18 +185,20 @@ impl Broker for MemoryBroker {
             } = call;
             return Err(self.no_such_method(&method, &options).await);
         };
-        let stop = Stop::of(method.entry.spec);
+        let how = (Stop::of(method.entry.spec), method.entry.limit());
         let mut options = call.options;
         cap(&mut options, method.entry.spec.max_duration());
         let codec = options.codec;
         let body = move |context| JobBody::Encoded {
+            name: method.name,
             entry: method.entry,
             codec,
+            named: call.named,
             body: call.body,
             context,
         };
         let answer = LocalAnswer::<Infallible>::new();
-        self.submit_job(body, stop, &options, &answer)
+        self.submit_job(body, how, &options, &answer)
             .await
             .map(Reply::new)
     }
@@ -173,9 +211,16 @@ impl Broker for MemoryBroker {
         let registry = self.shared.executor.registry();
         if !registry.has_call::<C>() {
             let name = registry.name_of_call::<C>();
+            if name.as_ref().is_ok_and(|name| registry.contains(name)) {
+                // A method of that name that is no function with the attribute: of a service.
+                return Box::pin(self.submit_encoded(call, options)).await;
+            }
             return Err(self
                 .no_such_method(name.as_deref().unwrap_or_default(), &options)
                 .await);
+        }
+        if self.shared.encode_always || !self.shared.executor.takes_values() {
+            return Box::pin(self.submit_encoded(call, options)).await;
         }
         cap(&mut options, C::SPEC.max_duration());
         let answer = LocalAnswer::new();
@@ -185,8 +230,10 @@ impl Broker for MemoryBroker {
                 result.leave(run_call(call, context).await);
             }))
         };
+        let limit = C::SPEC.max_concurrency();
+        let limit = limit.map(|most| (MethodKey::Call(TypeId::of::<C>()), most as usize));
         let end = self
-            .submit_job(body, Stop::of(C::SPEC), &options, &answer)
+            .submit_job(body, (Stop::of(C::SPEC), limit), &options, &answer)
             .await;
         let result = answer.take();
         match (end, result) {
@@ -198,6 +245,18 @@ impl Broker for MemoryBroker {
                 typed::<C>(Codec::Postcard, Err(error))
             }
         }
+    }
+
+    async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
+        let registry = self.shared.executor.registry();
+        if registry.find(&call.method).is_none() {
+            return Err(self.no_such_method(&call.method, &call.options).await);
+        }
+        let broker = self.clone();
+        Ok(vec![Addressed {
+            peer: self.shared.me.clone(),
+            outcome: Box::pin(async move { broker.submit(call).await }),
+        }])
     }
 
     fn name_of<C: Call>(&self) -> Result<MethodName, RegistryError> {
@@ -226,9 +285,18 @@ impl fmt::Debug for MemoryBroker {
 #[derive(Debug)]
 pub struct MemoryBrokerStart {
     executor: Arc<dyn Executor>,
+    encode_always: bool,
 }
 
 impl MemoryBrokerStart {
+    /// Encodes and decodes the arguments and replies of every call, as if they travelled, so that those
+    /// that cannot are found: for tests of programs that use another broker otherwise. Outcomes are the
+    /// same but for that.
+    pub fn encode_always(mut self) -> Self {
+        self.encode_always = true;
+        self
+    }
+
     /// Runs the broker for as long as `body` takes: every handler has ended when it returns.
     ///
     /// Starting locks the registry for good.
@@ -245,7 +313,12 @@ impl MemoryBrokerStart {
         T: Send,
         E: From<Error> + Send,
     {
-        scoped(|group| async move { body(self.open(group)).await }).await
+        scoped(|group| async move {
+            let broker = self.open(group);
+            broker.prepare().await?;
+            body(broker).await
+        })
+        .await
     }
 
     /// Starts the broker as a child of `group`, which stays open until the broker is closed by
@@ -262,7 +335,14 @@ impl MemoryBrokerStart {
         self,
         group: &TaskGroup<E>,
     ) -> Result<MemoryBroker, Error> {
-        Ok(self.open(nested(group).await?))
+        let broker = self.open(nested(group).await?);
+        match broker.prepare().await {
+            Ok(()) => Ok(broker),
+            Err(error) => {
+                broker.close();
+                Err(error)
+            }
+        }
     }
 
     fn open(self, group: TaskGroup<Infallible>) -> MemoryBroker {
@@ -274,9 +354,10 @@ impl MemoryBrokerStart {
                 attachment: Attachment::open(&group, &self.executor),
                 executor: self.executor,
                 group,
-                me: Peer::new(None, instance),
+                me: Peer::new(None, instance, "".into()),
                 next_call: AtomicU64::new(1),
                 waiting: AtomicUsize::new(0),
+                encode_always: self.encode_always,
             }),
         }
     }

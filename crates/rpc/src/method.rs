@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::call::{CallHandler, FunctionHandler};
-use crate::{Call, Codec, Context, DeclaredName, Handler, MethodName, RegistryError};
+use crate::call::{CallHandler, FunctionHandler, ServedHandler};
+use crate::executor::{MethodKey, MethodLimit};
+use crate::{Call, Certainty, Codec, Context, DeclaredName, Handler, MethodName, RegistryError};
 
 /// The options of a method; a constant of every [`Call`].
 ///
@@ -24,7 +25,11 @@ pub struct MethodSpec {
     no_cancel: bool,
     blocking: bool,
     timeout: Option<Duration>,
+    concurrency: u32,
     schema: u64,
+    strict_schema: bool,
+    max_args: Option<usize>,
+    max_reply: Option<usize>,
 }
 
 impl MethodSpec {
@@ -35,7 +40,11 @@ impl MethodSpec {
             no_cancel: false,
             blocking: false,
             timeout: None,
+            concurrency: 0,
             schema: 0,
+            strict_schema: false,
+            max_args: None,
+            max_reply: None,
         }
     }
 
@@ -64,10 +73,52 @@ impl MethodSpec {
         self
     }
 
+    /// At most so many handlers of it run at once in one executor; 0 is no limit of its own. Calls
+    /// that wait for it keep their place in the queue.
+    pub const fn concurrency(mut self, handlers: u32) -> Self {
+        self.concurrency = handlers;
+        self
+    }
+
     /// The hash of its argument and reply types as written; 0 is unknown.
     pub const fn schema(mut self, hash: u64) -> Self {
         self.schema = hash;
         self
+    }
+
+    /// A typed call whose [`schema`](Self::schema) is another is refused with
+    /// [`WrongSchema`](crate::Code::WrongSchema), instead of being decoded as what it may not be.
+    pub const fn strict_schema(mut self) -> Self {
+        self.strict_schema = true;
+        self
+    }
+
+    /// Longest encoded arguments, in bytes; longer ones are [`TooLarge`](crate::Code::TooLarge) and
+    /// not decoded. The connection's limit holds besides.
+    pub const fn max_args(mut self, bytes: usize) -> Self {
+        self.max_args = Some(bytes);
+        self
+    }
+
+    /// Longest encoded reply, in bytes; a longer one is [`TooLarge`](crate::Code::TooLarge).
+    pub const fn max_reply(mut self, bytes: usize) -> Self {
+        self.max_reply = Some(bytes);
+        self
+    }
+
+    /// Whether a call of another schema is refused.
+    pub const fn is_strict_schema(&self) -> bool {
+        self.strict_schema
+    }
+
+    /// The longest encoded arguments, in bytes.
+    pub const fn longest_args(&self) -> Option<usize> {
+        self.max_args
+    }
+
+    /// The longest encoded reply, in bytes.
+    pub const fn longest_reply(&self) -> Option<usize> {
+        self.max_reply
     }
 
     /// Whether running it twice is as good as once.
@@ -88,6 +139,14 @@ impl MethodSpec {
     /// The longest a call may last.
     pub const fn max_duration(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// How many handlers of it run at once at most.
+    pub const fn max_concurrency(&self) -> Option<u32> {
+        match self.concurrency {
+            0 => None,
+            handlers => Some(handlers),
+        }
     }
 
     /// The hash of its argument and reply types; 0 is unknown.
@@ -134,6 +193,24 @@ impl MethodDef {
                 spec: C::SPEC,
                 call: Some(TypeId::of::<C>()),
                 handler: Box::new(CallHandler::<C>::new()),
+            }),
+        }
+    }
+
+    /// The method of the call type `C` under its declared name, run by `handler` instead of
+    /// [`Call::run`]. What `#[bowline::service]` makes.
+    pub fn served<C, F, Fut>(handler: F) -> Self
+    where
+        C: Call,
+        F: Fn(Context, C::Args) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<C::Reply, C::Error>> + Send + 'static,
+    {
+        Self {
+            name: NameSource::Declared(C::NAME),
+            entry: Arc::new(Entry {
+                spec: C::SPEC,
+                call: None,
+                handler: Box::new(ServedHandler::<C, F>::new(handler)),
             }),
         }
     }
@@ -200,14 +277,53 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// How many handlers of the method run at once.
+    pub(crate) fn limit(self: &Arc<Self>) -> Option<MethodLimit> {
+        let most = self.spec.max_concurrency()?;
+        let key = match self.call {
+            Some(call) => MethodKey::Call(call),
+            None => MethodKey::Entry(Arc::as_ptr(self).addr()),
+        };
+        Some((key, most as usize))
+    }
+
     /// Decodes the arguments and makes the future that runs the handler; nothing has run yet.
     pub(crate) fn begin(
         &self,
-        codec: Codec,
-        body: &Bytes,
+        arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd> {
-        self.handler.begin(codec, body, context)
+        let actual = arguments.body.len();
+        if let Some(limit) = self.spec.max_args.filter(|limit| actual > *limit) {
+            return Err(HandlerEnd::TooLarge {
+                certainty: Certainty::Refused,
+                message: format!("arguments of {actual} bytes; the method takes {limit}"),
+            });
+        }
+        let handler = self.handler.begin(arguments, context)?;
+        let Some(limit) = self.spec.max_reply else {
+            return Ok(handler);
+        };
+        Ok(Box::pin(async move {
+            match handler.await {
+                HandlerEnd::Reply(body) | HandlerEnd::Application(body) if body.len() > limit => {
+                    HandlerEnd::TooLarge {
+                        certainty: Certainty::Executed,
+                        message: format!(
+                            "a reply of {} bytes; the method gives {limit}",
+                            body.len()
+                        ),
+                    }
+                }
+                end => end,
+            }
+        }))
+    }
+
+    /// Whether a call that expects `schema` is for another version of the method.
+    pub(crate) fn is_other_schema(&self, schema: Option<u64>) -> bool {
+        let (ours, theirs) = (self.spec.schema, schema.unwrap_or(0));
+        self.spec.strict_schema && ours != 0 && theirs != 0 && ours != theirs
     }
 }
 
@@ -237,6 +353,20 @@ pub(crate) enum HandlerEnd {
     BadArguments(String),
     /// The reply did not encode.
     Internal(String),
+    /// Arguments or reply are longer than the method's options allow.
+    TooLarge {
+        certainty: Certainty,
+        message: String,
+    },
+}
+
+/// Encoded arguments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arguments<'a> {
+    pub(crate) codec: Codec,
+    /// Each stands with its name, in any order.
+    pub(crate) named: bool,
+    pub(crate) body: &'a Bytes,
 }
 
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = HandlerEnd> + Send>>;
@@ -244,8 +374,7 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = HandlerEnd> + Send>>
 pub(crate) trait ErasedHandler: Send + Sync {
     fn begin(
         &self,
-        codec: Codec,
-        body: &Bytes,
+        arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd>;
 }

@@ -47,6 +47,12 @@ impl MethodName {
         Err(RegistryError::BadName { name, why })
     }
 
+    /// A name of the library's own.
+    #[cfg(unix)]
+    pub(crate) fn reserved(name: &'static str) -> Self {
+        Self(name.into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,10 +8,11 @@
 //! The protocol is symmetric: either side calls, executes or both. The side that dialled opens
 //! calls with odd ids, the other with even ones; nothing else differs after the handshake.
 //!
-//! This version carries unary calls whose bodies fit one frame and the window of a call, between
-//! peers without a shared secret. It answers what it does not carry (streams, bodies of several
-//! frames) with an error for that call and keeps the connection.
+//! It carries calls with one message each way, and streams of items either way or both; messages longer
+//! than a frame travel in parts, between which others have their turn. What one side sends is bounded
+//! by what the other granted, so reading never waits for a handler.
 
+mod auth;
 mod bucket;
 mod command;
 mod config;
@@ -21,19 +22,24 @@ mod frame;
 mod handshake;
 mod inbound;
 mod incoming;
+mod inlet;
 mod machine;
 mod methods;
 mod outbound;
 mod outgoing;
+mod outlet;
+mod rejected;
 mod violation;
 
-pub use command::{CallId, CancelReason, Command, Failure, Open, Rejected, Target};
+pub(crate) use auth::MAX_KEY_ID;
+pub use command::{CallId, CallKind, CancelReason, Command, Failure, Open, Target};
 pub(crate) use config::MAX_PROJECT;
 pub use config::{CodecId, Config, Side};
 pub use event::{BrokenKind, CloseCause, Event, IncomingCall, PeerHello, StreamEnd};
 pub use extension::{Extensions, ExtensionsBuilder};
-pub use machine::{Machine, Stats};
+pub use machine::{Machine, Stats, charge};
 pub use methods::{Advertised, MethodId, MethodOptions};
+pub use rejected::Rejected;
 pub use violation::{Guess, Violation};
 
 /// The error of a call as it comes off the wire.

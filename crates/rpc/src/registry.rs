@@ -272,11 +272,28 @@ impl Registry {
             .collect()
     }
 
-    /// What is known of the method called `name`.
-    pub fn resolve(&self, name: &str) -> Option<MethodInfo> {
-        self.table()
-            .entry(name)
-            .map(|(_, entry)| MethodInfo { spec: entry.spec })
+    /// What is known of a method: of the one with this name, or of a function with the attribute,
+    /// whatever its names are.
+    ///
+    /// ```
+    /// use bowline_rpc::Registry;
+    ///
+    /// let registry = Registry::new("shop");
+    /// registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
+    /// assert!(registry.resolve("add").is_some() && registry.resolve("sub").is_none());
+    /// # Ok::<(), bowline_rpc::RegistryError>(())
+    /// ```
+    pub fn resolve<K: MethodRef<M>, M>(&self, method: K) -> Option<MethodInfo> {
+        method.find_in(self)
+    }
+
+    /// A copy that may be changed, whether this one is locked or not; neither changes the other.
+    #[must_use = "the registry itself is not changed"]
+    pub fn to_unlocked(&self) -> Registry {
+        Self {
+            settings: self.settings.clone(),
+            table: Arc::new(Mutex::new(self.table().unlocked())),
+        }
     }
 
     /// Refuses every later change through every clone; again is fine.
@@ -299,12 +316,32 @@ impl Registry {
         self.settings.digest == Digest::Appended
     }
 
+    fn info_of_name(&self, name: &str) -> Option<MethodInfo> {
+        let table = self.table();
+        table
+            .entry(name)
+            .map(|(_, entry)| MethodInfo { spec: entry.spec })
+    }
+
+    fn info_of_call(&self, call: TypeId) -> Option<MethodInfo> {
+        let table = self.table();
+        let mut entries = table.by_place.values();
+        entries
+            .find(|(_, entry)| entry.call == Some(call))
+            .map(|(_, entry)| MethodInfo { spec: entry.spec })
+    }
+
     /// The method called `name`.
     pub(crate) fn find(&self, name: &str) -> Option<Resolved> {
         self.table().entry(name).map(|(name, entry)| Resolved {
             name: name.clone(),
             entry: entry.clone(),
         })
+    }
+
+    /// Whether `other` is a handle of the same table.
+    pub(crate) fn is(&self, other: &Registry) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
     }
 
     /// All methods in insertion order.
@@ -342,6 +379,18 @@ impl Registry {
         }
     }
 
+    /// Adds a method of the library's own under a name that is reserved for such, locked or not.
+    #[cfg(unix)]
+    pub(crate) fn reserve<H, M>(&self, name: &'static str, handler: H)
+    where
+        H: Handler<M>,
+        M: 'static,
+    {
+        let (_, entry) = MethodDef::function(name, handler).into_parts();
+        let name = MethodName::reserved(name);
+        self.table().insert(name, entry);
+    }
+
     fn add(&self, method: MethodDef) -> Result<MethodName, RegistryError> {
         let (name, entry) = self.name(method)?;
         let mut table = self.table();
@@ -374,6 +423,26 @@ impl Registry {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing that can panic runs under the lock, so a poisoned table is whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What [`Registry::resolve`] looks a method up by: its name, or the function behind it.
+///
+/// Implemented for both; `M` tells them apart.
+pub trait MethodRef<M> {
+    #[doc(hidden)]
+    fn find_in(&self, registry: &Registry) -> Option<MethodInfo>;
+}
+
+impl MethodRef<&str> for &str {
+    fn find_in(&self, registry: &Registry) -> Option<MethodInfo> {
+        registry.info_of_name(self)
+    }
+}
+
+impl<F: Method<M>, M> MethodRef<(M,)> for F {
+    fn find_in(&self, registry: &Registry) -> Option<MethodInfo> {
+        registry.info_of_call(TypeId::of::<F::Call>())
     }
 }
 

@@ -1,45 +1,60 @@
-//! A broker over TCP: any number of listening sockets and connections, either side of which
+//! A broker over byte streams: any number of listening sockets and connections, either side of which
 //! calls, executes or both.
 
+mod balance;
 mod builder;
+mod dedupe;
 mod dial;
+mod drain;
 mod endpoint;
 mod link;
 mod listen;
+mod network;
+mod offers;
+mod places;
 mod prefix;
 mod routes;
 mod statistics;
+mod table;
+mod wires;
 
+pub use balance::Balance;
 pub use builder::TcpBrokerBuilder;
+pub use drain::DrainReport;
 pub use endpoint::Endpoint;
 pub use statistics::{AcceptErrors, BrokerStatistics, Strangers};
+#[cfg(feature = "tls")]
+pub use wires::TlsConfig;
 
 use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_backend::time::Instant;
-use bowline_concurrency::{CancelHandle, TaskGroup, timeout, timeout_at};
+use bowline_backend::time;
+use bowline_concurrency::{Backoff, TaskGroup, sleep};
 use bytes::Bytes;
 
 use crate::broker::{UnknownMethod, encode_arguments, typed};
+use crate::connection::InFlight;
 use crate::executor::{Attachment, Executor, NullExecutor};
-use crate::proto::{CodecId, Config, Open, Target};
+use crate::proto::{CodecId, Config, MethodOptions, Open, Target};
+use crate::retry::{Attempts, Budget};
 use crate::{
-    Broker, Call, CallError, CallOptions, Certainty, Code, Limits, MethodName, OutCall, Registry,
-    RegistryError, Reply,
+    Addressed, Broker, Call, CallError, CallOptions, Certainty, Code, Limits, MethodName, OutCall,
+    Registry, RegistryError, Reply,
 };
-use routes::{FindPeer, Key, Routes};
+use dedupe::Dedupe;
+use offers::Offers;
+use places::Places;
+use routes::{Found, Key, Routes, find_peer};
 use statistics::Counters;
+use wires::Wires;
 
-/// How long connections may take to say goodbye.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Calls go to peers over TCP, and calls of peers to the broker's executor.
+/// Calls go to peers over TCP, TLS, Unix sockets or memory, and calls of peers to the broker's executor.
 ///
+/// What a connection is made of is a matter of its [`Endpoint`] alone, and one broker may have all kinds.
 /// Either side of a connection calls, executes or both; who offers which methods is all that
 /// distinguishes a server from a client. A call goes to the peers that offer its method in turn.
 /// While none does, it waits until one does or its deadline ends it with
@@ -80,10 +95,26 @@ struct Shared {
     limits: Limits,
     routes: Arc<Routes>,
     counters: Counters,
-    /// The scopes of the tasks that accept.
-    accepting: Vec<CancelHandle>,
+    budget: Budget,
+    dedupe: Arc<Dedupe>,
+    wires: Wires,
+    places: Places,
+    offers: Offers,
+    connect_timeout: Duration,
+    reconnect: Backoff,
+    retry_permanent: bool,
     group: TaskGroup<Infallible>,
-    local: Vec<SocketAddr>,
+}
+
+/// What is said of the arguments of a call.
+#[derive(Clone, Copy)]
+enum Sent {
+    /// A tuple.
+    Plain,
+    /// They stand with their names.
+    Named,
+    /// A tuple of the types with this hash.
+    Schema(u64),
 }
 
 impl TcpBroker {
@@ -97,11 +128,6 @@ impl TcpBroker {
         TcpBrokerBuilder::new(Arc::new(NullExecutor::new(Registry::new(""))))
     }
 
-    /// The addresses it listens at, in the order they were given.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.shared.local
-    }
-
     /// How many connections are up now.
     pub fn connections(&self) -> usize {
         self.shared.routes.connections().1
@@ -113,71 +139,116 @@ impl TcpBroker {
         self.shared.counters.snapshot(connections)
     }
 
-    /// Sends an encoded call to a peer that offers its method.
+    /// Sends an encoded call to a peer that offers its method, and to another where that fails and may
+    /// be done. `repeatable` says that it may run twice, whatever its peer says.
     async fn call_peer(
         &self,
         key: Key<'_>,
         body: Bytes,
+        sent: Sent,
         options: &CallOptions,
+        repeatable: bool,
     ) -> Result<Reply, CallError> {
-        let routes = &self.shared.routes;
-        let (mailbox, method) = match routes.pick(key) {
-            Some(peer) => peer,
-            None if options.unknown == UnknownMethod::FailFast => {
-                return Err(CallError::new(routes.why_nobody(), Certainty::NeverSent)
-                    .with_message(key.name()));
+        let repeatable = repeatable || options.extensions.idempotency_key().is_some();
+        let mut attempts = Attempts::new(options.retry);
+        loop {
+            let found = match self.shared.routes.pick(key, options.hash) {
+                Some(found) => Ok(found),
+                None => self.wait_for_peer(key, body.len(), options).await,
+            };
+            let (outcome, repeatable) = match found {
+                Ok(found) => {
+                    let declared = found.options.contains(MethodOptions::IDEMPOTENT);
+                    let outcome = self.call_found(found, body.clone(), sent, options).await;
+                    (outcome, repeatable || declared)
+                }
+                Err(error) => (Err(error), repeatable),
+            };
+            match outcome {
+                Ok(body) => {
+                    self.shared.budget.earn();
+                    return Ok(Reply::new(body));
+                }
+                Err(error) => {
+                    if self.shared.routes.is_closing() {
+                        attempts.give_up();
+                    }
+                    let left = options.deadline.saturating_duration_since(time::now());
+                    let pause = attempts.failed(error, repeatable, left, &self.shared.budget)?;
+                    sleep(pause).await;
+                }
             }
-            None => {
-                let found = FindPeer::new(routes, key);
-                let found = match options.deadline {
-                    Instant::NEVER => found.await,
-                    deadline => match timeout_at(deadline, found).await {
-                        Ok(found) => found,
-                        Err(_) => {
-                            return Err(CallError::new(Code::NoPeer, Certainty::NeverSent)
-                                .with_message(key.name()));
-                        }
-                    },
-                };
-                found.map_err(|code| {
-                    CallError::new(code, Certainty::NeverSent).with_message(key.name())
-                })?
-            }
-        };
-        let bytes = body.len();
-        let open = Open::new(Target::Method(method), CodecId(options.codec.id()), body)
-            .deadline(options.deadline);
-        let call = mailbox.open(open, bytes)?;
-        self.shared.counters.calls_sent.add(1);
-        call.await.map(Reply::new)
+        }
     }
 
-    /// Takes no new calls, waits for those in flight, cancels the rest, says goodbye to every peer
-    /// and ends every task.
-    async fn shut_down(&self) {
-        for accepting in &self.shared.accepting {
-            accepting.cancel("the broker takes no new connections");
+    async fn call_found(
+        &self,
+        found: Found<'_>,
+        body: Bytes,
+        sent: Sent,
+        options: &CallOptions,
+    ) -> Result<Bytes, CallError> {
+        let outcome = self.send(&found, body, sent, options)?.await;
+        if let Some(watching) = found.watching
+            && outcome
+                .as_ref()
+                .map_or_else(CallError::is_of_peer, |_| true)
+        {
+            watching.answered();
         }
-        let (routes, limits) = (&self.shared.routes, &self.shared.limits);
-        routes.drain(limits.drain);
-        if timeout(limits.drain, routes.fewer_than(1)).await.is_err() {
-            routes.cancel_calls();
-            if timeout(limits.cancel_grace, routes.fewer_than(1))
-                .await
-                .is_err()
-            {
-                routes.close("");
-                // A peer that does not end its side in time is left.
-                let _ = timeout(FAREWELL, routes.fewer_than(1)).await;
-            }
+        outcome
+    }
+
+    fn send(
+        &self,
+        found: &Found<'_>,
+        body: Bytes,
+        sent: Sent,
+        options: &CallOptions,
+    ) -> Result<InFlight, CallError> {
+        let said = options.extensions.metadata_bytes();
+        let limit = self.shared.limits.max_metadata;
+        if said > usize::from(limit) {
+            let actual = u32::try_from(said).unwrap_or(u32::MAX);
+            let error = CallError::new(Code::TooLarge, Certainty::NeverSent);
+            return Err(error.with_sizes(limit.into(), actual));
         }
-        self.close();
+        let bytes = body.len();
+        let codec = CodecId(options.codec.id());
+        let open = Open::new(Target::Method(found.method), codec, body)
+            .deadline(options.deadline)
+            .hops(options.hops)
+            .priority(options.priority);
+        let open = match sent {
+            Sent::Plain => open.extensions(options.extensions.clone()),
+            Sent::Named => open.named().extensions(options.extensions.clone()),
+            Sent::Schema(hash) => open.extensions(options.extensions.with_schema(hash)),
+        };
+        let call = found.mailbox.open(open, bytes)?;
+        self.shared.counters.calls_sent.add(1);
+        Ok(call)
+    }
+
+    async fn wait_for_peer<'a>(
+        &'a self,
+        key: Key<'a>,
+        bytes: usize,
+        options: &CallOptions,
+    ) -> Result<Found<'a>, CallError> {
+        let routes = &self.shared.routes;
+        if options.unknown == UnknownMethod::FailFast {
+            let error = CallError::new(routes.why_nobody(), Certainty::NeverSent);
+            return Err(error.with_message(key.name()));
+        }
+        find_peer(routes, key, options.hash, bytes, options.deadline).await
     }
 }
 
 impl Broker for TcpBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
-        self.call_peer(Key::Name(&call.method), call.body, &call.options)
+        let sent = if call.named { Sent::Named } else { Sent::Plain };
+        let key = Key::Name(&call.method);
+        self.call_peer(key, call.body, sent, &call.options, false)
             .await
     }
 
@@ -198,8 +269,38 @@ impl Broker for TcpBroker {
             }
         };
         let body = encode_arguments(options.codec, &call.into_args())?;
-        let outcome = self.call_peer(Key::Call(id, &name), body, &options).await;
+        let sent = match C::SPEC.schema_hash() {
+            hash if C::SPEC.is_strict_schema() => Sent::Schema(hash),
+            _ => Sent::Plain,
+        };
+        let key = Key::Call(id, &name);
+        let repeatable = C::SPEC.is_idempotent();
+        let outcome = self.call_peer(key, body, sent, &options, repeatable).await;
         typed::<C>(options.codec, outcome)
+    }
+
+    async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
+        let OutCall {
+            method,
+            body,
+            named,
+            options,
+        } = call;
+        let kind = if named { Sent::Named } else { Sent::Plain };
+        let key = Key::Name(&method);
+        loop {
+            let peers = self.shared.routes.pick_all(key);
+            if peers.is_empty() {
+                self.wait_for_peer(key, body.len(), &options).await?;
+                continue;
+            }
+            let each = peers.into_iter().map(|(peer, found)| {
+                let sent = self.send(&found, body.clone(), kind, &options);
+                let outcome = Box::pin(async move { sent?.await.map(Reply::new) });
+                Addressed { peer, outcome }
+            });
+            return Ok(each.collect());
+        }
     }
 
     fn name_of<C: Call>(&self) -> Result<MethodName, RegistryError> {
@@ -212,7 +313,7 @@ impl Broker for TcpBroker {
     }
 
     async fn closed(&self) {
-        self.shared.attachment.over().await;
+        self.over().await;
     }
 }
 
@@ -220,7 +321,7 @@ impl fmt::Debug for TcpBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpBroker")
             .field("project", &self.shared.config.project())
-            .field("local_addrs", &self.shared.local)
+            .field("endpoints", &self.endpoints())
             .field("connections", &self.connections())
             .finish_non_exhaustive()
     }
@@ -231,7 +332,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use bowline_backend::Backend;
-    use bowline_concurrency::{Root, task_group};
+    use bowline_concurrency::{Root, task_group, timeout};
 
     use super::*;
     use crate::executor::AsyncExecutor;
@@ -267,6 +368,40 @@ mod tests {
                 server.close();
                 let closed = timeout(Duration::from_secs(10), server.closed());
                 assert!(closed.await.is_ok(), "it does not hear of the end");
+                Ok(())
+            });
+            ended.await.expect("nothing fails");
+        });
+    }
+
+    // D5
+    #[test]
+    fn connections_that_come_and_go_leave_no_task() {
+        Root::new().backend(Backend::Sim).block_on(async {
+            let ended = task_group(|group: TaskGroup<Error>| async move {
+                let registry = Registry::new("example");
+                registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
+                let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
+                    .listen("127.0.0.1:0")
+                    .start(&group)
+                    .await?;
+                let mut live = None;
+                for _ in 0..1_000 {
+                    TcpBroker::caller()
+                        .project("example")
+                        .connect(server.local_addrs()[0])
+                        .run(async |client| -> Result<(), Error> {
+                            assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                            Ok(())
+                        })
+                        .await?;
+                    server.shared.routes.fewer_than(1).await;
+                    // The task of the connection ends once its place is free.
+                    bowline_concurrency::sleep(Duration::from_millis(1)).await;
+                    let now = server.shared.group.statistics().live;
+                    assert_eq!(*live.get_or_insert(now), now);
+                }
+                group.cancel("done");
                 Ok(())
             });
             ended.await.expect("nothing fails");

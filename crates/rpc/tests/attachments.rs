@@ -8,12 +8,11 @@ mod held;
 
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use backends::{on_every_backend, registry};
-use bowline_backend::Backend;
 use bowline_backend::time;
 use bowline_channel::{Receiver, bounded};
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
@@ -91,44 +90,6 @@ on_every_backend! {
     async fn a_methods_timeout_ends_a_call_whose_handler_goes_on() {
         behind_both(GoesOn).await;
     }
-
-    async fn a_handler_may_call_itself_ten_thousand_deep() {
-        calls_itself(10_000).await;
-    }
-}
-
-#[test]
-fn a_handler_may_call_itself_a_hundred_thousand_deep() {
-    backends::run(Backend::Tokio, calls_itself(100_000));
-}
-
-/// A stack of any usual size would be too small, were each call a step down on it.
-async fn calls_itself(deep: u32) {
-    let registry = Registry::new("example");
-    let itself = Arc::new(OnceLock::<MemoryBroker>::new());
-    let filled = itself.clone();
-    registry
-        .register_fn("down", move |(n,): (u32,)| {
-            let itself = itself.clone();
-            async move {
-                let Some(less) = n.checked_sub(1) else {
-                    return 0;
-                };
-                let broker = itself.get().expect("it is set before the first call");
-                let deeper = broker.call_named::<u32>("down", (less,)).no_deadline();
-                deeper.await.map_or(0, |levels| levels + 1)
-            }
-        })
-        .unwrap();
-    let executor = AsyncExecutor::new(registry, deep as usize + 1);
-    let levels = MemoryBroker::new(executor)
-        .run(async |broker| -> Result<u32, Error> {
-            let _ = filled.set(broker.clone());
-            Ok(broker.call_named("down", (deep,)).no_deadline().await?)
-        })
-        .await
-        .unwrap();
-    assert_eq!(levels, deep);
 }
 
 /// One case on every backend whose blocking work runs beside its tasks.

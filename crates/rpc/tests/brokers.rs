@@ -1,15 +1,18 @@
-//! What brokers promise to callers and handlers, over TCP on every backend.
+//! What brokers promise to callers and handlers, over every kind of stream on every backend.
 
 #[path = "suite/backends.rs"]
 #[allow(dead_code)]
 mod backends;
+
+#[path = "suite/wire.rs"]
+#[allow(dead_code)]
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backends::{Div, DivError, div, fall, on_every_backend, registry};
-use bowline_backend::net::TcpStream;
 use bowline_backend::{Backend, time};
 use bowline_channel::{Receiver, Sender, bounded};
 use bowline_concurrency::{TaskGroup, sleep_forever, task_group, timeout};
@@ -18,6 +21,7 @@ use bowline_rpc::{
     Broker, CallError, Caller, Certainty, Code, Error, ErrorKind, MemoryBroker, Registry,
     TcpBroker, TcpBrokerBuilder,
 };
+use wire::{Wire, over_every_wire};
 
 const SOON: Duration = Duration::from_millis(50);
 /// Longer than anything here takes.
@@ -25,12 +29,6 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn serve(registry: Registry) -> TcpBrokerBuilder {
     TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0")
-}
-
-fn client(server: &TcpBroker) -> TcpBrokerBuilder {
-    TcpBroker::caller()
-        .project("example")
-        .connect(server.local_addrs()[0])
 }
 
 /// Tells when it is dropped.
@@ -78,11 +76,11 @@ async fn next(events: &Receiver<&'static str>) -> &'static str {
         .expect("a sender is left")
 }
 
-on_every_backend! {
-    // BR6
-    async fn a_method_nobody_offers_is_waited_for_or_refused_at_once() {
-        serve(registry()).run(async |server| -> Result<(), Error> {
-            client(&server).run(async |client| {
+over_every_wire! {
+    // BR18, BR6
+    async fn a_method_nobody_offers_is_waited_for_or_refused_at_once(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
                 let began = time::now();
                 let error = client.call_named::<i64>("nobody", ()).timeout(SOON).await.unwrap_err();
                 assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
@@ -101,12 +99,12 @@ on_every_backend! {
         }).await.unwrap();
     }
 
-    // BR6
-    async fn a_call_that_does_not_wait_says_why_nobody_takes_it() {
-        serve(registry()).run(async |server| -> Result<(), Error> {
+    // BR18, BR6
+    async fn a_call_that_does_not_wait_says_why_nobody_takes_it(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
             let alone = server.call_named::<i64>("add", (2, 3)).fail_fast().await.unwrap_err();
             assert_eq!((alone.code(), alone.certainty()), (Code::NoPeer, Certainty::NeverSent));
-            let client = client(&server);
+            let client = wire.client(&server);
             task_group(|group: TaskGroup<Error>| async move {
                 let client = client.start(&group).await?;
                 client.close();
@@ -120,12 +118,12 @@ on_every_backend! {
         }).await.unwrap();
     }
 
-    // BR2
-    async fn either_side_calls_the_other_on_one_connection() {
-        serve(registry()).run(async |server| -> Result<(), Error> {
+    // BR18, BR2
+    async fn either_side_calls_the_other_on_one_connection(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
             let mine = Registry::new("example");
             mine.register_fn("name", |(): ()| async { String::from("client") }).unwrap();
-            let both = TcpBroker::builder(AsyncExecutor::new(mine, 4)).connect(server.local_addrs()[0]);
+            let both = wire.prepare(TcpBroker::builder(AsyncExecutor::new(mine, 4))).connect(server.endpoints()[0].clone());
             both.run(async |client| {
                 assert_eq!(server.call_named::<String>("name", ()).await?, "client");
                 assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
@@ -135,12 +133,12 @@ on_every_backend! {
         }).await.unwrap();
     }
 
-    // BR3
-    async fn peers_take_turns() {
+    // BR18, BR3
+    async fn peers_take_turns(wire: Wire) {
         let servers: Vec<_> = (0..3).map(|_| Arc::new(AtomicUsize::new(0))).collect();
         let counted = servers.clone();
         task_group(|group: TaskGroup<Error>| async move {
-            let mut calling = TcpBroker::caller().project("example");
+            let mut calling = wire.prepare(TcpBroker::caller().project("example"));
             for served in &counted {
                 let registry = Registry::new("example");
                 let served = served.clone();
@@ -148,8 +146,8 @@ on_every_backend! {
                     served.fetch_add(1, Ordering::SeqCst);
                     async {}
                 })?;
-                let server = serve(registry).start(&group).await?;
-                calling = calling.connect(server.local_addrs()[0]);
+                let server = wire.serve(registry).start(&group).await?;
+                calling = calling.connect(server.endpoints()[0].clone());
             }
             calling.run(async |client| -> Result<(), Error> {
                 for _ in 0..9 {
@@ -164,10 +162,10 @@ on_every_backend! {
         assert_eq!(each, [3, 3, 3]);
     }
 
-    // BR9
-    async fn an_application_error_comes_back_typed_and_equal() {
-        serve(registry()).run(async |server| -> Result<(), Error> {
-            client(&server).run(async |client| {
+    // BR18, BR9
+    async fn an_application_error_comes_back_typed_and_equal(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
                 assert_eq!(client.call(div(7, 2)).await.unwrap(), 3);
                 let error: CallError<DivError> = client.call(Div(7, 0)).await.unwrap_err();
                 assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 7 }));
@@ -182,13 +180,14 @@ on_every_backend! {
         }).await.unwrap();
     }
 
-    // BR16
-    async fn a_broker_that_is_dropped_leaves_nothing() {
+    // BR18, BR16
+    async fn a_broker_that_is_dropped_leaves_nothing(wire: Wire) {
         let (registry, events) = hanging();
         let (sender, address) = bowline_channel::oneshot();
-        let running = serve(registry).run(async move |server| -> Result<(), Error> {
-            let _ = sender.send(server.local_addrs()[0]);
-            client(&server).run(async |client| {
+        let there = wire.clone();
+        let running = wire.serve(registry).run(async move |server| -> Result<(), Error> {
+            let _ = sender.send(server.endpoints()[0].clone());
+            there.client(&server).run(async |client| {
                 Ok(client.call_named::<()>("hang", ()).no_deadline().await?)
             }).await
         });
@@ -201,14 +200,15 @@ on_every_backend! {
         assert_eq!(ended, ["child ended", "handler ended"]);
         // The last sender was the registry's: the executor is gone too.
         assert!(timeout(LONG, events.recv()).await.expect("the registry is dropped").is_err());
-        assert!(TcpStream::connect(address).await.is_err());
+        let late = wire.prepare(TcpBroker::caller().project("example")).connect(address).connect_timeout(SOON);
+        assert!(late.run(async |_| -> Result<(), Error> { Ok(()) }).await.is_err());
     }
 
     // R4
-    async fn a_caller_that_is_dropped_ends_the_handler_and_its_children() {
+    async fn a_caller_that_is_dropped_ends_the_handler_and_its_children(wire: Wire) {
         let (registry, events) = hanging();
-        serve(registry).run(async |server| -> Result<(), Error> {
-            client(&server).run(async |client| {
+        wire.serve(registry).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
                 let mut call = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ())));
                 assert_eq!(while_running(&mut call, events.recv()).await, Ok("started"));
                 drop(call);
@@ -222,11 +222,11 @@ on_every_backend! {
     }
 
     // R5, EX17
-    async fn a_deadline_ends_a_running_call_and_one_in_the_queue_is_never_started() {
+    async fn a_deadline_ends_a_running_call_and_one_in_the_queue_is_never_started(wire: Wire) {
         let (registry, events) = hanging();
-        let server = TcpBroker::builder(AsyncExecutor::new(registry, 1)).listen("127.0.0.1:0");
+        let server = wire.serve_by(AsyncExecutor::new(registry, 1));
         server.run(async |server| -> Result<(), Error> {
-            client(&server).run(async |client| {
+            wire.client(&server).run(async |client| {
                 let mut first = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ()).timeout(SOON * 20)));
                 assert_eq!(while_running(&mut first, events.recv()).await, Ok("started"));
                 let began = time::now();
@@ -245,11 +245,11 @@ on_every_backend! {
     }
 
     // R7
-    async fn a_lost_peer_fails_every_call_in_flight_at_once() {
+    async fn a_lost_peer_fails_every_call_in_flight_at_once(wire: Wire) {
         let (registry, events) = hanging();
         task_group(|group: TaskGroup<Error>| async move {
-            let server = serve(registry).start(&group).await?;
-            client(&server).run(async |client| -> Result<(), Error> {
+            let server = wire.serve(registry).start(&group).await?;
+            wire.client(&server).run(async |client| -> Result<(), Error> {
                 let calls: Vec<_> = (0..20).map(|_| {
                     let client = client.clone();
                     group.spawn_ok(async move { client.call_named::<()>("hang", ()).no_deadline().await })
@@ -272,15 +272,15 @@ on_every_backend! {
     }
 
     // R15
-    async fn a_call_that_fails_leaves_the_connection_alone() {
-        serve(registry()).run(async |server| -> Result<(), Error> {
-            client(&server).run(async |client| {
+    async fn a_call_that_fails_leaves_the_connection_alone(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
                 let error = client.call_named::<i64>("add", ("two", 3)).await.unwrap_err();
                 assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::Refused));
                 let error = client.call_named::<String>("add", (2, 3)).await.unwrap_err();
                 assert_eq!((error.code(), error.certainty()), (Code::BadReply, Certainty::Executed));
                 assert_eq!(client.call(fall()).await.unwrap_err().code(), Code::Panic);
-                let large = "x".repeat(70_000);
+                let large = "x".repeat(5_000_000);
                 assert_eq!(client.call_named::<i64>("add", (large,)).await.unwrap_err().code(), Code::TooLarge);
                 assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
                 assert_eq!(server.connections(), 1);
@@ -289,6 +289,25 @@ on_every_backend! {
         }).await.unwrap();
     }
 
+    // RG11
+    async fn projects_that_differ_do_not_connect(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            let address = server.endpoints()[0].clone();
+            let other = wire.prepare(TcpBroker::caller().project("other")).connect(address.clone());
+            let error = other.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
+            let text = format!("no connection to {address}: the peer belongs to another project than \"other\"");
+            assert_eq!(error.to_string(), text);
+            let none = wire.prepare(TcpBroker::caller()).connect(address);
+            let error = none.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
+            assert!(error.to_string().ends_with("this side to none"), "{error}");
+            Ok(())
+        }).await.unwrap();
+    }
+}
+
+on_every_backend! {
     async fn a_text_that_is_no_address_fails_the_start() {
         for text in ["127.0.0.1:99999", "", "example.org:http"] {
             for builder in [TcpBroker::caller().connect(text), TcpBroker::caller().listen(text)] {
@@ -323,23 +342,6 @@ on_every_backend! {
             let run = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await;
             assert_eq!(run.map_err(|error| error.kind()), outcome);
         }
-    }
-
-    // RG11
-    async fn projects_that_differ_do_not_connect() {
-        serve(registry()).run(async |server| -> Result<(), Error> {
-            let address = server.local_addrs()[0];
-            let other = TcpBroker::caller().project("other").connect(address);
-            let error = other.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
-            let text = format!("no connection to {address}: the peer belongs to another project than \"other\"");
-            assert_eq!(error.to_string(), text);
-            let none = TcpBroker::caller().connect(address);
-            let error = none.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
-            assert!(error.to_string().ends_with("this side to none"), "{error}");
-            Ok(())
-        }).await.unwrap();
     }
 }
 

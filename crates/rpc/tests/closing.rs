@@ -194,7 +194,7 @@ on_every_backend! {
             let mut peer = RawPeer::dial(address.await.unwrap(), &Limits::default()).await;
             let open = || Open::new(Target::Name("gate".into()), CodecId::JSON, Bytes::from_static(b"null"));
             peer.command(Command::Open(open()));
-            let draining = peer.until(|event| matches!(event, Event::Draining { .. })).await;
+            let draining = peer.until(|event| matches!(event, Event::Draining { last_taken: true, .. })).await;
             assert!(matches!(draining, Event::Draining { last_taken: true, within } if within == LONG), "{draining:?}");
             gate.send(()).await.unwrap();
             let replied = peer.until(|event| matches!(event, Event::Replied { .. })).await;

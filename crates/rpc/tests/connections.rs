@@ -14,31 +14,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use backends::{on_every_backend, registry};
-use bowline_backend::net::TcpListener;
 use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time;
 use bowline_channel::oneshot;
 use bowline_concurrency::{TaskGroup, TaskHandle, task_group, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::proto::{CodecId, Command, Event, Failure, IncomingCall, Open, Target};
-use bowline_rpc::{CallError, Caller, Certainty, Code, Error, Limits, TcpBroker, TcpBrokerBuilder};
+use bowline_rpc::proto::{CodecId, Command, Event, Failure, Open, Target};
+use bowline_rpc::{CallError, Caller, Certainty, Code, Error, Limits, Retry, TcpBroker};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use raw_peer::{LONG, RawPeer, read_to_end};
-
-fn listener() -> (TcpListener, TcpBrokerBuilder) {
-    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
-    let client = TcpBroker::caller().project("example").connect(address);
-    (listener, client)
-}
-
-async fn next_call(peer: &mut RawPeer) -> IncomingCall {
-    match peer.until(|event| matches!(event, Event::Opened(_))).await {
-        Event::Opened(call) => call,
-        _ => unreachable!("that is what was asked for"),
-    }
-}
+use raw_peer::{LONG, RawPeer, listener, next_call, read_to_end};
 
 type Outcome = TaskHandle<Result<u8, CallError>>;
 
@@ -50,8 +35,13 @@ async fn call(
 ) -> Outcome {
     let before = client.statistics().calls_sent;
     let caller = client.clone();
-    let task =
-        group.spawn_ok(async move { caller.call_named::<u8>("f", body).no_deadline().await });
+    let task = group.spawn_ok(async move {
+        caller
+            .call_named::<u8>("f", body)
+            .no_deadline()
+            .retry(Retry::never())
+            .await
+    });
     let sent = timeout(LONG, async {
         while client.statistics().calls_sent == before {
             yield_now().await;
@@ -350,7 +340,7 @@ on_every_backend! {
                 // Larger in all than what any system buffers.
                 let text = "x".repeat(60_000);
                 let mut calls: Vec<_> = (0..250)
-                    .map(|_| Box::pin(client.call_named::<u8>("f", (text.clone(),)).no_deadline().into_future()))
+                    .map(|_| Box::pin(client.call_named::<u8>("f", (text.clone(),)).no_deadline().retry(Retry::never()).into_future()))
                     .collect();
                 for call in &mut calls {
                     assert!(poll_once(call).is_pending());

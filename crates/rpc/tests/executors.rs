@@ -3,6 +3,8 @@
 #[path = "suite/backends.rs"]
 #[allow(dead_code)]
 mod backends;
+#[path = "suite/executors.rs"]
+mod executors;
 #[path = "suite/held.rs"]
 mod held;
 
@@ -13,11 +15,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use backends::{fall, on_every_backend, registry};
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout, yield_now};
 use bowline_rpc::executor::{
-    AsyncExecutor, Capacity, Executor, Job, NullExecutor, Refusal, Ticket,
+    AsyncExecutor, Capacity, Executor, Job, NullExecutor, Refusal, ThreadPoolExecutor, Ticket,
 };
 use bowline_rpc::{
     Broker, CallError, Caller, Certainty, Code, Error, MemoryBroker, Registry, TcpBroker,
 };
+use executors::Made;
 use futures_util::future::{Either, select};
 use held::{LONG, client, ended, held, hold};
 
@@ -47,17 +50,22 @@ impl Executor for Asked {
     }
 }
 
-/// Runs the case with a memory broker, then with a client of a TCP broker, over one executor each.
+/// Runs the case with a memory broker, then with a client of a TCP broker, over one executor each of
+/// every kind.
 macro_rules! behind_both {
     ($registry:expr, $workers:expr, $case:ident) => {
-        MemoryBroker::new(AsyncExecutor::new($registry, $workers))
+        behind_both!(AsyncExecutor, $registry, $workers, $case);
+        behind_both!(ThreadPoolExecutor, $registry, $workers, $case);
+    };
+    ($executor:ty, $registry:expr, $workers:expr, $case:ident) => {
+        MemoryBroker::new(<$executor>::new($registry, $workers))
             .run(async |broker| -> Result<(), Error> {
                 $case(broker).await;
                 Ok(())
             })
             .await
             .unwrap();
-        TcpBroker::builder(AsyncExecutor::new($registry, $workers))
+        TcpBroker::builder(<$executor>::new($registry, $workers))
             .listen("127.0.0.1:0")
             .run(async |server| -> Result<(), Error> {
                 TcpBroker::caller()
@@ -127,7 +135,7 @@ fn counting(most: &Arc<AtomicUsize>, runs: &Arc<AtomicUsize>) -> Registry {
 }
 
 /// Completes when so many jobs wait.
-async fn waiting(executor: &AsyncExecutor, jobs: usize) {
+async fn waiting(executor: &impl Executor, jobs: usize) {
     timeout(LONG, async {
         while executor.capacity().waiting != jobs {
             sleep(std::time::Duration::from_millis(1)).await;
@@ -135,6 +143,91 @@ async fn waiting(executor: &AsyncExecutor, jobs: usize) {
     })
     .await
     .expect("they come and go");
+}
+
+async fn a_full_queue<E: Made>() {
+    let held = held();
+    let executor = E::made(held.registry, 1, 1);
+    task_group(|group: TaskGroup<Error>| async move {
+        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+        let server = TcpBroker::builder(executor.clone())
+            .listen("127.0.0.1:0")
+            .start(&group)
+            .await?;
+        let mut calls = vec![hold(&group, &memory, 0)];
+        held.started.recv().await.expect("it starts");
+        for n in 1..4 {
+            calls.push(hold(&group, &memory, n));
+            waiting(&executor, n as usize).await;
+        }
+        client(&server)
+            .run(async |client| -> Result<(), Error> {
+                let error = client.call_named::<i64>("held", (9,)).await.unwrap_err();
+                assert_eq!(
+                    (error.code(), error.certainty()),
+                    (Code::Overloaded, Certainty::Refused)
+                );
+                Ok(())
+            })
+            .await?;
+        for (call, n) in calls.into_iter().zip(0..) {
+            held.let_go.send(()).await.unwrap();
+            assert_eq!(call.await.unwrap(), n);
+        }
+        // The three that waited and no other.
+        for _ in 0..3 {
+            held.started.try_recv().expect("it ran");
+        }
+        assert!(held.started.try_recv().is_err(), "the refused call ran");
+        group.cancel("done");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn a_caller_that_is_gone<E: Made>() {
+    let held = held();
+    let executor = E::made(held.registry, 1, 1);
+    task_group(|group: TaskGroup<Error>| async move {
+        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+        let server = TcpBroker::builder(executor.clone())
+            .listen("127.0.0.1:0")
+            .start(&group)
+            .await?;
+        client(&server)
+            .run(async |client| -> Result<(), Error> {
+                let running = hold(&group, &memory, 1);
+                held.started.recv().await.expect("it starts");
+                let local = memory.call_named::<i64>("held", (2,)).into_future();
+                let remote = client.call_named::<i64>("held", (3,)).into_future();
+                for call in [local, remote] {
+                    let both = select(call, Box::pin(waiting(&executor, 1))).await;
+                    assert!(matches!(both, Either::Right(_)), "the call ended");
+                    drop(both);
+                    waiting(&executor, 0).await;
+                }
+                // One whose deadline passes says that it was not started.
+                let late = memory
+                    .call_named::<i64>("held", (4,))
+                    .timeout(std::time::Duration::from_millis(50))
+                    .await;
+                assert_eq!(ended(late), (Code::DeadlineExceeded, Certainty::Refused));
+                held.let_go.send(()).await.unwrap();
+                assert_eq!(running.await.unwrap(), 1);
+                assert_eq!(memory.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert!(
+                    held.started.try_recv().is_err(),
+                    "a job that nobody waits for ran"
+                );
+                Ok(())
+            })
+            .await?;
+        group.cancel("done");
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 on_every_backend! {
@@ -170,71 +263,19 @@ on_every_backend! {
         let (most, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         behind_both!(counting(&most, &runs), 4, a_hundred);
         assert_eq!(most.load(Ordering::SeqCst), 4);
-        assert_eq!(runs.load(Ordering::SeqCst), 200);
+        assert_eq!(runs.load(Ordering::SeqCst), 400);
     }
 
     // EX4
     async fn a_full_queue_makes_callers_within_the_process_wait_and_refuses_peers() {
-        let held = held();
-        let executor = AsyncExecutor::new(held.registry, 1).queue(1);
-        task_group(|group: TaskGroup<Error>| async move {
-            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
-            let mut calls = vec![hold(&group, &memory, 0)];
-            held.started.recv().await.expect("it starts");
-            for n in 1..4 {
-                calls.push(hold(&group, &memory, n));
-                waiting(&executor, n as usize).await;
-            }
-            client(&server).run(async |client| -> Result<(), Error> {
-                let error = client.call_named::<i64>("held", (9,)).await.unwrap_err();
-                assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::Refused));
-                Ok(())
-            }).await?;
-            for (call, n) in calls.into_iter().zip(0..) {
-                held.let_go.send(()).await.unwrap();
-                assert_eq!(call.await.unwrap(), n);
-            }
-            // The three that waited and no other.
-            for _ in 0..3 {
-                held.started.try_recv().expect("it ran");
-            }
-            assert!(held.started.try_recv().is_err(), "the refused call ran");
-            group.cancel("done");
-            Ok(())
-        }).await.unwrap();
+        a_full_queue::<AsyncExecutor>().await;
+        a_full_queue::<ThreadPoolExecutor>().await;
     }
 
     // EX7
     async fn a_job_whose_caller_is_gone_leaves_the_queue_and_never_runs() {
-        let held = held();
-        let executor = AsyncExecutor::new(held.registry, 1).queue(1);
-        task_group(|group: TaskGroup<Error>| async move {
-            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
-            client(&server).run(async |client| -> Result<(), Error> {
-                let running = hold(&group, &memory, 1);
-                held.started.recv().await.expect("it starts");
-                let local = memory.call_named::<i64>("held", (2,)).into_future();
-                let remote = client.call_named::<i64>("held", (3,)).into_future();
-                for call in [local, remote] {
-                    let both = select(call, Box::pin(waiting(&executor, 1))).await;
-                    assert!(matches!(both, Either::Right(_)), "the call ended");
-                    drop(both);
-                    waiting(&executor, 0).await;
-                }
-                // One whose deadline passes says that it was not started.
-                let late = memory.call_named::<i64>("held", (4,)).timeout(std::time::Duration::from_millis(50)).await;
-                assert_eq!(ended(late), (Code::DeadlineExceeded, Certainty::Refused));
-                held.let_go.send(()).await.unwrap();
-                assert_eq!(running.await.unwrap(), 1);
-                assert_eq!(memory.call_named::<i64>("add", (2, 3)).await?, 5);
-                assert!(held.started.try_recv().is_err(), "a job that nobody waits for ran");
-                Ok(())
-            }).await?;
-            group.cancel("done");
-            Ok(())
-        }).await.unwrap();
+        a_caller_that_is_gone::<AsyncExecutor>().await;
+        a_caller_that_is_gone::<ThreadPoolExecutor>().await;
     }
 
     // EX5

@@ -3,7 +3,7 @@
 #[path = "proto_pair/pair.rs"]
 mod pair;
 
-use bowline_rpc::proto::{Command, Rejected, Side, StreamEnd, Violation};
+use bowline_rpc::proto::{Command, Event, MethodOptions, Rejected, Side, StreamEnd, Violation};
 use bowline_rpc::{Certainty, Code, Limits};
 use bytes::BytesMut;
 use pair::{
@@ -15,73 +15,70 @@ use pair::{
 #[test]
 fn a_body_larger_than_the_peer_takes_fails_that_call_alone() {
     let mut limits = Limits::default();
-    limits.call_window = 4096;
+    (limits.max_frame, limits.call_window, limits.max_message) = (1024, 4096, 9000);
     let (mut dialer, mut listener) = ready(&limits);
-    let largest = 4096 - 16;
+    let largest = 9000;
     let too_large = dialer.command(START, Command::Open(call(&vec![0; largest + 1])));
     assert_eq!(
         too_large,
         Err(Rejected::TooLarge {
-            limit: 4080,
-            actual: 4081
+            limit: 9000,
+            actual: 9001
         })
     );
     let first = open(&mut dialer, call(&vec![0; largest]));
     let second = open(&mut dialer, call(b""));
     pump(&mut dialer, &mut listener, START);
     let calls = opened(events(&mut listener));
-    reply(&mut listener, calls[0].call, &vec![1; largest + 1]).unwrap();
-    reply(&mut listener, calls[1].call, &vec![2; largest]).unwrap();
+    assert_eq!(calls[1].body.len(), largest, "what is in parts comes later");
+    reply(&mut listener, calls[1].call, &vec![1; largest + 1]).unwrap();
+    reply(&mut listener, calls[0].call, &vec![2; largest]).unwrap();
     pump(&mut dialer, &mut listener, START);
     let ends = ends(&mut dialer);
     assert_eq!(ends[0], (first, Err((Code::TooLarge, Certainty::Executed))));
     assert_eq!(ends[1], (second, Ok(vec![2; largest])));
-    // A peer that sends more than it was granted breaks the rules.
-    let body = vec![0; largest + 1];
-    assert_eq!(
-        receive(&mut listener, START, &open_frame(5, &body)),
-        Err(Violation::Rule("call-window"))
-    );
+    // The smaller side decides, whoever it is.
+    for (ours, theirs) in [(9000, 2000), (2000, 9000)] {
+        let with = |most| {
+            let mut limits = limits.clone();
+            limits.max_message = most;
+            limits
+        };
+        let mut dialer = machine(Side::Dialer, &with(ours));
+        let mut listener = machine(Side::Listener, &with(theirs));
+        pump(&mut dialer, &mut listener, START);
+        let too_large = dialer.command(START, Command::Open(call(&[0; 2001])));
+        let (limit, actual) = (2000, 2001);
+        assert_eq!(too_large, Err(Rejected::TooLarge { limit, actual }));
+    }
 }
 
-// R14
+// R13
 #[test]
-fn a_body_longer_than_a_frame_the_smaller_side_takes_fails_that_call_alone() {
-    let mut small = Limits::default();
-    small.max_frame = 1024;
-    let mut dialer = machine(Side::Dialer, &small);
-    let mut listener = machine(Side::Listener, &Limits::default());
-    pump(&mut dialer, &mut listener, START);
-    let first = open(&mut dialer, call(b""));
-    let second = open(&mut dialer, call(b""));
-    pump(&mut dialer, &mut listener, START);
-    let calls = opened(events(&mut listener));
-    reply(&mut listener, calls[0].call, &[1; 1025]).unwrap();
-    reply(&mut listener, calls[1].call, &[2; 1024]).unwrap();
-    pump(&mut dialer, &mut listener, START);
-    let ends = ends(&mut dialer);
-    assert_eq!(ends[0], (first, Err((Code::TooLarge, Certainty::Executed))));
-    assert_eq!(ends[1], (second, Ok(vec![2; 1024])));
-}
-
-#[test]
-fn arguments_and_replies_of_several_frames_fail_that_call_alone() {
+fn messages_that_are_too_long_by_their_total_fail_their_call_alone() {
     let (mut dialer, mut listener) = ready(&Limits::default());
-    let mut first = open_frame(1, &[0, 1, 0, 0, 7]);
+    let too_long = [0, 0x40, 0, 1];
+    let mut first = open_frame(1, &[&too_long[..], &[7]].concat());
     first[5] = 1;
+    let before = listener.memory_in_use();
     receive(&mut listener, START, &first).unwrap();
     receive(&mut listener, START, &frame(0x11, 0, 0, 1, &[7; 100])).unwrap();
+    assert!(listener.memory_in_use() < before + 2048);
     let refused = sent(&mut listener, START);
     assert_eq!(
         (refused[4], &refused[6..8], refused[16]),
         (0x13, &[0, 9][..], 1),
         "TooLarge, Refused"
     );
+    assert_eq!(refused[24..], [0, 0x40, 0, 0, 0, 0x40, 0, 1]);
     assert!(events(&mut listener).is_empty());
 
     let id = open(&mut dialer, call(b"x"));
     sent(&mut dialer, START);
-    receive(&mut dialer, START, &frame(0x12, 1, 0, 1, &[0, 0, 0, 9, 7])).unwrap();
+    let before = dialer.memory_in_use();
+    let body = [&too_long[..], &[7]].concat();
+    receive(&mut dialer, START, &frame(0x12, 1, 0, 1, &body)).unwrap();
+    assert!(dialer.memory_in_use() < before + 2048);
     assert_eq!(
         ends(&mut dialer),
         [(id, Err((Code::TooLarge, Certainty::Executed)))]
@@ -94,6 +91,7 @@ fn arguments_and_replies_of_several_frames_fail_that_call_alone() {
     assert_eq!(ends(&mut dialer), [(next, Ok(b"z".to_vec()))]);
 }
 
+// R22
 #[test]
 fn what_this_version_does_not_carry_is_refused_and_the_connection_lives() {
     let (_, mut listener) = ready(&Limits::default());
@@ -104,7 +102,6 @@ fn what_this_version_does_not_carry_is_refused_and_the_connection_lives() {
     };
     let unsupported = [0, 17];
     for (bytes, code) in [
-        (with(1, 20, 1), unsupported),  // the executor streams
         (with(3, 20, 16), unsupported), // an unknown bit
         (with(5, 21, 99), unsupported), // an unknown codec
         (with(7, 23, 9), [0, 18]),      // nested too deep
@@ -125,6 +122,14 @@ fn what_this_version_does_not_carry_is_refused_and_the_connection_lives() {
         assert_eq!((answer[4], &answer[6..8], answer[16]), (0x13, &code[..], 1));
     }
     assert!(events(&mut listener).is_empty());
+    // Options of a method that are not known are passed on, and harm nothing.
+    let entry = [&[0, 0, 0, 1][..], &[0; 12], &[0xFF, 0xC0, 0, 1, 0, 1, b'f']].concat();
+    receive(&mut listener, START, &frame(0x20, 0, 1, 0, &entry)).unwrap();
+    let seen = events(&mut listener);
+    assert!(
+        matches!(&seen[..], [Event::Advertised(new)] if new[0].options == MethodOptions(0xFFC0)),
+        "{seen:?}"
+    );
     // Extensions and frames that may be ignored are; a critical one may not.
     let known = frame(
         0x10,

@@ -164,3 +164,45 @@ fn a_silent_peer_is_asked_and_then_given_up() {
         [(id, Err((Code::ConnectionLost, Certainty::MaybeExecuted)))]
     );
 }
+
+// What a peer that stops reading makes us hold, and how its calls end.
+#[test]
+fn a_peer_that_stops_reading_costs_no_more_than_the_limits_and_its_calls_end_at_once() {
+    let mut limits = Limits::paranoid();
+    (limits.max_calls, limits.queue_calls) = (4, 16);
+    let bound = limits.report().connection();
+    let (mut dialer, mut listener) = ready(&limits);
+    // It reads nothing, and goes on calling and asking all the same.
+    let mut waiting = Vec::new();
+    for n in 0..2000u64 {
+        let body = vec![1; 100_000];
+        if let Ok(call) = dialer.command(START, Command::Open(call(&body))) {
+            waiting.push(call);
+        }
+        if n < 4 {
+            receive(&mut dialer, START, &pair::open_frame(2 * n + 2, &[7; 1000])).unwrap();
+        }
+        for incoming in opened(events(&mut dialer)) {
+            reply(&mut dialer, incoming.call, &vec![2; 200_000]).unwrap();
+        }
+        let ping = pair::frame(0x06, 0, 0, 0, &[0; 8]);
+        receive(&mut dialer, START + pair::millis(100 * n), &ping).unwrap();
+        assert!(
+            dialer.memory_in_use() <= bound,
+            "{}",
+            dialer.memory_in_use()
+        );
+    }
+    assert!(waiting.len() >= 8, "{}", waiting.len());
+    for call in &waiting {
+        pair::cancel(&mut dialer, *call).unwrap();
+    }
+    let ended = ends(&mut dialer);
+    assert_eq!(ended.len(), waiting.len());
+    assert!(
+        ended
+            .iter()
+            .all(|(_, end)| *end == Err((Code::Cancelled, Certainty::NeverSent)))
+    );
+    assert!(events(&mut listener).is_empty());
+}

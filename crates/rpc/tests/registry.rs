@@ -135,3 +135,43 @@ fn all_or_none_are_registered() {
         ["fall", "shop.math.div"]
     );
 }
+
+// RG8
+#[test]
+fn an_unlocked_copy_is_apart_from_its_source() {
+    let source = Registry::new("example").strict().manual_names();
+    source.register(fall).unwrap();
+    source.alias("again", "fall").unwrap();
+    source.lock();
+    let copy = source.to_unlocked();
+    assert_eq!(copy.names(), source.names());
+    assert_eq!((copy.project(), copy.is_strict()), ("example", true));
+    assert_eq!(copy.register(div), Err(RegistryError::NameRequired));
+    copy.register_as("x", div).unwrap();
+    copy.remove("again").unwrap();
+    assert_eq!(copy.names(), ["fall", "x"]);
+    assert_eq!(copy.names_of(fall), ["fall"]);
+    assert_eq!(source.names(), ["fall", "again"]);
+    assert_eq!(source.names_of(fall), ["fall", "again"]);
+    assert!(source.is_locked() && !copy.is_locked());
+    // Nor does the copy see what its source gets.
+    let open = Registry::new("");
+    let copy = open.to_unlocked();
+    open.register_as("x", div).unwrap();
+    assert!(copy.is_empty());
+}
+
+// RG9
+#[test]
+fn a_method_is_found_by_its_name_and_by_its_function() {
+    let registry = Registry::new("example");
+    assert_eq!(registry.resolve(fall), None);
+    let name = registry.register(fall).unwrap();
+    registry.register_as("x", div).unwrap();
+    let found = registry.resolve(fall).expect("it is there");
+    assert!(found.spec.is_idempotent());
+    assert_eq!(registry.resolve(name.as_str()), Some(found));
+    assert_eq!(registry.resolve("x"), registry.resolve(div));
+    assert_ne!(registry.resolve("x"), registry.resolve("fall"));
+    assert_eq!(registry.resolve("fall "), None);
+}

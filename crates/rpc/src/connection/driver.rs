@@ -5,7 +5,7 @@ mod requests;
 mod tests;
 mod transfer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -21,9 +21,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::Mailbox;
 use super::mailbox::Mail;
-use crate::executor::JobHandle;
-use crate::proto::{BrokenKind, CallId, CloseCause, Event, IncomingCall, Machine, Stats};
-use crate::{Code, Limits};
+use crate::context::DISCONNECTED;
+use crate::executor::{JobEnd, JobHandle};
+use crate::proto::{
+    BrokenKind, CallId, CallKind, CloseCause, Command, Event, IncomingCall, Machine, Stats,
+};
+use crate::{Certainty, Code, Limits};
 
 /// Most slices of one write.
 const SLICES: usize = 64;
@@ -41,10 +44,27 @@ const EVENTS: RangeInclusive<usize> = 16..=128;
 /// How long the peer may take to end its side after a close.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a peer may take to read that it should open nothing new.
+const SETTLING: Duration = Duration::from_millis(100);
+
 /// What a driver tells the broker.
 pub(crate) trait Host: Send + Sync {
     /// Something about the connection or the peer's methods.
     fn event(&mut self, event: Event);
+    /// What the peer is to be told of what is offered now.
+    fn refresh(&mut self) -> [Option<Command>; 2] {
+        [None, None]
+    }
+    /// The peer answered a call of ours.
+    fn answered(&mut self) {}
+    /// A call of ours was lost with the connection, whose end will be told next.
+    fn lost(&mut self) {}
+    /// A call of the peer came to this end, which it is about to be told.
+    fn ended(&mut self, _end: &JobEnd) {}
+    /// The connection is over, and this is what its machine counted.
+    fn counted(&mut self, _stats: &Stats) {}
+    /// The connection is over with so many calls of the peer under way.
+    fn abandoned(&mut self, _calls: usize) {}
     /// The peer calls; the answer is how to cancel the job. It is begun after the next
     /// [`rouse`](Self::rouse).
     fn opened(&mut self, call: IncomingCall) -> JobHandle;
@@ -58,8 +78,6 @@ pub(crate) trait Host: Send + Sync {
 pub(crate) struct Ended {
     /// Why.
     pub(crate) cause: CloseCause,
-    /// What its machine counted.
-    pub(crate) stats: Stats,
 }
 
 /// The task of one connection.
@@ -89,9 +107,14 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     running: BTreeMap<CallId, JobHandle>,
     /// Calls of the peer wait for somebody to begin them.
     unbegun: bool,
+    /// When the peer that was asked for no new calls is told which was the last one taken, and how long
+    /// calls may take then.
+    leaving: Option<(Instant, Duration)>,
     /// The connection ends as soon as no call is in flight.
     draining: bool,
     mail: Vec<Mail>,
+    /// What the machine has not been told of what is offered.
+    changes: VecDeque<Command>,
     wakers: Vec<Waker>,
     cause: Option<CloseCause>,
     /// How the stream broke, until the machine is told.
@@ -122,8 +145,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             tickets: Vec::new(),
             running: BTreeMap::new(),
             unbegun: false,
+            leaving: None,
             draining: false,
             mail: Vec::new(),
+            changes: VecDeque::new(),
             wakers: Vec::new(),
             cause: None,
             broken: None,
@@ -139,6 +164,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(crate) async fn run(mut self) -> Ended {
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.stop();
+        self.host.counted(&self.machine.stats());
         if self.writing && self.stream.shutdown().await.is_ok() && self.reading {
             // What the peer has sent meanwhile would turn our close into a reset.
             let _ = timeout(LINGER, async {
@@ -155,7 +181,6 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let cause = self.cause.take();
         Ended {
             cause: cause.unwrap_or(CloseCause::Closed(Code::Cancelled)),
-            stats: self.machine.stats(),
         }
     }
 
@@ -173,6 +198,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             // What came by mail is younger than this turn, and what remains of its time is written.
             let now = if moved { time::now() } else { now };
             moved |= self.poll_write(cx, now);
+            if !self.changes.is_empty() && self.out.is_empty() {
+                moved |= self.tell_changes(now);
+            }
             moved |= self.poll_timer(cx, now);
             // After a whole batch the rest waits for the next turn, once this batch is dealt with.
             let more = if events < batch {
@@ -222,8 +250,22 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         {
             taken += 1;
             match event {
-                Event::Replied { call, body } => self.settle(call, Ok(body)),
-                Event::Failed { call, error } => self.settle(call, Err(error)),
+                Event::Replied { call, body } => {
+                    self.host.answered();
+                    self.settle(call, Ok(body));
+                }
+                Event::Failed { call, error } => {
+                    match (error.code(), error.certainty()) {
+                        (Code::ConnectionLost, Certainty::MaybeExecuted) => self.host.lost(),
+                        (_, Certainty::Refused | Certainty::Executed) => self.host.answered(),
+                        _ => {}
+                    }
+                    self.settle(call, Err(error));
+                }
+                // No method takes them yet.
+                Event::Opened(incoming) if incoming.kind.contains(CallKind::NOTIFY) => {
+                    self.machine.drop_notification();
+                }
                 Event::Opened(incoming) => {
                     let call = incoming.call;
                     opened = true;
@@ -238,6 +280,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 Event::Ready(hello) => {
                     self.mailbox.ready(hello.max_calls as usize);
                     self.host.event(Event::Ready(hello));
+                }
+                // Now it can be told which call was the last one taken, and none is refused.
+                Event::Quiet => {
+                    if let Some((_, within)) = self.leaving.take() {
+                        self.leave(time::now(), within);
+                    }
                 }
                 Event::Closed(cause) => {
                     self.cause = Some(cause.clone());
@@ -263,7 +311,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let due = self.machine.poll_timeout().unwrap_or(Instant::NEVER);
         let stall = self.stalls_at.unwrap_or(Instant::NEVER);
-        let deadline = due.min(stall);
+        let leave = self.leaving.map_or(Instant::NEVER, |(at, _)| at);
+        let deadline = due.min(stall).min(leave);
         if deadline == Instant::NEVER {
             return false;
         }
@@ -281,6 +330,11 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         if due <= now {
             self.machine.handle_timeout(now);
         }
+        if leave <= now
+            && let Some((_, within)) = self.leaving.take()
+        {
+            self.leave(now, within);
+        }
         if stall <= now {
             self.broken(BrokenKind::Stalled);
         }
@@ -291,8 +345,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     fn stop(&mut self) {
         // Invariant D5.
         while self.host.rouse() {}
-        for (_, job) in std::mem::take(&mut self.running) {
-            job.request("the connection to the caller was lost");
+        let running = std::mem::take(&mut self.running);
+        if !running.is_empty() {
+            self.host.abandoned(running.len());
+        }
+        for (_, job) in running {
+            job.request(DISCONNECTED);
         }
         self.mailbox.end();
     }

@@ -53,6 +53,7 @@ pub(crate) enum Mail {
     Close { code: Code, message: &'static str },
     Drain { within: Duration },
     CancelAll,
+    Refresh,
 }
 
 /// A call as its caller sees it.
@@ -126,6 +127,11 @@ impl Mailbox {
     /// within `within`.
     pub(crate) fn drain(&self, within: Duration) {
         self.post(Mail::Drain { within });
+    }
+
+    /// Tells the peer what is offered now.
+    pub(crate) fn refresh(&self) {
+        self.post(Mail::Refresh);
     }
 
     /// Cancels the calls in flight, those of either side.

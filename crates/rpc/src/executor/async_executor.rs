@@ -1,65 +1,51 @@
 //! Handlers as tasks of the broker's group.
 
+use std::any::Any;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Waker};
+use std::time::Duration;
+
+use bowline_concurrency::{Deadline, current_effective_deadline, is_cancelled};
 
 use super::attachment::Work;
 use super::caught::contained;
+use super::places::{Begin, Place, Places};
 use super::running::Running;
-use super::ticket::Waiting;
-use super::{Capacity, Executor, Job, Refusal, Ticket};
-use crate::{Code, Registry};
+use super::shutdown::shut_down;
+use super::{Capacity, Executor, Job, Refusal, ShutdownReport, States, Ticket};
+use crate::Registry;
 
 /// Jobs that wait for a place unless told otherwise.
-const DEFAULT_QUEUE: usize = 1024;
+pub(super) const DEFAULT_QUEUE: usize = 1024;
+/// What handlers that are cancelled get to end, unless told otherwise.
+pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// How deep the first polls of handlers nest that call each other within the process.
 const NESTING: usize = 8;
 
 /// Runs async handlers as tasks, and blocking ones where the backend runs blocking work.
 ///
 /// At most `max_workers` handlers run at once; at most [`queue`](Self::queue) jobs of peers wait, in
-/// order; one more is answered [`Overloaded`](Code::Overloaded). Callers within the process wait
-/// with them, each for its own call.
+/// order, higher priorities first; one more is answered [`Overloaded`](crate::Code::Overloaded).
+/// Callers within the process wait with them, each for its own call. Calls that handlers make have
+/// places of their own, an eighth for each of 8 levels, so that no handler waits for the place it
+/// holds.
 ///
 /// A handler that completes without waiting costs no task: the handler of a call within the process
-/// begins in its caller's task, as a call of the function would, up to 8 of them within each other.
-/// All else runs in tasks that run one handler after the other, never in the task of a connection.
+/// begins in its caller's task, as a call of the function would. All else runs in tasks that run one
+/// handler after the other, never in the task of a connection.
 ///
 /// A handle: clones are one executor. Several brokers may use one at the same time; each ends its
 /// own calls only.
-// Invariants:
-// - E1 `running` is the number of `Place`s there are, and at most `max_workers`.
-// - E2 a job waits only while all places are taken: a place given up goes to the first job that
-//   waits, or out of `running`. Only who set `handing` does so, and all that was `freed` meanwhile.
-// - E3 nothing is started, answered or dropped under the lock.
-// - E4 a job leaves `waiting` when its caller gives up or its broker ends, so those beyond `queue`
-//   are as many as callers that wait in this process.
 #[derive(Clone)]
 pub struct AsyncExecutor {
     registry: Registry,
     queue: usize,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    max_workers: usize,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    running: usize,
-    /// By number, in the order they came.
-    waiting: BTreeMap<u64, Job>,
-    next: u64,
-    /// Places given up that are neither handed on nor taken out of `running` yet.
-    freed: usize,
-    /// Somebody hands on the places given up.
-    handing: bool,
+    grace: Duration,
+    states: States,
+    places: Arc<Places>,
 }
 
 impl AsyncExecutor {
@@ -68,10 +54,9 @@ impl AsyncExecutor {
         Self {
             registry,
             queue: DEFAULT_QUEUE,
-            shared: Arc::new(Shared {
-                max_workers: max_workers.max(1),
-                state: Mutex::default(),
-            }),
+            grace: CANCEL_GRACE,
+            states: States::default(),
+            places: Places::new(max_workers.max(1), InTasks),
         }
     }
 
@@ -79,6 +64,22 @@ impl AsyncExecutor {
     #[must_use = "the setting belongs to the returned executor"]
     pub fn queue(mut self, jobs: usize) -> Self {
         self.queue = jobs;
+        self
+    }
+
+    /// How long handlers that a [`shutdown`](Executor::shutdown) cancels may take to end; 1 s unless
+    /// told otherwise.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// A value for handlers, which find it by its type in
+    /// [`Context::state`](crate::Context::state); of each type there is one, the last.
+    #[must_use = "the value belongs to the returned executor"]
+    pub fn state<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.states.insert(value);
         self
     }
 }
@@ -89,49 +90,30 @@ impl Executor for AsyncExecutor {
     }
 
     fn capacity(&self) -> Capacity {
-        let state = self.shared.state();
-        Capacity {
-            max_workers: self.shared.max_workers,
-            queue: self.queue,
-            running: state.running,
-            waiting: state.waiting.len(),
-        }
+        self.places.capacity(self.queue)
     }
 
     fn admit(&self, job: Job) -> Result<Ticket, Refusal> {
-        let mut state = self.shared.state();
-        if state.running < self.shared.max_workers {
-            state.running += 1;
-            drop(state);
-            Place(self.shared.clone()).take(job);
-            Ok(Ticket::new())
-        } else if state.waiting.len() < self.queue || job.is_patient() {
-            let number = state.next;
-            state.next += 1;
-            state.waiting.insert(number, job);
-            drop(state);
-            Ok(Ticket::waiting(self.shared.clone(), number))
-        } else {
-            drop(state);
-            job.refuse(Code::Overloaded);
-            Err(Refusal)
-        }
+        self.places.admit(job, self.queue)
     }
 
     fn purge(&self) {
-        let mut state = self.shared.state();
-        let in_vain: Vec<u64> = state
-            .waiting
-            .iter()
-            .filter(|(_, job)| job.is_cancelled())
-            .map(|(number, _)| *number)
-            .collect();
-        let dropped: Vec<_> = in_vain
-            .iter()
-            .filter_map(|number| state.waiting.remove(number))
-            .collect();
-        drop(state);
-        drop(dropped);
+        self.places.purge();
+    }
+
+    fn start(&self) {
+        self.places.open();
+    }
+
+    fn states(&self) -> States {
+        self.states.clone()
+    }
+
+    fn shutdown(
+        &self,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = ShutdownReport> + Send + '_>> {
+        Box::pin(shut_down(&self.places, timeout, self.grace))
     }
 }
 
@@ -144,27 +126,13 @@ impl fmt::Debug for AsyncExecutor {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under the lock, so a poisoned state is whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// Jobs begin where their first poll belongs.
+pub(super) struct InTasks;
 
-impl Waiting for Shared {
-    fn withdraw(&self, number: u64) -> bool {
-        let withdrawn = self.state().waiting.remove(&number);
-        withdrawn.is_some()
-    }
-}
-
-/// A place for one handler; given up by dropping it.
-pub(super) struct Place(Arc<Shared>);
-
-impl Place {
-    /// Begins `job` where its first poll belongs.
-    fn take(self, job: Job) {
-        let nested = if job.is_local() {
+impl Begin for InTasks {
+    fn begin(&self, job: Job, place: Place) {
+        // A caller that is cancelled does not wait for what it would begin here.
+        let nested = if job.is_local() && !is_cancelled() {
             Nested::enter()
         } else {
             None
@@ -176,38 +144,23 @@ impl Place {
             if pin!(contained(&mut running)).poll(&mut cx).is_ready() {
                 return;
             }
+            // The caller was cancelled meanwhile, and the handler, which stood in its scopes, may
+            // have been dropped with it: nobody would wake it.
+            if current_effective_deadline() == Deadline::Cancelled {
+                return;
+            }
         }
-        self.hand_on(running);
+        hand_on(running, place);
     }
 
-    fn hand_on(self, running: Running) {
-        let attachment = running.job().attachment().clone();
-        attachment.give(Work::new(running, self));
+    fn begin_later(&self, job: Job, place: Place) {
+        hand_on(Running::new(job), place);
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.freed += 1;
-        if state.handing {
-            return;
-        }
-        // A broker that is over drops its job and gives up the place in here, once per waiting job:
-        // the one loop hands them all on, instead of as many nested drops.
-        state.handing = true;
-        while state.freed > 0 {
-            state.freed -= 1;
-            let Some((_, job)) = state.waiting.pop_first() else {
-                state.running -= 1;
-                continue;
-            };
-            drop(state);
-            Place(self.0.clone()).hand_on(Running::new(job));
-            state = self.0.state();
-        }
-        state.handing = false;
-    }
+fn hand_on(running: Running, place: Place) {
+    let attachment = running.job().attachment().clone();
+    attachment.give(Work::new(running, place));
 }
 
 thread_local! {

@@ -1,22 +1,25 @@
 //! What ties an executor to one broker.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bowline_concurrency::{TaskGroup, yield_now};
 use slab::Slab;
 
-use super::Executor;
-use super::async_executor::Place;
 use super::caught::contained;
+use super::places::Place;
 use super::running::Running;
+use super::{Executor, States};
+use crate::context::Cancel;
 
 /// Jobs a worker ends in a row before other tasks get their turn.
 const BATCH: usize = 32;
@@ -24,17 +27,52 @@ const BATCH: usize = 32;
 const IDLE: usize = 64;
 
 /// What a worker does: a job that has not begun, or waits for something.
+///
+/// The place is given up after the job.
 pub(super) struct Work {
     running: Running,
-    /// Given up after the job.
-    _place: Place,
+    /// Taken by the end alone.
+    place: Option<Place>,
+    sleeps: bool,
 }
 
 impl Work {
     pub(super) fn new(running: Running, place: Place) -> Self {
         Self {
             running,
-            _place: place,
+            place: Some(place),
+            sleeps: false,
+        }
+    }
+}
+
+impl Future for Work {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let ended = Pin::new(&mut this.running).poll(cx);
+        if let (true, Some(place)) = (ended.is_pending(), &mut this.place) {
+            if !std::mem::replace(&mut this.sleeps, true) {
+                let cancel = this.running.job().cancel();
+                place.sleeps(cancel, cx.waker().clone());
+            }
+            if place.is_given_up() {
+                this.running.give_up();
+                place.answered();
+            }
+        }
+        ended
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // The handler ends before its place is free. A function on a thread goes on, and has it.
+        self.running.drop_handler();
+        if let (Some(place), Cancel::Flag(flag)) = (self.place.take(), self.running.job().cancel())
+        {
+            flag.leave_to_thread(place);
         }
     }
 }
@@ -55,8 +93,11 @@ impl Work {
 /// - A3 once `over` is true it stays, and nothing is ready any more.
 /// - A4 nothing is woken, spawned, run or dropped under the lock.
 /// - A5 no job ends its worker, whatever its handler or a destructor of its values does.
-pub(crate) struct Attachment {
+pub struct Attachment {
     group: TaskGroup<Infallible>,
+    states: States,
+    /// What its executor keeps for this broker.
+    own: OnceLock<Arc<dyn Any + Send + Sync>>,
     over: AtomicBool,
     state: Mutex<State>,
 }
@@ -74,8 +115,11 @@ struct State {
 impl Attachment {
     /// Attaches `executor` to the broker whose tasks are the children of `group`.
     pub(crate) fn open(group: &TaskGroup<Infallible>, executor: &Arc<dyn Executor>) -> Arc<Self> {
+        executor.start();
         let this = Arc::new(Self {
             group: group.clone(),
+            states: executor.states(),
+            own: OnceLock::new(),
             over: AtomicBool::new(false),
             state: Mutex::default(),
         });
@@ -90,6 +134,18 @@ impl Attachment {
     /// The group whose children the handlers are.
     pub(super) fn group(&self) -> &TaskGroup<Infallible> {
         &self.group
+    }
+
+    /// What its handlers share.
+    pub(super) fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// What the executor keeps for this broker, made by the first who asks; one type for all.
+    #[cfg(unix)]
+    pub(super) fn own<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let own = self.own.get_or_init(|| Arc::new(make())).clone();
+        own.downcast().expect("one executor has one type of it")
     }
 
     /// Whether the broker has ended.
@@ -178,6 +234,14 @@ impl Attachment {
     }
 }
 
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment")
+            .field("is_over", &self.is_over())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Ends the attachment with the group it is a child of.
 struct EndOnDrop(Arc<Attachment>, Arc<dyn Executor>);
 
@@ -217,7 +281,7 @@ async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
             let Some(mut work) = next.await else {
                 return;
             };
-            let mut running = pin!(contained(&mut work.running));
+            let mut running = pin!(contained(&mut work));
             let mut waits = false;
             poll_fn(|cx| {
                 let ended = running.as_mut().poll(cx);

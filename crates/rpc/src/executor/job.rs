@@ -10,12 +10,13 @@ use bowline_concurrency::{CancelScope, TaskGroup};
 use bytes::Bytes;
 
 use super::caught::discard;
+use super::queue::MethodLimit;
 use super::running::Running;
 use super::{Attachment, Executor, JobHandle};
 use crate::context::Cancel;
 use crate::method::Entry;
-use crate::proto::CallId;
-use crate::{Certainty, Code, Codec, Context, Peer};
+use crate::proto::{CallId, Extensions};
+use crate::{Certainty, Code, Codec, Context, MethodName, Peer};
 
 /// Where the outcome of a job goes.
 pub(crate) trait ReplySink: Send + Sync {
@@ -33,7 +34,7 @@ pub(crate) enum CallRef {
 }
 
 impl CallRef {
-    fn number(self) -> u64 {
+    pub(crate) fn number(self) -> u64 {
         match self {
             CallRef::Local(number) => number,
             CallRef::Peer(call) => call.as_u64(),
@@ -42,7 +43,7 @@ impl CallRef {
 }
 
 /// The one outcome of a job.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum JobEnd {
     /// The encoded reply; empty for a local job, which keeps its result itself.
     Reply(Bytes),
@@ -57,6 +58,19 @@ pub(crate) enum JobEnd {
 }
 
 impl JobEnd {
+    /// Whether its handler certainly was not started.
+    pub(crate) fn did_not_run(&self) -> bool {
+        matches!(self, Self::Failed { certainty, .. } if certainty.did_not_run())
+    }
+
+    /// Bytes of what it says.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Reply(body) | Self::Application(body) => body.len(),
+            Self::Failed { message, .. } => message.len(),
+        }
+    }
+
     pub(super) fn failed(code: Code, certainty: Certainty) -> Self {
         Self::Failed {
             code,
@@ -70,8 +84,11 @@ impl JobEnd {
 pub(crate) enum JobBody {
     /// A method with encoded arguments.
     Encoded {
+        name: MethodName,
         entry: Arc<Entry>,
         codec: Codec,
+        /// The arguments stand with their names.
+        named: bool,
         body: Bytes,
         context: Context,
     },
@@ -86,25 +103,46 @@ pub(crate) enum JobBody {
 pub struct Job {
     body: Option<JobBody>,
     deadline: Instant,
+    hops: u8,
+    priority: u8,
+    limit: Option<MethodLimit>,
     cancel: Cancel,
     scope: Option<CancelScope>,
     attachment: Arc<Attachment>,
     answer: Answer,
 }
 
+/// What is known of a call before it is a job.
+pub(crate) struct JobFacts {
+    /// What cancelling does to its handler.
+    pub(crate) stop: Stop,
+    /// When its caller stops waiting.
+    pub(crate) deadline: Instant,
+    /// Who calls.
+    pub(crate) caller: Option<Peer>,
+    /// Which call it is.
+    pub(crate) call: CallRef,
+    /// How many calls it is nested in.
+    pub(crate) hops: u8,
+    /// 0 to 7, higher first.
+    pub(crate) priority: u8,
+    /// How many handlers of its method run at once.
+    pub(crate) limit: Option<MethodLimit>,
+    /// What came with it besides its arguments.
+    pub(crate) extensions: Extensions,
+}
+
 impl Job {
-    /// A job whose outcome goes to `sink` as that of `call`; `body` makes what it runs from the
-    /// context of the handler.
+    /// A job whose outcome goes to `sink`; `body` makes what it runs from the context of the
+    /// handler.
     pub(crate) fn new(
         body: impl FnOnce(Context) -> JobBody,
-        stop: Stop,
-        deadline: Instant,
-        caller: Option<Peer>,
-        call: CallRef,
+        facts: JobFacts,
         attachment: Arc<Attachment>,
         sink: Arc<dyn ReplySink>,
     ) -> Self {
-        let (cancel, scope) = match stop {
+        let deadline = facts.deadline;
+        let (cancel, scope) = match facts.stop {
             Stop::Drop => {
                 let scope = CancelScope::new();
                 let scope = if deadline == Instant::NEVER {
@@ -116,16 +154,20 @@ impl Job {
             }
             Stop::Flag => (Cancel::Flag(Arc::default()), None),
         };
-        let until = (deadline != Instant::NEVER).then_some(deadline);
-        let context = Context::new(until, cancel.clone(), caller, call.number());
         let answer = Answer {
             sink: Some(sink),
-            call,
+            call: facts.call,
             certainty: Certainty::Refused,
         };
+        let (hops, priority, limit) = (facts.hops, facts.priority, facts.limit);
+        let states = attachment.states().clone();
+        let context = Context::new(facts, cancel.clone(), states);
         Self {
             body: Some(body(context)),
             deadline,
+            hops,
+            priority,
+            limit,
             cancel,
             scope,
             attachment,
@@ -164,6 +206,21 @@ impl Job {
     /// When its caller stops waiting; [`Instant::NEVER`] if it waits as long as it takes.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// How many calls it is nested in, 0 to 8.
+    pub fn hops(&self) -> u8 {
+        self.hops
+    }
+
+    /// Its priority, 0 to 7, higher first.
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// How many handlers of its method run at once.
+    pub(super) fn limit(&self) -> Option<MethodLimit> {
+        self.limit
     }
 
     /// Whether nobody waits for it: its caller gave it up, or its broker has ended.

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use bowline_backend::time::{self, Instant, Sleep};
-use bowline_concurrency::{CancelScopeRun, Outcome};
+use bowline_concurrency::{CancelScopeRun, Outcome, in_nesting};
 use bytes::Bytes;
 
 use super::caught::{Caught, caught, discard};
 use super::job::{Job, JobBody, JobEnd};
 use crate::context::Cancel;
-use crate::method::{HandlerEnd, HandlerFuture};
+use crate::method::{Arguments, HandlerEnd, HandlerFuture};
 use crate::{Certainty, Code};
 
 /// Runs a job to its end; its answer is given by then, and by its deadline where its caller is a
@@ -91,6 +91,19 @@ impl Running {
         }
     }
 
+    /// Drops the handler, if it has not ended.
+    pub(super) fn drop_handler(&mut self) {
+        self.stage = Stage::Over;
+    }
+
+    /// Answers its caller though the handler goes on; again is fine.
+    pub(super) fn give_up(&mut self) {
+        if !self.job.is_answered() {
+            let end = JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted);
+            self.job.answer(end);
+        }
+    }
+
     /// Whether a peer waits in vain. Callers of this process see to that themselves.
     fn is_overdue(&mut self, cx: &mut TaskContext<'_>) -> bool {
         let deadline = self.job.deadline();
@@ -125,7 +138,8 @@ impl Future for Running {
         if matches!(this.stage, Stage::New | Stage::Over) {
             return Poll::Ready(());
         }
-        match this.poll_stage(cx) {
+        let calls = this.job.hops() + 1;
+        match in_nesting(calls, || this.poll_stage(cx)) {
             Poll::Ready(end) => {
                 // Invariant R1.
                 this.stage = Stage::Over;
@@ -183,9 +197,18 @@ impl Future for Body {
                 JobBody::Encoded {
                     entry,
                     codec,
+                    named,
                     body,
                     context,
-                } => match entry.begin(codec, &body, context) {
+                    ..
+                } => match entry.begin(
+                    Arguments {
+                        codec,
+                        named,
+                        body: &body,
+                    },
+                    context,
+                ) {
                     Ok(handler) => Body::Handler(handler),
                     Err(end) => return Poll::Ready(end.into()),
                 },
@@ -210,6 +233,11 @@ impl From<HandlerEnd> for JobEnd {
             HandlerEnd::BadArguments(message) => JobEnd::Failed {
                 code: Code::BadArguments,
                 certainty: Certainty::Refused,
+                message,
+            },
+            HandlerEnd::TooLarge { certainty, message } => JobEnd::Failed {
+                code: Code::TooLarge,
+                certainty,
                 message,
             },
             HandlerEnd::Internal(message) => JobEnd::Failed {

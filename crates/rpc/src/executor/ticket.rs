@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::places::Places;
+use super::queue::Spot;
 use crate::context::Cancel;
 
 /// Cancels a job that waits or runs.
@@ -31,13 +33,7 @@ impl JobHandle {
 /// A job an executor took.
 #[derive(Clone, Default)]
 pub struct Ticket {
-    waiting: Option<(Arc<dyn Waiting>, u64)>,
-}
-
-/// A queue that gives up a job before its turn.
-pub(super) trait Waiting: Send + Sync {
-    /// Drops the job with this number; false if it is not in the queue.
-    fn withdraw(&self, number: u64) -> bool;
+    waiting: Option<(Arc<Places>, Spot)>,
 }
 
 impl Ticket {
@@ -46,22 +42,22 @@ impl Ticket {
         Self::default()
     }
 
-    pub(super) fn waiting(queue: Arc<dyn Waiting>, number: u64) -> Self {
+    pub(super) fn waiting(places: Arc<Places>, spot: Spot) -> Self {
         Self {
-            waiting: Some((queue, number)),
+            waiting: Some((places, spot)),
         }
     }
 
     fn withdraw(&self) -> bool {
         self.waiting
             .as_ref()
-            .is_some_and(|(queue, number)| queue.withdraw(*number))
+            .is_some_and(|(places, spot)| places.withdraw(*spot))
     }
 }
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.waiting.as_ref().map(|(_, number)| number);
-        f.debug_struct("Ticket").field("waiting", &number).finish()
+        let spot = self.waiting.as_ref().map(|(_, spot)| spot);
+        f.debug_struct("Ticket").field("waiting", &spot).finish()
     }
 }

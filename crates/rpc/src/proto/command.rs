@@ -5,6 +5,7 @@ use std::time::Duration;
 use bowline_backend::time::Instant;
 use bytes::Bytes;
 
+use super::outgoing::LEVELS;
 use super::{Advertised, CodecId, Extensions, MethodId};
 use crate::{Certainty, Code};
 
@@ -82,6 +83,30 @@ pub enum Command {
         /// The error.
         failure: Failure,
     },
+    /// Send one item on a call that streams from here.
+    ///
+    /// [`NoRoom`](super::Rejected::NoRoom) if the peer has granted too little for it; an
+    /// [`Event::Room`](super::Event::Room) says when to try again. The first one comes when a call of ours
+    /// has been sent.
+    Item {
+        /// The call.
+        call: CallId,
+        /// The encoded item.
+        body: Bytes,
+    },
+    /// The items of a call of ours are complete. Like an item where there is no room for one.
+    End {
+        /// Our call.
+        call: CallId,
+    },
+    /// The application has taken so much of what came on a call, as [`charge`](super::charge) has it: the
+    /// peer may send as much again. With [`CallId::CONNECTION`], so many notifications.
+    Consumed {
+        /// The call.
+        call: CallId,
+        /// How much.
+        amount: u64,
+    },
     /// Give up a call of ours. Its terminal event comes at once; the peer is told.
     Cancel {
         /// Our call.
@@ -94,7 +119,8 @@ pub enum Command {
     Advertise(Vec<Advertised>),
     /// Offer these methods no longer. Calls in flight are not touched.
     Withdraw(Vec<MethodId>),
-    /// Ask the peer to open nothing new. Calls it opens all the same are still taken.
+    /// Ask the peer to open nothing new. Calls it opens all the same are still taken. Once it has read
+    /// that, what it opened before has come, and [`Quiet`](super::Event::Quiet) says so.
     Drain {
         /// How long calls in flight may take.
         within: Duration,
@@ -122,9 +148,39 @@ pub enum Target {
     Name(Arc<str>),
 }
 
+/// What a call carries besides one message each way, as bits of the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CallKind(pub u8);
+
+impl CallKind {
+    /// Arguments there, a reply back.
+    pub const UNARY: CallKind = CallKind(0);
+    /// The executor sends items before its reply.
+    pub const EXECUTOR_STREAMS: CallKind = CallKind(1);
+    /// The caller sends items after its arguments.
+    pub const CALLER_STREAMS: CallKind = CallKind(2);
+    /// Both send items.
+    pub const BOTH_STREAM: CallKind = CallKind(3);
+    /// Arguments there, and nothing back, not even an error.
+    pub const NOTIFY: CallKind = CallKind(4);
+    /// The arguments have names.
+    pub const NAMED_ARGUMENTS: CallKind = CallKind(8);
+
+    /// Whether all bits of `other` are set.
+    pub const fn contains(self, other: CallKind) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether these bits go together and are all known.
+    pub(super) fn is_known(self) -> bool {
+        self.0 < 16 && (!self.contains(CallKind::NOTIFY) || self.0 & 3 == 0)
+    }
+}
+
 /// A call on its way out.
 #[derive(Clone, Debug)]
 pub struct Open {
+    pub(super) kind: CallKind,
     pub(super) target: Target,
     pub(super) codec: CodecId,
     pub(super) priority: u8,
@@ -139,6 +195,7 @@ impl Open {
     /// 0, no deadline.
     pub fn new(target: Target, codec: CodecId, body: Bytes) -> Self {
         Self {
+            kind: CallKind::UNARY,
             target,
             codec,
             priority: 4,
@@ -147,6 +204,18 @@ impl Open {
             extensions: Extensions::new(),
             body,
         }
+    }
+
+    /// Who sends items, or that nobody waits for an answer.
+    pub fn kind(mut self, kind: CallKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The arguments have names.
+    pub fn named(mut self) -> Self {
+        self.kind.0 |= CallKind::NAMED_ARGUMENTS.0;
+        self
     }
 
     /// When the caller stops waiting. [`Instant::NEVER`] is no deadline.
@@ -165,6 +234,15 @@ impl Open {
     pub fn hops(mut self, hops: u8) -> Self {
         self.hops = hops;
         self
+    }
+
+    /// The hop level whose slots it takes; notifications have a queue of their own.
+    pub(super) fn level(&self) -> usize {
+        if self.kind.contains(CallKind::NOTIFY) {
+            LEVELS
+        } else {
+            self.hops.into()
+        }
     }
 
     /// Idempotency key, trace, metadata, schema.
@@ -281,60 +359,6 @@ impl CancelReason {
             4 => CancelReason::Superseded,
             5 => CancelReason::Admin,
             _ => CancelReason::Dropped,
-        }
-    }
-}
-
-/// A command the machine did not take. Nothing has changed, and no event will come of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Rejected {
-    /// The connection is closed.
-    #[error("the connection is closed")]
-    Closed,
-    /// The peer asked for no new calls.
-    #[error("the peer takes no new calls")]
-    Draining,
-    /// The local queue is full, or events wait to be polled.
-    #[error("the queue of the connection is full")]
-    Overloaded,
-    /// The body is larger than a call may carry.
-    #[error("{actual} bytes are more than the limit of {limit}")]
-    TooLarge {
-        /// Bytes allowed.
-        limit: u32,
-        /// Bytes given.
-        actual: u32,
-    },
-    /// The call is nested deeper than 8 levels.
-    #[error("the call is nested too deep")]
-    HopLimit,
-    /// There is no such call, or it has its answer already.
-    #[error("there is no such call")]
-    NoSuchCall,
-    /// The peer does not understand the codec.
-    #[error("the peer does not know the codec")]
-    Codec,
-    /// The handshake is not done.
-    #[error("the connection is not ready")]
-    NotReady,
-    /// A method has no id, or its name is empty or longer than 200 bytes.
-    #[error("a method cannot be named so")]
-    BadName,
-}
-
-impl Rejected {
-    /// The code of a call that ends so.
-    pub fn code(&self) -> Code {
-        match self {
-            Rejected::Closed => Code::ConnectionLost,
-            Rejected::Draining => Code::Draining,
-            Rejected::Overloaded => Code::Overloaded,
-            Rejected::TooLarge { .. } => Code::TooLarge,
-            Rejected::HopLimit => Code::HopLimit,
-            Rejected::Codec => Code::Unsupported,
-            Rejected::NoSuchCall | Rejected::NotReady => Code::Internal,
-            Rejected::BadName => Code::UnknownMethod,
         }
     }
 }

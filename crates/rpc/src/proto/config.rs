@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use crate::Limits;
+use super::auth::{Keys, MAX_KEY_ID};
+use crate::access::Access;
+use crate::{Limits, Right, Secret};
 
 /// The longest project, in bytes: its length is one byte of HELLO.
 pub(crate) const MAX_PROJECT: usize = 255;
@@ -52,6 +54,8 @@ pub struct Config {
     pub(super) instance: [u8; 16],
     pub(super) codecs: Vec<CodecId>,
     pub(super) principal: Arc<str>,
+    pub(super) keys: Keys,
+    pub(super) access: Access,
     pub(super) limits: Limits,
 }
 
@@ -72,6 +76,8 @@ impl Config {
             instance,
             codecs: vec![CodecId::POSTCARD, CodecId::MESSAGE_PACK, CodecId::JSON],
             principal: "".into(),
+            keys: Keys::default(),
+            access: Access::default(),
             limits: Limits::default(),
         }
     }
@@ -102,6 +108,49 @@ impl Config {
         self
     }
 
+    /// The secret by which this broker proves who it is where it dials, under the id that peers know
+    /// it by. Peers that dial may prove themselves by it too.
+    ///
+    /// With a secret, a peer that has none is not let in.
+    ///
+    /// # Panics
+    /// If `id` is longer than 64 bytes.
+    pub fn secret(mut self, id: impl Into<Arc<str>>, secret: Secret) -> Self {
+        self.keys.set_own(checked_id(id.into()), secret);
+        self
+    }
+
+    /// One more secret by which a peer that dials may prove itself: it is then known by `id`.
+    ///
+    /// # Panics
+    /// If `id` is longer than 64 bytes.
+    pub fn key(mut self, id: impl Into<Arc<str>>, secret: Secret) -> Self {
+        self.keys.add(checked_id(id.into()), secret);
+        self
+    }
+
+    /// Gives `principal` a right to the methods named by a pattern: a name, or its beginning and `*`.
+    /// From the first rule for a right on, nobody has it whom no rule names.
+    pub fn allow(
+        mut self,
+        principal: impl Into<Arc<str>>,
+        methods: impl Into<Arc<str>>,
+        right: Right,
+    ) -> Self {
+        self.access.allow(principal.into(), methods.into(), right);
+        self
+    }
+
+    /// Whether there is a rule for a right.
+    pub fn restricts(&self, right: Right) -> bool {
+        self.access.restricts(right)
+    }
+
+    /// Whether `principal` has a right to `method`.
+    pub fn allows(&self, principal: &str, method: &str, right: Right) -> bool {
+        self.access.allows(principal, method, right)
+    }
+
     /// The limits of each connection.
     ///
     /// # Panics
@@ -118,4 +167,9 @@ impl Config {
     pub fn project(&self) -> &str {
         &self.project
     }
+}
+
+fn checked_id(id: Arc<str>) -> Arc<str> {
+    assert!(id.len() <= MAX_KEY_ID, "a key id has at most 64 bytes");
+    id
 }

@@ -1,10 +1,13 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use super::Guess;
-use super::{Advertised, CallId, CancelReason, CodecId, Extensions, MethodId, Target, Violation};
+use super::{
+    Advertised, CallId, CallKind, CancelReason, CodecId, Extensions, MethodId, Target, Violation,
+};
 use crate::{CallError, Code};
 
 /// How the stream ended, as the driver saw it.
@@ -142,6 +145,29 @@ pub enum Event {
         /// Why.
         reason: CancelReason,
     },
+    /// An item of a call that streams to here. Once the application took it, say so with
+    /// [`Consumed`](super::Command::Consumed).
+    Item {
+        /// The call.
+        call: CallId,
+        /// The encoded item.
+        body: Bytes,
+    },
+    /// The items of a call of the peer are complete.
+    Ended {
+        /// The peer's call.
+        call: CallId,
+    },
+    /// There may be room for an item again on a call that streams from here.
+    Room {
+        /// The call.
+        call: CallId,
+    },
+    /// A notification of ours was handed out: that is all there is to know of it.
+    Notified {
+        /// Our notification.
+        call: CallId,
+    },
     /// A call of ours succeeded.
     Replied {
         /// Our call.
@@ -164,6 +190,9 @@ pub enum Event {
         /// How long it waits for calls in flight.
         within: Duration,
     },
+    /// The peer has read that it should [open nothing new](super::Command::Drain): all calls that it
+    /// opened before that have come.
+    Quiet,
     /// The connection is over; all calls of ours have failed before. Always the last event.
     Closed(CloseCause),
 }
@@ -173,7 +202,7 @@ impl Event {
     pub(super) fn held(&self) -> usize {
         match self {
             Event::Opened(call) => call.body.len() + call.extensions.len(),
-            Event::Replied { body, .. } => body.len(),
+            Event::Replied { body, .. } | Event::Item { body, .. } => body.len(),
             Event::Failed { error, .. } => {
                 error.message().len() + error.application().map_or(0, |body| body.bytes.len())
             }
@@ -193,6 +222,9 @@ impl Event {
 pub struct IncomingCall {
     /// Its id, to answer it with.
     pub call: CallId,
+    /// Who sends items. A notification wants no answer, but
+    /// [`Consumed`](super::Command::Consumed) of the connection once its handler has started.
+    pub kind: CallKind,
     /// The method it is for.
     pub target: Target,
     /// The codec of its arguments, one of those agreed on.
@@ -219,7 +251,9 @@ pub struct PeerHello {
     pub codecs: Vec<CodecId>,
     /// The name the peer gives us; may be empty.
     pub principal: Box<str>,
-    /// Longest body of a call or reply to this peer, in bytes.
+    /// Whom the peer has proved to be: the id of the key; empty without a proof.
+    pub proven: Arc<str>,
+    /// Longest message to this peer, in bytes.
     pub max_body: u32,
     /// Calls to this peer that may be open at once, at hop level 0.
     pub max_calls: u32,

@@ -127,6 +127,23 @@ impl Extensions {
             })
     }
 
+    /// The same with the schema hash that is expected; there is none so far.
+    pub(crate) fn with_schema(&self, hash: u64) -> Extensions {
+        let mut out = BytesMut::with_capacity(self.0.len() + 11);
+        out.put_slice(&self.0);
+        // The highest tag, so it comes last.
+        out.put_u8(SCHEMA);
+        out.put_u16(8);
+        out.put_u64(hash);
+        Extensions(out.freeze())
+    }
+
+    /// Bytes of all metadata, as their limit counts them.
+    pub(crate) fn metadata_bytes(&self) -> usize {
+        let metadata = self.entries().filter(|(tag, _)| *tag == METADATA);
+        metadata.map(|(_, value)| value.len()).sum()
+    }
+
     /// The schema hash the caller expects.
     pub fn schema(&self) -> Option<u64> {
         self.find(SCHEMA)

@@ -6,7 +6,8 @@ use super::{CodecId, Config, Violation};
 use crate::Limits;
 
 const VERSION: u16 = 1;
-const AUTH_NONE: u8 = 1;
+pub(super) const AUTH_NONE: u8 = 1;
+pub(super) const AUTH_PSK: u8 = 2;
 
 /// The payload of a HELLO.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(super) struct Hello {
 pub(super) struct Agreed {
     /// Longest payload of a frame to the peer.
     pub(super) max_frame: usize,
-    /// Longest body to the peer, apart from what the rest of its frame takes.
+    /// Longest message to the peer.
     pub(super) max_body: usize,
     pub(super) call_window: u32,
     /// Calls open at once at level 0.
@@ -70,6 +71,16 @@ impl Hello {
         }
     }
 
+    /// The same as a dialer says it: it proves itself if it has a secret, and offers nothing less.
+    pub(super) fn dial(config: &Config, nonce: [u8; 32]) -> Hello {
+        let mut hello = Hello::offer(config, nonce);
+        if let Some((id, _)) = &config.keys.own {
+            hello.auth = AUTH_PSK;
+            hello.key_id = id.as_bytes().to_vec();
+        }
+        hello
+    }
+
     /// What the listener with `config` answers to `offered`.
     pub(super) fn answer(
         config: &Config,
@@ -77,10 +88,16 @@ impl Hello {
         offered: &Hello,
     ) -> Result<Hello, Violation> {
         offered.check(config)?;
-        if offered.auth & AUTH_NONE == 0 {
+        let auth = if config.keys.is_empty() {
+            AUTH_NONE
+        } else {
+            AUTH_PSK
+        };
+        if offered.auth & auth == 0 {
             return Err(Violation::Unauthenticated);
         }
         let mut answer = Hello::offer(config, nonce);
+        answer.auth = auth;
         answer.codecs.retain(|codec| offered.codecs.contains(codec));
         if answer.codecs.is_empty() {
             return Err(Violation::NothingCommon("codec"));
@@ -95,7 +112,9 @@ impl Hello {
         if self.versions.0 != self.versions.1 {
             return Err(Violation::Rule("hello-version"));
         }
-        if self.auth != AUTH_NONE {
+        let own = config.keys.own.as_ref();
+        let auth = if own.is_some() { AUTH_PSK } else { AUTH_NONE };
+        if self.auth != auth {
             return Err(Violation::Unauthenticated);
         }
         if !self
@@ -105,7 +124,8 @@ impl Hello {
         {
             return Err(Violation::Rule("hello-codecs"));
         }
-        if !self.key_id.is_empty() {
+        let key_id = own.map_or(&[][..], |(id, _)| id.as_bytes());
+        if self.key_id != key_id {
             return Err(Violation::Rule("hello-key"));
         }
         Ok(())
@@ -145,11 +165,7 @@ impl Hello {
 
     /// What may be sent to the peer that said `self`, with codecs `codecs`.
     pub(super) fn agree(&self, ours: &Limits, codecs: Vec<CodecId>) -> Agreed {
-        let max_body = ours
-            .max_body()
-            .min(self.max_frame)
-            .min(self.max_message)
-            .min(self.call_window - 16);
+        let max_body = ours.max_message.min(self.max_message);
         Agreed {
             max_frame: self.max_frame.min(ours.max_frame) as usize,
             max_body: max_body as usize,

@@ -38,6 +38,7 @@ const MAX_STEP: u64 = 1 << 20;
 #[derive(Debug)]
 struct Call {
     level: u8,
+    priority: u8,
     answered: bool,
     cancelled: bool,
 }
@@ -51,7 +52,8 @@ pub(super) enum Answer {
 // Invariants
 // I1 `calls` holds each call from its OPEN until its answer is written, and `at_level` counts them:
 //    never more than the slots granted.
-// I2 Each call in `calls` that is `answered` has exactly one entry in `answers`; others have none.
+// I2 Each call in `calls` that is `answered` has exactly one entry in `answers`, or an outlet whose
+//    last message is its answer; others have none.
 //    After `keep_answers` there are entries without a call.
 // I3 No number is ever taken twice: each is above `highest` when it is taken.
 #[derive(Debug, Default)]
@@ -92,7 +94,13 @@ impl Incoming {
     }
 
     /// Takes a slot for a call whose number was taken. Levels above 8 count as 8.
-    pub(super) fn insert(&mut self, id: u64, hops: u8, max_calls: u32) -> Result<(), Violation> {
+    pub(super) fn insert(
+        &mut self,
+        id: u64,
+        hops: u8,
+        priority: u8,
+        max_calls: u32,
+    ) -> Result<(), Violation> {
         let level = usize::from(hops).min(LEVELS - 1);
         if self.at_level[level] >= slots_at(level, max_calls) {
             return Err(Violation::Rule("max-calls"));
@@ -102,6 +110,7 @@ impl Incoming {
             id,
             Call {
                 level: level as u8,
+                priority,
                 answered: false,
                 cancelled: false,
             },
@@ -133,6 +142,24 @@ impl Incoming {
                 Ok(())
             }
             _ => Err(Rejected::NoSuchCall),
+        }
+    }
+
+    /// The answer to a call goes out by its outlet: its priority, and whether its caller gave it up.
+    pub(super) fn answered(&mut self, id: u64) -> Result<(u8, bool), Rejected> {
+        match self.calls.get_mut(&id) {
+            Some(call) if !call.answered => {
+                call.answered = true;
+                Ok((call.priority, call.cancelled))
+            }
+            _ => Err(Rejected::NoSuchCall),
+        }
+    }
+
+    /// The answer to a call has gone out by its outlet.
+    pub(super) fn finish(&mut self, id: u64) {
+        if let Some(call) = self.calls.remove(&id) {
+            self.at_level[usize::from(call.level)] -= 1;
         }
     }
 

@@ -1,5 +1,7 @@
 mod commands;
 mod ending;
+mod stats;
+mod streaming;
 mod timing;
 
 use std::collections::VecDeque;
@@ -10,16 +12,20 @@ use std::time::Duration;
 use bowline_backend::time::Instant;
 use bytes::{Bytes, BytesMut};
 
+use super::auth::Handshake;
 use super::bucket::Bucket;
 use super::frame::{CHARGE, HELLO, Header, PREFACE};
 use super::handshake::{Agreed, Hello};
 use super::incoming::Incoming;
+use super::inlet::Inlets;
 use super::methods::Directory;
 use super::outgoing::Outgoing;
+use super::outlet::Outlets;
 use super::{Advertised, CodecId, Config, Event, Side, Violation};
 use crate::small_bodies::SmallBodies;
 
 pub(super) use ending::Sent;
+pub use stats::Stats;
 
 /// Events that may wait before no more frames are taken.
 pub(super) const MAX_EVENTS: usize = 4096;
@@ -100,12 +106,18 @@ pub(super) const MAX_EVENTS: usize = 4096;
 // M2 `Closed` is pushed once, after the last event of any call, by `close` alone.
 // M3 `held` is the sum of `Event::held` over `events`.
 // M4 Once `phase` is `Over`, nothing is sent but what `control` and `answers` hold, nothing is
-//    received, and no timeout is due.
+//    received, and no timeout is due but the end of a silence before a CLOSE.
 pub struct Machine {
     pub(super) config: Arc<Config>,
     pub(super) side: Side,
     pub(super) seed: [u8; 32],
     pub(super) phase: Phase,
+    /// Until the peer has proved itself, or no proof is asked for.
+    pub(super) handshake: Option<Box<Handshake>>,
+    /// Whom the peer has proved to be.
+    pub(super) principal: Arc<str>,
+    /// The last frame waits until then.
+    pub(super) silent_until: Option<Instant>,
     pub(super) started: Instant,
     pub(super) violation: Option<Violation>,
     pub(super) handshake_bytes: usize,
@@ -123,11 +135,22 @@ pub struct Machine {
     pub(super) advertised: usize,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
+    /// What goes out in parts or as one item of many, and what comes in so.
+    pub(super) outlets: Outlets,
+    pub(super) inlets: Inlets,
+    /// Bytes of whole messages handed out since the last part of another.
+    pub(super) since_part: usize,
     pub(super) directory: Directory,
     pub(super) discovered: bool,
     pub(super) draining: bool,
     pub(super) leaving: bool,
+    /// The peer was asked to open nothing new, and has not answered the PING after that.
+    pub(super) asked_to_drain: bool,
+    /// Notifications received and not granted again, and those of them that were taken.
     pub(super) notifications: u32,
+    pub(super) notifications_taken: u32,
+    /// Late frames that a peer may send that keeps the rules.
+    pub(super) forgiven: u64,
     pub(super) pings: Bucket,
     pub(super) changes: Bucket,
     pub(super) events: VecDeque<Event>,
@@ -148,6 +171,8 @@ pub(super) enum Phase {
     Preface,
     /// Waits for its HELLO.
     Hello,
+    /// Waits for its PROOF.
+    Proof,
     /// Waits for its READY.
     Ready,
     /// Both are ready.
@@ -156,25 +181,12 @@ pub(super) enum Phase {
     Over,
 }
 
-/// What a machine counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Frames of the peer for calls that were over.
-    pub late_frames: u64,
-    /// Frames of a type not known here, skipped.
-    pub unknown_frames: u64,
-    /// Calls the peer opened after it was told that we leave.
-    pub refused_calls: u64,
-    /// Notifications dropped, because this version takes none.
-    pub dropped_notifications: u64,
-}
-
 impl Machine {
     /// One end of a connection that begins now.
     ///
     /// `seed` is what is random about it: fresh for each connection, from a cryptographic
-    /// generator. The peer sees it, as the nonce of the handshake.
+    /// generator. The peer sees it, as the nonce of the handshake; what nobody may guess is derived
+    /// from it and a secret of `config`.
     pub fn new(config: Arc<Config>, side: Side, now: Instant, seed: [u8; 32]) -> Machine {
         let limits = &config.limits;
         // 0.9 to 1.1 of the heartbeat, so that many connections do not beat together.
@@ -185,6 +197,9 @@ impl Machine {
             side,
             seed,
             phase: Phase::Preface,
+            handshake: None,
+            principal: "".into(),
+            silent_until: None,
             started: now,
             violation: None,
             handshake_bytes: 0,
@@ -196,16 +211,22 @@ impl Machine {
             agreed: Agreed::default(),
             control: BytesMut::new(),
             pongs: 0,
+            asked_to_drain: false,
             adverts: VecDeque::new(),
             snapshot: Vec::new(),
             advertised: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
+            outlets: Outlets::default(),
+            inlets: Inlets::default(),
+            since_part: 0,
             directory: Directory::default(),
             discovered: false,
             draining: false,
             leaving: false,
             notifications: 0,
+            notifications_taken: 0,
+            forgiven: 10_000,
             pings: Bucket::new(10, 20),
             changes,
             events: VecDeque::new(),
@@ -219,16 +240,45 @@ impl Machine {
             stats: Stats::default(),
             config,
         };
+        let proves = match side {
+            Side::Dialer => machine.config.keys.own.is_some(),
+            Side::Listener => !machine.config.keys.is_empty(),
+        };
+        if proves {
+            machine.handshake = Some(Box::new(Handshake::new()));
+        }
         if side == Side::Dialer {
-            let hello = Hello::offer(&machine.config, seed);
+            let hello = Hello::dial(&machine.config, seed);
             machine.put_hello(&hello);
         }
         machine
     }
 
+    /// Binds the proofs of the handshake to the channel below: `binding` is what both its ends know and
+    /// nobody in between, as the 32 bytes that TLS exports under the label `EXPORTER-bowline-rpc`. Comes
+    /// before everything else; without a secret it changes nothing.
+    ///
+    /// # Panics
+    /// If it is longer than 65 535 bytes.
+    pub fn bound_to(mut self, binding: &[u8]) -> Machine {
+        assert!(
+            u16::try_from(binding.len()).is_ok(),
+            "a channel binding has at most 65 535 bytes"
+        );
+        if let Some(handshake) = &mut self.handshake {
+            handshake.bind(binding);
+        }
+        self
+    }
+
     pub(super) fn put_hello(&mut self, hello: &Hello) {
         self.control.extend_from_slice(&PREFACE);
-        self.put_control(HELLO, 0, &hello.encode());
+        let payload = hello.encode();
+        if let Some(handshake) = &mut self.handshake {
+            let header = Header::new(HELLO, payload.len(), 0, 0);
+            handshake.hello(self.side, hello.nonce, &header, &payload);
+        }
+        self.put_control(HELLO, 0, &payload);
     }
 
     pub(super) fn put_control(&mut self, kind: u8, aux: u16, payload: &[u8]) {
@@ -241,8 +291,14 @@ impl Machine {
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
         self.held -= event.held();
-        if let Event::Replied { call, .. } | Event::Failed { call, .. } = &event {
-            self.outgoing.reported(*call);
+        match &event {
+            Event::Replied { call, .. } | Event::Failed { call, .. } | Event::Notified { call } => {
+                self.outgoing.reported(*call)
+            }
+            _ => {}
+        }
+        if self.inlets.has_unadmitted() {
+            self.inlets.admit(self.budget());
         }
         if self.events.is_empty() && self.events.capacity() > 512 {
             self.events = VecDeque::new();
@@ -262,12 +318,18 @@ impl Machine {
         let adverts: usize = self.adverts.iter().map(Bytes::len).sum();
         let snapshot: usize = self.snapshot.iter().map(Advertised::wire_len).sum();
         size_of::<Self>()
+            + self
+                .handshake
+                .as_ref()
+                .map_or(0, |handshake| handshake.memory())
             + self.control.capacity()
             + adverts
             + snapshot
             + self.snapshot.capacity() * size_of::<Advertised>()
             + self.outgoing.memory()
             + self.incoming.memory()
+            + self.outlets.memory()
+            + self.inlets.memory()
             + self.directory.memory()
             + self.events.capacity() * size_of::<Event>()
             + self.held
@@ -297,7 +359,12 @@ impl Machine {
 
     /// Bytes of bodies of calls that are not sent yet.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.outgoing.queued_bytes()
+        self.outgoing.queued_bytes() + self.outlets.held_by_calls()
+    }
+
+    /// Whether messages wait that go out in parts or one by one.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.outlets.held() > 0
     }
 
     /// What was counted.
@@ -313,6 +380,16 @@ impl Machine {
     pub(super) fn charge(body: usize) -> u32 {
         saturate(body.saturating_add(CHARGE))
     }
+}
+
+/// What a message of so many bytes takes of the window of its call: its length and 16.
+pub const fn charge(length: usize) -> u64 {
+    length as u64 + CHARGE as u64
+}
+
+/// The answer to a call that was given up while its reply was on the way.
+pub(super) fn given_up() -> super::Failure {
+    super::Failure::new(crate::Code::Cancelled).certainty(crate::Certainty::Executed)
 }
 
 pub(super) fn saturate(length: usize) -> u32 {

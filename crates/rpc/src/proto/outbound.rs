@@ -1,18 +1,20 @@
 //! Frames out.
 
+mod adverts;
+
 use bowline_backend::time::Instant;
 use bowline_codec::OutputBatch;
-use bytes::{BufMut, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::command::Detail;
 use super::extension::NAME;
 use super::frame::{
-    ADVERTISE, CANCEL, FAIL, FAIL_HEAD, HEADER, Header, OPEN, OPEN_HEAD, REPLY, WITHDRAW,
+    CANCEL, CHARGE, CREDIT, END, FAIL, FAIL_HEAD, HEADER, Header, ITEM, OPEN, OPEN_HEAD, REPLY,
 };
 use super::incoming::Answer;
-use super::machine::Phase;
-use super::methods::MAX_NAME;
-use super::{Advertised, CallId, Failure, Machine, MethodId, Open, Rejected, Target};
+use super::machine::{Phase, saturate};
+use super::outlet::{FRAGMENT, Message, Part, Terms};
+use super::{CallId, CallKind, Event, Failure, Machine, Open, Target};
 use crate::error::escape;
 use crate::{CallError, Certainty, Code};
 
@@ -29,6 +31,10 @@ impl Machine {
         let before = out.len();
         let position = self.handed;
         if self.phase == Phase::Over {
+            if self.silent_until.is_some_and(|until| now < until) {
+                return false;
+            }
+            self.silent_until = None;
             self.put_answers(out, before, budget);
             if !self.incoming.has_answers() {
                 self.put_controls(out);
@@ -41,12 +47,25 @@ impl Machine {
                     out.frame_done();
                 }
                 self.put_cancels(out);
-                // Answers and calls take turns, so that neither side of a busy connection starves.
+                self.put_credits(out);
+                // Answers and calls take turns, so that neither side of a busy connection starves, and
+                // so do whole messages with parts of longer ones.
                 while out.len() - before < budget {
-                    let answered = self.put_answer(out);
-                    self.handed = position + (out.len() - before) as u64;
-                    let opened = self.put_open(now, out);
-                    if !answered && !opened {
+                    let start = out.len();
+                    let parts = self.outlets.is_ready();
+                    let mut moved = false;
+                    if !parts || self.since_part < FRAGMENT {
+                        moved = self.put_answer(out);
+                        self.handed = position + (out.len() - before) as u64;
+                        moved |= self.put_open(now, out);
+                        self.since_part += out.len() - start;
+                    }
+                    if parts && !moved {
+                        self.handed = position + (out.len() - before) as u64;
+                        moved = self.put_part(out);
+                        self.since_part = 0;
+                    }
+                    if !moved {
                         break;
                     }
                 }
@@ -85,6 +104,45 @@ impl Machine {
         }
     }
 
+    fn put_credits(&mut self, out: &mut OutputBatch) {
+        while let Some((wire, amount)) = self.inlets.next_grant() {
+            out.put_slice(&Header::new(CREDIT, 4, 0, wire).to_bytes());
+            out.put_slice(&amount.to_be_bytes());
+            out.frame_done();
+        }
+    }
+
+    /// Sends a part of a message that has more than one, or one item of many.
+    fn put_part(&mut self, out: &mut OutputBatch) -> bool {
+        let Some((wire, part, wanted)) = self.outlets.next(self.agreed.max_frame) else {
+            return false;
+        };
+        match part {
+            Part::Whole(Message::Item(body)) => put_body(out, ITEM, wire, false, None, body),
+            Part::Whole(Message::Reply(body)) => put_body(out, REPLY, wire, false, None, body),
+            Part::Whole(Message::End) => out.put_slice(&Header::new(END, 0, 0, wire).to_bytes()),
+            Part::Whole(Message::Fail(failure)) => put_fail(out, wire, *failure),
+            Part::First { reply, total, body } => {
+                let kind = if reply { REPLY } else { ITEM };
+                put_body(out, kind, wire, true, Some(total), body);
+            }
+            Part::Further { body, more } => put_body(out, ITEM, wire, more, None, body),
+        }
+        out.frame_done();
+        if let Some(call) = wanted {
+            self.push(Event::Room { call });
+        }
+        if wire & 1 == self.side.parity() {
+            if self.outlets.is_done(wire) {
+                self.outlets.remove(wire);
+            }
+        } else if self.outlets.is_over(wire) {
+            self.incoming.finish(wire);
+            self.forget_theirs(wire);
+        }
+        true
+    }
+
     fn put_answers(&mut self, out: &mut OutputBatch, before: usize, budget: usize) {
         while out.len() - before < budget && self.put_answer(out) {}
     }
@@ -93,10 +151,14 @@ impl Machine {
         match self.incoming.next_answer() {
             None => return false,
             Some(Answer::Reply(id, body)) => {
+                self.forget_theirs(id);
                 out.put_slice(&Header::new(REPLY, body.len(), 0, id).to_bytes());
                 out.put_bytes(body);
             }
-            Some(Answer::Fail(id, failure)) => put_fail(out, id, *failure),
+            Some(Answer::Fail(id, failure)) => {
+                self.forget_theirs(id);
+                put_fail(out, id, *failure);
+            }
         }
         out.frame_done();
         true
@@ -104,7 +166,8 @@ impl Machine {
 
     /// Sends the first call that may be sent; calls that may not be sent at all fail on the way.
     fn put_open(&mut self, now: Instant, out: &mut OutputBatch) -> bool {
-        while let Some(call) = self.outgoing.front(self.agreed.max_calls) {
+        let may_notify = |machine: &Self| machine.agreed.notify_window > 0;
+        while let Some(call) = self.outgoing.front(self.agreed.max_calls, may_notify(self)) {
             let Some(open) = self.outgoing.queued_open(call) else {
                 return false;
             };
@@ -120,108 +183,91 @@ impl Machine {
                 self.give_up_unsent(call, rejected.into());
                 continue;
             }
-            let credit = self
-                .agreed
-                .call_window
-                .saturating_sub(Self::charge(open.body.len()));
+            let kind = open.kind;
             let extensions = self.extensions_len(open);
+            let first = self.first_part(open, extensions);
+            let credit = self.agreed.call_window.saturating_sub(Self::charge(first));
             let (parity, start) = (self.side.parity(), self.handed);
             let Some((wire, open)) = self.outgoing.send(call, parity, start, credit) else {
                 return false;
             };
-            put_open(out, wire, open, extensions, budget_us(now, deadline));
+            let budget = budget_us(now, deadline);
+            if kind == CallKind::UNARY && first == open.body.len() {
+                put_open(out, wire, open, extensions, budget, None);
+            } else {
+                self.put_open_of_many(out, (call, wire), open, extensions, budget, (first, credit));
+            }
             return true;
         }
         false
     }
 
-    fn give_up_unsent(&mut self, call: CallId, error: CallError) {
-        if self.outgoing.give_up(call, None).is_some() {
-            self.push(super::Event::Failed { call, error });
+    /// How much of the arguments goes into the OPEN.
+    fn first_part(&self, open: &Open, extensions: usize) -> usize {
+        let length = open.body.len();
+        let room = self.agreed.max_frame.saturating_sub(OPEN_HEAD + extensions);
+        if open.kind.contains(CallKind::NOTIFY) {
+            return length;
+        }
+        let window = self.agreed.call_window as usize - CHARGE;
+        if length <= room.min(FRAGMENT) && length <= window {
+            length
+        } else {
+            (room.min(FRAGMENT) - 4).min(window).min(length)
         }
     }
 
-    /// Queues the first snapshot, which is one frame even if it is empty.
-    pub(super) fn put_snapshot(&mut self) {
-        let mut methods = std::mem::take(&mut self.snapshot);
-        // What the peer has no room for it can still call by name.
-        methods.truncate(self.agreed.max_methods as usize);
-        self.advertised = methods.len();
-        self.put_advertise(&methods);
-    }
-
-    pub(super) fn put_advertise(&mut self, methods: &[Advertised]) {
-        let mut rest = methods;
-        loop {
-            let mut room = self.agreed.max_frame;
-            let fits = rest
-                .iter()
-                .take(usize::from(u16::MAX))
-                .take_while(|method| {
-                    let fits = method.wire_len() <= room;
-                    room = room.saturating_sub(method.wire_len());
-                    fits
-                });
-            let (now, later) = rest.split_at(fits.count());
-            let length: usize = now.iter().map(Advertised::wire_len).sum();
-            let mut header = Header::new(ADVERTISE, length, now.len() as u16, 0);
-            if !later.is_empty() {
-                header = header.with_more();
-            }
-            let mut frame = BytesMut::with_capacity(HEADER + length);
-            frame.put_slice(&header.to_bytes());
-            now.iter().for_each(|method| method.put(&mut frame));
-            self.adverts.push_back(frame.freeze());
-            rest = later;
-            if rest.is_empty() {
-                break;
-            }
+    /// An OPEN whose arguments have parts, that is followed by items, or that nobody answers.
+    fn put_open_of_many(
+        &mut self,
+        out: &mut OutputBatch,
+        (call, wire): (CallId, u64),
+        mut open: Open,
+        extensions: usize,
+        budget: u64,
+        (first, credit): (usize, u32),
+    ) {
+        let kind = open.kind;
+        if kind.contains(CallKind::NOTIFY) {
+            self.agreed.notify_window -= 1;
+            put_open(out, wire, open, extensions, budget, None);
+            self.push(Event::Notified { call });
+            return;
         }
-    }
-
-    pub(super) fn advertise(&mut self, methods: Vec<Advertised>) -> Result<CallId, Rejected> {
-        let named = |m: &Advertised| m.method.0 != 0 && (1..=MAX_NAME).contains(&m.name.len());
-        if !methods.iter().all(named) {
-            return Err(Rejected::BadName);
+        let streams = kind.contains(CallKind::CALLER_STREAMS);
+        let rest = open.body.split_off(first);
+        if streams || !rest.is_empty() {
+            let terms = Terms {
+                call,
+                credit,
+                window: self.agreed.call_window,
+                priority: open.priority,
+                streams,
+            };
+            self.outlets.open(wire, terms);
         }
-        let room = self.config.limits.max_methods as usize;
-        if self.phase == Phase::Open {
-            if self.advertised + methods.len() > room.min(self.agreed.max_methods as usize)
-                || self.adverts.len() >= 64
-            {
-                return Err(Rejected::Overloaded);
-            }
-            if !methods.is_empty() {
-                self.advertised += methods.len();
-                self.put_advertise(&methods);
+        if kind.contains(CallKind::EXECUTOR_STREAMS) {
+            self.inlets.open(wire, self.config.limits.call_window, true);
+        }
+        if rest.is_empty() {
+            put_open(out, wire, open, extensions, budget, None);
+            if streams {
+                self.push(Event::Room { call });
             }
         } else {
-            if self.snapshot.len() + methods.len() > room {
-                return Err(Rejected::Overloaded);
+            let total = saturate(first + rest.len());
+            put_open(out, wire, open, extensions, budget, Some(total));
+            self.outlets.push_rest(wire, rest);
+            if streams {
+                self.outlets.want(wire);
             }
-            self.snapshot.extend(methods);
         }
-        Ok(CallId::CONNECTION)
     }
 
-    pub(super) fn withdraw(&mut self, methods: &[MethodId]) -> Result<CallId, Rejected> {
-        if self.phase != Phase::Open {
-            self.snapshot
-                .retain(|method| !methods.contains(&method.method));
-            return Ok(CallId::CONNECTION);
+    fn give_up_unsent(&mut self, call: CallId, error: CallError) {
+        if self.outgoing.give_up(call, None).is_some() {
+            self.push(Event::Failed { call, error });
         }
-        if methods.len() > self.config.limits.max_methods as usize || self.adverts.len() >= 64 {
-            return Err(Rejected::Overloaded);
-        }
-        self.advertised = self.advertised.saturating_sub(methods.len());
-        for part in methods.chunks((self.agreed.max_frame / 4).min(usize::from(u16::MAX))) {
-            let mut frame = BytesMut::with_capacity(HEADER + part.len() * 4);
-            frame
-                .put_slice(&Header::new(WITHDRAW, part.len() * 4, part.len() as u16, 0).to_bytes());
-            part.iter().for_each(|method| frame.put_u32(method.0));
-            self.adverts.push_back(frame.freeze());
-        }
-        Ok(CallId::CONNECTION)
     }
 }
 
@@ -234,10 +280,44 @@ fn budget_us(now: Instant, deadline: Instant) -> u64 {
     u64::try_from(left).unwrap_or(u64::MAX).max(1)
 }
 
-fn put_open(out: &mut OutputBatch, wire: u64, open: Open, extensions: usize, budget: u64) {
+/// The body of an ITEM or REPLY, the first part of a longer one if there is a `total`.
+fn put_body(
+    out: &mut OutputBatch,
+    kind: u8,
+    wire: u64,
+    more: bool,
+    total: Option<u32>,
+    body: Bytes,
+) {
+    let length = body.len() + if total.is_some() { 4 } else { 0 };
+    let mut header = Header::new(kind, length, 0, wire);
+    if more {
+        header = header.with_more();
+    }
+    out.put_slice(&header.to_bytes());
+    if let Some(total) = total {
+        out.put_u32_be(total);
+    }
+    out.put_bytes(body);
+}
+
+fn put_open(
+    out: &mut OutputBatch,
+    wire: u64,
+    open: Open,
+    extensions: usize,
+    budget: u64,
+    total: Option<u32>,
+) {
     let mut head = [0; HEADER + OPEN_HEAD];
-    let length = OPEN_HEAD + extensions + open.body.len();
-    head[..HEADER].copy_from_slice(&Header::new(OPEN, length, extensions as u16, wire).to_bytes());
+    let prefix = if total.is_some() { 4 } else { 0 };
+    let length = OPEN_HEAD + extensions + prefix + open.body.len();
+    let mut header = Header::new(OPEN, length, extensions as u16, wire);
+    if total.is_some() {
+        header = header.with_more();
+    }
+    head[..HEADER].copy_from_slice(&header.to_bytes());
+    head[20] = open.kind.0;
     if let Target::Method(method) = open.target {
         head[16..20].copy_from_slice(&method.0.to_be_bytes());
     }
@@ -250,6 +330,9 @@ fn put_open(out: &mut OutputBatch, wire: u64, open: Open, extensions: usize, bud
         out.put_slice(name.as_bytes());
     }
     out.put_slice(open.extensions.as_slice());
+    if let Some(total) = total {
+        out.put_u32_be(total);
+    }
     out.put_bytes(open.body);
     out.frame_done();
 }

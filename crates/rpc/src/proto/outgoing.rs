@@ -71,8 +71,8 @@ pub(super) struct Outgoing {
     free: Vec<u32>,
     by_wire: HashMap<u64, u32, IdHash>,
     at_level: [u32; LEVELS],
-    queues: [VecDeque<(u32, u32)>; LEVELS],
-    queued_at: [usize; LEVELS],
+    queues: [VecDeque<(u32, u32)>; LEVELS + 1],
+    queued_at: [usize; LEVELS + 1],
     queued: usize,
     queued_bytes: usize,
     deadlines: BinaryHeap<Reverse<(Instant, u32, u32)>>,
@@ -89,6 +89,8 @@ pub(super) struct Ended {
     /// Nothing of it was handed out.
     pub(super) queued: bool,
     pub(super) start: u64,
+    /// Its number on the wire; 0 if it has none.
+    pub(super) wire: u64,
 }
 
 impl Outgoing {
@@ -102,10 +104,13 @@ impl Outgoing {
         if self.queued < most {
             return true;
         }
-        let free =
-            |level: usize| slots_at(level, max_calls).saturating_sub(self.at_level[level]) as usize;
+        let free = |level: usize| match self.at_level.get(level) {
+            Some(taken) => slots_at(level, max_calls).saturating_sub(*taken) as usize,
+            // Notifications take none.
+            None => 0,
+        };
         let waiting = |level: usize| self.queued_at[level].saturating_sub(free(level));
-        self.queued_at[level] < free(level) || (0..LEVELS).map(waiting).sum::<usize>() < most
+        self.queued_at[level] < free(level) || (0..=LEVELS).map(waiting).sum::<usize>() < most
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
@@ -123,7 +128,7 @@ impl Outgoing {
 
     /// Puts a call into its queue.
     pub(super) fn push(&mut self, open: Open) -> CallId {
-        let level = open.hops;
+        let level = open.level() as u8;
         let (deadline, codec) = (open.deadline, open.codec.0);
         self.queued += 1;
         self.queued_at[usize::from(level)] += 1;
@@ -180,14 +185,19 @@ impl Outgoing {
     }
 
     /// The first queued call that may be opened when level 0 has `max_calls` slots; `f` looks at
-    /// it. The call stays queued until [`send`](Self::send) or [`give_up`](Self::give_up).
-    pub(super) fn front(&mut self, max_calls: u32) -> Option<CallId> {
+    /// it. The call stays queued until [`send`](Self::send) or [`give_up`](Self::give_up). Notifications
+    /// take no slot, but go only if they `may_notify`.
+    pub(super) fn front(&mut self, max_calls: u32, may_notify: bool) -> Option<CallId> {
         if self.queued == 0 {
             return None;
         }
         // The deepest level first: what waits for nothing must not wait for what does.
-        for level in (0..LEVELS).rev() {
-            if self.queued_at[level] == 0 || self.at_level[level] >= slots_at(level, max_calls) {
+        for level in (0..=LEVELS).rev() {
+            let may_go = match self.at_level.get(level) {
+                Some(taken) => *taken < slots_at(level, max_calls),
+                None => may_notify,
+            };
+            if self.queued_at[level] == 0 || !may_go {
                 continue;
             }
             while let Some((slot, generation)) = self.queues[level].front().copied() {
@@ -224,6 +234,11 @@ impl Outgoing {
         };
         self.last_wire = wire;
         self.opened += 1;
+        if usize::from(call.level) == LEVELS {
+            call.state = State::Over;
+            self.forget_deadline(slot);
+            return Some((wire, open));
+        }
         self.at_level[usize::from(call.level)] += 1;
         call.state = State::InFlight;
         call.wire = wire;
@@ -287,6 +302,23 @@ impl Outgoing {
         })
         .map(|(slot, call)| CallId::ours(call.generation, slot as u32))
         .collect()
+    }
+
+    /// The number on the wire of a call without outcome; 0 if it is not sent yet.
+    pub(super) fn wire_of_waiting(&self, id: CallId) -> Option<u64> {
+        let call = self.live(id)?;
+        match call.state {
+            State::Queued => Some(0),
+            State::InFlight => Some(call.wire),
+            _ => None,
+        }
+    }
+
+    /// Whether a call with this number waits for its outcome.
+    pub(super) fn is_waiting(&self, wire: u64) -> bool {
+        self.by_wire
+            .get(&wire)
+            .is_some_and(|slot| self.calls[*slot as usize].state == State::InFlight)
     }
 
     /// The number on the wire of a call that was sent and has not ended.

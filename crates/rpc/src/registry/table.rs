@@ -26,6 +26,17 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// A copy that is not locked.
+    pub(super) fn unlocked(&self) -> Self {
+        Self {
+            by_name: self.by_name.clone(),
+            by_place: self.by_place.clone(),
+            by_call: self.by_call.clone(),
+            next: self.next,
+            locked: false,
+        }
+    }
+
     pub(super) fn check_open(&self) -> Result<(), RegistryError> {
         if self.locked {
             Err(RegistryError::Locked)

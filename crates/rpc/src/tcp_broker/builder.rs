@@ -1,21 +1,39 @@
 //! Starting a [`TcpBroker`].
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_backend::entropy;
-use bowline_backend::net::TcpListener;
-use bowline_concurrency::{CancelScope, TaskGroup, timeout};
+#[cfg(unix)]
+use bowline_backend::net::UnixStream;
+use bowline_concurrency::{Backoff, TaskGroup};
+use bowline_transport::MemoryNetwork;
 
-use super::dial::{Attempt, CONNECT_TIMEOUT, dial};
-use super::listen::accept;
+#[cfg(unix)]
+use super::dial::{Attempt, keep};
+use super::drain::EndSignals;
+use super::network::Network;
+use super::offers::Offers;
+use super::places::Places;
 use super::routes::Routes;
 use super::statistics::Counters;
-use super::{Endpoint, Shared, TcpBroker};
+use super::wires::{Way, Wires};
+use super::{Balance, Endpoint, Shared, TcpBroker};
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
-use crate::proto::{Config, MAX_PROJECT};
-use crate::{BadLimit, Error, ErrorKind, Limits, Registry};
+#[cfg(unix)]
+use crate::proto::Side;
+use crate::proto::{Config, MAX_KEY_ID, MAX_PROJECT};
+use crate::retry::Budget;
+use crate::{BadLimit, Error, ErrorKind, Limits, Registry, Right, Secret};
+
+/// How long the first connection to an address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pauses between attempts to connect again.
+const RECONNECT: Backoff =
+    Backoff::exponential(Duration::from_millis(50)).max(Duration::from_secs(30));
 
 /// A [`TcpBroker`] that does not run yet.
 #[must_use = "a broker exists once it is run or started"]
@@ -26,8 +44,23 @@ pub struct TcpBrokerBuilder {
     limits: Limits,
     listen: Vec<Endpoint>,
     connect: Vec<Endpoint>,
+    secret: Option<Secret>,
+    key_id: Arc<str>,
+    keys: Vec<(Arc<str>, Secret)>,
+    rules: Vec<(Arc<str>, Arc<str>, Right)>,
+    insecure_network: bool,
+    wires: Wires,
+    connect_timeout: Duration,
+    reconnect: Backoff,
+    retry_permanent: bool,
+    drain_on_signals: bool,
+    balance: Balance,
+    balances: BTreeMap<Arc<str>, Balance>,
     /// A setting that does not go with the others.
     misused: Option<&'static str>,
+    /// Its one connection, where it has neither listeners nor endpoints.
+    #[cfg(unix)]
+    adopted: Option<(UnixStream, Side)>,
 }
 
 impl TcpBrokerBuilder {
@@ -39,7 +72,21 @@ impl TcpBrokerBuilder {
             limits: Limits::default(),
             listen: Vec::new(),
             connect: Vec::new(),
+            secret: None,
+            key_id: "".into(),
+            keys: Vec::new(),
+            rules: Vec::new(),
+            insecure_network: false,
+            wires: Wires::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            reconnect: RECONNECT,
+            retry_permanent: false,
+            drain_on_signals: false,
+            balance: Balance::default(),
+            balances: BTreeMap::new(),
             misused: None,
+            #[cfg(unix)]
+            adopted: None,
         }
     }
 
@@ -86,6 +133,81 @@ impl TcpBrokerBuilder {
         Ok(self)
     }
 
+    /// The secret that this broker shares with its peers. Each side of a connection proves to the other
+    /// that it has it, and whoever does not have it is not let in, on either side.
+    ///
+    /// It proves who opened a connection and does not hide what is sent on it: on a network that others
+    /// can write to, use TLS.
+    ///
+    /// # Examples
+    /// ```
+    /// use bowline_backend::Backend;
+    /// use bowline_rpc::{Caller, Error, ErrorKind, Registry, Secret, TcpBroker, executor::AsyncExecutor};
+    ///
+    /// let registry = Registry::new("example");
+    /// registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
+    /// let secret = Secret::new(*b"a secret that nobody can guess..")?;
+    /// let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
+    ///     .secret(secret.clone())
+    ///     .listen("127.0.0.1:0");
+    /// Backend::Tokio.block_on(server.run(async |server| -> Result<(), Error> {
+    ///     let client = || TcpBroker::caller().project("example").connect(server.local_addrs()[0]);
+    ///     let sum = client().secret(secret).run(async |c| -> Result<i64, Error> {
+    ///         Ok(c.call_named("add", (2, 3)).await?)
+    ///     }).await?;
+    ///     assert_eq!(sum, 5);
+    ///     let stranger = client().run(async |_| -> Result<(), Error> { Ok(()) }).await;
+    ///     assert_eq!(stranger.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    ///     Ok(())
+    /// }))?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// The name of [`secret`](Self::secret), at most 64 bytes: what peers look it up by and know this
+    /// broker as. Without it the name is empty.
+    pub fn key_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.key_id = id.into();
+        self
+    }
+
+    /// More secrets, each with its name, by which peers that connect here may prove themselves: one for
+    /// each of them, or the former and the next one while they are being changed.
+    pub fn keys<I: Into<Arc<str>>>(mut self, keys: impl IntoIterator<Item = (I, Secret)>) -> Self {
+        self.keys
+            .extend(keys.into_iter().map(|(id, secret)| (id.into(), secret)));
+        self
+    }
+
+    /// Gives `principal` a right to methods. Both may be a name, or the beginning of one and `*`: `*`
+    /// alone is everybody, or every method. A peer's principal is the name of the key it proved itself
+    /// by; that of one that proved nothing is empty.
+    ///
+    /// From the first rule for a right on, nobody has it whom no rule names; without a rule everybody
+    /// that is let in has it. A method that a peer may not call is not offered to it, and a call of it
+    /// all the same is answered with [`PermissionDenied`](crate::Code::PermissionDenied). What a peer may
+    /// not execute is not sent to it.
+    pub fn allow(
+        mut self,
+        principal: impl Into<Arc<str>>,
+        methods: impl Into<Arc<str>>,
+        right: Right,
+    ) -> Self {
+        self.rules.push((principal.into(), methods.into(), right));
+        self
+    }
+
+    /// Listens at and connects to addresses that are not loopback, though what is sent there is not
+    /// encrypted: whoever is on the way can read and change it. Without this such addresses fail the
+    /// start, or the connection, with [`InsecureNetwork`](ErrorKind::InsecureNetwork).
+    pub fn allow_insecure_network(mut self) -> Self {
+        self.insecure_network = true;
+        self
+    }
+
     /// Listens there, once started; port 0 is any free port. As often as wanted.
     pub fn listen(mut self, at: impl Into<Endpoint>) -> Self {
         self.listen.push(at.into());
@@ -96,6 +218,88 @@ impl TcpBrokerBuilder {
     /// wanted.
     pub fn connect(mut self, to: impl Into<Endpoint>) -> Self {
         self.connect.push(to.into());
+        self
+    }
+
+    /// Takes `stream` as its one connection, and is closed when that ends.
+    #[cfg(unix)]
+    pub(crate) fn adopt(mut self, stream: UnixStream, side: Side) -> Self {
+        self.adopted = Some((stream, side));
+        self
+    }
+
+    /// Where the names of `mem://` addresses are: those of one network are connected with each other.
+    pub fn network(mut self, network: &MemoryNetwork) -> Self {
+        self.wires.network = Some(network.clone());
+        self
+    }
+
+    /// What makes `tls://` addresses secure: a [`TlsServerConfig`](bowline_transport::TlsServerConfig)
+    /// for those it listens at, a [`TlsClientConfig`](bowline_transport::TlsClientConfig) for those it
+    /// connects to; a broker that does both is given both.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: impl Into<super::TlsConfig>) -> Self {
+        match config.into() {
+            super::TlsConfig::Server(config) => self.wires.server = Some(config),
+            super::TlsConfig::Client(config) => self.wires.client = Some(config),
+        }
+        self
+    }
+
+    /// How long the start, and [`connect`](TcpBroker::connect), wait for the first connection to an
+    /// address; 10 s unless told otherwise.
+    pub fn connect_timeout(mut self, most: Duration) -> Self {
+        self.connect_timeout = most;
+        self
+    }
+
+    /// The pauses between attempts to connect again: up to 50 ms at first, doubling to 30 s, unless
+    /// told otherwise. After 30 s of connection they begin anew.
+    pub fn reconnect(mut self, backoff: Backoff) -> Self {
+        self.reconnect = backoff;
+        self
+    }
+
+    /// Connects again even where that would end the same way, as far as can be told: where the peer
+    /// belongs to another project, speaks another version, or does not trust this side.
+    pub fn retry_permanent(mut self) -> Self {
+        self.retry_permanent = true;
+        self
+    }
+
+    /// The broker drains at `SIGTERM` or `SIGINT` (Ctrl-C), as at its end: the program ends in good
+    /// order where its body waits for [`closed`](crate::Broker::closed). At the second one it closes at
+    /// once.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn serve(registry: bowline_rpc::Registry) -> Result<(), bowline_rpc::Error> {
+    /// use bowline_rpc::{Broker, TcpBroker, executor::AsyncExecutor};
+    ///
+    /// TcpBroker::builder(AsyncExecutor::new(registry, 64))
+    ///     .listen("0.0.0.0:15383")
+    ///     .drain_on_signals()
+    ///     .run(async |server| {
+    ///         server.closed().await;
+    ///         Ok(())
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub fn drain_on_signals(mut self) -> Self {
+        self.drain_on_signals = true;
+        self
+    }
+
+    /// How one of several peers is chosen; each in turn unless told otherwise.
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// The same for the method with this full name alone.
+    pub fn balance_of(mut self, method: impl Into<Arc<str>>, balance: Balance) -> Self {
+        self.balances.insert(method.into(), balance);
         self
     }
 
@@ -161,64 +365,115 @@ impl TcpBrokerBuilder {
         Ok(())
     }
 
-    async fn open(self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
-        self.check_project()?;
-        for endpoint in self.listen.iter().chain(&self.connect) {
-            endpoint.check()?;
-        }
-        let mut local = Vec::new();
-        let mut listeners = Vec::new();
-        for endpoint in &self.listen {
-            for address in endpoint.addresses().await? {
-                let failed =
-                    |error| Error::transport(format_args!("{address} was not bound"), error);
-                let listener = TcpListener::bind(address).map_err(failed)?;
-                local.push(listener.local_addr().map_err(failed)?);
-                listeners.push(listener);
+    fn check_keys(&self) -> Result<(), Error> {
+        let ids = self.keys.iter().map(|(id, _)| id);
+        let longest = ids.chain([&self.key_id]).map(|id| id.len()).max();
+        match longest {
+            Some(length) if length > MAX_KEY_ID => {
+                let message = format!("a key id of {length} bytes; {MAX_KEY_ID} at most");
+                Err(Error::new(ErrorKind::InvalidInput, message))
             }
+            _ => Ok(()),
         }
-        self.executor.registry().lock();
+    }
+
+    /// What all connections have in common.
+    fn config(&self) -> Config {
         let mut instance = [0; 16];
         entropy::fill(&mut instance);
-        let config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
-        let scopes: Vec<_> = listeners.iter().map(|_| CancelScope::new()).collect();
+        let mut config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
+        for (id, secret) in &self.keys {
+            config = config.key(id.clone(), secret.clone());
+        }
+        if let Some(secret) = &self.secret {
+            config = config.secret(self.key_id.clone(), secret.clone());
+        }
+        for (principal, methods, right) in &self.rules {
+            config = config.allow(principal.clone(), methods.clone(), *right);
+        }
+        config
+    }
+
+    async fn open(mut self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
+        self.check_project()?;
+        self.check_keys()?;
+        self.wires.plain = Network {
+            insecure: self.insecure_network,
+        };
+        if let Err(bad) = self.reconnect.check() {
+            return Err(Error::new(ErrorKind::InvalidInput, bad.to_string()));
+        }
+        for endpoint in &self.listen {
+            self.wires.check(endpoint, Way::In)?;
+        }
+        for endpoint in &self.connect {
+            self.wires.check(endpoint, Way::Out)?;
+        }
+        let signals = match self.drain_on_signals {
+            true => Some(EndSignals::listen()?),
+            false => None,
+        };
+        let mut doors = Vec::new();
+        for endpoint in &self.listen {
+            doors.append(&mut self.wires.bind(endpoint).await?);
+        }
+        self.executor.registry().lock();
+        let config = self.config();
+        let routes = Routes::new(
+            self.balance,
+            self.balances,
+            &self.limits,
+            entropy::random_u64(),
+        );
+        let runs = self.executor.capacity().max_workers > 0;
+        let offers = Offers::new(
+            runs.then(|| self.registry.clone()),
+            self.limits.max_methods as usize,
+        );
         let shared = Arc::new(Shared {
             registry: self.registry,
             attachment: Attachment::open(&group, &self.executor),
             executor: self.executor,
             config: Arc::new(config),
             limits: self.limits,
-            routes: Arc::new(Routes::new()),
+            routes: Arc::new(routes),
             counters: Counters::default(),
-            accepting: scopes.iter().map(CancelScope::handle).collect(),
+            budget: Budget::default(),
+            dedupe: Arc::default(),
+            wires: self.wires,
+            places: Places::default(),
+            offers,
+            connect_timeout: self.connect_timeout,
+            reconnect: self.reconnect,
+            retry_permanent: self.retry_permanent,
             group: group.clone(),
-            local,
         });
-        for (listener, scope) in listeners.into_iter().zip(scopes) {
-            let accepting = scope.run(accept(shared.clone(), listener));
-            drop(group.spawn_ok(async move { drop(accepting.await) }));
+        for door in doors {
+            shared.open_door(door)?;
         }
-        let mut attempts = Vec::new();
-        for endpoint in self.connect {
+        let connecting: Vec<_> = self
+            .connect
+            .into_iter()
+            .filter_map(|endpoint| shared.keep_connected(endpoint))
+            .collect();
+        for connected in connecting {
+            connected.await?;
+        }
+        #[cfg(unix)]
+        if let Some((stream, side)) = self.adopted {
             let (attempt, connected) = Attempt::new();
-            drop(group.spawn_ok(dial(shared.clone(), endpoint.clone(), attempt.clone())));
-            attempts.push((endpoint, attempt, connected));
-        }
-        for (endpoint, attempt, connected) in attempts {
-            match timeout(CONNECT_TIMEOUT, connected).await {
-                Ok(Ok(outcome)) => outcome?,
-                Ok(Err(_)) => return Err(Error::cancelled()),
-                Err(_) => {
-                    return Err(attempt.last_failure().unwrap_or_else(|| {
-                        Error::new(
-                            ErrorKind::Transport,
-                            format!("no connection to {endpoint} within 10 s"),
-                        )
-                    }));
-                }
+            drop(group.spawn_ok(keep(shared.clone(), stream, side, attempt)));
+            match connected.await {
+                Ok(outcome) => outcome?,
+                Err(_) => return Err(Error::cancelled()),
             }
         }
-        Ok(TcpBroker { shared })
+        shared.executor.prepare(&shared.attachment).await?;
+        let broker = TcpBroker { shared };
+        if let Some(signals) = signals {
+            drop(group.spawn_ok(signals.drain(broker.clone())));
+        }
+        Ok(broker)
     }
 }
 

@@ -1,27 +1,31 @@
 //! The tasks that connect, and connect again.
 
+#[cfg(feature = "tls")]
+use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bowline_backend::net::TcpStream;
+#[cfg(unix)]
+use bowline_backend::net::UnixStream;
 use bowline_backend::time;
 use bowline_channel::{OneshotReceiver, OneshotSender, oneshot};
 use bowline_concurrency::{sleep, timeout};
+#[cfg(feature = "tls")]
+use bowline_transport::TlsFailure;
 
+use super::endpoint::Place as At;
 use super::link::{Place, drive};
-use super::listen::full_jitter;
 use super::routes::{NoRoom, Origin};
+use super::wires::{Way, Wire, Wires};
 use super::{Endpoint, Shared};
 use crate::proto::Side;
 use crate::{Error, ErrorKind};
 
-/// The first pause between two attempts; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long an attempt to connect to an endpoint takes at most, and starting waits for the first.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an attempt to connect to an endpoint takes at most.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Addresses of one endpoint that share it; more take longer.
 const MAX_SHARES: usize = 5;
 /// A connection that lasted so long makes the pauses short again.
@@ -86,21 +90,22 @@ impl Attempt {
 
 /// Keeps one connection to `endpoint` up. Gives up where connecting again would end the same way.
 pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<Attempt>) {
-    let mut pause = FIRST_PAUSE;
+    let mut attempts = 0_usize;
+    let origin = Origin::Dialed(endpoint.to_string().into());
     loop {
         if shared.routes.is_closing() {
             return attempt.failed_for_good(Error::cancelled());
         }
         let began = time::now();
-        match connect(&endpoint).await {
+        match connect(&shared.wires, &endpoint).await {
             Ok(stream) => {
                 shared.counters.dialed.add(1);
-                match Place::new(&shared, Origin::Dialed) {
+                match Place::new(&shared, origin.clone()) {
                     Ok(place) => {
                         let cause = drive(place, stream, Side::Dialer, Some(attempt.clone())).await;
                         let permanent = cause.is_permanent();
                         let error = Error::connection(&endpoint, shared.config.project(), cause);
-                        if permanent {
+                        if permanent && !shared.retry_permanent {
                             return attempt.failed_for_good(error);
                         }
                         attempt.failed(error);
@@ -112,23 +117,86 @@ pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<A
                     )),
                 }
             }
-            // No name to ask for again.
-            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            // No name to ask for again, no certificate to look at again.
+            Err(error) if error.is_final() && !shared.retry_permanent => {
                 return attempt.failed_for_good(error);
             }
             Err(error) => attempt.failed(error),
         }
         if time::now().saturating_duration_since(began) >= HEALTHY {
-            pause = FIRST_PAUSE;
+            attempts = 0;
         }
-        sleep(full_jitter(pause)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        attempts = attempts.saturating_add(1);
+        sleep(shared.reconnect.pause(attempts)).await;
     }
 }
 
-/// One connection to the first address of `endpoint` that takes it.
-async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Error> {
-    let addresses = endpoint.addresses().await?;
+/// Drives the one connection of a broker, which ends with it.
+#[cfg(unix)]
+pub(super) async fn keep(
+    shared: Arc<Shared>,
+    stream: UnixStream,
+    side: Side,
+    attempt: Arc<Attempt>,
+) {
+    if let Ok(place) = Place::new(&shared, Origin::Dialed("the other process".into())) {
+        let cause = drive(place, Wire::Unix(stream), side, Some(attempt.clone())).await;
+        let error = Error::connection("the other process", shared.config.project(), cause);
+        attempt.failed_for_good(error);
+    }
+    shared.routes.close("");
+    shared.group.cancel("the connection ended");
+}
+
+/// One connection to `endpoint`, to the first of its addresses that takes it.
+async fn connect(wires: &Wires, endpoint: &Endpoint) -> Result<Wire, Error> {
+    wires.check(endpoint, Way::Out)?;
+    let what = || format!("no connection to {endpoint}");
+    match &endpoint.0 {
+        #[cfg(unix)]
+        At::Unix(address) => match timeout(CONNECT_TIMEOUT, UnixStream::connect(address)).await {
+            Ok(Ok(stream)) => Ok(Wire::Unix(stream)),
+            Ok(Err(error)) => Err(Error::transport(what(), error)),
+            Err(late) => Err(Error::with_source(ErrorKind::Transport, what(), late)),
+        },
+        At::Memory(name) => {
+            let network = wires.network.clone().unwrap_or_default();
+            match timeout(CONNECT_TIMEOUT, network.connect(name)).await {
+                Ok(Ok(stream)) => Ok(Wire::Memory(stream)),
+                Ok(Err(error)) => Err(Error::with_source(ErrorKind::Transport, what(), error)),
+                Err(late) => Err(Error::with_source(ErrorKind::Transport, what(), late)),
+            }
+        }
+        #[cfg(feature = "tls")]
+        At::Secure { host, .. } => {
+            let stream = tcp(wires, endpoint).await?;
+            let Some(client) = &wires.client else {
+                return Err(Error::new(ErrorKind::Unsupported, what()));
+            };
+            let failed = |error: bowline_transport::Error| {
+                let kind = match error.kind() {
+                    // Another attempt would end the same way.
+                    bowline_transport::ErrorKind::Config => ErrorKind::InvalidInput,
+                    bowline_transport::ErrorKind::Tls(
+                        TlsFailure::Certificate | TlsFailure::Refused,
+                    ) => ErrorKind::Unauthenticated,
+                    _ => ErrorKind::Transport,
+                };
+                Error::with_source(kind, what(), error)
+            };
+            let handshake = client.handshake(stream, host).map_err(failed)?;
+            match timeout(CONNECT_TIMEOUT, handshake.into_future()).await {
+                Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
+                Ok(Err(error)) => Err(failed(error)),
+                Err(late) => Err(Error::with_source(ErrorKind::Transport, what(), late)),
+            }
+        }
+        _ => Ok(Wire::Tcp(tcp(wires, endpoint).await?)),
+    }
+}
+
+async fn tcp(wires: &Wires, endpoint: &Endpoint) -> Result<TcpStream, Error> {
+    let addresses = wires.addresses(endpoint).await?;
     first_that_takes(&addresses, TcpStream::connect)
         .await
         .map_err(|error| Error::transport(format_args!("no connection to {endpoint}"), error))

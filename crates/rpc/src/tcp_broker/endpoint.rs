@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bowline_backend::net::{self, Query, ResolveErrorKind};
+use bowline_backend::stream::Address;
+#[cfg(unix)]
+use bowline_backend::stream::UnixAddress;
 
 use crate::{Error, ErrorKind};
 
@@ -12,22 +16,51 @@ const DEFAULT_PORT: u16 = 15383;
 /// The longest name that DNS allows.
 const LONGEST_HOST: usize = 253;
 
-/// Where to listen or connect: a socket address, `host:port`, `host` (port 15383), or one of these
-/// after `tcp://`.
+/// Where to listen or connect, as a text of one of these forms, or as a socket address:
+///
+/// | text | is |
+/// |---|---|
+/// | `host:port`, `host` (port 15383), `tcp://host:port` | TCP |
+/// | `tls://host:port` | TLS over TCP, with the feature `tls` |
+/// | `unix:/run/shop.sock`, `unix:@shop` | a Unix socket in the file system, or of an abstract name |
+/// | `mem://shop` | a name within this process |
 ///
 /// An IPv6 address before a port stands in brackets: `[::1]:4000`. A text that is none of these
 /// fails the start of the broker it is given to, with
 /// [`InvalidInput`](ErrorKind::InvalidInput), and with [`Unsupported`](ErrorKind::Unsupported) where
-/// the address is of another kind, as `unix:///run/shop`.
+/// the address is of a kind that is unknown here.
+///
+/// # Examples
+/// ```
+/// use bowline_rpc::Endpoint;
+///
+/// assert_eq!(Endpoint::from("example.org").to_string(), "example.org:15383");
+/// assert_eq!(Endpoint::from("unix:@shop").to_string(), "unix:@shop");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint(Place);
+pub struct Endpoint(pub(super) Place);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(super) enum Place {
     Socket(SocketAddr),
-    Named { host: String, port: u16 },
+    Named {
+        host: String,
+        port: u16,
+    },
+    /// TLS over TCP.
+    #[cfg(feature = "tls")]
+    Secure {
+        host: String,
+        port: u16,
+    },
+    #[cfg(unix)]
+    Unix(UnixAddress),
+    Memory(Arc<str>),
     OtherKind(String),
-    None { text: String, why: &'static str },
+    None {
+        text: String,
+        why: String,
+    },
 }
 
 impl From<SocketAddr> for Endpoint {
@@ -36,28 +69,19 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
+#[cfg(unix)]
+impl From<UnixAddress> for Endpoint {
+    fn from(address: UnixAddress) -> Self {
+        Self(Place::Unix(address))
+    }
+}
+
 impl From<&str> for Endpoint {
     fn from(text: &str) -> Self {
-        let address = text.strip_prefix("tcp://").unwrap_or(text);
-        Self(if let Ok(address) = address.parse() {
-            Place::Socket(address)
-        } else if address.contains("://") {
-            Place::OtherKind(text.into())
-        } else {
-            match split(address) {
-                Ok((host, port)) => match host.parse::<IpAddr>() {
-                    Ok(host) => Place::Socket(SocketAddr::new(host, port)),
-                    Err(_) => Place::Named {
-                        host: host.into(),
-                        port,
-                    },
-                },
-                Err(why) => Place::None {
-                    text: text.into(),
-                    why,
-                },
-            }
-        })
+        Self(read(text).unwrap_or_else(|why| Place::None {
+            text: text.into(),
+            why,
+        }))
     }
 }
 
@@ -65,6 +89,47 @@ impl From<String> for Endpoint {
     fn from(text: String) -> Self {
         text.as_str().into()
     }
+}
+
+fn read(text: &str) -> Result<Place, String> {
+    if let Some(name) = text.strip_prefix("mem://") {
+        return match name.is_empty() {
+            true => Err("it has no name".into()),
+            false => Ok(Place::Memory(name.into())),
+        };
+    }
+    #[cfg(unix)]
+    if let Some(path) = text.strip_prefix("unix:") {
+        let address = match path.strip_prefix('@') {
+            Some(name) => UnixAddress::from_abstract(name),
+            None if path.starts_with("//") && !path.starts_with("///") => {
+                return Err("a path after unix: has one slash at its begin, or three".into());
+            }
+            None => UnixAddress::from_path(path.strip_prefix("//").unwrap_or(path)),
+        };
+        return address.map(Place::Unix).map_err(|error| error.to_string());
+    }
+    #[cfg(feature = "tls")]
+    if let Some(address) = text.strip_prefix("tls://") {
+        let (host, port) = split(address)?;
+        let host = host.into();
+        return Ok(Place::Secure { host, port });
+    }
+    let address = text.strip_prefix("tcp://").unwrap_or(text);
+    if let Ok(address) = address.parse() {
+        return Ok(Place::Socket(address));
+    }
+    if address.contains("://") || address.starts_with("unix:") {
+        return Ok(Place::OtherKind(text.into()));
+    }
+    let (host, port) = split(address)?;
+    Ok(match host.parse::<IpAddr>() {
+        Ok(host) => Place::Socket(SocketAddr::new(host, port)),
+        Err(_) => Place::Named {
+            host: host.into(),
+            port,
+        },
+    })
 }
 
 /// Host and port of `address`, or what is wrong with it.
@@ -115,6 +180,15 @@ impl fmt::Display for Endpoint {
             Place::Socket(address) => write!(f, "{address}"),
             Place::Named { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Place::Named { host, port } => write!(f, "{host}:{port}"),
+            #[cfg(feature = "tls")]
+            Place::Secure { host, port } if host.contains(':') => {
+                write!(f, "tls://[{host}]:{port}")
+            }
+            #[cfg(feature = "tls")]
+            Place::Secure { host, port } => write!(f, "tls://{host}:{port}"),
+            #[cfg(unix)]
+            Place::Unix(address) => write!(f, "unix:{address}"),
+            Place::Memory(name) => write!(f, "mem://{name}"),
             Place::OtherKind(text) | Place::None { text, .. } => f.write_str(text),
         }
     }
@@ -124,25 +198,57 @@ impl Endpoint {
     /// Whether it is an address at all.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.0 {
-            Place::Socket(_) | Place::Named { .. } => Ok(()),
             Place::OtherKind(text) => Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("{text} is no TCP address"),
+                format!("{text} is an address of a kind that is unknown here"),
             )),
             Place::None { text, why } => Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!("{text:?} is no address: {why}"),
             )),
+            _ => Ok(()),
         }
     }
 
-    /// The addresses behind it, never none.
+    /// The address it is, unless it is a name.
+    pub(super) fn literal(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Place::Socket(address) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// Its address, if it is one and no name of one.
+    pub(super) fn address(&self) -> Option<Address> {
+        match &self.0 {
+            Place::Socket(address) => Some((*address).into()),
+            #[cfg(feature = "tls")]
+            Place::Secure { host, port } => {
+                let host: IpAddr = host.parse().ok()?;
+                Some(SocketAddr::new(host, *port).into())
+            }
+            #[cfg(unix)]
+            Place::Unix(address) => Some(address.clone().into()),
+            Place::Memory(name) => Some(Address::Named(name.clone())),
+            _ => None,
+        }
+    }
+
+    /// The internet addresses behind it, never none; of no other place than one that has such.
     pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
         self.check()?;
         let (host, port) = match &self.0 {
             Place::Socket(address) => return Ok(vec![*address]),
             Place::Named { host, port } => (host, *port),
-            Place::OtherKind(_) | Place::None { .. } => unreachable!("it was checked"),
+            #[cfg(feature = "tls")]
+            Place::Secure { host, port } => match host.parse::<IpAddr>() {
+                Ok(host) => return Ok(vec![SocketAddr::new(host, *port)]),
+                Err(_) => (host, *port),
+            },
+            _ => {
+                let message = format!("{self} has no internet address");
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
         };
         net::resolve(Query::host(host, port))
             .await
@@ -181,6 +287,11 @@ mod tests {
             ("example.org", "example.org:15383"),
             ("example.org:0", "example.org:0"),
             ("tcp://example.org:65535", "example.org:65535"),
+            ("unix:/run/shop.sock", "unix:/run/shop.sock"),
+            ("unix:///run/shop.sock", "unix:/run/shop.sock"),
+            ("unix:shop.sock", "unix:shop.sock"),
+            ("unix:@shop", "unix:@shop"),
+            ("mem://shop", "mem://shop"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(is), "{text}");
         }
@@ -209,9 +320,22 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(ErrorKind::InvalidInput), "{text}");
         }
-        for text in ["unix:///run/shop", "tls://example.org:80"] {
-            assert_eq!(read(text), Err(ErrorKind::Unsupported), "{text}");
+        let long = format!("unix:/{}", "x".repeat(200));
+        for text in ["mem://", "unix:", "unix:@", "unix://run/shop", &long] {
+            assert_eq!(read(text), Err(ErrorKind::InvalidInput), "{text}");
         }
+        assert_eq!(read("http://example.org"), Err(ErrorKind::Unsupported));
+        #[cfg(feature = "tls")]
+        {
+            assert_eq!(read("tls://[::1]:80").as_deref(), Ok("tls://[::1]:80"));
+            assert_eq!(
+                read("tls://example.org").as_deref(),
+                Ok("tls://example.org:15383")
+            );
+            assert_eq!(read("tls://:80"), Err(ErrorKind::InvalidInput));
+        }
+        #[cfg(not(feature = "tls"))]
+        assert_eq!(read("tls://example.org:80"), Err(ErrorKind::Unsupported));
         let error = Endpoint::from("127.0.0.1:99999").check().unwrap_err();
         assert_eq!(
             error.to_string(),

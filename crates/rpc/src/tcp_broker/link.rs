@@ -1,5 +1,6 @@
 //! One connection of a broker: its driver's host, and the task that drives it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bowline_backend::entropy;
@@ -7,21 +8,24 @@ use bowline_backend::stream::{Address, ByteStream};
 use bowline_backend::time;
 
 use super::Shared;
+use super::dedupe::{Admitted, DedupeKey};
 use super::dial::Attempt;
-use super::routes::{NoRoom, Origin};
+use super::routes::{ConnectionId, NoRoom, Origin};
+use super::table::Losses;
+use super::wires::Wire;
 use crate::connection::{Driver, Host, Mailbox};
-use crate::executor::{CallRef, Job, JobBody, JobEnd, JobHandle, ReplySink, Stop};
+use crate::executor::{CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, ReplySink, Stop};
 use crate::method::Resolved;
 use crate::proto::{
-    Advertised, CloseCause, Command, Event, IncomingCall, Machine, MethodId, MethodOptions, Side,
-    Target,
+    Advertised, CallKind, CloseCause, Command, Event, IncomingCall, Machine, MethodId,
+    MethodOptions, Side, Stats, Target,
 };
-use crate::{Certainty, Code, Codec, Limits, Peer};
+use crate::{Certainty, Code, Codec, Limits, Peer, Right};
 
 /// The place of one connection in the broker's table; given up by dropping it.
 pub(super) struct Place {
     shared: Arc<Shared>,
-    connection: u64,
+    connection: ConnectionId,
     mailbox: Arc<Mailbox>,
 }
 
@@ -43,9 +47,25 @@ impl Drop for Place {
     }
 }
 
-/// Drives `stream` until the connection is over and says why. `attempt` is told when the peer's
+/// Drives `wire` until the connection is over and says why. `attempt` is told when the peer's
 /// methods are known.
-pub(super) async fn drive<S: ByteStream>(
+pub(super) async fn drive(
+    place: Place,
+    wire: Wire,
+    side: Side,
+    attempt: Option<Arc<Attempt>>,
+) -> CloseCause {
+    match wire {
+        Wire::Tcp(stream) => drive_stream(place, stream, side, attempt).await,
+        #[cfg(feature = "tls")]
+        Wire::Tls(stream) => drive_stream(place, *stream, side, attempt).await,
+        #[cfg(unix)]
+        Wire::Unix(stream) => drive_stream(place, stream, side, attempt).await,
+        Wire::Memory(stream) => drive_stream(place, stream, side, attempt).await,
+    }
+}
+
+async fn drive_stream<S: ByteStream>(
     place: Place,
     stream: S,
     side: Side,
@@ -58,67 +78,108 @@ pub(super) async fn drive<S: ByteStream>(
         address: stream.peer_addr().ok(),
         peer: None,
         methods: Vec::new(),
+        ids: BTreeMap::new(),
         workers: shared.executor.capacity().max_workers,
         attempt,
+        restricted: shared.config.restricts(Right::Call),
+        losses: Losses::default(),
     };
     let mut seed = [0; 32];
     entropy::fill(&mut seed);
     let now = time::now();
     let mut machine = Machine::new(shared.config.clone(), side, now, seed);
-    let methods = link.offered();
+    let [_, methods] = link.changes();
     // A fresh machine takes its snapshot, if it is within the limit of methods.
-    if machine.command(now, Command::Advertise(methods)).is_err() {
+    if let Some(methods) = methods
+        && machine.command(now, methods).is_err()
+    {
         link.methods.clear();
         let _ = machine.command(now, Command::Advertise(Vec::new()));
     }
     let driver = Driver::new(stream, machine, mailbox, link, &shared.limits);
-    let ended = driver.run().await;
-    shared.counters.add_protocol(&ended.stats);
-    ended.cause
+    driver.run().await.cause
 }
 
 struct Link {
     place: Place,
     address: Option<Address>,
     peer: Option<Peer>,
-    /// What we offer: the method with id `n` at `n - 1`.
-    methods: Vec<Resolved>,
+    /// What we offer or offered: the method with id `n` at `n - 1`, unless it was withdrawn.
+    methods: Vec<Option<Resolved>>,
+    /// The ids of those that are offered.
+    ids: BTreeMap<Arc<str>, MethodId>,
     /// Handlers the executor runs at once; fixed, so it is not asked again for every call.
     workers: usize,
     attempt: Option<Arc<Attempt>>,
+    /// There are rules about who may call what.
+    restricted: bool,
+    losses: Losses,
 }
 
 impl Link {
-    fn offered(&mut self) -> Vec<Advertised> {
-        let workers = self.workers;
-        if workers > 0 {
-            self.methods = self.place.shared.registry.all();
+    /// What the peer is to be told of what is offered now: no longer, and from now on.
+    fn changes(&mut self) -> [Option<Command>; 2] {
+        let offered = self.place.shared.offers.now();
+        let methods = &mut self.methods;
+        let mut gone = Vec::new();
+        self.ids.retain(|name, id| {
+            let place = methods.get_mut(id.0 as usize - 1);
+            let known = place.as_ref().and_then(|known| known.as_ref());
+            let stays = match (offered.find(name), known) {
+                (Some(now), Some(known)) => Arc::ptr_eq(&now.entry, &known.entry),
+                _ => false,
+            };
+            if !stays {
+                gone.push(*id);
+                if let Some(place) = place {
+                    *place = None;
+                }
+            }
+            stays
+        });
+        let mut new = Vec::new();
+        for method in offered.iter() {
+            if !self.ids.contains_key(method.name.shared()) {
+                methods.push(Some(method.clone()));
+                // Ids are never used again.
+                let id = MethodId(u32::try_from(methods.len()).unwrap_or(u32::MAX));
+                self.ids.insert(method.name.shared().clone(), id);
+                new.push(advertised(method, id, self.workers));
+            }
         }
-        let advertise = |(method, id): (&Resolved, u32)| {
-            let spec = method.entry.spec;
-            let mut options = MethodOptions::default();
-            if spec.is_idempotent() {
-                options = options.with(MethodOptions::IDEMPOTENT);
-            }
-            if spec.is_no_cancel() {
-                options = options.with(MethodOptions::NO_CANCEL);
-            }
-            Advertised::new(MethodId(id), method.name.shared().clone())
-                .schema(spec.schema_hash())
-                .options(options)
-                .concurrency(u32::try_from(workers).unwrap_or(u32::MAX))
-        };
-        self.methods.iter().zip(1..).map(advertise).collect()
+        [
+            (!gone.is_empty()).then_some(Command::Withdraw(gone)),
+            (!new.is_empty()).then_some(Command::Advertise(new)),
+        ]
     }
 
     fn method(&self, target: &Target) -> Option<Resolved> {
         match target {
-            Target::Method(MethodId(id)) => {
-                self.methods.get((*id as usize).checked_sub(1)?).cloned()
-            }
+            Target::Method(MethodId(id)) => self
+                .methods
+                .get((*id as usize).checked_sub(1)?)
+                .cloned()
+                .flatten(),
             Target::Name(_) if self.methods.is_empty() => None,
-            Target::Name(name) => self.place.shared.registry.find(name),
+            Target::Name(name) => self.place.shared.offers.now().find(name).cloned(),
         }
+    }
+
+    /// Whom the peer has proved to be.
+    fn principal(&self) -> &str {
+        self.peer.as_ref().map_or("", |peer| peer.principal())
+    }
+
+    /// Whether the rules let the peer call `target`; what is not there, it may not call either.
+    fn may_call(&self, target: &Target) -> bool {
+        let name = match target {
+            Target::Method(_) => self
+                .method(target)
+                .map(|method| method.name.shared().clone()),
+            Target::Name(name) => Some(name.clone()),
+        };
+        let config = &self.place.shared.config;
+        name.is_some_and(|name| config.allows(self.principal(), &name, Right::Call))
     }
 
     fn refuse(&self, call: CallRef, code: Code, message: impl Into<String>) -> JobHandle {
@@ -132,47 +193,97 @@ impl Link {
     }
 }
 
+fn advertised(method: &Resolved, id: MethodId, workers: usize) -> Advertised {
+    let spec = method.entry.spec;
+    let mut options = MethodOptions::default();
+    if spec.is_idempotent() {
+        options = options.with(MethodOptions::IDEMPOTENT);
+    }
+    if spec.is_no_cancel() {
+        options = options.with(MethodOptions::NO_CANCEL);
+    }
+    Advertised::new(id, method.name.shared().clone())
+        .schema(spec.schema_hash())
+        .options(options)
+        .concurrency(u32::try_from(workers).unwrap_or(u32::MAX))
+}
+
 impl Host for Link {
+    fn refresh(&mut self) -> [Option<Command>; 2] {
+        self.changes()
+    }
+
     fn event(&mut self, event: Event) {
         match event {
             Event::Ready(hello) => {
-                self.peer = Some(Peer::new(self.address.clone(), hello.instance));
-                self.place.shared.routes.ready(self.place.connection);
+                let peer = Peer::new(self.address.clone(), hello.instance, hello.proven.clone());
+                self.place.shared.routes.ready(self.place.connection, &peer);
+                self.peer = Some(peer);
             }
-            Event::Advertised(methods) => self
-                .place
-                .shared
-                .routes
-                .offer(self.place.connection, methods),
+            Event::Advertised(mut methods) => {
+                let config = &self.place.shared.config;
+                methods.retain(|m| config.allows(self.principal(), &m.name, Right::Execute));
+                let routes = &self.place.shared.routes;
+                routes.offer(self.place.connection, methods);
+            }
             Event::Withdrawn(methods) => self
                 .place
                 .shared
                 .routes
                 .withdraw(self.place.connection, &methods),
             Event::Discovered => {
+                self.place.shared.routes.discovered(self.place.connection);
                 if let Some(attempt) = self.attempt.take() {
                     attempt.connected();
                 }
             }
             // A peer that leaves gets no new call; one that is gone neither.
-            Event::Draining { .. } => self
-                .place
-                .shared
-                .routes
-                .disconnect_offers(self.place.connection),
+            Event::Draining { .. } => self.place.shared.routes.retire(self.place.connection),
             Event::Closed(cause) => {
                 self.place.shared.counters.closed(&cause);
-                self.place.shared.routes.lose(self.place.connection);
+                let losses = match cause {
+                    // What this side closes says nothing of the peer.
+                    CloseCause::Closed(_) => Losses::default(),
+                    _ => self.losses,
+                };
+                self.place.shared.routes.lost(self.place.connection, losses);
             }
             _ => {}
         }
     }
 
+    fn answered(&mut self) {
+        self.losses.answered = true;
+    }
+
+    fn lost(&mut self) {
+        self.losses.calls = self.losses.calls.saturating_add(1);
+    }
+
+    fn ended(&mut self, end: &JobEnd) {
+        self.place.shared.counters.ended(end);
+    }
+
+    fn counted(&mut self, stats: &Stats) {
+        self.place.shared.counters.add_protocol(stats);
+    }
+
+    fn abandoned(&mut self, calls: usize) {
+        self.place.shared.counters.abandoned(calls);
+    }
+
     fn opened(&mut self, incoming: IncomingCall) -> JobHandle {
         self.place.shared.counters.calls_received.add(1);
         let call = CallRef::Peer(incoming.call);
+        let named = incoming.kind == CallKind::NAMED_ARGUMENTS;
+        if incoming.kind != CallKind::UNARY && !named {
+            return self.refuse(call, Code::Unsupported, "no such kind of call");
+        }
         if self.workers == 0 {
             return self.refuse(call, Code::NoExecutor, "");
+        }
+        if self.restricted && !self.may_call(&incoming.target) {
+            return self.refuse(call, Code::PermissionDenied, "");
         }
         let Some(method) = self.method(&incoming.target) else {
             let name = match incoming.target {
@@ -184,30 +295,59 @@ impl Host for Link {
         let Some(codec) = Codec::from_id(incoming.codec.0) else {
             return self.refuse(call, Code::Unsupported, "no such codec");
         };
+        if method.entry.is_other_schema(incoming.extensions.schema()) {
+            return self.refuse(call, Code::WrongSchema, &*method.name);
+        }
         let spec = method.entry.spec;
         let limits: &Limits = &self.place.shared.limits;
         let longest = spec
             .max_duration()
             .unwrap_or(limits.max_deadline)
             .min(limits.max_deadline);
-        let deadline = incoming.deadline.min(time::now() + longest);
+        let now = time::now();
+        let deadline = incoming.deadline.min(now + longest);
+        let mut sink: Arc<dyn ReplySink> = self.place.mailbox.clone();
+        let once = incoming.extensions.idempotency_key().is_some();
+        if let Some(key) = incoming.extensions.idempotency_key() {
+            let key = DedupeKey {
+                caller: self.peer.as_ref().map(Peer::instance).unwrap_or_default(),
+                method: method.name.shared().clone(),
+                key: key.into(),
+            };
+            let dedupe = &self.place.shared.dedupe;
+            let (admitted, settles) = dedupe.admit(key, &self.place.mailbox, call, now);
+            match admitted {
+                Admitted::Run => sink = settles,
+                Admitted::Waits => return JobHandle::of_none(),
+                Admitted::Answered(end) => {
+                    self.place.mailbox.settle(call, end);
+                    return JobHandle::of_none();
+                }
+            }
+        }
+        let facts = JobFacts {
+            stop: Stop::of(spec),
+            deadline,
+            caller: self.peer.clone(),
+            call,
+            hops: incoming.hops,
+            priority: incoming.priority,
+            limit: method.entry.limit(),
+            extensions: incoming.extensions,
+        };
         let body = |context| JobBody::Encoded {
+            name: method.name,
             entry: method.entry,
             codec,
+            named,
             body: incoming.body,
             context,
         };
-        let job = Job::new(
-            body,
-            Stop::of(spec),
-            deadline,
-            self.peer.clone(),
-            call,
-            self.place.shared.attachment.clone(),
-            self.place.mailbox.clone(),
-        );
+        let job = Job::new(body, facts, self.place.shared.attachment.clone(), sink);
         let _until_roused = self.place.shared.attachment.gather();
-        job.give_to(&*self.place.shared.executor)
+        let handle = job.give_to(&*self.place.shared.executor);
+        // Others may wait for it, or come to.
+        if once { JobHandle::of_none() } else { handle }
     }
 
     fn rouse(&mut self) -> bool {

@@ -5,29 +5,29 @@ use std::time::Duration;
 
 use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::entropy;
-use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::Address;
-use bowline_concurrency::sleep;
+use bowline_concurrency::{sleep, timeout};
 
 use super::Shared;
 use super::link::{Place, drive};
 use super::prefix::Prefix;
 use super::routes::{NoRoom, Origin};
-use crate::proto::Side;
+use super::wires::{Door, Visitor};
+use crate::proto::{CloseCause, Side};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts until the listener breaks; each connection becomes a task of the broker's group. While
 /// there are as many connections as may be, those to come wait at the system.
-pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+pub(super) async fn accept(shared: Arc<Shared>, mut door: Door) {
     let mut pause = FIRST_PAUSE;
     loop {
         shared.routes.fewer_than(shared.limits.connections).await;
-        match listener.accept().await {
-            Ok((stream, address)) => {
+        match door.accept().await {
+            Ok((visitor, address)) => {
                 pause = FIRST_PAUSE;
-                take_on(&shared, stream, &address).await;
+                take_on(&shared, visitor, &address).await;
             }
             Err(error) => {
                 let kind = AcceptErrorKind::of(&error);
@@ -52,10 +52,10 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 /// Starts the task of an accepted connection, or closes it where too many are in their handshake.
-async fn take_on(shared: &Arc<Shared>, stream: TcpStream, address: &Address) {
+async fn take_on(shared: &Arc<Shared>, visitor: Visitor, address: &Address) {
     let origin = Origin::Accepted(Prefix::of(address));
     let place = loop {
-        match Place::new(shared, origin) {
+        match Place::new(shared, origin.clone()) {
             Ok(place) => break place,
             // Someone else was faster: this one waits for the next that ends.
             Err(NoRoom::Full) => shared.routes.fewer_than(shared.limits.connections).await,
@@ -64,8 +64,16 @@ async fn take_on(shared: &Arc<Shared>, stream: TcpStream, address: &Address) {
         }
     };
     shared.counters.accepted.add(1);
-    drop(shared.group.spawn_ok(async move {
-        drive(place, stream, Side::Listener, None).await;
+    let group = shared.group.clone();
+    let shared = shared.clone();
+    drop(group.spawn_ok(async move {
+        let most = shared.limits.handshake_timeout;
+        // Peers that stall, or are none, are counted like those who do so later.
+        match timeout(most, visitor.wire()).await {
+            Ok(Ok(wire)) => drop(drive(place, wire, Side::Listener, None).await),
+            Ok(Err(error)) => shared.counters.insecure(&error),
+            Err(_) => shared.counters.closed(&CloseCause::HandshakeTimeout),
+        }
     }));
 }
 

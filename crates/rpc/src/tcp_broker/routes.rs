@@ -1,4 +1,5 @@
-//! Which peers offer which methods, and the calls that wait for one that does.
+//! Which peers offer which methods, and the calls that wait for one that does: the shell of the
+//! table, with lock and wakers.
 
 mod admission;
 mod find_peer;
@@ -8,39 +9,34 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use slab::Slab;
+use bowline_backend::time::{self, Instant};
 
+use super::Balance;
 use super::prefix::Prefix;
+use super::table::{Answer, Identity, Losses, Picked, Table, WaitId, Watch};
 use crate::connection::Mailbox;
-use crate::proto::{Advertised, MethodId};
-use crate::{Code, MethodName};
+use crate::proto::{Advertised, MethodId, MethodOptions};
+use crate::{Code, Limits, MethodName, Peer};
 
+pub(super) use super::table::{ConnectionId, Key};
 pub(super) use admission::{NoRoom, Origin};
-pub(super) use find_peer::FindPeer;
+pub(super) use find_peer::find_peer;
 
-/// Calls that wait for a peer at one broker.
-const MAX_WAITING: usize = 1024;
-
-/// The table of one broker.
+/// The connections of one broker, and its routing table.
 ///
 /// Invariants:
-/// - T1 a route is there while it has an offer, a waiting call, or a call type that goes by it;
-///   so what peers and callers can make it hold is bounded by what they may offer and wait for.
-/// - T2 an offer is there exactly while its connection is up and its peer offers the method.
-/// - T3 `waiting` is the number of all waiting calls, at most 1024.
-/// - T4 `handshakes` and `handshakes_from` count the accepted connections that are not ready.
-/// - T5 no waker is woken and no connection is closed under the lock.
+/// - S1 the table has a connection exactly from the end of its handshake to its end.
+/// - S2 `wakers` has an entry for a call exactly while the call waits in the table.
+/// - S3 `handshakes` and `handshakes_from` count the accepted connections that are not ready.
+/// - S4 no waker is woken or dropped and no connection is closed under the lock.
 pub(super) struct Routes {
-    table: Mutex<Table>,
+    state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct Table {
-    routes: Slab<Route>,
-    by_name: BTreeMap<Arc<str>, usize>,
-    by_call: BTreeMap<TypeId, usize>,
-    waiting: usize,
-    connections: BTreeMap<u64, Up>,
+struct State {
+    table: Table<Arc<Mailbox>>,
+    wakers: BTreeMap<WaitId, Waker>,
+    connections: BTreeMap<ConnectionId, Up>,
     next_connection: u64,
     handshakes: usize,
     handshakes_from: BTreeMap<Prefix, usize>,
@@ -50,31 +46,14 @@ struct Table {
     departures: Vec<Waker>,
 }
 
-struct Route {
-    name: Arc<str>,
-    offers: Vec<Offer>,
-    /// Whose turn it is among the offers.
-    next: usize,
-    waiting: Slab<Waker>,
-    /// Call types that go by this route.
-    calls: usize,
-}
-
-struct Offer {
-    connection: u64,
-    method: MethodId,
-    mailbox: Arc<Mailbox>,
-}
-
 /// A connection that is up.
 struct Up {
     mailbox: Arc<Mailbox>,
     origin: Origin,
-    ready: bool,
+    /// Who is there, once the handshake is done.
+    peer: Option<Peer>,
     /// The connection is lost; its driver is about to give the place up.
     lost: bool,
-    /// The routes its peer's methods belong to.
-    methods: BTreeMap<MethodId, usize>,
 }
 
 impl Up {
@@ -82,52 +61,95 @@ impl Up {
         Self {
             mailbox,
             origin,
-            ready: false,
+            peer: None,
             lost: false,
-            methods: BTreeMap::new(),
         }
     }
 }
 
-/// What a call goes by.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Key<'a> {
-    Name(&'a Arc<str>),
-    /// A call type that is [remembered](Routes::remember), and its name.
-    Call(TypeId, &'a Arc<str>),
-}
-
-impl<'a> Key<'a> {
-    pub(super) fn name(self) -> &'a Arc<str> {
-        match self {
-            Key::Name(name) | Key::Call(_, name) => name,
-        }
-    }
+/// A peer that was chosen for a call.
+pub(super) struct Found<'a> {
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) method: MethodId,
+    pub(super) options: MethodOptions,
+    /// Tells the table how the call ended, where it wants to know.
+    pub(super) watching: Option<Watching<'a>>,
 }
 
 impl Routes {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(
+        balance: Balance,
+        balances: BTreeMap<Arc<str>, Balance>,
+        limits: &Limits,
+        seed: u64,
+    ) -> Self {
         Self {
-            table: Mutex::default(),
+            state: Mutex::new(State {
+                table: Table::new(balance, balances, limits, seed),
+                wakers: BTreeMap::new(),
+                connections: BTreeMap::new(),
+                next_connection: 0,
+                handshakes: 0,
+                handshakes_from: BTreeMap::new(),
+                draining: false,
+                closed: false,
+                departures: Vec::new(),
+            }),
         }
     }
 
     /// The next peer that offers the method, if one does; none once the broker is closed.
-    pub(super) fn pick(&self, key: Key<'_>) -> Option<(Arc<Mailbox>, MethodId)> {
-        let mut table = self.table();
-        if table.closed {
-            return None;
+    pub(super) fn pick(&self, key: Key<'_>, hash: Option<u64>) -> Option<Found<'_>> {
+        let mut state = self.state();
+        let picked = state.pick(key, hash)?;
+        drop(state);
+        Some(self.found(picked))
+    }
+
+    /// Every peer that offers the method; none once the broker is closed.
+    pub(super) fn pick_all(&self, key: Key<'_>) -> Vec<(Peer, Found<'_>)> {
+        let mut state = self.state();
+        if state.closed {
+            return Vec::new();
         }
-        let route = table.find(key)?;
-        table.routes[route].pick()
+        let picked = state.table.pick_all(key, time::now());
+        let peers: Vec<_> = picked
+            .iter()
+            .map(|picked| {
+                let up = state.connections.get(&picked.connection);
+                up.and_then(|up| up.peer.clone())
+            })
+            .collect();
+        drop(state);
+        let found = picked.into_iter().map(|picked| self.found(picked));
+        let each = peers.into_iter().zip(found);
+        each.filter_map(|(peer, found)| Some((peer?, found)))
+            .collect()
+    }
+
+    fn found(&self, picked: Picked<Arc<Mailbox>>) -> Found<'_> {
+        let watching = picked.watch.map(|watch| Watching {
+            routes: self,
+            watch: Some(watch),
+        });
+        Found {
+            mailbox: picked.handle,
+            method: picked.method,
+            options: picked.options,
+            watching,
+        }
     }
 
     /// Why a call that nobody can be given does not wait.
     pub(super) fn why_nobody(&self) -> Code {
-        let table = self.table();
-        if table.closed {
+        let state = self.state();
+        if state.closed {
             Code::Cancelled
-        } else if table.connections.values().any(|up| up.ready && !up.lost) {
+        } else if state
+            .connections
+            .values()
+            .any(|up| up.peer.is_some() && !up.lost)
+        {
             Code::UnknownMethod
         } else {
             Code::NoPeer
@@ -136,135 +158,96 @@ impl Routes {
 
     /// The name a call type goes by, if it is remembered.
     pub(super) fn name_of(&self, call: TypeId) -> Option<Arc<str>> {
-        let table = self.table();
-        Some(table.routes[*table.by_call.get(&call)?].name.clone())
+        self.state().table.name_of(call)
     }
 
     /// Remembers the name a call type goes by.
     pub(super) fn remember(&self, call: TypeId, name: &MethodName) {
-        let mut table = self.table();
-        if !table.by_call.contains_key(&call) {
-            let route = table.route(name.shared());
-            table.routes[route].calls += 1;
-            table.by_call.insert(call, route);
-        }
+        self.state().table.remember(call, name);
     }
 
     /// The peer of `connection` offers `methods`.
-    pub(super) fn offer(&self, connection: u64, methods: Vec<Advertised>) {
-        let mut wakers = Vec::new();
-        let mut table = self.table();
-        let Some(mailbox) = table
-            .connections
-            .get(&connection)
-            .map(|up| up.mailbox.clone())
-        else {
-            return;
-        };
-        for advertised in methods {
-            let key = table.route(&advertised.name);
-            let route = &mut table.routes[key];
-            route.offers.push(Offer {
-                connection,
-                method: advertised.method,
-                mailbox: mailbox.clone(),
-            });
-            wakers.extend(route.waiting.iter().map(|(_, waker)| waker.clone()));
-            if let Some(up) = table.connections.get_mut(&connection) {
-                up.methods.insert(advertised.method, key);
-            }
-        }
-        drop(table);
+    pub(super) fn offer(&self, connection: ConnectionId, methods: Vec<Advertised>) {
+        self.wake(|table| table.offer(connection, methods));
+    }
+
+    /// The peer of `connection` has told all its methods for the first time.
+    pub(super) fn discovered(&self, connection: ConnectionId) {
+        self.wake(|table| table.discovered(connection));
+    }
+
+    fn wake(&self, change: impl FnOnce(&mut Table<Arc<Mailbox>>) -> Vec<WaitId>) {
+        let mut state = self.state();
+        let waiting = change(&mut state.table);
+        let wakers: Vec<_> = waiting
+            .iter()
+            .filter_map(|id| state.wakers.get(id).cloned())
+            .collect();
+        drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The peer of `connection` offers `methods` no longer.
-    pub(super) fn withdraw(&self, connection: u64, methods: &[MethodId]) {
-        let mut table = self.table();
-        for method in methods {
-            if let Some(route) = table
-                .connections
-                .get_mut(&connection)
-                .and_then(|up| up.methods.remove(method))
-            {
-                table.retract(route, connection);
-            }
-        }
+    pub(super) fn withdraw(&self, connection: ConnectionId, methods: &[MethodId]) {
+        self.state().table.withdraw(connection, methods);
     }
 
-    /// The connection is lost: its peer is none any more.
-    pub(super) fn lose(&self, connection: u64) {
-        if let Some(up) = self.table().connections.get_mut(&connection) {
+    /// The connection is lost, with these calls: its peer is none any more.
+    pub(super) fn lost(&self, connection: ConnectionId, losses: Losses) {
+        let now = time::now();
+        let mut state = self.state();
+        if let Some(up) = state.connections.get_mut(&connection) {
             up.lost = true;
         }
-        self.disconnect_offers(connection);
+        state.table.lost(connection, losses, now);
     }
 
     /// The peer of `connection` takes no new calls.
-    pub(super) fn disconnect_offers(&self, connection: u64) {
-        let mut table = self.table();
-        let Some(up) = table.connections.get_mut(&connection) else {
-            return;
-        };
-        for route in std::mem::take(&mut up.methods).into_values() {
-            table.retract(route, connection);
-        }
+    pub(super) fn retire(&self, connection: ConnectionId) {
+        self.state().table.retire(connection);
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        // Nothing that can panic runs under the lock, so a poisoned table is whole.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock, so a poisoned state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
-    fn find(&self, key: Key<'_>) -> Option<usize> {
-        match key {
-            Key::Name(name) => self.by_name.get(name).copied(),
-            Key::Call(call, _) => self.by_call.get(&call).copied(),
-        }
-    }
-
-    fn route(&mut self, name: &Arc<str>) -> usize {
-        if let Some(route) = self.by_name.get(name) {
-            return *route;
-        }
-        let route = Route {
-            name: name.clone(),
-            offers: Vec::new(),
-            next: 0,
-            waiting: Slab::new(),
-            calls: 0,
-        };
-        let key = self.routes.insert(route);
-        self.by_name.insert(name.clone(), key);
-        key
-    }
-
-    fn retract(&mut self, route: usize, connection: u64) {
-        self.routes[route]
-            .offers
-            .retain(|offer| offer.connection != connection);
-        self.forget_if_unused(route);
-    }
-
-    // Invariant T1.
-    fn forget_if_unused(&mut self, key: usize) {
-        let route = &self.routes[key];
-        if route.offers.is_empty() && route.waiting.is_empty() && route.calls == 0 {
-            let route = self.routes.remove(key);
-            self.by_name.remove(&route.name);
-        }
-    }
-}
-
-impl Route {
-    fn pick(&mut self) -> Option<(Arc<Mailbox>, MethodId)> {
-        if self.offers.is_empty() {
+impl State {
+    fn pick(&mut self, key: Key<'_>, hash: Option<u64>) -> Option<Picked<Arc<Mailbox>>> {
+        if self.closed {
             return None;
         }
-        self.next = (self.next + 1) % self.offers.len();
-        let offer = &self.offers[self.next];
-        Some((offer.mailbox.clone(), offer.method))
+        let now = match self.table.wants_time() {
+            true => time::now(),
+            false => Instant::NEVER,
+        };
+        self.table.pick(key, hash, now)
+    }
+}
+
+/// A call whose end the table wants to hear of; dropped, it has ended without an answer.
+pub(super) struct Watching<'a> {
+    routes: &'a Routes,
+    watch: Option<Watch>,
+}
+
+impl Watching<'_> {
+    /// The peer answered.
+    pub(super) fn answered(mut self) {
+        self.end(Answer::Came);
+    }
+
+    fn end(&mut self, answer: Answer) {
+        if let Some(watch) = self.watch.take() {
+            let now = time::now();
+            self.routes.state().table.settled(watch, answer, now);
+        }
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.end(Answer::Missing);
     }
 }

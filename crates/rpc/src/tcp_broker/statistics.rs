@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bowline_backend::accept_error::AcceptErrorKind;
 
+use super::DrainReport;
+use crate::executor::JobEnd;
 use crate::proto::{CloseCause, Guess, Stats, Violation};
+use crate::{Certainty, Code};
 
 /// What a [`TcpBroker`](crate::TcpBroker) counted since it started, and what is open now.
 ///
@@ -44,7 +47,7 @@ pub struct BrokerStatistics {
     pub dialed: u64,
     /// Peers that do not speak this protocol.
     pub strangers: Strangers,
-    /// Peers that do not fit: another project, version or codec.
+    /// Peers that do not fit: another project, version, codec or certificate, or no TLS.
     pub misfits: u64,
     /// Peers that broke the protocol.
     pub violations: u64,
@@ -103,6 +106,10 @@ pub(super) struct Counters {
     pub(super) dialed: Counter,
     pub(super) calls_sent: Counter,
     pub(super) calls_received: Counter,
+    finished_calls: Counter,
+    unbegun_calls: Counter,
+    cancelled_calls: Counter,
+    abandoned_calls: Counter,
     http: Counter,
     tls: Counter,
     ssh: Counter,
@@ -158,6 +165,44 @@ impl Counters {
         if let Some(counter) = counter {
             counter.add(1);
         }
+    }
+
+    /// A call of a peer came to this end.
+    pub(super) fn ended(&self, end: &JobEnd) {
+        let counter = match end {
+            JobEnd::Failed {
+                code: Code::Cancelled,
+                certainty: Certainty::MaybeExecuted,
+                ..
+            } => &self.cancelled_calls,
+            end if end.did_not_run() => &self.unbegun_calls,
+            _ => &self.finished_calls,
+        };
+        counter.add(1);
+    }
+
+    /// A connection ended with so many calls of its peer under way.
+    pub(super) fn abandoned(&self, calls: usize) {
+        self.abandoned_calls.add(calls as u64);
+    }
+
+    /// What calls of peers came to so far.
+    pub(super) fn ends(&self) -> DrainReport {
+        DrainReport {
+            finished: self.finished_calls.get(),
+            refused: self.unbegun_calls.get() + self.refused_calls.get(),
+            cancelled: self.cancelled_calls.get(),
+            abandoned: self.abandoned_calls.get(),
+        }
+    }
+
+    /// A connection that should be secure did not become so.
+    pub(super) fn insecure(&self, error: &bowline_transport::Error) {
+        let counter = match error.kind() {
+            bowline_transport::ErrorKind::Tls(_) => &self.misfits,
+            _ => &self.lost,
+        };
+        counter.add(1);
     }
 
     /// What the machine of a connection counted.

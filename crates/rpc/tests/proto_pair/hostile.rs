@@ -8,8 +8,8 @@ use bowline_backend::time::Instant;
 use bowline_codec::OutputBatch;
 use bowline_rpc::Code;
 use bowline_rpc::proto::{
-    Advertised, BrokenKind, CallId, CancelReason, CodecId, Command, Event, Failure, Machine,
-    MethodId, Open, Side, StreamEnd, Target,
+    Advertised, BrokenKind, CallId, CallKind, CancelReason, CodecId, Command, Event, Failure,
+    Machine, MethodId, Open, Side, StreamEnd, Target,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -64,8 +64,8 @@ impl Dice {
             return self.bytes(80);
         }
         let kinds = [
-            1, 3, 4, 5, 6, 7, 0x10, 0x10, 0x10, 0x11, 0x12, 0x12, 0x13, 0x13, 0x14, 0x15, 0x17,
-            0x20, 0x21, 0x70,
+            1, 2, 3, 4, 5, 6, 7, 0x10, 0x10, 0x10, 0x11, 0x11, 0x12, 0x12, 0x13, 0x13, 0x14, 0x15,
+            0x17, 0x20, 0x21, 0x70,
         ];
         let kind = self.pick(&kinds);
         let flags = if self.one_in(5) { self.next() as u8 } else { 0 };
@@ -243,9 +243,23 @@ impl Victim {
                 let mut bytes = open_frame(id, &dice.bytes(400));
                 bytes[23] = hops;
                 bytes[31] = dice.next() as u8;
+                bytes[20] = dice.pick(&[0, 0, 0, 1, 2, 3, 8]);
+                if dice.one_in(6) && bytes.len() > 36 {
+                    // The first of many parts: its length is as it may be.
+                    bytes[5] = 1;
+                    bytes[32] = 0;
+                    bytes[33] = dice.below(6) as u8;
+                }
                 bytes
             }
-            (7..=9, Some(ours), _) => frame(0x12, 0, 0, ours, &dice.bytes(400)),
+            (7..=9, Some(ours), _) => match dice.below(6) {
+                0 => {
+                    let total = [0, dice.below(6) as u8, dice.next() as u8, 0];
+                    frame(0x12, 1, 0, ours, &[&total[..], &dice.bytes(40)].concat())
+                }
+                1 => frame(0x11, u8::from(dice.one_in(4)), 0, ours, &dice.bytes(400)),
+                _ => frame(0x12, 0, 0, ours, &dice.bytes(400)),
+            },
             (10 | 11, Some(ours), _) => {
                 let certainty = 1 + dice.below(3) as u8;
                 let mut payload = vec![certainty, dice.below(3) as u8, 0, 0, 0, 0, 0, 3];
@@ -253,7 +267,11 @@ impl Victim {
                 payload.extend(dice.bytes(40));
                 frame(0x13, 0, dice.below(23) as u16, ours, &payload)
             }
-            (12 | 13, _, Some(theirs)) => frame(0x14, 0, dice.below(7) as u16, theirs, &[]),
+            (12, _, Some(theirs)) => match dice.below(4) {
+                0 => frame(0x17, 0, 0, theirs, &[]),
+                _ => frame(0x11, u8::from(dice.one_in(4)), 0, theirs, &dice.bytes(200)),
+            },
+            (13, _, Some(theirs)) => frame(0x14, 0, dice.below(7) as u16, theirs, &[]),
             (14, Some(ours), _) => {
                 let amount = 1 + dice.below(99) as u32;
                 frame(0x15, 0, 0, ours, &amount.to_be_bytes())
@@ -281,7 +299,8 @@ impl Victim {
                 .fold(0, |id, byte| id << 8 | u64::from(*byte));
             match header[4] {
                 0x10 => self.sent = id,
-                0x12 | 0x13 => {
+                // Those in parts stay taken, which is on the safe side.
+                0x12 | 0x13 if header[5] == 0 => {
                     self.levels.remove(&id);
                 }
                 _ => {}
@@ -305,7 +324,8 @@ impl Victim {
                 };
                 let body = Bytes::from(vec![1; dice.below(20_000) as usize >> dice.below(12)]);
                 let mut open = Open::new(target, CodecId(dice.below(5) as u8), body)
-                    .hops(dice.below(11) as u8);
+                    .hops(dice.below(11) as u8)
+                    .kind(CallKind(dice.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 11, 16])));
                 if dice.one_in(2) {
                     open = open.deadline(self.now + Duration::from_millis(dice.below(3000)));
                 }
@@ -324,7 +344,20 @@ impl Victim {
                 };
                 Command::Fail { call: any, failure }
             }
-            29..=33 => Command::Cancel {
+            29 => Command::Item {
+                call: mixed,
+                body: Bytes::from(vec![4; dice.below(300_000) as usize >> dice.below(16)]),
+            },
+            30 => Command::End { call: mixed },
+            31 => Command::Consumed {
+                call: if dice.one_in(5) {
+                    CallId::CONNECTION
+                } else {
+                    mixed
+                },
+                amount: dice.below(20_000),
+            },
+            32 | 33 => Command::Cancel {
                 call: mixed,
                 reason: CancelReason::Dropped,
             },
@@ -355,8 +388,11 @@ impl Victim {
             };
             assert_eq!(self.closed, 0, "nothing comes after the end: {event:?}");
             match event {
+                Event::Opened(call) if call.kind == CallKind::NOTIFY => {}
                 Event::Opened(call) => self.theirs.insert(0, call.call),
-                Event::Replied { call, .. } | Event::Failed { call, .. } => {
+                Event::Replied { call, .. }
+                | Event::Failed { call, .. }
+                | Event::Notified { call } => {
                     assert!(self.open.remove(&call), "an outcome of no call");
                     *self.ended.entry(call).or_default() += 1;
                 }

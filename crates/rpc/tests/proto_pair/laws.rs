@@ -1,12 +1,12 @@
 //! What holds for every machine, whatever is done to it: for property tests and the fuzzer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bowline_backend::time::Instant;
 use bowline_codec::OutputBatch;
 use bowline_rpc::proto::{
-    BrokenKind, CallId, CancelReason, CodecId, Command, Event, Failure, Machine, Open, Side,
-    StreamEnd, Target,
+    BrokenKind, CallId, CallKind, CancelReason, CodecId, Command, Event, Failure, Machine, Open,
+    Rejected, Side, StreamEnd, Target, charge,
 };
 use bowline_rpc::{Certainty, Code, Limits};
 use bytes::{Bytes, BytesMut};
@@ -69,7 +69,11 @@ struct End {
     never_ran: Vec<Vec<u8>>,
     running: Vec<(CallId, Vec<u8>)>,
     ran: BTreeSet<Vec<u8>>,
-    highest: u64,
+    /// Items said on calls of ours and not yet heard again.
+    said: BTreeMap<CallId, VecDeque<Vec<u8>>>,
+    /// Items heard on calls of the peer and not yet said again.
+    heard: VecDeque<(CallId, Bytes)>,
+    seen: BTreeSet<CallId>,
     opens: u32,
 }
 
@@ -85,7 +89,9 @@ impl Joined {
             never_ran: Vec::new(),
             running: Vec::new(),
             ran: BTreeSet::new(),
-            highest: 0,
+            said: BTreeMap::new(),
+            heard: VecDeque::new(),
+            seen: BTreeSet::new(),
             opens: 0,
         };
         Self {
@@ -122,10 +128,15 @@ impl Joined {
     fn step(&mut self, what: u8, n: usize) {
         let now = self.now;
         let side = n & 1;
-        let amount = (n >> 1) % 300;
+        let mut amount = (n >> 1) % 300;
+        if (6..=10).contains(&what) && n.is_multiple_of(3) {
+            amount *= 300;
+        }
         match what {
             0..=2 => self.ends[side].open(now, amount),
             3 => self.ends[side].cancel(now, amount),
+            12 => self.ends[side].say(now, amount),
+            13 => self.ends[side].echo(now),
             4 | 5 => self.ends[side].answer(now, amount),
             6 | 7 => {
                 // The machine hands out, the transport takes a part.
@@ -169,22 +180,70 @@ impl Joined {
 impl End {
     fn open(&mut self, now: Instant, n: usize) {
         let mut body = self.opens.to_be_bytes().to_vec();
-        body.resize(4 + n, 0);
+        // Some go out in parts.
+        let length = if n.is_multiple_of(7) { n * 200 } else { n };
+        body.resize(4 + length, 0);
         let mut open = Open::new(
             Target::Name("f".into()),
             CodecId::JSON,
             Bytes::from(body.clone()),
         )
-        .hops((n % 3) as u8);
+        .hops((n % 3) as u8)
+        .priority((n % 8) as u8);
+        if n.is_multiple_of(5) {
+            open = open.kind(CallKind::BOTH_STREAM);
+        }
         if n.is_multiple_of(2) {
             open = open.deadline(now + millis(n as u64));
         }
         if let Ok(id) = self.machine.command(now, Command::Open(open)) {
             self.opens += 1;
+            if n.is_multiple_of(5) {
+                self.said.insert(id, VecDeque::new());
+            }
             assert!(
                 self.open.insert(id, body).is_none(),
                 "an id was given twice"
             );
+        }
+    }
+
+    /// An item on the oldest call that streams, or the end of its items.
+    fn say(&mut self, now: Instant, n: usize) {
+        let Some((call, said)) = self.said.iter_mut().next() else {
+            return;
+        };
+        let call = *call;
+        if n.is_multiple_of(41) {
+            let _ = self.machine.command(now, Command::End { call });
+            return;
+        }
+        let length = if n.is_multiple_of(13) { n * 100 } else { n };
+        let item = vec![n as u8; length];
+        let body = Bytes::from(item.clone());
+        if self
+            .machine
+            .command(now, Command::Item { call, body })
+            .is_ok()
+        {
+            said.push_back(item);
+        }
+    }
+
+    /// Says again what was heard first, and only then counts it as taken.
+    fn echo(&mut self, now: Instant) {
+        let Some((call, body)) = self.heard.pop_front() else {
+            return;
+        };
+        let item = body.clone();
+        match self.machine.command(now, Command::Item { call, body }) {
+            Err(Rejected::NoRoom) => self.heard.push_front((call, item)),
+            Err(_) => {}
+            Ok(_) => {
+                let amount = charge(item.len());
+                let taken = Command::Consumed { call, amount };
+                self.machine.command(now, taken).expect("it is open");
+            }
         }
     }
 
@@ -227,16 +286,31 @@ impl End {
         for event in events(&mut self.machine) {
             match event {
                 Event::Opened(call) => {
-                    assert!(call.call.as_u64() > self.highest, "numbers go up");
-                    self.highest = call.call.as_u64();
+                    // Those whose arguments have parts come later than they were opened.
+                    assert!(self.seen.insert(call.call), "a number twice");
                     self.running.push((call.call, call.body.to_vec()));
                 }
+                Event::Item { call, body } if call.is_ours() => {
+                    let said = self.said.get_mut(&call).and_then(VecDeque::pop_front);
+                    assert_eq!(
+                        said.as_deref(),
+                        Some(&body[..]),
+                        "items in order, unchanged"
+                    );
+                    let amount = charge(body.len());
+                    let _ = self
+                        .machine
+                        .command(START, Command::Consumed { call, amount });
+                }
+                Event::Item { call, body } => self.heard.push_back((call, body)),
                 Event::Replied { call, body } => {
+                    self.said.remove(&call);
                     let sent = self.open.remove(&call).expect("a call that was open");
                     assert_eq!(&body[..], &sent[..], "an echo");
                     *self.outcomes.entry(call).or_default() += 1;
                 }
                 Event::Failed { call, error } => {
+                    self.said.remove(&call);
                     let sent = self.open.remove(&call).expect("a call that was open");
                     *self.outcomes.entry(call).or_default() += 1;
                     if error.certainty().did_not_run() {

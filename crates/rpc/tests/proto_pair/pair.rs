@@ -60,6 +60,34 @@ pub(crate) fn frame(kind: u8, flags: u8, aux: u16, id: u64, payload: &[u8]) -> V
     out
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) more: bool,
+    pub(crate) id: u64,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// The frames in bytes that hold whole ones, after the handshake.
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Some((header, rest)) = bytes.split_first_chunk::<16>() {
+        let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let id = header[8..]
+            .iter()
+            .fold(0, |id, byte| id << 8 | u64::from(*byte));
+        frames.push(Frame {
+            kind: header[4],
+            more: header[5] & 1 != 0,
+            id,
+            payload: rest[..length].to_vec(),
+        });
+        bytes = &rest[length..];
+    }
+    assert!(bytes.is_empty(), "a part of a frame");
+    frames
+}
+
 /// An OPEN of method 1 at hop level 0 without deadline.
 pub(crate) fn open_frame(id: u64, body: &[u8]) -> Vec<u8> {
     let head = [0, 0, 0, 1, 0, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];

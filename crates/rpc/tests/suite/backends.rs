@@ -1,10 +1,11 @@
 //! One test per backend of each case, and the methods the cases call.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bowline_backend::Backend;
-use bowline_concurrency::Root;
-use bowline_rpc::{Call, Context, DeclaredName, MethodSpec, NoError, Registry};
+use bowline_concurrency::{Root, TaskGroup, task_group};
+use bowline_rpc::{Call, Context, DeclaredName, Error, MethodSpec, NoError, Registry};
 use serde::{Deserialize, Serialize};
 
 /// `async fn name() { .. }` becomes `name::tokio`, `name::smol`, `name::async_std`, `name::sim`.
@@ -43,6 +44,8 @@ macro_rules! on_every_backend {
 pub(crate) use on_every_backend;
 
 pub(crate) fn run(backend: Backend, case: impl Future<Output = ()>) {
+    // Of one type, so that the runtimes are compiled once and not for every case.
+    let case: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(case);
     Root::new().backend(backend).block_on(case);
 }
 
@@ -126,4 +129,18 @@ pub(crate) fn registry() -> Registry {
         })
         .unwrap();
     registry
+}
+
+/// Runs `body` with a group, which is cancelled then.
+pub(crate) async fn within<F>(body: impl FnOnce(TaskGroup<Error>) -> F + Send)
+where
+    F: Future<Output = Result<(), Error>> + Send,
+{
+    task_group(|group: TaskGroup<Error>| async move {
+        let outcome = body(group.clone()).await;
+        group.cancel("done");
+        outcome
+    })
+    .await
+    .unwrap();
 }

@@ -9,8 +9,10 @@ use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time;
 use bowline_codec::OutputBatch;
 use bowline_concurrency::timeout;
-use bowline_rpc::Limits;
-use bowline_rpc::proto::{Advertised, Command, Config, Event, Machine, MethodId, Side};
+use bowline_rpc::proto::{
+    Advertised, Command, Config, Event, IncomingCall, Machine, MethodId, Side,
+};
+use bowline_rpc::{Limits, TcpBroker, TcpBrokerBuilder};
 use bytes::BytesMut;
 
 /// Longer than anything here takes.
@@ -47,7 +49,15 @@ impl RawPeer {
     }
 
     fn new(stream: TcpStream, side: Side, limits: &Limits) -> Self {
-        let config = Config::new("example", [9; 16]).limits(limits.clone());
+        Self::with(
+            stream,
+            side,
+            Config::new("example", [9; 16]).limits(limits.clone()),
+        )
+    }
+
+    /// A peer that has said nothing yet.
+    pub(crate) fn with(stream: TcpStream, side: Side, config: Config) -> Self {
         Self {
             stream,
             machine: Machine::new(Arc::new(config), side, time::now(), [7; 32]),
@@ -97,16 +107,30 @@ impl RawPeer {
 
     /// Sends and receives until an event is the one; those before it are dropped.
     pub(crate) async fn until(&mut self, is_it: impl Fn(&Event) -> bool) -> Event {
+        let event = self.until_end(is_it).await;
+        event.expect("the broker closed the connection")
+    }
+
+    /// The same, or `None` once the broker closed the connection.
+    pub(crate) async fn until_end(&mut self, is_it: impl Fn(&Event) -> bool) -> Option<Event> {
         loop {
             while let Some(event) = self.machine.poll_event() {
                 if is_it(&event) {
-                    return event;
+                    return Some(event);
                 }
             }
-            self.flush().await;
-            let bytes = self.read().await;
-            assert!(!bytes.is_empty(), "the broker closed the connection");
-            self.receive(&bytes);
+            let bytes = self.bytes();
+            self.stream.write_all(&bytes).await.ok()?;
+            if !bytes.is_empty() {
+                // Some events come of what was sent.
+                continue;
+            }
+            let mut input = BytesMut::new();
+            match timeout(LONG, self.stream.read_into(&mut input, READ)).await {
+                Ok(Ok(0) | Err(_)) => return None,
+                Ok(Ok(_)) => self.receive(&input),
+                Err(_) => panic!("nothing comes"),
+            }
         }
     }
 }
@@ -121,5 +145,21 @@ pub(crate) async fn read_to_end(stream: &mut TcpStream) -> usize {
             Ok(0) | Err(_) => return bytes.len(),
             Ok(_) => {}
         }
+    }
+}
+
+/// Where a raw peer listens, and a broker that will connect there.
+pub(crate) fn listener() -> (TcpListener, TcpBrokerBuilder) {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = TcpBroker::caller().project("example").connect(address);
+    (listener, client)
+}
+
+/// The next call that the broker makes of `peer`.
+pub(crate) async fn next_call(peer: &mut RawPeer) -> IncomingCall {
+    match peer.until(|event| matches!(event, Event::Opened(_))).await {
+        Event::Opened(call) => call,
+        _ => unreachable!("that is what was asked for"),
     }
 }

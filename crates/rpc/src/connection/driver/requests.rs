@@ -1,9 +1,11 @@
 //! What callers and handlers ask of a connection.
 
+use std::time::Duration;
+
 use bowline_backend::stream::ByteStream;
 use bowline_backend::time::Instant;
 
-use super::{Driver, Host};
+use super::{Driver, Host, SETTLING};
 use crate::Code;
 use crate::connection::mailbox::Mail;
 use crate::executor::JobEnd;
@@ -35,7 +37,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             Mail::Cancel(call) => self.cancel(now, call, CancelReason::Dropped),
             Mail::Answer { call, end } => {
-                self.running.remove(&call);
+                if self.running.remove(&call).is_some() {
+                    self.host.ended(&end);
+                }
                 let command = match end {
                     JobEnd::Reply(body) => Command::Reply { call, body },
                     JobEnd::Application(body) => Command::Fail {
@@ -56,12 +60,23 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             Mail::Close { code, message } => self.close(now, code, message),
             Mail::Drain { within } => {
-                self.draining = true;
-                // Rejected before the handshake is done: then there is no call to wait for.
-                let _ = self.machine.command(now, Command::Leave { within });
+                // What is on its way from the peer is still taken, and it sends no more; so none of its
+                // calls has to be refused.
+                if self.machine.command(now, Command::Drain { within }).is_ok() {
+                    let settled = now + SETTLING.min(within / 4);
+                    self.leaving = Some((settled, within));
+                } else {
+                    self.leave(now, within);
+                }
+            }
+            Mail::Refresh => {
+                self.changes
+                    .extend(self.host.refresh().into_iter().flatten());
+                self.tell_changes(now);
             }
             Mail::CancelAll => {
-                for job in self.running.values() {
+                // The last first, so that none begins in the place of one that ends.
+                for job in self.running.values().rev() {
                     job.request("the drain is over");
                 }
                 for call in self.mailbox.sent_calls() {
@@ -71,9 +86,34 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         }
     }
 
+    /// Has the machine tell what is offered, as far as it takes that; whether it took any.
+    pub(super) fn tell_changes(&mut self, now: Instant) -> bool {
+        let mut taken = false;
+        while let Some(change) = self.changes.pop_front() {
+            match self.machine.command(now, change.clone()) {
+                Ok(_) => taken = true,
+                // There is no room before more was written.
+                Err(_) if taken || !self.out.is_empty() => {
+                    self.changes.push_front(change);
+                    break;
+                }
+                // It never takes it: the peer wants no more methods, or the connection is over.
+                Err(_) => {}
+            }
+        }
+        taken
+    }
+
+    /// Takes no new call from now on.
+    pub(super) fn leave(&mut self, now: Instant, within: Duration) {
+        self.draining = true;
+        // Rejected before the handshake is done: then there is no call to wait for.
+        let _ = self.machine.command(now, Command::Leave { within });
+    }
+
     /// Closes the connection if no call is in flight; whether it did.
     pub(super) fn close_if_idle(&mut self, now: Instant) -> bool {
-        if !self.running.is_empty() || !self.mailbox.is_idle() {
+        if !self.running.is_empty() || !self.mailbox.is_idle() || self.machine.is_sending() {
             return false;
         }
         self.draining = false;

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::take_body;
 use crate::proto::extension::Refused;
 use crate::proto::frame::{FAIL_HEAD, HEADER, Header};
-use crate::proto::{CancelReason, CodecId, ErrorOf, Event, Extensions, Machine, Violation};
+use crate::proto::{CodecId, ErrorOf, Event, Extensions, Machine, Violation};
 use crate::{CallError, Certainty, Code, ErrorBody};
 
 impl Machine {
@@ -23,8 +23,8 @@ impl Machine {
             return Err(Violation::Rule("reply-length"));
         };
         let body = &frame[body_at..];
-        if Self::charge(body.len()) > self.config.limits.call_window {
-            return Err(Violation::Rule("call-window"));
+        if !header.has_more() && !self.inlets.contains(header.id) {
+            self.check_window(body.len())?;
         }
         let checked = Extensions::check(extensions, self.config.limits.max_metadata);
         if let Err(Refused::Malformed(rule)) = checked {
@@ -38,24 +38,24 @@ impl Machine {
             Some(true) => return Err(Violation::Rule("reply-twice")),
             Some(false) => {}
         }
+        if self.inlets.is_partial(header.id) {
+            return Err(Violation::Rule("message-total"));
+        }
         if header.has_more() {
-            let total = body.first_chunk().map(|total| u32::from_be_bytes(*total));
-            let total = total.ok_or(Violation::Rule("message-total"))?;
-            if let Some((_, call)) = self.outgoing.on_wire(header.id) {
-                if self
-                    .outgoing
-                    .give_up(call, Some(CancelReason::Dropped))
-                    .is_some()
-                {
-                    let error = CallError::new(Code::TooLarge, Certainty::Executed);
-                    let error = error.with_sizes(self.config.limits.max_body(), total);
-                    self.push(Event::Failed { call, error });
+            match self.outgoing.on_wire(header.id) {
+                Some((_, call)) if self.outgoing.is_waiting(header.id) => {
+                    self.on_first_of_reply(call, header.id, body)?;
                 }
-                self.outgoing.skip(header.id);
+                // It has its outcome; the other parts are dropped too.
+                _ => self.outgoing.skip(header.id),
             }
             input.advance(header.frame_len());
             return Ok(());
         }
+        if !self.inlets.is_empty() && self.outgoing.is_waiting(header.id) {
+            self.inlets.whole(header.id, body.len())?;
+        }
+        self.forget(header.id);
         match self.outgoing.end(header.id).flatten() {
             Some(ended) if checked.is_err() => {
                 input.advance(header.frame_len());
@@ -90,7 +90,9 @@ impl Machine {
             .on_wire(header.id)
             .map(|(codec, _)| CodecId(codec));
         let code = Code::from_wire(header.aux);
-        let ended = match self.outgoing.end(header.id) {
+        let ended = self.outgoing.end(header.id);
+        self.forget(header.id);
+        let ended = match ended {
             None => return self.late(),
             Some(None) => return Ok(()),
             Some(Some(ended)) => ended,
@@ -129,7 +131,7 @@ impl Machine {
             return Err(Violation::Rule("credit-zero"));
         }
         if header.id == 0 {
-            // For notifications, of which we send none.
+            // For notifications.
             return match self.agreed.notify_window.checked_add(amount) {
                 Some(window) if window <= 1 << 31 => {
                     self.agreed.notify_window = window;
@@ -138,9 +140,19 @@ impl Machine {
                 _ => Err(Violation::Rule("credit-overflow")),
             };
         }
-        if self.check_ours(header.id).is_err() {
-            // Grants for our reply: it needs none.
+        let ours = self.check_ours(header.id).is_ok();
+        if !ours {
             self.check_theirs(header.id)?;
+        }
+        if let Some(granted) = self.outlets.grant(header.id, amount) {
+            let wanted = granted.ok_or(Violation::Rule("credit-overflow"))?;
+            if let Some(call) = wanted {
+                self.push(Event::Room { call });
+            }
+            return Ok(());
+        }
+        if !ours {
+            // For a reply that needs none.
             let known = self.incoming.contains(header.id);
             return if known { Ok(()) } else { self.late() };
         }

@@ -5,19 +5,20 @@ use std::time::Duration;
 use bowline_backend::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::items::first_part;
 use super::take_body;
 use crate::proto::extension::Refused;
-use crate::proto::frame::{CREDIT, HEADER, Header, OPEN_HEAD};
+use crate::proto::frame::{HEADER, Header, OPEN_HEAD};
 use crate::proto::incoming::Answer;
+use crate::proto::inlet::What;
+use crate::proto::machine::given_up;
 use crate::proto::methods::MAX_NAME;
+use crate::proto::outlet::Terms;
 use crate::proto::{
-    CallId, CancelReason, CodecId, Event, Extensions, Failure, IncomingCall, Machine, MethodId,
-    Target, Violation,
+    CallId, CallKind, CancelReason, CodecId, Event, Extensions, Failure, IncomingCall, Machine,
+    MethodId, Target, Violation,
 };
 use crate::{Certainty, Code};
-
-/// Bits of an OPEN's kind: a notification.
-const NOTIFY: u8 = 4;
 
 impl Machine {
     pub(super) fn on_open(
@@ -41,9 +42,10 @@ impl Machine {
         };
         let body = &frame[body_at..];
         self.incoming.number(header.id, 1 - self.side.parity())?;
-        if Self::charge(body.len()) > self.config.limits.call_window {
-            return Err(Violation::Rule("call-window"));
-        }
+        self.check_window(
+            body.len()
+                .saturating_sub(if header.has_more() { 4 } else { 0 }),
+        )?;
         let checked = Extensions::check(extensions, self.config.limits.max_metadata);
         if let Err(Refused::Malformed(rule)) = checked {
             return Err(Violation::Rule(rule));
@@ -53,35 +55,43 @@ impl Machine {
             input.advance(header.frame_len());
             return Ok(());
         }
-        if kind == NOTIFY {
-            self.on_notification()?;
-            input.advance(header.frame_len());
-            return Ok(());
-        }
-        self.incoming
-            .insert(header.id, hops, self.config.limits.max_calls)?;
-        let refusal = if header.has_more() {
-            let total = body.first_chunk().map(|total| u32::from_be_bytes(*total));
-            let total = total.ok_or(Violation::Rule("message-total"))?;
-            Some(Failure::too_large(
-                Certainty::Refused,
-                self.config.limits.max_body(),
-                total,
-            ))
-        } else if checked == Err(Refused::Unsupported) || kind != 0 || !self.has_codec(codec) {
-            Some(Failure::new(Code::Unsupported))
-        } else if hops > 8 {
-            Some(Failure::new(Code::HopLimit))
+        let kind = CallKind(kind);
+        let notifies = kind.contains(CallKind::NOTIFY);
+        let total = match header.has_more() {
+            true if notifies => return Err(Violation::Rule("notify-more")),
+            true => Some(first_part(body)?.0),
+            false => None,
+        };
+        if notifies {
+            self.notifications += 1;
+            if self.notifications > self.config.limits.notify_window {
+                return Err(Violation::Rule("notify-window"));
+            }
         } else {
-            None
+            let max_calls = self.config.limits.max_calls;
+            self.incoming
+                .insert(header.id, hops, priority.min(7), max_calls)?;
+        }
+        let limit = self.config.limits.max_message;
+        let refusal = match total {
+            Some(total) if total > limit => {
+                Some(Failure::too_large(Certainty::Refused, limit, total))
+            }
+            _ if checked == Err(Refused::Unsupported)
+                || !kind.is_known()
+                || !self.has_codec(codec) =>
+            {
+                Some(Failure::new(Code::Unsupported))
+            }
+            _ if hops > 8 => Some(Failure::new(Code::HopLimit)),
+            _ => None,
         };
         if let Some(failure) = refusal {
-            self.refuse(header.id, failure);
+            self.turn_away(header.id, notifies, failure);
             input.advance(header.frame_len());
             return Ok(());
         }
         let extensions = Extensions::from_checked(Bytes::copy_from_slice(extensions));
-        let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
         let target = match extensions.name() {
             _ if method != 0 => Some(Target::Method(MethodId(method))),
             Some(name) if (1..=MAX_NAME).contains(&name.len()) => std::str::from_utf8(name)
@@ -90,69 +100,114 @@ impl Machine {
             _ => None,
         };
         let Some(target) = target else {
-            self.refuse(header.id, Failure::new(Code::UnknownMethod));
+            self.turn_away(header.id, notifies, Failure::new(Code::UnknownMethod));
+            input.advance(header.frame_len());
             return Ok(());
         };
         let deadline = match budget {
             0 => Instant::NEVER,
             micros => now.saturating_add(Duration::from_micros(micros)),
         };
-        self.push(Event::Opened(IncomingCall {
+        let call = IncomingCall {
             call: CallId::theirs(header.id),
+            kind,
             target,
             codec: CodecId(codec),
             priority: priority.min(7),
             hops,
             deadline,
             extensions,
-            body,
-        }));
+            body: Bytes::new(),
+        };
+        if total.is_none() && kind.0 & CallKind::BOTH_STREAM.0 == 0 {
+            let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
+            self.push(Event::Opened(IncomingCall { body, ..call }));
+            return Ok(());
+        }
+        self.begin_call(header, call, total, body_at, input)
+    }
+
+    /// A call whose arguments have parts, or that streams.
+    fn begin_call(
+        &mut self,
+        header: &Header,
+        call: IncomingCall,
+        total: Option<u32>,
+        body_at: usize,
+        input: &mut BytesMut,
+    ) -> Result<(), Violation> {
+        let (wire, window) = (header.id, self.config.limits.call_window);
+        let streams = call.kind.contains(CallKind::CALLER_STREAMS);
+        if streams || total.is_some() {
+            self.inlets.open(wire, window, streams);
+        }
+        if call.kind.contains(CallKind::EXECUTOR_STREAMS) {
+            let terms = Terms {
+                call: call.call,
+                credit: self.agreed.call_window,
+                window: self.agreed.call_window,
+                priority: call.priority,
+                streams: true,
+            };
+            self.outlets.open(wire, terms);
+        }
+        match total {
+            Some(total) => {
+                let part = &input[body_at + 4..header.frame_len()];
+                let (what, budget) = (What::Open(Box::new(call)), self.budget());
+                self.inlets
+                    .first(wire, what, total as usize, part, budget)?;
+                input.advance(header.frame_len());
+            }
+            None => {
+                self.inlets.whole(wire, header.frame_len() - body_at)?;
+                let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
+                self.push(Event::Opened(IncomingCall { body, ..call }));
+            }
+        }
         Ok(())
     }
 
-    fn refuse(&mut self, id: u64, failure: Failure) {
+    /// Answers a call that cannot begin; a notification is dropped.
+    fn turn_away(&mut self, id: u64, notifies: bool, failure: Failure) {
+        if notifies {
+            self.drop_notification();
+        } else {
+            self.refuse(id, failure);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, id: u64, failure: Failure) {
+        self.outlets.remove(id);
         let queued = self.incoming.answer(Answer::Fail(id, Box::new(failure)));
         debug_assert!(queued.is_ok(), "the call was just taken");
-    }
-
-    /// No method of this version takes notifications: they are dropped, and their credit given
-    /// back in halves of the window, so that a peer that sends them all the same does not stall.
-    fn on_notification(&mut self) -> Result<(), Violation> {
-        let window = self.config.limits.notify_window;
-        self.stats.dropped_notifications += 1;
-        self.notifications += 1;
-        if self.notifications > window {
-            return Err(Violation::Rule("notify-window"));
-        }
-        if self.notifications >= window.div_ceil(2) && self.control.len() < 4096 {
-            self.put_control(CREDIT, 0, &self.notifications.to_be_bytes());
-            self.notifications = 0;
-        }
-        Ok(())
     }
 
     /// CANCEL of a call of the peer.
     pub(super) fn on_cancel(&mut self, header: &Header) -> Result<(), Violation> {
         self.check_theirs(header.id)?;
+        let call = CallId::theirs(header.id);
         match self.incoming.cancel(header.id) {
             None => self.late(),
-            Some(false) => Ok(()),
+            // Its answer may wait for credit that does not come any more.
+            Some(false) => {
+                if self.outlets.contains(header.id) && !self.incoming.is_open(call) {
+                    self.outlets.replace(header.id, Box::new(given_up()));
+                }
+                Ok(())
+            }
+            // Nobody has heard of it.
+            Some(true) if self.inlets.is_partial_open(header.id) => {
+                self.inlets.remove(header.id, self.budget());
+                let failure = Failure::new(Code::Cancelled).certainty(Certainty::Refused);
+                self.refuse(header.id, failure);
+                Ok(())
+            }
             Some(true) => {
                 let reason = CancelReason::from_wire(header.aux);
-                self.push(Event::Cancelled {
-                    call: CallId::theirs(header.id),
-                    reason,
-                });
+                self.push(Event::Cancelled { call, reason });
                 Ok(())
             }
         }
-    }
-
-    pub(super) fn on_end_of_items(&mut self, header: &Header) -> Result<(), Violation> {
-        self.check_theirs(header.id)?;
-        if self.incoming.is_open(CallId::theirs(header.id)) {
-            return Err(Violation::Rule("end-on-unary"));
-        }
-        self.late()
     }
 }

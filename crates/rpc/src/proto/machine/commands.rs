@@ -6,12 +6,15 @@ use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use super::{MAX_EVENTS, Machine, Phase, Sent, saturate};
-use crate::proto::frame::{GOAWAY, OPEN_HEAD};
+use crate::proto::frame::{CHARGE, GOAWAY, OPEN_HEAD, PING};
 use crate::proto::handshake::millis;
+use crate::proto::inbound::LAST_PING;
 use crate::proto::incoming::Answer;
 use crate::proto::methods::MAX_NAME;
 use crate::proto::outgoing::LEVELS;
-use crate::proto::{CallId, CancelReason, CloseCause, Command, Failure, Open, Rejected, Target};
+use crate::proto::{
+    CallId, CallKind, CancelReason, CloseCause, Command, Failure, Open, Rejected, Target,
+};
 use crate::{Certainty, Code};
 
 impl Machine {
@@ -28,10 +31,18 @@ impl Machine {
             Command::Open(open) => self.open(open),
             Command::Reply { call, body } => self.reply(call, body),
             Command::Fail { call, failure } => self.fail(call, failure),
+            Command::Item { call, body } => self.item(call, body),
+            Command::End { call } => self.end_items(call),
+            Command::Consumed { call, amount } => self.consumed(call, amount),
             Command::Cancel { call, reason } => self.cancel(call, reason),
             Command::Advertise(methods) => self.advertise(methods),
             Command::Withdraw(methods) => self.withdraw(&methods),
-            Command::Drain { within } => self.goaway(u64::MAX, within),
+            Command::Drain { within } => {
+                let call = self.goaway(u64::MAX, within)?;
+                self.asked_to_drain = true;
+                self.put_control(PING, 0, LAST_PING);
+                Ok(call)
+            }
             Command::Leave { within } => {
                 let call = self.goaway(self.incoming.highest(), within)?;
                 self.leaving = true;
@@ -57,12 +68,15 @@ impl Machine {
         {
             return Err(Rejected::BadName);
         }
+        if !open.kind.is_known() {
+            return Err(Rejected::Kind);
+        }
         self.fits(&open)?;
-        let level = usize::from(open.hops);
+        let level = open.level();
         if !self
             .outgoing
             .has_room(level, self.agreed.max_calls, limits.queue_calls)
-            || self.outgoing.queued_bytes() + open.body.len() > limits.queue_bytes
+            || self.queued_bytes() + open.body.len() > limits.queue_bytes
             || self.events.len() >= MAX_EVENTS
         {
             return Err(Rejected::Overloaded);
@@ -77,7 +91,7 @@ impl Machine {
         let (frame, body) = if ready {
             (self.agreed.max_frame, self.agreed.max_body)
         } else {
-            (limits.max_frame as usize, limits.max_body() as usize)
+            (limits.max_frame as usize, limits.max_message as usize)
         };
         let around = OPEN_HEAD + self.extensions_len(open);
         if open.extensions.len() > usize::from(limits.max_metadata) + 1024 {
@@ -87,7 +101,20 @@ impl Machine {
                 actual,
             });
         }
-        let limit = body.min(frame.saturating_sub(around));
+        let room = frame.saturating_sub(around);
+        let limit = if open.kind.contains(CallKind::NOTIFY) {
+            // It has no parts.
+            let window = if ready {
+                self.agreed.call_window
+            } else {
+                limits.call_window
+            };
+            room.min(window as usize - CHARGE)
+        } else if room > CHARGE {
+            body
+        } else {
+            0
+        };
         if open.body.len() > limit {
             return Err(Rejected::TooLarge {
                 limit: saturate(limit),
@@ -113,6 +140,10 @@ impl Machine {
             return Err(Rejected::NoSuchCall);
         }
         let limit = self.agreed.max_body;
+        let wire = call.as_u64();
+        if body.len() <= limit && (self.outlets.contains(wire) || !self.is_one_frame(body.len())) {
+            return self.answer_in_parts(call, Ok(body));
+        }
         let answer = if body.len() > limit {
             let failure =
                 Failure::too_large(Certainty::Executed, saturate(limit), saturate(body.len()));
@@ -120,6 +151,9 @@ impl Machine {
         } else {
             Answer::Reply(call.as_u64(), body)
         };
+        if let Answer::Fail(_, failure) = answer {
+            return self.fail(call, *failure);
+        }
         self.incoming.answer(answer)?;
         Ok(call)
     }
@@ -129,6 +163,9 @@ impl Machine {
             return Err(Rejected::NoSuchCall);
         }
         failure.fit(self.agreed.max_frame);
+        if self.outlets.contains(call.as_u64()) {
+            return self.answer_in_parts(call, Err(failure));
+        }
         self.incoming
             .answer(Answer::Fail(call.as_u64(), Box::new(failure)))?;
         Ok(call)

@@ -7,8 +7,10 @@ use bytes::BytesMut;
 
 use super::{Machine, Phase};
 use crate::proto::frame::{CLOSE, PREFACE};
+use crate::proto::inlet::Inlets;
 use crate::proto::methods::Directory;
 use crate::proto::outgoing::Ended;
+use crate::proto::outlet::Outlets;
 use crate::proto::{CloseCause, ErrorOf, Event, Guess, Side, StreamEnd, Violation};
 use crate::{CallError, Certainty, Code};
 
@@ -37,6 +39,7 @@ impl Machine {
         };
         self.close(cause, Sent::Transmitted, None);
         self.control = BytesMut::new();
+        self.silent_until = None;
         self.incoming.clear();
     }
 
@@ -47,6 +50,7 @@ impl Machine {
     /// Reports the outcome of a call that was given up or lost.
     pub(in crate::proto) fn settle(&mut self, ended: Ended, code: Code, sent: Sent) {
         let certainty = self.certainty(&ended, sent);
+        self.forget(ended.wire);
         self.push(Event::Failed {
             call: ended.call,
             error: CallError::new(code, certainty),
@@ -82,6 +86,8 @@ impl Machine {
             }
         }
         self.outgoing.clear();
+        self.outlets = Outlets::default();
+        self.inlets = Inlets::default();
         self.adverts = VecDeque::new();
         self.snapshot = Vec::new();
         self.directory = Directory::default();

@@ -19,6 +19,7 @@ impl Machine {
             }
         }
         match self.phase {
+            // The silence before a CLOSE ends by itself: `poll_transmit` looks at the time.
             Phase::Over => {}
             Phase::Open => {
                 if now >= self.next_beat() {
@@ -51,11 +52,12 @@ impl Machine {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do next; `None` once the
-    /// connection is over.
+    /// When there is something to do next: by [`handle_timeout`](Self::handle_timeout), or once the
+    /// connection is over, by [`poll_transmit`](Self::poll_transmit) if a last frame still waits;
+    /// `None` if nothing is.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let own = match self.phase {
-            Phase::Over => return None,
+            Phase::Over => return self.silent_until,
             Phase::Open => self.next_beat(),
             _ => self.handshake_deadline(),
         };

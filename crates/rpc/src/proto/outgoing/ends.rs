@@ -38,10 +38,11 @@ impl Outgoing {
             call: id,
             queued,
             start: self.calls[slot].start,
+            wire: if queued { 0 } else { self.calls[slot].wire },
         })
     }
 
-    fn forget_deadline(&mut self, slot: usize) {
+    pub(super) fn forget_deadline(&mut self, slot: usize) {
         if !self.calls[slot].deadline.is_never() {
             self.with_deadline -= 1;
         }
@@ -59,6 +60,7 @@ impl Outgoing {
             call: CallId::ours(call.generation, slot as u32),
             queued: false,
             start: call.start,
+            wire,
         };
         if waiting {
             self.forget_deadline(slot);

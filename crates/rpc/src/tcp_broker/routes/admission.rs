@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::{Routes, Table, Up};
+use super::{ConnectionId, Identity, Routes, State, Up};
 use crate::connection::Mailbox;
 use crate::tcp_broker::prefix::Prefix;
-use crate::{Code, Limits};
+use crate::{Code, Limits, Peer};
 
 /// Which side opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::tcp_broker) enum Origin {
-    /// This one.
-    Dialed,
+    /// This one, to this endpoint.
+    Dialed(Arc<str>),
     /// A peer behind this prefix, if its address has one.
     Accepted(Option<Prefix>),
 }
@@ -36,90 +36,107 @@ impl Routes {
         mailbox: &Arc<Mailbox>,
         origin: Origin,
         limits: &Limits,
-    ) -> Result<u64, NoRoom> {
-        let mut table = self.table();
-        if table.closed || table.draining {
+    ) -> Result<ConnectionId, NoRoom> {
+        let mut state = self.state();
+        if state.closed || state.draining {
             return Err(NoRoom::Closed);
         }
-        if table.connections.len() >= limits.connections {
+        if state.connections.len() >= limits.connections {
             return Err(NoRoom::Full);
         }
-        if let Origin::Accepted(prefix) = origin {
-            let alike = prefix.and_then(|prefix| table.handshakes_from.get(&prefix));
-            if table.handshakes >= limits.unauthenticated
+        if let Origin::Accepted(prefix) = &origin {
+            let alike = prefix
+                .as_ref()
+                .and_then(|prefix| state.handshakes_from.get(prefix));
+            if state.handshakes >= limits.unauthenticated
                 || alike.is_some_and(|alike| *alike >= limits.unauthenticated_per_prefix)
             {
                 return Err(NoRoom::Handshakes);
             }
-            table.handshakes += 1;
+            state.handshakes += 1;
             if let Some(prefix) = prefix {
-                *table.handshakes_from.entry(prefix).or_default() += 1;
+                *state.handshakes_from.entry(*prefix).or_default() += 1;
             }
         }
-        let connection = table.next_connection;
-        table.next_connection += 1;
+        let connection = ConnectionId(state.next_connection);
+        state.next_connection += 1;
         let up = Up::new(mailbox.clone(), origin);
-        table.connections.insert(connection, up);
+        state.connections.insert(connection, up);
         Ok(connection)
     }
 
     /// Whether no more connections are taken on.
     pub(in crate::tcp_broker) fn is_closing(&self) -> bool {
-        let table = self.table();
-        table.closed || table.draining
+        let state = self.state();
+        state.closed || state.draining
     }
 
-    /// The handshake of `connection` is done.
-    pub(in crate::tcp_broker) fn ready(&self, connection: u64) {
-        let mut table = self.table();
-        if let Some(up) = table.connections.get_mut(&connection) {
-            let handshaking = !std::mem::replace(&mut up.ready, true);
-            let origin = up.origin;
-            if handshaking {
-                table.handshake_ended(origin);
-            }
+    /// The handshake of `connection` with `peer` is done.
+    pub(in crate::tcp_broker) fn ready(&self, connection: ConnectionId, peer: &Peer) {
+        let mut state = self.state();
+        let Some(up) = state.connections.get_mut(&connection) else {
+            return;
+        };
+        if up.peer.is_some() {
+            return;
         }
+        up.peer = Some(peer.clone());
+        let (origin, mailbox) = (up.origin.clone(), up.mailbox.clone());
+        state.handshake_ended(&origin);
+        let identity = match origin {
+            Origin::Dialed(endpoint) => Identity::Endpoint(endpoint),
+            Origin::Accepted(_) => Identity::Instance(peer.instance()),
+        };
+        state
+            .table
+            .connect(connection, mailbox, identity, peer.instance());
     }
 
     /// `connection` is gone.
-    pub(in crate::tcp_broker) fn disconnect(&self, connection: u64) {
-        let mut table = self.table();
-        let Some(up) = table.connections.remove(&connection) else {
+    pub(in crate::tcp_broker) fn disconnect(&self, connection: ConnectionId) {
+        let mut state = self.state();
+        let Some(up) = state.connections.remove(&connection) else {
             return;
         };
-        if !up.ready {
-            table.handshake_ended(up.origin);
+        if up.peer.is_none() {
+            state.handshake_ended(&up.origin);
         }
-        for route in up.methods.values() {
-            table.retract(*route, connection);
-        }
-        let wakers = std::mem::take(&mut table.departures);
-        drop(table);
+        state.table.disconnect(connection);
+        let wakers = std::mem::take(&mut state.departures);
+        drop(state);
+        drop(up);
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// How many connections there are, and how many of them are past their handshake.
     pub(in crate::tcp_broker) fn connections(&self) -> (usize, usize) {
-        let table = self.table();
-        let ready = table.connections.values().filter(|up| up.ready).count();
-        (table.connections.len(), ready)
+        let state = self.state();
+        (state.connections.len(), state.table.connections())
     }
 
     /// Takes no more connections, and ends each as soon as no call is in flight on it. Peers are
     /// told that it will be within `within`.
     pub(in crate::tcp_broker) fn drain(&self, within: Duration) {
-        let mut table = self.table();
-        table.draining = true;
-        let mailboxes = table.mailboxes();
-        drop(table);
+        let mut state = self.state();
+        state.draining = true;
+        let mailboxes = state.mailboxes();
+        drop(state);
         for mailbox in mailboxes {
             mailbox.drain(within);
         }
     }
 
+    /// Has every peer told what is offered now.
+    pub(in crate::tcp_broker) fn refresh(&self) {
+        let mailboxes = self.state().mailboxes();
+        for mailbox in mailboxes {
+            mailbox.refresh();
+        }
+    }
+
     /// Cancels the calls in flight on all connections.
     pub(in crate::tcp_broker) fn cancel_calls(&self) {
-        let mailboxes = self.table().mailboxes();
+        let mailboxes = self.state().mailboxes();
         for mailbox in mailboxes {
             mailbox.cancel_all();
         }
@@ -127,33 +144,46 @@ impl Routes {
 
     /// Takes no more connections, closes those there are and ends calls that wait for a peer.
     pub(in crate::tcp_broker) fn close(&self, message: &'static str) {
-        let mut table = self.table();
-        table.closed = true;
-        let mailboxes = table.mailboxes();
-        let mut wakers: Vec<_> = table
-            .routes
-            .iter()
-            .flat_map(|(_, route)| route.waiting.iter().map(|(_, w)| w.clone()))
-            .collect();
-        wakers.append(&mut table.departures);
-        drop(table);
+        let mut state = self.state();
+        state.closed = true;
+        let mailboxes = state.mailboxes();
+        let mut wakers: Vec<_> = state.wakers.values().cloned().collect();
+        wakers.append(&mut state.departures);
+        drop(state);
         for mailbox in mailboxes {
             mailbox.close(Code::Cancelled, message);
         }
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Completes when the connections were told to close.
+    pub(in crate::tcp_broker) async fn closed(&self) {
+        std::future::poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let mut state = self.state();
+            if state.closed {
+                drop(state);
+                return Poll::Ready(());
+            }
+            if !state.departures.iter().any(|known| known.will_wake(&waker)) {
+                state.departures.push(waker);
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Completes when fewer than `most` connections are up.
     pub(in crate::tcp_broker) async fn fewer_than(&self, most: usize) {
         std::future::poll_fn(|cx| {
             let waker = cx.waker().clone();
-            let mut table = self.table();
-            if table.connections.len() < most {
-                drop(table);
+            let mut state = self.state();
+            if state.connections.len() < most {
+                drop(state);
                 return Poll::Ready(());
             }
-            if !table.departures.iter().any(|known| known.will_wake(&waker)) {
-                table.departures.push(waker);
+            if !state.departures.iter().any(|known| known.will_wake(&waker)) {
+                state.departures.push(waker);
             }
             Poll::Pending
         })
@@ -161,18 +191,18 @@ impl Routes {
     }
 }
 
-impl Table {
-    fn handshake_ended(&mut self, origin: Origin) {
+impl State {
+    fn handshake_ended(&mut self, origin: &Origin) {
         let Origin::Accepted(prefix) = origin else {
             return;
         };
         self.handshakes -= 1;
         if let Some(prefix) = prefix
-            && let Some(alike) = self.handshakes_from.get_mut(&prefix)
+            && let Some(alike) = self.handshakes_from.get_mut(prefix)
         {
             *alike -= 1;
             if *alike == 0 {
-                self.handshakes_from.remove(&prefix);
+                self.handshakes_from.remove(prefix);
             }
         }
     }

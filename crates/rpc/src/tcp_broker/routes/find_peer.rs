@@ -1,71 +1,104 @@
 //! Calls that wait for a peer.
 
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::{Key, MAX_WAITING, Routes};
-use crate::Code;
-use crate::connection::Mailbox;
-use crate::proto::MethodId;
+use bowline_backend::time::Instant;
+use bowline_concurrency::{timeout, timeout_at};
 
-/// A call that waits for a peer to offer its method. Fails if too many wait or the broker closes.
-#[must_use = "a call waits while this is polled"]
-pub(in crate::tcp_broker) struct FindPeer<'a> {
+use super::{Found, Key, Routes, WaitId};
+use crate::{CallError, Certainty, Code};
+
+/// A call that waits longer is worth a warning.
+const WORTH_A_WARNING: Duration = Duration::from_secs(1);
+
+/// Waits until a peer offers the method, for a call with a body of `bytes` bytes.
+pub(in crate::tcp_broker) async fn find_peer<'a>(
     routes: &'a Routes,
     key: Key<'a>,
-    /// Its route, and its place among those who wait there.
-    place: Option<(usize, usize)>,
+    hash: Option<u64>,
+    bytes: usize,
+    deadline: Instant,
+) -> Result<Found<'a>, CallError> {
+    let failed = |code| CallError::new(code, Certainty::NeverSent).with_message(key.name());
+    let mut waiting = pin!(FindPeer {
+        routes,
+        key,
+        hash,
+        bytes,
+        place: None,
+    });
+    let found = async {
+        if cfg!(feature = "tracing") {
+            if let Ok(found) = timeout(WORTH_A_WARNING, waiting.as_mut()).await {
+                return found;
+            }
+            routes.warn(key);
+        }
+        waiting.as_mut().await
+    };
+    let found = match deadline {
+        Instant::NEVER => found.await,
+        deadline => match timeout_at(deadline, found).await {
+            Ok(found) => found,
+            Err(_) => Err(Code::NoPeer),
+        },
+    };
+    found.map_err(failed)
 }
 
-impl<'a> FindPeer<'a> {
-    pub(in crate::tcp_broker) fn new(routes: &'a Routes, key: Key<'a>) -> Self {
-        Self {
-            routes,
-            key,
-            place: None,
+impl Routes {
+    /// Says that calls wait for the method, once for each time nobody offers it.
+    fn warn(&self, key: Key<'_>) {
+        let calls = self.state().table.warn(key.name());
+        #[cfg(feature = "tracing")]
+        if let Some(calls) = calls {
+            tracing::warn!(method = %key.name(), calls, "calls wait for a peer that offers the method");
         }
+        #[cfg(not(feature = "tracing"))]
+        let _ = calls;
     }
 }
 
-impl Future for FindPeer<'_> {
-    type Output = Result<(Arc<Mailbox>, MethodId), Code>;
+/// A call that waits for a peer to offer its method. Fails if too many wait or the broker closes.
+#[must_use = "a call waits while this is polled"]
+struct FindPeer<'a> {
+    routes: &'a Routes,
+    key: Key<'a>,
+    hash: Option<u64>,
+    bytes: usize,
+    place: Option<WaitId>,
+}
+
+impl<'a> Future for FindPeer<'a> {
+    type Output = Result<Found<'a>, Code>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let routes = this.routes;
         let waker = cx.waker().clone();
-        let mut table = this.routes.table();
-        let route = table.route(this.key.name());
-        if !table.closed
-            && let Some(peer) = table.routes[route].pick()
-        {
-            drop(table);
-            return Poll::Ready(Ok(peer));
+        let mut state = routes.state();
+        if let Some(picked) = state.pick(this.key, this.hash) {
+            drop(state);
+            return Poll::Ready(Ok(routes.found(picked)));
         }
-        let refused = if table.closed {
-            Some(Code::Cancelled)
-        } else if this.place.is_none() && table.waiting >= MAX_WAITING {
-            Some(Code::Overloaded)
-        } else {
-            None
-        };
-        if let Some(code) = refused {
-            table.forget_if_unused(route);
-            drop(table);
-            return Poll::Ready(Err(code));
+        if state.closed {
+            drop(state);
+            return Poll::Ready(Err(Code::Cancelled));
         }
-        let former = match this.place {
-            Some((_, place)) => Some(std::mem::replace(
-                &mut table.routes[route].waiting[place],
-                waker,
-            )),
-            None => {
-                table.waiting += 1;
-                this.place = Some((route, table.routes[route].waiting.insert(waker)));
-                None
-            }
+        let place = match this.place {
+            Some(place) => place,
+            None => match state.table.wait(this.key.name(), this.bytes) {
+                Ok(place) => *this.place.insert(place),
+                Err(_) => {
+                    drop(state);
+                    return Poll::Ready(Err(Code::Overloaded));
+                }
+            },
         };
-        drop(table);
+        let former = state.wakers.insert(place, waker);
+        drop(state);
         drop(former);
         Poll::Pending
     }
@@ -73,12 +106,11 @@ impl Future for FindPeer<'_> {
 
 impl Drop for FindPeer<'_> {
     fn drop(&mut self) {
-        if let Some((route, place)) = self.place {
-            let mut table = self.routes.table();
-            table.waiting -= 1;
-            let waker = table.routes[route].waiting.remove(place);
-            table.forget_if_unused(route);
-            drop(table);
+        if let Some(place) = self.place {
+            let mut state = self.routes.state();
+            state.table.leave(self.key.name(), place);
+            let waker = state.wakers.remove(&place);
+            drop(state);
             drop(waker);
         }
     }

@@ -1,0 +1,242 @@
+//! Handlers in child processes.
+
+mod build;
+mod child;
+mod pool;
+mod serving;
+mod worker;
+
+pub use worker::worker_entry;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::async_executor::CANCEL_GRACE;
+use super::places::{Begin, Place, Places};
+use super::shutdown::shut_down;
+use super::{Attachment, Capacity, Executor, Job, Refusal, ShutdownReport, Ticket};
+use crate::{Error, Registry};
+use pool::Pool;
+use serving::serve;
+
+/// Runs handlers in child processes, each of which a crash, an abort or a kill ends alone.
+///
+/// A child is this program again, started with the environment variable `BOWLINE_WORKER`: the first
+/// statement of `main` has to be [`worker_entry`](crate::worker_entry), which serves in a child and
+/// returns at once elsewhere. Arguments and replies are encoded, over a socket that is the child's
+/// standard input; its standard output and error are those of this program.
+///
+/// Children start when they are needed and end when they were idle for a while. A call that is
+/// cancelled is cancelled in its child, and a child in which it goes on is terminated, and then
+/// killed. When a child dies, its running calls end with
+/// [`ConnectionLost`](crate::Code::ConnectionLost), which says how it died, except that those of
+/// [idempotent](crate::MethodSpec::idempotent) methods are tried once more.
+///
+/// Calls wait for one of `max_workers` places as in an [`AsyncExecutor`](super::AsyncExecutor).
+/// Brokers that share the executor have children of their own. There are no processes in a simulated
+/// world: calls end with [`Unsupported`](crate::Code::Unsupported) there.
+///
+/// A handle: clones are one executor.
+#[derive(Clone)]
+pub struct ProcessPoolExecutor {
+    registry: Registry,
+    workers: usize,
+    queue: usize,
+    options: Arc<Options>,
+    places: Arc<Places>,
+}
+
+/// How children are made and ended.
+#[derive(Clone, Debug)]
+struct Options {
+    pool: Arc<str>,
+    registry: Registry,
+    program: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+    calls_per_worker: usize,
+    max_tasks_per_child: Option<u64>,
+    idle_retire: Duration,
+    min_workers: usize,
+    start_timeout: Duration,
+    cancel_grace: Duration,
+    first_pause: Duration,
+}
+
+impl ProcessPoolExecutor {
+    /// An executor of `registry` with at most `max_workers` children; 0 is one for each CPU. `pool` is
+    /// the name under which [`worker_entry`](crate::worker_entry) finds the function that builds the
+    /// same registry.
+    pub fn new(registry: Registry, pool: impl Into<Arc<str>>, max_workers: usize) -> Self {
+        let workers = match max_workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some,
+        };
+        let options = Options {
+            pool: pool.into(),
+            registry: registry.clone(),
+            program: None,
+            environment: Vec::new(),
+            calls_per_worker: 1,
+            max_tasks_per_child: None,
+            idle_retire: Duration::from_secs(300),
+            min_workers: 0,
+            start_timeout: Duration::from_secs(20),
+            cancel_grace: CANCEL_GRACE,
+            first_pause: Duration::from_millis(100),
+        };
+        Self::with(registry, workers, 2 * workers, options)
+    }
+
+    fn with(registry: Registry, workers: usize, queue: usize, options: Options) -> Self {
+        let options = Arc::new(options);
+        let places = workers * options.calls_per_worker;
+        Self {
+            registry,
+            workers,
+            queue,
+            places: Places::new(places, InChildren(options.clone())),
+            options,
+        }
+    }
+
+    fn set(self, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = (*self.options).clone();
+        change(&mut options);
+        Self::with(self.registry, self.workers, self.queue, options)
+    }
+
+    /// How many jobs wait at most for a place; twice the workers unless told otherwise.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn queue(mut self, jobs: usize) -> Self {
+        self.queue = jobs;
+        self
+    }
+
+    /// How many calls one child runs at once; 1 unless told otherwise, and 0 counts as 1.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn calls_per_worker(self, calls: usize) -> Self {
+        self.set(|options| options.calls_per_worker = calls.max(1))
+    }
+
+    /// A child ends after so many calls, and another takes its place; any number unless told
+    /// otherwise.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn max_tasks_per_child(self, calls: u64) -> Self {
+        self.set(|options| options.max_tasks_per_child = Some(calls.max(1)))
+    }
+
+    /// A child that had nothing to do for so long ends; 300 s unless told otherwise.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn idle_retire(self, after: Duration) -> Self {
+        self.set(|options| options.idle_retire = after)
+    }
+
+    /// So many children stay though they have nothing to do; 0 unless told otherwise.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn min_workers(self, children: usize) -> Self {
+        self.set(|options| options.min_workers = children)
+    }
+
+    /// How long a child may take until it serves; 20 s unless told otherwise.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn start_timeout(self, within: Duration) -> Self {
+        self.set(|options| options.start_timeout = within)
+    }
+
+    /// How long a call that was cancelled may go on before its child is terminated, and what handlers
+    /// get at a [`shutdown`](Executor::shutdown); 1 s unless told otherwise. A child that is
+    /// terminated is killed a second later.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn cancel_grace(self, grace: Duration) -> Self {
+        self.set(|options| options.cancel_grace = grace)
+    }
+
+    /// The first pause after a child died before it served, on average half of it; it doubles up to
+    /// 30 s. 100 ms unless told otherwise.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn respawn(self, first_pause: Duration) -> Self {
+        self.set(|options| options.first_pause = first_pause)
+    }
+
+    /// Sets a variable in the environment of children, besides those of this program.
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn env(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.set(|options| options.environment.push((name.into(), value.into())))
+    }
+
+    /// Another program than this one. It has to be the same build: a child of another one is refused
+    /// with [`WorkerMismatch`](crate::ErrorKind::WorkerMismatch).
+    #[must_use = "the setting belongs to the returned executor"]
+    pub fn program(self, path: impl Into<PathBuf>) -> Self {
+        self.set(|options| options.program = Some(path.into()))
+    }
+}
+
+impl Executor for ProcessPoolExecutor {
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.places.capacity(self.queue)
+    }
+
+    fn admit(&self, job: Job) -> Result<Ticket, Refusal> {
+        self.places.admit(job, self.queue)
+    }
+
+    fn purge(&self) {
+        self.places.purge();
+    }
+
+    fn start(&self) {
+        self.places.open();
+    }
+
+    fn takes_values(&self) -> bool {
+        false
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        attachment: &'a Arc<Attachment>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>> {
+        Box::pin(async move { Pool::of(attachment, &self.options).prepare().await })
+    }
+
+    fn shutdown(
+        &self,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = ShutdownReport> + Send + '_>> {
+        Box::pin(shut_down(&self.places, timeout, self.options.cancel_grace))
+    }
+}
+
+impl fmt::Debug for ProcessPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolExecutor")
+            .field("registry", &self.registry)
+            .field("pool", &self.options.pool)
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}
+
+/// Jobs wait, each in a task, for what a child answers.
+struct InChildren(Arc<Options>);
+
+impl Begin for InChildren {
+    fn begin(&self, job: Job, place: Place) {
+        let attachment = job.attachment().clone();
+        let pool = Pool::of(&attachment, &self.0);
+        // A closed group drops it; then the broker is over.
+        drop(attachment.group().spawn_ok(serve(pool, job, place)));
+    }
+
+    fn begin_later(&self, job: Job, place: Place) {
+        self.begin(job, place);
+    }
+}

@@ -1,0 +1,135 @@
+//! One child process.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Socket;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child as Process, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use bowline_backend::blocking;
+use bowline_concurrency::{sleep, timeout};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Options;
+use super::build::this_program;
+use super::worker::{CALLS, POOL};
+
+/// Between SIGTERM and SIGKILL.
+const TERMINATION: Duration = Duration::from_secs(1);
+/// Longest pause between two looks whether a child has ended.
+const LONGEST_LOOK: Duration = Duration::from_millis(20);
+
+/// A child; killed and reaped when it is dropped.
+#[derive(Debug)]
+pub(super) struct Child {
+    process: Process,
+    ended: Option<ExitStatus>,
+}
+
+impl Child {
+    /// Starts one; its standard input is the other end of the socket.
+    pub(super) async fn start(options: &Options) -> io::Result<(Child, Socket)> {
+        let (ours, theirs) = Socket::pair()?;
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => this_program()?,
+        };
+        let mut command = Command::new(program);
+        command
+            .env(POOL, &*options.pool)
+            .env(CALLS, options.calls_per_worker.to_string())
+            .envs(
+                options
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            .stdin(Stdio::from(OwnedFd::from(theirs)));
+        // Dropped there, with our copy of their end.
+        let started = blocking::spawn_blocking(move || command.spawn()).await;
+        let process = started.map_err(|error| io::Error::other(error.to_string()))??;
+        let child = Child {
+            process,
+            ended: None,
+        };
+        Ok((child, ours))
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until it has ended; it is reaped then.
+    pub(super) async fn ended(&mut self) -> Option<ExitStatus> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(status) = self.look() {
+                return status;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Ends it, with more and more force; `grace` is for its own end.
+    pub(super) async fn end(mut self, grace: Duration) -> Option<ExitStatus> {
+        for (signal, wait) in [
+            (None, grace),
+            (Some(Signal::TERM), TERMINATION),
+            (Some(Signal::KILL), Duration::MAX),
+        ] {
+            if let Some(signal) = signal {
+                self.signal(signal);
+            }
+            if let Ok(status) = timeout(wait, self.ended()).await {
+                return status;
+            }
+        }
+        None
+    }
+
+    /// Whether it has ended, and how, if the system says so.
+    fn look(&mut self) -> Option<Option<ExitStatus>> {
+        match self.process.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => {
+                self.ended = Some(status);
+                Some(Some(status))
+            }
+            // Somebody else reaped it.
+            Err(_) => Some(None),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if self.ended.is_none()
+            && let Some(pid) = Pid::from_raw(self.process.id().cast_signed())
+        {
+            // Not reaped, so nobody else has its pid.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.ended.is_none() && self.look().is_none() {
+            let _ = self.process.kill();
+            // Killed, it ends at once.
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// How a child ended, in words.
+pub(super) fn in_words(pid: u32, status: Option<ExitStatus>) -> String {
+    match status {
+        None => format!("the worker {pid} is gone"),
+        Some(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("the worker {pid} ended with code {code}"),
+            (None, Some(signal)) => format!("the worker {pid} ended by signal {signal}"),
+            (None, None) => format!("the worker {pid} ended"),
+        },
+    }
+}

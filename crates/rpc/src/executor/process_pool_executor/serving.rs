@@ -1,0 +1,217 @@
+//! One call of a child.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bowline_backend::time::{self, Instant};
+use bowline_concurrency::{Outcome, sleep, timeout};
+
+use super::pool::{Lease, Pool};
+use super::worker::RUNNING;
+use crate::context::Cancel;
+use crate::executor::places::Place;
+use crate::executor::{Job, JobBody, JobEnd};
+use crate::{Broker, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, Retry};
+
+/// How often a child is asked whether a call that was cancelled has ended.
+const ASK: Duration = Duration::from_millis(5);
+
+/// Has a child run `job`; the place is held until the child has done with it.
+pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
+    if job.is_cancelled() {
+        return job.answer(JobEnd::failed(Code::Cancelled, Certainty::Refused));
+    }
+    let deadline = job.deadline();
+    if deadline != Instant::NEVER && deadline <= time::now() {
+        return job.answer(JobEnd::failed(Code::DeadlineExceeded, Certainty::Refused));
+    }
+    let (cancel, hops) = (job.cancel().clone(), job.hops());
+    let Some((body, scope)) = job.begin() else {
+        return;
+    };
+    let JobBody::Encoded {
+        name,
+        entry,
+        codec,
+        named,
+        body,
+        ..
+    } = body
+    else {
+        let end = JobEnd::failed(Code::Unsupported, Certainty::Refused);
+        return job.answer(end);
+    };
+    let spec = entry.spec;
+    let mut options = CallOptions::new(codec);
+    (options.deadline, options.hops) = (deadline, hops);
+    // There is one peer, and this is where another takes its place.
+    options.retry = Retry::never();
+    let mut call = OutCall::new(name.shared().clone(), body, options);
+    call.named = named;
+
+    let leased = Leased::default();
+    let calling = call_child(&pool, call, spec.is_idempotent(), &leased);
+    let end = {
+        let mut running = pin!(async {
+            match scope {
+                Some(scope) => match scope.run(calling).await {
+                    Outcome::Done(end) => end,
+                    Outcome::Cancelled(_) => given_up(deadline, leased.is_some()),
+                },
+                None if spec.is_no_cancel() => calling.await,
+                None => match until_told(&cancel, calling).await {
+                    Some(end) => end,
+                    None => given_up(deadline, leased.is_some()),
+                },
+            }
+        });
+        let mut sleeps = false;
+        poll_fn(|cx| {
+            let ended = running.as_mut().poll(cx);
+            if ended.is_pending() && !std::mem::replace(&mut sleeps, true) {
+                place.sleeps(&cancel, cx.waker().clone());
+            }
+            if ended.is_pending() && place.is_given_up() {
+                return Poll::Ready(JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted));
+            }
+            ended
+        })
+        .await
+    };
+    job.answer(end);
+    place.answered();
+    if let Some(lease) = leased.take() {
+        settle(lease, spec.is_no_cancel(), pool.options().cancel_grace).await;
+    }
+}
+
+/// The lease of a call whose handler may run.
+#[derive(Default)]
+struct Leased(Mutex<Option<Lease>>);
+
+impl Leased {
+    fn put(&self, lease: Lease) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+    }
+
+    fn take(&self) -> Option<Lease> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn is_some(&self) -> bool {
+        let leased = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leased.is_some()
+    }
+}
+
+fn given_up(deadline: Instant, begun: bool) -> JobEnd {
+    let code = if deadline <= time::now() {
+        Code::DeadlineExceeded
+    } else {
+        Code::Cancelled
+    };
+    let certainty = if begun {
+        Certainty::MaybeExecuted
+    } else {
+        Certainty::Refused
+    };
+    JobEnd::failed(code, certainty)
+}
+
+/// `None` once the handler is to be told that nobody waits.
+async fn until_told(cancel: &Cancel, calling: impl Future<Output = JobEnd>) -> Option<JobEnd> {
+    let mut calling = pin!(calling);
+    let mut told = pin!(cancel.told());
+    poll_fn(|cx| {
+        if let Poll::Ready(end) = calling.as_mut().poll(cx) {
+            return Poll::Ready(Some(end));
+        }
+        told.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Calls a child, and another one if the first dies and the method may run twice. What is left in
+/// `leased` is a child whose handler may still run.
+async fn call_child(pool: &Arc<Pool>, call: OutCall, idempotent: bool, leased: &Leased) -> JobEnd {
+    let mut again = idempotent;
+    loop {
+        let lease = match pool.lease().await {
+            Ok(lease) => lease,
+            Err(error) => {
+                return JobEnd::Failed {
+                    code: match error.kind() {
+                        ErrorKind::Unsupported => Code::Unsupported,
+                        _ => Code::NoExecutor,
+                    },
+                    certainty: Certainty::Refused,
+                    message: error.to_string(),
+                };
+            }
+        };
+        let worker = lease.worker.clone();
+        leased.put(lease);
+        let error = match worker.broker.submit(call.clone()).await {
+            Ok(reply) => {
+                drop(leased.take());
+                return JobEnd::Reply(reply.body);
+            }
+            Err(error) => error,
+        };
+        match error.code() {
+            // The handler may go on in the child.
+            Code::DeadlineExceeded => {}
+            Code::ConnectionLost => {
+                let lease = leased.take();
+                let message = match &lease {
+                    Some(lease) => lease.death().await,
+                    None => String::new(),
+                };
+                drop(lease);
+                if std::mem::take(&mut again) {
+                    continue;
+                }
+                return JobEnd::Failed {
+                    code: Code::ConnectionLost,
+                    certainty: error.certainty(),
+                    message,
+                };
+            }
+            _ => drop(leased.take()),
+        }
+        return match error.application() {
+            Some(body) => JobEnd::Application(body.bytes.clone()),
+            None => JobEnd::Failed {
+                code: error.code(),
+                certainty: error.certainty(),
+                message: error.message().to_owned(),
+            },
+        };
+    }
+}
+
+/// Waits until a call that was given up has ended in its child; one that goes on too long ends with
+/// the child.
+async fn settle(lease: Lease, goes_on: bool, grace: Duration) {
+    let quiet = async {
+        loop {
+            let running = lease.worker.broker.call_named::<u64>(RUNNING, ());
+            match running.fail_fast().await {
+                Ok(running) if running < lease.calls() as u64 => return,
+                Ok(_) => sleep(ASK).await,
+                // The grace is the deadline of the question too.
+                Err(error) if error.code() == Code::DeadlineExceeded => sleep(ASK).await,
+                // It is gone, and so is the call.
+                Err(_) => return,
+            }
+        }
+    };
+    if goes_on {
+        quiet.await;
+    } else if timeout(grace, quiet).await.is_err() {
+        lease.kill();
+    }
+}

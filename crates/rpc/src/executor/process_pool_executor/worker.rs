@@ -1,0 +1,116 @@
+//! What a child does.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::exit;
+use std::sync::{Arc, OnceLock};
+
+use bowline_backend::Backend;
+use bowline_backend::net::UnixStream;
+use bowline_concurrency::{Root, TaskGroup, task_group};
+
+use super::build::{build_id, methods_id, this_program};
+use crate::executor::{AsyncExecutor, Executor};
+use crate::proto::Side;
+use crate::{Broker, Error, ErrorKind, Registry, TcpBroker};
+
+/// Names the pool that a child serves.
+pub(super) const POOL: &str = "BOWLINE_WORKER";
+/// How many calls a child runs at once.
+pub(super) const CALLS: &str = "BOWLINE_WORKER_CALLS";
+/// Answers what the child is built from and offers.
+pub(super) const IDENTITY: &str = "sys.worker.identity";
+/// Answers how many handlers run, this one not counted.
+pub(super) const RUNNING: &str = "sys.worker.running";
+
+/// What a child says of itself: its build and its methods.
+pub(super) type Identity = ([u8; 16], [u8; 16]);
+
+/// How a child ends that cannot serve.
+const UNUSABLE: i32 = 70;
+
+/// The entry of child processes: the first statement of `main` in a program with a
+/// [`ProcessPoolExecutor`](crate::executor::ProcessPoolExecutor).
+///
+/// In a child it serves the pool it was started for, on the default backend, and never returns; else
+/// it returns at once. Each pool has a name and the function that builds its registry.
+///
+/// ```
+/// use bowline_rpc::{Registry, worker_entry};
+///
+/// fn build_registry() -> Registry {
+///     let registry = Registry::new("example");
+///     let _ = registry.register_blocking("mul", |(a, b): (i64, i64)| a * b);
+///     registry
+/// }
+///
+/// worker_entry(&[("pool", build_registry)]);
+/// ```
+#[expect(clippy::type_complexity, reason = "a list of names and functions")]
+pub fn worker_entry(pools: &[(&str, fn() -> Registry)]) {
+    let Ok(name) = std::env::var(POOL) else {
+        return;
+    };
+    let Some((_, build)) = pools.iter().find(|(pool, _)| *pool == name) else {
+        eprintln!("this program has no pool of workers called {name:?}");
+        exit(UNUSABLE);
+    };
+    let calls = std::env::var(CALLS).ok();
+    let calls = calls.and_then(|calls| calls.parse().ok()).unwrap_or(1);
+    let root = Root::new().backend(Backend::default());
+    root.block_on(serve_and_exit(build(), calls));
+}
+
+async fn serve_and_exit(registry: Registry, calls: usize) {
+    // Not by returning: a handler that holds its thread does not hold the process.
+    exit(match serve(registry, calls).await {
+        Ok(()) => 0,
+        // The parent left meanwhile.
+        Err(error) if error.kind() == ErrorKind::Transport => UNUSABLE,
+        Err(error) => {
+            eprintln!("the worker cannot serve: {error}");
+            UNUSABLE
+        }
+    })
+}
+
+async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
+    let failed = |error: io::Error| {
+        Error::with_source(ErrorKind::InvalidInput, "no socket to the parent", error)
+    };
+    let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let stream = UnixStream::from_std(input.into()).map_err(failed)?;
+    let build = this_program().and_then(|program| build_id(&program));
+    let build = build
+        .map_err(|error| Error::with_source(ErrorKind::InvalidInput, "no executable", error))?;
+
+    let registry = registry.to_unlocked();
+    let identity: Identity = (build, methods_id(&registry));
+    let executor = Arc::new(OnceLock::<AsyncExecutor>::new());
+    let itself = executor.clone();
+    registry.reserve(IDENTITY, move |(): ()| async move { identity });
+    registry.reserve(RUNNING, move |(): ()| {
+        let itself = itself.clone();
+        async move {
+            itself
+                .get()
+                .map_or(0, |it| it.capacity().running as u64 - 1)
+        }
+    });
+    // Calls of handlers count at levels of their own in the parent, and at none of them here; and one
+    // place more is for the questions.
+    let made = AsyncExecutor::new(registry, 2 * calls + 8);
+    let made = executor.get_or_init(|| made).clone();
+    let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
+        let broker = TcpBroker::builder(made).adopt(stream, Side::Listener);
+        match broker.start(&group).await {
+            Ok(broker) => {
+                broker.closed().await;
+                Ok(Ok(()))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    });
+    ended.await.unwrap_or(Ok(()))
+}

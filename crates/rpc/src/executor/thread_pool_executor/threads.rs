@@ -1,0 +1,131 @@
+//! Threads that run functions, started when needed and ended when idle.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How long a thread waits for the next function before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+type Function = Box<dyn FnOnce() + Send>;
+
+/// Threads that run functions; a cheap clone.
+///
+/// As many functions wait as the executor has places, at most.
+///
+/// Invariants:
+/// - T1 `idle` threads wait for a function and none has been told of one: whoever adds a function
+///   takes one of them out and tells it, or starts a thread.
+/// - T2 `told` threads were taken out of `idle` and have not looked yet.
+/// - T3 nothing is run or dropped under the lock.
+#[derive(Clone)]
+pub(crate) struct Threads(Arc<Shared>);
+
+struct Shared {
+    name: Arc<str>,
+    stack_size: Option<usize>,
+    state: Mutex<State>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    functions: VecDeque<Function>,
+    idle: usize,
+    told: usize,
+    /// Threads there are.
+    alive: usize,
+    /// Threads there ever were.
+    started: usize,
+}
+
+impl Threads {
+    pub(super) fn new(name: Arc<str>, stack_size: Option<usize>) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            stack_size,
+            state: Mutex::default(),
+            more: Condvar::new(),
+        }))
+    }
+
+    /// Runs `function` on one of the threads; false if there is none and none can be started, with
+    /// the function gone.
+    pub(crate) fn run(&self, function: Function) -> bool {
+        let shared = &self.0;
+        let mut state = shared.state();
+        state.functions.push_back(function);
+        if state.idle > 0 {
+            state.idle -= 1;
+            state.told += 1;
+            drop(state);
+            shared.more.notify_one();
+            return true;
+        }
+        let number = state.started;
+        state.started += 1;
+        state.alive += 1;
+        drop(state);
+        if shared.start(number) {
+            return true;
+        }
+        let mut state = shared.state();
+        state.alive -= 1;
+        // The others come to it later.
+        let dropped = if state.alive == 0 {
+            state.functions.pop_back()
+        } else {
+            None
+        };
+        drop(state);
+        dropped.is_none()
+    }
+}
+
+impl Shared {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an executor of threads has threads of its own, none of them in a simulated world"
+    )]
+    fn start(self: &Arc<Self>, number: usize) -> bool {
+        let mut builder = thread::Builder::new().name(format!("{}-{number}", self.name));
+        if let Some(bytes) = self.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        let shared = self.clone();
+        builder.spawn(move || shared.serve()).is_ok()
+    }
+
+    fn serve(&self) {
+        let mut state = self.state();
+        loop {
+            while let Some(function) = state.functions.pop_front() {
+                drop(state);
+                function();
+                state = self.state();
+            }
+            state.idle += 1;
+            loop {
+                let waited = self.more.wait_timeout(state, IDLE);
+                let (again, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = again;
+                // Invariant T2: who was told looks, whoever that is.
+                if state.told > 0 {
+                    state.told -= 1;
+                    break;
+                }
+                if waited.timed_out() {
+                    state.idle -= 1;
+                    state.alive -= 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock, so a poisoned state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,308 @@
+//! Messages on their way in that are more than one frame, or one of many: credit and reassembly.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+
+use super::frame::CHARGE;
+use super::incoming::IdHash;
+use super::{IncomingCall, Violation};
+
+/// What a message is.
+#[derive(Debug)]
+pub(super) enum What {
+    /// The arguments of a call that begins when they are whole.
+    Open(Box<IncomingCall>),
+    Item,
+    Reply,
+}
+
+#[derive(Debug)]
+struct Partial {
+    what: What,
+    total: usize,
+    bytes: BytesMut,
+    /// Counted in the budget.
+    admitted: bool,
+}
+
+/// One direction of one call.
+#[derive(Debug)]
+struct Inlet {
+    /// What the peer may still send.
+    credit: u64,
+    /// Granted beyond the window, for messages not yet taken.
+    extra: u64,
+    /// Received and not yet taken.
+    untaken: u64,
+    /// Taken and not yet granted again.
+    taken: u64,
+    /// To be granted by the next CREDIT.
+    grant: u64,
+    /// Items may come.
+    streams: bool,
+    partial: Option<Partial>,
+}
+
+// Invariants
+// N1 `used` is the sum of the totals of admitted messages that are partial.
+// N2 `grants` names each inlet with a `grant` once, and no other.
+// N3 `unadmitted` names, in their order, the inlets whose partial message needs more credit than is
+//    left; names of inlets that are gone are skipped.
+#[derive(Debug, Default)]
+pub(super) struct Inlets {
+    by_wire: HashMap<u64, Box<Inlet>, IdHash>,
+    unadmitted: VecDeque<u64>,
+    grants: VecDeque<u64>,
+    used: usize,
+    held: usize,
+}
+
+impl Inlets {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_wire.is_empty()
+    }
+
+    /// A call whose peer may send `credit`, of items too if it `streams`.
+    pub(super) fn open(&mut self, wire: u64, credit: u32, streams: bool) {
+        let inlet = Inlet {
+            credit: credit.into(),
+            extra: 0,
+            untaken: 0,
+            taken: 0,
+            grant: 0,
+            streams,
+            partial: None,
+        };
+        self.by_wire.insert(wire, Box::new(inlet));
+    }
+
+    pub(super) fn contains(&self, wire: u64) -> bool {
+        self.by_wire.contains_key(&wire)
+    }
+
+    /// Whether a message of `wire` is there in part.
+    pub(super) fn is_partial(&self, wire: u64) -> bool {
+        self.by_wire
+            .get(&wire)
+            .is_some_and(|inlet| inlet.partial.is_some())
+    }
+
+    pub(super) fn is_partial_open(&self, wire: u64) -> bool {
+        self.by_wire.get(&wire).is_some_and(|inlet| {
+            matches!(&inlet.partial, Some(partial) if matches!(partial.what, What::Open(_)))
+        })
+    }
+
+    pub(super) fn is_partial_reply(&self, wire: u64) -> bool {
+        self.by_wire.get(&wire).is_some_and(
+            |inlet| matches!(&inlet.partial, Some(partial) if matches!(partial.what, What::Reply)),
+        )
+    }
+
+    /// Whether items may come.
+    pub(super) fn streams(&self, wire: u64) -> bool {
+        self.by_wire.get(&wire).is_some_and(|inlet| inlet.streams)
+    }
+
+    /// No more items come.
+    pub(super) fn end(&mut self, wire: u64) {
+        if let Some(inlet) = self.by_wire.get_mut(&wire) {
+            inlet.streams = false;
+        }
+    }
+
+    /// Frames the peer may have under way for a call that is over.
+    pub(super) fn under_way(&self, wire: u64) -> u64 {
+        self.by_wire
+            .get(&wire)
+            .map_or(0, |inlet| inlet.credit / CHARGE as u64 + 4)
+    }
+
+    /// A whole message has come in one frame.
+    pub(super) fn whole(&mut self, wire: u64, length: usize) -> Result<(), Violation> {
+        let Some(inlet) = self.by_wire.get_mut(&wire) else {
+            return Ok(());
+        };
+        inlet.charge(length + CHARGE)
+    }
+
+    /// The first part of a message of `total` bytes has come.
+    pub(super) fn first(
+        &mut self,
+        wire: u64,
+        what: What,
+        total: usize,
+        part: &[u8],
+        budget: usize,
+    ) -> Result<(), Violation> {
+        let Some(inlet) = self.by_wire.get_mut(&wire) else {
+            return Ok(());
+        };
+        inlet.charge(part.len() + CHARGE)?;
+        if part.len() > total {
+            return Err(Violation::Rule("message-total"));
+        }
+        let mut bytes = BytesMut::with_capacity(part.len());
+        bytes.extend_from_slice(part);
+        self.held += part.len();
+        let rest = (total - part.len()) as u64;
+        inlet.partial = Some(Partial {
+            what,
+            total,
+            bytes,
+            admitted: false,
+        });
+        if rest > inlet.credit {
+            self.unadmitted.push_back(wire);
+            self.admit(budget);
+        }
+        Ok(())
+    }
+
+    /// A further part has come; the message, if it is the last one.
+    pub(super) fn further(
+        &mut self,
+        wire: u64,
+        part: &[u8],
+        more: bool,
+    ) -> Result<Option<(What, Bytes)>, Violation> {
+        let Some(inlet) = self.by_wire.get_mut(&wire) else {
+            return Ok(None);
+        };
+        inlet.charge(part.len())?;
+        let Some(partial) = &mut inlet.partial else {
+            return Ok(None);
+        };
+        let length = partial.bytes.len() + part.len();
+        if length > partial.total || (!more && length < partial.total) {
+            return Err(Violation::Rule("message-total"));
+        }
+        partial.bytes.extend_from_slice(part);
+        self.held += part.len();
+        if more {
+            return Ok(None);
+        }
+        self.held -= partial.total;
+        let Some(partial) = inlet.partial.take() else {
+            return Ok(None);
+        };
+        if partial.admitted {
+            self.used -= partial.total;
+        }
+        Ok(Some((partial.what, partial.bytes.freeze())))
+    }
+
+    /// Whether a message waits for its turn.
+    pub(super) fn has_unadmitted(&self) -> bool {
+        !self.unadmitted.is_empty()
+    }
+
+    /// Grants what is missing of messages that fit into `budget`, one after the other, so that none
+    /// waits for ever.
+    // Invariant N3.
+    pub(super) fn admit(&mut self, budget: usize) {
+        while let Some(wire) = self.unadmitted.front() {
+            let wire = *wire;
+            if let Some(inlet) = self.by_wire.get_mut(&wire)
+                && let Some(partial) = &mut inlet.partial
+                && !partial.admitted
+            {
+                if self.used + partial.total > budget {
+                    return;
+                }
+                self.used += partial.total;
+                partial.admitted = true;
+                let rest = partial.total - partial.bytes.len();
+                partial.bytes.reserve(rest);
+                let missing = (rest as u64).saturating_sub(inlet.credit + inlet.grant);
+                inlet.extra += missing;
+                inlet.add_grant(missing, wire, &mut self.grants);
+            }
+            self.unadmitted.pop_front();
+        }
+    }
+
+    /// The application took so much: it is granted again, in halves of the window. False if there is
+    /// no such call.
+    pub(super) fn consumed(&mut self, wire: u64, amount: u64, window: u32) -> bool {
+        let Some(inlet) = self.by_wire.get_mut(&wire) else {
+            return false;
+        };
+        let amount = amount.min(inlet.untaken);
+        inlet.untaken -= amount;
+        let beyond = amount.min(inlet.extra);
+        inlet.extra -= beyond;
+        inlet.taken += amount - beyond;
+        if inlet.taken >= u64::from(window / 2).max(1) && inlet.streams {
+            let taken = std::mem::take(&mut inlet.taken);
+            inlet.add_grant(taken, wire, &mut self.grants);
+        }
+        true
+    }
+
+    /// The next CREDIT to send.
+    pub(super) fn next_grant(&mut self) -> Option<(u64, u32)> {
+        while let Some(wire) = self.grants.pop_front() {
+            if let Some(inlet) = self.by_wire.get_mut(&wire) {
+                let amount = std::mem::take(&mut inlet.grant);
+                inlet.credit += amount;
+                return Some((wire, super::machine::saturate(amount as usize)));
+            }
+        }
+        None
+    }
+
+    pub(super) fn remove(&mut self, wire: u64, budget: usize) {
+        if let Some(inlet) = self.by_wire.remove(&wire) {
+            let mut freed = 0;
+            if let Some(partial) = &inlet.partial {
+                self.held -= partial.bytes.len();
+                if partial.admitted {
+                    freed += partial.total;
+                }
+            }
+            self.used -= freed;
+            if inlet.grant > 0 {
+                self.grants.retain(|other| *other != wire);
+            }
+            self.unadmitted.retain(|other| *other != wire);
+            if freed > 0 {
+                self.admit(budget);
+            }
+        }
+        if self.by_wire.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.by_wire.capacity() * (size_of::<(u64, Box<Inlet>)>() + 1)
+            + self.by_wire.len() * (size_of::<Inlet>() + size_of::<IncomingCall>())
+            + (self.grants.capacity() + self.unadmitted.capacity()) * 8
+            + self.held
+            + self.used
+    }
+}
+
+impl Inlet {
+    fn charge(&mut self, amount: usize) -> Result<(), Violation> {
+        let amount = amount as u64;
+        self.credit = self
+            .credit
+            .checked_sub(amount)
+            .ok_or(Violation::Rule("call-window"))?;
+        self.untaken += amount;
+        Ok(())
+    }
+
+    // Invariant N2.
+    fn add_grant(&mut self, amount: u64, wire: u64, grants: &mut VecDeque<u64>) {
+        if amount > 0 {
+            if self.grant == 0 {
+                grants.push_back(wire);
+            }
+            self.grant += amount;
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! How a broker ends: it takes nothing new, and lets what is under way come to its end.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bowline_backend::signal::{Signal, SignalStream, listen};
+use bowline_concurrency::{CancelScope, timeout};
+
+use super::TcpBroker;
+use crate::{Broker, Error, ErrorKind};
+
+/// How long connections may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What became of calls of peers while a broker drained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Calls that were answered, with a reply or an error of their handler.
+    pub finished: u64,
+    /// Calls that came too late or had not begun: their callers know that they did not run.
+    pub refused: u64,
+    /// Calls that were cancelled when the time was over.
+    pub cancelled: u64,
+    /// Calls whose handlers went on all the same: they were left, and their callers know that they may
+    /// have run.
+    pub abandoned: u64,
+}
+
+impl DrainReport {
+    fn since(&self, before: &DrainReport) -> DrainReport {
+        DrainReport {
+            finished: self.finished - before.finished,
+            refused: self.refused - before.refused,
+            cancelled: self.cancelled - before.cancelled,
+            abandoned: self.abandoned - before.abandoned,
+        }
+    }
+}
+
+impl TcpBroker {
+    /// Takes no new connections and calls, waits for those in flight, in both directions, for `most` at
+    /// most, cancels the rest and gives that the
+    /// [`cancel_grace`](crate::Limits::cancel_grace), says goodbye to every peer and closes: what
+    /// [`run`](super::TcpBrokerBuilder::run) does at its end.
+    ///
+    /// Connections without a call close at once. Calls of this side that were not sent yet end with
+    /// [`NeverSent`](crate::Certainty::NeverSent).
+    ///
+    /// # Cancel safety
+    /// Dropped, the broker goes on with what it has begun, and does not close.
+    pub async fn drain(&self, most: Duration) -> DrainReport {
+        let report = self.end_calls(most).await;
+        self.close();
+        report
+    }
+
+    /// The same without the end of the broker's tasks.
+    async fn end_calls(&self, most: Duration) -> DrainReport {
+        let shared = &self.shared;
+        let before = shared.counters.ends();
+        // Who starts anew at the same place finds it free.
+        shared.places.stop_accepting().await;
+        let (routes, limits) = (&shared.routes, &shared.limits);
+        routes.drain(most);
+        if timeout(most, routes.fewer_than(1)).await.is_err() {
+            routes.cancel_calls();
+            if timeout(limits.cancel_grace, routes.fewer_than(1))
+                .await
+                .is_err()
+            {
+                routes.close("");
+                // A peer that does not end its side in time is left.
+                let _ = timeout(FAREWELL, routes.fewer_than(1)).await;
+            }
+        }
+        shared.counters.ends().since(&before)
+    }
+
+    /// What `run` does when its body is done.
+    pub(super) async fn shut_down(&self) {
+        self.drain(self.shared.limits.drain).await;
+    }
+
+    /// Completes when the broker takes no more calls and has ended those it had: it was closed or has
+    /// drained.
+    pub(super) async fn over(&self) {
+        let mut gone = pin!(self.shared.attachment.over());
+        let mut closed = pin!(self.shared.routes.closed());
+        poll_fn(|cx| {
+            // Both, for each wakes for itself.
+            let gone = gone.as_mut().poll(cx).is_ready();
+            let closed = closed.as_mut().poll(cx).is_ready();
+            match gone || closed {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+}
+
+/// The signals that ask a program to end.
+pub(super) struct EndSignals([SignalStream; 2]);
+
+impl EndSignals {
+    pub(super) fn listen() -> Result<Self, Error> {
+        let one = |signal| {
+            listen(signal).map_err(|error| {
+                let what = format_args!("{signal:?} cannot be listened for");
+                Error::with_source(ErrorKind::Unsupported, what, error)
+            })
+        };
+        Ok(Self([one(Signal::Terminate)?, one(Signal::Interrupt)?]))
+    }
+
+    async fn recv(&mut self) {
+        poll_fn(|cx| {
+            let any = self
+                .0
+                .iter_mut()
+                .map(|signal| signal.poll_recv(cx))
+                .filter(Poll::is_ready)
+                .count();
+            match any {
+                0 => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    /// Drains `broker` at the first signal, so that who waits for [`closed`](Broker::closed) goes on;
+    /// closes it at the second.
+    pub(super) async fn drain(mut self, broker: TcpBroker) {
+        self.recv().await;
+        let draining = CancelScope::new();
+        let handle = draining.handle();
+        let drained = draining.run(async {
+            broker.end_calls(broker.shared.limits.drain).await;
+            broker.shared.routes.close("");
+        });
+        let mut drained = pin!(drained);
+        let second = {
+            let mut second = pin!(self.recv());
+            poll_fn(|cx| {
+                if drained.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                second.as_mut().poll(cx).map(|()| true)
+            })
+            .await
+        };
+        if second {
+            handle.cancel("a second signal");
+        } else {
+            self.recv().await;
+        }
+        broker.close();
+    }
+}

@@ -1,0 +1,214 @@
+//! Which peers lose calls, and for how long they are left out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bowline_backend::time::Instant;
+use slab::Slab;
+
+use super::ConnectionId;
+
+/// Calls in a row that a peer loses before it is left out.
+const LOSSES: u32 = 5;
+/// How long it is left out first; doubles each time.
+const FIRST_WINDOW: Duration = Duration::from_secs(1);
+const LONGEST_WINDOW: Duration = Duration::from_secs(30);
+/// Peers without a connection whose losses are remembered.
+pub(super) const REMEMBERED: usize = 1024;
+
+/// Who a peer is, over its connections.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::tcp_broker) enum Identity {
+    /// Whoever is there when this side connects there.
+    Endpoint(Arc<str>),
+    /// A broker that connected to this side, by its instance id.
+    Instance([u8; 16]),
+}
+
+impl Identity {
+    /// Differs between peers, and is the same at every caller.
+    fn mark(&self) -> u64 {
+        let bytes = match self {
+            Identity::Endpoint(text) => text.as_bytes(),
+            Identity::Instance(id) => id,
+        };
+        let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        bytes.iter().fold(0xCBF2_9CE4_8422_2325, fnv)
+    }
+}
+
+/// What a connection lost when it was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::tcp_broker) struct Losses {
+    /// Calls in flight.
+    pub(in crate::tcp_broker) calls: u32,
+    /// A call was answered before.
+    pub(in crate::tcp_broker) answered: bool,
+}
+
+/// The peers of a table.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    known: Slab<Known>,
+    by_identity: BTreeMap<Identity, usize>,
+    /// Those that are not well.
+    sick: usize,
+    /// Those without a connection.
+    absent: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    identity: Identity,
+    mark: u64,
+    connections: usize,
+    losses: u32,
+    health: Health,
+}
+
+/// Whether a peer gets calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Well,
+    /// Left out until then; from then on one call tells whether it is well.
+    Out {
+        until: Instant,
+        window: Duration,
+    },
+    /// A call on this connection will tell.
+    Tried {
+        by: ConnectionId,
+        window: Duration,
+    },
+}
+
+impl Peers {
+    pub(super) fn any_sick(&self) -> bool {
+        self.sick > 0
+    }
+
+    pub(super) fn health(&self, peer: usize) -> Health {
+        self.known[peer].health
+    }
+
+    pub(super) fn mark(&self, peer: usize) -> u64 {
+        self.known[peer].mark
+    }
+
+    pub(super) fn connect(&mut self, identity: Identity) -> usize {
+        if let Some(peer) = self.by_identity.get(&identity) {
+            let known = &mut self.known[*peer];
+            if known.connections == 0 {
+                self.absent -= 1;
+            }
+            known.connections += 1;
+            return *peer;
+        }
+        let peer = self.known.insert(Known {
+            mark: identity.mark(),
+            identity: identity.clone(),
+            connections: 1,
+            losses: 0,
+            health: Health::Well,
+        });
+        self.by_identity.insert(identity, peer);
+        peer
+    }
+
+    pub(super) fn disconnect(&mut self, peer: usize, connection: ConnectionId) {
+        let known = &mut self.known[peer];
+        known.connections -= 1;
+        if let Health::Tried { by, window } = known.health
+            && by == connection
+        {
+            // It was not said how the call that should tell ended.
+            known.health = Health::Out {
+                until: Instant::from_nanos(0),
+                window,
+            };
+        }
+        if known.connections > 0 {
+            return;
+        }
+        self.absent += 1;
+        if known.losses == 0 && known.health == Health::Well || self.absent > REMEMBERED {
+            self.absent -= 1;
+            self.set(peer, Health::Well);
+            let known = self.known.remove(peer);
+            self.by_identity.remove(&known.identity);
+        }
+    }
+
+    /// `jitter` is any number.
+    pub(super) fn lost(
+        &mut self,
+        peer: usize,
+        connection: ConnectionId,
+        losses: Losses,
+        now: Instant,
+        jitter: u64,
+    ) {
+        let known = &mut self.known[peer];
+        if losses.answered {
+            known.losses = 0;
+        }
+        known.losses = known.losses.saturating_add(losses.calls);
+        let window = match known.health {
+            Health::Well if known.losses >= LOSSES => FIRST_WINDOW,
+            Health::Tried { by, window } if by == connection && losses.calls > 0 => {
+                (window * 2).min(LONGEST_WINDOW)
+            }
+            _ => return,
+        };
+        let until = now + jittered(window, jitter);
+        self.set(peer, Health::Out { until, window });
+    }
+
+    /// One call on `connection` will tell whether the peer is well.
+    pub(super) fn try_it(&mut self, peer: usize, by: ConnectionId) {
+        if let Health::Out { window, .. } = self.known[peer].health {
+            self.set(peer, Health::Tried { by, window });
+        }
+    }
+
+    /// The call on `connection` that should tell was answered, or it will not tell.
+    pub(super) fn tried(
+        &mut self,
+        peer: usize,
+        connection: ConnectionId,
+        answered: bool,
+        now: Instant,
+    ) {
+        let Health::Tried { by, window } = self.known[peer].health else {
+            return;
+        };
+        if by != connection {
+            return;
+        }
+        if answered {
+            self.known[peer].losses = 0;
+            self.set(peer, Health::Well);
+        } else {
+            self.set(peer, Health::Out { until: now, window });
+        }
+    }
+
+    fn set(&mut self, peer: usize, health: Health) {
+        let former = std::mem::replace(&mut self.known[peer].health, health);
+        self.sick += usize::from(health != Health::Well);
+        self.sick -= usize::from(former != Health::Well);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+}
+
+/// Between half of `window` and all of it.
+fn jittered(window: Duration, number: u64) -> Duration {
+    let half = window / 2;
+    let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+    half + Duration::from_nanos(number % nanos.saturating_add(1))
+}

@@ -1,0 +1,389 @@
+//! What holds of the table after any sequence of what can happen to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Connect {
+        peer: u8,
+    },
+    Discover(usize),
+    Offer {
+        at: usize,
+        name: usize,
+    },
+    Withdraw {
+        at: usize,
+        name: usize,
+    },
+    Lose {
+        at: usize,
+        calls: u32,
+        answered: bool,
+    },
+    Disconnect(usize),
+    Pick {
+        name: usize,
+        hash: Option<u64>,
+    },
+    Settle {
+        at: usize,
+        answered: bool,
+    },
+    Wait {
+        name: usize,
+        bytes: usize,
+    },
+    Leave(usize),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let at = 0..8_usize;
+    let name = 0..NAMES.len();
+    prop_oneof![
+        (0..4_u8).prop_map(|peer| Step::Connect { peer }),
+        at.clone().prop_map(Step::Discover),
+        (at.clone(), name.clone()).prop_map(|(at, name)| Step::Offer { at, name }),
+        (at.clone(), name.clone()).prop_map(|(at, name)| Step::Withdraw { at, name }),
+        (at.clone(), 0..8_u32, any::<bool>()).prop_map(|(at, calls, answered)| Step::Lose {
+            at,
+            calls,
+            answered
+        }),
+        at.clone().prop_map(Step::Disconnect),
+        (name.clone(), proptest::option::of(0..9_u64))
+            .prop_map(|(name, hash)| Step::Pick { name, hash }),
+        (at.clone(), any::<bool>()).prop_map(|(at, answered)| Step::Settle { at, answered }),
+        (name, 0..600_usize).prop_map(|(name, bytes)| Step::Wait { name, bytes }),
+        at.prop_map(Step::Leave),
+        (0..40_000_u64).prop_map(Step::Pass),
+    ]
+}
+
+/// What the table should know, kept plainly.
+#[derive(Default)]
+struct Model {
+    /// Of each connection: whether its snapshot is complete, and its methods by id.
+    up: BTreeMap<u64, (bool, BTreeMap<u32, usize>)>,
+    waits: Vec<(usize, usize, WaitId)>,
+    watches: Vec<Watch>,
+    connections: u64,
+    methods: u32,
+}
+
+impl Model {
+    fn nth(&self, at: usize) -> Option<u64> {
+        self.up.keys().nth(at % self.up.len().max(1)).copied()
+    }
+
+    fn offering(&self, name: usize) -> BTreeSet<ConnectionId> {
+        let offers = |(ready, methods): &(bool, BTreeMap<u32, usize>)| {
+            *ready && methods.values().any(|of| *of == name)
+        };
+        let up = self.up.iter().filter(|(_, known)| offers(known));
+        up.map(|(id, _)| ConnectionId(*id)).collect()
+    }
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    (limits.waiting_calls, limits.waiting_bytes) = (5, 1000);
+    limits
+}
+
+fn table(balance: Balance, seed: u64) -> Table<u64> {
+    Table::new(balance, BTreeMap::new(), &limits(), seed)
+}
+
+fn name(at: usize) -> Arc<str> {
+    NAMES[at].into()
+}
+
+fn connect(table: &mut Table<u64>, id: u64, peer: u8) {
+    let identity = match peer % 2 {
+        0 => Identity::Endpoint(format!("host{peer}").into()),
+        _ => Identity::Instance([peer; 16]),
+    };
+    table.connect(ConnectionId(id), id, identity, [peer; 16]);
+}
+
+fn apply(table: &mut Table<u64>, model: &mut Model, now: &mut Instant, step: Step) {
+    match step {
+        Step::Connect { peer } => {
+            model.connections += 1;
+            model.up.insert(model.connections, Default::default());
+            connect(table, model.connections, peer);
+        }
+        Step::Discover(at) => {
+            if let Some(id) = model.nth(at) {
+                table.discovered(ConnectionId(id));
+                model.up.get_mut(&id).unwrap().0 = true;
+            }
+        }
+        Step::Offer { at, name: of } => {
+            if let Some(id) = model.nth(at)
+                && !model.up[&id].1.values().any(|known| *known == of)
+            {
+                model.methods += 1;
+                let method = MethodId(model.methods);
+                let woken = table.offer(ConnectionId(id), vec![Advertised::new(method, name(of))]);
+                let (ready, methods) = model.up.get_mut(&id).unwrap();
+                methods.insert(method.0, of);
+                let waiting = model.waits.iter().filter(|(at, ..)| *ready && *at == of);
+                assert_eq!(woken, waiting.map(|(.., id)| *id).collect::<Vec<_>>());
+            }
+        }
+        Step::Withdraw { at, name: of } => {
+            if let Some(id) = model.nth(at) {
+                let methods = &mut model.up.get_mut(&id).unwrap().1;
+                let found = methods.iter().find(|(_, known)| **known == of);
+                if let Some(method) = found.map(|(method, _)| *method) {
+                    methods.remove(&method);
+                    table.withdraw(ConnectionId(id), &[MethodId(method)]);
+                }
+            }
+        }
+        Step::Lose {
+            at,
+            calls,
+            answered,
+        } => {
+            if let Some(id) = model.nth(at) {
+                table.lost(ConnectionId(id), Losses { calls, answered }, *now);
+                table.disconnect(ConnectionId(id));
+                model.up.remove(&id);
+            }
+        }
+        Step::Disconnect(at) => {
+            if let Some(id) = model.nth(at) {
+                table.disconnect(ConnectionId(id));
+                model.up.remove(&id);
+            }
+        }
+        Step::Pick { name: of, hash } => {
+            let offering = model.offering(of);
+            let picked = table.pick(Key::Name(&name(of)), hash, *now);
+            match picked {
+                None => assert!(offering.is_empty(), "somebody offers {of}"),
+                Some(picked) => {
+                    assert!(offering.contains(&picked.connection));
+                    assert_eq!(picked.handle, picked.connection.0);
+                    model.watches.extend(picked.watch);
+                }
+            }
+        }
+        Step::Settle { at, answered } => {
+            if !model.watches.is_empty() {
+                let watch = model.watches.swap_remove(at % model.watches.len());
+                let answer = if answered {
+                    Answer::Came
+                } else {
+                    Answer::Missing
+                };
+                table.settled(watch, answer, *now);
+            }
+        }
+        Step::Wait { name: of, bytes } => {
+            let held: usize = model.waits.iter().map(|(_, bytes, _)| bytes).sum();
+            let fits = model.waits.len() < 5 && held + bytes <= 1000;
+            let waits = table.wait(&name(of), bytes);
+            assert_eq!(waits.is_ok(), fits);
+            model.waits.extend(waits.ok().map(|id| (of, bytes, id)));
+        }
+        Step::Leave(at) => {
+            if !model.waits.is_empty() {
+                let (of, _, id) = model.waits.remove(at % model.waits.len());
+                table.leave(&name(of), id);
+            }
+        }
+        Step::Pass(millis) => *now += Duration::from_millis(millis),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_table_is_what_happened_to_it(
+        steps in proptest::collection::vec(step(), 0..200),
+        balance in prop_oneof![Just(Balance::RoundRobin), Just(Balance::PowerOfTwo), Just(Balance::Hash)],
+        seed in any::<u64>(),
+    ) {
+        let (mut table, mut model) = (table(balance, seed), Model::default());
+        let mut now = Instant::from_nanos(1);
+        for step in steps {
+            apply(&mut table, &mut model, &mut now, step);
+            let held = model.waits.iter().map(|(_, bytes, _)| bytes).sum();
+            prop_assert_eq!(table.waiting(), (model.waits.len(), held));
+            prop_assert_eq!(table.connections(), model.up.len());
+        }
+        for (of, _, id) in std::mem::take(&mut model.waits) {
+            table.leave(&name(of), id);
+        }
+        let used = (0..NAMES.len()).filter(|of| !model.offering(*of).is_empty());
+        prop_assert_eq!(table.routes.len(), used.count());
+        for id in model.up.keys() {
+            table.disconnect(ConnectionId(*id));
+        }
+        prop_assert!(table.routes.is_empty() && table.by_name.is_empty());
+        // Only those that lost calls are remembered.
+        prop_assert!(table.peers.len() <= 4);
+    }
+
+    #[test]
+    fn whatever_the_order_turns_are_fair(peers in 1..9_u64, first in 0..20_usize, rounds in 1..5_usize) {
+        let mut table = table(Balance::RoundRobin, 0);
+        offered(&mut table, peers);
+        let mut pick = || table.pick(Key::Name(&name(0)), None, Instant::NEVER).unwrap().handle;
+        for _ in 0..first {
+            pick();
+        }
+        let mut counts = BTreeMap::new();
+        for _ in 0..rounds * peers as usize {
+            *counts.entry(pick()).or_insert(0) += 1;
+        }
+        prop_assert_eq!(counts.len(), peers as usize);
+        prop_assert!(counts.values().all(|count| *count == rounds));
+    }
+
+    // BR10
+    #[test]
+    fn a_peer_that_goes_moves_only_its_own_keys(peers in 2..9_u64, gone in 0..9_u64, seed in any::<u64>()) {
+        let mut table = table(Balance::Hash, seed);
+        offered(&mut table, peers);
+        let pick = |table: &mut Table<u64>, hash| {
+            table.pick(Key::Name(&name(0)), Some(hash), Instant::NEVER).unwrap().handle
+        };
+        let before: Vec<_> = (0..200).map(|hash| pick(&mut table, hash)).collect();
+        let again: Vec<_> = (0..200).map(|hash| pick(&mut table, hash)).collect();
+        prop_assert_eq!(&before, &again);
+        let each: BTreeSet<_> = before.iter().collect();
+        prop_assert!(each.len() > 1, "one peer has all keys");
+        let gone = 1 + gone % peers;
+        table.disconnect(ConnectionId(gone));
+        for (hash, was) in before.iter().enumerate() {
+            let is = pick(&mut table, hash as u64);
+            prop_assert!(is != gone && (is == *was || *was == gone));
+        }
+    }
+}
+
+/// Peers 1 to `peers` offer the first method, each on a connection of its number.
+fn offered(table: &mut Table<u64>, peers: u64) {
+    for id in 1..=peers {
+        connect(table, id, 2 * id as u8);
+        table.discovered(ConnectionId(id));
+        table.offer(
+            ConnectionId(id),
+            vec![Advertised::new(MethodId(1), name(0))],
+        );
+    }
+}
+
+// BR11
+#[test]
+fn a_peer_that_loses_calls_is_left_out_and_tried_again() {
+    let mut table = table(Balance::RoundRobin, 7);
+    offered(&mut table, 2);
+    let (mut now, mut connection) = (Instant::from_nanos(1), 1);
+    // Peer 1 loses every call that it gets, and its connection, and is back at once.
+    let mut windows = Vec::new();
+    let mut got = 0;
+    for _ in 0..200_000 {
+        let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
+        if picked.connection != ConnectionId(2) {
+            got += 1;
+            let losses = Losses {
+                calls: 1,
+                answered: false,
+            };
+            table.lost(picked.connection, losses, now);
+            table.disconnect(picked.connection);
+            // The end of the call is heard of after that of its connection.
+            if let Some(watch) = picked.watch {
+                table.settled(watch, Answer::Missing, now);
+            }
+            connection += 2;
+            connect(&mut table, connection, 2);
+            table.discovered(ConnectionId(connection));
+            table.offer(
+                ConnectionId(connection),
+                vec![Advertised::new(MethodId(1), name(0))],
+            );
+            windows.push(now);
+        }
+        now += Duration::from_millis(1);
+    }
+    assert!(got < 20, "{got} calls in 200 s");
+    let pauses: Vec<_> = windows[4..]
+        .windows(2)
+        .map(|pair| pair[1].saturating_duration_since(pair[0]).as_millis())
+        .collect();
+    for (pause, longest) in pauses.iter().zip([1000, 2000, 4000, 8000, 16_000, 30_000]) {
+        assert!((longest / 2..=longest + 2).contains(pause), "{pauses:?}");
+    }
+    // Well again, it is one of two.
+    let mut last = None;
+    while last.is_none() {
+        now += Duration::from_millis(100);
+        let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
+        last = picked.watch;
+    }
+    table.settled(last.unwrap(), Answer::Came, now);
+    let four: Vec<_> = (0..4)
+        .map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap().handle)
+        .collect();
+    assert_eq!(four.iter().filter(|id| **id == 2).count(), 2, "{four:?}");
+}
+
+// BR11
+#[test]
+fn no_more_than_half_of_the_peers_are_left_out() {
+    let mut table = table(Balance::RoundRobin, 7);
+    offered(&mut table, 5);
+    let now = Instant::from_nanos(1);
+    for id in 1..=4 {
+        let losses = Losses {
+            calls: 9,
+            answered: true,
+        };
+        table.lost(ConnectionId(id), losses, now);
+        table.disconnect(ConnectionId(id));
+        connect(&mut table, 10 + id, 2 * id as u8);
+        table.discovered(ConnectionId(10 + id));
+        let methods = vec![Advertised::new(MethodId(1), name(0))];
+        table.offer(ConnectionId(10 + id), methods);
+    }
+    let picked: BTreeSet<_> = (0..50)
+        .map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap().handle)
+        .collect();
+    assert_eq!(picked.len(), 3, "{picked:?}");
+}
+
+#[test]
+fn of_two_peers_the_one_with_less_to_do_is_taken() {
+    let mut table = table(Balance::PowerOfTwo, 3);
+    offered(&mut table, 2);
+    let now = Instant::from_nanos(1);
+    let held: Vec<_> = (0..100)
+        .filter_map(|_| {
+            let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
+            // Peer 1 answers at once, peer 2 never.
+            let watch = picked.watch.unwrap();
+            match picked.handle {
+                1 => {
+                    table.settled(watch, Answer::Came, now);
+                    None
+                }
+                _ => Some(watch),
+            }
+        })
+        .collect();
+    assert_eq!(held.len(), 1, "calls went to who does not answer");
+}
