@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, ItemFn, Path, Result, Signature};
+use syn::{Error, Ident, ItemFn, Path, Result, Signature};
 
 use crate::options::{BACKENDS, default_facade, entries, identifier};
 
@@ -43,9 +43,18 @@ fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> 
             )
         }
     };
+    // In a child that is a worker nothing else is to run.
+    let workers = (!options.workers.is_empty()).then(|| {
+        let pools = options.workers.iter().map(|(pool, build)| {
+            let pool = pool.to_string();
+            quote!((#pool, #build))
+        });
+        quote!(#facade::rpc::worker_entry(&[#(#pools),*]);)
+    });
     Ok(quote! {
         #(#attrs)*
         #vis fn #name() #output {
+            #workers
             #check
             async fn #name() #output #block
             #facade::concurrency::Root::new().backend(#backend).block_on(#name())
@@ -68,6 +77,8 @@ fn without_entry(error: &Error, item: TokenStream) -> TokenStream {
 struct Options {
     facade: Path,
     backend: Option<String>,
+    /// Pools of worker processes, each with the function that builds its registry.
+    workers: Vec<(Ident, Path)>,
 }
 
 impl Options {
@@ -75,10 +86,12 @@ impl Options {
         let mut options = Options {
             facade: default_facade(),
             backend: None,
+            workers: Vec::new(),
         };
         for entry in entries(attribute)? {
             match entry.name.to_string().as_str() {
                 "crate" => options.facade = entry.facade()?,
+                "workers" => options.workers = entry.paths()?,
                 "backend" => {
                     let text = entry.string()?;
                     let name = text.value();
@@ -91,7 +104,7 @@ impl Options {
                 }
                 other => {
                     let text = format!(
-                        "unknown option `{other}`; `main` takes `backend = \"..\"` and `crate = path`"
+                        "unknown option `{other}`; `main` takes `backend = \"..\"`, `workers(..)` and `crate = path`"
                     );
                     return Err(Error::new(entry.name.span(), text));
                 }
@@ -194,6 +207,8 @@ mod unit {
         );
         assert!(refusal(quote!(flavor = "x"), main()).starts_with("unknown option `flavor`"));
         assert!(refusal(quote!(backend), main()).contains("takes a string"));
+        assert!(refusal(quote!(workers), main()).contains("takes a list"));
+        assert!(refusal(quote!(workers(pool)), main()).contains("`pool` takes the path"));
     }
 
     #[test]

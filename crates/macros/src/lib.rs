@@ -1,4 +1,4 @@
-//! Attribute macros of Bowline: `main`, `test` and `rpc`.
+//! Attribute macros of Bowline: `main`, `test`, `rpc` and `service`.
 //!
 //! Use them through the `bowline` facade, whose paths their expansions name: `#[bowline::main]`
 //! makes a program of an async function, `#[bowline::test]` makes one test per backend of the
@@ -24,6 +24,7 @@ use proc_macro::TokenStream;
 mod entry;
 mod options;
 mod rpc;
+mod service;
 mod tests;
 
 /// Makes the program's `main` of an async function: `Root::new().block_on(..)` on
@@ -35,6 +36,7 @@ mod tests;
 /// | option | meaning |
 /// |---|---|
 /// | `backend = "smol"` | this backend instead of the default one; a build without it is refused |
+/// | `workers(pool = build_registry)` | `rpc::worker_entry` is the first statement: in a child process of the pool it serves the registry which the function builds |
 /// | `crate = path` | where the facade is, if not at `::bowline` |
 #[proc_macro_attribute]
 pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
@@ -68,4 +70,21 @@ pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn rpc(attribute: TokenStream, item: TokenStream) -> TokenStream {
     rpc::expand(attribute.into(), item.into()).into()
+}
+
+/// Makes a service of a trait: a client with the trait's methods, and what registers one who
+/// implements it.
+///
+/// For `trait Math` these are `MathClient`, each of whose methods makes a call through its broker,
+/// and `math_service(..)`, whose methods a registry takes by `register_all`. The methods are `async`,
+/// take `&self`, and otherwise what [`macro@rpc`] takes, with the same options in `#[rpc(..)]` above
+/// them. What implements the trait is `Send`, `Sync` and `'static`, and writes `async fn`.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `name = "math"` | the methods are called `math.add` and so on; without it the registry's project comes first, and then the trait in small letters |
+/// | `crate = path` | where the facade is, if not at `::bowline` |
+#[proc_macro_attribute]
+pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    service::expand(attribute.into(), item.into()).into()
 }

@@ -8,21 +8,29 @@ use syn::{Error, Ident, Lit, LitInt, LitStr, Path, Result, Token, ext::IdentExt,
 /// The backends by the names of their features; the order is that of the tests.
 pub(crate) const BACKENDS: [&str; 4] = ["tokio", "smol", "async-std", "sim"];
 
-/// One option: `name`, `name = literal` or `crate = path`.
+/// One option: `name`, `name = literal`, `crate = path` or `name(..)`.
 pub(crate) struct Entry {
     pub(crate) name: Ident,
     pub(crate) value: Option<Value>,
 }
 
-/// What stands on the right of the `=`.
+/// What stands on the right of the `=`, or in parentheses.
 pub(crate) enum Value {
     Literal(Lit),
     Path(Path),
+    List(Vec<Entry>),
 }
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let name = input.call(Ident::parse_any)?;
+        if input.peek(syn::token::Paren) {
+            let inside;
+            syn::parenthesized!(inside in input);
+            let list = Punctuated::<Entry, Token![,]>::parse_terminated(&inside)?;
+            let value = Some(Value::List(list.into_iter().collect()));
+            return Ok(Entry { name, value });
+        }
         if !input.peek(Token![=]) {
             return Ok(Entry { name, value: None });
         }
@@ -72,11 +80,26 @@ impl Entry {
         }
     }
 
+    /// The value as a list of names and paths.
+    pub(crate) fn paths(self) -> Result<Vec<(Ident, Path)>> {
+        let Some(Value::List(list)) = self.value else {
+            return Err(self.expects("a list: `workers(pool = build_registry)`"));
+        };
+        let mut paths = Vec::new();
+        for entry in list {
+            match entry.value {
+                Some(Value::Path(path)) => paths.push((entry.name, path)),
+                _ => return Err(entry.expects("the path of a function")),
+            }
+        }
+        Ok(paths)
+    }
+
     /// The value as a string.
     pub(crate) fn string(self) -> Result<LitStr> {
         match self.value {
             Some(Value::Literal(Lit::Str(text))) => Ok(text),
-            _ => Err(self.expects("a string: `backend = \"tokio\"`")),
+            _ => Err(self.expects("a string in quotes")),
         }
     }
 

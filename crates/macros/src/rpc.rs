@@ -1,13 +1,17 @@
 //! `#[bowline::rpc]`.
 
-mod declaration;
+pub(crate) mod call_type;
+pub(crate) mod declaration;
 mod digest;
-mod options;
+pub(crate) mod options;
+#[cfg(test)]
+mod tests;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::ItemFn;
 
+use call_type::CallType;
 use declaration::{Declaration, Returns};
 use options::Options;
 
@@ -35,6 +39,7 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
         name,
         arguments,
         types,
+        inputs,
         context,
         is_async,
         returns,
@@ -60,23 +65,13 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
             quote!(#rpc::DeclaredName::automatic(::core::module_path!(), #text, #digest))
         }
     };
-    let spec = options.spec(declaration, &rpc);
     let output = &declaration.output;
-    let (reply, error, wrap) = match returns {
-        Returns::Value(reply) => (
-            reply.clone(),
-            quote!(#rpc::NoError),
-            quote!(::core::result::Result::Ok),
-        ),
-        Returns::Result(reply, error) => (
-            quote!(#reply),
-            quote!(#error),
-            quote!(::core::convert::identity),
-        ),
+    let wrap = match returns {
+        Returns::Value(_) => quote!(::core::result::Result::Ok),
+        Returns::Result(..) => quote!(::core::convert::identity),
     };
 
     let body = format_ident!("__body_of_{}", name);
-    let inputs = &function.sig.inputs;
     let block = &function.block;
     let asyncness = &function.sig.asyncness;
     let wait = is_async.then(|| quote!(.await));
@@ -84,6 +79,19 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
     let given = context.then(|| quote!(__context,));
     let empty = context.then(|| quote!(#rpc::Context::empty(),));
     let ignored = (!*context).then(|| quote!(let _ = __context;));
+    let call = CallType {
+        rpc: &rpc,
+        name,
+        declaration,
+        declared,
+        spec: options.spec(declaration, &rpc),
+        run: quote! {
+            #ignored
+            let #name { #(#arguments),* } = self;
+            #wrap(#body(#given #(#arguments),*) #wait)
+        },
+    }
+    .implementation();
     let run_doc = "Runs it here and now, with an empty context.";
     let (future, ready) = if *is_async {
         (
@@ -110,7 +118,7 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
 
         const _: () = {
             #(#others)*
-            #asyncness fn #body(#inputs) -> #output #block
+            #asyncness fn #body(#(#inputs),*) -> #output #block
 
             impl #name {
                 #[doc = #run_doc]
@@ -120,30 +128,7 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
                 }
             }
 
-            // Without arguments the tuple is the unit.
-            #[allow(clippy::unused_unit)]
-            impl #rpc::Call for #name {
-                type Args = (#(#types,)*);
-                type Reply = #reply;
-                type Error = #error;
-                const NAME: #rpc::DeclaredName = #declared;
-                const SPEC: #rpc::MethodSpec = #spec;
-
-                fn into_args(self) -> Self::Args {
-                    let #name { #(#arguments),* } = self;
-                    (#(#arguments,)*)
-                }
-
-                fn from_args((#(#arguments,)*): Self::Args) -> Self {
-                    #name { #(#arguments),* }
-                }
-
-                async fn run(self, __context: #rpc::Context) -> ::core::result::Result<#reply, #error> {
-                    #ignored
-                    let #name { #(#arguments),* } = self;
-                    #wrap(#body(#given #(#arguments),*) #wait)
-                }
-            }
+            #call
 
             impl ::core::future::IntoFuture for #name {
                 type Output = #output;

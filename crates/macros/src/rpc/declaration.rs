@@ -4,31 +4,36 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{
-    Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PathArguments, Result, ReturnType, Type,
+    Attribute, Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PathArguments, Result,
+    ReturnType, Type,
 };
 
 /// Most arguments, the context not counted.
 const MAX_ARGUMENTS: usize = 12;
 
-pub(super) struct Declaration {
-    pub(super) name: Ident,
-    pub(super) arguments: Vec<Ident>,
-    pub(super) types: Vec<Type>,
+pub(crate) struct Declaration {
+    pub(crate) name: Ident,
+    pub(crate) arguments: Vec<Ident>,
+    pub(crate) types: Vec<Type>,
+    /// Which of them may be left out of a call by names.
+    pub(crate) defaults: Vec<bool>,
+    /// The parameters as the body has them.
+    pub(crate) inputs: Vec<FnArg>,
     /// Whether the first parameter is the context.
-    pub(super) context: bool,
-    pub(super) is_async: bool,
+    pub(crate) context: bool,
+    pub(crate) is_async: bool,
     /// What the function returns as written; `()` if nothing is.
-    pub(super) output: TokenStream,
-    pub(super) returns: Returns,
+    pub(crate) output: TokenStream,
+    pub(crate) returns: Returns,
 }
 
-pub(super) enum Returns {
+pub(crate) enum Returns {
     Value(TokenStream),
     Result(Box<Type>, Box<Type>),
 }
 
 impl Declaration {
-    pub(super) fn of(function: &ItemFn) -> Result<Self> {
+    pub(crate) fn of(function: &ItemFn) -> Result<Self> {
         let signature = &function.sig;
         if let Some(generic) = signature.generics.params.first() {
             return Err(Error::new(
@@ -58,6 +63,8 @@ impl Declaration {
             name: signature.ident.clone(),
             arguments: Vec::new(),
             types: Vec::new(),
+            defaults: Vec::new(),
+            inputs: Vec::new(),
             context: false,
             is_async: signature.asyncness.is_some(),
             output: match &signature.output {
@@ -79,13 +86,17 @@ impl Declaration {
                 "a method is a free function: it has no `self`",
             ));
         };
-        if let Some(attribute) = argument.attrs.first() {
-            return Err(Error::new(
-                attribute.span(),
-                "the parameters of a method take no attributes",
-            ));
-        }
+        let default = is_default(&argument.attrs)?;
+        let mut plain = argument.clone();
+        plain.attrs.clear();
+        self.inputs.push(FnArg::Typed(plain));
         if place == 0 && last_segment(&argument.ty).is_some_and(|segment| segment == "Context") {
+            if default {
+                return Err(Error::new(
+                    argument.span(),
+                    "the context is no argument, so it has no default",
+                ));
+            }
             self.context = true;
             return Ok(());
         }
@@ -104,15 +115,33 @@ impl Declaration {
         }
         self.arguments.push(pattern.ident.clone());
         self.types.push((*argument.ty).clone());
+        self.defaults.push(default);
         Ok(())
     }
 
     /// `( i64 , i64 ) -> i64`: what the schema hash is made of.
-    pub(super) fn schema(&self) -> TokenStream {
+    pub(crate) fn schema(&self) -> TokenStream {
         let (types, output) = (&self.types, &self.output);
         quote!((#(#types),*) -> #output)
     }
 }
+
+/// Whether the attributes of a parameter are `#[rpc(default)]`.
+fn is_default(attributes: &[Attribute]) -> Result<bool> {
+    let Some(first) = attributes.first() else {
+        return Ok(false);
+    };
+    let word = |attribute: &Attribute| attribute.parse_args::<Ident>();
+    if first.path().is_ident("rpc") && word(first).is_ok_and(|word| word == "default") {
+        return match attributes.get(1) {
+            None => Ok(true),
+            Some(second) => Err(Error::new(second.span(), ATTRIBUTES)),
+        };
+    }
+    Err(Error::new(first.span(), ATTRIBUTES))
+}
+
+const ATTRIBUTES: &str = "the parameters of a method take no attribute but `#[rpc(default)]`";
 
 fn returns(output: &ReturnType) -> Result<Returns> {
     let ReturnType::Type(_, output) = output else {

@@ -2,24 +2,28 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, Ident, LitStr, Path, Result};
+use syn::{Error, Ident, LitInt, LitStr, Path, Result};
 
 use super::declaration::Declaration;
 use super::digest;
 use crate::options::{default_facade, entries};
 
-pub(super) struct Options {
-    pub(super) facade: Path,
-    pub(super) name: Option<LitStr>,
+pub(crate) struct Options {
+    pub(crate) facade: Path,
+    pub(crate) name: Option<LitStr>,
     idempotent: bool,
     no_cancel: bool,
     blocking: Option<Ident>,
     /// In milliseconds.
     timeout: Option<u64>,
+    concurrency: Option<u32>,
+    strict_schema: bool,
+    max_args: Option<usize>,
+    max_reply: Option<usize>,
 }
 
 impl Options {
-    pub(super) fn parse(attribute: TokenStream) -> Result<Self> {
+    pub(crate) fn parse(attribute: TokenStream) -> Result<Self> {
         let mut options = Options {
             facade: default_facade(),
             name: None,
@@ -27,6 +31,10 @@ impl Options {
             no_cancel: false,
             blocking: None,
             timeout: None,
+            concurrency: None,
+            strict_schema: false,
+            max_args: None,
+            max_reply: None,
         };
         for entry in entries(attribute)? {
             match entry.name.to_string().as_str() {
@@ -46,10 +54,17 @@ impl Options {
                 }
                 "blocking" => options.blocking = Some(entry.flag()?),
                 "timeout" => options.timeout = Some(milliseconds(&entry.string()?)?),
+                "concurrency" => options.concurrency = Some(positive(&entry.integer()?)?),
+                "strict_schema" => {
+                    entry.flag()?;
+                    options.strict_schema = true;
+                }
+                "max_args" => options.max_args = Some(positive(&entry.integer()?)?),
+                "max_reply" => options.max_reply = Some(positive(&entry.integer()?)?),
                 other => {
                     let text = format!(
                         "`{other}` is no option; there are `name`, `idempotent`, `no_cancel`, `blocking`, \
-                         `timeout` and `crate`"
+                         `timeout`, `concurrency`, `strict_schema`, `max_args`, `max_reply` and `crate`"
                     );
                     return Err(Error::new(entry.name.span(), text));
                 }
@@ -58,7 +73,7 @@ impl Options {
         Ok(options)
     }
 
-    pub(super) fn check(&self, declaration: &Declaration) -> Result<()> {
+    pub(crate) fn check(&self, declaration: &Declaration) -> Result<()> {
         match &self.blocking {
             Some(option) if declaration.is_async => Err(Error::new(
                 option.span(),
@@ -68,7 +83,7 @@ impl Options {
         }
     }
 
-    pub(super) fn spec(&self, declaration: &Declaration, rpc: &TokenStream) -> TokenStream {
+    pub(crate) fn spec(&self, declaration: &Declaration, rpc: &TokenStream) -> TokenStream {
         let schema = digest::of_schema(declaration.schema());
         let idempotent = self.idempotent.then(|| quote!(.idempotent()));
         let no_cancel = self.no_cancel.then(|| quote!(.no_cancel()));
@@ -76,12 +91,20 @@ impl Options {
         let timeout = self
             .timeout
             .map(|ms| quote!(.timeout(::core::time::Duration::from_millis(#ms))));
-        quote!(#rpc::MethodSpec::new() #idempotent #no_cancel #blocking #timeout .schema(#schema))
+        let concurrency = self.concurrency.map(|most| quote!(.concurrency(#most)));
+        let strict = self.strict_schema.then(|| quote!(.strict_schema()));
+        let max_args = self.max_args.map(|bytes| quote!(.max_args(#bytes)));
+        let max_reply = self.max_reply.map(|bytes| quote!(.max_reply(#bytes)));
+        quote! {
+            #rpc::MethodSpec::new()
+                #idempotent #no_cancel #blocking #timeout #concurrency #strict #max_args #max_reply
+                .schema(#schema)
+        }
     }
 }
 
 /// As the registry would refuse it, but at compile time and at its place.
-fn check_name(name: &LitStr) -> Result<()> {
+pub(crate) fn check_name(name: &LitStr) -> Result<()> {
     let text = name.value();
     let wrong = if text.is_empty() || text.len() > 200 {
         "a method name has 1 to 200 bytes"
@@ -95,6 +118,18 @@ fn check_name(name: &LitStr) -> Result<()> {
         return Ok(());
     };
     Err(Error::new(name.span(), wrong))
+}
+
+/// A number above zero.
+fn positive<T: std::str::FromStr + Default + PartialEq>(number: &LitInt) -> Result<T>
+where
+    T::Err: std::fmt::Display,
+{
+    let value: T = number.base10_parse()?;
+    if value == T::default() {
+        return Err(Error::new(number.span(), "this is a number above zero"));
+    }
+    Ok(value)
 }
 
 fn milliseconds(text: &LitStr) -> Result<u64> {
@@ -136,6 +171,10 @@ mod unit {
         assert!(refused(quote!(name = "sys.x")).contains("reserved"));
         assert!(refused(quote!(timeout = "5")).contains("unit"));
         assert!(refused(quote!(timeout = "0s")).contains("unit"));
+        assert!(refused(quote!(concurrency = 0)).contains("above zero"));
+        assert!(refused(quote!(concurrency = "many")).contains("a number"));
+        assert!(refused(quote!(max_args)).contains("a number"));
+        assert!(refused(quote!(strict_schema = 1)).contains("no value"));
         assert_eq!(
             Options::parse(quote!(timeout = "2m"))
                 .map(|o| o.timeout)

@@ -1,0 +1,83 @@
+//! The implementation of `Call` for the type of a method's calls.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Ident;
+
+use super::declaration::{Declaration, Returns};
+
+pub(crate) struct CallType<'a> {
+    /// The path of the facade's `rpc`.
+    pub(crate) rpc: &'a TokenStream,
+    /// A struct whose fields are the arguments.
+    pub(crate) name: &'a Ident,
+    pub(crate) declaration: &'a Declaration,
+    /// The declared name.
+    pub(crate) declared: TokenStream,
+    /// The options.
+    pub(crate) spec: TokenStream,
+    /// The body of `run(self, __context)`.
+    pub(crate) run: TokenStream,
+}
+
+impl CallType<'_> {
+    pub(crate) fn implementation(&self) -> TokenStream {
+        let CallType {
+            rpc,
+            name,
+            declaration,
+            declared,
+            spec,
+            run,
+        } = self;
+        let Declaration {
+            arguments,
+            types,
+            defaults,
+            ..
+        } = declaration;
+        let (reply, error) = match &declaration.returns {
+            Returns::Value(reply) => (reply.clone(), quote!(#rpc::NoError)),
+            Returns::Result(reply, error) => (quote!(#reply), quote!(#error)),
+        };
+        let private = quote!(#rpc::__private::serde);
+        let serde = private.to_string();
+        let default = defaults
+            .iter()
+            .map(|default| default.then(|| quote!(#[serde(default)])));
+        quote! {
+            // Without arguments the tuple is the unit.
+            #[allow(clippy::unused_unit)]
+            impl #rpc::Call for #name {
+                type Args = (#(#types,)*);
+                type Reply = #reply;
+                type Error = #error;
+                const NAME: #rpc::DeclaredName = #declared;
+                const SPEC: #rpc::MethodSpec = #spec;
+
+                fn into_args(self) -> Self::Args {
+                    let #name { #(#arguments),* } = self;
+                    (#(#arguments,)*)
+                }
+
+                fn from_args((#(#arguments,)*): Self::Args) -> Self {
+                    #name { #(#arguments),* }
+                }
+
+                fn from_named(
+                    __arguments: #rpc::NamedArguments<'_>,
+                ) -> ::core::result::Result<Self, #rpc::BadArguments> {
+                    #[derive(#private::Deserialize)]
+                    #[serde(crate = #serde, deny_unknown_fields)]
+                    struct __Named { #(#default #arguments: #types),* }
+                    let __Named { #(#arguments),* } = __arguments.decode::<__Named>()?;
+                    ::core::result::Result::Ok(#name { #(#arguments),* })
+                }
+
+                async fn run(self, __context: #rpc::Context) -> ::core::result::Result<#reply, #error> {
+                    #run
+                }
+            }
+        }
+    }
+}

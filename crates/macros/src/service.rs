@@ -1,0 +1,327 @@
+//! `#[bowline::service]`.
+
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{
+    Attribute, Error, FnArg, Ident, ItemFn, ItemTrait, LitStr, Path, Result, TraitItem,
+    TraitItemFn, parse_quote,
+};
+
+use crate::options::{default_facade, entries};
+use crate::rpc::call_type::CallType;
+use crate::rpc::declaration::{Declaration, Returns};
+use crate::rpc::options::{self as rpc_options, check_name};
+
+/// The whole expansion; a refusal becomes a `compile_error!` beside the untouched trait.
+pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    match try_expand(attribute, item.clone()) {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            let error = error.to_compile_error();
+            quote!(#error #item)
+        }
+    }
+}
+
+struct Options {
+    facade: Path,
+    name: Option<LitStr>,
+}
+
+impl Options {
+    fn parse(attribute: TokenStream) -> Result<Self> {
+        let mut options = Options {
+            facade: default_facade(),
+            name: None,
+        };
+        for entry in entries(attribute)? {
+            match entry.name.to_string().as_str() {
+                "crate" => options.facade = entry.facade()?,
+                "name" => {
+                    let name = entry.string()?;
+                    check_name(&name)?;
+                    options.name = Some(name);
+                }
+                other => {
+                    let text = format!("`{other}` is no option; there are `name` and `crate`");
+                    return Err(Error::new(entry.name.span(), text));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// One method of the trait.
+struct Method {
+    /// The documentation and what else stands above it, but not `#[rpc]`.
+    attributes: Vec<Attribute>,
+    declaration: Declaration,
+    options: rpc_options::Options,
+    /// The type of its calls.
+    call: Ident,
+}
+
+fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let options = Options::parse(attribute)?;
+    let service: ItemTrait = syn::parse2(item)
+        .map_err(|error| Error::new(error.span(), "`#[bowline::service]` goes on a trait"))?;
+    if let Some(generic) = service.generics.params.first() {
+        return Err(Error::new_spanned(
+            generic,
+            "a service has no generics: what its methods take has to travel",
+        ));
+    }
+    let mut methods = Vec::new();
+    for item in &service.items {
+        let TraitItem::Fn(method) = item else {
+            return Err(Error::new_spanned(item, "a service has methods alone"));
+        };
+        methods.push(Method::of(&service.ident, method)?);
+    }
+    Ok(generate(&options, &service, &methods))
+}
+
+impl Method {
+    fn of(service: &Ident, method: &TraitItemFn) -> Result<Self> {
+        let signature = &method.sig;
+        if signature.asyncness.is_none() {
+            return Err(Error::new_spanned(
+                signature.fn_token,
+                "a method of a service is an `async fn`",
+            ));
+        }
+        if let Some(block) = &method.default {
+            return Err(Error::new_spanned(
+                block,
+                "a method of a service has no body here: what implements the trait has it",
+            ));
+        }
+        match signature.inputs.first() {
+            Some(receiver @ FnArg::Receiver(_)) if quote!(#receiver).to_string() == "& self" => {}
+            first => {
+                let text = "a method of a service takes `&self`: many calls run at once";
+                return Err(match first {
+                    Some(first) => Error::new_spanned(first, text),
+                    None => Error::new_spanned(&signature.ident, text),
+                });
+            }
+        }
+        let mut free = signature.clone();
+        free.inputs = free.inputs.into_iter().skip(1).collect();
+        let function: ItemFn = parse_quote!(#free {});
+        let declaration = Declaration::of(&function)?;
+        let (rpc, attributes): (Vec<_>, Vec<_>) = method
+            .attrs
+            .iter()
+            .cloned()
+            .partition(|it| it.path().is_ident("rpc"));
+        let options = match &rpc[..] {
+            [] => rpc_options::Options::parse(TokenStream::new())?,
+            [one] => rpc_options::Options::parse(one.meta.require_list()?.tokens.clone())?,
+            [_, second, ..] => {
+                return Err(Error::new_spanned(second, "`#[rpc(..)]` stands here once"));
+            }
+        };
+        options.check(&declaration)?;
+        Ok(Self {
+            attributes,
+            call: format_ident!("__{}_{}", service, declaration.name),
+            declaration,
+            options,
+        })
+    }
+}
+
+fn generate(options: &Options, service: &ItemTrait, methods: &[Method]) -> TokenStream {
+    let facade = &options.facade;
+    let rpc = quote!(#facade::rpc);
+    let (name, visibility, attributes) = (&service.ident, &service.vis, &service.attrs);
+    let supertraits = service.supertraits.iter();
+    let lower = snake(&name.to_string());
+    let client = format_ident!("{}Client", name);
+    let register = format_ident!("{}_service", lower);
+    let signatures = methods.iter().map(Method::signature);
+    let calls = methods
+        .iter()
+        .map(|it| it.call_type(options, &lower, visibility, &rpc));
+    let ways = methods.iter().map(|it| it.way_to_call(&rpc));
+    let served = methods.iter().map(|it| it.served(&rpc));
+    let client_doc = format!("Calls the methods of a [`{name}`] wherever its broker finds them.");
+    let new_doc = "Calls through `broker`, or a clone of it.";
+    let register_doc = format!(
+        "The methods of `implementation`, for `Registry::register_all`: a [`{name}`] that \
+         [`{client}`] calls."
+    );
+    let shown = client.to_string();
+    quote! {
+        #(#attributes)*
+        #visibility trait #name: #(#supertraits +)* ::core::marker::Send + ::core::marker::Sync + 'static {
+            #(#signatures)*
+        }
+
+        #(#calls)*
+
+        #[doc = #client_doc]
+        #visibility struct #client<C>(C);
+
+        impl<C: #rpc::Broker> #client<C> {
+            #[doc = #new_doc]
+            #visibility fn new(broker: C) -> Self {
+                #client(broker)
+            }
+
+            #(#ways)*
+        }
+
+        impl<C: ::core::clone::Clone> ::core::clone::Clone for #client<C> {
+            fn clone(&self) -> Self {
+                #client(::core::clone::Clone::clone(&self.0))
+            }
+        }
+
+        impl<C> ::core::fmt::Debug for #client<C> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(#shown)
+            }
+        }
+
+        #[doc = #register_doc]
+        #visibility fn #register(
+            implementation: impl #name,
+        ) -> impl ::core::iter::IntoIterator<Item = #rpc::MethodDef> {
+            let __implementation = ::std::sync::Arc::new(implementation);
+            [#(#served),*]
+        }
+    }
+}
+
+impl Method {
+    /// As the trait has it: what implements it may write `async fn`.
+    fn signature(&self) -> TokenStream {
+        let (attributes, name) = (&self.attributes, &self.declaration.name);
+        let (inputs, output) = (&self.declaration.inputs, &self.declaration.output);
+        quote! {
+            #(#attributes)*
+            fn #name(
+                &self,
+                #(#inputs),*
+            ) -> impl ::core::future::Future<Output = #output> + ::core::marker::Send;
+        }
+    }
+
+    fn call_type(
+        &self,
+        options: &Options,
+        lower: &str,
+        visibility: &syn::Visibility,
+        rpc: &TokenStream,
+    ) -> TokenStream {
+        let (call, declaration) = (&self.call, &self.declaration);
+        let Declaration {
+            name,
+            arguments,
+            types,
+            ..
+        } = declaration;
+        let own = match &self.options.name {
+            Some(name) => name.value(),
+            None => name.to_string(),
+        };
+        let declared = match &options.name {
+            Some(service) => {
+                let full = format!("{}.{own}", service.value());
+                quote!(#rpc::DeclaredName::explicit(#full))
+            }
+            None => {
+                let full = format!("{lower}.{own}");
+                quote!(#rpc::DeclaredName::automatic("", #full, ""))
+            }
+        };
+        let text = format!("a call of `{lower}.{own}` runs where the service is");
+        let implementation = CallType {
+            rpc,
+            name: call,
+            declaration,
+            declared,
+            spec: self.options.spec(declaration, rpc),
+            run: quote! {
+                let _ = (self, __context);
+                ::core::panic!(#text)
+            },
+        }
+        .implementation();
+        quote! {
+            #[doc(hidden)]
+            #[allow(non_camel_case_types)]
+            #visibility struct #call { #(#arguments: #types),* }
+
+            const _: () = { #implementation };
+        }
+    }
+
+    /// The method of the client.
+    fn way_to_call(&self, rpc: &TokenStream) -> TokenStream {
+        let (call, declaration) = (&self.call, &self.declaration);
+        let Declaration {
+            name,
+            arguments,
+            types,
+            ..
+        } = declaration;
+        let docs = self
+            .attributes
+            .iter()
+            .filter(|it| it.path().is_ident("doc"));
+        quote! {
+            #(#docs)*
+            pub fn #name(&self, #(#arguments: #types),*) -> #rpc::CallBuilder<C, #rpc::Typed<#call>> {
+                #rpc::Caller::call(&self.0, #call { #(#arguments),* })
+            }
+        }
+    }
+
+    /// The method as a registry takes it.
+    fn served(&self, rpc: &TokenStream) -> TokenStream {
+        let (call, declaration) = (&self.call, &self.declaration);
+        let Declaration {
+            name,
+            arguments,
+            context,
+            returns,
+            ..
+        } = declaration;
+        let context = context.then(|| quote!(__context,));
+        let wrap = match returns {
+            Returns::Value(_) => quote!(::core::result::Result::Ok),
+            Returns::Result(..) => quote!(::core::convert::identity),
+        };
+        quote! {
+            {
+                let __implementation = __implementation.clone();
+                #rpc::MethodDef::served::<#call, _, _>(move |__context, (#(#arguments,)*)| {
+                    let __implementation = __implementation.clone();
+                    async move {
+                        let _ = &__context;
+                        #wrap(__implementation.#name(#context #(#arguments),*).await)
+                    }
+                })
+            }
+        }
+    }
+}
+
+/// `WordCount` is `word_count`.
+fn snake(name: &str) -> String {
+    let mut text = String::new();
+    for (place, letter) in name.char_indices() {
+        if letter.is_uppercase() && place > 0 {
+            text.push('_');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
+}
