@@ -16,6 +16,17 @@ pub fn take_one_of_two() -> usize {
     cpus.next().unwrap_or(ours)
 }
 
+/// The CPU this process stays on, or one it may run on.
+///
+/// # Panics
+///
+/// Where the system does not say where the process may run.
+pub fn own() -> usize {
+    let allowed = sched_getaffinity(None).expect("a process may ask where it runs");
+    let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
+    cpus.next().expect("it runs somewhere")
+}
+
 /// Keeps this process on `cpu`.
 ///
 /// # Panics

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         0 => {
             let steps: Vec<(u8, u16)> = rest
                 .chunks_exact(3)
-                .map(|step| (step[0] % 12, u16::from_be_bytes([step[1], step[2]])))
+                .map(|step| (step[0] % 14, u16::from_be_bytes([step[1], step[2]])))
                 .collect();
             Joined::new().run(&steps);
         }

@@ -9,52 +9,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bowline::backend::stream::Address;
-use bowline::codec::{
-    Codec, Decode, FixedStr, Json, Lines, MessageCodec, Msgpack, Struct, fixed_layout,
-};
+use bowline::codec::{Codec, Decode, Json, Lines, MessageCodec, Msgpack, Struct};
 use bowline::concurrency::AnyError;
 use bowline::transport::{
     Break, CertStore, CloseMode, DatagramEndpoint, DatagramTransport, Error, ErrorKind, Extra,
     LocalAddr, MessageStream, Messages, Peer, Server, TcpConnector, TlsClientConfig,
     TlsServerConfig, Transport,
 };
-use serde::{Deserialize, Serialize};
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Order {
-    number: u64,
-    item: String,
-    prices: Vec<f64>,
-}
-
-fixed_layout! {
-    #[derive(Clone, Debug, PartialEq)]
-    struct Named { x: i32, y: f64, name: FixedStr<8> }
-}
-
-fn texts() -> Vec<String> {
-    ["hello", "a knot that holds", "привет"]
-        .map(str::to_owned)
-        .into()
-}
-
-fn orders() -> Vec<Order> {
-    let order = |number: u64| Order {
-        number,
-        item: "rope \"\n".repeat(number as usize),
-        prices: vec![0.1; number as usize],
-    };
-    [0, 1, 50].map(order).into()
-}
-
-fn named() -> Vec<Named> {
-    let named = |x| Named {
-        x,
-        y: f64::from(x) / 3.0,
-        name: FixedStr::new("bowline").expect("it fits"),
-    };
-    [-1, 0, i32::MAX].map(named).into()
-}
+use bowline_tests::messages::{Named, Order, named, orders, texts};
 
 #[bowline::main]
 async fn main() -> Result<(), AnyError> {

@@ -21,4 +21,4 @@ mod shrink;
 pub use check::{Divergence, Tally, check, check_seeds};
 pub use generate::generate;
 pub use outcome::Outcome;
-pub use script::{Op, Place, Script, Slot, Step, With};
+pub use script::{Beside, Op, Place, Script, Slot, Step, With};

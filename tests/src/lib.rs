@@ -5,6 +5,7 @@ pub mod differential;
 #[cfg(unix)]
 pub mod files;
 pub mod latch;
+pub mod messages;
 pub mod reality;
 pub mod scenarios;
 #[cfg(target_os = "linux")]

@@ -2,6 +2,7 @@
 
 mod calls;
 mod echo;
+mod relay;
 mod store;
 
 use std::time::Duration;
@@ -46,6 +47,17 @@ pub const ALL: &[Scenario] = &[
         about: "two callers and an executor: replies, a typed error, a timeout, an unknown method",
         world: calls::world,
         sometimes: &[RECONNECTED, "outran its deadline"],
+    },
+    Scenario {
+        name: "relay",
+        about: "callers, a router and two workers: how far a call got is what the caller is told, over hops",
+        world: relay::world,
+        sometimes: &[
+            RECONNECTED,
+            "gave up",
+            "lost after it ran",
+            "lost before it ran",
+        ],
     },
     Scenario {
         name: "store",

@@ -5,7 +5,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::num::NonZeroUsize;
 use std::process::Command;
+use std::time::Duration;
 
+use bowline::codec::Lines;
+use bowline::concurrency::{AnyError, GroupError, Root, TaskGroup, checkpoint, task_group};
+use bowline::transport::{MessageStream, Server, Transport};
 use bowline_backend::Backend;
 use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::net::{
@@ -83,6 +87,47 @@ fn run_out_while_accepting(backend: Backend) {
             .await
             .expect("the connection is still queued");
         unix.accept().await.expect("the connection is still queued");
+    });
+}
+
+// SV1
+#[test]
+fn a_server_goes_on_after_descriptors_ran_out() {
+    in_children(
+        "a_server_goes_on_after_descriptors_ran_out",
+        run_out_while_serving,
+    );
+}
+
+fn run_out_while_serving(backend: Backend) {
+    let lines = || Lines::lf().text();
+    Root::new().backend(backend).block_on(async move {
+        let bound = Server::tcp(("127.0.0.1", 0)).codec(lines).bind().await;
+        let (bound, mut taken) = (bound.unwrap(), Vec::new());
+        let handle = bound.handle();
+        let address = handle.local_addrs()[0].as_inet().unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
+        taken.append(&mut take_all());
+        let both = task_group(|group: TaskGroup<AnyError>| async move {
+            group.spawn(async move {
+                let serving = bound.serve_each(|peer, line| async move { peer.send(&line).await });
+                Ok(serving.await?)
+            });
+            // It pauses, and tries again by itself.
+            while handle.counters().accept_exhausted < 2 {
+                checkpoint().await;
+            }
+            assert_eq!((handle.connections(), handle.is_serving()), (0, true));
+            taken.clear();
+            let mut client = MessageStream::new(client, lines());
+            client.send(&"still there?".to_owned()).await?;
+            assert_eq!(client.recv().await?.as_deref(), Some("still there?"));
+            handle.drain(Duration::from_secs(10)).await;
+            assert_eq!(handle.counters().accepted, 1);
+            Ok(())
+        });
+        let both: Result<(), GroupError<AnyError>> = both.await;
+        both.unwrap();
     });
 }
 

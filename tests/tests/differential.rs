@@ -3,13 +3,13 @@
 #![cfg(target_os = "linux")]
 
 use bowline_tests::differential::Op::{
-    Abort, Accept, Addresses, Bind, Close, Connect, Drain, Flood, Hush, Listen, Names, PairUp,
-    Point, PointFrom, Read, Recv, Send, SendTo, Shutdown, Unlink, Unlisten, Write,
+    Abort, Accept, Addresses, Bind, Close, Connect, Drain, Flood, Hush, Listen, ListenAt, Names,
+    PairUp, Point, PointFrom, Read, Recv, Send, SendTo, Shutdown, Unlink, Unlisten, Write,
 };
 use bowline_tests::differential::Place::{Name, Path, Tcp, Udp};
 use bowline_tests::differential::Step::{One, Two};
 use bowline_tests::differential::With::{Buffers, NoReuse, Plain, Short, Slow};
-use bowline_tests::differential::{Op, Script, check, check_seeds};
+use bowline_tests::differential::{Beside, Op, Script, check, check_seeds};
 
 // SIM88
 #[test]
@@ -215,5 +215,22 @@ fn a_reset_is_there_before_the_next_write() {
         One(Connect(0, Tcp(0), Slow)),
         Two(Unlisten(0), Write(0, 10)),
         One(Drain(0)),
+    ]));
+}
+
+// SIM88
+#[test]
+fn an_end_that_closed_second_has_no_port_though_it_is_held() {
+    agree(in_turn(&[
+        Listen(0, Tcp(0), Plain),
+        Connect(2, Tcp(0), Plain),
+        Accept(0, 3),
+        ListenAt(2, Beside::Own, NoReuse),
+        ListenAt(3, Beside::Elsewhere, NoReuse),
+        Close(3),
+        ListenAt(2, Beside::Own, NoReuse),
+        Shutdown(2),
+        ListenAt(2, Beside::Own, NoReuse),
+        ListenAt(2, Beside::Own, Plain),
     ]));
 }

@@ -12,7 +12,6 @@ use bowline::backend::net::{UnixDatagram, UnixStream};
 use bowline::backend::stream::{ByteStream, ByteStreamExt};
 use bowline::codec::{
     Codec, FixedStr, Framing, Json, LengthDelimited, Lines, MessageCodec, Msgpack, Struct, Text,
-    fixed_layout,
 };
 use bowline::concurrency::{Root, timeout};
 use bowline::transport::{
@@ -20,46 +19,16 @@ use bowline::transport::{
     LocalAddr, MemoryDatagram, MemoryStream, MessageStream, TlsClientConfig, TlsServerConfig,
     TlsStream, Transport,
 };
+use bowline_tests::messages::{Named, Order, named, orders, texts};
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use futures_util::future::join;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Order {
-    number: u64,
-    item: String,
-    prices: Vec<f64>,
-}
-
-fixed_layout! {
-    #[derive(Clone, Debug, PartialEq)]
-    struct Named { x: i32, y: f64, name: FixedStr<8> }
-}
-
-fn texts() -> Vec<String> {
-    ["hello", "", "a knot that holds", "привет"]
-        .map(str::to_owned)
-        .into()
-}
-
-fn orders() -> Vec<Order> {
-    let order = |number: u64| Order {
-        number,
-        item: "rope".repeat(number as usize),
-        prices: vec![0.1; number as usize],
-    };
-    [0, 1, 50].map(order).into()
-}
-
-fn named() -> Vec<Named> {
-    let named = |x| Named {
-        x,
-        y: f64::from(x) / 3.0,
-        name: FixedStr::new("bowline").unwrap(),
-    };
-    [-1, 0, i32::MAX].map(named).into()
+/// EasyNetwork sends none that is empty.
+fn with_an_empty_one(mut texts: Vec<String>) -> Vec<String> {
+    texts.insert(1, String::new());
+    texts
 }
 
 /// What is sent comes back, one by one.
@@ -111,7 +80,12 @@ where
         );
         echo(pair, messages).await;
     }
-    with(pair().await, || Lines::crlf().text(), texts()).await;
+    with(
+        pair().await,
+        || Lines::crlf().text(),
+        with_an_empty_one(texts()),
+    )
+    .await;
     with(pair().await, || Json::<Order>::new().lines(), orders()).await;
     let framed = || LengthDelimited::varint().with(Msgpack::<Order>::new());
     with(pair().await, framed, orders()).await;
@@ -141,7 +115,7 @@ where
         );
         echo(pair, messages).await;
     }
-    with(pair().await, Text::new, texts()).await;
+    with(pair().await, Text::new, with_an_empty_one(texts())).await;
     with(pair().await, Json::<Order>::new, orders()).await;
     with(pair().await, Msgpack::<Order>::new, orders()).await;
     with(pair().await, Struct::<Named>::new, named()).await;
@@ -189,7 +163,7 @@ async fn over_udp() {
             assert_eq!(client.recv().await.unwrap(), Some(message));
         }
     }
-    with(Text::new, texts()).await;
+    with(Text::new, with_an_empty_one(texts())).await;
     with(Json::<Order>::new, orders()).await;
     with(Msgpack::<Order>::new, orders()).await;
     with(Struct::<Named>::new, named()).await;

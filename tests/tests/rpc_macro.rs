@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bowline::rpc::executor::AsyncExecutor;
 use bowline::rpc::{
-    Call, CallError, Caller, Code, Context, Error, MemoryBroker, Registry, TcpBroker,
+    Call, CallError, Caller, Certainty, Code, Codec, Context, Error, MemoryBroker, Registry,
+    Secret, TcpBroker, named,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,11 @@ async fn div(dividend: i64, divisor: i64) -> Result<i64, DivError> {
         .ok_or(DivError::ByZero { dividend })
 }
 
+#[bowline::rpc(concurrency = 8, strict_schema, max_args = 1024, max_reply = 64)]
+async fn tie(rope: String, #[rpc(default)] turns: u8, #[rpc(default)] wet: Option<bool>) -> String {
+    format!("{rope} {turns} {wet:?}")
+}
+
 #[bowline::rpc]
 async fn remaining(context: Context) -> Option<Duration> {
     context.remaining()
@@ -50,11 +56,14 @@ mod inner {
     }
 }
 
+const TIE: &str = "example.rpc_macro.tie";
+
 fn registry() -> Registry {
     let registry = Registry::new("example");
     registry.register(add).unwrap();
     registry.register(mul).unwrap();
     registry.register(div).unwrap();
+    registry.register(tie).unwrap();
     registry.register(remaining).unwrap();
     registry.register(nothing).unwrap();
     registry.register(inner::twice).unwrap();
@@ -71,6 +80,7 @@ fn names_are_automatic_or_chosen() {
             "example.rpc_macro.add",
             "example.rpc_macro.mul",
             "math.div",
+            "example.rpc_macro.tie",
             "example.rpc_macro.remaining",
             "example.rpc_macro.nothing",
             "example.rpc_macro.inner.twice",
@@ -97,6 +107,13 @@ fn options_are_those_of_the_attribute() {
     let of_mul = spec(&mul(1, 2, 3));
     assert!(of_mul.is_blocking() && of_mul.is_idempotent());
     assert_eq!(of_mul.max_duration(), Some(Duration::from_secs(5)));
+    let of_tie = spec(&tie(String::new(), 1, None));
+    assert_eq!(of_tie.max_concurrency(), Some(8));
+    assert!(of_tie.is_strict_schema() && !of_mul.is_strict_schema());
+    assert_eq!(
+        (of_tie.longest_args(), of_tie.longest_reply()),
+        (Some(1024), Some(64))
+    );
     assert_eq!(spec(&add(1, 2)).schema_hash(), 0xc42f_8faa_649e_d966);
     assert_eq!(format!("{:?}", add(1, 2)), "add(..)");
 }
@@ -118,10 +135,54 @@ async fn everything<B: bowline::rpc::Broker>(broker: B) {
         "{left:?}"
     );
     broker.call(nothing()).await.unwrap();
+    let tied = broker
+        .call(tie("hemp".into(), 2, Some(true)))
+        .await
+        .unwrap();
+    assert_eq!(tied, "hemp 2 Some(true)");
+    by_names(&broker).await;
     assert_eq!(broker.call(inner::twice(200)).await.unwrap(), 400);
 }
 
-// BR1
+async fn by_names<B: bowline::rpc::Broker>(broker: &B) {
+    for codec in [Codec::MessagePack, Codec::Json] {
+        let permuted = [
+            broker.call_named_with::<String>(TIE, named! { rope: "hemp", turns: 2, wet: true }),
+            broker.call_named_with::<String>(TIE, named! { wet: true, turns: 2, rope: "hemp" }),
+        ];
+        for call in permuted {
+            assert_eq!(call.codec(codec).await.unwrap(), "hemp 2 Some(true)");
+        }
+        let defaults = broker.call_named_with::<String>(TIE, named! { rope: "hemp" });
+        assert_eq!(defaults.codec(codec).await.unwrap(), "hemp 0 None");
+        let none = broker.call_named_with::<()>("example.rpc_macro.nothing", named! {});
+        none.codec(codec).await.unwrap();
+        for (call, message) in [
+            (
+                broker.call_named_with::<String>(TIE, named! { turns: 2 }),
+                "`rope`",
+            ),
+            (
+                broker.call_named_with::<String>(TIE, named! { rope: "hemp", knot: 1 }),
+                "`knot`",
+            ),
+        ] {
+            let error = call.codec(codec).await.unwrap_err();
+            assert_eq!(
+                (error.code(), error.certainty()),
+                (Code::BadArguments, Certainty::Refused)
+            );
+            assert!(error.message().contains(message), "{}", error.message());
+        }
+        let wrong = broker.call_named_with::<String>(TIE, named! { rope: 7 });
+        assert_eq!(
+            wrong.codec(codec).await.unwrap_err().code(),
+            Code::BadArguments
+        );
+    }
+}
+
+// BR1, RG12
 #[bowline::test]
 async fn a_call_is_the_same_here_in_memory_and_over_tcp() {
     assert_eq!(add(2, 3).await, 5);
@@ -137,11 +198,14 @@ async fn a_call_is_the_same_here_in_memory_and_over_tcp() {
         .await
         .unwrap();
 
+    let key = Secret::generate();
     TcpBroker::builder(AsyncExecutor::new(registry(), 4))
+        .secret(key.clone())
         .listen("127.0.0.1:0")
         .run(async |server| -> Result<(), Error> {
             let client = TcpBroker::caller()
                 .project("example")
+                .secret(key)
                 .connect(server.local_addrs()[0]);
             client
                 .run(async |client| {

@@ -64,7 +64,8 @@ macro_rules! scenarios {
     };
 }
 
-scenarios!(echo calls store);
+// R6, R27
+scenarios!(echo calls relay store);
 
 // SIM2
 #[test]

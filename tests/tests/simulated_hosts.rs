@@ -239,3 +239,26 @@ fn a_child_of_a_group_that_waits_is_reported_where_it_was_spawned() {
         "{failure}"
     );
 }
+
+// SIM23
+#[test]
+fn a_child_that_never_starts_is_reported_where_it_was_to_start() {
+    let world = Sim::builder().client("c", || async {
+        let ended = task_group(async |group| {
+            let started = group.start(async |started| {
+                sleep_forever().await;
+                let _ = started.send(());
+                Ok::<(), io::Error>(())
+            });
+            started.await.map(drop).map_err(io::Error::other)
+        });
+        ended.await.map_err(io::Error::other)
+    });
+    let failure = world.run().expect_err("nobody ends it");
+    let line = line!() - 10;
+    let mut places = failure.wait_graph().iter().map(|line| line.location());
+    assert!(
+        places.any(|place| place.file() == file!() && place.line() == line),
+        "{failure}"
+    );
+}

@@ -18,7 +18,7 @@ use bowline_backend::task::{RunOptions, Threads, spawn_detached, yield_now};
 use bowline_backend::time::now;
 use bowline_tests::system_calls::SystemCalls;
 use bytes::BytesMut;
-use futures_lite::AsyncRead;
+use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::ioctl_fionread;
 
@@ -143,6 +143,23 @@ fn a_stream_of_tcp_that_was_emptied_is_not_tried_again_on_tokio() {
         let mut buffer = BytesMut::with_capacity(MOST.get());
         while far.read_into(&mut buffer, MOST).await.unwrap() > 0 {}
         assert_eq!(buffer.len(), 100);
+    });
+}
+
+// S6
+#[test]
+fn a_new_stream_is_written_to_at_once() {
+    on_every_backend(async |calls, _| {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let (mut connected, mut accepted) = tcp_pair().await;
+        for stream in [&mut near, &mut far] {
+            let write = |cx: &mut Context<'_>| Pin::new(&mut *stream).poll_write(cx, &[7; 10]);
+            assert_eq!(costs(calls, "sendto 1", write).await.unwrap(), 10);
+        }
+        for stream in [&mut connected, &mut accepted] {
+            let write = |cx: &mut Context<'_>| Pin::new(&mut *stream).poll_write(cx, &[7; 10]);
+            assert_eq!(costs(calls, "sendto 1", write).await.unwrap(), 10);
+        }
     });
 }
 

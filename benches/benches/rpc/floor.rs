@@ -2,14 +2,14 @@
 //! coalesced writes, and nothing else.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use bowline_benches::server_process::say_port;
 
-use crate::PAYLOAD;
+use crate::{Latencies, Work, elapsed};
 
 const HEADER: usize = 16;
 
@@ -61,16 +61,32 @@ fn push(out: &mut Vec<u8>, id: u64, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// Keeps `in_flight` calls on the wire until `calls` are answered; the latency of each.
-pub(crate) async fn call(port: u16, calls: usize, in_flight: usize) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+/// Makes the calls of all connections; the latency of each.
+pub(crate) async fn call(port: u16, work: Work) -> Latencies {
+    let connections = (0..work.connections).map(|_| tokio::spawn(converse(port, work)));
+    let mut all = Vec::with_capacity(work.connections * work.calls);
+    for connection in connections.collect::<Vec<_>>() {
+        all.extend(connection.await.unwrap());
+    }
+    all
+}
+
+async fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Keeps as many calls on the wire as may be until all are answered.
+async fn converse(port: u16, work: Work) -> Latencies {
+    let mut stream = connect(port).await;
+    let payload = work.payload().into_bytes();
     let (mut incoming, mut outgoing) = (Vec::with_capacity(64 * 1024), Vec::new());
-    let mut started = VecDeque::with_capacity(in_flight);
-    let (mut sent, mut latencies) = (0, Vec::with_capacity(calls));
-    while latencies.len() < calls {
-        while sent < calls && started.len() < in_flight {
-            push(&mut outgoing, sent as u64, &PAYLOAD);
+    let mut started = VecDeque::with_capacity(work.in_flight);
+    let (mut sent, mut latencies) = (0, Vec::with_capacity(work.calls));
+    while latencies.len() < work.calls {
+        while sent < work.calls && started.len() < work.in_flight {
+            push(&mut outgoing, sent as u64, &payload);
             started.push_back(Instant::now());
             sent += 1;
         }
@@ -78,10 +94,24 @@ pub(crate) async fn call(port: u16, calls: usize, in_flight: usize) -> Vec<Durat
         outgoing.clear();
         stream.read_buf(&mut incoming).await.unwrap();
         let taken = frames(&incoming, |id, body| {
-            assert_eq!((id, body), (latencies.len() as u64, &PAYLOAD[..]));
-            latencies.push(started.pop_front().unwrap().elapsed());
+            assert_eq!((id, body), (latencies.len() as u64, &payload[..]));
+            latencies.push(elapsed(started.pop_front().unwrap()));
         });
         incoming.drain(..taken);
     }
     latencies
+}
+
+/// Calls `up` while so many connections that have made a call are idle.
+pub(crate) async fn idle(port: u16, connections: usize, up: impl FnOnce()) {
+    let mut streams = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        let mut stream = connect(port).await;
+        let mut frame = Vec::new();
+        push(&mut frame, 0, &[0; 32]);
+        stream.write_all(&frame).await.unwrap();
+        stream.read_exact(&mut frame).await.unwrap();
+        streams.push(stream);
+    }
+    up();
 }

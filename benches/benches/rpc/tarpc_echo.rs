@@ -1,7 +1,5 @@
 //! The same echo through tarpc, over its bincode transport.
 
-use std::time::{Duration, Instant};
-
 use futures_util::StreamExt;
 use tarpc::server::{BaseChannel, Channel};
 use tarpc::tokio_serde::formats::Bincode;
@@ -9,18 +7,20 @@ use tarpc::{client, context};
 
 use bowline_benches::server_process::say_port;
 
-use crate::PAYLOAD;
+use crate::callers::drive;
+use crate::{Latencies, Work};
 
 #[tarpc::service]
-trait Echo {
-    async fn echo(payload: Vec<u8>) -> Vec<u8>;
+pub(crate) trait Echo {
+    async fn echo(payload: String) -> String;
 }
 
+/// Echoes.
 #[derive(Clone)]
-struct Server;
+pub(crate) struct Server;
 
 impl Echo for Server {
-    async fn echo(self, _: context::Context, payload: Vec<u8>) -> Vec<u8> {
+    async fn echo(self, _: context::Context, payload: String) -> String {
         payload
     }
 }
@@ -40,32 +40,41 @@ pub(crate) async fn serve() {
     }
 }
 
-pub(crate) async fn call(port: u16, calls: usize, in_flight: usize) -> Vec<Duration> {
-    let address = ("127.0.0.1", port);
-    let transport = tarpc::serde_transport::tcp::connect(address, Bincode::default)
+async fn connect(port: u16) -> EchoClient {
+    let transport = tarpc::serde_transport::tcp::connect(("127.0.0.1", port), Bincode::default)
         .await
         .unwrap();
     transport.get_ref().set_nodelay(true).unwrap();
-    let client = EchoClient::new(client::Config::default(), transport).spawn();
-    let callers = (0..in_flight).map(|_| {
-        let client = client.clone();
-        tokio::spawn(async move {
-            let mut latencies = Vec::with_capacity(calls / in_flight);
-            for _ in 0..calls / in_flight {
-                let start = Instant::now();
-                let reply = client
-                    .echo(context::current(), PAYLOAD.to_vec())
-                    .await
-                    .unwrap();
-                latencies.push(start.elapsed());
-                assert_eq!(reply, PAYLOAD);
-            }
-            latencies
-        })
-    });
-    let mut all = Vec::with_capacity(calls);
-    for caller in callers.collect::<Vec<_>>() {
-        all.extend(caller.await.unwrap());
+    // As many as the server takes of one connection.
+    let mut config = client::Config::default();
+    config.max_in_flight_requests = 1000;
+    EchoClient::new(config, transport).spawn()
+}
+
+pub(crate) async fn call(port: u16, work: Work) -> Latencies {
+    let mut clients = Vec::with_capacity(work.connections);
+    for _ in 0..work.connections {
+        clients.push(connect(port).await);
     }
-    all
+    let payload = work.payload();
+    drive(&clients, work, move |client| {
+        let payload = payload.clone();
+        async move {
+            let reply = client.echo(context::current(), payload.clone()).await;
+            assert_eq!(reply.unwrap(), payload);
+        }
+    })
+    .await
+}
+
+/// Calls `up` while so many connections that have made a call are idle.
+pub(crate) async fn idle(port: u16, connections: usize, up: impl FnOnce()) {
+    let mut clients = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        let client = connect(port).await;
+        let reply = client.echo(context::current(), "idle".into()).await;
+        assert_eq!(reply.unwrap(), "idle");
+        clients.push(client);
+    }
+    up();
 }

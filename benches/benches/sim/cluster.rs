@@ -29,10 +29,12 @@ async fn node(neighbour: String, gap: Duration, seconds: u64) -> Result<(), Erro
     registry.register(echo).expect("it is registered once");
     TcpBroker::builder(AsyncExecutor::new(registry, 64))
         .listen("0.0.0.0:80")
+        .allow_insecure_network()
         .run(async |_| {
             TcpBroker::caller()
                 .project("bench")
                 .connect(neighbour)
+                .allow_insecure_network()
                 .run(async |caller| -> Result<(), Error> {
                     while now() < end {
                         let reply = caller.call(echo(vec![7; 64])).await?;

@@ -13,10 +13,10 @@ use bowline::backend::net::TcpStream;
 use bowline::backend::signal::{Signal, listen};
 use bowline::channel::select_biased;
 use bowline::codec::{Framed, Lines, Text};
-use bowline::concurrency::{TaskGroup, task_group};
+use bowline::concurrency::{TaskGroup, task_group, yield_now};
 use bowline::transport::{
     self, AtLimit, ConnectionHandler, ConnectionId, End, MessageStream, Messages, Peer, Server,
-    ServerLimits, TcpConnector, Transport,
+    ServerLimits, TcpConnector, Transport, TrySendError,
 };
 
 /// What conversations get to come to their end.
@@ -38,17 +38,27 @@ impl<T: Transport<Sent = String, Received = String> + 'static> Chat<T> {
     }
 
     /// Says `line` to everybody but `except`.
-    fn tell(&self, except: ConnectionId, line: &str) {
-        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = room.iter().filter(|(id, _)| **id != except);
-        let others: Vec<Peer<T>> = others.map(|(_, (_, peer))| peer.clone()).collect();
-        drop(room);
-        for peer in others {
+    async fn tell(&self, except: ConnectionId, line: &str) {
+        let line = line.to_owned();
+        for peer in self.others(except) {
+            let told = loop {
+                match peer.try_send(&line) {
+                    // Somebody else tells it something just now.
+                    Err(TrySendError::Busy) => yield_now().await,
+                    told => break told,
+                }
+            };
             // Who reads too slowly holds up nobody, and is not told half of it either.
-            if peer.try_send(&line.to_owned()).is_err() {
+            if told.is_err() {
                 peer.abort();
             }
         }
+    }
+
+    fn others(&self, except: ConnectionId) -> Vec<Peer<T>> {
+        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = room.iter().filter(|(id, _)| **id != except);
+        others.map(|(_, (_, peer))| peer.clone()).collect()
     }
 }
 
@@ -65,7 +75,7 @@ where
     ) -> Result<(), transport::Error> {
         peer.send(&"who are you?".to_owned()).await?;
         let name = messages.recv().await?.unwrap_or_default();
-        self.tell(peer.id(), &format!("* {name} comes"));
+        self.tell(peer.id(), &format!("* {name} comes")).await;
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         room.insert(peer.id(), (name, peer.clone()));
         Ok(())
@@ -83,7 +93,7 @@ where
         peer.send(&format!("welcome, {name}")).await?;
         loop {
             match messages.recv().await {
-                Ok(Some(line)) => self.tell(peer.id(), &format!("{name}: {line}")),
+                Ok(Some(line)) => self.tell(peer.id(), &format!("{name}: {line}")).await,
                 Ok(None) if messages.is_draining() => {
                     return peer.send(&"* good night".to_owned()).await;
                 }
@@ -95,13 +105,14 @@ where
     }
 
     async fn on_end(&self, peer: &Peer<T>, end: End) {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = room.remove(&peer.id());
-        drop(room);
+        let left = {
+            let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+            room.remove(&peer.id())
+        };
         if let Some((name, _)) = left
             && end != End::Drained
         {
-            self.tell(peer.id(), &format!("* {name} goes"));
+            self.tell(peer.id(), &format!("* {name} goes")).await;
         }
     }
 }

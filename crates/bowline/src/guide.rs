@@ -11,6 +11,9 @@ mod pages {
     #[doc = include_str!("../../../docs/guide/first-call.md")]
     struct FirstCall;
 
+    #[doc = include_str!("../../../docs/guide/executors.md")]
+    struct Executors;
+
     #[doc = include_str!("../../../docs/guide/testing-in-the-simulator.md")]
     struct TestingInTheSimulator;
 
@@ -49,4 +52,10 @@ mod pages {
 
     #[doc = include_str!("../../../docs/guide/transports.md")]
     struct Transports;
+
+    #[doc = include_str!("../../../docs/guide/rpc.md")]
+    struct RemoteCalls;
+
+    #[doc = include_str!("../../../docs/guide/deadlines.md")]
+    struct Deadlines;
 }

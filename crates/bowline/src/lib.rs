@@ -68,7 +68,7 @@ pub use bowline_rpc as rpc;
 pub use bowline_sim as sim;
 pub use bowline_transport as transport;
 
-pub use bowline_macros::{main, rpc, test};
+pub use bowline_macros::{main, rpc, service, test};
 pub use error::Error;
 
 /// For the expansions of the attribute macros alone.

@@ -1,6 +1,6 @@
 //! Random scripts, one for each seed.
 
-use super::script::{Op, Place, Script, Step, With};
+use super::script::{Beside, Op, Place, Script, Step, With};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Debug)]
@@ -271,6 +271,12 @@ impl Author {
             }
             10 if self.dice.one_in(4) => Op::Fill(at),
             10 => Op::Drain(at),
+            // At a port that is, or was, a connection's.
+            11 if self.theme == Theme::Tcp && self.dice.one_in(3) => {
+                let places = [Beside::Own, Beside::Peer, Beside::Elsewhere];
+                let options = [With::Plain, With::NoReuse, With::Shared];
+                Op::ListenAt(at, self.dice.pick(&places), self.dice.pick(&options))
+            }
             11 => self.dice.pick(&[
                 Op::Linger(at),
                 Op::Nodelay(at),

@@ -79,6 +79,12 @@ impl Names {
         }
     }
 
+    /// The same port at another address of the loopback, which no script calls its own.
+    pub(super) fn elsewhere(&self, at: SocketAddr) -> SocketAddr {
+        let [_, a, b, c] = self.grounds.own.octets();
+        SocketAddr::new(Ipv4Addr::new(127, a ^ 0x80, b, c).into(), at.port())
+    }
+
     /// The words of outcomes for an address.
     pub(super) fn tell(&self, address: &Address) -> String {
         match address {

@@ -15,7 +15,7 @@ use super::ends::{Datagrams, Expected, Listener, Stream};
 use super::names::{Grounds, Names};
 use super::outcome::{End, Outcome};
 use super::quiet::{Quiet, both};
-use super::script::{Op, Place, Script, Slot, Step, With};
+use super::script::{Beside, Op, Place, Script, Slot, Step, With};
 use crate::files::Files;
 
 const BUFFER: usize = 64 * 1024;
@@ -126,7 +126,8 @@ impl Table {
             | Op::Linger(at)
             | Op::Nodelay(at)
             | Op::TakeError(at)
-            | Op::Addresses(at) => {
+            | Op::Addresses(at)
+            | Op::ListenAt(at, ..) => {
                 held.stream = self.streams[at as usize].take();
                 held.skip = held.stream.is_none();
             }
@@ -240,15 +241,8 @@ impl Held {
     fn listen(&mut self, place: Place, with: With) -> Outcome {
         let bound = match place {
             Place::Tcp(_) => {
-                let options = TcpListenOptions::new();
-                let options = match with {
-                    With::Short => options.backlog(1),
-                    With::NoReuse => options.no_reuse_address(),
-                    With::Shared => options.reuse_port(),
-                    With::Buffers => options.accept_options(tcp_options(with)),
-                    With::Plain | With::Slow => options,
-                };
-                TcpListener::bind_with(self.names.fresh(place), options).map(|listener| {
+                let at = self.names.fresh(place);
+                TcpListener::bind_with(at, listen_options(with)).map(|listener| {
                     let at = listener.local_addr().expect("it is bound");
                     self.bound = Some((place, at));
                     Listener::Tcp(listener)
@@ -330,6 +324,16 @@ impl Held {
             Op::Linger(_) => stream.linger(Some(Duration::ZERO)),
             Op::Nodelay(_) => stream.nodelay(Nodelay::On),
             Op::TakeError(_) => Outcome::told(stream.take_error()),
+            Op::ListenAt(_, beside, with) => {
+                let [own, peer] = stream.addresses();
+                let at = match (beside, own, peer) {
+                    (Beside::Own, Some(Address::Inet(at)), _) => at,
+                    (Beside::Peer, _, Some(Address::Inet(at))) => at,
+                    (Beside::Elsewhere, Some(Address::Inet(at)), _) => self.names.elsewhere(at),
+                    _ => return Outcome::of(End::Skipped),
+                };
+                Outcome::done(&TcpListener::bind_with(at, listen_options(with)))
+            }
             _ => {
                 let [local, peer] = stream.addresses();
                 let tell = |address: Option<Address>| {
@@ -421,5 +425,16 @@ fn tcp_options(with: With) -> TcpOptions {
         With::Slow => options.nodelay(Nodelay::Off),
         With::Buffers => options.send_buffer(BUFFER).recv_buffer(BUFFER),
         _ => options,
+    }
+}
+
+fn listen_options(with: With) -> TcpListenOptions {
+    let options = TcpListenOptions::new();
+    match with {
+        With::Short => options.backlog(1),
+        With::NoReuse => options.no_reuse_address(),
+        With::Shared => options.reuse_port(),
+        With::Buffers => options.accept_options(tcp_options(with)),
+        With::Plain | With::Slow => options,
     }
 }

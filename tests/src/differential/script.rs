@@ -32,6 +32,17 @@ pub enum With {
     Buffers,
 }
 
+/// Where to listen, of a stream of TCP.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// At its own address.
+    Own,
+    /// At its peer's.
+    Peer,
+    /// At its own port of another loopback address.
+    Elsewhere,
+}
+
 /// An operation. The first number is the slot of what it is done to; one that finds its slot empty,
 /// or the slot full that it is to fill, is skipped.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -68,6 +79,8 @@ pub enum Op {
     TakeError(u8),
     /// Asks for both addresses.
     Addresses(u8),
+    /// Listens at an address of a stream of TCP, and stops that at once.
+    ListenAt(u8, Beside, With),
     /// Binds a socket of datagrams.
     Bind(u8, Place, With),
     /// Connects one, without a name of its own.
@@ -126,7 +139,8 @@ impl Op {
             | Op::Linger(at)
             | Op::Nodelay(at)
             | Op::TakeError(at)
-            | Op::Addresses(at) => vec![Slot::Stream(at)],
+            | Op::Addresses(at)
+            | Op::ListenAt(at, ..) => vec![Slot::Stream(at)],
             Op::Pair(one, other) => vec![Slot::Stream(one), Slot::Stream(other)],
             Op::Bind(at, ..)
             | Op::Point(at, _)

@@ -53,6 +53,7 @@ async fn server() -> Result<(), Error> {
     registry.register(hang)?;
     TcpBroker::builder(AsyncExecutor::new(registry, 8))
         .listen(AT)
+        .allow_insecure_network()
         .run(async |_| -> Result<(), Error> { std::future::pending().await })
         .await
 }
@@ -60,7 +61,10 @@ async fn server() -> Result<(), Error> {
 /// Makes so many calls, each until it was answered, and one of each other outcome.
 async fn caller(calls: i64) -> Result<(), Error> {
     loop {
-        let broker = TcpBroker::caller().project(PROJECT).connect("server:15383");
+        let broker = TcpBroker::caller()
+            .project(PROJECT)
+            .connect("server:15383")
+            .allow_insecure_network();
         let done = broker
             .run(async |broker| {
                 every_outcome(&broker, calls).await;

@@ -25,7 +25,10 @@ pub(crate) fn run(seed: u64) -> Result<(), Error> {
 /// Serves until the world ends.
 async fn serve() -> Result<(), Error> {
     let executor = AsyncExecutor::new(methods::registry()?, WORKERS);
-    let broker = TcpBroker::builder(executor).listen("0.0.0.0:15383");
+    // A network that is simulated has nobody else on it.
+    let broker = TcpBroker::builder(executor)
+        .listen("0.0.0.0:15383")
+        .allow_insecure_network();
     broker
         .run(async |_| -> Result<(), Error> { std::future::pending().await })
         .await

@@ -1,0 +1,207 @@
+//! Calls through a router: callers, a router that calls on, two workers; faults of all kinds, callers that
+//! give up, deadlines over the hops. What callers are told of how far a call got is checked against what
+//! handlers saw.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bowline::concurrency::{Deadline, current_effective_deadline, now, sleep, timeout};
+use bowline::rpc::executor::AsyncExecutor;
+use bowline::rpc::{CallError, Caller, Certainty, Code, Error, Registry, Retry, TcpBroker};
+use bowline::sim::checker::OneOutcome;
+use bowline::sim::{Builder, Faults, Link, Sim, always, eventually, sometimes};
+use serde::{Deserialize, Serialize};
+
+use super::{HEAL, RECONNECTED, SETTLE, patience};
+
+const AT: &str = "0.0.0.0:15383";
+const PROJECT: &str = "scenario";
+const WORKERS: [&str; 2] = ["worker1", "worker2"];
+/// Tasks of each caller.
+const TASKS: u64 = 8;
+
+/// What handlers of one method saw, by the number of the call.
+#[derive(Default)]
+struct Seen {
+    began: BTreeMap<u64, u64>,
+    /// Calls whose callers were told that they did not run.
+    did_not_run: BTreeSet<u64>,
+}
+
+/// What happened at the router, and at the workers.
+#[derive(Default)]
+struct Log {
+    relay: Seen,
+    work: Seen,
+    /// How long each call had left at the router.
+    left: BTreeMap<u64, Duration>,
+    done: u64,
+}
+
+impl Seen {
+    fn begin(&mut self, call: u64) {
+        let began = self.began.entry(call).or_default();
+        *began += 1;
+        always!("at-most-once", *began == 1, "call {call}");
+        let told = self.did_not_run.contains(&call);
+        always!("did-not-run-means-never", !told, "call {call}");
+    }
+
+    /// Whether what the caller was told is true.
+    fn check<T, E>(&mut self, call: u64, outcome: &Result<T, CallError<E>>) {
+        let began = self.began.contains_key(&call);
+        match outcome.as_ref().map_err(CallError::certainty) {
+            Ok(_) | Err(Certainty::Executed) => {
+                always!("executed-means-began", began, "call {call}");
+            }
+            Err(Certainty::NeverSent | Certainty::Refused) => {
+                always!("did-not-run-means-never", !began, "call {call}");
+                self.did_not_run.insert(call);
+            }
+            Err(Certainty::MaybeExecuted) => {
+                sometimes!("lost after it ran", began);
+                sometimes!("lost before it ran", !began);
+            }
+        }
+    }
+}
+
+/// Why the router has no answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct NoAnswer;
+
+pub(super) fn world() -> Builder {
+    let link = Link::lan().latency(Duration::from_millis(1)..Duration::from_millis(5));
+    let world = Sim::builder()
+        .default_link(link)
+        .faults(Faults::swarm())
+        .heal_at(HEAL)
+        .settle(SETTLE)
+        .host("router", router)
+        .client("a", || caller(0))
+        .client("b", || caller(1))
+        .checker(|| OneOutcome::of("call", "outcome"));
+    WORKERS
+        .iter()
+        .fold(world, |world, name| world.host(name, worker))
+}
+
+fn remaining() -> Duration {
+    match current_effective_deadline() {
+        Deadline::At(deadline) => deadline.saturating_duration_since(now()),
+        Deadline::Never => Duration::MAX,
+        Deadline::Cancelled => Duration::ZERO,
+    }
+}
+
+async fn worker() -> Result<(), Error> {
+    let registry = Registry::new(PROJECT);
+    registry.register_fn("work", |(call,): (u64,)| async move {
+        let left = remaining();
+        Sim::ghost(|log: &mut Log| {
+            log.work.begin(call);
+            let before = log.left.get(&call).copied().unwrap_or_default();
+            always!("budgets-decrease", left < before, "{left:?} of {before:?}");
+        });
+        sleep(Duration::from_millis(call % 50)).await;
+        call + 1
+    })?;
+    TcpBroker::builder(AsyncExecutor::new(registry, 2))
+        .listen(AT)
+        .allow_insecure_network()
+        .run(async |_| -> Result<(), Error> { std::future::pending().await })
+        .await
+}
+
+async fn router() -> Result<(), Error> {
+    let registry = Registry::new(PROJECT);
+    let broker: Arc<OnceLock<TcpBroker>> = Arc::default();
+    let workers = broker.clone();
+    registry.register_fn("relay", move |(call,): (u64,)| {
+        let workers = workers.clone();
+        async move {
+            let left = remaining();
+            Sim::ghost(|log: &mut Log| {
+                log.relay.begin(call);
+                log.left.insert(call, left);
+            });
+            let workers = workers.get().expect("it was set before it listened");
+            // What the router may take is cut by what its caller still waits.
+            let outcome = workers
+                .call_named::<u64>("work", (call,))
+                .no_deadline()
+                .retry(Retry::never())
+                .await;
+            Sim::ghost(|log: &mut Log| log.work.check(call, &outcome));
+            outcome.map_err(|_| NoAnswer)
+        }
+    })?;
+    TcpBroker::builder(AsyncExecutor::new(registry, 4))
+        .allow_insecure_network()
+        .run(async |started| -> Result<(), Error> {
+            let _ = broker.set(started.clone());
+            started.listen(AT).await?;
+            for name in WORKERS {
+                // Not in time, it goes on trying.
+                let _ = started.connect(format!("{name}:15383")).await;
+            }
+            std::future::pending().await
+        })
+        .await
+}
+
+/// Makes calls until each task has its answer.
+async fn caller(number: u64) -> Result<(), Error> {
+    eventually!("everybody is done", HEAL + SETTLE, || {
+        Sim::ghost(|log: &mut Log| log.done == 2 * TASKS)
+    });
+    TcpBroker::caller()
+        .project(PROJECT)
+        .allow_insecure_network()
+        .run(async |broker| -> Result<(), Error> {
+            let _ = broker.connect("router:15383").await;
+            for task in 0..TASKS {
+                until_answered(&broker, 1000 * (TASKS * number + task)).await;
+                Sim::ghost(|log: &mut Log| log.done += 1);
+                sleep(Duration::from_millis(700)).await;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Calls until there is an answer, under the numbers from `first` on, each time with more patience.
+async fn until_answered(broker: &TcpBroker, first: u64) {
+    let mut lost = false;
+    for attempt in 0_u32.. {
+        let call = first + u64::from(attempt);
+        Sim::note("call", call);
+        let relay = broker
+            .call_named::<Result<u64, NoAnswer>>("relay", (call,))
+            .timeout(patience(attempt))
+            .retry(Retry::never());
+        // Some give up before their deadline, and learn nothing of the call.
+        let outcome = match attempt {
+            0 if call.is_multiple_of(3000) => {
+                timeout(Duration::from_millis(20), relay.into_future()).await
+            }
+            _ => Ok(relay.await),
+        };
+        Sim::note("outcome", call);
+        let Ok(outcome) = outcome else {
+            sometimes!("gave up", true);
+            continue;
+        };
+        Sim::ghost(|log: &mut Log| log.relay.check(call, &outcome));
+        lost |= outcome
+            .as_ref()
+            .is_err_and(|error| error.code() == Code::ConnectionLost);
+        if let Ok(Ok(answer)) = outcome {
+            always!("answer-is-its-own", answer == call + 1);
+            sometimes!(RECONNECTED, lost);
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}

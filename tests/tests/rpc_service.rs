@@ -1,0 +1,115 @@
+//! `#[bowline::service]`: one trait is client, server and names.
+
+use bowline::rpc::executor::AsyncExecutor;
+use bowline::rpc::{
+    Broker, Caller, Certainty, Code, Context, Error, MemoryBroker, Registry, RegistryError,
+    TcpBroker,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum TieError {
+    TooShort { length: u32 },
+}
+
+/// Ties knots.
+#[bowline::service]
+trait KnotTying {
+    /// How many knots there are.
+    async fn count(&self) -> u32;
+
+    #[rpc(name = "bind", idempotent, timeout = "5s", concurrency = 2)]
+    async fn tie(&self, context: Context, rope: String, length: u32) -> Result<String, TieError>;
+}
+
+struct Sailor {
+    knots: u32,
+}
+
+impl KnotTying for Sailor {
+    async fn count(&self) -> u32 {
+        self.knots
+    }
+
+    async fn tie(&self, context: Context, rope: String, length: u32) -> Result<String, TieError> {
+        assert!(context.caller().is_some());
+        if length < self.knots {
+            return Err(TieError::TooShort { length });
+        }
+        Ok(format!("{rope} with {} knots", self.knots))
+    }
+}
+
+fn registry() -> Registry {
+    let registry = Registry::new("example");
+    registry
+        .register_all(knot_tying_service(Sailor { knots: 3 }))
+        .unwrap();
+    registry
+}
+
+async fn ties<B: Broker>(broker: B) {
+    let client = KnotTyingClient::new(broker.clone());
+    assert_eq!(client.count().await.unwrap(), 3);
+    let tied = client.clone().tie("hemp".into(), 7).await.unwrap();
+    assert_eq!(tied, "hemp with 3 knots");
+    let error = client.tie("hemp".into(), 1).await.unwrap_err();
+    assert_eq!(error.certainty(), Certainty::Executed);
+    assert_eq!(error.application(), Some(&TieError::TooShort { length: 1 }));
+    let count = broker.call_named::<u32>("example.knot_tying.count", ());
+    assert_eq!(count.await.unwrap(), 3);
+}
+
+#[bowline::test]
+async fn a_service_is_the_same_in_memory_and_over_tcp() {
+    MemoryBroker::new(AsyncExecutor::new(registry(), 4))
+        .run(async |broker| -> Result<(), Error> {
+            ties(broker).await;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    TcpBroker::builder(AsyncExecutor::new(registry(), 4))
+        .listen("127.0.0.1:0")
+        .run(async |server| -> Result<(), Error> {
+            let client = TcpBroker::caller()
+                .project("example")
+                .connect(server.local_addrs()[0]);
+            client
+                .run(async |client| {
+                    ties(client).await;
+                    Ok(())
+                })
+                .await
+        })
+        .await
+        .unwrap();
+}
+
+#[test]
+fn its_methods_have_the_name_of_the_trait_and_the_options_said() {
+    let registry = registry();
+    assert_eq!(
+        registry.names(),
+        ["example.knot_tying.count", "example.knot_tying.bind"]
+    );
+    let spec = registry.resolve("example.knot_tying.bind").unwrap().spec;
+    assert!(spec.is_idempotent() && !spec.is_blocking());
+    assert_eq!(spec.max_concurrency(), Some(2));
+    // All or nothing, as ever.
+    let again = registry.register_all(knot_tying_service(Sailor { knots: 1 }));
+    assert!(matches!(again, Err(RegistryError::Duplicate(_))));
+}
+
+#[bowline::test]
+async fn a_service_that_nobody_offers_is_an_unknown_method() {
+    MemoryBroker::new(AsyncExecutor::new(Registry::new("example"), 4))
+        .run(async |broker| -> Result<(), Error> {
+            let client = KnotTyingClient::new(broker);
+            let error = client.count().fail_fast().await.unwrap_err();
+            assert_eq!(error.code(), Code::UnknownMethod);
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
