@@ -13,8 +13,8 @@ use bowline_backend::stream::{Address, ByteStream};
 /// of its answer.
 ///
 /// Those of this crate are [`LocalAddr`], [`PeerAddr`], [`LocalName`], [`PeerName`],
-/// [`SocketFamily`], on Unix `PeerCredentials`, and with the feature `tls` `TlsInfo`. A byte stream of one's own may have
-/// its own.
+/// [`SocketFamily`], on Unix `PeerCredentials`, and with the feature `tls` `TlsInfo` and `TlsExporter`.
+/// A byte stream of one's own may have its own.
 pub trait Attribute: 'static {
     /// The answer.
     type Value: Clone + Send + Sync + 'static;

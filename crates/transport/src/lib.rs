@@ -145,9 +145,9 @@ pub use shared_transport::{Shared, SharedPermit};
 pub use stapled::{StapledReadHalf, StapledStream, StapledWriteHalf};
 #[cfg(feature = "tls")]
 pub use tls::{
-    CertStore, ClientCertificates, CloseMode, TlsClientBuilder, TlsClientConfig, TlsDetails,
-    TlsHandshake, TlsInfo, TlsListener, TlsReadHalf, TlsServerBuilder, TlsServerConfig, TlsStream,
-    TlsWriteHalf,
+    CertStore, ClientCertificates, CloseMode, KeyExportError, KeyExporter, TlsClientBuilder,
+    TlsClientConfig, TlsDetails, TlsExporter, TlsHandshake, TlsInfo, TlsListener, TlsReadHalf,
+    TlsServerBuilder, TlsServerConfig, TlsStream, TlsWriteHalf,
 };
 pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 pub use url::{Place, Url, UrlError, UrlErrorKind};

@@ -3,6 +3,7 @@
 
 mod cert_store;
 mod client;
+mod exporter;
 mod failure;
 mod handshake;
 mod info;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use cert_store::CertStore;
 pub use client::{TlsClientBuilder, TlsClientConfig};
+pub use exporter::{KeyExportError, KeyExporter, TlsExporter};
 pub use handshake::TlsHandshake;
 pub use info::{TlsDetails, TlsInfo};
 pub use listener::TlsListener;

@@ -28,6 +28,15 @@ pub(super) fn of_session(error: Rustls) -> Error {
     }
 }
 
+/// The error of keys that were to be derived.
+pub(super) fn of_export(error: Rustls) -> Error {
+    let kind = match &error {
+        Rustls::HandshakeNotComplete => ErrorKind::NotConnected,
+        _ => ErrorKind::Broken(Break::Other),
+    };
+    Error::new(Operation::Handshake, kind).with_source(error)
+}
+
 /// The first bytes were none of TLS.
 pub(super) fn plaintext() -> Error {
     let kind = ErrorKind::Tls(TlsFailure::Plaintext);

@@ -9,7 +9,8 @@ use bowline_backend::stream::{Address, ByteStream};
 use bowline_concurrency::timeout;
 use rustls::Connection;
 
-use super::info::TlsInfo;
+use super::exporter::{KeyExporter, TlsExporter};
+use super::info::{TlsDetails, TlsInfo};
 use super::session::{Session, Stage};
 use super::stream::{Fetched, TlsStream};
 use super::{CloseMode, Manner, failure};
@@ -87,8 +88,12 @@ impl<S: ByteStream> TlsHandshake<S> {
             }
             return Err(error.with_peer(peer));
         }
-        let details = Arc::new(self.stream.session().details());
-        let known = Secured(&self.attributes, details);
+        let session = self.stream.session();
+        let known = Secured {
+            below: &self.attributes,
+            details: Arc::new(session.details()),
+            exporter: KeyExporter::of(session),
+        };
         self.stream.set_attributes(Attributes::of(&known));
         Ok(self.stream)
     }
@@ -97,12 +102,17 @@ impl<S: ByteStream> TlsHandshake<S> {
 impl<S: ByteStream> Outcome for TlsStream<S> {}
 
 /// What is known of the stream below, and what the handshake came to.
-struct Secured<'a>(&'a Attributes, <TlsInfo as crate::Attribute>::Value);
+struct Secured<'a> {
+    below: &'a Attributes,
+    details: Arc<TlsDetails>,
+    exporter: KeyExporter,
+}
 
 impl Extra for Secured<'_> {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
-        request.give::<TlsInfo>(|| Some(self.1.clone()));
-        self.0.provide(request);
+        request.give::<TlsInfo>(|| Some(self.details.clone()));
+        request.give::<TlsExporter>(|| Some(self.exporter.clone()));
+        self.below.provide(request);
     }
 }
 
@@ -171,5 +181,27 @@ impl<S: ByteStream> fmt::Debug for TlsHandshake<S> {
             .field("peer", &self.peer_addr())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryStream, TlsClientConfig};
+
+    #[test]
+    fn nothing_is_derived_before_the_handshake_is_done() {
+        let client = TlsClientConfig::builder().danger_skip_verification();
+        let client = client.build().unwrap();
+        let (here, _there) = MemoryStream::pair();
+        let handshake = client.handshake(here, "bowline.test").unwrap();
+        let mut output = [7; 32];
+        let early = handshake
+            .stream
+            .export_keying_material(b"EXPORTER-early", None, &mut output)
+            .unwrap_err();
+        assert_eq!(early.kind(), ErrorKind::NotConnected);
+        assert!(std::error::Error::source(&early).is_some());
+        assert_eq!(output, [7; 32]);
     }
 }

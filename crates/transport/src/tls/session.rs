@@ -313,6 +313,18 @@ impl<S: ByteStream> Session<S> {
         })
     }
 
+    /// Derives bytes of the lengths that TLS allows.
+    pub(super) fn export_keying_material(
+        &self,
+        label: &[u8],
+        context: Option<&[u8]>,
+        output: &mut [u8],
+    ) -> Result<(), rustls::Error> {
+        let state = self.lock();
+        let derived = state.tls.export_keying_material(output, label, context);
+        derived.map(drop)
+    }
+
     pub(super) fn details(&self) -> TlsDetails {
         TlsDetails::of(&self.lock().tls)
     }

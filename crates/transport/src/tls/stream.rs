@@ -93,7 +93,7 @@ impl<S: ByteStream> TlsStream<S> {
         }
     }
 
-    pub(super) fn session(&self) -> &Session<S> {
+    pub(super) fn session(&self) -> &Arc<Session<S>> {
         &self.write.session
     }
 

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod ends;
+mod exporter;
 mod handshakes;
 mod pairs;
 mod reload;
@@ -50,6 +51,10 @@ mod everywhere {
             messages_go_through,
             attributes_pass_through,
             halves_reunite_and_abort,
+        ;
+        exporter:
+            both_ends_derive_the_same,
+            what_cannot_be_derived,
         ;
         reload:
             a_new_certificate_is_for_new_connections,
