@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ const MOST_WORLDS: u64 = 600;
 const RACING_RUNS: u32 = 6;
 /// Runs on the kernel before what a world alone shows is one that the kernel does not.
 const MOST_RUNS: u32 = 40;
+/// Runs on the kernel until one has its ports to itself: far more than it takes where nine of ten are
+/// taken.
+const MOST_SHARED: u32 = 300;
 /// Until an operation that ends in every world is said to wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -203,6 +207,7 @@ impl Worlds {
                 dir: PathBuf::from("/script"),
                 prefix: "script".to_owned(),
                 most: Duration::ZERO,
+                shared: Arc::default(),
             };
             let outcomes = sim::block_on(seed, run(script, &grounds, &[]));
             self.shown.insert(outcomes);
@@ -236,30 +241,42 @@ impl Worlds {
     }
 }
 
-/// Runs `script` on the loopback of this system, at an address that no other run has.
+/// Runs `script` on the loopback of this system, at an address that no other run has, and again
+/// where a port was not its own.
 fn kernel(
     script: &Script,
     backend: Backend,
     patience: Duration,
     seen: &[Vec<Outcome>],
 ) -> Outcomes {
+    for _ in 0..MOST_SHARED {
+        let dir = TempDir::new();
+        let grounds = grounds(&dir, patience);
+        let _pinned = Pinned::here().expect("a thread may stay where it is");
+        let options = RunOptions::default().threads(Threads::One);
+        let outcomes = backend.block_on_with(options, run(script, &grounds, seen));
+        if !grounds.shared.load(Ordering::Relaxed) {
+            return outcomes;
+        }
+    }
+    panic!("in {MOST_SHARED} runs somebody else had a port of the script");
+}
+
+fn grounds(dir: &TempDir, most: Duration) -> Grounds {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let [_, high, middle, low] = std::process::id()
         .wrapping_mul(7_919)
         .wrapping_add(number)
         .to_be_bytes();
-    let dir = TempDir::new();
-    let grounds = Grounds {
+    Grounds {
         // None of 127.0.0.1, which programs use, and of the network's first and last.
         own: Ipv4Addr::new(127, 64 | (high & 63), middle, low),
         dir: dir.path().to_owned(),
         prefix: format!("bowline-script-{}-{number}", std::process::id()),
-        most: patience,
-    };
-    let _pinned = Pinned::here().expect("a thread may stay where it is");
-    let options = RunOptions::default().threads(Threads::One);
-    backend.block_on_with(options, run(script, &grounds, seen))
+        most,
+        shared: Arc::default(),
+    }
 }
 
 impl fmt::Display for Tally {

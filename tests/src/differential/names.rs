@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bowline_backend::stream::{Address, UnixAddress};
@@ -23,6 +25,8 @@ pub(super) struct Grounds {
     pub(super) prefix: String,
     /// Until what should end is given up.
     pub(super) most: Duration,
+    /// Somebody else had a port that the run asked for, so what it showed says nothing.
+    pub(super) shared: Arc<AtomicBool>,
 }
 
 /// What places are called.
@@ -85,6 +89,27 @@ impl Names {
         SocketAddr::new(Ipv4Addr::new(127, a ^ 0x80, b, c).into(), at.port())
     }
 
+    /// Looks whether a connection of somebody else has the port of `at`, which was in use. A kernel
+    /// gives the port of a connection away again, also in the minute after its end, where the other
+    /// end is another one; and all tests of this system are at one address.
+    pub(super) fn look_for_others(&self, at: SocketAddr) {
+        // The other ones are the run's alone.
+        if at.ip() != Ipv4Addr::LOCALHOST {
+            return;
+        }
+        let Ok(sockets) = std::fs::read_to_string("/proc/net/tcp") else {
+            return;
+        };
+        let others = sockets.lines().skip(1).any(|line| {
+            let mut ends = line.split_whitespace().skip(1).map(address_of);
+            let (local, remote) = (ends.next().flatten(), ends.next().flatten());
+            local == Some(at) && remote.is_some_and(|remote| remote.ip() != self.grounds.own)
+        });
+        if others {
+            self.grounds.shared.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The words of outcomes for an address.
     pub(super) fn tell(&self, address: &Address) -> String {
         match address {
@@ -109,4 +134,15 @@ impl Names {
             }
         }
     }
+}
+
+/// An address as the kernel's table of sockets has it: `0100007F:1F90`.
+fn address_of(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.split_once(':')?;
+    let host = u32::from_str_radix(host, 16).ok()?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    Some(SocketAddr::new(
+        Ipv4Addr::from(host.to_ne_bytes()).into(),
+        port,
+    ))
 }

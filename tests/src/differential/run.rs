@@ -332,7 +332,14 @@ impl Held {
                     (Beside::Elsewhere, Some(Address::Inet(at)), _) => self.names.elsewhere(at),
                     _ => return Outcome::of(End::Skipped),
                 };
-                Outcome::done(&TcpListener::bind_with(at, listen_options(with)))
+                let bound = TcpListener::bind_with(at, listen_options(with));
+                if let Err(error) = &bound
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && Backend::current().is_ok_and(|backend| backend != Backend::Sim)
+                {
+                    self.names.look_for_others(at);
+                }
+                Outcome::done(&bound)
             }
             _ => {
                 let [local, peer] = stream.addresses();
