@@ -2,9 +2,9 @@
 //! one sequence of events, one outcome per call, memory within the limits.
 #![no_main]
 
-#[path = "../../crates/rpc/tests/proto_pair/laws.rs"]
+#[path = "../../crates/rpc/tests/proto/laws.rs"]
 mod laws;
-#[path = "../../crates/rpc/tests/proto_pair/pair.rs"]
+#[path = "../../crates/rpc/tests/proto/pair.rs"]
 mod pair;
 
 use bowline_rpc::proto::Side;

@@ -1,0 +1,351 @@
+//! What brokers promise to callers and handlers, over every kind of stream on every backend.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bowline_backend::{Backend, time};
+use bowline_channel::{Receiver, Sender, bounded};
+use bowline_concurrency::{TaskGroup, sleep_forever, task_group, timeout};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::{
+    Broker, CallError, Caller, Certainty, Code, Error, ErrorKind, MemoryBroker, Registry,
+    TcpBroker, TcpBrokerBuilder,
+};
+
+use crate::backends::{Div, DivError, div, fall, on_every_backend, registry};
+use crate::wire::{Wire, over_every_wire};
+
+const SOON: Duration = Duration::from_millis(50);
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+fn serve(registry: Registry) -> TcpBrokerBuilder {
+    TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0")
+}
+
+/// Tells when it is dropped.
+struct Tells(Sender<&'static str>, &'static str);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(self.1);
+    }
+}
+
+/// A registry with `hang`: says `started`, starts a child, and never ends by itself; handler and
+/// child say when they end.
+fn hanging() -> (Registry, Receiver<&'static str>) {
+    let (sender, receiver) = bounded(256);
+    let registry = registry();
+    registry
+        .register_fn("hang", move |(): ()| {
+            let sender = sender.clone();
+            async move {
+                let _handler = Tells(sender.clone(), "handler ended");
+                let _ = task_group(|group: TaskGroup<CallError>| async move {
+                    let child = Tells(sender.clone(), "child ended");
+                    drop(group.spawn_ok(async move {
+                        let _child = child;
+                        sleep_forever().await;
+                    }));
+                    sender
+                        .send("started")
+                        .await
+                        .map_err(|_| CallError::new(Code::Internal, Certainty::Executed))?;
+                    Ok(())
+                })
+                .await;
+            }
+        })
+        .unwrap();
+    (registry, receiver)
+}
+
+async fn next(events: &Receiver<&'static str>) -> &'static str {
+    timeout(LONG, events.recv())
+        .await
+        .expect("something happens")
+        .expect("a sender is left")
+}
+
+over_every_wire! {
+    // BR18, BR6
+    async fn a_method_nobody_offers_is_waited_for_or_refused_at_once(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
+                let began = time::now();
+                let error = client.call_named::<i64>("nobody", ()).timeout(SOON).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+                assert!(time::now().saturating_duration_since(began) >= SOON);
+                let error = client.call_named::<i64>("nobody", ()).fail_fast().await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::UnknownMethod, Certainty::NeverSent));
+                Ok(())
+            }).await
+        }).await.unwrap();
+        MemoryBroker::new(AsyncExecutor::new(registry(), 1)).run(async |broker| -> Result<(), Error> {
+            let error = broker.call_named::<i64>("nobody", ()).timeout(SOON).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+            let error = broker.call_named::<i64>("nobody", ()).fail_fast().await.unwrap_err();
+            assert_eq!(error.code(), Code::UnknownMethod);
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // BR18, BR6
+    async fn a_call_that_does_not_wait_says_why_nobody_takes_it(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            let alone = server.call_named::<i64>("add", (2, 3)).fail_fast().await.unwrap_err();
+            assert_eq!((alone.code(), alone.certainty()), (Code::NoPeer, Certainty::NeverSent));
+            let client = wire.client(&server);
+            task_group(|group: TaskGroup<Error>| async move {
+                let client = client.start(&group).await?;
+                client.close();
+                for call in [client.call_named::<i64>("add", (2, 3)), client.call_named::<i64>("add", (2, 3)).fail_fast()] {
+                    let error = call.await.unwrap_err();
+                    assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::NeverSent));
+                }
+                Ok(())
+            }).await.unwrap();
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // BR18, BR2
+    async fn either_side_calls_the_other_on_one_connection(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            let mine = Registry::new("example");
+            mine.register_fn("name", |(): ()| async { String::from("client") }).unwrap();
+            let both = wire.prepare(TcpBroker::builder(AsyncExecutor::new(mine, 4))).connect(server.endpoints()[0].clone());
+            both.run(async |client| {
+                assert_eq!(server.call_named::<String>("name", ()).await?, "client");
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert_eq!((server.connections(), client.connections()), (1, 1));
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // BR18, BR3
+    async fn peers_take_turns(wire: Wire) {
+        let servers: Vec<_> = (0..3).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        let counted = servers.clone();
+        task_group(|group: TaskGroup<Error>| async move {
+            let mut calling = wire.prepare(TcpBroker::caller().project("example"));
+            for served in &counted {
+                let registry = Registry::new("example");
+                let served = served.clone();
+                registry.register_fn("count", move |(): ()| {
+                    served.fetch_add(1, Ordering::SeqCst);
+                    async {}
+                })?;
+                let server = wire.serve(registry).start(&group).await?;
+                calling = calling.connect(server.endpoints()[0].clone());
+            }
+            calling.run(async |client| -> Result<(), Error> {
+                for _ in 0..9 {
+                    client.call_named::<()>("count", ()).await?;
+                }
+                Ok(())
+            }).await?;
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+        let each: Vec<_> = servers.iter().map(|served| served.load(Ordering::SeqCst)).collect();
+        assert_eq!(each, [3, 3, 3]);
+    }
+
+    // BR18, BR9
+    async fn an_application_error_comes_back_typed_and_equal(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
+                assert_eq!(client.call(div(7, 2)).await.unwrap(), 3);
+                let error: CallError<DivError> = client.call(Div(7, 0)).await.unwrap_err();
+                assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 7 }));
+                assert_eq!((error.code(), error.certainty()), (Code::Application, Certainty::Executed));
+                Ok(())
+            }).await
+        }).await.unwrap();
+        MemoryBroker::new(AsyncExecutor::new(registry(), 1)).run(async |broker| -> Result<(), Error> {
+            let error = broker.call(div(7, 0)).await.unwrap_err();
+            assert_eq!(error.into_application().unwrap(), DivError::ByZero { dividend: 7 });
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // BR18, BR16
+    async fn a_broker_that_is_dropped_leaves_nothing(wire: Wire) {
+        let (registry, events) = hanging();
+        let (sender, address) = bowline_channel::oneshot();
+        let there = wire.clone();
+        let running = wire.serve(registry).run(async move |server| -> Result<(), Error> {
+            let _ = sender.send(server.endpoints()[0].clone());
+            there.client(&server).run(async |client| {
+                Ok(client.call_named::<()>("hang", ()).no_deadline().await?)
+            }).await
+        });
+        let mut running = Box::pin(running);
+        let address = while_running(&mut running, address).await.unwrap();
+        assert_eq!(while_running(&mut running, events.recv()).await, Ok("started"));
+        drop(running);
+        let mut ended = [next(&events).await, next(&events).await];
+        ended.sort_unstable();
+        assert_eq!(ended, ["child ended", "handler ended"]);
+        // The last sender was the registry's: the executor is gone too.
+        assert!(timeout(LONG, events.recv()).await.expect("the registry is dropped").is_err());
+        let late = wire.prepare(TcpBroker::caller().project("example")).connect(address).connect_timeout(SOON);
+        assert!(late.run(async |_| -> Result<(), Error> { Ok(()) }).await.is_err());
+    }
+
+    // R4
+    async fn a_caller_that_is_dropped_ends_the_handler_and_its_children(wire: Wire) {
+        let (registry, events) = hanging();
+        wire.serve(registry).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
+                let mut call = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ())));
+                assert_eq!(while_running(&mut call, events.recv()).await, Ok("started"));
+                drop(call);
+                let mut ended = [next(&events).await, next(&events).await];
+                ended.sort_unstable();
+                assert_eq!(ended, ["child ended", "handler ended"]);
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R5, EX17
+    async fn a_deadline_ends_a_running_call_and_one_in_the_queue_is_never_started(wire: Wire) {
+        let (registry, events) = hanging();
+        let server = wire.serve_by(AsyncExecutor::new(registry, 1));
+        server.run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
+                let mut first = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ()).timeout(SOON * 20)));
+                assert_eq!(while_running(&mut first, events.recv()).await, Ok("started"));
+                let began = time::now();
+                let second = client.call_named::<()>("hang", ()).timeout(SOON).await.unwrap_err();
+                assert_eq!(second.code(), Code::DeadlineExceeded);
+                assert!(time::now().saturating_duration_since(began) >= SOON);
+                assert_eq!(first.await.unwrap_err().code(), Code::DeadlineExceeded);
+                let mut ended = [next(&events).await, next(&events).await];
+                ended.sort_unstable();
+                assert_eq!(ended, ["child ended", "handler ended"]);
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert!(events.try_recv().is_err(), "the queued call ran");
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R7
+    async fn a_lost_peer_fails_every_call_in_flight_at_once(wire: Wire) {
+        let (registry, events) = hanging();
+        task_group(|group: TaskGroup<Error>| async move {
+            let server = wire.serve(registry).start(&group).await?;
+            wire.client(&server).run(async |client| -> Result<(), Error> {
+                let calls: Vec<_> = (0..20).map(|_| {
+                    let client = client.clone();
+                    group.spawn_ok(async move { client.call_named::<()>("hang", ()).no_deadline().await })
+                }).collect();
+                for _ in 0..20 {
+                    assert_eq!(next(&events).await, "started");
+                }
+                server.close();
+                for call in calls {
+                    let outcome = timeout(LONG, call.join()).await.expect("it ends at once").expect("it is not cancelled");
+                    let error = outcome.unwrap_err();
+                    assert_eq!(error.certainty(), Certainty::MaybeExecuted, "{error}");
+                    assert_eq!(error.code(), Code::ConnectionLost, "{error}");
+                }
+                let error = client.call_named::<()>("hang", ()).fail_fast().await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R15
+    async fn a_call_that_fails_leaves_the_connection_alone(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            wire.client(&server).run(async |client| {
+                let error = client.call_named::<i64>("add", ("two", 3)).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::Refused));
+                let error = client.call_named::<String>("add", (2, 3)).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::BadReply, Certainty::Executed));
+                assert_eq!(client.call(fall()).await.unwrap_err().code(), Code::Panic);
+                let large = "x".repeat(5_000_000);
+                assert_eq!(client.call_named::<i64>("add", (large,)).await.unwrap_err().code(), Code::TooLarge);
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                assert_eq!(server.connections(), 1);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // RG11
+    async fn projects_that_differ_do_not_connect(wire: Wire) {
+        wire.serve(registry()).run(async |server| -> Result<(), Error> {
+            let address = server.endpoints()[0].clone();
+            let other = wire.prepare(TcpBroker::caller().project("other")).connect(address.clone());
+            let error = other.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
+            let text = format!("no connection to {address}: the peer belongs to another project than \"other\"");
+            assert_eq!(error.to_string(), text);
+            let none = wire.prepare(TcpBroker::caller()).connect(address);
+            let error = none.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
+            assert!(error.to_string().ends_with("this side to none"), "{error}");
+            Ok(())
+        }).await.unwrap();
+    }
+}
+
+on_every_backend! {
+    async fn a_text_that_is_no_address_fails_the_start() {
+        for text in ["127.0.0.1:99999", "", "example.org:http"] {
+            for builder in [TcpBroker::caller().connect(text), TcpBroker::caller().listen(text)] {
+                let began = time::now();
+                let error = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                assert!(error.to_string().contains(text));
+                if matches!(Backend::current(), Ok(Backend::Sim)) {
+                    // Polls cost some of the time; a timer would take more.
+                    assert!(time::now() - began < Duration::from_micros(100), "it waited");
+                }
+            }
+        }
+    }
+
+    async fn a_project_that_is_too_long_fails_the_start() {
+        for (length, fits) in [(255, true), (256, false)] {
+            let project = "p".repeat(length);
+            let registry = Registry::new(project.clone());
+            for builder in [TcpBroker::caller().project(project), serve(registry)] {
+                let outcome = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await;
+                let kind = outcome.map_err(|error| error.kind());
+                assert_eq!(kind, if fits { Ok(()) } else { Err(ErrorKind::InvalidInput) });
+            }
+        }
+    }
+
+    async fn a_setting_that_is_the_registrys_is_not_ignored() {
+        let fits = [serve(registry()).project("example"), serve(registry().strict()).strict()];
+        let misused = [serve(registry()).project("other"), serve(registry()).strict()];
+        for (builder, outcome) in fits.map(|it| (it, Ok(()))).into_iter().chain(misused.map(|it| (it, Err(ErrorKind::InvalidInput)))) {
+            let run = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await;
+            assert_eq!(run.map_err(|error| error.kind()), outcome);
+        }
+    }
+}
+
+/// Polls both until the second is ready; the first must not end.
+async fn while_running<A: Future + Unpin, B: Future>(first: &mut A, second: B) -> B::Output {
+    let mut second = std::pin::pin!(second);
+    std::future::poll_fn(|cx| {
+        if std::pin::Pin::new(&mut *first).poll(cx).is_ready() {
+            panic!("it ended");
+        }
+        second.as_mut().poll(cx)
+    })
+    .await
+}

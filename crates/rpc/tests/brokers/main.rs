@@ -1,0 +1,19 @@
+//! What brokers do for their callers, over every kind of stream.
+
+#[path = "../suite/backends.rs"]
+mod backends;
+#[path = "../suite/held.rs"]
+mod held;
+#[path = "../suite/raw_peer.rs"]
+#[allow(dead_code)] // As much as these tests need.
+mod raw_peer;
+#[path = "../suite/wire.rs"]
+mod wire;
+
+mod calls;
+mod draining;
+mod memory_broker;
+mod places;
+mod retries;
+mod rolling;
+mod routing;

@@ -1,0 +1,203 @@
+//! Calls that are made again, and calls that run once however often they are made.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bowline_backend::Backend;
+use bowline_backend::net::TcpListener;
+use bowline_concurrency::{TaskGroup, timeout, yield_now};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::proto::{Command, Event, Failure};
+use bowline_rpc::{Caller, Certainty, Code, Error, Limits, Registry, Retry, TcpBroker};
+use futures_util::future::join_all;
+
+use crate::backends::{on_every_backend, registry, within};
+use crate::held::{Held, client, held};
+use crate::raw_peer::{LONG, RawPeer};
+
+/// What a peer does with every call it gets.
+#[derive(Clone, Copy)]
+enum Does {
+    /// It leaves.
+    Leaves,
+    /// It has no room.
+    Refuses,
+}
+
+/// A peer that offers `add`, and how many calls it got.
+async fn bad_peer(group: &TaskGroup<Error>, does: Does) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let got = Arc::new(AtomicUsize::new(0));
+    let counted = got.clone();
+    drop(group.spawn_ok(async move {
+        loop {
+            let mut peer = RawPeer::accept(&listener, &Limits::default(), &["add"]).await;
+            let is_call = |event: &Event| matches!(event, Event::Opened(_));
+            while let Some(Event::Opened(call)) = peer.until_end(is_call).await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                match does {
+                    Does::Leaves => break,
+                    Does::Refuses => {
+                        let failure = Failure::new(Code::Overloaded);
+                        peer.command(Command::Fail {
+                            call: call.call,
+                            failure,
+                        });
+                    }
+                }
+            }
+        }
+    }));
+    (address, got)
+}
+
+on_every_backend! {
+    async fn a_call_that_is_refused_goes_to_another_peer() {
+        within(|group| async move {
+            let (refuses, got) = bad_peer(&group, Does::Refuses).await;
+            let server = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).listen("127.0.0.1:0").start(&group).await?;
+            let client = client(&server).connect(refuses).start(&group).await?;
+            for n in 0..10 {
+                assert_eq!(client.call_named::<i64>("add", (n, 1)).await?, n + 1);
+            }
+            assert!(got.load(Ordering::SeqCst) > 0, "nobody asked it");
+            let mut refused = 0;
+            for n in 0..4 {
+                if let Err(error) = client.call_named::<i64>("add", (n, 1)).retry(Retry::never()).await {
+                    assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::Refused));
+                    refused += 1;
+                }
+            }
+            assert_eq!(refused, 2);
+            Ok(())
+        }).await;
+    }
+
+    async fn a_call_that_may_have_run_is_made_again_only_with_a_key() {
+        within(|group| async move {
+            let (leaves, _) = bad_peer(&group, Does::Leaves).await;
+            let server = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).listen("127.0.0.1:0").start(&group).await?;
+            let client = client(&server).connect(leaves).start(&group).await?;
+            let connected = async || {
+                let both = timeout(LONG, async {
+                    while client.connections() < 2 {
+                        yield_now().await;
+                    }
+                });
+                both.await.expect("it connects again");
+            };
+            let mut lost = 0;
+            for n in 0..4 {
+                connected().await;
+                if let Err(error) = client.call_named::<i64>("add", (n, 1)).await {
+                    assert_eq!((error.code(), error.certainty()), (Code::ConnectionLost, Certainty::MaybeExecuted));
+                    lost += 1;
+                }
+            }
+            assert!(lost > 0, "every call went to the other");
+            for n in 0..4 {
+                connected().await;
+                let key = format!("key {n}");
+                assert_eq!(client.call_named::<i64>("add", (n, 1)).idempotency_key(key).await?, n + 1);
+            }
+            Ok(())
+        }).await;
+    }
+
+    // R24
+    async fn calls_with_one_key_run_once_and_have_equal_replies() {
+        let Held { registry, started, let_go } = held();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = runs.clone();
+        registry.register_fn("count", move |(): ()| {
+            let (runs, started) = (counted.clone(), started.clone());
+            async move {
+                let number = runs.fetch_add(1, Ordering::SeqCst);
+                drop(started);
+                number
+            }
+        }).unwrap();
+        TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| {
+                let twins = [1, 2].map(|n| client.call_named::<i64>("held", (n,)).idempotency_key("twins").into_future());
+                let both = join_all(twins);
+                let (outcomes, ()) = futures_util::future::join(both, async {
+                    // One is let go, and there is no second.
+                    let_go.send(()).await.unwrap();
+                }).await;
+                let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+                assert_eq!(outcomes[0], outcomes[1]);
+                let count = |key: &str| client.call_named::<usize>("count", ()).idempotency_key(key);
+                assert_eq!((count("a").await?, count("a").await?, count("b").await?, count("a").await?), (0, 0, 1, 0));
+                let twins = (0..50).map(|_| count("many").into_future());
+                for outcome in join_all(twins).await {
+                    assert_eq!(outcome?, 2);
+                }
+                assert_eq!(runs.load(Ordering::SeqCst), 3);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    async fn keys_of_two_callers_are_two_keys() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let registry = Registry::new("example");
+        registry.register_fn("count", move |(): ()| {
+            let number = runs.fetch_add(1, Ordering::SeqCst);
+            async move { number }
+        }).unwrap();
+        TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            for n in 0..2 {
+                client(&server).run(async |client| -> Result<(), Error> {
+                    for _ in 0..2 {
+                        assert_eq!(client.call_named::<usize>("count", ()).idempotency_key("k").await?, n);
+                    }
+                    Ok(())
+                }).await?;
+            }
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn what_is_said_besides_has_its_bounds() {
+        TcpBroker::builder(AsyncExecutor::new(registry(), 64)).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| {
+                let call = || client.call_named::<i64>("add", (2, 3));
+                for key in [0, 65] {
+                    let error = call().idempotency_key(vec![7; key]).await.unwrap_err();
+                    assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::NeverSent), "{error}");
+                }
+                let error = call().metadata("k".repeat(256), "v").await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::NeverSent), "{error}");
+                let error = call().metadata("k", vec![7; 9000]).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::TooLarge, Certainty::NeverSent), "{error}");
+                assert_eq!(call().metadata("k", vec![7; 8000]).idempotency_key([7; 64]).priority(9).await?, 5);
+                assert_eq!(client.connections(), 1);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+}
+
+// R25
+#[test]
+fn an_outage_is_not_made_worse_by_retries() {
+    crate::backends::run(Backend::Sim, async {
+        within(|group| async move {
+            let (refuses, got) = bad_peer(&group, Does::Refuses).await;
+            let client = TcpBroker::caller().project("example").connect(refuses);
+            let client = client.start(&group).await?;
+            for n in 0..500 {
+                let error = client.call_named::<i64>("add", (n, 1)).await.unwrap_err();
+                assert_eq!(error.code(), Code::Overloaded);
+            }
+            let got = got.load(Ordering::SeqCst);
+            assert!((501..=510).contains(&got), "{got} attempts");
+            Ok(())
+        })
+        .await;
+    });
+}

@@ -1,0 +1,269 @@
+//! Which of several peers gets a call, and what calls that wait do to others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bowline_backend::net::TcpListener;
+use bowline_backend::stream::Address;
+use bowline_concurrency::{TaskGroup, sleep, timeout, yield_now};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::proto::{Event, Extensions};
+use bowline_rpc::{
+    Balance, Broker, Caller, Certainty, Code, Error, Limits, MemoryBroker, Registry, Retry,
+    TcpBroker, TcpBrokerBuilder,
+};
+use futures_util::future::join_all;
+
+use crate::backends::{Div, DivError, on_every_backend, registry, within};
+use crate::raw_peer::{LONG, RawPeer};
+
+const SOON: Duration = Duration::from_millis(50);
+
+/// A broker with `who`, which answers `id` and counts.
+async fn server(
+    group: &TaskGroup<Error>,
+    id: usize,
+    counts: &Arc<[AtomicUsize]>,
+) -> Result<TcpBroker, Error> {
+    let registry = registry();
+    let counts = counts.clone();
+    registry.register_fn("who", move |(): ()| {
+        counts[id].fetch_add(1, Ordering::SeqCst);
+        async move { id }
+    })?;
+    TcpBroker::builder(AsyncExecutor::new(registry, 64))
+        .listen("127.0.0.1:0")
+        .start(group)
+        .await
+}
+
+async fn servers(
+    group: &TaskGroup<Error>,
+    count: usize,
+) -> Result<(Vec<TcpBroker>, Arc<[AtomicUsize]>), Error> {
+    let counts: Arc<[AtomicUsize]> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+    let mut servers = Vec::new();
+    for id in 0..count {
+        servers.push(server(group, id, &counts).await?);
+    }
+    Ok((servers, counts))
+}
+
+fn caller(servers: &[TcpBroker]) -> TcpBrokerBuilder {
+    servers
+        .iter()
+        .fold(TcpBroker::caller().project("example"), |caller, server| {
+            caller.connect(server.local_addrs()[0])
+        })
+}
+
+on_every_backend! {
+    // BR10
+    async fn equal_keys_go_to_equal_peers_and_a_lost_peer_moves_only_its_own() {
+        within(|group| async move {
+            let (servers, _) = servers(&group, 3).await?;
+            let client = caller(&servers).balance_of("who", Balance::Hash).start(&group).await?;
+            let who = async |key: u64| client.call_named::<usize>("who", ()).key(key).await;
+            let mut at = BTreeMap::new();
+            for key in 0..60 {
+                at.insert(key, who(key).await?);
+                assert_eq!(who(key).await?, at[&key]);
+            }
+            assert_eq!(at.values().collect::<BTreeSet<_>>().len(), 3, "{at:?}");
+            servers[1].close();
+            let lost = timeout(LONG, async {
+                while client.connections() > 2 {
+                    yield_now().await;
+                }
+            });
+            lost.await.expect("the connection is lost");
+            for (key, before) in at {
+                let now = who(key).await?;
+                assert!(now != 1 && (now == before || before == 1), "key {key} moved");
+            }
+            // Without a key each has its turn.
+            let turns = [(); 4].map(|()| client.call_named::<usize>("who", ()));
+            let mut each = BTreeSet::new();
+            for turn in turns {
+                each.insert(turn.await?);
+            }
+            assert_eq!(each.into_iter().collect::<Vec<_>>(), [0, 2]);
+            Ok(())
+        }).await;
+    }
+
+    // BR11
+    async fn a_peer_that_loses_every_call_gets_few() {
+        within(|group| async move {
+            let (servers, counts) = servers(&group, 1).await?;
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let dead = listener.local_addr().unwrap();
+            let taken = Arc::new(AtomicUsize::new(0));
+            let counted = taken.clone();
+            drop(group.spawn_ok(async move {
+                // It offers the method, and leaves with the call.
+                loop {
+                    let mut peer = RawPeer::accept(&listener, &Limits::default(), &["who"]).await;
+                    peer.flush().await;
+                    let call = peer.until_end(|event| matches!(event, Event::Opened(_))).await;
+                    counted.fetch_add(usize::from(call.is_some()), Ordering::SeqCst);
+                }
+            }));
+            let client = caller(&servers).connect(dead).start(&group).await?;
+            let call = async || {
+                let outcome = client.call_named::<usize>("who", ()).retry(Retry::never()).await;
+                if let Err(error) = outcome {
+                    assert_eq!(error.code(), Code::ConnectionLost);
+                }
+            };
+            let five = timeout(LONG, async {
+                while taken.load(Ordering::SeqCst) < 5 {
+                    call().await;
+                    yield_now().await;
+                }
+            });
+            five.await.expect("it has its turn whenever it is connected");
+            let well = counts[0].load(Ordering::SeqCst);
+            for _ in 0..200 {
+                call().await;
+            }
+            // From then on one per pause, the first of which is half a second at least.
+            let (dead, well) = (taken.load(Ordering::SeqCst), counts[0].load(Ordering::SeqCst) - well);
+            assert!(dead <= 8 && well >= 197, "{dead} calls of the dead, {well} of the other");
+            Ok(())
+        }).await;
+    }
+
+    // BR12
+    async fn a_broadcast_has_an_outcome_of_every_peer() {
+        within(|group| async move {
+            let failing = Registry::new("example");
+            // It takes other arguments than the call has.
+            failing.register_fn("example.shop.math.div", |(_,): (String,)| async { 0_i64 })?;
+            let failing = TcpBroker::builder(AsyncExecutor::new(failing, 4)).listen("127.0.0.1:0").start(&group).await?;
+            let (mut servers, _) = servers(&group, 2).await?;
+            servers.push(failing);
+            let client = caller(&servers).start(&group).await?;
+            let mut outcomes = client.broadcast(Div(7, 2)).await.unwrap();
+            assert_eq!(outcomes.peers().len(), 3);
+            let (mut results, mut peers) = (Vec::new(), BTreeSet::new());
+            while let Some((peer, outcome)) = outcomes.next().await {
+                peers.insert(peer.instance());
+                results.push(outcome.map_err(|error| (error.code(), error.certainty())));
+            }
+            results.sort_by_key(Result::is_err);
+            assert_eq!(results, [Ok(3), Ok(3), Err((Code::BadArguments, Certainty::Refused))]);
+            assert_eq!(peers.len(), 3);
+            Ok(())
+        }).await;
+    }
+
+    async fn a_broadcast_waits_for_the_first_peer_and_brings_typed_errors() {
+        within(|group| async move {
+            let mine = Registry::new("example");
+            let alone = TcpBroker::builder(AsyncExecutor::new(mine, 1)).listen("127.0.0.1:0").start(&group).await?;
+            let error = alone.broadcast(Div(1, 0)).fail_fast().await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+            let address = alone.local_addrs()[0];
+            drop(group.spawn_ok(async move {
+                let joins = TcpBroker::builder(AsyncExecutor::new(registry(), 1)).connect(address);
+                let _ = joins.run(async |_| -> Result<(), Error> { sleep(LONG).await; Ok(()) }).await;
+            }));
+            let mut outcomes = alone.broadcast(Div(1, 0)).await.unwrap();
+            let (peer, outcome) = outcomes.next().await.expect("one peer");
+            assert!(matches!(peer.address(), Some(Address::Inet(_))));
+            let error = outcome.unwrap_err();
+            assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 1 }));
+            assert!(outcomes.next().await.is_none());
+            Ok(())
+        }).await;
+        MemoryBroker::new(AsyncExecutor::new(registry(), 1)).run(async |broker| -> Result<(), Error> {
+            let mut outcomes = broker.broadcast(Div(7, 2)).await.unwrap();
+            let (peer, outcome) = outcomes.next().await.expect("one peer");
+            assert_eq!((peer.address(), outcome.unwrap()), (None, 3));
+            assert!(outcomes.next().await.is_none());
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // P7
+    async fn calls_that_wait_delay_no_others_and_the_last_peer_may_go() {
+        within(|group| async move {
+            let (servers, _) = servers(&group, 1).await?;
+            let client = caller(&servers).start(&group).await?;
+            let waiting: Vec<_> = (0..100).map(|_| {
+                let client = client.clone();
+                group.spawn_ok(async move { client.call_named::<i64>("nowhere", ()).timeout(LONG).await })
+            }).collect();
+            let known = (0..1000).map(|n: i64| {
+                let call = client.call_named::<i64>("add", (n, 1));
+                async move { assert_eq!(call.await.unwrap(), n + 1) }
+            });
+            timeout(LONG, join_all(known)).await.expect("they are not held up");
+            servers[0].close();
+            let lost = timeout(LONG, async {
+                while client.connections() > 0 {
+                    yield_now().await;
+                }
+            });
+            lost.await.expect("the connection is lost");
+            let error = client.call_named::<i64>("add", (2, 3)).timeout(SOON).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+            client.close();
+            for call in waiting {
+                let outcome = timeout(LONG, call.join()).await.expect("it ends").expect("it is not cancelled");
+                let error = outcome.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::NeverSent));
+            }
+            Ok(())
+        }).await;
+    }
+
+    async fn bodies_of_calls_that_wait_are_bounded() {
+        let mut limits = Limits::default();
+        limits.waiting_bytes = 1000;
+        TcpBroker::caller().limits(limits).unwrap().run(async |client| -> Result<(), Error> {
+            let call = |bytes: usize| client.call_named::<()>("nowhere", ("x".repeat(bytes),)).timeout(SOON);
+            let calls = [call(900), call(200), call(10)].map(std::future::IntoFuture::into_future);
+            let outcomes = join_all(calls).await;
+            let codes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap_err().code()).collect();
+            assert_eq!(codes, [Code::NoPeer, Code::Overloaded, Code::NoPeer]);
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // BR8
+    async fn a_late_reply_is_dropped_and_the_next_call_fine() {
+        within(|group| async move {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let peer = group.spawn_ok(async move {
+                let mut peer = RawPeer::accept(&listener, &Limits::default(), &["late"]).await;
+                let mut calls = Vec::new();
+                while calls.len() < 2 {
+                    let opened = peer.until(|event| matches!(event, Event::Opened(_))).await;
+                    let Event::Opened(call) = opened else { unreachable!() };
+                    assert_eq!(call.extensions, Extensions::new());
+                    calls.push(call.call);
+                }
+                // The first has timed out, for the second came after that.
+                for (call, body) in calls.into_iter().zip(["1", "2"]) {
+                    let body = bytes::Bytes::from_static(body.as_bytes());
+                    peer.command(bowline_rpc::proto::Command::Reply { call, body });
+                }
+                peer.flush().await;
+                peer
+            });
+            let client = TcpBroker::caller().project("example").connect(address).start(&group).await?;
+            let call = || client.call_named::<i64>("late", ()).codec(bowline_rpc::Codec::Json);
+            let error = call().timeout(SOON).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::DeadlineExceeded, Certainty::MaybeExecuted));
+            assert_eq!(call().await?, 2);
+            assert_eq!(client.connections(), 1);
+            drop(peer.join().await.expect("it is not cancelled"));
+            Ok(())
+        }).await;
+    }
+}

@@ -1,0 +1,192 @@
+//! How many connections a broker has: who is let in, who waits and who is sent away.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bowline_backend::net::{Family, Query, TcpStream, resolve};
+use bowline_backend::stream::ByteStreamExt;
+use bowline_channel::bounded;
+use bowline_concurrency::{timeout, yield_now};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::{Broker, Caller, Endpoint, Error, Limits, TcpBroker, TcpBrokerBuilder};
+use bowline_sim::Sim;
+use bytes::BytesMut;
+
+use crate::backends::{on_every_backend, registry};
+use crate::raw_peer::{LONG, RawPeer, read_to_end};
+
+fn serve(limits: Limits) -> TcpBrokerBuilder {
+    serve_at("127.0.0.1:0", limits)
+}
+
+fn serve_at(address: impl Into<Endpoint>, limits: Limits) -> TcpBrokerBuilder {
+    TcpBroker::builder(AsyncExecutor::new(registry(), 64))
+        .limits(limits)
+        .unwrap()
+        .listen(address)
+        .allow_insecure_network()
+}
+
+/// A peer that connects and says nothing, once the broker has taken it on.
+async fn silent(server: &TcpBroker, address: SocketAddr) -> TcpStream {
+    let before = server.statistics().accepted;
+    let stream = TcpStream::connect(address).await.unwrap();
+    until(server, |server| server.statistics().accepted > before).await;
+    stream
+}
+
+async fn until(server: &TcpBroker, holds: impl Fn(&TcpBroker) -> bool) {
+    let held = timeout(LONG, async {
+        while !holds(server) {
+            yield_now().await;
+        }
+    });
+    held.await.expect("it comes to hold");
+}
+
+on_every_backend! {
+    async fn programs_of_one_machine_are_not_counted_by_their_address() {
+        let mut limits = Limits::default();
+        limits.unauthenticated_per_prefix = 1;
+        limits.unauthenticated = 40;
+        serve(limits).run(async |server| -> Result<(), Error> {
+            let address = server.local_addrs()[0];
+            let mut held = Vec::new();
+            for _ in 0..40 {
+                held.push(silent(&server, address).await);
+            }
+            assert_eq!((server.statistics().open, server.statistics().refused), (40, 0));
+            // They count among all.
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            assert_eq!(read_to_end(&mut stream).await, 0, "closed at once");
+            assert_eq!((server.statistics().open, server.statistics().refused), (40, 1));
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn all_addresses_have_only_so_many_handshakes_at_once() {
+        let mut limits = Limits::default();
+        limits.unauthenticated = 1;
+        serve(limits).run(async |server| -> Result<(), Error> {
+            let address = server.local_addrs()[0];
+            let ready = RawPeer::dial(address, &Limits::default()).await;
+            until(&server, |server| server.statistics().ready == 1).await;
+            let first = silent(&server, address).await;
+            let mut second = TcpStream::connect(address).await.unwrap();
+            assert_eq!(read_to_end(&mut second).await, 0);
+            assert_eq!((server.statistics().open, server.statistics().refused), (2, 1));
+            drop((first, ready));
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn at_the_most_connections_accepting_waits() {
+        let mut limits = Limits::default();
+        limits.connections = 2;
+        serve(limits).run(async |server| -> Result<(), Error> {
+            let address = server.local_addrs()[0];
+            let first = RawPeer::dial(address, &Limits::default()).await;
+            let client = TcpBroker::caller().project("example").connect(address);
+            client.run(async |client| -> Result<(), Error> {
+                // The third is connected by the system, and neither answered nor closed.
+                let mut waiting = TcpStream::connect(address).await.unwrap();
+                waiting.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+                let mut answer = BytesMut::new();
+                let nothing = timeout(Duration::from_millis(50), waiting.read_into(&mut answer, NonZeroUsize::MIN)).await;
+                assert!(nothing.is_err(), "{nothing:?}");
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                let seen = server.statistics();
+                assert_eq!((seen.open, seen.accepted, seen.refused, seen.strangers.total()), (2, 2, 0, 0));
+                // Its turn comes when another leaves.
+                drop(first);
+                assert_eq!(read_to_end(&mut waiting).await, 0);
+                let seen = server.statistics();
+                assert_eq!((seen.accepted, seen.refused, seen.strangers.http), (3, 0, 1));
+                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    async fn two_listeners_share_the_most_connections() {
+        let mut limits = Limits::default();
+        limits.connections = 1;
+        serve(limits).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            let (one, other) = (server.local_addrs()[0], server.local_addrs()[1]);
+            let first = RawPeer::dial(one, &Limits::default()).await;
+            let mut second = TcpStream::connect(other).await.unwrap();
+            let mut third = TcpStream::connect(one).await.unwrap();
+            for stream in [&mut second, &mut third] {
+                stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await.unwrap();
+            }
+            assert_eq!(server.statistics().open, 1);
+            drop(first);
+            assert_eq!(read_to_end(&mut second).await, 0);
+            drop(second);
+            assert_eq!(read_to_end(&mut third).await, 0);
+            let seen = server.statistics();
+            assert_eq!((seen.accepted, seen.refused, seen.strangers.ssh), (3, 0, 2));
+            assert!(seen.open <= 1);
+            Ok(())
+        }).await.unwrap();
+    }
+}
+
+/// Two hosts of a simulated world, as a real machine may have loopback addresses alone.
+#[test]
+fn one_address_has_only_so_many_handshakes_at_once() {
+    let (sender, servers) = bounded(1);
+    let world = Sim::builder()
+        .host("server", move || {
+            let sender = sender.clone();
+            async move {
+                let mut limits = Limits::default();
+                limits.unauthenticated_per_prefix = 2;
+                let server = serve_at("0.0.0.0:80", limits);
+                server
+                    .run(async |server| -> Result<(), Error> {
+                        let _ = sender.send(server.clone()).await;
+                        server.closed().await;
+                        Ok(())
+                    })
+                    .await
+            }
+        })
+        .client("client", move || {
+            let servers = servers.clone();
+            async move {
+                let server = servers.recv().await.expect("it starts");
+                let query = Query::host("server", 80).family(Family::V4);
+                let address = resolve(query).await.expect("it has an address")[0];
+                few_handshakes(&server, address).await;
+                Ok::<(), Error>(())
+            }
+        });
+    for seed in 0..5 {
+        world.clone().seed(seed).run().expect("the client ends");
+    }
+}
+
+/// At most 2 handshakes at `server` come from one address.
+async fn few_handshakes(server: &TcpBroker, address: SocketAddr) {
+    let first = silent(server, address).await;
+    let _second = silent(server, address).await;
+    for refused in 1..=3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await, 0, "closed at once");
+        assert_eq!(server.statistics().refused, refused);
+    }
+    let seen = server.statistics();
+    assert_eq!((seen.open, seen.accepted), (2, 2));
+    // A place is free again when one of them ends, and when one of them gets ready.
+    drop(first);
+    until(server, |server| server.statistics().open == 1).await;
+    for _ in 0..3 {
+        let peer = RawPeer::dial(address, &Limits::default()).await;
+        until(server, |server| server.statistics().ready == 1).await;
+        drop(peer);
+        until(server, |server| server.statistics().ready == 0).await;
+    }
+    assert_eq!(server.statistics().refused, 3);
+}

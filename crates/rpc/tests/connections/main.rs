@@ -1,0 +1,19 @@
+//! What becomes of one connection of a broker, whoever is at its other end.
+
+#[path = "../suite/backends.rs"]
+mod backends;
+#[path = "../suite/raw_peer.rs"]
+mod raw_peer;
+#[path = "../suite/wire.rs"]
+mod wire;
+
+mod admission;
+mod authentication;
+mod certainty;
+mod closing;
+mod large_messages;
+mod lost_peers;
+mod offers;
+mod stalled;
+mod strangers;
+mod unknown_kinds;
