@@ -130,7 +130,7 @@ pub use root::{Drain, Leftovers, Root, drain};
 pub use scope::{
     NamedChild, Scope, ScopeFuture, ScopeHandle, ScopeJoin, ScopeJoinOrCancel, ScopeWait, scope,
 };
-pub use scope_local::{LocalScope, NotSet, ScopeLocal, current_nesting, in_nesting};
+pub use scope_local::{LocalScope, Nesting, NotSet, ScopeLocal, current_nesting, in_nesting};
 pub use shield::{Shield, ShieldFor, shield, shield_for};
 pub use sleep::{Sleep, SleepForever, now, sleep, sleep_forever, sleep_until};
 pub use task_group::{

@@ -68,7 +68,7 @@ pub struct NotSet {
 pub(crate) struct Locals {
     /// The scope locals set there, the innermost first.
     frames: Option<Arc<Frame>>,
-    nesting: u8,
+    nesting: Nesting,
 }
 
 pub(crate) struct Frame {
@@ -84,37 +84,55 @@ per_thread! {
 }
 
 per_thread! {
-    static NESTING: Cell<u8> = Cell::new(0);
+    static NESTING: Cell<Nesting> = Cell::new(Nesting::NONE);
 }
 
-/// How many calls the code that runs here is nested in: what the innermost [`in_nesting`] around it
-/// said, or around where its task was spawned; 0 outside.
+/// Which calls code runs in, for those who count calls that cause calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nesting {
+    /// How many calls it is nested in.
+    pub calls: u8,
+    /// Who runs the innermost of them: a number that whoever counts them gives; 0 is nobody.
+    pub origin: u64,
+}
+
+impl Nesting {
+    /// That of code that no call runs.
+    pub const NONE: Nesting = Nesting {
+        calls: 0,
+        origin: 0,
+    };
+}
+
+/// Which calls the code that runs here is nested in: what the innermost [`in_nesting`] around it
+/// said, or around where its task was spawned; [`Nesting::NONE`] outside.
 ///
 /// # Examples
 ///
 /// ```
-/// use bowline_concurrency::{current_nesting, in_nesting};
+/// use bowline_concurrency::{Nesting, current_nesting, in_nesting};
 ///
-/// assert_eq!(in_nesting(3, current_nesting), 3);
-/// assert_eq!(current_nesting(), 0);
+/// let third = Nesting { calls: 3, origin: 7 };
+/// assert_eq!(in_nesting(third, current_nesting), third);
+/// assert_eq!(current_nesting(), Nesting::NONE);
 /// ```
-pub fn current_nesting() -> u8 {
-    NESTING.try_with(Cell::get).unwrap_or(0)
+pub fn current_nesting() -> Nesting {
+    NESTING.try_with(Cell::get).unwrap_or(Nesting::NONE)
 }
 
-/// Runs `f`, one poll of a future for instance, as code that is nested in `calls` calls. Children
-/// spawned in it take the number along.
+/// Runs `f`, one poll of a future for instance, as code that is nested in these calls. Children
+/// spawned in it take that along.
 ///
 /// An inherited [`ScopeLocal`] that costs no memory, for those who count calls that cause calls.
-pub fn in_nesting<R>(calls: u8, f: impl FnOnce() -> R) -> R {
-    struct Restore(u8);
+pub fn in_nesting<R>(nesting: Nesting, f: impl FnOnce() -> R) -> R {
+    struct Restore(Nesting);
     impl Drop for Restore {
         fn drop(&mut self) {
-            let _ = NESTING.try_with(|nesting| nesting.set(self.0));
+            let _ = NESTING.try_with(|current| current.set(self.0));
         }
     }
-    let former = NESTING.try_with(|nesting| nesting.replace(calls));
-    let _restore = Restore(former.unwrap_or(0));
+    let former = NESTING.try_with(|current| current.replace(nesting));
+    let _restore = Restore(former.unwrap_or(Nesting::NONE));
     f()
 }
 
@@ -200,14 +218,14 @@ pub(crate) fn inherited() -> Option<Locals> {
         }))
     });
     let nesting = current_nesting();
-    (frames.is_some() || nesting > 0).then_some(Locals { frames, nesting })
+    (frames.is_some() || nesting != Nesting::NONE).then_some(Locals { frames, nesting })
 }
 
 /// Runs `f` where these locals count, and no others.
 pub(crate) fn inside<R>(locals: Option<Locals>, f: impl FnOnce() -> R) -> R {
     let Locals { frames, nesting } = locals.unwrap_or(Locals {
         frames: None,
-        nesting: 0,
+        nesting: Nesting::NONE,
     });
     if nesting == current_nesting() {
         return inside_frames(frames, f);

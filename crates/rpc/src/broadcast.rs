@@ -8,7 +8,7 @@ use bowline_concurrency::{Completed, as_completed};
 
 use crate::broker::{encode_arguments, typed};
 use crate::caller::Request;
-use crate::{Broker, Call, CallError, CallOptions, Codec, OutCall, Peer, Reply};
+use crate::{Broker, Call, CallError, CallOptions, CallType, Codec, OutCall, Peer, Reply};
 
 /// What becomes of a call at one peer.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<Reply, CallError>> + Send>>;
@@ -44,7 +44,7 @@ impl<C: Call> Request for ToAll<C> {
         options: CallOptions,
     ) -> Result<Broadcast<C>, CallError<C::Error>> {
         let codec = options.codec;
-        let name = broker.name_of::<C>().map_err(|error| {
+        let name = broker.name_of(CallType::of::<C>()).map_err(|error| {
             CallError::new(crate::Code::UnknownMethod, crate::Certainty::NeverSent)
                 .with_cause(error)
         })?;

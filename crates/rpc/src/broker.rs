@@ -1,12 +1,16 @@
 //! What carries calls between callers and executors.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use crate::proto::Extensions;
-use crate::{Addressed, Call, CallError, Codec, ErrorBody, MethodName, RegistryError, Retry};
+use crate::{
+    Addressed, Call, CallError, Certainty, Code, Codec, DeclaredName, ErrorBody, MethodName,
+    RegistryError, Retry,
+};
 
 /// The priority of a call that names none.
 const DEFAULT_PRIORITY: u8 = 4;
@@ -27,6 +31,8 @@ pub trait Broker: Clone + Send + Sync + 'static {
 
     /// Sends a call that is a value and waits for its outcome.
     ///
+    /// Unless a broker knows better, it sends the encoded call.
+    ///
     /// # Errors
     /// The outcome of a call that did not succeed, with the method's own error as a value.
     ///
@@ -36,7 +42,9 @@ pub trait Broker: Clone + Send + Sync + 'static {
         &self,
         call: C,
         options: CallOptions,
-    ) -> impl Future<Output = Result<C::Reply, CallError<C::Error>>> + Send;
+    ) -> impl Future<Output = Result<C::Reply, CallError<C::Error>>> + Send {
+        submit_encoded(self, call, options)
+    }
 
     /// Sends an encoded call to every peer that offers its method, now or once one does. None of
     /// these is made again if it fails.
@@ -51,11 +59,11 @@ pub trait Broker: Clone + Send + Sync + 'static {
         call: OutCall,
     ) -> impl Future<Output = Result<Vec<Addressed>, CallError>> + Send;
 
-    /// The name that a call of type `C` goes by here.
+    /// The name that calls of a type go by here.
     ///
     /// # Errors
     /// Its name completed with the project is not a name.
-    fn name_of<C: Call>(&self) -> Result<MethodName, RegistryError>;
+    fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError>;
 
     /// Cancels everything now and ends every task of the broker.
     fn close(&self);
@@ -65,6 +73,23 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// # Cancel safety
     /// *Nothing happened.*
     fn closed(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A type of calls, as a value.
+#[derive(Clone, Copy, Debug)]
+pub struct CallType {
+    pub(crate) id: TypeId,
+    pub(crate) name: DeclaredName,
+}
+
+impl CallType {
+    /// The type `C`.
+    pub fn of<C: Call>() -> Self {
+        Self {
+            id: TypeId::of::<C>(),
+            name: C::NAME,
+        }
+    }
 }
 
 /// What may be said about a call besides its method and arguments.
@@ -127,6 +152,8 @@ pub struct OutCall {
     pub body: Bytes,
     /// The arguments are no tuple, but stand with their names.
     pub named: bool,
+    /// It may run twice, whatever is known of its method where it runs.
+    pub idempotent: bool,
     /// What else was said.
     pub options: CallOptions,
 }
@@ -138,6 +165,7 @@ impl OutCall {
             method: method.into(),
             body,
             named: false,
+            idempotent: false,
             options,
         }
     }
@@ -158,6 +186,25 @@ impl Reply {
     }
 }
 
+/// A call that is a value, by way of its encoded form.
+pub(crate) async fn submit_encoded<C: Call>(
+    broker: &impl Broker,
+    call: C,
+    mut options: CallOptions,
+) -> Result<C::Reply, CallError<C::Error>> {
+    let codec = options.codec;
+    let body = encode_arguments(codec, &call.into_args())?;
+    let name = broker.name_of(CallType::of::<C>()).map_err(|error| {
+        CallError::new(Code::UnknownMethod, Certainty::NeverSent).with_cause(error)
+    })?;
+    if C::SPEC.is_strict_schema() {
+        options.extensions = options.extensions.with_schema(C::SPEC.schema_hash());
+    }
+    let mut call = OutCall::new(name.shared().clone(), body, options);
+    call.idempotent = C::SPEC.is_idempotent();
+    typed::<C>(codec, broker.submit(call).await)
+}
+
 /// The outcome of an encoded call as that of a typed one.
 pub(crate) fn typed<C: Call>(
     codec: Codec,
@@ -176,8 +223,7 @@ pub(crate) fn decode_reply<T: serde::de::DeserializeOwned, E>(
     reply: &Reply,
 ) -> Result<T, CallError<E>> {
     codec.decode(&reply.body).map_err(|error| {
-        CallError::new(crate::Code::BadReply, crate::Certainty::Executed)
-            .with_message(error.to_string())
+        CallError::new(Code::BadReply, Certainty::Executed).with_message(error.to_string())
     })
 }
 
@@ -186,7 +232,6 @@ pub(crate) fn encode_arguments<T: serde::Serialize, E>(
     arguments: &T,
 ) -> Result<Bytes, CallError<E>> {
     codec.encode(arguments).map_err(|error| {
-        CallError::new(crate::Code::BadArguments, crate::Certainty::NeverSent)
-            .with_message(error.to_string())
+        CallError::new(Code::BadArguments, Certainty::NeverSent).with_message(error.to_string())
     })
 }

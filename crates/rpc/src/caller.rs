@@ -367,7 +367,7 @@ impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
                 deadline: deadline.min(ambient_deadline()),
                 codec: self.codec,
                 unknown: self.unknown,
-                hops: current_nesting(),
+                hops: current_nesting().calls,
                 priority: self.priority,
                 retry: self.retry,
                 hash: self.hash,

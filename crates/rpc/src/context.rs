@@ -12,6 +12,7 @@ use bowline_concurrency::sync::Event;
 
 use crate::executor::{JobFacts, Place, States, Threads};
 use crate::proto::Extensions;
+use crate::{DynBroker, brokers};
 
 /// What a handler knows about the call it runs; a cheap clone.
 ///
@@ -26,6 +27,8 @@ pub struct Context {
     hops: u8,
     states: States,
     extensions: Extensions,
+    /// The number of the broker that runs it.
+    origin: u64,
 }
 
 /// How a handler learns that its call was given up.
@@ -134,7 +137,7 @@ impl Context {
         Self::default()
     }
 
-    pub(crate) fn new(facts: JobFacts, cancel: Cancel, states: States) -> Self {
+    pub(crate) fn new(facts: JobFacts, cancel: Cancel, states: States, origin: u64) -> Self {
         Self {
             deadline: (facts.deadline != Instant::NEVER).then_some(facts.deadline),
             cancel,
@@ -143,6 +146,7 @@ impl Context {
             hops: facts.hops,
             states,
             extensions: facts.extensions,
+            origin,
         }
     }
 
@@ -230,6 +234,14 @@ impl Context {
     /// What the caller sent under `key` besides the arguments.
     pub fn metadata(&self, key: &str) -> Option<&[u8]> {
         self.extensions.metadata(key)
+    }
+
+    /// The broker that runs the handler, for calls of its own: they count as nested in this one, and
+    /// wait no longer than it. `None` in a local run, and once the broker has ended.
+    ///
+    /// Code that is not handed the context finds it by [`current_broker`](crate::current_broker).
+    pub fn broker(&self) -> Option<DynBroker> {
+        brokers::find(self.origin)
     }
 
     /// The value of this type that the executor has for its handlers; `None` if it has none, and in

@@ -36,11 +36,13 @@
 mod access;
 mod broadcast;
 mod broker;
+mod brokers;
 mod call;
 mod caller;
 mod codec;
 mod connection;
 mod context;
+mod dyn_broker;
 mod error;
 pub mod executor;
 mod failure;
@@ -60,11 +62,13 @@ mod tcp_broker;
 
 pub use access::Right;
 pub use broadcast::{Addressed, Broadcast, ToAll};
-pub use broker::{Broker, CallOptions, OutCall, Reply, UnknownMethod};
+pub use broker::{Broker, CallOptions, CallType, OutCall, Reply, UnknownMethod};
+pub use brokers::current_broker;
 pub use call::{BadArguments, BlockingHandler, Call, Handler, Method, NamedArguments, NoError};
 pub use caller::{CallBuilder, Caller, Named, Request, Typed};
 pub use codec::Codec;
 pub use context::{Context, Peer};
+pub use dyn_broker::DynBroker;
 pub use error::{CallError, Certainty, Code, ErrorBody};
 #[cfg(unix)]
 pub use executor::process_pool_executor::worker_entry;

@@ -14,7 +14,7 @@ use bowline_backend::entropy;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{TaskGroup, timeout_at};
 
-use crate::broker::{UnknownMethod, encode_arguments, typed};
+use crate::broker::{UnknownMethod, submit_encoded, typed};
 use crate::call::run_call;
 use crate::executor::{
     Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobFacts, JobHandle, MethodKey,
@@ -23,8 +23,8 @@ use crate::executor::{
 use crate::lifetime::{nested, scoped};
 use crate::local_answer::LocalAnswer;
 use crate::{
-    Addressed, Broker, Call, CallError, CallOptions, Certainty, Code, Codec, Context, Error,
-    ErrorBody, MethodName, OutCall, Peer, RegistryError, Reply,
+    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, Code, Codec, Context,
+    DynBroker, Error, ErrorBody, MethodName, OutCall, Peer, RegistryError, Reply,
 };
 
 /// How many calls a call may be nested in.
@@ -85,6 +85,7 @@ impl MemoryBroker {
 
     async fn prepare(&self) -> Result<(), Error> {
         let shared = &self.shared;
+        shared.attachment.introduce(DynBroker::new(self.clone()));
         shared.executor.prepare(&shared.attachment).await
     }
 
@@ -142,22 +143,6 @@ impl MemoryBroker {
         }
     }
 
-    /// A call that is a value, by way of its encoded form: as if it came from a peer. Boxed where it is
-    /// called: its future is large, and that of a typed call holds it.
-    async fn submit_encoded<C: Call>(
-        &self,
-        call: C,
-        options: CallOptions,
-    ) -> Result<C::Reply, CallError<C::Error>> {
-        let codec = options.codec;
-        let body = encode_arguments(codec, &call.into_args())?;
-        let name = self.name_of::<C>().map_err(|error| {
-            CallError::new(Code::UnknownMethod, Certainty::NeverSent).with_cause(error)
-        })?;
-        let call = OutCall::new(name.shared().clone(), body, options);
-        typed::<C>(codec, self.submit(call).await)
-    }
-
     /// What becomes of a call of a method the executor does not have: the registry is locked, so it
     /// waits in vain.
     async fn no_such_method<E>(&self, name: &str, options: &CallOptions) -> CallError<E> {
@@ -210,17 +195,17 @@ impl Broker for MemoryBroker {
     ) -> Result<C::Reply, CallError<C::Error>> {
         let registry = self.shared.executor.registry();
         if !registry.has_call::<C>() {
-            let name = registry.name_of_call::<C>();
+            let name = registry.name_of_call(CallType::of::<C>());
             if name.as_ref().is_ok_and(|name| registry.contains(name)) {
                 // A method of that name that is no function with the attribute: of a service.
-                return Box::pin(self.submit_encoded(call, options)).await;
+                return Box::pin(submit_encoded(self, call, options)).await;
             }
             return Err(self
                 .no_such_method(name.as_deref().unwrap_or_default(), &options)
                 .await);
         }
         if self.shared.encode_always || !self.shared.executor.takes_values() {
-            return Box::pin(self.submit_encoded(call, options)).await;
+            return Box::pin(submit_encoded(self, call, options)).await;
         }
         cap(&mut options, C::SPEC.max_duration());
         let answer = LocalAnswer::new();
@@ -259,8 +244,8 @@ impl Broker for MemoryBroker {
         }])
     }
 
-    fn name_of<C: Call>(&self) -> Result<MethodName, RegistryError> {
-        self.shared.executor.registry().name_of_call::<C>()
+    fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {
+        self.shared.executor.registry().name_of_call(call)
     }
 
     fn close(&self) {

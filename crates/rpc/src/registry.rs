@@ -13,8 +13,8 @@ use crate::call::Blocking;
 use crate::method::{Entry, NameSource, Resolved, check_name};
 use crate::name::Digest;
 use crate::{
-    BlockingHandler, Call, DeclaredName, Handler, Method, MethodDef, MethodInfo, MethodName,
-    MethodSpec,
+    BlockingHandler, Call, CallType, DeclaredName, Handler, Method, MethodDef, MethodInfo,
+    MethodName, MethodSpec,
 };
 use table::Table;
 
@@ -362,20 +362,20 @@ impl Registry {
         self.table().has_call(TypeId::of::<C>())
     }
 
-    /// The name the call type `C` goes by: its first name here, else the one it would get here.
-    pub(crate) fn name_of_call<C: Call>(&self) -> Result<MethodName, RegistryError> {
-        let call = Some(TypeId::of::<C>());
+    /// The name calls of a type go by: their first name here, else the one they would get here.
+    pub(crate) fn name_of_call(&self, call: CallType) -> Result<MethodName, RegistryError> {
+        let id = Some(call.id);
         let here = {
             let table = self.table();
             table
                 .by_place
                 .values()
-                .find(|(_, entry)| entry.call == call)
+                .find(|(_, entry)| entry.call == id)
                 .map(|(name, _)| name.clone())
         };
         match here {
             Some(name) => Ok(name),
-            None => self.complete(&C::NAME),
+            None => self.complete(&call.name),
         }
     }
 

@@ -42,8 +42,8 @@ use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::proto::{CodecId, Config, MethodOptions, Open, Target};
 use crate::retry::{Attempts, Budget};
 use crate::{
-    Addressed, Broker, Call, CallError, CallOptions, Certainty, Code, Limits, MethodName, OutCall,
-    Registry, RegistryError, Reply,
+    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, Code, Limits, MethodName,
+    OutCall, Registry, RegistryError, Reply,
 };
 use dedupe::Dedupe;
 use offers::Offers;
@@ -248,7 +248,7 @@ impl Broker for TcpBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
         let sent = if call.named { Sent::Named } else { Sent::Plain };
         let key = Key::Name(&call.method);
-        self.call_peer(key, call.body, sent, &call.options, false)
+        self.call_peer(key, call.body, sent, &call.options, call.idempotent)
             .await
     }
 
@@ -261,7 +261,7 @@ impl Broker for TcpBroker {
         let name = match self.shared.routes.name_of(id) {
             Some(name) => name,
             None => {
-                let name = self.name_of::<C>().map_err(|error| {
+                let name = self.name_of(CallType::of::<C>()).map_err(|error| {
                     CallError::new(Code::UnknownMethod, Certainty::NeverSent).with_cause(error)
                 })?;
                 self.shared.routes.remember(id, &name);
@@ -285,6 +285,7 @@ impl Broker for TcpBroker {
             body,
             named,
             options,
+            ..
         } = call;
         let kind = if named { Sent::Named } else { Sent::Plain };
         let key = Key::Name(&method);
@@ -303,8 +304,8 @@ impl Broker for TcpBroker {
         }
     }
 
-    fn name_of<C: Call>(&self) -> Result<MethodName, RegistryError> {
-        self.shared.registry.name_of_call::<C>()
+    fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {
+        self.shared.registry.name_of_call(call)
     }
 
     fn close(&self) {

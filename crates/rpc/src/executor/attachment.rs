@@ -20,6 +20,7 @@ use super::places::Place;
 use super::running::Running;
 use super::{Executor, States};
 use crate::context::Cancel;
+use crate::{DynBroker, brokers};
 
 /// Jobs a worker ends in a row before other tasks get their turn.
 const BATCH: usize = 32;
@@ -94,6 +95,8 @@ impl Drop for Work {
 /// - A4 nothing is woken, spawned, run or dropped under the lock.
 /// - A5 no job ends its worker, whatever its handler or a destructor of its values does.
 pub struct Attachment {
+    /// The number of the broker.
+    origin: u64,
     group: TaskGroup<Infallible>,
     states: States,
     /// What its executor keeps for this broker.
@@ -117,6 +120,7 @@ impl Attachment {
     pub(crate) fn open(group: &TaskGroup<Infallible>, executor: &Arc<dyn Executor>) -> Arc<Self> {
         executor.start();
         let this = Arc::new(Self {
+            origin: brokers::number(),
             group: group.clone(),
             states: executor.states(),
             own: OnceLock::new(),
@@ -129,6 +133,25 @@ impl Attachment {
             std::future::pending::<()>().await
         }));
         this
+    }
+
+    /// The number by which its handlers find the broker.
+    pub(crate) fn origin(&self) -> u64 {
+        self.origin
+    }
+
+    /// Handlers find `broker` from now on, until it has ended.
+    pub(crate) fn introduce(&self, broker: DynBroker) {
+        let state = self.state();
+        let late = match self.is_over() {
+            true => Some(broker),
+            false => {
+                brokers::enter(self.origin, broker);
+                None
+            }
+        };
+        drop(state);
+        drop(late);
     }
 
     /// The group whose children the handlers are.
@@ -225,6 +248,7 @@ impl Attachment {
         let watching: Vec<_> = state.watching.iter().map(|(_, w)| w.clone()).collect();
         drop(state);
         drop((ready, idle));
+        brokers::leave(self.origin);
         watching.into_iter().for_each(Waker::wake);
     }
 

@@ -161,7 +161,7 @@ impl Job {
         };
         let (hops, priority, limit) = (facts.hops, facts.priority, facts.limit);
         let states = attachment.states().clone();
-        let context = Context::new(facts, cancel.clone(), states);
+        let context = Context::new(facts, cancel.clone(), states, attachment.origin());
         Self {
             body: Some(body(context)),
             deadline,

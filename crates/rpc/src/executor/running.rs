@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use bowline_backend::time::{self, Instant, Sleep};
-use bowline_concurrency::{CancelScopeRun, Outcome, in_nesting};
+use bowline_concurrency::{CancelScopeRun, Nesting, Outcome, in_nesting};
 use bytes::Bytes;
 
 use super::caught::{Caught, caught, discard};
@@ -138,8 +138,11 @@ impl Future for Running {
         if matches!(this.stage, Stage::New | Stage::Over) {
             return Poll::Ready(());
         }
-        let calls = this.job.hops() + 1;
-        match in_nesting(calls, || this.poll_stage(cx)) {
+        let nesting = Nesting {
+            calls: this.job.hops() + 1,
+            origin: this.job.attachment().origin(),
+        };
+        match in_nesting(nesting, || this.poll_stage(cx)) {
             Poll::Ready(end) => {
                 // Invariant R1.
                 this.stage = Stage::Over;

@@ -27,7 +27,7 @@ use crate::lifetime::{nested, scoped};
 use crate::proto::Side;
 use crate::proto::{Config, MAX_KEY_ID, MAX_PROJECT};
 use crate::retry::Budget;
-use crate::{BadLimit, Error, ErrorKind, Limits, Registry, Right, Secret};
+use crate::{BadLimit, DynBroker, Error, ErrorKind, Limits, Registry, Right, Secret};
 
 /// How long the first connection to an address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -468,8 +468,11 @@ impl TcpBrokerBuilder {
                 Err(_) => return Err(Error::cancelled()),
             }
         }
+        let broker = TcpBroker {
+            shared: shared.clone(),
+        };
+        shared.attachment.introduce(DynBroker::new(broker.clone()));
         shared.executor.prepare(&shared.attachment).await?;
-        let broker = TcpBroker { shared };
         if let Some(signals) = signals {
             drop(group.spawn_ok(signals.drain(broker.clone())));
         }

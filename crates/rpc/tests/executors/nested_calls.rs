@@ -7,10 +7,12 @@ use std::time::Duration;
 use bowline_concurrency::{TaskGroup, sleep, task_group};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
-    Broker, CallError, Caller, Certainty, Code, Context, Error, MemoryBroker, Registry, TcpBroker,
+    Addressed, Broker, CallError, CallType, Caller, Certainty, Code, Context, DynBroker, Error,
+    MemoryBroker, MethodName, OutCall, Registry, RegistryError, Reply, TcpBroker, current_broker,
+    named,
 };
 
-use crate::backends::{on_every_backend, registry};
+use crate::backends::{DivError, div, on_every_backend, registry};
 use crate::held::client;
 
 /// A handle that a handler finds once its broker runs.
@@ -116,7 +118,147 @@ async fn back_and_forth(from: From, log: Arc<Mutex<Vec<Duration>>>) {
         .unwrap();
 }
 
+/// A registry whose methods call `add(n, 1)` through the broker that runs them, which each finds in
+/// another way.
+fn finding() -> Registry {
+    async fn add(broker: Option<DynBroker>, n: i64) -> Option<i64> {
+        broker?.call_named("add", (n, 1)).await.ok()
+    }
+    let registry = registry();
+    registry
+        .register_fn("context", |context: Context, (n,): (i64,)| {
+            add(context.broker(), n)
+        })
+        .unwrap();
+    registry
+        .register_fn("ambient", |(n,): (i64,)| async move {
+            // Not only in the first poll.
+            sleep(Duration::from_millis(1)).await;
+            add(current_broker(), n).await
+        })
+        .unwrap();
+    registry
+        .register_fn("child", |(n,): (i64,)| async move {
+            let sum = task_group(|group: TaskGroup<CallError>| async move {
+                let child = group.spawn_ok(async move { add(current_broker(), n).await });
+                Ok(child.join().await.expect("it ends"))
+            });
+            sum.await.expect("no child fails")
+        })
+        .unwrap();
+    registry
+        .register_blocking("thread", |context: Context, (n,): (i64,)| {
+            (context.broker().is_some() && current_broker().is_some()).then_some(n + 1)
+        })
+        .unwrap();
+    registry
+}
+
+async fn all_find<B: Broker>(broker: &B) -> Result<(), Error> {
+    for method in ["context", "ambient", "child", "thread"] {
+        let found = broker.call_named::<Option<i64>>(method, (7,)).await?;
+        assert_eq!(found, Some(8), "{method}");
+    }
+    assert!(current_broker().is_none(), "this is no handler");
+    Ok(())
+}
+
+/// A broker that this crate does not know, over one that it does.
+#[derive(Clone)]
+struct Foreign(MemoryBroker);
+
+impl Broker for Foreign {
+    async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
+        self.0.submit(call).await
+    }
+
+    async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
+        self.0.submit_each(call).await
+    }
+
+    fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {
+        self.0.name_of(call)
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
+    async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+async fn is_called_as_any_other(broker: DynBroker) -> Result<(), Error> {
+    assert_eq!(broker.call(div(7, 2)).await.unwrap(), 3);
+    let error = broker.call(div(7, 0)).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.certainty()),
+        (Code::Application, Certainty::Executed)
+    );
+    assert_eq!(
+        error.into_application().unwrap(),
+        DivError::ByZero { dividend: 7 }
+    );
+    assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+    let no_names = broker.call_named_with::<i64>("add", named! { a: 2, b: 3 });
+    assert_eq!(no_names.await.unwrap_err().code(), Code::BadArguments);
+    let mut all = broker.broadcast(div(9, 3)).await.unwrap();
+    assert_eq!(all.next().await.expect("one peer").1.unwrap(), 3);
+    assert!(all.next().await.is_none());
+    broker.close();
+    broker.closed().await;
+    let error = broker.call_named::<i64>("add", (2, 3)).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.certainty()),
+        (Code::Cancelled, Certainty::NeverSent)
+    );
+    Ok(())
+}
+
 on_every_backend! {
+    async fn handlers_find_the_broker_that_runs_them() {
+        let executor = AsyncExecutor::new(finding(), 4);
+        MemoryBroker::new(executor.clone()).run(async |broker| all_find(&broker).await).await.unwrap();
+        // Over a network the broker of a handler is the one that serves it, and calls go to its peers.
+        TcpBroker::builder(executor).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            let client = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).connect(server.local_addrs()[0]);
+            client.run(async |client| all_find(&client).await).await
+        }).await.unwrap();
+    }
+
+    async fn a_broker_that_has_ended_is_found_no_more() {
+        let kept = Arc::new(Mutex::new(None));
+        let (registry, keeps) = (registry(), kept.clone());
+        registry.register_fn("keep", move |context: Context, (): ()| {
+            *keeps.lock().unwrap() = Some(context);
+            async {}
+        }).unwrap();
+        MemoryBroker::new(AsyncExecutor::new(registry, 1)).run(async |broker| -> Result<(), Error> {
+            broker.call_named::<()>("keep", ()).await?;
+            let context = kept.lock().unwrap().clone();
+            assert!(context.expect("it was called").broker().is_some());
+            Ok(())
+        }).await.unwrap();
+        let context = kept.lock().unwrap().take().expect("it was called");
+        assert!(context.broker().is_none());
+        assert!(Context::empty().broker().is_none());
+    }
+
+    async fn any_broker_is_called_behind_one_type() {
+        task_group(|group: TaskGroup<Error>| async move {
+            let memory = || MemoryBroker::new(AsyncExecutor::new(registry(), 4));
+            is_called_as_any_other(DynBroker::new(memory().start(&group).await?)).await?;
+            let foreign = DynBroker::new(Foreign(memory().start(&group).await?));
+            is_called_as_any_other(DynBroker::new(foreign)).await?;
+            let server = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).listen("127.0.0.1:0");
+            let server = server.start(&group).await?;
+            is_called_as_any_other(DynBroker::new(client(&server).start(&group).await?)).await?;
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+    }
+
     // P5
     async fn handlers_with_one_worker_call_each_other_eight_deep() {
         back_and_forth(From::Itself, Arc::default()).await;
