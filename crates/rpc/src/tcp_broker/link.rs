@@ -1,6 +1,7 @@
 //! One connection of a broker: its driver's host, and the task that drives it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use bowline_backend::entropy;
@@ -17,7 +18,7 @@ use crate::connection::{Driver, Host, Mailbox};
 use crate::executor::{CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, ReplySink, Stop};
 use crate::method::Resolved;
 use crate::proto::{
-    Advertised, CallKind, CloseCause, Command, Event, IncomingCall, Machine, MethodId,
+    Advertised, BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, MethodId,
     MethodOptions, Side, Stats, Target,
 };
 use crate::{Certainty, Code, Codec, Limits, Peer, Right};
@@ -55,20 +56,25 @@ pub(super) async fn drive(
     side: Side,
     attempt: Option<Arc<Attempt>>,
 ) -> CloseCause {
+    // Proofs without it would hold for a relay as well.
+    let Ok(binding) = wire.binding() else {
+        return CloseCause::Broken(BrokenKind::Io(io::ErrorKind::Other));
+    };
+    let shape = (side, &*binding);
     match wire {
-        Wire::Tcp(stream) => drive_stream(place, stream, side, attempt).await,
+        Wire::Tcp(stream) => drive_stream(place, stream, shape, attempt).await,
         #[cfg(feature = "tls")]
-        Wire::Tls(stream) => drive_stream(place, *stream, side, attempt).await,
+        Wire::Tls(stream) => drive_stream(place, *stream, shape, attempt).await,
         #[cfg(unix)]
-        Wire::Unix(stream) => drive_stream(place, stream, side, attempt).await,
-        Wire::Memory(stream) => drive_stream(place, stream, side, attempt).await,
+        Wire::Unix(stream) => drive_stream(place, stream, shape, attempt).await,
+        Wire::Memory(stream) => drive_stream(place, stream, shape, attempt).await,
     }
 }
 
 async fn drive_stream<S: ByteStream>(
     place: Place,
     stream: S,
-    side: Side,
+    (side, binding): (Side, &[u8]),
     attempt: Option<Arc<Attempt>>,
 ) -> CloseCause {
     let shared = place.shared.clone();
@@ -87,7 +93,7 @@ async fn drive_stream<S: ByteStream>(
     let mut seed = [0; 32];
     entropy::fill(&mut seed);
     let now = time::now();
-    let mut machine = Machine::new(shared.config.clone(), side, now, seed);
+    let mut machine = Machine::new(shared.config.clone(), side, now, seed).bound_to(binding);
     let [_, methods] = link.changes();
     // A fresh machine takes its snapshot, if it is within the limit of methods.
     if let Some(methods) = methods

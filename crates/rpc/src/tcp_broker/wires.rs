@@ -144,6 +144,22 @@ impl Visitor {
     }
 }
 
+impl Wire {
+    /// What both ends of an encrypted channel know, and nobody who ends it in between; nothing where
+    /// bytes are not encrypted.
+    pub(super) fn binding(&self) -> Result<Vec<u8>, bowline_transport::Error> {
+        match self {
+            #[cfg(feature = "tls")]
+            Wire::Tls(stream) => {
+                let mut binding = vec![0; 32];
+                stream.export_keying_material(b"EXPORTER-bowline-rpc", None, &mut binding)?;
+                Ok(binding)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
 impl Wires {
     /// Whether this side has what `endpoint` needs.
     pub(super) fn check(&self, endpoint: &Endpoint, listens: Way) -> Result<(), Error> {

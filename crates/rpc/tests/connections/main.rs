@@ -14,6 +14,7 @@ mod closing;
 mod large_messages;
 mod lost_peers;
 mod offers;
+mod relayed;
 mod stalled;
 mod strangers;
 mod unknown_kinds;

@@ -134,7 +134,7 @@ fn attempt(
     (listener, sent(&mut dialer, START))
 }
 
-// The machine's part of what makes all failures alike.
+// A1: the machine's part of what makes all failures alike.
 #[test]
 fn every_failed_proof_is_refused_with_the_same_bytes_after_a_while() {
     let other = |id: &str, n| Config::new("example", [0x0D; 16]).secret(id.to_owned(), secret(n));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_backend::stream::ByteStreamExt;
+use bowline_backend::stream::{ByteStream, ByteStreamExt};
 use bowline_backend::time;
 use bowline_codec::OutputBatch;
 use bowline_concurrency::timeout;
@@ -20,8 +20,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 
 #[derive(Debug)]
-pub(crate) struct RawPeer {
-    pub(crate) stream: TcpStream,
+pub(crate) struct RawPeer<S = TcpStream> {
+    pub(crate) stream: S,
     pub(crate) machine: Machine,
     input: BytesMut,
 }
@@ -55,9 +55,11 @@ impl RawPeer {
             Config::new("example", [9; 16]).limits(limits.clone()),
         )
     }
+}
 
+impl<S: ByteStream> RawPeer<S> {
     /// A peer that has said nothing yet.
-    pub(crate) fn with(stream: TcpStream, side: Side, config: Config) -> Self {
+    pub(crate) fn with(stream: S, side: Side, config: Config) -> Self {
         Self {
             stream,
             machine: Machine::new(Arc::new(config), side, time::now(), [7; 32]),
