@@ -9,6 +9,7 @@ use bowline_backend::net::UnixDatagram;
 use bowline_backend::net::{Received, UdpSocket};
 use bowline_backend::stream::{Address, UnixAddress};
 use bowline_codec::MessageCodec;
+use bowline_concurrency::yield_now;
 use bytes::{Bytes, BytesMut};
 
 use super::counters::{Counts, DatagramCounters};
@@ -17,6 +18,9 @@ use super::sender::{encode, too_long_for_system};
 use super::{DatagramSocket, MAX_PACKET, is_refusal, is_too_long};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
+
+/// After as many packets that are nobody's a receiver lets other tasks run.
+const OF_NOBODY_IN_A_ROW: usize = 32;
 
 /// A socket of datagrams without a peer, and a codec: messages from and to anybody.
 ///
@@ -166,7 +170,13 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             buffer: std::mem::take(&mut *self.lock()),
             spare: &self.spare,
         };
+        let mut in_a_row = 0;
         loop {
+            if in_a_row >= OF_NOBODY_IN_A_ROW {
+                in_a_row = 0;
+                yield_now().await;
+            }
+            in_a_row += 1;
             lent.buffer.clear();
             let received = self.socket.recv_from(&mut lent.buffer, self.max_packet);
             match received.await {

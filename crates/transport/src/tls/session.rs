@@ -276,22 +276,37 @@ impl<S: ByteStream> Session<S> {
         Some(taken)
     }
 
-    /// Hands records of the peer to TLS, until there are plain bytes or none is left.
+    /// Hands records of the peer to TLS, until there are plain bytes or none is left. What follows
+    /// the peer's word that it is done is forgotten.
     pub(super) fn receive(&self, records: &mut BytesMut) -> Result<(), rustls::Error> {
         let mut state = self.lock();
         while !records.is_empty() {
             let mut rest: &[u8] = records;
-            let Ok(count) = state.tls.read_tls(&mut rest) else {
-                return Ok(()); // its buffer of plain bytes is full: they are read first
+            let count = match state.tls.read_tls(&mut rest) {
+                Ok(count) => count,
+                // It holds no more of a handshake message, or of a flight of them.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(rustls::Error::General(error.to_string()));
+                }
+                Err(_) => return Ok(()), // its buffer of plain bytes is full: they are read first
             };
             records.advance(count);
             let came = state.tls.process_new_packets()?;
-            state.peer_ended |= came.peer_has_closed();
-            if came.plaintext_bytes_to_read() > 0 || came.peer_has_closed() {
+            if came.peer_has_closed() {
+                state.peer_ended = true;
+                records.clear(); // it takes nothing more, so to keep them would be to wait for ever
+                return Ok(());
+            }
+            if came.plaintext_bytes_to_read() > 0 {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Whether the peer said that it is done.
+    pub(super) fn peer_ended(&self) -> bool {
+        self.lock().peer_ended
     }
 
     pub(super) fn update_keys(&self) -> io::Result<()> {

@@ -25,6 +25,9 @@ use crate::half_wakers::Half;
 /// Most bytes of records in one read: one record of the largest size, and its overhead.
 const MOST_READ: NonZeroUsize = NonZeroUsize::new(17 * 1024).unwrap();
 
+/// After as many reads that brought no plain byte a reader lets other tasks run.
+const BARREN_IN_A_ROW: usize = 32;
+
 /// A secure stream over any other; made by a [`TlsHandshake`](super::TlsHandshake).
 ///
 /// Both directions go on at once, also from two tasks: a write that waits stops no read, and what
@@ -113,7 +116,8 @@ impl<S: ByteStream> TlsReadHalf<S> {
         cx: &mut Context<'_>,
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
-        loop {
+        // Each round reads once. A peer can send for ever what is TLS's own, tickets for one.
+        for _ in 0..BARREN_IN_A_ROW {
             match self.session.plain(take) {
                 Some(0) if self.end.is_none() => self.end = Some(End::Clean),
                 Some(count) if count > 0 => return Poll::Ready(Ok(count)),
@@ -133,6 +137,8 @@ impl<S: ByteStream> TlsReadHalf<S> {
                 self.end = Some(End::Failed(failure::of_session(error)));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads records of the peer once, unless some are left.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind as Io;
+use std::pin::pin;
 
 use bowline_backend::net::UdpSocket;
 use bowline_backend::stream::Address;
@@ -27,6 +29,7 @@ on_every_backend!(
     super::many_tasks_send_and_receive as many_tasks_send_and_receive,
     super::refusals_are_counted_where_there_is_no_peer
         as refusals_are_counted_where_there_is_no_peer,
+    super::a_flood_of_what_is_nobodys_lets_others_run as a_flood_of_what_is_nobodys_lets_others_run,
     super::the_ends_of_memory_know_each_other_alone as the_ends_of_memory_know_each_other_alone,
 );
 
@@ -175,6 +178,30 @@ async fn refusals_are_counted_where_there_is_no_peer() {
     let socket = Scripted::new(UdpSocket::bind(loopback()).unwrap()).recv_errors([Io::OutOfMemory]);
     let here = DatagramEndpoint::new(socket, Raw::new());
     assert!(here.recv_from().await.is_err());
+}
+
+// T9
+async fn a_flood_of_what_is_nobodys_lets_others_run() {
+    const FLOOD: usize = 1000;
+    let socket = UdpSocket::bind(loopback()).unwrap();
+    let scripted = Scripted::new(socket).recv_errors([Io::ConnectionRefused; FLOOD]);
+    let (here, there) = (DatagramEndpoint::new(scripted, Raw::new()), raw());
+    there
+        .send_to(&Bytes::from("at last"), &at(&here))
+        .await
+        .unwrap();
+    let mut receiving = pin!(here.recv_from());
+    let mut refused = 0;
+    let (message, _) = poll_fn(|cx| {
+        let polled = receiving.as_mut().poll(cx);
+        let now = here.counters().refused;
+        assert!(now - refused <= 64, "{} in one poll", now - refused);
+        refused = now;
+        polled
+    })
+    .await
+    .unwrap();
+    assert_eq!((message, refused), (Bytes::from("at last"), FLOOD as u64));
 }
 
 // T9

@@ -34,6 +34,7 @@ mod everywhere {
             a_client_without_a_certificate,
             protocols_and_names_that_do_not_match,
             peers_that_do_not_speak_tls,
+            peers_that_never_come_to_an_end,
             a_stall_ends_at_its_timeout_and_delays_nobody,
         ;
         ends:
@@ -51,6 +52,8 @@ mod everywhere {
             messages_go_through,
             attributes_pass_through,
             halves_reunite_and_abort,
+            reads_that_bring_nothing_let_others_run,
+            more_than_is_held_of_a_handshake_breaks_the_connection,
         ;
         exporter:
             both_ends_derive_the_same,

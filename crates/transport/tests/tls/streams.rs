@@ -1,22 +1,25 @@
 //! Bytes and messages through secure streams.
 
+use std::io;
 use std::num::NonZeroUsize;
+use std::task::{Context, Poll};
 
 use bowline_backend::net::{UnixListener, UnixStream};
-use bowline_backend::stream::{ByteStream, ByteStreamExt, UnixAddress};
+use bowline_backend::stream::{ByteReader, ByteSide, ByteStream, ByteStreamExt, UnixAddress};
 use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_transport::{
-    AddressFamily, Attribute, ErrorKind, Extra, LocalAddr, LocalName, MemoryStream, MessageStream,
-    PeerAddr, PeerCredentials, PeerName, Shared, SocketFamily, TlsInfo, TlsReadHalf, TlsStream,
-    TlsWriteHalf, Transport,
+    AddressFamily, Attribute, Break, Error, ErrorKind, Extra, LocalAddr, LocalName, MemoryReadHalf,
+    MemoryStream, MessageStream, Operation, PeerAddr, PeerCredentials, PeerName, Shared,
+    SocketFamily, StapledStream, TlsInfo, TlsReadHalf, TlsStream, TlsWriteHalf, Transport,
 };
 use bytes::{Bytes, BytesMut};
-use futures_io::AsyncWrite;
+use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::{join, join4};
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 
-use crate::pairs::{narrow, secure, tcp, unix};
+use crate::certificates::Authority;
+use crate::pairs::{NAME, client, narrow, secure, server, shake, tcp, unix};
 
 const MEBIBYTE: usize = 1 << 20;
 const PIECE: usize = 70_000;
@@ -177,4 +180,74 @@ pub(crate) async fn halves_reunite_and_abort() {
         error.kind(),
         ErrorKind::Broken(bowline_transport::Break::Reset)
     ));
+}
+
+/// Reads one byte at a time, however many there are.
+struct Bite(MemoryReadHalf);
+
+impl ByteSide for Bite {}
+
+impl AsyncRead for Bite {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let most = buffer.len().min(1);
+        Pin::new(&mut self.0).poll_read(cx, &mut buffer[..most])
+    }
+}
+
+impl ByteReader for Bite {
+    fn poll_read_into(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        _: NonZeroUsize,
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read_into(cx, buffer, NonZeroUsize::MIN)
+    }
+}
+
+// T5
+pub(crate) async fn reads_that_bring_nothing_let_others_run() {
+    const RECORD: usize = 16_000;
+    let authority = Authority::new();
+    let client = client(&authority).build().unwrap();
+    let server = server(&authority.sign(NAME)).build().unwrap();
+    let (here, there) = MemoryStream::pair();
+    let (read, write) = here.into_split();
+    let here = client.handshake(StapledStream::new(Bite(read), write), NAME);
+    let there = server.handshake(there).unwrap().into_future();
+    let (here, there) = join(here.unwrap().into_future(), there).await;
+    let (mut here, mut there) = (here.unwrap(), there.unwrap());
+    there.write_all(&[7; RECORD]).await.unwrap();
+    // One record, which is nothing until its last byte has been read.
+    let mut read = BytesMut::new();
+    let mut polls = 0;
+    let mut reading = pin!(here.read_into(&mut read, NonZeroUsize::MAX));
+    let count = poll_fn(|cx| {
+        polls += 1;
+        reading.as_mut().poll(cx)
+    });
+    assert_eq!(count.await.unwrap(), RECORD);
+    assert!(polls > RECORD / 64, "{polls}");
+}
+
+// T5
+pub(crate) async fn more_than_is_held_of_a_handshake_breaks_the_connection() {
+    let authority = Authority::new();
+    let client = client(&authority).build().unwrap();
+    // So many tickets are one flight of a mebibyte.
+    let server = server(&authority.sign(NAME)).session_tickets(8000);
+    let roomy = MemoryStream::builder().capacity(1 << 24).pair();
+    let (here, there) = shake(&client, &server.build().unwrap(), NAME, roomy).await;
+    let (mut here, mut there) = (here.unwrap(), there.unwrap());
+    there.write_all(b"x").await.unwrap();
+    let mut read = BytesMut::new();
+    for _ in 0..2 {
+        let broken = here.read_into(&mut read, NonZeroUsize::MIN).await;
+        let broken = Error::from_io(Operation::Recv, broken.unwrap_err());
+        assert_eq!(broken.kind(), ErrorKind::Broken(Break::Other));
+    }
 }
