@@ -103,7 +103,8 @@ where
     }
 
     /// As [`serve`](BoundPackets::serve), with a closure for each message, called for the next one of
-    /// a peer when it is done with the last. A packet that cannot be decoded is counted as a
+    /// a peer when it is done with the last. A peer of whom no packet waits then takes no place
+    /// among [`max_peers`](crate::PacketLimits::max_peers). A packet that cannot be decoded is counted as a
     /// handler that failed.
     ///
     /// # Errors

@@ -5,12 +5,16 @@ use std::fmt;
 use std::future::Future;
 
 use bowline_codec::MessageCodec;
+use bowline_concurrency::yield_now;
 
 use super::handler::PacketHandler;
 use super::packets::Packets;
 use super::peer::PacketPeer;
 use crate::datagram::DatagramSocket;
 use crate::each::EachError;
+
+/// After so many messages of one peer in a row, other peers have their turn.
+const BURST: usize = 32;
 
 /// A closure for each peer.
 pub(super) struct ForPeer<F>(pub(super) F);
@@ -52,9 +56,19 @@ where
         peer: &PacketPeer<S, C>,
         packets: &mut Packets<S, C>,
     ) -> Result<(), EachError<E>> {
+        // The first packet is there, for it began this. Once none is, the peer gives its place up:
+        // nothing is kept for it, and its next packet begins this again.
+        let mut in_a_row = 0;
         while let Some(message) = packets.recv().await.map_err(EachError::Recv)? {
             let handled = (self.0)(peer.clone(), message).await;
             handled.map_err(EachError::Handler)?;
+            if packets.waiting() == 0 {
+                break;
+            }
+            in_a_row += 1;
+            if in_a_row % BURST == 0 {
+                yield_now().await;
+            }
         }
         Ok(())
     }

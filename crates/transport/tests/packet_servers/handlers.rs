@@ -180,7 +180,14 @@ pub(crate) async fn what_cannot_be_decoded_reaches_the_handler() {
 pub(crate) async fn a_silent_peer_ends_its_handler() {
     let server = bind(PacketLimits::new().peer_idle(Duration::from_millis(20))).await;
     let handle = server.handle();
-    let serving = server.serve_each(|peer, text: String| async move { peer.send(&text).await });
+    let serving = server.serve_fn(
+        |peer: PacketPeer<_, Text>, mut packets: Packets<_, Text>| async move {
+            while let Some(text) = packets.recv().await? {
+                peer.send(&text).await?;
+            }
+            Ok::<_, Error>(())
+        },
+    );
     let talking = async {
         let mut client = client(&handle);
         for round in 1..=3 {
@@ -192,6 +199,32 @@ pub(crate) async fn a_silent_peer_ends_its_handler() {
         handle.drain(LONG).await;
     };
     join(serving, talking).await.0.unwrap();
+}
+
+// SV7
+pub(crate) async fn a_peer_that_was_answered_takes_no_place() {
+    let ages = Duration::from_secs(100_000);
+    let server = bind(PacketLimits::new().max_peers(1).peer_idle(ages)).await;
+    let handle = server.handle();
+    let serving = server.serve_each(|peer, text: String| async move { peer.send(&text).await });
+    let talking = async {
+        let mut clients = [client(&handle), client(&handle), client(&handle)];
+        for round in 0..3 {
+            for client in &mut clients {
+                for said in ["one", "two"] {
+                    send(client, format!("{said} {round}")).await;
+                }
+                for said in ["one", "two"] {
+                    assert_eq!(recv(client).await, format!("{said} {round}"));
+                }
+                until(|| handle.peers() == 0).await;
+            }
+        }
+        handle.drain(LONG).await;
+    };
+    join(serving, talking).await.0.unwrap();
+    let counters = handle.counters();
+    assert_eq!((counters.taken, counters.refused), (18, 0));
 }
 
 // SV7

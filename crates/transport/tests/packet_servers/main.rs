@@ -50,6 +50,7 @@ mod everywhere {
             failures_and_panics_are_counted,
             what_cannot_be_decoded_reaches_the_handler,
             a_silent_peer_ends_its_handler,
+            a_peer_that_was_answered_takes_no_place,
             packets_kept_beyond_their_run_are_empty,
         ;
         ends:
