@@ -5,6 +5,7 @@ use crate::node::NodeRef;
 use crate::outcome::Outcome;
 use crate::owner::{self, Limit};
 use crate::scoped::Scoped;
+use crate::tree::Tree;
 use bowline_backend::time::Instant;
 use pin_project_lite::pin_project;
 use std::borrow::Cow;
@@ -309,6 +310,11 @@ impl CancelHandle {
     /// Whether the scope itself was cancelled, by a call or its deadline.
     pub fn cancel_called(&self) -> bool {
         self.node.cancel_called()
+    }
+
+    /// What runs in the scope or group now, which is the first entry: a [`Tree`] of it alone.
+    pub fn tree(&self) -> Tree {
+        Tree::below(vec![self.node.clone()])
     }
 
     /// How many finalisers of the scope were cut off because they took too long together.

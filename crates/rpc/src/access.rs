@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::sys::Reserved;
+
 /// What a rule of [`TcpBrokerBuilder::allow`](crate::TcpBrokerBuilder::allow) allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Right {
@@ -36,17 +38,48 @@ impl Access {
         });
     }
 
-    /// Whether there is any rule about `right`.
+    /// Whether there is any rule about `right`, reserved methods left aside.
     pub(crate) fn restricts(&self, right: Right) -> bool {
-        self.rules.iter().any(|rule| rule.right == right)
+        self.of(right).next().is_some()
+    }
+
+    fn of(&self, right: Right) -> impl Iterator<Item = &Rule> {
+        let rules = self.rules.iter().filter(move |rule| rule.right == right);
+        rules.filter(|rule| !rule.is_reserved())
     }
 
     /// Whether `principal` has `right` for `method`.
     pub(crate) fn allows(&self, principal: &str, method: &str, right: Right) -> bool {
-        let mut rules = self.rules.iter().filter(|rule| rule.right == right);
         !self.restricts(right)
-            || rules
+            || self
+                .of(right)
                 .any(|rule| matches(&rule.principal, principal) && matches(&rule.methods, method))
+    }
+
+    /// Whether `principal` may call a reserved method: without a rule that names it, whoever is `known` may,
+    /// but may not end the broker.
+    pub(crate) fn allows_reserved(&self, known: bool, principal: &str, method: Reserved) -> bool {
+        let rules = self.rules.iter().filter(|rule| rule.is_reserved());
+        let mut rules = rules.filter(|rule| matches(&rule.methods, method.name()));
+        match rules.next() {
+            None => known && method != Reserved::Drain,
+            Some(first) => {
+                let mut rules = std::iter::once(first).chain(rules);
+                rules.any(|rule| matches(&rule.principal, principal))
+            }
+        }
+    }
+
+    /// Whether anybody may call a reserved method, of peers that are `known` or not.
+    pub(crate) fn tells(&self, known: bool) -> bool {
+        known || self.rules.iter().any(Rule::is_reserved)
+    }
+}
+
+impl Rule {
+    /// Whether it is about reserved methods, and about no others.
+    fn is_reserved(&self) -> bool {
+        self.right == Right::Call && self.methods.starts_with("sys.")
     }
 }
 
@@ -69,6 +102,41 @@ mod tests {
         access.allow("worker".into(), "jobs.*".into(), Right::Execute);
         assert!(access.allows("anybody", "f", Right::Call));
         assert!(!access.restricts(Right::Call) && access.restricts(Right::Execute));
+    }
+
+    #[test]
+    fn reserved_methods_have_rules_of_their_own() {
+        let mut access = Access::default();
+        access.allow("shop".into(), "*".into(), Right::Call);
+        for (known, method, allowed) in [
+            (true, Reserved::Stats, true),
+            (true, Reserved::Drain, false),
+            (false, Reserved::Stats, false),
+            (false, Reserved::Drain, false),
+        ] {
+            let seen = access.allows_reserved(known, "shop", method);
+            assert_eq!(seen, allowed, "{known} {method:?}");
+        }
+        assert!(access.tells(true) && !access.tells(false));
+        access.allow("ops".into(), "sys.drain".into(), Right::Call);
+        access.allow("*".into(), "sys.health".into(), Right::Call);
+        assert!(access.tells(false));
+        for (known, principal, method, allowed) in [
+            (true, "ops", Reserved::Drain, true),
+            (true, "shop", Reserved::Drain, false),
+            (false, "", Reserved::Drain, false),
+            (false, "", Reserved::Health, true),
+            (true, "shop", Reserved::Health, true),
+            (true, "shop", Reserved::Stats, true),
+            (false, "", Reserved::Stats, false),
+        ] {
+            let seen = access.allows_reserved(known, principal, method);
+            assert_eq!(seen, allowed, "{known} {principal} {method:?}");
+        }
+        // They take nothing away from other methods.
+        let mut access = Access::default();
+        access.allow("ops".into(), "sys.*".into(), Right::Call);
+        assert!(!access.restricts(Right::Call) && access.allows("shop", "f", Right::Call));
     }
 
     #[test]

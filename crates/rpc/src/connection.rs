@@ -2,6 +2,7 @@
 //! that owns the stream and the protocol machine.
 
 mod driver;
+mod gauges;
 mod mailbox;
 
 pub(crate) use driver::{Driver, Host};

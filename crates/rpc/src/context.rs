@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bowline_backend::stream::Address;
 use bowline_backend::time::{self, Instant};
-use bowline_concurrency::CancelHandle;
 use bowline_concurrency::sync::Event;
+use bowline_concurrency::{CancelHandle, Tree};
 
 use crate::executor::{JobFacts, Place, States, Threads};
 use crate::proto::Extensions;
@@ -119,6 +119,14 @@ impl Cancel {
         match self {
             Cancel::Flag(flag) => flag.requested.wait().await,
             Cancel::Scope(_) | Cancel::Never => std::future::pending().await,
+        }
+    }
+
+    /// What runs in a handler that is dropped when it is cancelled.
+    pub(crate) fn tree(&self) -> Option<Tree> {
+        match self {
+            Cancel::Scope(scope) => Some(scope.tree()),
+            Cancel::Flag(_) | Cancel::Never => None,
         }
     }
 
@@ -285,6 +293,11 @@ impl Peer {
     /// Where it is; `None` within one process.
     pub fn address(&self) -> Option<&Address> {
         self.0.address.as_ref()
+    }
+
+    /// Its address as text; empty if it has none.
+    pub(crate) fn place(&self) -> String {
+        self.address().map(Address::to_string).unwrap_or_default()
     }
 
     /// Whom it has proved to be: the name of the key it proved itself by, which is empty if it was given

@@ -40,6 +40,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sys::RunningCall;
 use crate::{Error, Registry};
 
 /// Runs the handlers of one registry.
@@ -78,6 +79,14 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>> {
         let _ = attachment;
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The calls of one broker whose handlers wait for something now, for [`sys.tasks`](crate::sys). An
+    /// executor that does not know tells of none.
+    #[doc(hidden)]
+    fn calls(&self, broker: u64) -> Vec<RunningCall> {
+        let _ = broker;
+        Vec::new()
     }
 
     /// A broker starts with it. One that was [shut down](Self::shutdown) takes jobs again.

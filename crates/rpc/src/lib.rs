@@ -50,14 +50,17 @@ mod lifetime;
 mod limits;
 mod local_answer;
 mod memory_broker;
+mod meter;
 mod method;
 mod name;
 mod named;
+mod offers;
 pub mod proto;
 mod registry;
 mod retry;
 mod secret;
 mod small_bodies;
+pub mod sys;
 mod tcp_broker;
 
 pub use access::Right;

@@ -1,10 +1,12 @@
 //! A broker within one process: calls go straight to an executor.
 
+mod insight;
+
 use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use bowline_backend::entropy;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{TaskGroup, timeout_at};
+use bytes::Bytes;
 
 use crate::broker::{UnknownMethod, submit_encoded, typed};
 use crate::call::run_call;
@@ -22,6 +25,9 @@ use crate::executor::{
 };
 use crate::lifetime::{nested, scoped};
 use crate::local_answer::LocalAnswer;
+use crate::meter::Meter;
+use crate::offers::{Offers, Served};
+use crate::sys::Reserved;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, Code, Codec, Context,
     DynBroker, Error, ErrorBody, MethodName, OutCall, Peer, RegistryError, Reply,
@@ -68,6 +74,7 @@ struct Shared {
     group: TaskGroup<Infallible>,
     me: Peer,
     next_call: AtomicU64,
+    offers: Offers,
     /// Calls that wait for a method nobody offers.
     waiting: AtomicUsize,
     encode_always: bool,
@@ -93,9 +100,10 @@ impl MemoryBroker {
         &self,
         body: impl FnOnce(Context) -> JobBody + Send,
         (stop, limit): (Stop, Option<MethodLimit>),
+        meter: Arc<Meter>,
         options: &CallOptions,
         answer: &Arc<LocalAnswer<T>>,
-    ) -> Result<bytes::Bytes, CallError> {
+    ) -> Result<Bytes, CallError> {
         if self.shared.group.handle().cancel_called() {
             return Err(closed());
         }
@@ -114,6 +122,8 @@ impl MemoryBroker {
                 priority: options.priority,
                 limit,
                 extensions: options.extensions.clone(),
+                meter,
+                arrived: time::now(),
             },
             self.shared.attachment.clone(),
             answer.clone(),
@@ -143,33 +153,52 @@ impl MemoryBroker {
         }
     }
 
-    /// What becomes of a call of a method the executor does not have: the registry is locked, so it
-    /// waits in vain.
-    async fn no_such_method<E>(&self, name: &str, options: &CallOptions) -> CallError<E> {
-        let code = match options.unknown {
-            UnknownMethod::FailFast => Code::UnknownMethod,
-            UnknownMethod::Wait => match Waiting::enter(&self.shared.waiting) {
-                None => Code::Overloaded,
-                Some(_waiting) => {
-                    match timeout_at(options.deadline, self.shared.attachment.over()).await {
-                        Ok(()) => return closed(),
-                        Err(_) => Code::NoPeer,
-                    }
-                }
-            },
+    /// The method called `name`, once it is offered.
+    async fn find(&self, name: &str, options: &CallOptions) -> Result<Served, CallError> {
+        let offers = &self.shared.offers;
+        if let Some(served) = offers.now().find(name) {
+            return Ok(served.clone());
+        }
+        let error = |code| CallError::new(code, Certainty::NeverSent).with_message(name);
+        if options.unknown == UnknownMethod::FailFast {
+            return Err(error(Code::UnknownMethod));
+        }
+        let Some(_waiting) = Waiting::enter(&self.shared.waiting) else {
+            return Err(error(Code::Overloaded));
         };
-        CallError::new(code, Certainty::NeverSent).with_message(name)
+        let mut changes = offers.changes();
+        let found = async {
+            loop {
+                if let Some(served) = offers.now().find(name) {
+                    return served.clone();
+                }
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let (mut found, mut over) = (pin!(found), pin!(self.shared.attachment.over()));
+        let either = poll_fn(|cx| {
+            // Both, for each wakes for itself.
+            let over = over.as_mut().poll(cx).map(|()| Err(closed()));
+            match found.as_mut().poll(cx) {
+                Poll::Ready(served) => Poll::Ready(Ok(served)),
+                Poll::Pending => over,
+            }
+        });
+        match timeout_at(options.deadline, either).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(error(Code::NoPeer)),
+        }
     }
 }
 
 impl Broker for MemoryBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
-        let Some(method) = self.shared.executor.registry().find(&call.method) else {
-            let OutCall {
-                method, options, ..
-            } = call;
-            return Err(self.no_such_method(&method, &options).await);
-        };
+        if let Some(reserved) = Reserved::named(&call.method) {
+            return self.ask(reserved, &call);
+        }
+        let Served { method, meter } = self.find(&call.method, &call.options).await?;
         let how = (Stop::of(method.entry.spec), method.entry.limit());
         let mut options = call.options;
         cap(&mut options, method.entry.spec.max_duration());
@@ -183,7 +212,7 @@ impl Broker for MemoryBroker {
             context,
         };
         let answer = LocalAnswer::<Infallible>::new();
-        self.submit_job(body, how, &options, &answer)
+        self.submit_job(body, how, meter, &options, &answer)
             .await
             .map(Reply::new)
     }
@@ -193,38 +222,45 @@ impl Broker for MemoryBroker {
         call: C,
         mut options: CallOptions,
     ) -> Result<C::Reply, CallError<C::Error>> {
-        let registry = self.shared.executor.registry();
-        if !registry.has_call::<C>() {
-            let name = registry.name_of_call(CallType::of::<C>());
-            if name.as_ref().is_ok_and(|name| registry.contains(name)) {
-                // A method of that name that is no function with the attribute: of a service.
-                return Box::pin(submit_encoded(self, call, options)).await;
-            }
-            return Err(self
-                .no_such_method(name.as_deref().unwrap_or_default(), &options)
-                .await);
-        }
-        if self.shared.encode_always || !self.shared.executor.takes_values() {
+        let offered = self.shared.offers.now();
+        let served = offered.find_call(TypeId::of::<C>());
+        let as_values = !self.shared.encode_always && self.shared.executor.takes_values();
+        // What is no function with the attribute, of a service for instance, goes by its name.
+        let Some(Served { meter, .. }) = served.filter(|_| as_values) else {
+            drop(offered);
             return Box::pin(submit_encoded(self, call, options)).await;
-        }
+        };
+        let meter = meter.clone();
+        drop(offered);
         cap(&mut options, C::SPEC.max_duration());
         let answer = LocalAnswer::new();
         let result = answer.clone();
         let body = move |context| {
             JobBody::Local(Box::pin(async move {
-                result.leave(run_call(call, context).await);
+                let ended = run_call(call, context).await;
+                let end = match &ended {
+                    Ok(_) => JobEnd::Reply(Bytes::new()),
+                    Err(_) => JobEnd::Application(Bytes::new()),
+                };
+                result.leave(ended);
+                end
             }))
         };
         let limit = C::SPEC.max_concurrency();
         let limit = limit.map(|most| (MethodKey::Call(TypeId::of::<C>()), most as usize));
         let end = self
-            .submit_job(body, (Stop::of(C::SPEC), limit), &options, &answer)
+            .submit_job(body, (Stop::of(C::SPEC), limit), meter, &options, &answer)
             .await;
         let result = answer.take();
         match (end, result) {
             (Ok(_), Some(Ok(reply))) => Ok(reply),
-            (Ok(_), Some(Err(error))) => Err(CallError::from_application(error)),
-            (Ok(_), None) => Err(CallError::new(Code::Internal, Certainty::MaybeExecuted)),
+            (Err(end), Some(Err(error))) if end.code() == Code::Application => {
+                Err(CallError::from_application(error))
+            }
+            (Ok(_), unwanted) => {
+                discard(unwanted);
+                Err(CallError::new(Code::Internal, Certainty::MaybeExecuted))
+            }
             (Err(error), unwanted) => {
                 discard(unwanted);
                 typed::<C>(Codec::Postcard, Err(error))
@@ -233,9 +269,8 @@ impl Broker for MemoryBroker {
     }
 
     async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
-        let registry = self.shared.executor.registry();
-        if registry.find(&call.method).is_none() {
-            return Err(self.no_such_method(&call.method, &call.options).await);
+        if Reserved::named(&call.method).is_none() {
+            self.find(&call.method, &call.options).await?;
         }
         let broker = self.clone();
         Ok(vec![Addressed {
@@ -331,12 +366,14 @@ impl MemoryBrokerStart {
     }
 
     fn open(self, group: TaskGroup<Infallible>) -> MemoryBroker {
-        self.executor.registry().lock();
+        let registry = self.executor.registry().clone();
+        registry.lock();
         let mut instance = [0; 16];
         entropy::fill(&mut instance);
         MemoryBroker {
             shared: Arc::new(Shared {
                 attachment: Attachment::open(&group, &self.executor),
+                offers: Offers::new(registry.project(), Some(registry.clone()), usize::MAX),
                 executor: self.executor,
                 group,
                 me: Peer::new(None, instance, "".into()),

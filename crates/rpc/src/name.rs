@@ -48,7 +48,6 @@ impl MethodName {
     }
 
     /// A name of the library's own.
-    #[cfg(unix)]
     pub(crate) fn reserved(name: &'static str) -> Self {
         Self(name.into())
     }
@@ -117,6 +116,8 @@ pub struct DeclaredName {
     module: &'static str,
     function: &'static str,
     digest: &'static str,
+    /// It is one of the library's own.
+    reserved: bool,
 }
 
 impl DeclaredName {
@@ -134,6 +135,7 @@ impl DeclaredName {
             module,
             function,
             digest,
+            reserved: false,
         }
     }
 
@@ -144,6 +146,15 @@ impl DeclaredName {
             module: "",
             function: "",
             digest: "",
+            reserved: false,
+        }
+    }
+
+    /// The name of a method that every broker has.
+    pub(crate) const fn reserved(name: &'static str) -> Self {
+        Self {
+            reserved: true,
+            ..Self::explicit(name)
         }
     }
 
@@ -162,6 +173,9 @@ impl DeclaredName {
         digest: Digest,
     ) -> Result<MethodName, RegistryError> {
         if let Some(name) = self.explicit {
+            if self.reserved {
+                return Ok(MethodName::reserved(name));
+            }
             return MethodName::new(name);
         }
         let mut full = String::with_capacity(64);

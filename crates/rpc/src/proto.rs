@@ -37,6 +37,7 @@ pub(crate) use config::MAX_PROJECT;
 pub use config::{CodecId, Config, Side};
 pub use event::{BrokenKind, CloseCause, Event, IncomingCall, PeerHello, StreamEnd};
 pub use extension::{Extensions, ExtensionsBuilder};
+pub(crate) use machine::Gauges;
 pub use machine::{Machine, Stats, charge};
 pub use methods::{Advertised, MethodId, MethodOptions};
 pub use rejected::Rejected;

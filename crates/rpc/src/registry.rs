@@ -13,8 +13,8 @@ use crate::call::Blocking;
 use crate::method::{Entry, NameSource, Resolved, check_name};
 use crate::name::Digest;
 use crate::{
-    BlockingHandler, Call, CallType, DeclaredName, Handler, Method, MethodDef, MethodInfo,
-    MethodName, MethodSpec,
+    BlockingHandler, CallType, DeclaredName, Handler, Method, MethodDef, MethodInfo, MethodName,
+    MethodSpec,
 };
 use table::Table;
 
@@ -355,11 +355,6 @@ impl Registry {
                 entry: entry.clone(),
             })
             .collect()
-    }
-
-    /// Whether the call type `C` is registered, under whatever name.
-    pub(crate) fn has_call<C: Call>(&self) -> bool {
-        self.table().has_call(TypeId::of::<C>())
     }
 
     /// The name calls of a type go by: their first name here, else the one they would get here.

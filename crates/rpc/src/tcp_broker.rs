@@ -7,6 +7,7 @@ mod dedupe;
 mod dial;
 mod drain;
 mod endpoint;
+mod insight;
 mod link;
 mod listen;
 mod network;
@@ -39,6 +40,7 @@ use bytes::Bytes;
 use crate::broker::{UnknownMethod, encode_arguments, typed};
 use crate::connection::InFlight;
 use crate::executor::{Attachment, Executor, NullExecutor};
+use crate::offers::Offers;
 use crate::proto::{CodecId, Config, MethodOptions, Open, Target};
 use crate::retry::{Attempts, Budget};
 use crate::{
@@ -46,7 +48,6 @@ use crate::{
     OutCall, Registry, RegistryError, Reply,
 };
 use dedupe::Dedupe;
-use offers::Offers;
 use places::Places;
 use routes::{Found, Key, Routes, find_peer};
 use statistics::Counters;

@@ -15,7 +15,7 @@ struct Visit {
 
 impl Tree {
     /// Of these nodes, which stand below nothing, and all below them.
-    pub(super) fn below(tops: Vec<NodeRef>) -> Tree {
+    pub(crate) fn below(tops: Vec<NodeRef>) -> Tree {
         let mut tree = Tree {
             entries: Vec::new(),
             truncated: tops.len() > MOST,

@@ -222,10 +222,14 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             if events == batch || self.unbegun {
                 break;
             }
+            if !moved {
+                self.mailbox.gauges().write(&self.machine.gauges());
+            }
             if !moved && self.mailbox.sleep(cx) {
                 return Poll::Pending;
             }
         }
+        self.mailbox.gauges().write(&self.machine.gauges());
         cx.waker().wake_by_ref();
         Poll::Pending
     }

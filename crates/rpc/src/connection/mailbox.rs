@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::gauges::Seen;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::{CallId, Open};
 use crate::{CallError, Certainty, Code, Limits};
@@ -32,6 +33,7 @@ pub(crate) struct Mailbox {
     waiting: AtomicUsize,
     queue_calls: usize,
     max_bytes: usize,
+    seen: Seen,
 }
 
 struct State {
@@ -82,7 +84,13 @@ impl Mailbox {
             waiting: AtomicUsize::new(0),
             queue_calls: limits.queue_calls,
             max_bytes: limits.queue_bytes,
+            seen: Seen::default(),
         }
+    }
+
+    /// What the driver saw last of the connection.
+    pub(crate) fn gauges(&self) -> &Seen {
+        &self.seen
     }
 
     /// The peer takes `slots` calls at once; until it said so, none.

@@ -86,15 +86,17 @@ impl Code {
         self as u16
     }
 
+    /// The code with this number, as counted here.
+    pub(crate) fn from_number(number: u16) -> Option<Code> {
+        CODES.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
     /// What a number received from a peer means: numbers that are unknown, or that a peer has no
     /// business to send, are [`Internal`](Self::Internal).
     pub fn from_wire(number: u16) -> Code {
-        let code = usize::from(number)
-            .checked_sub(1)
-            .and_then(|at| CODES.get(at));
-        match code {
+        match Code::from_number(number) {
             None | Some(Code::NoPeer | Code::ConnectionLost | Code::BadReply) => Code::Internal,
-            Some(code) => *code,
+            Some(code) => code,
         }
     }
 

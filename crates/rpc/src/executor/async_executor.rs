@@ -17,6 +17,7 @@ use super::running::Running;
 use super::shutdown::shut_down;
 use super::{Capacity, Executor, Job, Refusal, ShutdownReport, States, Ticket};
 use crate::Registry;
+use crate::sys::RunningCall;
 
 /// Jobs that wait for a place unless told otherwise.
 pub(super) const DEFAULT_QUEUE: usize = 1024;
@@ -99,6 +100,10 @@ impl Executor for AsyncExecutor {
 
     fn purge(&self) {
         self.places.purge();
+    }
+
+    fn calls(&self, broker: u64) -> Vec<RunningCall> {
+        self.places.calls(broker)
     }
 
     fn start(&self) {

@@ -55,8 +55,7 @@ impl Future for Work {
         let ended = Pin::new(&mut this.running).poll(cx);
         if let (true, Some(place)) = (ended.is_pending(), &mut this.place) {
             if !std::mem::replace(&mut this.sleeps, true) {
-                let cancel = this.running.job().cancel();
-                place.sleeps(cancel, cx.waker().clone());
+                place.sleeps(this.running.job().sight(), cx.waker().clone());
             }
             if place.is_given_up() {
                 this.running.give_up();

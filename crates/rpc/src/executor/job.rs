@@ -5,7 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bowline_backend::time::Instant;
+use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{CancelScope, TaskGroup};
 use bytes::Bytes;
 
@@ -14,8 +14,10 @@ use super::queue::MethodLimit;
 use super::running::Running;
 use super::{Attachment, Executor, JobHandle};
 use crate::context::Cancel;
+use crate::meter::Meter;
 use crate::method::Entry;
 use crate::proto::{CallId, Extensions};
+use crate::sys::{RunningCall, micros, tasks};
 use crate::{Certainty, Code, Codec, Context, MethodName, Peer};
 
 /// Where the outcome of a job goes.
@@ -93,7 +95,7 @@ pub(crate) enum JobBody {
         context: Context,
     },
     /// A future of the caller's, which keeps its result itself.
-    Local(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Local(Pin<Box<dyn Future<Output = JobEnd> + Send>>),
 }
 
 /// One call on its way through an executor.
@@ -109,6 +111,7 @@ pub struct Job {
     cancel: Cancel,
     scope: Option<CancelScope>,
     attachment: Arc<Attachment>,
+    caller: Option<Peer>,
     answer: Answer,
 }
 
@@ -130,6 +133,10 @@ pub(crate) struct JobFacts {
     pub(crate) limit: Option<MethodLimit>,
     /// What came with it besides its arguments.
     pub(crate) extensions: Extensions,
+    /// What counts the calls of its method.
+    pub(crate) meter: Arc<Meter>,
+    /// When it came.
+    pub(crate) arrived: Instant,
 }
 
 impl Job {
@@ -158,7 +165,11 @@ impl Job {
             sink: Some(sink),
             call: facts.call,
             certainty: Certainty::Refused,
+            meter: facts.meter.clone(),
+            arrived: facts.arrived,
         };
+        answer.meter.arrived();
+        let caller = facts.caller.clone();
         let (hops, priority, limit) = (facts.hops, facts.priority, facts.limit);
         let states = attachment.states().clone();
         let context = Context::new(facts, cancel.clone(), states, attachment.origin());
@@ -171,6 +182,7 @@ impl Job {
             cancel,
             scope,
             attachment,
+            caller,
             answer,
         }
     }
@@ -245,7 +257,22 @@ impl Job {
     pub(super) fn begin(&mut self) -> Option<(JobBody, Option<CancelScope>)> {
         let body = self.body.take()?;
         self.answer.certainty = Certainty::MaybeExecuted;
+        self.answer.meter.begun();
         Some((body, self.scope.take()))
+    }
+
+    /// What is to be seen of it while it runs.
+    pub(super) fn sight(&self) -> JobSight {
+        JobSight {
+            meter: self.answer.meter.clone(),
+            origin: self.attachment.origin(),
+            cancel: self.cancel.clone(),
+            call: self.answer.call,
+            caller: self.caller.clone(),
+            hops: self.hops,
+            arrived: self.answer.arrived,
+            deadline: self.deadline,
+        }
     }
 
     pub(super) fn cancel(&self) -> &Cancel {
@@ -302,6 +329,40 @@ impl Stop {
     }
 }
 
+/// What is to be seen of a job that runs.
+#[derive(Clone)]
+pub(crate) struct JobSight {
+    meter: Arc<Meter>,
+    /// The number of its broker.
+    pub(super) origin: u64,
+    pub(super) cancel: Cancel,
+    call: CallRef,
+    caller: Option<Peer>,
+    hops: u8,
+    arrived: Instant,
+    deadline: Instant,
+}
+
+impl JobSight {
+    /// What is told of it.
+    pub(super) fn describe(&self) -> RunningCall {
+        let now = time::now();
+        let caller = self.caller.as_ref();
+        let left = self.deadline.saturating_duration_since(now);
+        RunningCall {
+            method: self.meter.name().to_string(),
+            call: self.call.number(),
+            peer: caller.map(Peer::place).unwrap_or_default(),
+            principal: caller.map_or("", Peer::principal).into(),
+            hops: self.hops,
+            age_us: micros(now.saturating_duration_since(self.arrived)),
+            left_us: (self.deadline != Instant::NEVER).then(|| micros(left)),
+            cancelled: self.cancel.requested(),
+            tasks: self.cancel.tree().as_ref().map(tasks).unwrap_or_default(),
+        }
+    }
+}
+
 /// An executor did not take a job: there is no room. The job has been answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the executor has no room for the call")]
@@ -313,11 +374,15 @@ struct Answer {
     sink: Option<Arc<dyn ReplySink>>,
     call: CallRef,
     certainty: Certainty,
+    meter: Arc<Meter>,
+    arrived: Instant,
 }
 
 impl Answer {
     fn give(&mut self, end: JobEnd) {
         if let Some(sink) = self.sink.take() {
+            let begun = self.certainty == Certainty::MaybeExecuted;
+            self.meter.ended(self.arrived, begun, &end);
             sink.settle(self.call, end);
         }
     }

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use super::job::JobSight;
 use super::queue::{Queue, Spot};
 use super::{Capacity, Job, Refusal, Ticket};
 use crate::Code;
-use crate::context::Cancel;
+use crate::sys::RunningCall;
 
 /// Begins jobs that have a place.
 pub(super) trait Begin: Send + Sync {
@@ -42,6 +43,13 @@ const PHASES: [Phase; 5] = [
     Phase::Closed,
 ];
 
+/// A handler that waits for something.
+struct Asleep {
+    sight: JobSight,
+    /// Of the task it waits in.
+    waker: Waker,
+}
+
 /// The places of one executor, shared by its clones.
 ///
 /// Invariants:
@@ -65,8 +73,8 @@ struct State {
     /// A broker started meanwhile, so the end of the shutdown opens it.
     wanted: bool,
     handing: bool,
-    /// Handlers that wait for something: how to cancel them, and how to have them look up.
-    asleep: slab::Slab<(Cancel, Waker)>,
+    /// Handlers that wait for something.
+    asleep: slab::Slab<Asleep>,
     /// Those who wait until fewer run.
     watching: Vec<Waker>,
 }
@@ -166,7 +174,11 @@ impl Places {
         if state.phase < Phase::Cancelling {
             self.enter(&mut state, Phase::Cancelling);
         }
-        let asleep: Vec<_> = state.asleep.iter().map(|(_, it)| it.0.clone()).collect();
+        let asleep: Vec<_> = state
+            .asleep
+            .iter()
+            .map(|(_, it)| it.sight.cancel.clone())
+            .collect();
         drop(state);
         for cancel in asleep {
             cancel.request("the executor shuts down");
@@ -179,9 +191,25 @@ impl Places {
         if state.phase < Phase::GivingUp {
             self.enter(&mut state, Phase::GivingUp);
         }
-        let asleep: Vec<_> = state.asleep.iter().map(|(_, it)| it.1.clone()).collect();
+        let asleep: Vec<_> = state
+            .asleep
+            .iter()
+            .map(|(_, it)| it.waker.clone())
+            .collect();
         drop(state);
         asleep.into_iter().for_each(Waker::wake);
+    }
+
+    /// The calls of the broker with this number whose handlers wait for something.
+    pub(super) fn calls(&self, origin: u64) -> Vec<RunningCall> {
+        let state = self.state();
+        let asleep = state.asleep.iter().map(|(_, it)| &it.sight);
+        let sights: Vec<_> = asleep
+            .filter(|sight| sight.origin == origin)
+            .cloned()
+            .collect();
+        drop(state);
+        sights.iter().map(JobSight::describe).collect()
     }
 
     /// The shutdown is over.
@@ -252,13 +280,12 @@ impl Place {
         }
     }
 
-    /// Its handler waits for something, in a task that `waker` wakes.
-    pub(super) fn sleeps(&mut self, cancel: &Cancel, waker: Waker) {
-        let cancel = cancel.clone();
+    /// The handler of this job waits for something, in a task that `waker` wakes.
+    pub(super) fn sleeps(&mut self, sight: JobSight, waker: Waker) {
+        let cancel = sight.cancel.clone();
         let mut state = self.places.state();
         let cut = state.phase >= Phase::Cancelling;
-        let entry = (cancel.clone(), waker);
-        self.asleep = Some(state.asleep.insert(entry));
+        self.asleep = Some(state.asleep.insert(Asleep { sight, waker }));
         drop(state);
         if cut {
             cancel.request("the executor shuts down");

@@ -18,6 +18,7 @@ use super::async_executor::CANCEL_GRACE;
 use super::places::{Begin, Place, Places};
 use super::shutdown::shut_down;
 use super::{Attachment, Capacity, Executor, Job, Refusal, ShutdownReport, Ticket};
+use crate::sys::RunningCall;
 use crate::{Error, Registry};
 use pool::Pool;
 use serving::serve;
@@ -190,6 +191,10 @@ impl Executor for ProcessPoolExecutor {
 
     fn purge(&self) {
         self.places.purge();
+    }
+
+    fn calls(&self, broker: u64) -> Vec<RunningCall> {
+        self.places.calls(broker)
     }
 
     fn start(&self) {

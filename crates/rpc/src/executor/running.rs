@@ -6,7 +6,6 @@ use std::task::{Context as TaskContext, Poll};
 
 use bowline_backend::time::{self, Instant, Sleep};
 use bowline_concurrency::{CancelScopeRun, Nesting, Outcome, in_nesting};
-use bytes::Bytes;
 
 use super::caught::{Caught, caught, discard};
 use super::job::{Job, JobBody, JobEnd};
@@ -182,7 +181,7 @@ impl Drop for CancelOnDrop {
 enum Body {
     New(JobBody),
     Handler(HandlerFuture),
-    Local(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Local(Pin<Box<dyn Future<Output = JobEnd> + Send>>),
     Over,
 }
 
@@ -219,10 +218,7 @@ impl Future for Body {
         }
         match this {
             Body::Handler(handler) => handler.as_mut().poll(cx).map(JobEnd::from),
-            Body::Local(running) => running
-                .as_mut()
-                .poll(cx)
-                .map(|()| JobEnd::Reply(Bytes::new())),
+            Body::Local(running) => running.as_mut().poll(cx),
             Body::New(_) | Body::Over => Poll::Pending,
         }
     }

@@ -15,6 +15,7 @@ use super::places::Places;
 use super::shutdown::shut_down;
 use super::{Capacity, Executor, Job, Refusal, ShutdownReport, States, Ticket};
 use crate::Registry;
+use crate::sys::RunningCall;
 
 /// Most workers where their number is not said.
 const MOST_WORKERS: usize = 64;
@@ -145,6 +146,10 @@ impl Executor for ThreadPoolExecutor {
 
     fn purge(&self) {
         self.places.purge();
+    }
+
+    fn calls(&self, broker: u64) -> Vec<RunningCall> {
+        self.places.calls(broker)
     }
 
     fn start(&self) {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::auth::{Keys, MAX_KEY_ID};
 use crate::access::Access;
+use crate::sys::Reserved;
 use crate::{Limits, Right, Secret};
 
 /// The longest project, in bytes: its length is one byte of HELLO.
@@ -149,6 +150,31 @@ impl Config {
     /// Whether `principal` has a right to `method`.
     pub fn allows(&self, principal: &str, method: &str, right: Right) -> bool {
         self.access.allows(principal, method, right)
+    }
+
+    /// Whether a peer at the other end of a connection whose near end is `side` may call `method`, which
+    /// may be a reserved one.
+    pub(crate) fn may_call(&self, side: Side, principal: &str, method: &str) -> bool {
+        match Reserved::named(method) {
+            Some(reserved) => {
+                let known = self.asks_for_proof(side);
+                self.access.allows_reserved(known, principal, reserved)
+            }
+            None => self.allows(principal, method, Right::Call),
+        }
+    }
+
+    /// Whether such a peer may have reserved methods to call.
+    pub(crate) fn tells(&self, side: Side) -> bool {
+        self.access.tells(self.asks_for_proof(side))
+    }
+
+    /// Whether such a peer has to prove itself.
+    pub(super) fn asks_for_proof(&self, side: Side) -> bool {
+        match side {
+            Side::Dialer => self.keys.own.is_some(),
+            Side::Listener => !self.keys.is_empty(),
+        }
     }
 
     /// The limits of each connection.

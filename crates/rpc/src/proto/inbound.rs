@@ -156,8 +156,13 @@ impl Machine {
             CREDIT => self.on_credit(header, payload)?,
             PING => self.on_ping(now, payload)?,
             PONG => {
-                if payload.len() != 8 {
+                let Some(echo) = payload.first_chunk().filter(|_| payload.len() == 8) else {
                     return Err(Violation::Rule("pong-length"));
+                };
+                // A heartbeat says when it was sent; whoever makes one up says so of itself.
+                let sent = Instant::from_nanos(u64::from_be_bytes(*echo));
+                if payload != LAST_PING && sent <= now {
+                    self.round_trip = Some(now.saturating_duration_since(sent));
                 }
                 if payload == LAST_PING && std::mem::take(&mut self.asked_to_drain) {
                     self.push(Event::Quiet);

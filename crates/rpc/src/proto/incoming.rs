@@ -72,6 +72,11 @@ impl Incoming {
         self.highest
     }
 
+    /// How many calls of the peer are open.
+    pub(super) fn open(&self) -> usize {
+        self.calls.len()
+    }
+
     /// How many calls the peer has opened.
     pub(super) fn opened(&self) -> u64 {
         self.opened

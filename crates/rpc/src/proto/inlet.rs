@@ -193,6 +193,11 @@ impl Inlets {
         Ok(Some((partial.what, partial.bytes.freeze())))
     }
 
+    /// Bytes of messages that were let in beyond the windows of their calls.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     /// Whether a message waits for its turn.
     pub(super) fn has_unadmitted(&self) -> bool {
         !self.unadmitted.is_empty()

@@ -1,5 +1,6 @@
 mod commands;
 mod ending;
+mod gauges;
 mod stats;
 mod streaming;
 mod timing;
@@ -25,6 +26,7 @@ use super::{Advertised, CodecId, Config, Event, Side, Violation};
 use crate::small_bodies::SmallBodies;
 
 pub(super) use ending::Sent;
+pub(crate) use gauges::Gauges;
 pub use stats::Stats;
 
 /// Events that may wait before no more frames are taken.
@@ -161,6 +163,8 @@ pub struct Machine {
     pub(super) received_at: Instant,
     pub(super) pinged_at: Option<Instant>,
     pub(super) interval: Duration,
+    /// What the last heartbeat took.
+    pub(super) round_trip: Option<Duration>,
     pub(super) stats: Stats,
 }
 
@@ -237,14 +241,11 @@ impl Machine {
             received_at: now,
             pinged_at: None,
             interval,
+            round_trip: None,
             stats: Stats::default(),
             config,
         };
-        let proves = match side {
-            Side::Dialer => machine.config.keys.own.is_some(),
-            Side::Listener => !machine.config.keys.is_empty(),
-        };
-        if proves {
+        if machine.config.asks_for_proof(side) {
             machine.handshake = Some(Box::new(Handshake::new()));
         }
         if side == Side::Dialer {

@@ -117,6 +117,16 @@ impl Outgoing {
         self.queued_bytes
     }
 
+    /// How many calls of a hop level take a slot of the peer.
+    pub(super) fn at_level(&self, level: usize) -> u32 {
+        self.at_level[level]
+    }
+
+    /// How many calls wait, or take a slot of the peer.
+    pub(super) fn open(&self) -> usize {
+        self.queued + self.by_wire.len()
+    }
+
     /// How many calls were ever sent.
     pub(super) fn opened(&self) -> u64 {
         self.opened

@@ -1,6 +1,5 @@
 //! Names and methods in their order.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,16 +10,13 @@ use crate::method::Entry;
 /// What all clones of a registry share.
 ///
 /// Invariants:
-/// - R1 `by_name` and `by_place` hold the same pairs of name and place; `by_call` counts the names
-///   of each call type in them.
+/// - R1 `by_name` and `by_place` hold the same pairs of name and place.
 /// - R2 a place is never used twice, so iterating `by_place` is insertion order.
 /// - R3 once `locked` is true nothing changes any more, `locked` included.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) by_name: BTreeMap<MethodName, u64>,
     pub(super) by_place: BTreeMap<u64, (MethodName, Arc<Entry>)>,
-    /// How many names each call type has.
-    by_call: BTreeMap<TypeId, usize>,
     next: u64,
     pub(super) locked: bool,
 }
@@ -31,7 +27,6 @@ impl Table {
         Self {
             by_name: self.by_name.clone(),
             by_place: self.by_place.clone(),
-            by_call: self.by_call.clone(),
             next: self.next,
             locked: false,
         }
@@ -49,16 +44,9 @@ impl Table {
         self.by_place.get(self.by_name.get(name)?)
     }
 
-    pub(super) fn has_call(&self, call: TypeId) -> bool {
-        self.by_call.contains_key(&call)
-    }
-
     pub(super) fn insert(&mut self, name: MethodName, entry: Arc<Entry>) {
         let place = self.next;
         self.next += 1;
-        if let Some(call) = entry.call {
-            *self.by_call.entry(call).or_default() += 1;
-        }
         self.by_name.insert(name.clone(), place);
         self.by_place.insert(place, (name, entry));
     }
@@ -66,15 +54,6 @@ impl Table {
     /// What had the name `name`; other names of the same method stay.
     pub(super) fn remove(&mut self, name: &str) -> Option<(MethodName, Arc<Entry>)> {
         let place = self.by_name.remove(name)?;
-        let removed = self.by_place.remove(&place)?;
-        if let Some(call) = removed.1.call
-            && let Some(names) = self.by_call.get_mut(&call)
-        {
-            *names -= 1;
-            if *names == 0 {
-                self.by_call.remove(&call);
-            }
-        }
-        Some(removed)
+        self.by_place.remove(&place)
     }
 }

@@ -15,7 +15,6 @@ use bowline_transport::MemoryNetwork;
 use super::dial::{Attempt, keep};
 use super::drain::EndSignals;
 use super::network::Network;
-use super::offers::Offers;
 use super::places::Places;
 use super::routes::Routes;
 use super::statistics::Counters;
@@ -23,6 +22,7 @@ use super::wires::{Way, Wires};
 use super::{Balance, Endpoint, Shared, TcpBroker};
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
+use crate::offers::Offers;
 #[cfg(unix)]
 use crate::proto::Side;
 use crate::proto::{Config, MAX_KEY_ID, MAX_PROJECT};
@@ -427,6 +427,7 @@ impl TcpBrokerBuilder {
         );
         let runs = self.executor.capacity().max_workers > 0;
         let offers = Offers::new(
+            self.registry.project(),
             runs.then(|| self.registry.clone()),
             self.limits.max_methods as usize,
         );

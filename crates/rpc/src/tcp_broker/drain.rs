@@ -79,6 +79,12 @@ impl TcpBroker {
         shared.counters.ends().since(&before)
     }
 
+    /// The same, so that who waits for [`closed`](Broker::closed) goes on and ends the broker.
+    pub(super) async fn drain_in_order(&self, most: Duration) {
+        self.end_calls(most).await;
+        self.shared.routes.close("");
+    }
+
     /// What `run` does when its body is done.
     pub(super) async fn shut_down(&self) {
         self.drain(self.shared.limits.drain).await;
@@ -138,10 +144,7 @@ impl EndSignals {
         self.recv().await;
         let draining = CancelScope::new();
         let handle = draining.handle();
-        let drained = draining.run(async {
-            broker.end_calls(broker.shared.limits.drain).await;
-            broker.shared.routes.close("");
-        });
+        let drained = draining.run(broker.drain_in_order(broker.shared.limits.drain));
         let mut drained = pin!(drained);
         let second = {
             let mut second = pin!(self.recv());

@@ -17,10 +17,12 @@ use super::wires::Wire;
 use crate::connection::{Driver, Host, Mailbox};
 use crate::executor::{CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, ReplySink, Stop};
 use crate::method::Resolved;
+use crate::offers::Served;
 use crate::proto::{
     Advertised, BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, MethodId,
     MethodOptions, Side, Stats, Target,
 };
+use crate::sys::Reserved;
 use crate::{Certainty, Code, Codec, Limits, Peer, Right};
 
 /// The place of one connection in the broker's table; given up by dropping it.
@@ -88,6 +90,7 @@ async fn drive_stream<S: ByteStream>(
         workers: shared.executor.capacity().max_workers,
         attempt,
         restricted: shared.config.restricts(Right::Call),
+        side,
         losses: Losses::default(),
     };
     let mut seed = [0; 32];
@@ -106,12 +109,19 @@ async fn drive_stream<S: ByteStream>(
     driver.run().await.cause
 }
 
+/// A method that a peer may call.
+#[derive(Clone)]
+enum Offer {
+    Served(Served),
+    Reserved(Reserved),
+}
+
 struct Link {
     place: Place,
     address: Option<Address>,
     peer: Option<Peer>,
     /// What we offer or offered: the method with id `n` at `n - 1`, unless it was withdrawn.
-    methods: Vec<Option<Resolved>>,
+    methods: Vec<Option<Offer>>,
     /// The ids of those that are offered.
     ids: BTreeMap<Arc<str>, MethodId>,
     /// Handlers the executor runs at once; fixed, so it is not asked again for every call.
@@ -119,6 +129,7 @@ struct Link {
     attempt: Option<Arc<Attempt>>,
     /// There are rules about who may call what.
     restricted: bool,
+    side: Side,
     losses: Losses,
 }
 
@@ -132,8 +143,10 @@ impl Link {
             let place = methods.get_mut(id.0 as usize - 1);
             let known = place.as_ref().and_then(|known| known.as_ref());
             let stays = match (offered.find(name), known) {
-                (Some(now), Some(known)) => Arc::ptr_eq(&now.entry, &known.entry),
-                _ => false,
+                (Some(now), Some(Offer::Served(known))) => {
+                    Arc::ptr_eq(&now.method.entry, &known.method.entry)
+                }
+                (_, known) => matches!(known, Some(Offer::Reserved(_))),
             };
             if !stays {
                 gone.push(*id);
@@ -144,13 +157,31 @@ impl Link {
             stays
         });
         let mut new = Vec::new();
-        for method in offered.iter() {
-            if !self.ids.contains_key(method.name.shared()) {
-                methods.push(Some(method.clone()));
-                // Ids are never used again.
-                let id = MethodId(u32::try_from(methods.len()).unwrap_or(u32::MAX));
-                self.ids.insert(method.name.shared().clone(), id);
-                new.push(advertised(method, id, self.workers));
+        // Ids are never used again.
+        let next = |methods: &[_]| MethodId(u32::try_from(methods.len()).unwrap_or(u32::MAX));
+        for served in offered.iter() {
+            let name = served.method.name.shared();
+            if !self.ids.contains_key(name) {
+                methods.push(Some(Offer::Served(served.clone())));
+                let id = next(methods);
+                self.ids.insert(name.clone(), id);
+                new.push(advertised(&served.method, id, self.workers));
+            }
+        }
+        let shared = &self.place.shared;
+        let room = shared.limits.max_methods as usize;
+        if self.workers > 0
+            && shared.config.tells(self.side)
+            && offered.iter().count() + Reserved::ALL.len() <= room
+        {
+            for reserved in Reserved::ALL {
+                let name: Arc<str> = reserved.name().into();
+                if !self.ids.contains_key(&name) {
+                    methods.push(Some(Offer::Reserved(reserved)));
+                    let id = next(methods);
+                    self.ids.insert(name.clone(), id);
+                    new.push(Advertised::new(id, name));
+                }
             }
         }
         [
@@ -159,7 +190,7 @@ impl Link {
         ]
     }
 
-    fn method(&self, target: &Target) -> Option<Resolved> {
+    fn method(&self, target: &Target) -> Option<Offer> {
         match target {
             Target::Method(MethodId(id)) => self
                 .methods
@@ -167,7 +198,13 @@ impl Link {
                 .cloned()
                 .flatten(),
             Target::Name(_) if self.methods.is_empty() => None,
-            Target::Name(name) => self.place.shared.offers.now().find(name).cloned(),
+            Target::Name(name) => match Reserved::named(name) {
+                Some(reserved) => Some(Offer::Reserved(reserved)),
+                None => {
+                    let served = self.place.shared.offers.now().find(name).cloned();
+                    served.map(Offer::Served)
+                }
+            },
         }
     }
 
@@ -179,13 +216,32 @@ impl Link {
     /// Whether the rules let the peer call `target`; what is not there, it may not call either.
     fn may_call(&self, target: &Target) -> bool {
         let name = match target {
-            Target::Method(_) => self
-                .method(target)
-                .map(|method| method.name.shared().clone()),
+            Target::Method(_) => self.method(target).map(|offer| match offer {
+                Offer::Served(served) => served.method.name.shared().clone(),
+                Offer::Reserved(reserved) => reserved.name().into(),
+            }),
             Target::Name(name) => Some(name.clone()),
         };
         let config = &self.place.shared.config;
-        name.is_some_and(|name| config.allows(self.principal(), &name, Right::Call))
+        name.is_some_and(|name| config.may_call(self.side, self.principal(), &name))
+    }
+
+    /// Answers a reserved method, in a task of its own: there may be much to tell.
+    fn tell(&self, reserved: Reserved, incoming: IncomingCall) -> JobHandle {
+        let call = CallRef::Peer(incoming.call);
+        let config = &self.place.shared.config;
+        if !config.may_call(self.side, self.principal(), reserved.name()) {
+            return self.refuse(call, Code::PermissionDenied, "");
+        }
+        let Some(codec) = Codec::from_id(incoming.codec.0) else {
+            return self.refuse(call, Code::Unsupported, "no such codec");
+        };
+        let (shared, mailbox) = (self.place.shared.clone(), self.place.mailbox.clone());
+        // A closed group drops it; then the connection is about to end.
+        drop(self.place.shared.group.spawn_ok(async move {
+            mailbox.settle(call, reserved.answer(&shared, codec, &incoming.body));
+        }));
+        JobHandle::of_none()
     }
 
     fn refuse(&self, call: CallRef, code: Code, message: impl Into<String>) -> JobHandle {
@@ -291,17 +347,26 @@ impl Host for Link {
         if self.restricted && !self.may_call(&incoming.target) {
             return self.refuse(call, Code::PermissionDenied, "");
         }
-        let Some(method) = self.method(&incoming.target) else {
-            let name = match incoming.target {
-                Target::Name(name) => name.to_string(),
-                Target::Method(_) => "no such id".into(),
-            };
-            return self.refuse(call, Code::UnknownMethod, name);
+        let Served { method, meter } = match self.method(&incoming.target) {
+            Some(Offer::Served(served)) => served,
+            Some(Offer::Reserved(reserved)) if !named => return self.tell(reserved, incoming),
+            Some(Offer::Reserved(_)) => {
+                return self.refuse(call, Code::BadArguments, "its arguments have no names");
+            }
+            None => {
+                let name = match incoming.target {
+                    Target::Name(name) => name.to_string(),
+                    Target::Method(_) => "no such id".into(),
+                };
+                return self.refuse(call, Code::UnknownMethod, name);
+            }
         };
         let Some(codec) = Codec::from_id(incoming.codec.0) else {
+            meter.refused(Code::Unsupported);
             return self.refuse(call, Code::Unsupported, "no such codec");
         };
         if method.entry.is_other_schema(incoming.extensions.schema()) {
+            meter.refused(Code::WrongSchema);
             return self.refuse(call, Code::WrongSchema, &*method.name);
         }
         let spec = method.entry.spec;
@@ -340,6 +405,8 @@ impl Host for Link {
             priority: incoming.priority,
             limit: method.entry.limit(),
             extensions: incoming.extensions,
+            meter,
+            arrived: now,
         };
         let body = |context| JobBody::Encoded {
             name: method.name,

@@ -12,6 +12,7 @@ mod wire;
 
 mod calls;
 mod draining;
+mod introspection;
 mod memory_broker;
 mod places;
 mod retries;

@@ -68,11 +68,13 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
                 },
             }
         });
-        let mut sleeps = false;
+        let mut sight = Some(job.sight());
         poll_fn(|cx| {
             let ended = running.as_mut().poll(cx);
-            if ended.is_pending() && !std::mem::replace(&mut sleeps, true) {
-                place.sleeps(&cancel, cx.waker().clone());
+            if ended.is_pending()
+                && let Some(sight) = sight.take()
+            {
+                place.sleeps(sight, cx.waker().clone());
             }
             if ended.is_pending() && place.is_given_up() {
                 return Poll::Ready(JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted));

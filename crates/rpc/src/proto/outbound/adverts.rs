@@ -2,7 +2,6 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::Right;
 use crate::proto::frame::{ADVERTISE, HEADER, Header, WITHDRAW};
 use crate::proto::machine::Phase;
 use crate::proto::methods::MAX_NAME;
@@ -51,7 +50,7 @@ impl Machine {
     /// Whether the peer may know of a method of ours.
     fn may_call(&self, method: &Advertised) -> bool {
         let principal = &self.principal;
-        self.config.allows(principal, &method.name, Right::Call)
+        self.config.may_call(self.side, principal, &method.name)
     }
 
     pub(in crate::proto) fn advertise(

@@ -108,6 +108,14 @@ impl Routes {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// The peers of the connections that are past their handshake.
+    pub(in crate::tcp_broker) fn peers(&self) -> Vec<(Peer, Arc<Mailbox>)> {
+        let state = self.state();
+        let up = state.connections.values().filter(|up| !up.lost);
+        up.filter_map(|up| Some((up.peer.clone()?, up.mailbox.clone())))
+            .collect()
+    }
+
     /// How many connections there are, and how many of them are past their handshake.
     pub(in crate::tcp_broker) fn connections(&self) -> (usize, usize) {
         let state = self.state();

@@ -1,0 +1,138 @@
+//! What is counted of the calls of one method.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bowline_backend::time::{self, Instant};
+
+use crate::executor::JobEnd;
+use crate::sys::{Failures, Latencies, MethodStats};
+use crate::{Code, MethodName};
+
+/// Replies, and one place for each code.
+const ENDS: usize = 22;
+/// Powers of two of a microsecond: the last holds all of half an hour and more.
+const BUCKETS: usize = 32;
+
+/// The counters of one method at one broker: a call costs four additions and two looks at the clock.
+///
+/// Invariants:
+/// - C1 a call adds to `arrived` when it comes, to `begun` when its handler may begin, and to one of
+///   `ends` at its end, to `unbegun` as well if it had not begun. So those that wait are `arrived - begun -
+///   unbegun`, and those that run `begun` and `unbegun` less all `ends`.
+/// - C2 they are read in the order in which a call adds to them, the last first: no difference is
+///   ever less than nothing.
+pub(crate) struct Meter {
+    name: MethodName,
+    arrived: AtomicU64,
+    begun: AtomicU64,
+    unbegun: AtomicU64,
+    ends: [AtomicU64; ENDS],
+    latencies: [AtomicU64; BUCKETS],
+}
+
+impl Meter {
+    pub(crate) fn new(name: MethodName) -> Self {
+        Self {
+            name,
+            arrived: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            unbegun: AtomicU64::new(0),
+            ends: [const { AtomicU64::new(0) }; ENDS],
+            latencies: [const { AtomicU64::new(0) }; BUCKETS],
+        }
+    }
+
+    pub(crate) fn name(&self) -> &MethodName {
+        &self.name
+    }
+
+    pub(crate) fn arrived(&self) {
+        add(&self.arrived);
+    }
+
+    pub(crate) fn begun(&self) {
+        add(&self.begun);
+    }
+
+    /// A call that arrived then came to this end, begun or not.
+    pub(crate) fn ended(&self, arrived: Instant, begun: bool, end: &JobEnd) {
+        if !begun {
+            add(&self.unbegun);
+        }
+        let end = match end {
+            JobEnd::Reply(_) => 0,
+            JobEnd::Application(_) => Code::Application.as_u16(),
+            JobEnd::Failed { code, .. } => code.as_u16(),
+        };
+        add(&self.ends[usize::from(end)]);
+        let took = time::now().saturating_duration_since(arrived);
+        add(&self.latencies[bucket(took.as_micros())]);
+    }
+
+    /// A call that was refused before it was a job.
+    pub(crate) fn refused(&self, code: Code) {
+        self.arrived();
+        add(&self.unbegun);
+        add(&self.ends[usize::from(code.as_u16())]);
+        add(&self.latencies[0]);
+    }
+
+    pub(crate) fn read(&self) -> MethodStats {
+        // Invariant C2.
+        let latencies = self.latencies.each_ref().map(get);
+        let ends = self.ends.each_ref().map(get);
+        let unbegun = get(&self.unbegun);
+        let begun = get(&self.begun);
+        let arrived = get(&self.arrived);
+        let ended: u64 = ends.iter().sum();
+        let failures = (0..).zip(ends).filter(|(_, calls)| *calls > 0);
+        MethodStats {
+            method: self.name.to_string(),
+            calls: arrived,
+            failures: failures
+                .filter_map(|(code, calls)| {
+                    let code = format!("{:?}", Code::from_number(code)?);
+                    Some(Failures { code, calls })
+                })
+                .collect(),
+            running: (begun + unbegun).saturating_sub(ended),
+            queued: arrived.saturating_sub(begun + unbegun),
+            latencies: Latencies::new(&latencies),
+        }
+    }
+}
+
+/// The first is of what took less than a microsecond, each after it of twice as long.
+fn bucket(micros: u128) -> usize {
+    let bits = u128::BITS - micros.leading_zeros();
+    (bits as usize).min(BUCKETS - 1)
+}
+
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_what_took_less_than_its_power_of_two() {
+        for (micros, place) in [
+            (0, 0),
+            (1, 1),
+            (2, 2),
+            (3, 2),
+            (4, 3),
+            (1023, 10),
+            (1024, 11),
+        ] {
+            assert_eq!(bucket(micros), place, "{micros} us");
+        }
+        assert_eq!(bucket(u128::MAX), BUCKETS - 1);
+    }
+}
