@@ -143,9 +143,6 @@ fn poll_handshake<S: ByteStream>(
                     Fetched::Records(_) => *begun = true,
                 }
                 stream.reader().digest().map_err(failure::of_handshake)?;
-                if stream.session().peer_ended() {
-                    return Poll::Ready(Err(failure::truncated_handshake()));
-                }
             }
         }
     }

@@ -276,8 +276,7 @@ impl<S: ByteStream> Session<S> {
         Some(taken)
     }
 
-    /// Hands records of the peer to TLS, until there are plain bytes or none is left. What follows
-    /// the peer's word that it is done is forgotten.
+    /// Hands records of the peer to TLS, until there are plain bytes or none is left.
     pub(super) fn receive(&self, records: &mut BytesMut) -> Result<(), rustls::Error> {
         let mut state = self.lock();
         while !records.is_empty() {
@@ -292,21 +291,12 @@ impl<S: ByteStream> Session<S> {
             };
             records.advance(count);
             let came = state.tls.process_new_packets()?;
-            if came.peer_has_closed() {
-                state.peer_ended = true;
-                records.clear(); // it takes nothing more, so to keep them would be to wait for ever
-                return Ok(());
-            }
-            if came.plaintext_bytes_to_read() > 0 {
+            state.peer_ended |= came.peer_has_closed();
+            if came.plaintext_bytes_to_read() > 0 || came.peer_has_closed() {
                 return Ok(());
             }
         }
         Ok(())
-    }
-
-    /// Whether the peer said that it is done.
-    pub(super) fn peer_ended(&self) -> bool {
-        self.lock().peer_ended
     }
 
     pub(super) fn update_keys(&self) -> io::Result<()> {

@@ -24,7 +24,7 @@ pub(crate) async fn handlers_that_wait_leave_at_once() {
     let server = bind(PacketLimits::new()).await;
     let handle = server.handle();
     assert!(!handle.is_serving());
-    let serving = server.serve_each(|peer, text: String| async move { peer.send(&text).await });
+    let serving = server.serve_fn(crate::echo);
     let talking = async {
         let mut clients = [client(&handle), client(&handle)];
         for client in &mut clients {

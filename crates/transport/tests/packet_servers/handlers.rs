@@ -180,14 +180,7 @@ pub(crate) async fn what_cannot_be_decoded_reaches_the_handler() {
 pub(crate) async fn a_silent_peer_ends_its_handler() {
     let server = bind(PacketLimits::new().peer_idle(Duration::from_millis(20))).await;
     let handle = server.handle();
-    let serving = server.serve_fn(
-        |peer: PacketPeer<_, Text>, mut packets: Packets<_, Text>| async move {
-            while let Some(text) = packets.recv().await? {
-                peer.send(&text).await?;
-            }
-            Ok::<_, Error>(())
-        },
-    );
+    let serving = server.serve_fn(crate::echo);
     let talking = async {
         let mut client = client(&handle);
         for round in 1..=3 {

@@ -14,7 +14,8 @@ use bowline_backend::net::UdpSocket;
 use bowline_codec::Text;
 use bowline_concurrency::{Root, timeout, yield_now};
 use bowline_transport::{
-    BoundPackets, DatagramTransport, PacketLimits, PacketServerHandle, Server, Transport,
+    BoundPackets, DatagramTransport, Error, PacketLimits, PacketPeer, PacketServerHandle, Packets,
+    Server, Transport,
 };
 
 /// One test for each backend; `in_sim` under some seeds.
@@ -96,6 +97,17 @@ pub(crate) async fn send(client: &mut Client, text: impl Into<String>) {
 
 pub(crate) async fn recv(client: &mut Client) -> String {
     client.recv().await.unwrap().unwrap()
+}
+
+/// Sends back what comes, for as long as something may come.
+pub(crate) async fn echo(
+    peer: PacketPeer<UdpSocket, Text>,
+    mut packets: Packets<UdpSocket, Text>,
+) -> Result<(), Error> {
+    while let Some(text) = packets.recv().await? {
+        peer.send(&text).await?;
+    }
+    Ok(())
 }
 
 /// Lets others run until it is so.

@@ -34,7 +34,7 @@ mod everywhere {
             a_client_without_a_certificate,
             protocols_and_names_that_do_not_match,
             peers_that_do_not_speak_tls,
-            peers_that_never_come_to_an_end,
+            a_message_that_never_comes_to_an_end,
             a_stall_ends_at_its_timeout_and_delays_nobody,
         ;
         ends:
