@@ -355,4 +355,8 @@ where
             .inbound(dto)
             .map_err(|error| DecodeError::new(DecodeErrorKind::Convert).with_source(error))
     }
+
+    fn keeps_frame(&self) -> bool {
+        self.codec.keeps_frame()
+    }
 }

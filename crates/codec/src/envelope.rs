@@ -52,6 +52,10 @@ pub trait Message: Sized {
     /// [`DecodeError`] if it is none.
     fn get(limits: &HeaderLimits, frame: &Bytes) -> Result<Self, DecodeError>;
 
+    /// Whether a message that was read may hold on to bytes of its frame, as
+    /// [`MessageCodec::keeps_frame`] says.
+    const KEEPS_FRAME: bool = true;
+
     /// The message on the wire, with the default limits.
     ///
     /// # Errors
@@ -121,6 +125,10 @@ impl<M: Message> MessageCodec for Messages<M> {
 
     fn decode(&self, frame: &Bytes) -> Result<M, DecodeError> {
         M::get(&self.limits, frame)
+    }
+
+    fn keeps_frame(&self) -> bool {
+        M::KEEPS_FRAME
     }
 }
 

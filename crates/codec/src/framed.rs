@@ -231,13 +231,22 @@ impl fmt::Debug for Scratch {
     }
 }
 
-/// How far a decoder got in its stream, so that a refused frame is reported with its place.
+/// A frame that would keep so many times its size is copied.
+const PINNED_MOST: usize = 8;
+
+/// How far a decoder got in its stream, so that a refused frame is reported with its place, and how
+/// much memory its frames share.
 #[derive(Debug, Default)]
 struct Progress {
     /// Where in the stream the present frame starts.
     start: u64,
     /// Bytes of the present frame that the framing has taken out of the buffer.
     taken: u64,
+    /// How large the buffer was when it was new: it shrinks by what is split off, and whoever has
+    /// that has all of it.
+    buffer: usize,
+    /// How much of it was left.
+    rest: usize,
 }
 
 impl Progress {
@@ -249,7 +258,11 @@ impl Progress {
         next: impl FnOnce(&mut BytesMut) -> Result<Option<Bytes>, DecodeError>,
     ) -> Result<Option<M::Received>, DecodeError> {
         let before = src.len();
+        if src.capacity() > self.rest {
+            self.buffer = src.capacity(); // it is another one, or has grown
+        }
         let result = next(src);
+        self.rest = src.capacity();
         self.taken += before.saturating_sub(src.len()) as u64;
         let frame = match result {
             Ok(None) => return Ok(None),
@@ -262,11 +275,20 @@ impl Progress {
             }
         };
         let (start, taken) = self.finish();
+        let frame = match self.pins(&frame) && codec.keeps_frame() {
+            true => Bytes::copy_from_slice(&frame),
+            false => frame,
+        };
         match codec.decode_owned(frame) {
             Ok(message) => Ok(Some(message)),
             // Whatever is wrong inside the frame, the framing knows where the next one starts.
             Err(error) => Err(error.with_offset(start).with_skipped(taken).recoverable()),
         }
+    }
+
+    /// Whether whoever keeps `frame` keeps much more. Long payloads are never copied.
+    fn pins(&self, frame: &Bytes) -> bool {
+        frame.len() < OutputBatch::KEEP && frame.len() * PINNED_MOST <= self.buffer
     }
 
     /// Ends the present frame; gives its start and its length.

@@ -26,6 +26,10 @@ macro_rules! payload_codec {
             fn decode(&self, frame: &bytes::Bytes) -> Result<T, DecodeError> {
                 self.decode(frame)
             }
+
+            fn keeps_frame(&self) -> bool {
+                false // serde copies whatever bytes a `T` has
+            }
         }
 
         impl<T> Default for $codec<T> {
@@ -100,6 +104,15 @@ pub trait MessageCodec: Send + Sync {
     /// As [`decode`](Self::decode).
     fn decode_owned(&self, frame: Bytes) -> Result<Self::Received, DecodeError> {
         self.decode(&frame)
+    }
+
+    /// Whether a message may hold on to bytes of the frame it was decoded from.
+    ///
+    /// A short frame is then given memory of its own where a message would keep that of many, so that
+    /// a program that keeps a few small messages does not keep all that was read with them. A codec
+    /// whose messages have their own memory says that there is no need to.
+    fn keeps_frame(&self) -> bool {
+        true
     }
 
     /// The encoded form of `message`, if the message already holds it.

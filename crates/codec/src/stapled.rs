@@ -90,6 +90,10 @@ impl<E: MessageCodec, D: MessageCodec> MessageCodec for Stapled<E, D> {
         self.decoder.decode_owned(frame)
     }
 
+    fn keeps_frame(&self) -> bool {
+        self.decoder.keeps_frame()
+    }
+
     fn encoded(&self, message: &E::Sent) -> Option<Bytes> {
         self.encoder.encoded(message)
     }

@@ -69,4 +69,8 @@ impl<M: MessageCodec, W: Wrapper> MessageCodec for Wrapped<M, W> {
     fn decode(&self, frame: &Bytes) -> Result<M::Received, DecodeError> {
         self.inner.decode(&self.wrapper.unwrap(frame)?)
     }
+
+    fn keeps_frame(&self) -> bool {
+        self.inner.keeps_frame() // a wrapper may give a part of the frame as it is
+    }
 }

@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use bowline_codec::{Codec, Decode, Encode, Framing, LengthDelimited, OutputBatch, Raw};
+use bowline_codec::{Codec, Decode, Encode, Framing, LengthDelimited, OutputBatch, Raw, Text};
 use bytes::{Bytes, BytesMut};
 
 struct Counting;
@@ -15,9 +15,16 @@ struct Counting;
 thread_local! {
     /// Allocations of this thread, and the bytes they asked for in total.
     static COUNTED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    /// Bytes that this thread has and did not give back.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+fn hold(bytes: isize) {
+    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
 }
 
 fn count(size: usize) {
+    hold(size.cast_signed());
     // Fails while the thread is torn down, when nothing is measured.
     let _ = COUNTED.try_with(|counted| {
         let (number, bytes) = counted.get();
@@ -40,12 +47,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        hold(-layout.size().cast_signed());
         count(size);
         // SAFETY: as our caller promised.
         unsafe { System.realloc(start, layout, size) }
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        hold(-layout.size().cast_signed());
         // SAFETY: as our caller promised.
         unsafe { System.dealloc(start, layout) }
     }
@@ -139,4 +148,80 @@ fn small_frames_are_encoded_without_allocating() {
     round();
     round();
     assert_eq!(allocated(|| (0..10).for_each(|_| round())).0, 0);
+}
+
+/// Frames of `message` as they come from a busy peer: a read brings as many as it has room for.
+fn read_full_of(message: &[u8]) -> BytesMut {
+    let mut read = BytesMut::with_capacity(16 * 1024);
+    while read.len() + 4 + message.len() <= 16 * 1024 {
+        read.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+        read.extend_from_slice(message);
+    }
+    read
+}
+
+// C11
+#[test]
+fn a_small_message_that_is_kept_keeps_little() {
+    for size in [0_usize, 1, 16, 500, 2000] {
+        let mut decoder = LengthDelimited::u32().with(Raw::new()).split().1;
+        let message = vec![7; size];
+        let mut kept = Vec::with_capacity(100);
+        let before = HELD.get();
+        for _ in 0..100 {
+            let mut read = read_full_of(&message);
+            let mut number = 0;
+            while let Some(message) = decoder.decode(&mut read).unwrap() {
+                if number == 3 {
+                    kept.push(message);
+                }
+                number += 1;
+            }
+            assert!(number > 3);
+        }
+        assert!(kept.iter().all(|kept| *kept == message));
+        let held = (HELD.get() - before).unsigned_abs();
+        // At most eight times what it is, and what the allocator of `bytes` has to count.
+        assert!(held <= 100 * (8 * size + 64), "{size}: {held} bytes");
+    }
+}
+
+// C11
+#[test]
+fn what_keeps_no_frame_is_not_copied_and_nor_is_a_large_one() {
+    let mut decoder = LengthDelimited::u32().with(Text::new()).split().1;
+    let mut read = read_full_of(b"sixteen  letters");
+    let mut texts = 0;
+    let (made, _) = allocated(|| {
+        while let Some(text) = decoder.decode(&mut read).unwrap() {
+            assert_eq!(text, "sixteen  letters");
+            texts += 1;
+        }
+    });
+    // The text itself, and once that the buffer is shared.
+    assert!(texts > 500 && made <= texts + 1, "{texts}: {made}");
+
+    let mut decoder = LengthDelimited::u32().with(Raw::new()).split().1;
+    let mut read = BytesMut::with_capacity(1 << 20);
+    read.extend_from_slice(&4096_u32.to_be_bytes());
+    read.extend_from_slice(&[7; 4096]);
+    let own = read.as_ptr_range();
+    let frame = decoder.decode(&mut read).unwrap().unwrap();
+    assert!(own.contains(&frame.as_ptr()));
+}
+
+// C11
+#[test]
+fn a_small_message_that_came_alone_is_not_copied() {
+    let mut decoder = LengthDelimited::u32().with(Raw::new()).split().1;
+    // After much that shared a buffer, which was then given up.
+    let mut busy = read_full_of(&[7; 16]);
+    while decoder.decode(&mut busy).unwrap().is_some() {}
+    for round in 0..3 {
+        let mut alone = BytesMut::with_capacity(20);
+        alone.extend_from_slice(b"\0\0\0\x10sixteen  letters");
+        let own = alone.as_ptr_range();
+        let frame = decoder.decode(&mut alone).unwrap().unwrap();
+        assert!(round == 0 || own.contains(&frame.as_ptr()), "{round}");
+    }
 }

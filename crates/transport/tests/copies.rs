@@ -200,3 +200,30 @@ fn a_large_payload_is_handed_out_from_where_it_was_read_to() {
         stream.abort();
     }
 }
+
+// SV6
+#[test]
+fn a_small_payload_that_is_kept_keeps_no_read_buffer() {
+    let (giving, coming) = giving();
+    let stream = StapledStream::new(giving, Taking(Arc::default()));
+    let mut stream = MessageStream::new(stream, codec());
+    for number in 0..100 {
+        let mut coming = coming.lock().unwrap();
+        for _ in 0..500 {
+            coming.extend_from_slice(&on_the_wire(16, number));
+        }
+    }
+    for count in 0..50_000 {
+        let payload = loop {
+            if let Some(received) = stream.recv().now_or_never() {
+                break received.unwrap().unwrap();
+            }
+        };
+        let number = (count / 500) as u8;
+        assert_eq!(payload, [number; 16][..]);
+        // Nobody else has a part of it, and it is no part of anything large.
+        let own = payload.try_into_mut().expect("nobody else has it");
+        assert!(own.capacity() <= 8 * 16, "{}", own.capacity());
+    }
+    stream.abort();
+}

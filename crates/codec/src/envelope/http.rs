@@ -140,6 +140,7 @@ fn object(value: Value, what: &'static str) -> Result<Map<String, Value>, Decode
 
 impl Message for HttpMessage {
     const CONTENT_TYPE: &'static str = "application/json";
+    const KEEPS_FRAME: bool = false;
 
     fn headers(&self) -> &Headers {
         &self.headers

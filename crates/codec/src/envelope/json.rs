@@ -63,6 +63,7 @@ impl<P: Serialize> Serialize for JsonMessage<P> {
 
 impl<P: Serialize + DeserializeOwned> Message for JsonMessage<P> {
     const CONTENT_TYPE: &'static str = "application/json";
+    const KEEPS_FRAME: bool = false;
 
     fn headers(&self) -> &Headers {
         &self.headers

@@ -70,6 +70,10 @@ impl<T: FixedLayout, E: ByteOrder> MessageCodec for Struct<T, E> {
         Ok(())
     }
 
+    fn keeps_frame(&self) -> bool {
+        false
+    }
+
     fn decode(&self, frame: &Bytes) -> Result<T, DecodeError> {
         let (expected, actual) = (T::SIZE, frame.len());
         if actual != expected {

@@ -93,6 +93,10 @@ impl MessageCodec for Text {
         Ok(())
     }
 
+    fn keeps_frame(&self) -> bool {
+        false
+    }
+
     fn decode(&self, frame: &Bytes) -> Result<String, DecodeError> {
         let refused = |valid_up_to| Err(DecodeError::new(DecodeErrorKind::Text { valid_up_to }));
         match (self.encoding, self.strictness) {
