@@ -5,6 +5,7 @@ mod thread;
 use std::fmt;
 use std::future::Future;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -139,15 +140,43 @@ where
         })
     }
 
-    /// [`Client::send`], parking the thread.
+    /// [`Client::send`] and [`Client::flush`], parking the thread: `Ok` means that the message was
+    /// handed to the system. Nobody is there to write later what could not be written at once.
+    ///
+    /// # Errors
+    ///
+    /// As there; the [`delivery`](Error::delivery) of [`Elapsed`](ErrorKind::Elapsed) says whether
+    /// the message had been queued: then the rest of it goes out with the next operation.
+    pub fn send_blocking(&self, message: S) -> Result<(), Error> {
+        let client = self.parts.client.clone();
+        let queued = Arc::new(AtomicBool::new(false));
+        let sent = self.run(Operation::Send, Delivery::NotSent, {
+            let queued = queued.clone();
+            async move {
+                client.send(&message).await?;
+                queued.store(true, Ordering::Release);
+                client
+                    .flush()
+                    .await
+                    .map_err(|error| error.of(Operation::Send))
+            }
+        });
+        sent.map_err(|error| match queued.load(Ordering::Acquire) {
+            true => error.with_delivery(Delivery::MaybeSent),
+            false => error,
+        })
+    }
+
+    /// [`Client::feed`], parking the thread: for many messages in one write. They go out with a
+    /// [`flush_blocking`](Self::flush_blocking), or with the next send or receive.
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn send_blocking(&self, message: S) -> Result<(), Error> {
+    pub fn feed_blocking(&self, message: S) -> Result<(), Error> {
         let client = self.parts.client.clone();
         self.run(Operation::Send, Delivery::NotSent, async move {
-            client.send(&message).await
+            client.feed(&message).await
         })
     }
 

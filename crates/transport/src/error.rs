@@ -202,7 +202,10 @@ impl Error {
         use ErrorKind::*;
         matches!(
             self.kind(),
-            ConnectTimeout | Elapsed | Broken(Break::Stalled) | Tls(TlsFailure::Timeout)
+            ConnectTimeout
+                | Elapsed
+                | Broken(Break::Stalled | Break::SlowFrame)
+                | Tls(TlsFailure::Timeout)
         )
     }
 

@@ -129,9 +129,10 @@ impl Server {
         StreamServer::at(Listening(listener))
     }
 
-    /// At a UDP address; with port 0 the system chooses one.
-    pub fn udp(at: std::net::SocketAddr) -> PacketServer<UdpPlace> {
-        PacketServer::at(UdpPlace(at))
+    /// At a UDP address, or at a host by name and a port: the first of its addresses that can be had.
+    /// With port 0 the system chooses one.
+    pub fn udp(at: impl Into<UdpPlace>) -> PacketServer<UdpPlace> {
+        PacketServer::at(at.into())
     }
 
     /// At a path in the file system, for datagrams. Nothing may be there; it is removed with the

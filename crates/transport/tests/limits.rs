@@ -167,3 +167,76 @@ fn a_peer_that_says_nothing_is_noticed_and_may_speak_later() {
         assert_eq!(here.recv().await.unwrap().unwrap(), "late");
     });
 }
+
+/// Sends the frame of `message` byte by byte, one every `pause`, until nobody takes any more.
+async fn trickle(there: &mut MemoryStream, message: &[u8], pause: Duration) -> usize {
+    use bowline_backend::stream::ByteStreamExt;
+    let mut frame = u32::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend_from_slice(message);
+    for (sent, byte) in frame.iter().enumerate() {
+        if there.write_all(&[*byte]).await.is_err() {
+            return sent;
+        }
+        sleep_until(time::now().saturating_add(pause)).await;
+    }
+    frame.len()
+}
+
+#[test]
+fn a_frame_that_trickles_in_breaks_the_connection() {
+    Backend::Sim.block_on(async {
+        let second = Duration::from_secs(1);
+        let (here, mut there) = MemoryStream::pair();
+        let builder = MessageStream::<MemoryStream, Framed<LengthDelimited, Raw>>::builder();
+        // There always comes a byte before the peer counts as silent.
+        let builder = builder.read_idle_timeout(5 * second);
+        let mut here = builder.frame_timeout(20 * second).over(here, codec());
+        let talk = async {
+            // In time, also where several of them together are not.
+            for _ in 0..3 {
+                assert_eq!(trickle(&mut there, b"0123456789", second).await, 14);
+            }
+            // A peer between two frames is not slow.
+            sleep_until(time::now().saturating_add(3 * second)).await;
+            trickle(&mut there, &[0; 1000], second).await
+        };
+        let hear = async {
+            for _ in 0..3 {
+                assert_eq!(here.recv().await.unwrap().unwrap(), "0123456789");
+            }
+            // Four seconds of them it says nothing, which do not count.
+            let start = time::now();
+            let error = here.recv().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Broken(Break::SlowFrame));
+            assert!(error.is_timeout() && error.is_connection());
+            let took = time::now().saturating_duration_since(start);
+            assert!(took >= 22 * second && took <= 26 * second, "{took:?}");
+            // It stays so, whatever comes.
+            let again = here.recv().await.unwrap_err();
+            assert_eq!(again.kind(), ErrorKind::Broken(Break::SlowFrame));
+            here.abort();
+        };
+        let (sent, ()) = join(talk, hear).await;
+        assert!(sent < 30, "{sent}");
+    });
+}
+
+#[test]
+fn who_is_not_listened_to_is_not_slow() {
+    Backend::Sim.block_on(async {
+        let (here, mut there) = MemoryStream::pair();
+        let builder = MessageStream::<MemoryStream, Framed<LengthDelimited, Raw>>::builder();
+        let most = Duration::from_secs(20);
+        let mut here = builder.frame_timeout(most).over(here, codec());
+        assert!(trickle(&mut there, b"0123456789", Duration::ZERO).await == 14);
+        // Half of the next one, noticed by a `recv` that was given up.
+        use bowline_backend::stream::ByteStreamExt;
+        there.write_all(b"\0\0\0\x0a01234").await.unwrap();
+        assert_eq!(here.recv().await.unwrap().unwrap(), "0123456789");
+        assert!(here.recv().now_or_never().is_none());
+        there.write_all(b"56789").await.unwrap();
+        // The handler had other things to do; what has come meanwhile is not late.
+        sleep_until(time::now().saturating_add(10 * most)).await;
+        assert_eq!(here.recv().await.unwrap().unwrap(), "0123456789");
+    });
+}

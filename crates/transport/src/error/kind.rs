@@ -71,6 +71,8 @@ pub enum Break {
     WriteZero,
     /// The peer took no byte of what waited for it, for longer than is allowed.
     Stalled,
+    /// A frame of the peer's had begun and was not whole in time.
+    SlowFrame,
     /// The byte stream below panicked in a write.
     Panicked,
     /// Anything else; the source says what.
@@ -188,6 +190,7 @@ impl fmt::Display for Break {
             Break::TruncatedTls => "it ended without a close_notify of TLS",
             Break::WriteZero => "no more bytes are taken",
             Break::Stalled => "the peer took nothing for too long",
+            Break::SlowFrame => "a frame took the peer too long",
             Break::Panicked => "the stream panicked",
             Break::Other => "the stream failed",
         })

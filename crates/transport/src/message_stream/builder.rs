@@ -29,6 +29,7 @@ pub struct MessageStreamBuilder {
     close_timeout: Duration,
     write_stall_timeout: Option<Duration>,
     read_idle_timeout: Option<Duration>,
+    frame_timeout: Option<Duration>,
     max_frame: usize,
     linger: Linger,
 }
@@ -40,6 +41,7 @@ impl Default for MessageStreamBuilder {
             close_timeout: CLOSE_TIMEOUT,
             write_stall_timeout: Some(WRITE_STALL_TIMEOUT),
             read_idle_timeout: None,
+            frame_timeout: None,
             max_frame: usize::MAX,
             linger: Linger {
                 most: None,
@@ -109,6 +111,19 @@ impl MessageStreamBuilder {
         self
     }
 
+    /// How long a frame of the peer's may take from when a `recv` first had to wait for the rest of it:
+    /// then the connection is [`Broken(SlowFrame)`](crate::Break::SlowFrame), for ever; `None`, for any
+    /// time, by default. Against peers that send a byte now and then to hold a connection, which no
+    /// [`read_idle_timeout`](Self::read_idle_timeout) notices.
+    ///
+    /// It is to leave the longest frame enough time on the slowest line. What a codec skips between
+    /// frames counts as the beginning of one. The time is looked at only by a `recv` that finds nothing
+    /// to read, which panics where no backend runs.
+    pub fn frame_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
+        self.frame_timeout = most.into();
+        self
+    }
+
     /// How many bytes a frame may have, its header or delimiter included, below the limit of the
     /// codec itself; none by default. A larger one is not sent, and one that comes ends the
     /// receiving side.
@@ -133,6 +148,7 @@ impl MessageStreamBuilder {
             close_timeout: self.close_timeout,
             write_stall_timeout: self.write_stall_timeout,
             read_idle_timeout: self.read_idle_timeout,
+            frame_timeout: self.frame_timeout,
             max_frame: self.max_frame,
             linger: self.linger,
             attributes: Attributes::of_stream(&stream),

@@ -58,6 +58,7 @@ pub(super) struct Setup {
     pub(super) close_timeout: Duration,
     pub(super) write_stall_timeout: Option<Duration>,
     pub(super) read_idle_timeout: Option<Duration>,
+    pub(super) frame_timeout: Option<Duration>,
     pub(super) max_frame: usize,
     pub(super) linger: Linger,
     pub(super) attributes: Attributes,

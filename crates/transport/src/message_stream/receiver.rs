@@ -10,6 +10,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bowline_backend::stream::{Address, ByteStream};
 use bowline_backend::time::{self, Sleep};
@@ -49,6 +50,10 @@ pub struct MessageReceiver<S: ByteStream, C: Codec> {
     burst_bytes: usize,
     /// Runs from when a `recv` first had to wait since the last byte, where that is limited.
     idle: Option<Pin<Box<Sleep>>>,
+    /// The decoder has taken or left bytes that make no frame yet.
+    begun: bool,
+    /// Runs from when a `recv` first had to wait for the rest of a frame, where that is limited.
+    late: Option<Pin<Box<Sleep>>>,
     /// Descriptors that came, once somebody asked for them.
     #[cfg(all(unix, feature = "ancillary"))]
     pub(super) inbox: Option<Inbox<S::ReadHalf>>,
@@ -82,6 +87,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             burst_frames: 0,
             burst_bytes: 0,
             idle: None,
+            begun: false,
+            late: None,
             #[cfg(all(unix, feature = "ancillary"))]
             inbox: None,
         }
@@ -153,6 +160,9 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 State::Open if self.starved => {
                     self.outbound.drive_and_wait(Half::Receiver, cx);
                     match self.read_more(cx) {
+                        Poll::Pending if self.poll_late(cx).is_ready() => {
+                            self.state = State::Failed(self.too_slow());
+                        }
                         Poll::Pending => return self.poll_idle(cx).map(Err),
                         Poll::Ready(Ok(0)) => self.state = State::Draining,
                         Poll::Ready(Ok(_)) => self.starved = false,
@@ -163,6 +173,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                     let before = self.buffer.len();
                     let decoded = self.decode();
                     self.note(before, &decoded);
+                    self.note_progress(before, &decoded);
                     match decoded {
                         Ok(Some(message)) => {
                             self.foresee(before - self.buffer.len());
@@ -228,6 +239,17 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     #[cfg(not(all(unix, feature = "ancillary")))]
     fn note(&mut self, _: usize, _: &Result<Option<C::Item>, DecodeError>) {}
 
+    /// Of `before` bytes the decoder made a frame, or has one under way.
+    fn note_progress(&mut self, before: usize, decoded: &Result<Option<C::Item>, DecodeError>) {
+        match decoded {
+            Ok(None) => self.begun |= before > 0,
+            Ok(Some(_)) | Err(_) => {
+                self.begun = false;
+                self.late = None;
+            }
+        }
+    }
+
     /// Closes the descriptors of a message that nobody asked for.
     fn forget_descriptors(&mut self) {
         #[cfg(all(unix, feature = "ancillary"))]
@@ -283,13 +305,25 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         let Some(most) = self.outbound.setup().read_idle_timeout else {
             return Poll::Pending;
         };
-        let idle = self
-            .idle
-            .get_or_insert_with(|| Box::pin(time::sleep_until(time::now().saturating_add(most))));
-        ready!(idle.as_mut().poll(cx));
+        ready!(poll_after(&mut self.idle, most, cx));
         self.idle = None;
         let error = Error::new(Operation::Recv, ErrorKind::Elapsed);
         Poll::Ready(error.with_peer(self.peer_addr().cloned()))
+    }
+
+    /// For a read that waits: ready once a frame took longer than is allowed.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.outbound.setup().frame_timeout {
+            Some(most) if self.begun => poll_after(&mut self.late, most, cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn too_slow(&self) -> Error {
+        Error::new(Operation::Recv, ErrorKind::Broken(Break::SlowFrame))
+            .with_delivery(Delivery::MaybeSent)
+            .with_peer(self.peer_addr().cloned())
+            .with_unsent_frames(self.outbound.unsent_frames())
     }
 
     fn broken(&self, error: io::Error) -> Error {
@@ -317,6 +351,16 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         }
         error
     }
+}
+
+/// Ready once `most` has passed since it was first polled.
+fn poll_after(
+    since: &mut Option<Pin<Box<Sleep>>>,
+    most: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let end = || Box::pin(time::sleep_until(time::now().saturating_add(most)));
+    since.get_or_insert_with(end).as_mut().poll(cx)
 }
 
 impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageReceiver<S, C> {

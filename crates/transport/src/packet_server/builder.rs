@@ -3,7 +3,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bowline_backend::net::UdpSocket;
+use bowline_backend::net::{Query, UdpSocket, resolve};
 #[cfg(unix)]
 use bowline_backend::net::{UnixDatagram, UnixOptions};
 #[cfg(unix)]
@@ -14,7 +14,7 @@ use super::bound::BoundPackets;
 use super::limits::PacketLimits;
 use super::state::State;
 use crate::datagram::{DatagramEndpointBuilder, DatagramSocket};
-use crate::error::{Error, Operation};
+use crate::error::{Attempt, Error, ErrorKind, Operation};
 
 /// A place to receive packets at, before anybody does.
 pub trait BindPackets: Send {
@@ -33,15 +33,50 @@ pub trait BindPackets: Send {
     fn bind(self) -> impl Future<Output = Result<Self::Socket, Error>> + Send;
 }
 
-/// A UDP address.
+/// A UDP address: made of a socket address, or of a host, in digits or by name, and a port. Of the
+/// addresses of a name it is the first that can be had.
 #[derive(Clone, Debug)]
-pub struct UdpPlace(pub(crate) SocketAddr);
+pub struct UdpPlace(Where);
+
+#[derive(Clone, Debug)]
+enum Where {
+    Address(SocketAddr),
+    Host(String, u16),
+}
+
+impl From<SocketAddr> for UdpPlace {
+    fn from(address: SocketAddr) -> Self {
+        UdpPlace(Where::Address(address))
+    }
+}
+
+impl<H: Into<String>> From<(H, u16)> for UdpPlace {
+    fn from((host, port): (H, u16)) -> Self {
+        UdpPlace(Where::Host(host.into(), port))
+    }
+}
 
 impl BindPackets for UdpPlace {
     type Socket = UdpSocket;
 
     async fn bind(self) -> Result<UdpSocket, Error> {
-        UdpSocket::bind(self.0).map_err(|error| Error::from_io(Operation::Bind, error))
+        let addresses = match self.0 {
+            Where::Address(address) => vec![address],
+            Where::Host(host, port) => {
+                let found = resolve(Query::host(host, port)).await;
+                found.map_err(|error| {
+                    Error::new(Operation::Bind, ErrorKind::Connect).with_source(error)
+                })?
+            }
+        };
+        let mut failed = Vec::new();
+        for address in addresses {
+            match UdpSocket::bind(address) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => failed.push(Attempt::new(address, error)),
+            }
+        }
+        Err(Error::of_attempts(Operation::Bind, failed))
     }
 }
 

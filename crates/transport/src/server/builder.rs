@@ -75,7 +75,8 @@ impl<B, F> StreamServer<B, F> {
     }
 
     /// Limits of each connection: how much may wait to be sent, and for how long. The
-    /// [`idle_timeout`](ServerLimits::idle_timeout) of the server, where there is one, and its
+    /// [`idle_timeout`](ServerLimits::idle_timeout) and the
+    /// [`frame_timeout`](ServerLimits::frame_timeout) of the server, where there are, and its
     /// [`linger`](ServerLimits::linger) count instead of those of the stream.
     pub fn stream(mut self, stream: MessageStreamBuilder) -> Self {
         self.stream = stream;
@@ -105,6 +106,10 @@ impl<B, F> StreamServer<B, F> {
         let stream = self.stream.linger(self.limits.linger);
         let stream = match self.limits.idle_timeout {
             Some(most) => stream.read_idle_timeout(most),
+            None => stream,
+        };
+        let stream = match self.limits.frame_timeout {
+            Some(most) => stream.frame_timeout(most),
             None => stream,
         };
         Ok(Bound {

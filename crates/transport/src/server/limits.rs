@@ -36,6 +36,7 @@ pub struct ServerLimits {
     pub(super) at_limit: AtLimit,
     pub(super) max_per_peer: Option<usize>,
     pub(super) idle_timeout: Option<Duration>,
+    pub(super) frame_timeout: Option<Duration>,
     pub(super) max_handshakes: usize,
     pub(super) handshake_timeout: Duration,
     pub(super) grace: Duration,
@@ -62,6 +63,7 @@ impl ServerLimits {
             at_limit: AtLimit::Wait,
             max_per_peer: None,
             idle_timeout: None,
+            frame_timeout: None,
             max_handshakes: MAX_HANDSHAKES,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             grace: GRACE,
@@ -106,6 +108,15 @@ impl ServerLimits {
     /// `None`, for ever, by default.
     pub fn idle_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = most.into();
+        self
+    }
+
+    /// How long a message of a peer may take from its first byte to its last before
+    /// [`Messages::recv`](crate::Messages::recv) says
+    /// [`Broken(SlowFrame)`](crate::Break::SlowFrame); `None`, for any time, by default. See
+    /// [`MessageStreamBuilder::frame_timeout`](crate::MessageStreamBuilder::frame_timeout).
+    pub fn frame_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
+        self.frame_timeout = most.into();
         self
     }
 

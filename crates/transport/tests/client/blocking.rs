@@ -1,13 +1,17 @@
 //! Clients for threads: every operation parks its thread, and no longer than it may.
 
+use std::num::NonZeroUsize;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::TcpListener;
+use bowline_backend::stream::ByteStreamExt;
+use bowline_codec::Lines;
 use bowline_concurrency::Root;
-use bowline_transport::{BlockingClient, Delivery, ErrorKind, Transport};
+use bowline_transport::{BlockingClient, Client, Delivery, ErrorKind, Operation, Transport};
+use bytes::BytesMut;
 
 use crate::{Text, accept, client, in_sim, listen, on, text};
 use std::net::SocketAddr;
@@ -30,6 +34,8 @@ on_real_backends!(
     a_call_cut_off_is_not_answered_later,
     the_last_drop_ends_it,
     a_late_deadline_has_passed,
+    what_is_sent_is_written_though_nobody_does_anything_more,
+    what_is_fed_goes_out_with_a_flush,
 );
 
 /// A server in a thread of its own beside `talk`.
@@ -226,6 +232,63 @@ fn a_late_deadline_has_passed(backend: Backend) {
             passed.recv_blocking().unwrap_err().kind(),
             ErrorKind::Elapsed
         );
+        client.close_blocking().unwrap();
+    });
+}
+
+/// More than sockets hold.
+const LARGE: usize = 20_000_000;
+
+fn large_lines(at: SocketAddr) -> BlockingClient<String, String> {
+    let lines = || Lines::lf().max_frame(LARGE).text();
+    BlockingClient::new(Client::new(at, lines))
+}
+
+// CL5
+fn what_is_sent_is_written_though_nobody_does_anything_more(backend: Backend) {
+    let (told, heard) = channel();
+    let serve = |listener: TcpListener| async move {
+        // Who reads nothing leaves the message queued.
+        let (stream, _) = listener.accept().await.unwrap();
+        told.send(0).unwrap();
+        let (mut next, _) = listener.accept().await.unwrap();
+        drop(stream);
+        let mut count = 0;
+        let mut read = BytesMut::new();
+        while count <= LARGE {
+            read.clear();
+            count += next.read_into(&mut read, NonZeroUsize::MAX).await.unwrap();
+        }
+        told.send(count).unwrap();
+    };
+    beside(backend, serve, |at| {
+        let unread = large_lines(at).backend(backend);
+        let hurried = unread.timeout(Duration::from_millis(100));
+        let late = hurried.send_blocking("x".repeat(LARGE)).unwrap_err();
+        assert_eq!(
+            (late.kind(), late.delivery(), late.operation()),
+            (ErrorKind::Elapsed, Delivery::MaybeSent, Operation::Send)
+        );
+        assert_eq!(heard.recv().unwrap(), 0);
+        let client = large_lines(at).backend(backend);
+        client.send_blocking("x".repeat(LARGE)).unwrap();
+        let whole = heard.recv_timeout(Duration::from_secs(30));
+        assert_eq!(whole, Ok(LARGE + 1), "nobody writes the rest");
+    });
+}
+
+// CL5
+fn what_is_fed_goes_out_with_a_flush(backend: Backend) {
+    beside(backend, echo, |at| {
+        let (client, _) = blocking(backend, at);
+        for n in 0..10 {
+            client.feed_blocking(text(n)).unwrap();
+        }
+        client.flush_blocking().unwrap();
+        for n in 0..10 {
+            let reply = client.recv_blocking().unwrap();
+            assert_eq!(reply, Some(format!("re {n}")));
+        }
         client.close_blocking().unwrap();
     });
 }

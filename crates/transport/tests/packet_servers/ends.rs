@@ -206,9 +206,37 @@ pub(crate) async fn every_kind_of_place() {
         handle.drain(LONG).await;
     };
     join(serving, talking).await.0.unwrap();
+    at_a_host().await;
     #[cfg(target_os = "linux")]
     at_a_path().await;
     sleep(Duration::ZERO).await;
+}
+
+async fn at_a_host() {
+    for host in ["localhost", "127.0.0.1"] {
+        let server = Server::udp((host, 0)).codec(Text::new);
+        let server = server.bind().await.unwrap();
+        let handle = server.handle();
+        let serving = server.serve_fn(crate::echo);
+        let talking = async {
+            let mut client = client(&handle);
+            send(&mut client, "to a host").await;
+            assert_eq!(recv(&mut client).await, "to a host");
+            handle.drain(LONG).await;
+        };
+        join(serving, talking).await.0.unwrap();
+    }
+    // Who cannot be had says which address.
+    let taken = bind(PacketLimits::new()).await;
+    let port = taken.local_addrs()[0].as_inet().unwrap().port();
+    let again = Server::udp(("127.0.0.1", port)).codec(Text::new).bind();
+    let error = again.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.attempts().len()),
+        (ErrorKind::Address, 1)
+    );
+    let nowhere = Server::udp(("no such host", 0)).codec(Text::new).bind();
+    assert_eq!(nowhere.await.unwrap_err().kind(), ErrorKind::Connect);
 }
 
 #[cfg(target_os = "linux")]
