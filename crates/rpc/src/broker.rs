@@ -1,7 +1,8 @@
 //! What carries calls between callers and executors.
 
 use std::any::TypeId;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bowline_backend::time::Instant;
 use bytes::Bytes;
@@ -65,14 +66,67 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// Its name completed with the project is not a name.
     fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError>;
 
+    /// Takes no new calls, waits for those in flight for `most` at most, cancels the rest, and closes.
+    ///
+    /// # Cancel safety
+    /// Dropped, the broker goes on with what it has begun, and does not close.
+    fn drain(&self, most: Duration) -> impl Future<Output = DrainReport> + Send;
+
     /// Cancels everything now and ends every task of the broker.
     fn close(&self);
 
-    /// Completes when the broker is closed.
+    /// Completes when the broker takes no more calls and has ended those it had, and says why it came to
+    /// that.
     ///
     /// # Cancel safety
     /// *Nothing happened.*
-    fn closed(&self) -> impl Future<Output = ()> + Send;
+    fn closed(&self) -> impl Future<Output = CloseCause> + Send;
+}
+
+/// Why a broker ended: the first cause of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// [`close`](Broker::close) was called.
+    Closed,
+    /// It was to drain: by [`drain`](Broker::drain), a signal, or `sys.drain`.
+    Drained,
+    /// It could not go on: a listener broke, or the one connection it had ended.
+    Broken(Arc<str>),
+    /// What it ran in has ended: the body of `run`, or the group it was started in.
+    Cancelled,
+}
+
+/// What became of calls while a broker drained: of those of its peers, or, of a broker in memory, of its
+/// own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Calls that were answered, with a reply or an error of their handler.
+    pub finished: u64,
+    /// Calls that came too late or had not begun: their callers know that they did not run.
+    pub refused: u64,
+    /// Calls that were cancelled when the time was over.
+    pub cancelled: u64,
+    /// Calls whose handlers went on all the same: they were left, and their callers know that they may
+    /// have run.
+    pub abandoned: u64,
+}
+
+/// The first cause of an end, once there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Ending(OnceLock<CloseCause>);
+
+impl Ending {
+    /// A cause, which counts if it is the first.
+    pub(crate) fn by(&self, cause: CloseCause) {
+        let _ = self.0.set(cause);
+    }
+
+    /// The cause of an end that has come.
+    pub(crate) fn cause(&self) -> CloseCause {
+        self.0.get().cloned().unwrap_or(CloseCause::Cancelled)
+    }
 }
 
 /// A type of calls, as a value.

@@ -4,11 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::broker::submit_encoded;
 use crate::{
-    Addressed, Broker, Call, CallError, CallOptions, CallType, MemoryBroker, MethodName, OutCall,
-    RegistryError, Reply, TcpBroker,
+    Addressed, Broker, Call, CallError, CallOptions, CallType, CloseCause, DrainReport,
+    MemoryBroker, MethodName, OutCall, RegistryError, Reply, TcpBroker,
 };
 
 /// Any broker: for programs that choose one while they run, and keep it in a field without a type
@@ -103,6 +104,14 @@ impl Broker for DynBroker {
         }
     }
 
+    async fn drain(&self, most: Duration) -> DrainReport {
+        match &self.0 {
+            Kind::Memory(broker) => broker.drain(most).await,
+            Kind::Tcp(broker) => broker.drain(most).await,
+            Kind::Other(broker) => broker.drain_boxed(most).await,
+        }
+    }
+
     fn close(&self) {
         match &self.0 {
             Kind::Memory(broker) => broker.close(),
@@ -111,7 +120,7 @@ impl Broker for DynBroker {
         }
     }
 
-    async fn closed(&self) {
+    async fn closed(&self) -> CloseCause {
         match &self.0 {
             Kind::Memory(broker) => broker.closed().await,
             Kind::Tcp(broker) => broker.closed().await,
@@ -141,9 +150,11 @@ trait Boxed: Send + Sync {
 
     fn name_boxed(&self, call: CallType) -> Result<MethodName, RegistryError>;
 
+    fn drain_boxed(&self, most: Duration) -> Pending<'_, DrainReport>;
+
     fn close_boxed(&self);
 
-    fn closed_boxed(&self) -> Pending<'_, ()>;
+    fn closed_boxed(&self) -> Pending<'_, CloseCause>;
 }
 
 impl<B: Broker> Boxed for B {
@@ -159,11 +170,15 @@ impl<B: Broker> Boxed for B {
         self.name_of(call)
     }
 
+    fn drain_boxed(&self, most: Duration) -> Pending<'_, DrainReport> {
+        Box::pin(self.drain(most))
+    }
+
     fn close_boxed(&self) {
         self.close();
     }
 
-    fn closed_boxed(&self) -> Pending<'_, ()> {
+    fn closed_boxed(&self) -> Pending<'_, CloseCause> {
         Box::pin(self.closed())
     }
 }

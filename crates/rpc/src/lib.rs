@@ -65,7 +65,9 @@ mod tcp_broker;
 
 pub use access::Right;
 pub use broadcast::{Addressed, Broadcast, ToAll};
-pub use broker::{Broker, CallOptions, CallType, OutCall, Reply, UnknownMethod};
+pub use broker::{
+    Broker, CallOptions, CallType, CloseCause, DrainReport, OutCall, Reply, UnknownMethod,
+};
 pub use brokers::current_broker;
 pub use call::{BadArguments, BlockingHandler, Call, Handler, Method, NamedArguments, NoError};
 pub use caller::{CallBuilder, Caller, Named, Request, Typed};
@@ -89,8 +91,7 @@ pub use secret::Secret;
 #[cfg(feature = "tls")]
 pub use tcp_broker::TlsConfig;
 pub use tcp_broker::{
-    AcceptErrors, Balance, BrokerStatistics, DrainReport, Endpoint, Strangers, TcpBroker,
-    TcpBrokerBuilder,
+    AcceptErrors, Balance, BrokerStatistics, Endpoint, Strangers, TcpBroker, TcpBrokerBuilder,
 };
 
 /// What expansions of the macros name.

@@ -1,42 +1,44 @@
 //! A broker within one process: calls go straight to an executor.
 
+mod drain;
+mod find;
 mod insight;
+mod start;
+
+pub use start::MemoryBrokerStart;
 
 use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline_backend::entropy;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{TaskGroup, timeout_at};
 use bytes::Bytes;
 
-use crate::broker::{UnknownMethod, submit_encoded, typed};
+use crate::broker::{Ending, submit_encoded, typed};
 use crate::call::run_call;
 use crate::executor::{
     Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobFacts, JobHandle, MethodKey,
     MethodLimit, Stop, discard,
 };
-use crate::lifetime::{nested, scoped};
 use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
 use crate::offers::{Offers, Served};
 use crate::sys::Reserved;
 use crate::{
-    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, Code, Codec, Context,
-    DynBroker, Error, ErrorBody, MethodName, OutCall, Peer, RegistryError, Reply,
+    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code, Codec,
+    Context, DrainReport, DynBroker, Error, ErrorBody, MethodName, OutCall, Peer, RegistryError,
+    Reply,
 };
 
 /// How many calls a call may be nested in.
 const MAX_HOPS: u8 = 8;
-/// Calls that wait for a method nobody offers at one broker.
-const MAX_WAITING: usize = 1024;
 
 /// Calls go to an executor in this process; typed arguments and replies move without being
 /// encoded.
@@ -75,6 +77,9 @@ struct Shared {
     me: Peer,
     next_call: AtomicU64,
     offers: Offers,
+    ending: Ending,
+    /// New calls that were refused, as it drains.
+    refused: AtomicU64,
     /// Calls that wait for a method nobody offers.
     waiting: AtomicUsize,
     encode_always: bool,
@@ -128,6 +133,12 @@ impl MemoryBroker {
             self.shared.attachment.clone(),
             answer.clone(),
         );
+        // The job is counted by now.
+        if options.hops == 0 && self.shared.offers.gate().is_closed() {
+            job.refuse(Code::Draining);
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(CallError::new(Code::Draining, Certainty::NeverSent));
+        }
         // Whatever becomes of the job, it is answered.
         let given = Given(Some(job.give_to(&*self.shared.executor)));
         let Some(end) = end_of(answer, options.deadline).await else {
@@ -150,45 +161,6 @@ impl MemoryBroker {
                 certainty,
                 message,
             } => Err(CallError::new(code, certainty).with_message(message)),
-        }
-    }
-
-    /// The method called `name`, once it is offered.
-    async fn find(&self, name: &str, options: &CallOptions) -> Result<Served, CallError> {
-        let offers = &self.shared.offers;
-        if let Some(served) = offers.now().find(name) {
-            return Ok(served.clone());
-        }
-        let error = |code| CallError::new(code, Certainty::NeverSent).with_message(name);
-        if options.unknown == UnknownMethod::FailFast {
-            return Err(error(Code::UnknownMethod));
-        }
-        let Some(_waiting) = Waiting::enter(&self.shared.waiting) else {
-            return Err(error(Code::Overloaded));
-        };
-        let mut changes = offers.changes();
-        let found = async {
-            loop {
-                if let Some(served) = offers.now().find(name) {
-                    return served.clone();
-                }
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-        };
-        let (mut found, mut over) = (pin!(found), pin!(self.shared.attachment.over()));
-        let either = poll_fn(|cx| {
-            // Both, for each wakes for itself.
-            let over = over.as_mut().poll(cx).map(|()| Err(closed()));
-            match found.as_mut().poll(cx) {
-                Poll::Ready(served) => Poll::Ready(Ok(served)),
-                Poll::Pending => over,
-            }
-        });
-        match timeout_at(options.deadline, either).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(error(Code::NoPeer)),
         }
     }
 }
@@ -283,12 +255,19 @@ impl Broker for MemoryBroker {
         self.shared.executor.registry().name_of_call(call)
     }
 
+    /// As [`Broker::drain`]. Calls that handlers make which still run are no new ones.
+    async fn drain(&self, most: Duration) -> DrainReport {
+        self.end_calls(most).await
+    }
+
     fn close(&self) {
+        self.shared.ending.by(CloseCause::Closed);
         self.shared.group.cancel("the broker was closed");
     }
 
-    async fn closed(&self) {
+    async fn closed(&self) -> CloseCause {
         self.shared.attachment.over().await;
+        self.shared.ending.cause()
     }
 }
 
@@ -297,91 +276,6 @@ impl fmt::Debug for MemoryBroker {
         f.debug_struct("MemoryBroker")
             .field("executor", &self.shared.executor)
             .finish_non_exhaustive()
-    }
-}
-
-/// A [`MemoryBroker`] that does not run yet.
-#[must_use = "a broker exists once it is run or started"]
-#[derive(Debug)]
-pub struct MemoryBrokerStart {
-    executor: Arc<dyn Executor>,
-    encode_always: bool,
-}
-
-impl MemoryBrokerStart {
-    /// Encodes and decodes the arguments and replies of every call, as if they travelled, so that those
-    /// that cannot are found: for tests of programs that use another broker otherwise. Outcomes are the
-    /// same but for that.
-    pub fn encode_always(mut self) -> Self {
-        self.encode_always = true;
-        self
-    }
-
-    /// Runs the broker for as long as `body` takes: every handler has ended when it returns.
-    ///
-    /// Starting locks the registry for good.
-    ///
-    /// # Errors
-    /// What `body` returns; [`Error`] of kind `Cancelled` if the broker was closed under it.
-    ///
-    /// # Cancel safety
-    /// *Peer told to stop*: dropped, it drops the body and every handler.
-    pub async fn run<T, E, F, Fut>(self, body: F) -> Result<T, E>
-    where
-        F: FnOnce(MemoryBroker) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        T: Send,
-        E: From<Error> + Send,
-    {
-        scoped(|group| async move {
-            let broker = self.open(group);
-            broker.prepare().await?;
-            body(broker).await
-        })
-        .await
-    }
-
-    /// Starts the broker as a child of `group`, which stays open until the broker is closed by
-    /// `close()` or the group is cancelled.
-    ///
-    /// Starting locks the registry for good.
-    ///
-    /// # Errors
-    /// Kind `Cancelled` if the group is closed.
-    ///
-    /// # Cancel safety
-    /// *Nothing happened*: the broker is closed again.
-    pub async fn start<E: Send + 'static>(
-        self,
-        group: &TaskGroup<E>,
-    ) -> Result<MemoryBroker, Error> {
-        let broker = self.open(nested(group).await?);
-        match broker.prepare().await {
-            Ok(()) => Ok(broker),
-            Err(error) => {
-                broker.close();
-                Err(error)
-            }
-        }
-    }
-
-    fn open(self, group: TaskGroup<Infallible>) -> MemoryBroker {
-        let registry = self.executor.registry().clone();
-        registry.lock();
-        let mut instance = [0; 16];
-        entropy::fill(&mut instance);
-        MemoryBroker {
-            shared: Arc::new(Shared {
-                attachment: Attachment::open(&group, &self.executor),
-                offers: Offers::new(registry.project(), Some(registry.clone()), usize::MAX),
-                executor: self.executor,
-                group,
-                me: Peer::new(None, instance, "".into()),
-                next_call: AtomicU64::new(1),
-                waiting: AtomicUsize::new(0),
-                encode_always: self.encode_always,
-            }),
-        }
     }
 }
 
@@ -408,26 +302,6 @@ fn cap(options: &mut CallOptions, longest: Option<Duration>) {
 
 fn closed<E>() -> CallError<E> {
     CallError::new(Code::Cancelled, Certainty::NeverSent).with_message("the broker is closed")
-}
-
-/// A place among the calls that wait for a method nobody offers.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    /// `None` if there are enough.
-    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
-        let one_more = |now: usize| (now < MAX_WAITING).then_some(now + 1);
-        waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-            .ok()
-            .map(|_| Self(waiting))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A job given to the executor; dropped before it is answered, it is cancelled.

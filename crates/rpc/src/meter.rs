@@ -1,8 +1,10 @@
 //! What is counted of the calls of one method.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bowline_backend::time::{self, Instant};
+use bowline_channel::{WatchReceiver, WatchSender, watch};
 
 use crate::executor::JobEnd;
 use crate::sys::{Failures, Latencies, MethodStats};
@@ -12,6 +14,34 @@ use crate::{Code, MethodName};
 const ENDS: usize = 22;
 /// Powers of two of a microsecond: the last holds all of half an hour and more.
 const BUCKETS: usize = 32;
+
+/// Tells of calls that end, once somebody waits for that.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    closed: AtomicBool,
+    ends: (WatchSender<()>, WatchReceiver<()>),
+}
+
+impl Gate {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            closed: AtomicBool::new(false),
+            ends: watch(()),
+        })
+    }
+
+    /// Calls that come from now on see it; every end is told from now on.
+    pub(crate) fn close(&self) -> WatchReceiver<()> {
+        self.closed.store(true, Ordering::SeqCst);
+        self.ends.0.subscribe()
+    }
+
+    /// Whether it is closed. Asked after a call was counted: then either it sees that, or whoever closed
+    /// it sees the call.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+}
 
 /// The counters of one method at one broker: a call costs four additions and two looks at the clock.
 ///
@@ -23,6 +53,7 @@ const BUCKETS: usize = 32;
 ///   ever less than nothing.
 pub(crate) struct Meter {
     name: MethodName,
+    gate: Arc<Gate>,
     arrived: AtomicU64,
     begun: AtomicU64,
     unbegun: AtomicU64,
@@ -31,9 +62,10 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(name: MethodName) -> Self {
+    pub(crate) fn new(name: MethodName, gate: Arc<Gate>) -> Self {
         Self {
             name,
+            gate,
             arrived: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             unbegun: AtomicU64::new(0),
@@ -67,6 +99,24 @@ impl Meter {
         add(&self.ends[usize::from(end)]);
         let took = time::now().saturating_duration_since(arrived);
         add(&self.latencies[bucket(took.as_micros())]);
+        if self.gate.is_closed() {
+            // There is a receiver: the gate's own.
+            let _ = self.gate.ends.0.send(());
+        }
+    }
+
+    /// How its calls ended, and how many did not.
+    pub(crate) fn ends(&self) -> Ends {
+        // Invariant C2.
+        let ended: u64 = self.ends.iter().map(get).sum();
+        let unbegun = get(&self.unbegun);
+        let begun = get(&self.begun);
+        let arrived = get(&self.arrived);
+        Ends {
+            open: arrived.saturating_sub(ended),
+            queued: arrived.saturating_sub(begun + unbegun),
+            finished: ended.saturating_sub(unbegun),
+        }
     }
 
     /// A call that was refused before it was a job.
@@ -102,6 +152,16 @@ impl Meter {
     }
 }
 
+/// How calls ended, and how many did not yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) open: u64,
+    /// Of those, the ones that have not begun.
+    pub(crate) queued: u64,
+    /// Those that had begun, and ended.
+    pub(crate) finished: u64,
+}
+
 /// The first is of what took less than a microsecond, each after it of twice as long.
 fn bucket(micros: u128) -> usize {
     let bits = u128::BITS - micros.leading_zeros();
@@ -109,11 +169,12 @@ fn bucket(micros: u128) -> usize {
 }
 
 fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    // One order for all, for the gate: an addition costs the same.
+    counter.fetch_add(1, Ordering::SeqCst);
 }
 
 fn get(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
+    counter.load(Ordering::SeqCst)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bowline_channel::{WatchReceiver, WatchSender, watch};
 
-use crate::meter::Meter;
+use crate::meter::{Ends, Gate, Meter};
 use crate::method::Resolved;
 use crate::sys::MethodStats;
 use crate::{Error, ErrorKind, Registry, RegistryError};
@@ -16,6 +16,7 @@ pub(crate) struct Offers {
     project: Arc<str>,
     /// Most methods that are offered at once.
     most: usize,
+    gate: Arc<Gate>,
     state: Mutex<State>,
     /// Tells that something changed, after it did.
     changes: (WatchSender<()>, WatchReceiver<()>),
@@ -24,6 +25,7 @@ pub(crate) struct Offers {
 struct State {
     registries: Vec<Registry>,
     paused: BTreeSet<Arc<str>>,
+    gate: Arc<Gate>,
     /// Of every method that was ever offered.
     meters: BTreeMap<Arc<str>, Arc<Meter>>,
     offered: Arc<Offered>,
@@ -64,9 +66,11 @@ impl Offered {
 impl Offers {
     /// Those of a locked registry; of a broker that runs nothing none.
     pub(crate) fn new(project: &str, registry: Option<Registry>, most: usize) -> Self {
+        let gate = Gate::new();
         let mut state = State {
             registries: registry.into_iter().collect(),
             paused: BTreeSet::new(),
+            gate: gate.clone(),
             meters: BTreeMap::new(),
             offered: Arc::default(),
         };
@@ -74,6 +78,7 @@ impl Offers {
         Self {
             project: project.into(),
             most,
+            gate,
             state: Mutex::new(state),
             changes: watch(()),
         }
@@ -87,6 +92,22 @@ impl Offers {
     /// Tells of every change from now on.
     pub(crate) fn changes(&self) -> WatchReceiver<()> {
         self.changes.0.subscribe()
+    }
+
+    /// What tells of calls that end.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// How calls ended, of all methods together.
+    pub(crate) fn ends(&self) -> Ends {
+        let meters: Vec<_> = self.state().meters.values().cloned().collect();
+        let each = meters.iter().map(|meter| meter.ends());
+        each.fold(Ends::default(), |all, one| Ends {
+            open: all.open + one.open,
+            queued: all.queued + one.queued,
+            finished: all.finished + one.finished,
+        })
     }
 
     /// What was counted of each method that was ever offered.
@@ -168,7 +189,8 @@ impl State {
         for method in self.registries.iter().flat_map(Registry::all) {
             let name = method.name.shared().clone();
             let meter = self.meters.entry(name.clone());
-            let meter = meter.or_insert_with(|| Arc::new(Meter::new(method.name.clone())));
+            let meter = meter
+                .or_insert_with(|| Arc::new(Meter::new(method.name.clone(), self.gate.clone())));
             if self.paused.contains(&name) {
                 continue;
             }

@@ -21,7 +21,6 @@ mod wires;
 
 pub use balance::Balance;
 pub use builder::TcpBrokerBuilder;
-pub use drain::DrainReport;
 pub use endpoint::Endpoint;
 pub use statistics::{AcceptErrors, BrokerStatistics, Strangers};
 #[cfg(feature = "tls")]
@@ -37,15 +36,15 @@ use bowline_backend::time;
 use bowline_concurrency::{Backoff, TaskGroup, sleep};
 use bytes::Bytes;
 
-use crate::broker::{UnknownMethod, encode_arguments, typed};
+use crate::broker::{Ending, UnknownMethod, encode_arguments, typed};
 use crate::connection::InFlight;
 use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::offers::Offers;
 use crate::proto::{CodecId, Config, MethodOptions, Open, Target};
 use crate::retry::{Attempts, Budget};
 use crate::{
-    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, Code, Limits, MethodName,
-    OutCall, Registry, RegistryError, Reply,
+    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
+    DrainReport, Limits, MethodName, OutCall, Registry, RegistryError, Reply,
 };
 use dedupe::Dedupe;
 use places::Places;
@@ -105,6 +104,7 @@ struct Shared {
     reconnect: Backoff,
     retry_permanent: bool,
     group: TaskGroup<Infallible>,
+    ending: Ending,
 }
 
 /// What is said of the arguments of a call.
@@ -309,13 +309,27 @@ impl Broker for TcpBroker {
         self.shared.registry.name_of_call(call)
     }
 
+    /// As [`Broker::drain`], and what [`run`](TcpBrokerBuilder::run) does at its end: it takes no new
+    /// connections either, and says goodbye to every peer. Calls that are cancelled have
+    /// [`cancel_grace`](Limits::cancel_grace).
+    ///
+    /// Connections without a call close at once. Calls of this side that were not sent yet end with
+    /// [`NeverSent`](Certainty::NeverSent).
+    async fn drain(&self, most: Duration) -> DrainReport {
+        let report = self.end_calls(most).await;
+        self.close();
+        report
+    }
+
     fn close(&self) {
+        self.shared.ending.by(CloseCause::Closed);
         self.shared.routes.close("");
         self.shared.group.cancel("the broker was closed");
     }
 
-    async fn closed(&self) {
+    async fn closed(&self) -> CloseCause {
         self.over().await;
+        self.shared.ending.cause()
     }
 }
 

@@ -55,6 +55,11 @@ pub(crate) trait Host: Send + Sync {
     fn refresh(&mut self) -> [Option<Command>; 2] {
         [None, None]
     }
+    /// What the peer is to be told when it is asked for no new calls: that nothing is offered any more.
+    /// Calls that are on their way are taken all the same.
+    fn leaving(&mut self) -> Option<Command> {
+        None
+    }
     /// The peer answered a call of ours.
     fn answered(&mut self) {}
     /// A call of ours was lost with the connection, whose end will be told next.

@@ -7,7 +7,7 @@ use crate::executor::JobEnd;
 use crate::sys::{
     BrokerStats, HealthStatus, Inspected, Reflection, Reserved, RunningCall, reflection,
 };
-use crate::{Broker, CallError, Error, OutCall, Registry, RegistryError, Reply};
+use crate::{CallError, Error, OutCall, Registry, RegistryError, Reply};
 
 impl MemoryBroker {
     /// Offers the methods of `registry` as well, run by the broker's executor. It is locked for good.
@@ -85,7 +85,8 @@ impl Inspected for MemoryBroker {
     }
 
     fn health(&self) -> HealthStatus {
-        let over = self.shared.group.handle().cancel_called();
+        let shared = &self.shared;
+        let over = shared.group.handle().cancel_called() || shared.offers.gate().is_closed();
         HealthStatus::of(over, self.shared.executor.capacity())
     }
 
@@ -102,7 +103,10 @@ impl Inspected for MemoryBroker {
         shared.executor.calls(shared.attachment.origin())
     }
 
-    fn begin_drain(&self, _within: Duration) {
-        self.close();
+    fn begin_drain(&self, within: Duration) {
+        let broker = self.clone();
+        drop(self.shared.group.spawn_ok(async move {
+            broker.end_calls(within).await;
+        }));
     }
 }

@@ -20,6 +20,7 @@ use super::routes::Routes;
 use super::statistics::Counters;
 use super::wires::{Way, Wires};
 use super::{Balance, Endpoint, Shared, TcpBroker};
+use crate::broker::Ending;
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
 use crate::offers::Offers;
@@ -448,6 +449,7 @@ impl TcpBrokerBuilder {
             reconnect: self.reconnect,
             retry_permanent: self.retry_permanent,
             group: group.clone(),
+            ending: Ending::default(),
         });
         for door in doors {
             shared.open_door(door)?;

@@ -144,8 +144,10 @@ pub(super) async fn keep(
         let error = Error::connection("the other process", shared.config.project(), cause);
         attempt.failed_for_good(error);
     }
+    let why = "the connection ended";
+    shared.ending.by(crate::CloseCause::Broken(why.into()));
     shared.routes.close("");
-    shared.group.cancel("the connection ended");
+    shared.group.cancel(why);
 }
 
 /// One connection to `endpoint`, to the first of its addresses that takes it.

@@ -9,25 +9,10 @@ use bowline_backend::signal::{Signal, SignalStream, listen};
 use bowline_concurrency::{CancelScope, timeout};
 
 use super::TcpBroker;
-use crate::{Broker, Error, ErrorKind};
+use crate::{Broker, CloseCause, DrainReport, Error, ErrorKind};
 
 /// How long connections may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// What became of calls of peers while a broker drained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Calls that were answered, with a reply or an error of their handler.
-    pub finished: u64,
-    /// Calls that came too late or had not begun: their callers know that they did not run.
-    pub refused: u64,
-    /// Calls that were cancelled when the time was over.
-    pub cancelled: u64,
-    /// Calls whose handlers went on all the same: they were left, and their callers know that they may
-    /// have run.
-    pub abandoned: u64,
-}
 
 impl DrainReport {
     fn since(&self, before: &DrainReport) -> DrainReport {
@@ -43,23 +28,10 @@ impl DrainReport {
 impl TcpBroker {
     /// Takes no new connections and calls, waits for those in flight, in both directions, for `most` at
     /// most, cancels the rest and gives that the
-    /// [`cancel_grace`](crate::Limits::cancel_grace), says goodbye to every peer and closes: what
-    /// [`run`](super::TcpBrokerBuilder::run) does at its end.
-    ///
-    /// Connections without a call close at once. Calls of this side that were not sent yet end with
-    /// [`NeverSent`](crate::Certainty::NeverSent).
-    ///
-    /// # Cancel safety
-    /// Dropped, the broker goes on with what it has begun, and does not close.
-    pub async fn drain(&self, most: Duration) -> DrainReport {
-        let report = self.end_calls(most).await;
-        self.close();
-        report
-    }
-
-    /// The same without the end of the broker's tasks.
-    async fn end_calls(&self, most: Duration) -> DrainReport {
+    /// [`cancel_grace`](crate::Limits::cancel_grace), and says goodbye to every peer.
+    pub(super) async fn end_calls(&self, most: Duration) -> DrainReport {
         let shared = &self.shared;
+        shared.ending.by(CloseCause::Drained);
         let before = shared.counters.ends();
         // Who starts anew at the same place finds it free.
         shared.places.stop_accepting().await;
@@ -87,6 +59,7 @@ impl TcpBroker {
 
     /// What `run` does when its body is done.
     pub(super) async fn shut_down(&self) {
+        self.shared.ending.by(CloseCause::Cancelled);
         self.drain(self.shared.limits.drain).await;
     }
 

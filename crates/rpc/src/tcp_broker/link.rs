@@ -275,6 +275,11 @@ impl Host for Link {
         self.changes()
     }
 
+    fn leaving(&mut self) -> Option<Command> {
+        let ids: Vec<_> = self.ids.values().copied().collect();
+        (!ids.is_empty()).then_some(Command::Withdraw(ids))
+    }
+
     fn event(&mut self, event: Event) {
         match event {
             Event::Ready(hello) => {

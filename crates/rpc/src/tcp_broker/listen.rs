@@ -41,8 +41,12 @@ pub(super) async fn accept(shared: Arc<Shared>, mut door: Door) {
                     // Its owner learns of it by the end of the broker: nothing else would tell
                     // that no peer will come any more.
                     _ => {
+                        let why = format!("a listener broke: {error}");
+                        shared
+                            .ending
+                            .by(crate::CloseCause::Broken(why.as_str().into()));
                         shared.routes.close("a listener broke");
-                        shared.group.cancel(format!("a listener broke: {error}"));
+                        shared.group.cancel(why);
                         return;
                     }
                 }

@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bowline_backend::accept_error::AcceptErrorKind;
 
-use super::DrainReport;
 use crate::executor::JobEnd;
 use crate::proto::{CloseCause, Guess, Stats, Violation};
-use crate::{Certainty, Code};
+use crate::{Certainty, Code, DrainReport};
 
 /// What a [`TcpBroker`](crate::TcpBroker) counted since it started, and what is open now.
 ///

@@ -7,8 +7,11 @@ use std::time::Duration;
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_concurrency::{sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::proto::Event;
+use bowline_rpc::sys::HealthStatus;
 use bowline_rpc::{
-    Broker, Caller, Certainty, Code, Error, Limits, Registry, Retry, TcpBroker, TcpBrokerBuilder,
+    Broker, Caller, Certainty, CloseCause, Code, DynBroker, Error, Limits, MemoryBroker, Registry,
+    Retry, TcpBroker, TcpBrokerBuilder,
 };
 use futures_util::FutureExt;
 
@@ -51,7 +54,8 @@ on_every_backend! {
             }
             let report = drain.await;
             assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (2, 0, 0, 0));
-            timeout(LONG, server.closed()).await.expect("it is closed");
+            let cause = timeout(LONG, server.closed()).await.expect("it is closed");
+            assert_eq!(cause, CloseCause::Drained);
             Ok(())
         }).await;
     }
@@ -79,6 +83,110 @@ on_every_backend! {
             outcomes.sort_by_key(|(_, certainty)| *certainty);
             let cancelled = (Code::Cancelled, Certainty::MaybeExecuted);
             assert_eq!(outcomes, [(Code::Cancelled, Certainty::Refused), cancelled, cancelled]);
+            Ok(())
+        }).await;
+    }
+
+    async fn a_broker_in_memory_drains_as_others_do() {
+        let Held { registry, started, let_go } = held();
+        registry.register_fn("nests", |context: bowline_rpc::Context, (n,): (i64,)| async move {
+            let broker = context.broker().expect("it runs");
+            let held = broker.call_named::<i64>("held", (n,)).await.unwrap();
+            // A new one of a handler is still taken.
+            broker.call_named::<i64>("add", (held, 1)).await.unwrap()
+        }).unwrap();
+        within(|group| async move {
+            let broker = MemoryBroker::new(AsyncExecutor::new(registry, 8)).start(&group).await?;
+            let first = hold(&group, &broker, 1);
+            let calling = broker.clone();
+            let nests = group.spawn_ok(async move { calling.call_named::<i64>("nests", (2,)).await });
+            for _ in 0..2 {
+                started.recv().await.unwrap();
+            }
+            // Behind one type, as it is the same for all.
+            let draining = DynBroker::new(broker.clone());
+            let mut drain = Box::pin(draining.drain(LONG));
+            assert!((&mut drain).now_or_never().is_none());
+            assert_eq!(broker.health(), HealthStatus::Draining);
+            let late = broker.call_named::<i64>("add", (2, 3)).await;
+            assert_eq!(ended(late), (Code::Draining, Certainty::NeverSent));
+            for _ in 0..2 {
+                let_go.send(()).await.unwrap();
+            }
+            let (outcomes, report) = futures_util::future::join(
+                async { (first.await, nests.join().await.expect("it is not cancelled")) },
+                drain,
+            ).await;
+            assert_eq!((outcomes.0.unwrap(), outcomes.1.unwrap()), (1, 3));
+            assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (4, 1, 0, 0));
+            assert_eq!(timeout(LONG, broker.closed()).await.expect("it is closed"), CloseCause::Drained);
+            Ok(())
+        }).await;
+    }
+
+    async fn a_drain_in_memory_that_is_too_short_cancels_and_says_how_many() {
+        let Held { registry, started, let_go: _let_go } = held();
+        within(|group| async move {
+            let broker = MemoryBroker::new(AsyncExecutor::new(registry, 2)).start(&group).await?;
+            let calls = [1, 2, 3].map(|n| hold(&group, &broker, n));
+            for _ in 0..2 {
+                started.recv().await.unwrap();
+            }
+            until(|| broker.stats().executor.waiting == 1).await;
+            let report = broker.drain(SOON).await;
+            assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (0, 1, 2, 0));
+            for call in calls {
+                assert_eq!(ended(call.await).0, Code::Cancelled);
+            }
+            Ok(())
+        }).await;
+    }
+
+    async fn brokers_say_why_they_ended() {
+        within(|group| async move {
+            let memory = || MemoryBroker::new(AsyncExecutor::new(registry(), 1));
+            for broker in [
+                DynBroker::new(memory().start(&group).await?),
+                DynBroker::new(serve(registry()).start(&group).await?),
+            ] {
+                assert!(broker.closed().now_or_never().is_none(), "{broker:?}");
+                broker.close();
+                let cause = timeout(LONG, broker.closed()).await.expect("it ends");
+                assert_eq!(cause, CloseCause::Closed, "{broker:?}");
+                // The first counts.
+                broker.drain(SOON).await;
+                assert_eq!(broker.closed().await, CloseCause::Closed);
+            }
+            let kept = memory().run(async |broker| -> Result<_, Error> { Ok(broker) }).await?;
+            assert_eq!(kept.closed().await, CloseCause::Cancelled);
+            let kept = serve(registry()).run(async |broker| -> Result<_, Error> { Ok(broker) }).await?;
+            assert_eq!(kept.closed().await, CloseCause::Cancelled);
+            Ok(())
+        }).await;
+    }
+
+    async fn what_is_offered_is_withdrawn_before_the_peer_is_asked_to_open_nothing() {
+        let Held { registry, started, let_go } = held();
+        within(|group| async move {
+            let server = serve(registry).start(&group).await?;
+            let client = client(&server).start(&group).await?;
+            let running = hold(&group, &client, 7);
+            started.recv().await.unwrap();
+            let mut peer = RawPeer::dial(server.local_addrs()[0], &Limits::default()).await;
+            let advertised = peer.until(|event| matches!(event, Event::Advertised(_))).await;
+            let Event::Advertised(methods) = advertised else { panic!("{advertised:?}") };
+            let ids: Vec<_> = methods.iter().map(|method| method.method).collect();
+            let drains = server.clone();
+            let drain = group.spawn_ok(async move { drains.drain(LONG).await });
+            let first = peer.until(|event| matches!(event, Event::Withdrawn(_) | Event::Draining { .. })).await;
+            let Event::Withdrawn(mut gone) = first else { panic!("{first:?}") };
+            gone.sort();
+            assert_eq!(gone, ids);
+            peer.until(|event| matches!(event, Event::Draining { .. })).await;
+            let_go.send(()).await.unwrap();
+            assert_eq!(running.await.unwrap(), 7);
+            drop(peer);
+            drain.join().await.expect("it ends");
             Ok(())
         }).await;
     }

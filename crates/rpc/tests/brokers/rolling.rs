@@ -6,7 +6,8 @@ use std::time::Duration;
 use bowline_concurrency::{TaskGroup, sleep, task_group};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
-    Call, Caller, Context, DeclaredName, Error, MethodDef, MethodSpec, NoError, Registry, TcpBroker,
+    Broker, Call, Caller, Context, DeclaredName, Error, MethodDef, MethodSpec, NoError, Registry,
+    TcpBroker,
 };
 use bowline_sim::Sim;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bowline_concurrency::{TaskGroup, sleep, task_group};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
-    Addressed, Broker, CallError, CallType, Caller, Certainty, Code, Context, DynBroker, Error,
-    MemoryBroker, MethodName, OutCall, Registry, RegistryError, Reply, TcpBroker, current_broker,
-    named,
+    Addressed, Broker, CallError, CallType, Caller, Certainty, CloseCause, Code, Context,
+    DrainReport, DynBroker, Error, MemoryBroker, MethodName, OutCall, Registry, RegistryError,
+    Reply, TcpBroker, current_broker, named,
 };
 
 use crate::backends::{DivError, div, on_every_backend, registry};
@@ -180,12 +180,16 @@ impl Broker for Foreign {
         self.0.name_of(call)
     }
 
+    async fn drain(&self, most: Duration) -> DrainReport {
+        self.0.drain(most).await
+    }
+
     fn close(&self) {
         self.0.close();
     }
 
-    async fn closed(&self) {
-        self.0.closed().await;
+    async fn closed(&self) -> CloseCause {
+        self.0.closed().await
     }
 }
 
@@ -207,7 +211,7 @@ async fn is_called_as_any_other(broker: DynBroker) -> Result<(), Error> {
     assert_eq!(all.next().await.expect("one peer").1.unwrap(), 3);
     assert!(all.next().await.is_none());
     broker.close();
-    broker.closed().await;
+    assert_eq!(broker.closed().await, CloseCause::Closed);
     let error = broker.call_named::<i64>("add", (2, 3)).await.unwrap_err();
     assert_eq!(
         (error.code(), error.certainty()),

@@ -62,6 +62,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             Mail::Drain { within } => {
                 // What is on its way from the peer is still taken, and it sends no more; so none of its
                 // calls has to be refused.
+                if let Some(withdraw) = self.host.leaving() {
+                    // Rejected before the handshake is done: then nothing was offered.
+                    let _ = self.machine.command(now, withdraw);
+                }
                 if self.machine.command(now, Command::Drain { within }).is_ok() {
                     let settled = now + SETTLING.min(within / 4);
                     self.leaving = Some((settled, within));

@@ -188,6 +188,10 @@ impl Machine {
         if self.phase != Phase::Open {
             return Err(Rejected::NotReady);
         }
+        // What was said of methods before goes out before.
+        for frame in self.adverts.drain(..) {
+            self.control.extend_from_slice(&frame);
+        }
         let mut payload = [0; 12];
         payload[..8].copy_from_slice(&last.to_be_bytes());
         payload[8..].copy_from_slice(&millis(within).to_be_bytes());

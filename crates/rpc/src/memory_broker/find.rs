@@ -1,0 +1,81 @@
+//! Calls that wait for a method nobody offers.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use bowline_concurrency::timeout_at;
+
+use super::{MemoryBroker, closed};
+use crate::broker::UnknownMethod;
+use crate::offers::Served;
+use crate::{CallError, CallOptions, Certainty, Code};
+
+/// Calls that wait at one broker.
+const MAX_WAITING: usize = 1024;
+
+impl MemoryBroker {
+    /// The method called `name`, once it is offered.
+    pub(super) async fn find(
+        &self,
+        name: &str,
+        options: &CallOptions,
+    ) -> Result<Served, CallError> {
+        let offers = &self.shared.offers;
+        if let Some(served) = offers.now().find(name) {
+            return Ok(served.clone());
+        }
+        let error = |code| CallError::new(code, Certainty::NeverSent).with_message(name);
+        if options.unknown == UnknownMethod::FailFast {
+            return Err(error(Code::UnknownMethod));
+        }
+        let Some(_waiting) = Waiting::enter(&self.shared.waiting) else {
+            return Err(error(Code::Overloaded));
+        };
+        let mut changes = offers.changes();
+        let found = async {
+            loop {
+                if let Some(served) = offers.now().find(name) {
+                    return served.clone();
+                }
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let (mut found, mut over) = (pin!(found), pin!(self.shared.attachment.over()));
+        let either = poll_fn(|cx| {
+            // Both, for each wakes for itself.
+            let over = over.as_mut().poll(cx).map(|()| Err(closed()));
+            match found.as_mut().poll(cx) {
+                Poll::Ready(served) => Poll::Ready(Ok(served)),
+                Poll::Pending => over,
+            }
+        });
+        match timeout_at(options.deadline, either).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(error(Code::NoPeer)),
+        }
+    }
+}
+
+/// A place among the calls that wait for a method nobody offers.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    /// `None` if there are enough.
+    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
+        let one_more = |now: usize| (now < MAX_WAITING).then_some(now + 1);
+        waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()
+            .map(|_| Self(waiting))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

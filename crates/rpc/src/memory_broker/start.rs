@@ -1,0 +1,102 @@
+//! Starting a [`MemoryBroker`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use bowline_backend::entropy;
+use bowline_concurrency::TaskGroup;
+
+use super::{MemoryBroker, Shared};
+use crate::broker::Ending;
+use crate::executor::{Attachment, Executor};
+use crate::lifetime::{nested, scoped};
+use crate::offers::Offers;
+use crate::{Broker, Error, Peer};
+
+/// A [`MemoryBroker`] that does not run yet.
+#[must_use = "a broker exists once it is run or started"]
+#[derive(Debug)]
+pub struct MemoryBrokerStart {
+    pub(super) executor: Arc<dyn Executor>,
+    pub(super) encode_always: bool,
+}
+
+impl MemoryBrokerStart {
+    /// Encodes and decodes the arguments and replies of every call, as if they travelled, so that those
+    /// that cannot are found: for tests of programs that use another broker otherwise. Outcomes are the
+    /// same but for that.
+    pub fn encode_always(mut self) -> Self {
+        self.encode_always = true;
+        self
+    }
+
+    /// Runs the broker for as long as `body` takes: every handler has ended when it returns.
+    ///
+    /// Starting locks the registry for good.
+    ///
+    /// # Errors
+    /// What `body` returns; [`Error`] of kind `Cancelled` if the broker was closed under it.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropped, it drops the body and every handler.
+    pub async fn run<T, E, F, Fut>(self, body: F) -> Result<T, E>
+    where
+        F: FnOnce(MemoryBroker) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Send,
+    {
+        scoped(|group| async move {
+            let broker = self.open(group);
+            broker.prepare().await?;
+            body(broker).await
+        })
+        .await
+    }
+
+    /// Starts the broker as a child of `group`, which stays open until the broker is closed by
+    /// `close()` or the group is cancelled.
+    ///
+    /// Starting locks the registry for good.
+    ///
+    /// # Errors
+    /// Kind `Cancelled` if the group is closed.
+    ///
+    /// # Cancel safety
+    /// *Nothing happened*: the broker is closed again.
+    pub async fn start<E: Send + 'static>(
+        self,
+        group: &TaskGroup<E>,
+    ) -> Result<MemoryBroker, Error> {
+        let broker = self.open(nested(group).await?);
+        match broker.prepare().await {
+            Ok(()) => Ok(broker),
+            Err(error) => {
+                broker.close();
+                Err(error)
+            }
+        }
+    }
+
+    fn open(self, group: TaskGroup<Infallible>) -> MemoryBroker {
+        let registry = self.executor.registry().clone();
+        registry.lock();
+        let mut instance = [0; 16];
+        entropy::fill(&mut instance);
+        MemoryBroker {
+            shared: Arc::new(Shared {
+                attachment: Attachment::open(&group, &self.executor),
+                offers: Offers::new(registry.project(), Some(registry.clone()), usize::MAX),
+                ending: Ending::default(),
+                refused: AtomicU64::new(0),
+                executor: self.executor,
+                group,
+                me: Peer::new(None, instance, "".into()),
+                next_call: AtomicU64::new(1),
+                waiting: AtomicUsize::new(0),
+                encode_always: self.encode_always,
+            }),
+        }
+    }
+}
