@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::proto::Extensions;
 use crate::{
     Addressed, Call, CallError, Certainty, Code, Codec, DeclaredName, ErrorBody, MethodName,
-    RegistryError, Retry,
+    RawStream, RegistryError, Retry, Streaming,
 };
 
 /// The priority of a call that names none.
@@ -29,6 +29,27 @@ pub trait Broker: Clone + Send + Sync + 'static {
     /// # Cancel safety
     /// *Peer told to stop*: dropping it cancels the call.
     fn submit(&self, call: OutCall) -> impl Future<Output = Result<Reply, CallError>> + Send;
+
+    /// Begins an encoded call that streams: its items are those of
+    /// [`streaming`](OutCall::streaming). Once it has begun it is never made again.
+    ///
+    /// # Errors
+    /// The outcome of a call that did not begin: nobody offers the method, say.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it, or what it gave, cancels the call.
+    fn open(&self, call: OutCall) -> impl Future<Output = Result<RawStream, CallError>> + Send;
+
+    /// Sends an encoded call that nobody answers, and waits until it is handed to the transport, or to an
+    /// executor of this process: no longer, so there is no knowing what becomes of it. A peer takes a
+    /// number of them at a time, and while it has not begun with those before this waits.
+    ///
+    /// # Errors
+    /// It was not sent.
+    ///
+    /// # Cancel safety
+    /// *Outcome unknown*: it may have been sent.
+    fn notify_raw(&self, call: OutCall) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Sends a call that is a value and waits for its outcome.
     ///
@@ -208,6 +229,8 @@ pub struct OutCall {
     pub named: bool,
     /// It may run twice, whatever is known of its method where it runs.
     pub idempotent: bool,
+    /// Who sends items besides.
+    pub streaming: Streaming,
     /// What else was said.
     pub options: CallOptions,
 }
@@ -220,6 +243,7 @@ impl OutCall {
             body,
             named: false,
             idempotent: false,
+            streaming: Streaming::No,
             options,
         }
     }
@@ -244,10 +268,20 @@ impl Reply {
 pub(crate) async fn submit_encoded<C: Call>(
     broker: &impl Broker,
     call: C,
-    mut options: CallOptions,
+    options: CallOptions,
 ) -> Result<C::Reply, CallError<C::Error>> {
     let codec = options.codec;
-    let body = encode_arguments(codec, &call.into_args())?;
+    let call = encoded(broker, call, options)?;
+    typed::<C>(codec, broker.submit(call).await)
+}
+
+/// A call that is a value in its encoded form.
+pub(crate) fn encoded<C: Call, E>(
+    broker: &impl Broker,
+    call: C,
+    mut options: CallOptions,
+) -> Result<OutCall, CallError<E>> {
+    let body = encode_arguments(options.codec, &call.into_args())?;
     let name = broker.name_of(CallType::of::<C>()).map_err(|error| {
         CallError::new(Code::UnknownMethod, Certainty::NeverSent).with_cause(error)
     })?;
@@ -256,7 +290,8 @@ pub(crate) async fn submit_encoded<C: Call>(
     }
     let mut call = OutCall::new(name.shared().clone(), body, options);
     call.idempotent = C::SPEC.is_idempotent();
-    typed::<C>(codec, broker.submit(call).await)
+    call.streaming = C::SPEC.streams();
+    Ok(call)
 }
 
 /// The outcome of an encoded call as that of a typed one.
@@ -266,10 +301,25 @@ pub(crate) fn typed<C: Call>(
 ) -> Result<C::Reply, CallError<C::Error>> {
     match outcome {
         Ok(reply) => decode_reply(codec, &reply),
-        Err(error) => {
-            Err(error.try_map_application(|body: ErrorBody| codec.decode::<C::Error>(&body.bytes)))
-        }
+        Err(error) => Err(typed_error(codec, error)),
     }
+}
+
+/// Refuses a key where no answer is kept for another call to get.
+pub(crate) fn without_key(options: &CallOptions) -> Result<(), CallError> {
+    if options.extensions.idempotency_key().is_none() {
+        return Ok(());
+    }
+    let error = CallError::new(crate::Code::BadArguments, crate::Certainty::NeverSent);
+    Err(error.with_message("only a call with one answer and no items has an idempotency key"))
+}
+
+/// An encoded application error as a value.
+pub(crate) fn typed_error<E: serde::de::DeserializeOwned>(
+    codec: Codec,
+    error: CallError,
+) -> CallError<E> {
+    error.try_map_application(|body: ErrorBody| codec.decode::<E>(&body.bytes))
 }
 
 pub(crate) fn decode_reply<T: serde::de::DeserializeOwned, E>(

@@ -1,12 +1,14 @@
 //! Calls as values, and the functions that handle them.
 
+mod handlers;
+
+pub(crate) use handlers::{CallHandler, FunctionHandler, ServedHandler, StreamFunctionHandler};
+
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, Waker};
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +16,8 @@ use bowline_backend::{Backend, blocking};
 use bowline_channel::oneshot;
 use bowline_concurrency::{current_nesting, in_nesting};
 
-use crate::codec::FormatError;
 use crate::executor::discard;
-use crate::method::{Arguments, ErasedHandler, HandlerEnd, HandlerFuture};
-use crate::{Codec, Context, DeclaredName, MethodSpec};
+use crate::{Codec, Context, DeclaredName, Incoming, MethodSpec, Streaming};
 
 /// A call as a value: a method and its arguments.
 ///
@@ -165,7 +165,7 @@ methods!(A B D E G H I J K L N);
 methods!(A B D E G H I J K L N O);
 
 /// A function or closure that handles calls without a [`Call`] type: one tuple of arguments, which
-/// a [`Context`] may precede.
+/// a [`Context`] may precede and an [`Incoming`] may follow.
 ///
 /// Implemented for such functions; `M` tells the forms apart. What the function returns is the
 /// reply, a `Result` included: only methods with a [`Call`] type have errors of their own.
@@ -174,6 +174,8 @@ pub trait Handler<M>: Send + Sync + 'static {
     type Args: DeserializeOwned + Send + 'static;
     /// What it returns.
     type Reply: Serialize + Send + 'static;
+    /// Who sends items.
+    const STREAMING: Streaming = Streaming::No;
 
     /// Runs the function.
     fn handle(
@@ -218,6 +220,49 @@ where
         arguments: A,
     ) -> impl Future<Output = Self::Reply> + Send + 'static {
         self(context, arguments)
+    }
+}
+
+impl<F, A, I, Fut> Handler<fn(A, Incoming<I>) -> Fut> for F
+where
+    F: Fn(A, Incoming<I>) -> Fut + Send + Sync + 'static,
+    A: DeserializeOwned + Send + 'static,
+    I: DeserializeOwned + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Serialize + Send + 'static,
+{
+    type Args = A;
+    type Reply = Fut::Output;
+    const STREAMING: Streaming = Streaming::Caller;
+
+    fn handle(
+        &self,
+        context: Context,
+        arguments: A,
+    ) -> impl Future<Output = Self::Reply> + Send + 'static {
+        self(arguments, context.incoming())
+    }
+}
+
+impl<F, A, I, Fut> Handler<fn(Context, A, Incoming<I>) -> Fut> for F
+where
+    F: Fn(Context, A, Incoming<I>) -> Fut + Send + Sync + 'static,
+    A: DeserializeOwned + Send + 'static,
+    I: DeserializeOwned + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: Serialize + Send + 'static,
+{
+    type Args = A;
+    type Reply = Fut::Output;
+    const STREAMING: Streaming = Streaming::Caller;
+
+    fn handle(
+        &self,
+        context: Context,
+        arguments: A,
+    ) -> impl Future<Output = Self::Reply> + Send + 'static {
+        let items = context.incoming();
+        self(context, arguments, items)
     }
 }
 
@@ -331,37 +376,6 @@ fn has_threads() -> bool {
     Backend::current().is_ok_and(|backend| backend.capabilities().multi_thread)
 }
 
-/// The handler of a call type.
-pub(crate) struct CallHandler<C>(PhantomData<fn() -> C>);
-
-impl<C> CallHandler<C> {
-    pub(crate) fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<C: Call> ErasedHandler for CallHandler<C> {
-    fn begin(
-        &self,
-        arguments: Arguments<'_>,
-        context: Context,
-    ) -> Result<HandlerFuture, HandlerEnd> {
-        let Arguments { codec, named, body } = arguments;
-        let call = if named {
-            C::from_named(NamedArguments::new(codec, body))
-                .map_err(|error| HandlerEnd::BadArguments(error.to_string()))?
-        } else {
-            C::from_args(codec.decode(body).map_err(bad_arguments)?)
-        };
-        Ok(Box::pin(async move {
-            match run_call(call, context).await {
-                Ok(reply) => encoded(codec, &reply, HandlerEnd::Reply),
-                Err(error) => encoded(codec, &error, HandlerEnd::Application),
-            }
-        }))
-    }
-}
-
 /// Runs `call` where its options say.
 pub(crate) async fn run_call<C: Call>(call: C, context: Context) -> Result<C::Reply, C::Error> {
     if C::SPEC.is_blocking() {
@@ -375,97 +389,5 @@ pub(crate) async fn run_call<C: Call>(call: C, context: Context) -> Result<C::Re
         .await
     } else {
         call.run(context).await
-    }
-}
-
-/// The handler of a function without a call type.
-pub(crate) struct FunctionHandler<H, M> {
-    handler: H,
-    form: PhantomData<fn() -> M>,
-}
-
-impl<H, M> FunctionHandler<H, M> {
-    pub(crate) fn new(handler: H) -> Self {
-        Self {
-            handler,
-            form: PhantomData,
-        }
-    }
-}
-
-impl<H, M> ErasedHandler for FunctionHandler<H, M>
-where
-    H: Handler<M>,
-    M: 'static,
-{
-    fn begin(
-        &self,
-        arguments: Arguments<'_>,
-        context: Context,
-    ) -> Result<HandlerFuture, HandlerEnd> {
-        let Arguments { codec, named, body } = arguments;
-        if named {
-            return Err(HandlerEnd::BadArguments(NO_NAMES.into()));
-        }
-        let arguments: H::Args = codec.decode(body).map_err(bad_arguments)?;
-        let running = self.handler.handle(context, arguments);
-        Ok(Box::pin(async move {
-            encoded(codec, &running.await, HandlerEnd::Reply)
-        }))
-    }
-}
-
-/// The handler of a call type whose calls somebody else runs.
-pub(crate) struct ServedHandler<C, F> {
-    handler: F,
-    call: PhantomData<fn() -> C>,
-}
-
-impl<C, F> ServedHandler<C, F> {
-    pub(crate) fn new(handler: F) -> Self {
-        Self {
-            handler,
-            call: PhantomData,
-        }
-    }
-}
-
-impl<C, F, Fut> ErasedHandler for ServedHandler<C, F>
-where
-    C: Call,
-    F: Fn(Context, C::Args) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<C::Reply, C::Error>> + Send + 'static,
-{
-    fn begin(
-        &self,
-        arguments: Arguments<'_>,
-        context: Context,
-    ) -> Result<HandlerFuture, HandlerEnd> {
-        let Arguments { codec, named, body } = arguments;
-        let arguments = if named {
-            C::from_named(NamedArguments::new(codec, body))
-                .map_err(|error| HandlerEnd::BadArguments(error.to_string()))?
-                .into_args()
-        } else {
-            codec.decode(body).map_err(bad_arguments)?
-        };
-        let running = (self.handler)(context, arguments);
-        Ok(Box::pin(async move {
-            match running.await {
-                Ok(reply) => encoded(codec, &reply, HandlerEnd::Reply),
-                Err(error) => encoded(codec, &error, HandlerEnd::Application),
-            }
-        }))
-    }
-}
-
-fn bad_arguments(error: FormatError) -> HandlerEnd {
-    HandlerEnd::BadArguments(error.to_string())
-}
-
-fn encoded<T: Serialize>(codec: Codec, value: &T, end: fn(Bytes) -> HandlerEnd) -> HandlerEnd {
-    match codec.encode(value) {
-        Ok(body) => end(body),
-        Err(error) => HandlerEnd::Internal(format!("the reply did not encode: {error}")),
     }
 }

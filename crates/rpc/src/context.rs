@@ -9,9 +9,12 @@ use bowline_backend::stream::Address;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelHandle, Tree};
+use serde::Serialize;
 
+use crate::Incoming;
 use crate::executor::{JobFacts, Place, States, Threads};
 use crate::proto::Extensions;
+use crate::stream::{HandlerStreams, Outgoing};
 use crate::{DynBroker, brokers};
 
 /// What a handler knows about the call it runs; a cheap clone.
@@ -29,6 +32,7 @@ pub struct Context {
     extensions: Extensions,
     /// The number of the broker that runs it.
     origin: u64,
+    streams: Option<Arc<HandlerStreams>>,
 }
 
 /// How a handler learns that its call was given up.
@@ -155,6 +159,43 @@ impl Context {
             states,
             extensions: facts.extensions,
             origin,
+            streams: facts.streams,
+        }
+    }
+
+    /// Those of a call that has any.
+    pub(crate) fn streams(&self) -> Option<&Arc<HandlerStreams>> {
+        self.streams.as_ref()
+    }
+
+    /// The items of the caller, as the handler takes them as its last parameter. They are given once:
+    /// after that, and where the caller sends none, there are none.
+    pub fn incoming<T>(&self) -> Incoming<T> {
+        let (raw, codec) = match &self.streams {
+            Some(streams) => streams.incoming(),
+            None => (None, crate::Codec::Postcard),
+        };
+        Incoming::new(raw, codec)
+    }
+
+    /// Sends what a handler returned to its caller. Other ends than that and its own error are those of
+    /// the call.
+    #[doc(hidden)]
+    pub async fn send_all<T: Serialize, E>(&self, items: Outgoing<T, E>) -> Result<(), E> {
+        let streams = self.streams.as_ref();
+        let (sender, codec) = match streams.map(|streams| streams.outgoing()) {
+            Some((sender, codec)) => (sender, codec),
+            None => (None, crate::Codec::Postcard),
+        };
+        match (items.send_all(sender, codec).await, streams) {
+            (Ok(None), _) => Ok(()),
+            (Err(error), _) => Err(error),
+            (Ok(Some(end)), streams) => {
+                if let Some(streams) = streams {
+                    streams.end_with(end);
+                }
+                Ok(())
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::broker::submit_encoded;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, CloseCause, DrainReport,
-    MemoryBroker, MethodName, OutCall, RegistryError, Reply, TcpBroker,
+    MemoryBroker, MethodName, OutCall, RawStream, RegistryError, Reply, TcpBroker,
 };
 
 /// Any broker: for programs that choose one while they run, and keep it in a field without a type
@@ -73,6 +73,22 @@ impl Broker for DynBroker {
             Kind::Memory(broker) => broker.submit(call).await,
             Kind::Tcp(broker) => broker.submit(call).await,
             Kind::Other(broker) => broker.submit_boxed(call).await,
+        }
+    }
+
+    async fn open(&self, call: OutCall) -> Result<RawStream, CallError> {
+        match &self.0 {
+            Kind::Memory(broker) => broker.open(call).await,
+            Kind::Tcp(broker) => broker.open(call).await,
+            Kind::Other(broker) => broker.open_boxed(call).await,
+        }
+    }
+
+    async fn notify_raw(&self, call: OutCall) -> Result<(), CallError> {
+        match &self.0 {
+            Kind::Memory(broker) => broker.notify_raw(call).await,
+            Kind::Tcp(broker) => broker.notify_raw(call).await,
+            Kind::Other(broker) => broker.notify_boxed(call).await,
         }
     }
 
@@ -146,6 +162,10 @@ type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 trait Boxed: Send + Sync {
     fn submit_boxed(&self, call: OutCall) -> Pending<'_, Result<Reply, CallError>>;
 
+    fn open_boxed(&self, call: OutCall) -> Pending<'_, Result<RawStream, CallError>>;
+
+    fn notify_boxed(&self, call: OutCall) -> Pending<'_, Result<(), CallError>>;
+
     fn submit_each_boxed(&self, call: OutCall) -> Pending<'_, Result<Vec<Addressed>, CallError>>;
 
     fn name_boxed(&self, call: CallType) -> Result<MethodName, RegistryError>;
@@ -160,6 +180,14 @@ trait Boxed: Send + Sync {
 impl<B: Broker> Boxed for B {
     fn submit_boxed(&self, call: OutCall) -> Pending<'_, Result<Reply, CallError>> {
         Box::pin(self.submit(call))
+    }
+
+    fn open_boxed(&self, call: OutCall) -> Pending<'_, Result<RawStream, CallError>> {
+        Box::pin(self.open(call))
+    }
+
+    fn notify_boxed(&self, call: OutCall) -> Pending<'_, Result<(), CallError>> {
+        Box::pin(self.notify_raw(call))
     }
 
     fn submit_each_boxed(&self, call: OutCall) -> Pending<'_, Result<Vec<Addressed>, CallError>> {

@@ -6,6 +6,7 @@ mod async_executor;
 mod attachment;
 mod caught;
 mod job;
+mod notification;
 mod null_executor;
 mod places;
 #[cfg(unix)]
@@ -30,6 +31,7 @@ pub use ticket::Ticket;
 pub(crate) use attachment::Attachment;
 pub(crate) use caught::discard;
 pub(crate) use job::{CallRef, JobBody, JobEnd, JobFacts, ReplySink, Stop};
+pub(crate) use notification::Notification;
 pub(crate) use places::Place;
 pub(crate) use queue::{MethodKey, MethodLimit};
 pub(crate) use thread_pool_executor::Threads;

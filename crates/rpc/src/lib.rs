@@ -60,6 +60,7 @@ mod registry;
 mod retry;
 mod secret;
 mod small_bodies;
+mod stream;
 pub mod sys;
 mod tcp_broker;
 
@@ -70,7 +71,7 @@ pub use broker::{
 };
 pub use brokers::current_broker;
 pub use call::{BadArguments, BlockingHandler, Call, Handler, Method, NamedArguments, NoError};
-pub use caller::{CallBuilder, Caller, Named, Request, Typed};
+pub use caller::{CallBuilder, CallStream, Caller, Named, Notify, NotifyNamed, Request, Typed};
 pub use codec::Codec;
 pub use context::{Context, Peer};
 pub use dyn_broker::DynBroker;
@@ -88,6 +89,11 @@ pub use named::Pairs;
 pub use registry::{MethodRef, Registry, RegistryError};
 pub use retry::Retry;
 pub use secret::Secret;
+pub use stream::{
+    Incoming, IntoOutgoing, ItemError, ItemReceiver, ItemSender, Lossy, NoItem, Outgoing, Overflow,
+    OverflowExt, RawReceiver, RawSendError, RawSender, RawStream, SendItemError, StreamCall,
+    StreamHandler, Streaming, StreamingCall, TryRecvItemError, TrySendItemError,
+};
 #[cfg(feature = "tls")]
 pub use tcp_broker::TlsConfig;
 pub use tcp_broker::{

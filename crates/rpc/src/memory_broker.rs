@@ -1,5 +1,6 @@
 //! A broker within one process: calls go straight to an executor.
 
+mod begun;
 mod drain;
 mod find;
 mod insight;
@@ -10,35 +11,39 @@ pub use start::MemoryBrokerStart;
 use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
-use bowline_backend::time::{self, Instant};
+use bowline_backend::time;
+use bowline_concurrency::sync::Semaphore;
 use bowline_concurrency::{TaskGroup, timeout_at};
 use bytes::Bytes;
 
-use crate::broker::{Ending, submit_encoded, typed};
+use crate::broker::{Ending, submit_encoded, typed, without_key};
 use crate::call::run_call;
 use crate::executor::{
-    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobFacts, JobHandle, MethodKey,
-    MethodLimit, Stop, discard,
+    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobFacts, MethodKey, MethodLimit,
+    Notification, ReplySink, Stop, discard,
 };
 use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
 use crate::offers::{Offers, Served};
+use crate::stream::{HandlerStreams, Pipe};
 use crate::sys::Reserved;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code, Codec,
-    Context, DrainReport, DynBroker, Error, ErrorBody, MethodName, OutCall, Peer, RegistryError,
+    Context, DrainReport, DynBroker, Error, MethodName, OutCall, Peer, RawStream, RegistryError,
     Reply,
 };
+use begun::{Begun, Given};
 
 /// How many calls a call may be nested in.
 const MAX_HOPS: u8 = 8;
+/// Notifications that have not begun, before one more waits.
+const NOTIFICATIONS: usize = 256;
+/// Charge of items that wait in one direction of a call.
+const WINDOW: u64 = 64 * 1024;
 
 /// Calls go to an executor in this process; typed arguments and replies move without being
 /// encoded.
@@ -82,6 +87,8 @@ struct Shared {
     refused: AtomicU64,
     /// Calls that wait for a method nobody offers.
     waiting: AtomicUsize,
+    /// Places of notifications that have not begun.
+    notifications: Semaphore,
     encode_always: bool,
 }
 
@@ -101,14 +108,16 @@ impl MemoryBroker {
         shared.executor.prepare(&shared.attachment).await
     }
 
-    async fn submit_job<T: Send + 'static>(
+    /// A job for the executor, whose outcome goes to `sink`.
+    fn job(
         &self,
         body: impl FnOnce(Context) -> JobBody + Send,
         (stop, limit): (Stop, Option<MethodLimit>),
         meter: Arc<Meter>,
         options: &CallOptions,
-        answer: &Arc<LocalAnswer<T>>,
-    ) -> Result<Bytes, CallError> {
+        sink: Arc<dyn ReplySink>,
+        streams: Option<Arc<HandlerStreams>>,
+    ) -> Result<Job, CallError> {
         if self.shared.group.handle().cancel_called() {
             return Err(closed());
         }
@@ -116,65 +125,38 @@ impl MemoryBroker {
             return Err(CallError::new(Code::HopLimit, Certainty::NeverSent));
         }
         let number = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
-        let job = Job::new(
-            body,
-            JobFacts {
-                stop,
-                deadline: options.deadline,
-                caller: Some(self.shared.me.clone()),
-                call: CallRef::Local(number),
-                hops: options.hops,
-                priority: options.priority,
-                limit,
-                extensions: options.extensions.clone(),
-                meter,
-                arrived: time::now(),
-            },
-            self.shared.attachment.clone(),
-            answer.clone(),
-        );
+        let facts = JobFacts {
+            stop,
+            deadline: options.deadline,
+            caller: Some(self.shared.me.clone()),
+            call: CallRef::Local(number),
+            hops: options.hops,
+            priority: options.priority,
+            limit,
+            extensions: options.extensions.clone(),
+            streams,
+            meter,
+            arrived: time::now(),
+        };
+        let job = Job::new(body, facts, self.shared.attachment.clone(), sink);
         // The job is counted by now.
         if options.hops == 0 && self.shared.offers.gate().is_closed() {
             job.refuse(Code::Draining);
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             return Err(CallError::new(Code::Draining, Certainty::NeverSent));
         }
-        // Whatever becomes of the job, it is answered.
-        let given = Given(Some(job.give_to(&*self.shared.executor)));
-        let Some(end) = end_of(answer, options.deadline).await else {
-            let certainty = if given.take_back() {
-                Certainty::Refused
-            } else {
-                Certainty::MaybeExecuted
-            };
-            return Err(CallError::new(Code::DeadlineExceeded, certainty));
-        };
-        given.answered();
-        match end {
-            JobEnd::Reply(body) => Ok(body),
-            JobEnd::Application(body) => {
-                let codec = crate::proto::CodecId(options.codec.id());
-                Err(CallError::from_application(ErrorBody::new(codec, body)))
-            }
-            JobEnd::Failed {
-                code,
-                certainty,
-                message,
-            } => Err(CallError::new(code, certainty).with_message(message)),
-        }
+        Ok(job)
     }
-}
 
-impl Broker for MemoryBroker {
-    async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
-        if let Some(reserved) = Reserved::named(&call.method) {
-            return self.ask(reserved, &call);
-        }
-        let Served { method, meter } = self.find(&call.method, &call.options).await?;
+    fn encoded_job(
+        &self,
+        Served { method, meter }: Served,
+        call: OutCall,
+        sink: Arc<dyn ReplySink>,
+        streams: Option<Arc<HandlerStreams>>,
+    ) -> Result<Job, CallError> {
         let how = (Stop::of(method.entry.spec), method.entry.limit());
-        let mut options = call.options;
-        cap(&mut options, method.entry.spec.max_duration());
-        let codec = options.codec;
+        let codec = call.options.codec;
         let body = move |context| JobBody::Encoded {
             name: method.name,
             entry: method.entry,
@@ -183,10 +165,94 @@ impl Broker for MemoryBroker {
             body: call.body,
             context,
         };
+        self.job(body, how, meter, &call.options, sink, streams)
+    }
+
+    /// The method that `call` is for, if it is called as it may be.
+    async fn find_for(&self, call: &mut OutCall) -> Result<Served, CallError> {
+        let served = self.find(&call.method, &call.options).await?;
+        let spec = served.method.entry.spec;
+        if spec.streams() != call.streaming {
+            served.meter.refused(Code::Unsupported);
+            let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
+            return Err(error.with_message(spec.streams().asked_wrongly(&served.method.name)));
+        }
+        cap(&mut call.options, spec.max_duration());
+        Ok(served)
+    }
+
+    /// Gives the executor a job whose outcome `answer` gets.
+    fn begin<T>(&self, job: Job, answer: Arc<LocalAnswer<T>>, codec: Codec) -> Begun<T> {
+        // Whatever becomes of the job, it is answered.
+        Begun {
+            deadline: job.deadline(),
+            given: Given(Some(job.give_to(&*self.shared.executor))),
+            answer,
+            codec,
+        }
+    }
+}
+
+impl Broker for MemoryBroker {
+    async fn submit(&self, mut call: OutCall) -> Result<Reply, CallError> {
+        if let Some(reserved) = Reserved::named(&call.method) {
+            return self.ask(reserved, &call);
+        }
+        let served = self.find_for(&mut call).await?;
+        let codec = call.options.codec;
         let answer = LocalAnswer::<Infallible>::new();
-        self.submit_job(body, how, meter, &options, &answer)
-            .await
-            .map(Reply::new)
+        let job = self.encoded_job(served, call, answer.clone(), None)?;
+        let outcome = self.begin(job, answer, codec).outcome().await;
+        outcome.map(Reply::new)
+    }
+
+    async fn open(&self, mut call: OutCall) -> Result<RawStream, CallError> {
+        without_key(&call.options)?;
+        let served = self.find_for(&mut call).await?;
+        let (sends, codec) = (call.streaming.from_caller(), call.options.codec);
+        let (to_handler, to_caller) = (Pipe::new(WINDOW), Pipe::new(WINDOW));
+        let streams = HandlerStreams::new(
+            codec,
+            sends.then(|| to_handler.clone()),
+            call.streaming.from_executor().then(|| to_caller.clone()),
+            usize::MAX,
+        );
+        let answer = LocalAnswer::<Infallible>::new();
+        let job = self.encoded_job(served, call, answer.clone(), Some(streams))?;
+        let begun = self.begin(job, answer, codec);
+        let outcome = Box::pin(async move { begun.outcome().await.map(Reply::new) });
+        Ok(RawStream::new(
+            (to_handler, sends),
+            to_caller,
+            outcome,
+            usize::MAX,
+        ))
+    }
+
+    async fn notify_raw(&self, mut call: OutCall) -> Result<(), CallError> {
+        without_key(&call.options)?;
+        let served = self.find_for(&mut call).await?;
+        let places = &self.shared.notifications;
+        match timeout_at(call.options.deadline, places.acquire()).await {
+            Ok(place) => place.forget(),
+            Err(_) => return Err(CallError::new(Code::DeadlineExceeded, Certainty::NeverSent)),
+        }
+        let shared = self.shared.clone();
+        let sink = Notification::new(move |_| {
+            // As many are given back as were taken, so there is room for them.
+            let _ = shared.notifications.add_permits(1);
+        });
+        let refused = sink.clone();
+        match self.encoded_job(served, call, sink, None) {
+            Ok(job) => {
+                drop(job.give_to(&*self.shared.executor));
+                Ok(())
+            }
+            Err(error) => {
+                refused.settle(CallRef::Local(0), JobEnd::Reply(Bytes::new()));
+                Err(error)
+            }
+        }
     }
 
     async fn submit_typed<C: Call>(
@@ -220,9 +286,12 @@ impl Broker for MemoryBroker {
         };
         let limit = C::SPEC.max_concurrency();
         let limit = limit.map(|most| (MethodKey::Call(TypeId::of::<C>()), most as usize));
-        let end = self
-            .submit_job(body, (Stop::of(C::SPEC), limit), meter, &options, &answer)
-            .await;
+        let how = (Stop::of(C::SPEC), limit);
+        let codec = options.codec;
+        let end = match self.job(body, how, meter, &options, answer.clone(), None) {
+            Ok(job) => self.begin(job, answer.clone(), codec).outcome().await,
+            Err(error) => Err(error),
+        };
         let result = answer.take();
         match (end, result) {
             (Ok(_), Some(Ok(reply))) => Ok(reply),
@@ -279,20 +348,6 @@ impl fmt::Debug for MemoryBroker {
     }
 }
 
-/// The end of the job that answers `answer`; `None` once `deadline` passed before.
-async fn end_of<T>(answer: &LocalAnswer<T>, deadline: Instant) -> Option<JobEnd> {
-    let mut ended = answer.ended();
-    if deadline == Instant::NEVER {
-        return Some(ended.await);
-    }
-    // Most calls have ended by now, and need no timeout, which would need memory.
-    let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut ended).poll(cx))).await;
-    match at_once {
-        Poll::Ready(end) => Some(end),
-        Poll::Pending => timeout_at(deadline, ended).await.ok(),
-    }
-}
-
 /// Cuts the deadline to what the method allows.
 fn cap(options: &mut CallOptions, longest: Option<Duration>) {
     if let Some(longest) = longest {
@@ -302,27 +357,4 @@ fn cap(options: &mut CallOptions, longest: Option<Duration>) {
 
 fn closed<E>() -> CallError<E> {
     CallError::new(Code::Cancelled, Certainty::NeverSent).with_message("the broker is closed")
-}
-
-/// A job given to the executor; dropped before it is answered, it is cancelled.
-struct Given(Option<JobHandle>);
-
-impl Given {
-    fn answered(mut self) {
-        self.0 = None;
-    }
-
-    /// True if it has not run and never will.
-    fn take_back(mut self) -> bool {
-        let job = self.0.take();
-        job.is_some_and(|job| job.request("the deadline passed"))
-    }
-}
-
-impl Drop for Given {
-    fn drop(&mut self) {
-        if let Some(job) = &self.0 {
-            job.request("the caller gave up");
-        }
-    }
 }

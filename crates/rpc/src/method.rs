@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::call::{CallHandler, FunctionHandler, ServedHandler};
+use crate::call::{CallHandler, FunctionHandler, ServedHandler, StreamFunctionHandler};
 use crate::executor::{MethodKey, MethodLimit};
-use crate::{Call, Certainty, Codec, Context, DeclaredName, Handler, MethodName, RegistryError};
+use crate::{
+    Call, Certainty, Code, Codec, Context, DeclaredName, Handler, MethodName, RegistryError,
+    StreamHandler, Streaming,
+};
 
 /// The options of a method; a constant of every [`Call`].
 ///
@@ -30,6 +33,7 @@ pub struct MethodSpec {
     strict_schema: bool,
     max_args: Option<usize>,
     max_reply: Option<usize>,
+    streaming: Streaming,
 }
 
 impl MethodSpec {
@@ -45,6 +49,7 @@ impl MethodSpec {
             strict_schema: false,
             max_args: None,
             max_reply: None,
+            streaming: Streaming::No,
         }
     }
 
@@ -104,6 +109,18 @@ impl MethodSpec {
     pub const fn max_reply(mut self, bytes: usize) -> Self {
         self.max_reply = Some(bytes);
         self
+    }
+
+    /// Who sends items besides arguments and reply. Set by what makes the method, as the handler has to
+    /// fit.
+    pub const fn streaming(mut self, streaming: Streaming) -> Self {
+        self.streaming = streaming;
+        self
+    }
+
+    /// Who sends items besides arguments and reply.
+    pub const fn streams(&self) -> Streaming {
+        self.streaming
     }
 
     /// Whether a call of another schema is refused.
@@ -223,7 +240,27 @@ impl MethodDef {
         H: Handler<M>,
         M: 'static,
     {
-        Self::with_spec(name, MethodSpec::new(), handler)
+        let spec = MethodSpec::new().streaming(H::STREAMING);
+        Self::with_spec(name, spec, handler)
+    }
+
+    /// A function or closure that gives its caller a stream, under `name`.
+    ///
+    /// Its argument is one tuple, which a [`Context`] may precede and an
+    /// [`Incoming`](crate::Incoming) may follow.
+    pub fn stream<H, M>(name: impl Into<Arc<str>>, handler: H) -> Self
+    where
+        H: StreamHandler<M>,
+        M: 'static,
+    {
+        Self {
+            name: NameSource::Given(name.into()),
+            entry: Arc::new(Entry {
+                spec: MethodSpec::new().streaming(H::STREAMING),
+                call: None,
+                handler: Box::new(StreamFunctionHandler::new(handler)),
+            }),
+        }
     }
 
     pub(crate) fn with_spec<H, M>(name: impl Into<Arc<str>>, spec: MethodSpec, handler: H) -> Self
@@ -320,6 +357,11 @@ impl Entry {
         }))
     }
 
+    /// Whether the names of its arguments are known.
+    pub(crate) fn knows_names(&self) -> bool {
+        self.handler.knows_names()
+    }
+
     /// Whether a call that expects `schema` is for another version of the method.
     pub(crate) fn is_other_schema(&self, schema: Option<u64>) -> bool {
         let (ours, theirs) = (self.spec.schema, schema.unwrap_or(0));
@@ -353,6 +395,8 @@ pub(crate) enum HandlerEnd {
     BadArguments(String),
     /// The reply did not encode.
     Internal(String),
+    /// It ran, and ended otherwise.
+    Failed { code: Code, message: String },
     /// Arguments or reply are longer than the method's options allow.
     TooLarge {
         certainty: Certainty,
@@ -377,6 +421,11 @@ pub(crate) trait ErasedHandler: Send + Sync {
         arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd>;
+
+    /// Whether it takes arguments with their names.
+    fn knows_names(&self) -> bool {
+        false
+    }
 }
 
 /// The full name of a definition.

@@ -14,7 +14,7 @@ use crate::method::{Entry, NameSource, Resolved, check_name};
 use crate::name::Digest;
 use crate::{
     BlockingHandler, CallType, DeclaredName, Handler, Method, MethodDef, MethodInfo, MethodName,
-    MethodSpec,
+    MethodSpec, StreamHandler,
 };
 use table::Table;
 
@@ -118,7 +118,8 @@ impl Registry {
 
     /// Registers an async function or closure under `name`.
     ///
-    /// Its argument is one tuple, which a [`Context`](crate::Context) may precede.
+    /// Its argument is one tuple, which a [`Context`](crate::Context) may precede and an
+    /// [`Incoming`](crate::Incoming), the items of the caller, may follow.
     ///
     /// # Errors
     /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.
@@ -132,6 +133,26 @@ impl Registry {
         M: 'static,
     {
         self.add(MethodDef::function(name, handler))
+    }
+
+    /// Registers a function or closure that gives its caller a stream, under `name`.
+    ///
+    /// Its argument is one tuple, which a [`Context`](crate::Context) may precede and an
+    /// [`Incoming`](crate::Incoming), the items of the caller, may follow. It returns a stream or an
+    /// [`Outgoing`](crate::Outgoing).
+    ///
+    /// # Errors
+    /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.
+    pub fn register_stream<H, M>(
+        &self,
+        name: impl Into<Arc<str>>,
+        handler: H,
+    ) -> Result<MethodName, RegistryError>
+    where
+        H: StreamHandler<M>,
+        M: 'static,
+    {
+        self.add(MethodDef::stream(name, handler))
     }
 
     /// Registers a function or closure that may hold its thread under `name`; it runs where

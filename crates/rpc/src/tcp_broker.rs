@@ -16,6 +16,7 @@ mod places;
 mod prefix;
 mod routes;
 mod statistics;
+mod streaming;
 mod table;
 mod wires;
 
@@ -36,19 +37,19 @@ use bowline_backend::time;
 use bowline_concurrency::{Backoff, TaskGroup, sleep};
 use bytes::Bytes;
 
-use crate::broker::{Ending, UnknownMethod, encode_arguments, typed};
-use crate::connection::InFlight;
+use crate::broker::{Ending, UnknownMethod, encode_arguments, typed, without_key};
+use crate::connection::{Flow, InFlight};
 use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::offers::Offers;
-use crate::proto::{CodecId, Config, MethodOptions, Open, Target};
+use crate::proto::{CallKind, CodecId, Config, MethodOptions, Open, Target};
 use crate::retry::{Attempts, Budget};
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
-    DrainReport, Limits, MethodName, OutCall, Registry, RegistryError, Reply,
+    DrainReport, Limits, MethodName, OutCall, RawStream, Registry, RegistryError, Reply,
 };
 use dedupe::Dedupe;
 use places::Places;
-use routes::{Found, Key, Routes, find_peer};
+use routes::{Found, Key, Routes, Watching, find_peer};
 use statistics::Counters;
 use wires::Wires;
 
@@ -107,15 +108,26 @@ struct Shared {
     ending: Ending,
 }
 
-/// What is said of the arguments of a call.
-#[derive(Clone, Copy)]
-enum Sent {
-    /// A tuple.
-    Plain,
-    /// They stand with their names.
-    Named,
-    /// A tuple of the types with this hash.
-    Schema(u64),
+/// What kind of call it is.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    kind: CallKind,
+    /// The hash of the types of its arguments and its reply.
+    schema: Option<u64>,
+}
+
+impl Sent {
+    fn of(named: bool, kind: CallKind) -> Self {
+        let names = if named {
+            CallKind::NAMED_ARGUMENTS
+        } else {
+            CallKind::UNARY
+        };
+        Self {
+            kind: CallKind(kind.0 | names.0),
+            schema: None,
+        }
+    }
 }
 
 impl TcpBroker {
@@ -184,28 +196,22 @@ impl TcpBroker {
 
     async fn call_found(
         &self,
-        found: Found<'_>,
+        found: Found,
         body: Bytes,
         sent: Sent,
         options: &CallOptions,
     ) -> Result<Bytes, CallError> {
-        let outcome = self.send(&found, body, sent, options)?.await;
-        if let Some(watching) = found.watching
-            && outcome
-                .as_ref()
-                .map_or_else(CallError::is_of_peer, |_| true)
-        {
-            watching.answered();
-        }
-        outcome
+        let outcome = self.send(&found, body, sent, options, None)?.await;
+        watched(found.watching, outcome)
     }
 
     fn send(
         &self,
-        found: &Found<'_>,
+        found: &Found,
         body: Bytes,
         sent: Sent,
         options: &CallOptions,
+        flow: Option<Box<Flow>>,
     ) -> Result<InFlight, CallError> {
         let said = options.extensions.metadata_bytes();
         let limit = self.shared.limits.max_metadata;
@@ -219,23 +225,23 @@ impl TcpBroker {
         let open = Open::new(Target::Method(found.method), codec, body)
             .deadline(options.deadline)
             .hops(options.hops)
-            .priority(options.priority);
-        let open = match sent {
-            Sent::Plain => open.extensions(options.extensions.clone()),
-            Sent::Named => open.named().extensions(options.extensions.clone()),
-            Sent::Schema(hash) => open.extensions(options.extensions.with_schema(hash)),
-        };
-        let call = found.mailbox.open(open, bytes)?;
+            .priority(options.priority)
+            .kind(sent.kind);
+        let open = open.extensions(match sent.schema {
+            None => options.extensions.clone(),
+            Some(hash) => options.extensions.with_schema(hash),
+        });
+        let call = found.mailbox.open(open, bytes, flow)?;
         self.shared.counters.calls_sent.add(1);
         Ok(call)
     }
 
-    async fn wait_for_peer<'a>(
-        &'a self,
-        key: Key<'a>,
+    async fn wait_for_peer(
+        &self,
+        key: Key<'_>,
         bytes: usize,
         options: &CallOptions,
-    ) -> Result<Found<'a>, CallError> {
+    ) -> Result<Found, CallError> {
         let routes = &self.shared.routes;
         if options.unknown == UnknownMethod::FailFast {
             let error = CallError::new(routes.why_nobody(), Certainty::NeverSent);
@@ -245,12 +251,39 @@ impl TcpBroker {
     }
 }
 
+/// Tells the table that a call of interest was answered, if it was.
+fn watched(
+    watching: Option<Watching>,
+    outcome: Result<Bytes, CallError>,
+) -> Result<Bytes, CallError> {
+    if let Some(watching) = watching
+        && outcome
+            .as_ref()
+            .map_or_else(CallError::is_of_peer, |_| true)
+    {
+        watching.answered();
+    }
+    outcome
+}
+
 impl Broker for TcpBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
-        let sent = if call.named { Sent::Named } else { Sent::Plain };
+        let sent = Sent::of(call.named, CallKind::UNARY);
         let key = Key::Name(&call.method);
         self.call_peer(key, call.body, sent, &call.options, call.idempotent)
             .await
+    }
+
+    async fn open(&self, call: OutCall) -> Result<RawStream, CallError> {
+        self.open_call(call).await
+    }
+
+    async fn notify_raw(&self, call: OutCall) -> Result<(), CallError> {
+        without_key(&call.options)?;
+        let sent = Sent::of(call.named, CallKind::NOTIFY);
+        let key = Key::Name(&call.method);
+        let sent = self.call_peer(key, call.body, sent, &call.options, false);
+        sent.await.map(|_| ())
     }
 
     async fn submit_typed<C: Call>(
@@ -270,9 +303,9 @@ impl Broker for TcpBroker {
             }
         };
         let body = encode_arguments(options.codec, &call.into_args())?;
-        let sent = match C::SPEC.schema_hash() {
-            hash if C::SPEC.is_strict_schema() => Sent::Schema(hash),
-            _ => Sent::Plain,
+        let sent = Sent {
+            kind: CallKind::UNARY,
+            schema: C::SPEC.is_strict_schema().then(|| C::SPEC.schema_hash()),
         };
         let key = Key::Call(id, &name);
         let repeatable = C::SPEC.is_idempotent();
@@ -288,7 +321,7 @@ impl Broker for TcpBroker {
             options,
             ..
         } = call;
-        let kind = if named { Sent::Named } else { Sent::Plain };
+        let kind = Sent::of(named, CallKind::UNARY);
         let key = Key::Name(&method);
         loop {
             let peers = self.shared.routes.pick_all(key);
@@ -297,7 +330,7 @@ impl Broker for TcpBroker {
                 continue;
             }
             let each = peers.into_iter().map(|(peer, found)| {
-                let sent = self.send(&found, body.clone(), kind, &options);
+                let sent = self.send(&found, body.clone(), kind, &options, None);
                 let outcome = Box::pin(async move { sent?.await.map(Reply::new) });
                 Addressed { peer, outcome }
             });

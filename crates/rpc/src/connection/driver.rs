@@ -1,9 +1,12 @@
 //! The task of one connection: owns the stream and the machine, and moves what is between them.
 
+mod flows;
 mod requests;
 #[cfg(test)]
 mod tests;
 mod transfer;
+
+pub(crate) use flows::{CallPipes, Flow};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -71,8 +74,8 @@ pub(crate) trait Host: Send + Sync {
     /// The connection is over with so many calls of the peer under way.
     fn abandoned(&mut self, _calls: usize) {}
     /// The peer calls; the answer is how to cancel the job. It is begun after the next
-    /// [`rouse`](Self::rouse).
-    fn opened(&mut self, call: IncomingCall) -> JobHandle;
+    /// [`rouse`](Self::rouse). Its items, if it has any, go through `pipes`.
+    fn opened(&mut self, call: IncomingCall, pipes: Option<CallPipes>) -> JobHandle;
     /// Has calls begun; whether there are more, for which to come again once other tasks have had
     /// their turn.
     fn rouse(&mut self) -> bool;
@@ -95,6 +98,8 @@ pub(crate) struct Ended {
 /// - D3 `running` holds a peer's call from its event until its answer.
 /// - D4 the machine hears of the end of the stream after every frame that came before it: while it
 ///   holds frames back nothing is read, and a broken stream waits in `broken`.
+/// - D6 `flows` has an entry for each call with items from its beginning to its outcome, and until the
+///   machine has all items of one of the peer's its answer waits there.
 /// - D5 while `unbegun` it does not sleep, and its end has every call begun.
 pub(crate) struct Driver<S: ByteStream, H: Host> {
     stream: S,
@@ -110,6 +115,7 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     timer: Option<Pin<Box<Sleep>>>,
     tickets: Vec<usize>,
     running: BTreeMap<CallId, JobHandle>,
+    flows: BTreeMap<CallId, Flow>,
     /// Calls of the peer wait for somebody to begin them.
     unbegun: bool,
     /// When the peer that was asked for no new calls is told which was the last one taken, and how long
@@ -149,6 +155,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             timer: None,
             tickets: Vec::new(),
             running: BTreeMap::new(),
+            flows: BTreeMap::new(),
             unbegun: false,
             leaving: None,
             draining: false,
@@ -198,7 +205,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             let mut moved = self.take_mail(now);
             moved |= self.poll_read(cx, now);
             let batch = (self.machine.events() / 4).clamp(*EVENTS.start(), *EVENTS.end());
-            let events = self.take_events(batch);
+            let events = self.take_events(now, batch);
             moved |= self.take_mail(now);
             // What came by mail is younger than this turn, and what remains of its time is written.
             let now = if moved { time::now() } else { now };
@@ -209,7 +216,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             moved |= self.poll_timer(cx, now);
             // After a whole batch the rest waits for the next turn, once this batch is dealt with.
             let more = if events < batch {
-                self.take_events(batch)
+                self.take_events(now, batch)
             } else {
                 batch
             };
@@ -251,7 +258,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     }
 
     /// At most `batch`; how many there were.
-    fn take_events(&mut self, batch: usize) -> usize {
+    fn take_events(&mut self, now: Instant, batch: usize) -> usize {
         let mut opened = false;
         let mut taken = 0;
         while taken < batch
@@ -271,23 +278,31 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     }
                     self.settle(call, Err(error));
                 }
-                // No method takes them yet.
+                // Nobody waits for it, so it runs on whatever becomes of the connection.
                 Event::Opened(incoming) if incoming.kind.contains(CallKind::NOTIFY) => {
-                    self.machine.drop_notification();
+                    opened = true;
+                    self.host.opened(incoming, None);
                 }
                 Event::Opened(incoming) => {
                     let call = incoming.call;
                     opened = true;
-                    let job = self.host.opened(incoming);
+                    let pipes = self.open_their_flow(now, call, incoming.kind, &incoming.body);
+                    let job = self.host.opened(incoming, pipes);
                     self.running.insert(call, job);
                 }
                 Event::Cancelled { call, .. } => {
                     if let Some(job) = self.running.get(&call) {
                         job.request("the caller gave up");
                     }
+                    self.give_up_items(now, call);
                 }
+                Event::Item { call, body } => self.item_came(now, call, body),
+                Event::Ended { call } => self.items_ended(call),
+                Event::Room { call } => self.feed(now, call),
+                Event::Notified { call } => self.settle(call, Ok(Bytes::new())),
                 Event::Ready(hello) => {
-                    self.mailbox.ready(hello.max_calls as usize);
+                    self.mailbox
+                        .ready(hello.max_calls as usize, hello.max_body as usize);
                     self.host.event(Event::Ready(hello));
                 }
                 // Now it can be told which call was the last one taken, and none is refused.
@@ -310,6 +325,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     }
 
     fn settle(&mut self, call: CallId, outcome: Result<Bytes, crate::CallError>) {
+        if !self.flows.is_empty() {
+            self.flows.remove(&call);
+        }
         // Invariant D2.
         if let Some(ticket) = self.tickets.get(call.slot()) {
             self.mailbox
@@ -361,6 +379,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         for (_, job) in running {
             job.request(DISCONNECTED);
         }
+        self.flows.clear();
         self.mailbox.end();
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
+use super::Flow;
 use super::gauges::Seen;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::{CallId, Open};
@@ -31,6 +32,8 @@ use crate::{CallError, Certainty, Code, Limits};
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     waiting: AtomicUsize,
+    /// Bytes of a message to the peer.
+    longest: AtomicUsize,
     queue_calls: usize,
     max_bytes: usize,
     seen: Seen,
@@ -49,11 +52,29 @@ struct State {
 /// What the driver is asked to do.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    Open { ticket: usize, open: Open },
+    Open {
+        ticket: usize,
+        open: Open,
+        flow: Option<Box<Flow>>,
+    },
     Cancel(CallId),
-    Answer { call: CallId, end: JobEnd },
-    Close { code: Code, message: &'static str },
-    Drain { within: Duration },
+    Answer {
+        call: CallId,
+        end: JobEnd,
+    },
+    /// The program has put items of this call in, or taken some.
+    LookAt(CallId),
+    /// A notification has a handler, or never will.
+    NotificationTaken {
+        dropped: bool,
+    },
+    Close {
+        code: Code,
+        message: &'static str,
+    },
+    Drain {
+        within: Duration,
+    },
     CancelAll,
     Refresh,
 }
@@ -82,6 +103,7 @@ impl Mailbox {
                 ended: false,
             }),
             waiting: AtomicUsize::new(0),
+            longest: AtomicUsize::new(limits.max_message as usize),
             queue_calls: limits.queue_calls,
             max_bytes: limits.queue_bytes,
             seen: Seen::default(),
@@ -93,13 +115,19 @@ impl Mailbox {
         &self.seen
     }
 
-    /// The peer takes `slots` calls at once; until it said so, none.
-    pub(crate) fn ready(&self, slots: usize) {
+    /// The peer takes `slots` calls at once, and messages of `longest` bytes; until it said so, no calls.
+    pub(crate) fn ready(&self, slots: usize, longest: usize) {
+        self.longest.store(longest, Ordering::Relaxed);
         self.state().max_calls = slots + self.queue_calls;
     }
 
     /// Hands a call over; what it carries was encoded to `bytes` bytes.
-    pub(crate) fn open(self: &Arc<Self>, open: Open, bytes: usize) -> Result<InFlight, CallError> {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        open: Open,
+        bytes: usize,
+        flow: Option<Box<Flow>>,
+    ) -> Result<InFlight, CallError> {
         let mut state = self.state();
         let held = state.bytes + self.waiting.load(Ordering::Relaxed);
         let refused = if state.ended {
@@ -115,7 +143,7 @@ impl Mailbox {
         }
         let ticket = state.tickets.insert(Ticket::Queued(None));
         state.bytes += bytes;
-        state.inbox.push(Mail::Open { ticket, open });
+        state.inbox.push(Mail::Open { ticket, open, flow });
         let driver = state.driver.take();
         drop(state);
         wake(driver);
@@ -124,6 +152,21 @@ impl Mailbox {
             ticket: Some(ticket),
             registered: false,
         })
+    }
+
+    /// The longest message to the peer, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest.load(Ordering::Relaxed)
+    }
+
+    /// The driver is to look at the pipes of `call`.
+    pub(crate) fn look_at(&self, call: CallId) {
+        self.post(Mail::LookAt(call));
+    }
+
+    /// A notification of the peer has its handler, or was dropped.
+    pub(crate) fn notification_taken(&self, dropped: bool) {
+        self.post(Mail::NotificationTaken { dropped });
     }
 
     /// Closes the connection after what was asked so far.

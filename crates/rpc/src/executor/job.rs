@@ -17,11 +17,15 @@ use crate::context::Cancel;
 use crate::meter::Meter;
 use crate::method::Entry;
 use crate::proto::{CallId, Extensions};
+use crate::stream::HandlerStreams;
 use crate::sys::{RunningCall, micros, tasks};
 use crate::{Certainty, Code, Codec, Context, MethodName, Peer};
 
 /// Where the outcome of a job goes.
 pub(crate) trait ReplySink: Send + Sync {
+    /// The handler is about to run.
+    fn begun(&self) {}
+
     /// Takes the one outcome of the call `call`.
     fn settle(&self, call: CallRef, end: JobEnd);
 }
@@ -33,13 +37,15 @@ pub(crate) enum CallRef {
     Local(u64),
     /// A call of a peer.
     Peer(CallId),
+    /// A notification of a peer, which has the credit of the peer until its handler runs.
+    Notification(CallId),
 }
 
 impl CallRef {
     pub(crate) fn number(self) -> u64 {
         match self {
             CallRef::Local(number) => number,
-            CallRef::Peer(call) => call.as_u64(),
+            CallRef::Peer(call) | CallRef::Notification(call) => call.as_u64(),
         }
     }
 }
@@ -137,6 +143,8 @@ pub(crate) struct JobFacts {
     pub(crate) meter: Arc<Meter>,
     /// When it came.
     pub(crate) arrived: Instant,
+    /// Items of either side.
+    pub(crate) streams: Option<Arc<HandlerStreams>>,
 }
 
 impl Job {
@@ -210,9 +218,13 @@ impl Job {
     }
 
     /// Whether it waits where others are refused because the queue is full: its caller waits in this
-    /// process, so it holds no more than its caller does.
+    /// process, so it holds no more than its caller does; or it is a notification, of which a peer sends no
+    /// more before some have begun.
     pub fn is_patient(&self) -> bool {
-        self.is_local()
+        matches!(
+            self.answer.call,
+            CallRef::Local(_) | CallRef::Notification(_)
+        )
     }
 
     /// When its caller stops waiting; [`Instant::NEVER`] if it waits as long as it takes.
@@ -258,6 +270,9 @@ impl Job {
         let body = self.body.take()?;
         self.answer.certainty = Certainty::MaybeExecuted;
         self.answer.meter.begun();
+        if let Some(sink) = &self.answer.sink {
+            sink.begun();
+        }
         Some((body, self.scope.take()))
     }
 

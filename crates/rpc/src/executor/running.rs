@@ -239,6 +239,11 @@ impl From<HandlerEnd> for JobEnd {
                 certainty,
                 message,
             },
+            HandlerEnd::Failed { code, message } => JobEnd::Failed {
+                code,
+                certainty: Certainty::Executed,
+                message,
+            },
             HandlerEnd::Internal(message) => JobEnd::Failed {
                 code: Code::Internal,
                 certainty: Certainty::Executed,

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use bowline_backend::entropy;
 use bowline_concurrency::TaskGroup;
+use bowline_concurrency::sync::Semaphore;
 
-use super::{MemoryBroker, Shared};
+use super::{MemoryBroker, NOTIFICATIONS, Shared};
 use crate::broker::Ending;
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
@@ -95,6 +96,7 @@ impl MemoryBrokerStart {
                 me: Peer::new(None, instance, "".into()),
                 next_call: AtomicU64::new(1),
                 waiting: AtomicUsize::new(0),
+                notifications: Semaphore::new(NOTIFICATIONS),
                 encode_always: self.encode_always,
             }),
         }

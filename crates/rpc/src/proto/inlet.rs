@@ -246,6 +246,15 @@ impl Inlets {
         true
     }
 
+    /// How much may be [consumed](Self::consumed) until some of it is granted again. Less than half of
+    /// the window is kept back so, which no message waits for.
+    pub(super) fn ungranted(&self, wire: u64, window: u32) -> u64 {
+        let half = u64::from(window / 2).max(1);
+        self.by_wire
+            .get(&wire)
+            .map_or(half, |inlet| inlet.extra + half.saturating_sub(inlet.taken))
+    }
+
     /// The next CREDIT to send.
     pub(super) fn next_grant(&mut self) -> Option<(u64, u32)> {
         while let Some(wire) = self.grants.pop_front() {

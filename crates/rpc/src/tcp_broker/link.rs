@@ -1,5 +1,8 @@
 //! One connection of a broker: its driver's host, and the task that drives it.
 
+mod checks;
+mod offering;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -14,16 +17,18 @@ use super::dial::Attempt;
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
 use super::wires::Wire;
-use crate::connection::{Driver, Host, Mailbox};
-use crate::executor::{CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, ReplySink, Stop};
-use crate::method::Resolved;
+use crate::connection::{CallPipes, Driver, Host, Mailbox};
+use crate::executor::{
+    CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, Notification, ReplySink, Stop,
+};
 use crate::offers::Served;
 use crate::proto::{
-    Advertised, BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, MethodId,
-    MethodOptions, Side, Stats, Target,
+    BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, MethodId, Side, Stats,
+    Target,
 };
+use crate::stream::HandlerStreams;
 use crate::sys::Reserved;
-use crate::{Certainty, Code, Codec, Limits, Peer, Right};
+use crate::{Certainty, Codec, Limits, Peer, Right};
 
 /// The place of one connection in the broker's table; given up by dropping it.
 pub(super) struct Place {
@@ -134,62 +139,6 @@ struct Link {
 }
 
 impl Link {
-    /// What the peer is to be told of what is offered now: no longer, and from now on.
-    fn changes(&mut self) -> [Option<Command>; 2] {
-        let offered = self.place.shared.offers.now();
-        let methods = &mut self.methods;
-        let mut gone = Vec::new();
-        self.ids.retain(|name, id| {
-            let place = methods.get_mut(id.0 as usize - 1);
-            let known = place.as_ref().and_then(|known| known.as_ref());
-            let stays = match (offered.find(name), known) {
-                (Some(now), Some(Offer::Served(known))) => {
-                    Arc::ptr_eq(&now.method.entry, &known.method.entry)
-                }
-                (_, known) => matches!(known, Some(Offer::Reserved(_))),
-            };
-            if !stays {
-                gone.push(*id);
-                if let Some(place) = place {
-                    *place = None;
-                }
-            }
-            stays
-        });
-        let mut new = Vec::new();
-        // Ids are never used again.
-        let next = |methods: &[_]| MethodId(u32::try_from(methods.len()).unwrap_or(u32::MAX));
-        for served in offered.iter() {
-            let name = served.method.name.shared();
-            if !self.ids.contains_key(name) {
-                methods.push(Some(Offer::Served(served.clone())));
-                let id = next(methods);
-                self.ids.insert(name.clone(), id);
-                new.push(advertised(&served.method, id, self.workers));
-            }
-        }
-        let shared = &self.place.shared;
-        let room = shared.limits.max_methods as usize;
-        if self.workers > 0
-            && shared.config.tells(self.side)
-            && offered.iter().count() + Reserved::ALL.len() <= room
-        {
-            for reserved in Reserved::ALL {
-                let name: Arc<str> = reserved.name().into();
-                if !self.ids.contains_key(&name) {
-                    methods.push(Some(Offer::Reserved(reserved)));
-                    let id = next(methods);
-                    self.ids.insert(name.clone(), id);
-                    new.push(Advertised::new(id, name));
-                }
-            }
-        }
-        [
-            (!gone.is_empty()).then_some(Command::Withdraw(gone)),
-            (!new.is_empty()).then_some(Command::Advertise(new)),
-        ]
-    }
-
     fn method(&self, target: &Target) -> Option<Offer> {
         match target {
             Target::Method(MethodId(id)) => self
@@ -208,34 +157,9 @@ impl Link {
         }
     }
 
-    /// Whom the peer has proved to be.
-    fn principal(&self) -> &str {
-        self.peer.as_ref().map_or("", |peer| peer.principal())
-    }
-
-    /// Whether the rules let the peer call `target`; what is not there, it may not call either.
-    fn may_call(&self, target: &Target) -> bool {
-        let name = match target {
-            Target::Method(_) => self.method(target).map(|offer| match offer {
-                Offer::Served(served) => served.method.name.shared().clone(),
-                Offer::Reserved(reserved) => reserved.name().into(),
-            }),
-            Target::Name(name) => Some(name.clone()),
-        };
-        let config = &self.place.shared.config;
-        name.is_some_and(|name| config.may_call(self.side, self.principal(), &name))
-    }
-
     /// Answers a reserved method, in a task of its own: there may be much to tell.
-    fn tell(&self, reserved: Reserved, incoming: IncomingCall) -> JobHandle {
+    fn tell(&self, reserved: Reserved, incoming: IncomingCall, codec: Codec) -> JobHandle {
         let call = CallRef::Peer(incoming.call);
-        let config = &self.place.shared.config;
-        if !config.may_call(self.side, self.principal(), reserved.name()) {
-            return self.refuse(call, Code::PermissionDenied, "");
-        }
-        let Some(codec) = Codec::from_id(incoming.codec.0) else {
-            return self.refuse(call, Code::Unsupported, "no such codec");
-        };
         let (shared, mailbox) = (self.place.shared.clone(), self.place.mailbox.clone());
         // A closed group drops it; then the connection is about to end.
         drop(self.place.shared.group.spawn_ok(async move {
@@ -244,30 +168,18 @@ impl Link {
         JobHandle::of_none()
     }
 
-    fn refuse(&self, call: CallRef, code: Code, message: impl Into<String>) -> JobHandle {
-        let end = JobEnd::Failed {
-            code,
-            certainty: Certainty::Refused,
-            message: message.into(),
-        };
-        self.place.mailbox.settle(call, end);
-        JobHandle::of_none()
+    /// Where the outcome of a call goes, and which call it is.
+    fn sink_of(&self, incoming: &IncomingCall) -> (Arc<dyn ReplySink>, CallRef) {
+        let mailbox = &self.place.mailbox;
+        if incoming.kind.contains(CallKind::NOTIFY) {
+            let call = CallRef::Notification(incoming.call);
+            let mailbox = mailbox.clone();
+            let give_back = move |dropped| mailbox.notification_taken(dropped);
+            (Notification::new(give_back), call)
+        } else {
+            (mailbox.clone(), CallRef::Peer(incoming.call))
+        }
     }
-}
-
-fn advertised(method: &Resolved, id: MethodId, workers: usize) -> Advertised {
-    let spec = method.entry.spec;
-    let mut options = MethodOptions::default();
-    if spec.is_idempotent() {
-        options = options.with(MethodOptions::IDEMPOTENT);
-    }
-    if spec.is_no_cancel() {
-        options = options.with(MethodOptions::NO_CANCEL);
-    }
-    Advertised::new(id, method.name.shared().clone())
-        .schema(spec.schema_hash())
-        .options(options)
-        .concurrency(u32::try_from(workers).unwrap_or(u32::MAX))
 }
 
 impl Host for Link {
@@ -339,41 +251,31 @@ impl Host for Link {
         self.place.shared.counters.abandoned(calls);
     }
 
-    fn opened(&mut self, incoming: IncomingCall) -> JobHandle {
+    fn opened(&mut self, incoming: IncomingCall, pipes: Option<CallPipes>) -> JobHandle {
         self.place.shared.counters.calls_received.add(1);
-        let call = CallRef::Peer(incoming.call);
-        let named = incoming.kind == CallKind::NAMED_ARGUMENTS;
-        if incoming.kind != CallKind::UNARY && !named {
-            return self.refuse(call, Code::Unsupported, "no such kind of call");
-        }
-        if self.workers == 0 {
-            return self.refuse(call, Code::NoExecutor, "");
-        }
-        if self.restricted && !self.may_call(&incoming.target) {
-            return self.refuse(call, Code::PermissionDenied, "");
-        }
-        let Served { method, meter } = match self.method(&incoming.target) {
-            Some(Offer::Served(served)) => served,
-            Some(Offer::Reserved(reserved)) if !named => return self.tell(reserved, incoming),
-            Some(Offer::Reserved(_)) => {
-                return self.refuse(call, Code::BadArguments, "its arguments have no names");
-            }
-            None => {
-                let name = match incoming.target {
-                    Target::Name(name) => name.to_string(),
-                    Target::Method(_) => "no such id".into(),
+        let (mut sink, call) = self.sink_of(&incoming);
+        let (offer, codec) = match self.check(&incoming) {
+            Ok(found) => found,
+            Err((code, message)) => {
+                let certainty = Certainty::Refused;
+                let end = JobEnd::Failed {
+                    code,
+                    certainty,
+                    message,
                 };
-                return self.refuse(call, Code::UnknownMethod, name);
+                sink.settle(call, end);
+                return JobHandle::of_none();
             }
         };
-        let Some(codec) = Codec::from_id(incoming.codec.0) else {
-            meter.refused(Code::Unsupported);
-            return self.refuse(call, Code::Unsupported, "no such codec");
+        let Served { method, meter } = match offer {
+            Offer::Served(served) => served,
+            Offer::Reserved(reserved) => return self.tell(reserved, incoming, codec),
         };
-        if method.entry.is_other_schema(incoming.extensions.schema()) {
-            meter.refused(Code::WrongSchema);
-            return self.refuse(call, Code::WrongSchema, &*method.name);
-        }
+        let named = incoming.kind.contains(CallKind::NAMED_ARGUMENTS);
+        let streams = pipes.map(|pipes| {
+            let longest = self.place.mailbox.longest();
+            HandlerStreams::new(codec, pipes.from_peer, pipes.to_peer, longest)
+        });
         let spec = method.entry.spec;
         let limits: &Limits = &self.place.shared.limits;
         let longest = spec
@@ -382,9 +284,13 @@ impl Host for Link {
             .min(limits.max_deadline);
         let now = time::now();
         let deadline = incoming.deadline.min(now + longest);
-        let mut sink: Arc<dyn ReplySink> = self.place.mailbox.clone();
-        let once = incoming.extensions.idempotency_key().is_some();
-        if let Some(key) = incoming.extensions.idempotency_key() {
+        let once = match call {
+            CallRef::Peer(_) if streams.is_none() => incoming.extensions.idempotency_key(),
+            // One run has the items of one call.
+            _ => None,
+        };
+        let is_once = once.is_some();
+        if let Some(key) = once {
             let key = DedupeKey {
                 caller: self.peer.as_ref().map(Peer::instance).unwrap_or_default(),
                 method: method.name.shared().clone(),
@@ -412,6 +318,7 @@ impl Host for Link {
             extensions: incoming.extensions,
             meter,
             arrived: now,
+            streams,
         };
         let body = |context| JobBody::Encoded {
             name: method.name,
@@ -425,7 +332,11 @@ impl Host for Link {
         let _until_roused = self.place.shared.attachment.gather();
         let handle = job.give_to(&*self.place.shared.executor);
         // Others may wait for it, or come to.
-        if once { JobHandle::of_none() } else { handle }
+        if is_once {
+            JobHandle::of_none()
+        } else {
+            handle
+        }
     }
 
     fn rouse(&mut self) -> bool {

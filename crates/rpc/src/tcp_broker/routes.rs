@@ -68,12 +68,12 @@ impl Up {
 }
 
 /// A peer that was chosen for a call.
-pub(super) struct Found<'a> {
+pub(super) struct Found {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) method: MethodId,
     pub(super) options: MethodOptions,
     /// Tells the table how the call ended, where it wants to know.
-    pub(super) watching: Option<Watching<'a>>,
+    pub(super) watching: Option<Watching>,
 }
 
 impl Routes {
@@ -99,7 +99,7 @@ impl Routes {
     }
 
     /// The next peer that offers the method, if one does; none once the broker is closed.
-    pub(super) fn pick(&self, key: Key<'_>, hash: Option<u64>) -> Option<Found<'_>> {
+    pub(super) fn pick(self: &Arc<Self>, key: Key<'_>, hash: Option<u64>) -> Option<Found> {
         let mut state = self.state();
         let picked = state.pick(key, hash)?;
         drop(state);
@@ -107,7 +107,7 @@ impl Routes {
     }
 
     /// Every peer that offers the method; none once the broker is closed.
-    pub(super) fn pick_all(&self, key: Key<'_>) -> Vec<(Peer, Found<'_>)> {
+    pub(super) fn pick_all(self: &Arc<Self>, key: Key<'_>) -> Vec<(Peer, Found)> {
         let mut state = self.state();
         if state.closed {
             return Vec::new();
@@ -127,9 +127,9 @@ impl Routes {
             .collect()
     }
 
-    fn found(&self, picked: Picked<Arc<Mailbox>>) -> Found<'_> {
+    fn found(self: &Arc<Self>, picked: Picked<Arc<Mailbox>>) -> Found {
         let watching = picked.watch.map(|watch| Watching {
-            routes: self,
+            routes: self.clone(),
             watch: Some(watch),
         });
         Found {
@@ -227,12 +227,12 @@ impl State {
 }
 
 /// A call whose end the table wants to hear of; dropped, it has ended without an answer.
-pub(super) struct Watching<'a> {
-    routes: &'a Routes,
+pub(super) struct Watching {
+    routes: Arc<Routes>,
     watch: Option<Watch>,
 }
 
-impl Watching<'_> {
+impl Watching {
     /// The peer answered.
     pub(super) fn answered(mut self) {
         self.end(Answer::Came);
@@ -246,7 +246,7 @@ impl Watching<'_> {
     }
 }
 
-impl Drop for Watching<'_> {
+impl Drop for Watching {
     fn drop(&mut self) {
         self.end(Answer::Missing);
     }

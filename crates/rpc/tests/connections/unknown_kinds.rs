@@ -1,4 +1,4 @@
-//! Kinds of calls that no method of a broker takes: refused, or dropped and counted.
+//! Calls of a kind that their method does not take: refused, or dropped and counted.
 
 use bowline_concurrency::{timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
@@ -9,9 +9,9 @@ use bytes::Bytes;
 use crate::backends::{on_every_backend, registry};
 use crate::raw_peer::{LONG, RawPeer};
 
-fn open(kind: CallKind) -> Command {
+fn open(method: &str, kind: CallKind) -> Command {
     let body = Bytes::from_static(&[0x92, 2, 3]);
-    Command::Open(Open::new(Target::Name("add".into()), CodecId::MESSAGE_PACK, body).kind(kind))
+    Command::Open(Open::new(Target::Name(method.into()), CodecId::MESSAGE_PACK, body).kind(kind))
 }
 
 on_every_backend! {
@@ -20,17 +20,17 @@ on_every_backend! {
         server.run(async |server| -> Result<(), Error> {
             let mut peer = RawPeer::dial(server.local_addrs()[0], &Limits::default()).await;
             for kind in [CallKind::EXECUTOR_STREAMS, CallKind::CALLER_STREAMS, CallKind::BOTH_STREAM] {
-                peer.command(open(kind));
+                peer.command(open("add", kind));
                 let ended = peer.until(|event| matches!(event, Event::Failed { .. })).await;
                 let Event::Failed { error, .. } = ended else { unreachable!("that is what was asked for") };
                 assert_eq!((error.code(), error.certainty()), (Code::Unsupported, Certainty::Refused));
             }
             // Many more than the window of 256.
             for _ in 0..1000 {
-                peer.command(open(CallKind::NOTIFY));
+                peer.command(open("unknown", CallKind::NOTIFY));
                 peer.until(|event| matches!(event, Event::Notified { .. })).await;
             }
-            peer.command(open(CallKind::UNARY));
+            peer.command(open("add", CallKind::UNARY));
             let ended = peer.until(|event| matches!(event, Event::Replied { .. })).await;
             assert!(matches!(ended, Event::Replied { body, .. } if body[..] == [5]));
             assert_eq!(server.statistics().violations, 0);

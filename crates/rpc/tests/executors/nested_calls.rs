@@ -8,8 +8,8 @@ use bowline_concurrency::{TaskGroup, sleep, task_group};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
     Addressed, Broker, CallError, CallType, Caller, Certainty, CloseCause, Code, Context,
-    DrainReport, DynBroker, Error, MemoryBroker, MethodName, OutCall, Registry, RegistryError,
-    Reply, TcpBroker, current_broker, named,
+    DrainReport, DynBroker, Error, MemoryBroker, MethodName, OutCall, RawStream, Registry,
+    RegistryError, Reply, TcpBroker, current_broker, named,
 };
 
 use crate::backends::{DivError, div, on_every_backend, registry};
@@ -170,6 +170,14 @@ struct Foreign(MemoryBroker);
 impl Broker for Foreign {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
         self.0.submit(call).await
+    }
+
+    async fn open(&self, call: OutCall) -> Result<RawStream, CallError> {
+        self.0.open(call).await
+    }
+
+    async fn notify_raw(&self, call: OutCall) -> Result<(), CallError> {
+        self.0.notify_raw(call).await
     }
 
     async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {

@@ -14,7 +14,7 @@ use crate::proto::{CallId, CancelReason, Command, Failure};
 impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn handle(&mut self, now: Instant, mail: Mail) {
         match mail {
-            Mail::Open { ticket, open } => {
+            Mail::Open { ticket, open, flow } => {
                 if !self.mailbox.is_wanted(ticket) {
                     return;
                 }
@@ -27,6 +27,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                         self.tickets[slot] = ticket;
                         if !self.mailbox.sent(ticket, call) {
                             self.cancel(now, call, CancelReason::Dropped);
+                        } else if let Some(flow) = flow {
+                            self.open_flow(now, call, *flow);
                         }
                     }
                     Err(rejected) => {
@@ -37,26 +39,22 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             Mail::Cancel(call) => self.cancel(now, call, CancelReason::Dropped),
             Mail::Answer { call, end } => {
-                if self.running.remove(&call).is_some() {
-                    self.host.ended(&end);
+                if self.flows.is_empty() {
+                    self.answer(now, call, end);
+                } else {
+                    self.answer_behind_items(now, call, end);
                 }
-                let command = match end {
-                    JobEnd::Reply(body) => Command::Reply { call, body },
-                    JobEnd::Application(body) => Command::Fail {
-                        call,
-                        failure: Failure::application(body),
-                    },
-                    JobEnd::Failed {
-                        code,
-                        certainty,
-                        message,
-                    } => Command::Fail {
-                        call,
-                        failure: Failure::new(code).certainty(certainty).message(message),
-                    },
-                };
-                // Rejected only if the connection is over: then the peer waits no more.
-                let _ = self.machine.command(now, command);
+            }
+            Mail::LookAt(call) => self.look_at(now, call),
+            Mail::NotificationTaken { dropped } => {
+                if dropped {
+                    self.machine.drop_notification();
+                } else {
+                    let call = CallId::CONNECTION;
+                    let _ = self
+                        .machine
+                        .command(now, Command::Consumed { call, amount: 1 });
+                }
             }
             Mail::Close { code, message } => self.close(now, code, message),
             Mail::Drain { within } => {
@@ -88,6 +86,30 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 }
             }
         }
+    }
+
+    /// Answers a call of the peer.
+    pub(super) fn answer(&mut self, now: Instant, call: CallId, end: JobEnd) {
+        if self.running.remove(&call).is_some() {
+            self.host.ended(&end);
+        }
+        let command = match end {
+            JobEnd::Reply(body) => Command::Reply { call, body },
+            JobEnd::Application(body) => Command::Fail {
+                call,
+                failure: Failure::application(body),
+            },
+            JobEnd::Failed {
+                code,
+                certainty,
+                message,
+            } => Command::Fail {
+                call,
+                failure: Failure::new(code).certainty(certainty).message(message),
+            },
+        };
+        // Rejected only if the connection is over: then the peer waits no more.
+        let _ = self.machine.command(now, command);
     }
 
     /// Has the machine tell what is offered, as far as it takes that; whether it took any.
@@ -130,7 +152,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let _ = self.machine.command(now, Command::Close { code, message });
     }
 
-    fn cancel(&mut self, now: Instant, call: CallId, reason: CancelReason) {
+    pub(super) fn cancel(&mut self, now: Instant, call: CallId, reason: CancelReason) {
         // Rejected if the outcome was faster.
         let _ = self.machine.command(now, Command::Cancel { call, reason });
     }

@@ -10,7 +10,7 @@ struct Nobody;
 impl Host for Nobody {
     fn event(&mut self, _: Event) {}
 
-    fn opened(&mut self, _: IncomingCall) -> JobHandle {
+    fn opened(&mut self, _: IncomingCall, _: Option<CallPipes>) -> JobHandle {
         JobHandle::of_none()
     }
 

@@ -14,7 +14,11 @@ use super::worker::RUNNING;
 use crate::context::Cancel;
 use crate::executor::places::Place;
 use crate::executor::{Job, JobBody, JobEnd};
-use crate::{Broker, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, Retry};
+use crate::stream::HandlerStreams;
+use crate::{
+    Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, RawStream, Reply,
+    Retry, TcpBroker,
+};
 
 /// How often a child is asked whether a call that was cancelled has ended.
 const ASK: Duration = Duration::from_millis(5);
@@ -38,7 +42,7 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
         codec,
         named,
         body,
-        ..
+        context,
     } = body
     else {
         let end = JobEnd::failed(Code::Unsupported, Certainty::Refused);
@@ -51,9 +55,13 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
     options.retry = Retry::never();
     let mut call = OutCall::new(name.shared().clone(), body, options);
     call.named = named;
+    call.streaming = spec.streams();
 
     let leased = Leased::default();
-    let calling = call_child(&pool, call, spec.is_idempotent(), &leased);
+    let streams = context.streams().cloned();
+    drop(context);
+    let again = spec.is_idempotent() && streams.is_none();
+    let calling = call_child(&pool, call, streams, again, &leased);
     let end = {
         let mut running = pin!(async {
             match scope {
@@ -138,8 +146,13 @@ async fn until_told(cancel: &Cancel, calling: impl Future<Output = JobEnd>) -> O
 
 /// Calls a child, and another one if the first dies and the method may run twice. What is left in
 /// `leased` is a child whose handler may still run.
-async fn call_child(pool: &Arc<Pool>, call: OutCall, idempotent: bool, leased: &Leased) -> JobEnd {
-    let mut again = idempotent;
+async fn call_child(
+    pool: &Arc<Pool>,
+    call: OutCall,
+    streams: Option<Arc<HandlerStreams>>,
+    mut again: bool,
+    leased: &Leased,
+) -> JobEnd {
     loop {
         let lease = match pool.lease().await {
             Ok(lease) => lease,
@@ -156,7 +169,11 @@ async fn call_child(pool: &Arc<Pool>, call: OutCall, idempotent: bool, leased: &
         };
         let worker = lease.worker.clone();
         leased.put(lease);
-        let error = match worker.broker.submit(call.clone()).await {
+        let outcome = match &streams {
+            None => worker.broker.submit(call.clone()).await,
+            Some(streams) => stream_through(&worker.broker, call.clone(), streams).await,
+        };
+        let error = match outcome {
             Ok(reply) => {
                 drop(leased.take());
                 return JobEnd::Reply(reply.body);
@@ -193,6 +210,51 @@ async fn call_child(pool: &Arc<Pool>, call: OutCall, idempotent: bool, leased: &
             },
         };
     }
+}
+
+/// Passes items on between the caller and a child, until the child replies.
+async fn stream_through(
+    child: &TcpBroker,
+    call: OutCall,
+    streams: &HandlerStreams,
+) -> Result<Reply, CallError> {
+    let RawStream {
+        mut sender,
+        mut receiver,
+        ..
+    } = child.open(call).await?;
+    let (incoming, outgoing) = (streams.incoming().0, streams.outgoing().0);
+    let mut to_child = pin!(async move {
+        let Some(mut incoming) = incoming else {
+            return;
+        };
+        // An end that is none drops the sender, which cancels the call.
+        while let Ok(item) = poll_fn(|cx| incoming.poll_recv(cx)).await {
+            let Some(item) = item else {
+                return sender.close();
+            };
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut from_child = pin!(async move {
+        let mut outgoing = outgoing;
+        while let Some(item) = receiver.recv().await? {
+            if let Some(outgoing) = &mut outgoing
+                && outgoing.send(item).await.is_err()
+            {
+                return Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted));
+            }
+        }
+        receiver.reply().await
+    });
+    let mut sending = true;
+    poll_fn(|cx| {
+        sending = sending && to_child.as_mut().poll(cx).is_pending();
+        from_child.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Waits until a call that was given up has ended in its child; one that goes on too long ends with

@@ -73,6 +73,16 @@ impl Machine {
         }
     }
 
+    /// How much of what came on a call may be taken until the peer has to be granted more.
+    pub(crate) fn ungranted(&self, call: CallId) -> u64 {
+        let window = self.config.limits.call_window;
+        match self.open_wire(call) {
+            Ok(wire) => self.inlets.ungranted(wire, window),
+            // Nothing came yet.
+            Err(_) => u64::from(window / 2).max(1),
+        }
+    }
+
     /// Nobody here takes the notification of an event.
     pub(crate) fn drop_notification(&mut self) {
         self.stats.dropped_notifications += 1;

@@ -1,6 +1,7 @@
 //! Calls that wait for a peer.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use crate::{CallError, Certainty, Code};
 const WORTH_A_WARNING: Duration = Duration::from_secs(1);
 
 /// Waits until a peer offers the method, for a call with a body of `bytes` bytes.
-pub(in crate::tcp_broker) async fn find_peer<'a>(
-    routes: &'a Routes,
-    key: Key<'a>,
+pub(in crate::tcp_broker) async fn find_peer(
+    routes: &Arc<Routes>,
+    key: Key<'_>,
     hash: Option<u64>,
     bytes: usize,
     deadline: Instant,
-) -> Result<Found<'a>, CallError> {
+) -> Result<Found, CallError> {
     let failed = |code| CallError::new(code, Certainty::NeverSent).with_message(key.name());
     let mut waiting = pin!(FindPeer {
         routes,
@@ -64,15 +65,15 @@ impl Routes {
 /// A call that waits for a peer to offer its method. Fails if too many wait or the broker closes.
 #[must_use = "a call waits while this is polled"]
 struct FindPeer<'a> {
-    routes: &'a Routes,
+    routes: &'a Arc<Routes>,
     key: Key<'a>,
     hash: Option<u64>,
     bytes: usize,
     place: Option<WaitId>,
 }
 
-impl<'a> Future for FindPeer<'a> {
-    type Output = Result<Found<'a>, Code>;
+impl Future for FindPeer<'_> {
+    type Output = Result<Found, Code>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;

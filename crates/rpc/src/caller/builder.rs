@@ -1,0 +1,294 @@
+//! A call about to be made, and what may be said about it.
+
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bowline_backend::time::{self, Instant};
+use bowline_concurrency::{Deadline, current_effective_deadline, current_nesting};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Named, Request, Typed};
+use crate::broker::{UnknownMethod, encoded, typed_error};
+use crate::proto::Extensions;
+use crate::{
+    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, ItemReceiver, NoItem, Retry,
+    StreamCall, Streaming, StreamingCall,
+};
+
+/// How long a call waits unless told otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A call about to be made: awaited, it is sent.
+///
+/// Without further words it waits 30 s at most, and for a peer that offers the method. The deadline of
+/// a scope around it counts where it is earlier, and travels with the call like its own.
+#[must_use = "a call is sent when it is awaited"]
+#[derive(Debug)]
+pub struct CallBuilder<B, R> {
+    broker: B,
+    request: R,
+    codec: Codec,
+    until: Until,
+    unknown: UnknownMethod,
+    priority: u8,
+    retry: Retry,
+    hash: Option<u64>,
+    /// What is said besides, if anything is: most calls say nothing.
+    said: Option<Box<Said>>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    key: Option<Vec<u8>>,
+    metadata: Vec<(String, Vec<u8>)>,
+}
+
+impl Said {
+    /// In the form of the wire, or what is wrong with it.
+    fn extensions(&self) -> Result<Extensions, String> {
+        let mut extensions = Extensions::builder();
+        if let Some(key) = &self.key {
+            if !(1..=MAX_KEY).contains(&key.len()) {
+                let length = key.len();
+                return Err(format!(
+                    "an idempotency key of {length} bytes; it has 1 to {MAX_KEY}"
+                ));
+            }
+            extensions = extensions.idempotency_key(key);
+        }
+        for (key, value) in &self.metadata {
+            if key.len() > MAX_METADATA_KEY || key.len() + value.len() > MAX_METADATA {
+                let (key, value) = (key.len(), value.len());
+                return Err(format!(
+                    "metadata with a key of {key} bytes and a value of {value}; a key has at most \
+                     {MAX_METADATA_KEY} and both together {MAX_METADATA}"
+                ));
+            }
+            extensions = extensions.metadata(key, value);
+        }
+        Ok(extensions.build())
+    }
+}
+
+/// Bytes of an idempotency key, of a key of metadata, and of one with its value.
+const MAX_KEY: usize = 64;
+const MAX_METADATA_KEY: usize = 255;
+const MAX_METADATA: usize = 65_000;
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    Timeout(Duration),
+    At(Instant),
+}
+
+impl<B: Broker, R: Request> CallBuilder<B, R> {
+    pub(super) fn new(broker: B, codec: Codec, request: R) -> Self {
+        Self {
+            broker,
+            request,
+            codec,
+            until: Until::Timeout(DEFAULT_TIMEOUT),
+            unknown: UnknownMethod::Wait,
+            priority: 4,
+            retry: Retry::default(),
+            hash: None,
+            said: None,
+        }
+    }
+
+    /// Waits at most `timeout`, counted from the first poll.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.until = Until::Timeout(timeout);
+        self
+    }
+
+    /// Waits until `deadline` at most.
+    pub fn timeout_at(mut self, deadline: Instant) -> Self {
+        self.until = Until::At(deadline);
+        self
+    }
+
+    /// Waits as long as the scopes around it let it. An executor behind a network still cuts it to its
+    /// [`max_deadline`](crate::Limits::max_deadline).
+    pub fn no_deadline(mut self) -> Self {
+        self.until = Until::At(Instant::NEVER);
+        self
+    }
+
+    /// Fails at once with [`UnknownMethod`](crate::Code::UnknownMethod) if no peer offers the
+    /// method now, and with [`NoPeer`](crate::Code::NoPeer) if there is no peer.
+    pub fn fail_fast(mut self) -> Self {
+        self.unknown = UnknownMethod::FailFast;
+        self
+    }
+
+    /// Sends arguments and reply in another format.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// Waits at the executor before calls of lower priority: 0 to 7, 4 unless told otherwise; above 7
+    /// counts as 7.
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority.min(7);
+        self
+    }
+
+    /// The executor runs calls of this caller with the same key once, and answers all of them with
+    /// what that came to: as long as it remembers, which is 10 minutes, unless there are very many.
+    /// So a call that may have run can be made again, and is.
+    ///
+    /// Such a call runs to its end or its deadline, even if its caller gives up. A key of other than
+    /// 1 to 64 bytes fails the call with [`BadArguments`](crate::Code::BadArguments).
+    pub fn idempotency_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.said.get_or_insert_default().key = Some(key.into());
+        self
+    }
+
+    /// Says something besides the arguments, which the handler reads from its context. May be called
+    /// for several keys. Too much of it fails the call with [`TooLarge`](crate::Code::TooLarge).
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        let said = self.said.get_or_insert_default();
+        said.metadata.push((key.into(), value.into()));
+        self
+    }
+
+    /// Calls of equal hash go to the same peer, where the broker balances by
+    /// [`Hash`](crate::Balance::Hash).
+    pub fn key(mut self, hash: u64) -> Self {
+        self.hash = Some(hash);
+        self
+    }
+
+    /// How often the call is made if it fails in a way that another attempt may mend.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+}
+
+impl<B, R> CallBuilder<B, R> {
+    /// What it is about, once it is sent.
+    fn ready<E>(self) -> Result<(B, R, CallOptions), CallError<E>> {
+        let deadline = match self.until {
+            Until::Timeout(timeout) => time::now() + timeout,
+            Until::At(deadline) => deadline,
+        };
+        let extensions = match &self.said {
+            None => Extensions::new(),
+            Some(said) => said.extensions().map_err(|why| {
+                CallError::new(Code::BadArguments, Certainty::NeverSent).with_message(why)
+            })?,
+        };
+        let options = CallOptions {
+            deadline: deadline.min(ambient_deadline()),
+            codec: self.codec,
+            unknown: self.unknown,
+            hops: current_nesting().calls,
+            priority: self.priority,
+            retry: self.retry,
+            hash: self.hash,
+            extensions,
+        };
+        Ok((self.broker, self.request, options))
+    }
+}
+
+impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
+    type Output = Result<R::Reply, CallError<R::Error>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (broker, request, options) = self.ready()?;
+            request.send(broker, options).await
+        })
+    }
+}
+
+impl<B: Broker, C: StreamingCall> CallBuilder<B, Typed<C>> {
+    /// Begins a call whose method takes items, gives items, or both. It goes on until it has replied or the
+    /// receiver is dropped, whichever task has that; a call that has begun is never made again.
+    ///
+    /// # Errors
+    /// The outcome of a call that did not begin. That of one that did comes by its receiver.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it cancels the call.
+    pub async fn open(self) -> Result<CallStream<C>, CallError<C::Error>> {
+        let (broker, request, options) = self.ready()?;
+        let codec = options.codec;
+        let call = encoded(&broker, request.0, options)?;
+        let opened = broker.open(call).await;
+        let raw = opened.map_err(|error| typed_error::<C::Error>(codec, error))?;
+        Ok(StreamCall::new(raw, codec, typed_error))
+    }
+}
+
+/// What [`open`](CallBuilder::open) gives for a call of type `C`.
+pub type CallStream<C> = StreamCall<
+    <C as StreamingCall>::Sends,
+    <C as StreamingCall>::Receives,
+    <C as Call>::Reply,
+    <C as Call>::Error,
+>;
+
+impl<B: Broker, T: DeserializeOwned + Send + 'static> CallBuilder<B, Named<T>> {
+    /// Begins a call of a method that gives items, `R`, to which no items are sent. Otherwise as for a call
+    /// that is a value.
+    ///
+    /// # Errors
+    /// The outcome of a call that did not begin. That of one that did comes by its receiver.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it cancels the call.
+    pub async fn open<R: DeserializeOwned>(self) -> Result<ItemReceiver<R, T>, CallError> {
+        let stream = self.begin::<NoItem, R>(Streaming::Executor).await?;
+        Ok(stream.receiver)
+    }
+
+    /// Begins a call of a method that takes items, `S`, and gives none but its reply.
+    ///
+    /// # Errors
+    /// The outcome of a call that did not begin. That of one that did comes by its receiver.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it cancels the call.
+    pub async fn open_sending<S: Serialize>(self) -> Result<StreamCall<S, NoItem, T>, CallError> {
+        self.begin(Streaming::Caller).await
+    }
+
+    /// Begins a call of a method that takes items, `S`, and gives items, `R`.
+    ///
+    /// # Errors
+    /// The outcome of a call that did not begin. That of one that did comes by its receiver.
+    ///
+    /// # Cancel safety
+    /// *Peer told to stop*: dropping it cancels the call.
+    pub async fn open_both<S: Serialize, R: DeserializeOwned>(
+        self,
+    ) -> Result<StreamCall<S, R, T>, CallError> {
+        self.begin(Streaming::Both).await
+    }
+
+    async fn begin<S, R>(self, streaming: Streaming) -> Result<StreamCall<S, R, T>, CallError> {
+        let (broker, request, options) = self.ready()?;
+        let codec = options.codec;
+        let mut call = request.encoded(options)?;
+        call.streaming = streaming;
+        let raw = broker.open(call).await?;
+        Ok(StreamCall::new(raw, codec, |_, error| error))
+    }
+}
+
+/// When the scopes around the caller end it at the latest.
+fn ambient_deadline() -> Instant {
+    match current_effective_deadline() {
+        Deadline::At(deadline) => deadline,
+        // Cancelled, it is dropped at its first wait.
+        Deadline::Never | Deadline::Cancelled => Instant::NEVER,
+    }
+}

@@ -1,0 +1,85 @@
+//! A job that the executor has, and what becomes of it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bowline_backend::time::Instant;
+use bowline_concurrency::timeout_at;
+use bytes::Bytes;
+
+use crate::executor::{JobEnd, JobHandle};
+use crate::local_answer::LocalAnswer;
+use crate::{CallError, Certainty, Code, Codec, ErrorBody};
+
+/// A job that the executor has.
+pub(super) struct Begun<T> {
+    pub(super) given: Given,
+    pub(super) answer: Arc<LocalAnswer<T>>,
+    pub(super) deadline: Instant,
+    pub(super) codec: Codec,
+}
+
+impl<T> Begun<T> {
+    pub(super) async fn outcome(self) -> Result<Bytes, CallError> {
+        let Some(end) = end_of(&self.answer, self.deadline).await else {
+            let certainty = if self.given.take_back() {
+                Certainty::Refused
+            } else {
+                Certainty::MaybeExecuted
+            };
+            return Err(CallError::new(Code::DeadlineExceeded, certainty));
+        };
+        self.given.answered();
+        match end {
+            JobEnd::Reply(body) => Ok(body),
+            JobEnd::Application(body) => {
+                let codec = crate::proto::CodecId(self.codec.id());
+                Err(CallError::from_application(ErrorBody::new(codec, body)))
+            }
+            JobEnd::Failed {
+                code,
+                certainty,
+                message,
+            } => Err(CallError::new(code, certainty).with_message(message)),
+        }
+    }
+}
+
+/// The end of the job that answers `answer`; `None` once `deadline` passed before.
+async fn end_of<T>(answer: &LocalAnswer<T>, deadline: Instant) -> Option<JobEnd> {
+    let mut ended = answer.ended();
+    if deadline == Instant::NEVER {
+        return Some(ended.await);
+    }
+    // Most calls have ended by now, and need no timeout, which would need memory.
+    let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut ended).poll(cx))).await;
+    match at_once {
+        Poll::Ready(end) => Some(end),
+        Poll::Pending => timeout_at(deadline, ended).await.ok(),
+    }
+}
+
+/// A job given to the executor; dropped before it is answered, it is cancelled.
+pub(super) struct Given(pub(super) Option<JobHandle>);
+
+impl Given {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+
+    /// True if it has not run and never will.
+    fn take_back(mut self) -> bool {
+        let job = self.0.take();
+        job.is_some_and(|job| job.request("the deadline passed"))
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        if let Some(job) = &self.0 {
+            job.request("the caller gave up");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Calls that carry more than one message each way: items to the executor, items back, or both.
+
+mod caller;
+mod handler;
+mod incoming;
+mod outgoing;
+mod overflow;
+mod pipe;
+mod raw;
+
+pub use caller::{
+    ItemReceiver, ItemSender, SendItemError, StreamCall, StreamingCall, TryRecvItemError,
+    TrySendItemError,
+};
+pub use handler::{IntoOutgoing, StreamHandler};
+pub use incoming::{Incoming, ItemError};
+pub use outgoing::Outgoing;
+pub use overflow::{Lossy, Overflow, OverflowExt};
+pub use raw::{RawReceiver, RawSendError, RawSender, RawStream};
+
+pub(crate) use handler::HandlerStreams;
+pub(crate) use pipe::{End, Fed, Pipe};
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::CallKind;
+
+/// Who sends items in a call besides its arguments and its reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Streaming {
+    /// Nobody: one message each way.
+    #[default]
+    No,
+    /// The executor, before its reply.
+    Executor,
+    /// The caller, after its arguments.
+    Caller,
+    /// Both.
+    Both,
+}
+
+impl Streaming {
+    /// Whether the caller sends items.
+    pub const fn from_caller(self) -> bool {
+        matches!(self, Streaming::Caller | Streaming::Both)
+    }
+
+    /// Whether the executor sends items.
+    pub const fn from_executor(self) -> bool {
+        matches!(self, Streaming::Executor | Streaming::Both)
+    }
+
+    pub(crate) fn kind(self) -> CallKind {
+        match self {
+            Streaming::No => CallKind::UNARY,
+            Streaming::Executor => CallKind::EXECUTOR_STREAMS,
+            Streaming::Caller => CallKind::CALLER_STREAMS,
+            Streaming::Both => CallKind::BOTH_STREAM,
+        }
+    }
+
+    /// Why a call of `method`, which streams so, is refused.
+    pub(crate) fn asked_wrongly(self, method: &str) -> String {
+        let items = match self {
+            Streaming::No => "no items: it is awaited",
+            Streaming::Executor => "items of its executor: it is opened",
+            Streaming::Caller => "items of its caller: it is opened",
+            Streaming::Both => "items both ways: it is opened",
+        };
+        format!("a call of {method} has {items}")
+    }
+
+    pub(crate) fn of(kind: CallKind) -> Self {
+        let both = CallKind(kind.0 & CallKind::BOTH_STREAM.0);
+        match both {
+            CallKind::EXECUTOR_STREAMS => Streaming::Executor,
+            CallKind::CALLER_STREAMS => Streaming::Caller,
+            CallKind::BOTH_STREAM => Streaming::Both,
+            _ => Streaming::No,
+        }
+    }
+}
+
+/// What is sent where nothing is: no value of this type exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoItem {}

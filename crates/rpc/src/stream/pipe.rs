@@ -1,0 +1,355 @@
+//! Encoded items of one direction of a call, between who sends them and who takes them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::connection::Mailbox;
+use crate::proto::{CallId, charge};
+
+/// How the items of a pipe end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// All were put in.
+    Complete,
+    /// Who put them in is gone, or cannot be reached any more.
+    Broken,
+}
+
+/// Nobody takes items any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// What a writer goes on with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fed {
+    /// All that is there was taken; how it ended, if it has.
+    All(Option<End>),
+    /// There is more, for later.
+    Part,
+}
+
+/// Encoded items on their way, with one writer and one reader; at either end may be a driver.
+///
+/// Invariants:
+/// - P1 no waker is woken or dropped and no mail is posted under the lock.
+/// - P2 a writer that keeps to [`poll_room`](Self::poll_room) goes beyond `room` by one item at most;
+///   a driver that puts in what a peer sent is bounded by the credit of the call.
+/// - P3 the driver is told once until it has looked: `told` stands from a post to its look.
+pub(crate) struct Pipe {
+    state: Mutex<State>,
+    room: u64,
+}
+
+struct State {
+    items: VecDeque<Bytes>,
+    /// Of the items that wait.
+    charge: u64,
+    end: Option<End>,
+    closed: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// Of who is neither, and waits for the end.
+    watcher: Option<Waker>,
+    port: Option<Port>,
+}
+
+/// What a driver does at its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Reads,
+    Writes,
+}
+
+/// The driver at one end.
+struct Port {
+    side: Side,
+    mailbox: Arc<Mailbox>,
+    call: CallId,
+    told: bool,
+    /// Charge of items that were taken, of which the driver has not heard.
+    taken: u64,
+    /// When it has to hear of it.
+    until: u64,
+}
+
+impl Pipe {
+    /// A pipe whose writer waits while items of this charge or more wait.
+    pub(crate) fn new(room: u64) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                charge: 0,
+                end: None,
+                closed: false,
+                reader: None,
+                writer: None,
+                watcher: None,
+                port: None,
+            }),
+            room,
+        })
+    }
+
+    /// A driver takes the items from now on, and looks once it is told that there are some. It looks
+    /// first by itself.
+    pub(crate) fn read_by(&self, mailbox: &Arc<Mailbox>, call: CallId) {
+        self.attach(Side::Reads, mailbox, call, u64::MAX);
+    }
+
+    /// A driver puts the items in from now on, and looks once items of the charge `until` were taken.
+    pub(crate) fn written_by(&self, mailbox: &Arc<Mailbox>, call: CallId, until: u64) {
+        self.attach(Side::Writes, mailbox, call, until);
+    }
+
+    fn attach(&self, side: Side, mailbox: &Arc<Mailbox>, call: CallId, until: u64) {
+        let port = Port {
+            side,
+            mailbox: mailbox.clone(),
+            call,
+            told: side == Side::Reads,
+            taken: 0,
+            until,
+        };
+        let former = self.state().port.replace(port);
+        drop(former);
+    }
+
+    /// Whether the writer may put an item in.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let waker = cx.waker().clone();
+        let mut state = self.state();
+        let ready = state.room(self.room);
+        let former = match ready {
+            Some(_) => state.writer.take(),
+            None => state.writer.replace(waker),
+        };
+        drop(state);
+        drop(former);
+        ready.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// The same for a writer that does not wait: none while there is no room.
+    pub(crate) fn room(&self) -> Option<Result<(), Closed>> {
+        self.state().room(self.room)
+    }
+
+    /// Puts an item in, whether there is room or not.
+    pub(crate) fn put(&self, item: Bytes) -> Result<(), Closed> {
+        let mut state = self.state();
+        if state.closed || state.end.is_some() {
+            return Err(Closed);
+        }
+        state.charge += charge(item.len());
+        state.items.push_back(item);
+        let reader = state.reader.take();
+        let post = state.came();
+        drop(state);
+        notify(reader, post);
+        Ok(())
+    }
+
+    /// No more items come; the first word counts.
+    pub(crate) fn end(&self, end: End) {
+        let mut state = self.state();
+        if state.end.is_some() {
+            return;
+        }
+        state.end = Some(end);
+        let (reader, watcher) = (state.reader.take(), state.watcher.take());
+        let post = state.came();
+        drop(state);
+        notify(reader, post);
+        notify(watcher, None);
+    }
+
+    /// How its writer ended it; for who is neither writer nor reader, and is woken then.
+    pub(crate) fn watch(&self, cx: &Context<'_>) -> Option<End> {
+        let waker = cx.waker().clone();
+        let mut state = self.state();
+        let end = state.end;
+        let former = match end {
+            None => state.watcher.replace(waker),
+            Some(_) => None,
+        };
+        drop(state);
+        drop(former);
+        end
+    }
+
+    /// The next item; none at the end.
+    pub(crate) fn poll_item(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, End>> {
+        let waker = cx.waker().clone();
+        if let Some(item) = self.try_item() {
+            return Poll::Ready(item);
+        }
+        let mut state = self.state();
+        // Another item may have come in between.
+        let waits = state.items.is_empty() && state.end.is_none();
+        let former = waits.then(|| state.reader.replace(waker));
+        drop(state);
+        match former {
+            Some(former) => {
+                drop(former);
+                Poll::Pending
+            }
+            None => self.try_item().map_or(Poll::Pending, Poll::Ready),
+        }
+    }
+
+    /// The next item, if it is there, or how they ended.
+    pub(crate) fn try_item(&self) -> Option<Result<Bytes, End>> {
+        let mut state = self.state();
+        let Some(item) = state.items.pop_front() else {
+            return state.end.map(Err);
+        };
+        let taken = charge(item.len());
+        state.charge -= taken;
+        let writer = state.writer_with_room(self.room);
+        let post = state.took(taken);
+        drop(state);
+        notify(writer, post);
+        Some(Ok(item))
+    }
+
+    /// Nobody takes items any more; those that wait are dropped.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        if mem::replace(&mut state.closed, true) {
+            return;
+        }
+        let items = mem::take(&mut state.items);
+        let charge = mem::take(&mut state.charge);
+        let wakers = (state.writer.take(), state.reader.take());
+        let post = state.took(charge);
+        drop(state);
+        drop(items);
+        notify(wakers.0, post);
+        notify(wakers.1, None);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// The driver looks: gives the items to `take` while it takes them.
+    pub(crate) fn feed(
+        &self,
+        wakers: &mut Vec<Waker>,
+        mut take: impl FnMut(&Bytes) -> bool,
+    ) -> Fed {
+        let mut state = self.state();
+        let mut fed = None;
+        while let Some(item) = state.items.front() {
+            if !take(item) {
+                fed = Some(Fed::Part);
+                break;
+            }
+            state.charge -= charge(item.len());
+            state.items.pop_front();
+        }
+        let end = state.end;
+        wakers.extend(state.writer_with_room(self.room));
+        if let Some(port) = &mut state.port {
+            // Until there is room again it need not be told of more.
+            port.told = fed.is_some();
+        }
+        fed.unwrap_or(Fed::All(end))
+    }
+
+    /// The driver looks: what was taken since it last did.
+    pub(crate) fn taken(&self) -> u64 {
+        let mut state = self.state();
+        match &mut state.port {
+            Some(port) => mem::take(&mut port.taken),
+            None => 0,
+        }
+    }
+
+    /// The driver is to be told once items of the charge `until` were taken; false if they have been.
+    pub(crate) fn tell_at(&self, until: u64) -> bool {
+        let mut state = self.state();
+        let Some(port) = &mut state.port else {
+            return true;
+        };
+        port.until = until;
+        port.told = port.taken >= until;
+        !port.told
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock, so a poisoned state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Post = Option<(Arc<Mailbox>, CallId)>;
+
+impl State {
+    fn room(&self, room: u64) -> Option<Result<(), Closed>> {
+        if self.closed {
+            return Some(Err(Closed));
+        }
+        (self.charge < room).then_some(Ok(()))
+    }
+
+    /// Woken at half of the room, so that it has several items to put in.
+    fn writer_with_room(&mut self, room: u64) -> Option<Waker> {
+        (self.charge <= room / 2)
+            .then(|| self.writer.take())
+            .flatten()
+    }
+
+    /// Something was put in, or its end.
+    fn came(&mut self) -> Post {
+        self.port
+            .as_mut()
+            .filter(|port| port.side == Side::Reads)?
+            .tell()
+    }
+
+    /// Items of this charge were taken.
+    fn took(&mut self, charge: u64) -> Post {
+        let port = self
+            .port
+            .as_mut()
+            .filter(|port| port.side == Side::Writes)?;
+        port.taken += charge;
+        if port.taken < port.until {
+            return None;
+        }
+        port.tell()
+    }
+}
+
+impl Port {
+    // Invariant P3.
+    fn tell(&mut self) -> Post {
+        let told = mem::replace(&mut self.told, true);
+        (!told).then(|| (self.mailbox.clone(), self.call))
+    }
+}
+
+fn notify(waker: Option<Waker>, post: Post) {
+    if let Some((mailbox, call)) = post {
+        mailbox.look_at(call);
+    }
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("Pipe")
+            .field("items", &state.items.len())
+            .field("charge", &state.charge)
+            .field("end", &state.end)
+            .finish_non_exhaustive()
+    }
+}

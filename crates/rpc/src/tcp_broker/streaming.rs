@@ -1,0 +1,69 @@
+//! Calls with items, at a peer.
+
+use bowline_backend::time;
+use bowline_concurrency::sleep;
+use bytes::Bytes;
+
+use super::routes::{Found, Key};
+use super::{Sent, TcpBroker, watched};
+use crate::broker::without_key;
+use crate::connection::{CallPipes, Flow};
+use crate::retry::Attempts;
+use crate::stream::Pipe;
+use crate::{CallError, CallOptions, OutCall, RawStream, Reply};
+
+impl TcpBroker {
+    /// Begins a call at a peer that offers its method, and at another one where it was not sent.
+    pub(super) async fn open_call(&self, call: OutCall) -> Result<RawStream, CallError> {
+        without_key(&call.options)?;
+        let key = Key::Name(&call.method);
+        let sent = Sent::of(call.named, call.streaming.kind());
+        let mut attempts = Attempts::new(call.options.retry);
+        loop {
+            let found = match self.shared.routes.pick(key, call.options.hash) {
+                Some(found) => Ok(found),
+                None => {
+                    self.wait_for_peer(key, call.body.len(), &call.options)
+                        .await
+                }
+            };
+            let opened =
+                found.and_then(|found| self.open_at(found, call.body.clone(), sent, &call.options));
+            let error = match opened {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            if self.shared.routes.is_closing() {
+                attempts.give_up();
+            }
+            let left = call.options.deadline.saturating_duration_since(time::now());
+            let pause = attempts.failed(error, false, left, &self.shared.budget)?;
+            sleep(pause).await;
+        }
+    }
+
+    fn open_at(
+        &self,
+        found: Found,
+        body: Bytes,
+        sent: Sent,
+        options: &CallOptions,
+    ) -> Result<RawStream, CallError> {
+        let pipes = CallPipes::of(sent.kind, true).unwrap_or_default();
+        let ours = pipes.share();
+        let flow = Box::new(Flow::new(pipes));
+        let call = self.send(&found, body, sent, options, Some(flow))?;
+        let longest = found.mailbox.longest();
+        let watching = found.watching;
+        let outcome = Box::pin(async move { watched(watching, call.await).map(Reply::new) });
+        let sends = ours.to_peer.is_some();
+        let to_peer = ours.to_peer.unwrap_or_else(|| Pipe::new(0));
+        let from_peer = ours.from_peer.unwrap_or_else(|| Pipe::new(0));
+        Ok(RawStream::new(
+            (to_peer, sends),
+            from_peer,
+            outcome,
+            longest,
+        ))
+    }
+}
