@@ -7,6 +7,7 @@ mod lazy;
 mod line;
 mod messages;
 mod permit;
+mod recv;
 mod setup;
 mod target;
 
@@ -27,13 +28,14 @@ use std::time::Duration;
 use bowline_backend::stream::Address;
 use bowline_channel::WatchReceiver;
 use bowline_concurrency::Backoff;
-use bowline_concurrency::sync::{Entered, Event, Lock, LockGuard, ResourceGuard};
+use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
-use self::line::{Line, Source};
+use self::line::{Line, QueueBy};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
-use crate::transport::{TransportSend, TryRecvError, TrySendError};
+use crate::span::OperationSpan;
+use crate::transport::{TransportSend, TrySendError};
 
 /// Pauses between attempts to connect again, unless others are asked for.
 pub(crate) const RECONNECT: Backoff =
@@ -171,12 +173,9 @@ where
     ///
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn send(&self, message: &S) -> Result<(), Error> {
-        let _user = self.line().enter();
-        let mut waiting = self.line().waiting();
-        let _turn = self.turn(Operation::Send).await?;
-        let queue = TransportSend::queue;
-        let sent = poll_fn(|cx| self.line().poll_send(message, queue, &mut waiting, cx)).await;
-        sent.map(drop)
+        let span = OperationSpan::new(Operation::Send, || self.peer_addr());
+        span.around(self.send_by(message, TransportSend::queue))
+            .await
     }
 
     /// [`send`](Client::send) without the write, for many messages in one: they go out with a
@@ -190,12 +189,7 @@ where
     ///
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn feed(&self, message: &S) -> Result<(), Error> {
-        let _user = self.line().enter();
-        let mut waiting = self.line().waiting();
-        let _turn = self.turn(Operation::Send).await?;
-        let queue = TransportSend::queue_only;
-        let sent = poll_fn(|cx| self.line().poll_send(message, queue, &mut waiting, cx)).await;
-        sent.map(drop)
+        self.send_by(message, TransportSend::queue_only).await
     }
 
     /// Queues the message if it is nobody else's turn and there is a connection with room now. It makes
@@ -261,51 +255,6 @@ where
         poll_fn(|cx| self.line().poll_shutdown(&mut waiting, cx)).await
     }
 
-    /// Waits for the next message; `None` once the peer ended between two of them and there will be
-    /// no other connection.
-    ///
-    /// # Errors
-    ///
-    /// As [`TransportRecv::recv`](crate::TransportRecv::recv), and why there is no connection;
-    /// [`Busy`](ErrorKind::Busy) while another task receives; [`Closed`](ErrorKind::Closed) once
-    /// somebody closed the client. Where connections are replaced, each break is returned once.
-    ///
-    /// # Cancel safety
-    ///
-    /// *Nothing happened.*
-    pub async fn recv(&self) -> Result<Option<R>, Error> {
-        let _entered = self.enter_receiving()?;
-        let _user = self.line().enter();
-        let mut waiting = self.line().waiting();
-        poll_fn(|cx| self.line().poll_recv(Source::Any, &mut waiting, cx)).await
-    }
-
-    /// The next message if it is there now.
-    ///
-    /// # Errors
-    ///
-    /// [`TryRecvError::Empty`] where `recv` would wait, also for a connection; else as `recv`.
-    pub fn try_recv(&self) -> Result<Option<R>, TryRecvError> {
-        let entered = self.enter_receiving();
-        let _entered = entered.map_err(TryRecvError::Failed)?;
-        let _user = self.line().enter();
-        if self.line().would_dial() {
-            return Err(TryRecvError::Empty);
-        }
-        let mut waiting = self.line().waiting();
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.line().poll_recv(Source::Any, &mut waiting, &mut cx) {
-            Poll::Pending => Err(TryRecvError::Empty),
-            Poll::Ready(received) => received.map_err(TryRecvError::Failed),
-        }
-    }
-
-    /// What comes in, as a stream. An error is an item, also the one after which there is nothing
-    /// more: then the stream ends.
-    pub fn messages(&self) -> ClientMessages<'_, S, R> {
-        ClientMessages::new(self)
-    }
-
     /// Ends everything: flushes, ends the sending side and releases the connection, or gives up the
     /// attempt to make one. Whoever waits is told at once; a second time it does nothing.
     ///
@@ -317,9 +266,10 @@ where
     ///
     /// A `close` dropped half-way is an [`abort`](Client::abort).
     pub async fn close(&self) -> Result<(), Error> {
+        let span = OperationSpan::new(Operation::Close, || self.peer_addr());
         let closing = self.line().close();
         self.parts.closed.set();
-        closing.await
+        span.around(closing).await
     }
 
     /// Gives up now; a TCP peer sees a reset.
@@ -347,13 +297,13 @@ where
         &self.parts.line
     }
 
-    fn enter_receiving(&self) -> Result<Entered<'_>, Error> {
-        let entered = self.parts.receiving.enter();
-        entered.map_err(|busy| {
-            Error::new(Operation::Recv, ErrorKind::Busy)
-                .with_peer(self.peer_addr())
-                .with_source(busy)
-        })
+    /// Waits for this task's turn and for room, and queues by one way or the other.
+    async fn send_by(&self, message: &S, by: QueueBy<S, R>) -> Result<(), Error> {
+        let _user = self.line().enter();
+        let mut waiting = self.line().waiting();
+        let _turn = self.turn(Operation::Send).await?;
+        let sent = poll_fn(|cx| self.line().poll_send(message, by, &mut waiting, cx)).await;
+        sent.map(drop)
     }
 
     /// Waits until it is this task's turn to send.

@@ -10,8 +10,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
 use self::erased::Erased;
-use crate::attribute::{AttributeRequest, Extra};
-use crate::error::Error;
+use crate::attribute::{AttributeRequest, Extra, PeerAddr};
+use crate::error::{Error, Operation};
+use crate::span::OperationSpan;
 use crate::transport::Transport;
 
 /// The future of an operation of a transport whose type is not known.
@@ -112,8 +113,12 @@ where
     // Lent halves keep nothing of their own, so each poll may have new ones: no allocation.
 
     async fn send(&mut self, message: &S) -> Result<(), Error> {
-        poll_fn(|cx| self.inner.poll_reserve(cx)).await?;
-        self.inner.queue(message).map_err(Error::from_encode)
+        let span = OperationSpan::new(Operation::Send, || self.extra::<PeerAddr>());
+        let sent = async {
+            poll_fn(|cx| self.inner.poll_reserve(cx)).await?;
+            self.inner.queue(message).map_err(Error::from_encode)
+        };
+        span.around(sent).await
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
@@ -121,7 +126,8 @@ where
     }
 
     async fn recv(&mut self) -> Result<Option<R>, Error> {
-        poll_fn(|cx| self.inner.poll_recv(cx)).await
+        let span = OperationSpan::new(Operation::Recv, || self.extra::<PeerAddr>());
+        span.around(poll_fn(|cx| self.inner.poll_recv(cx))).await
     }
 }
 

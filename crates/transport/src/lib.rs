@@ -65,6 +65,7 @@ mod dyn_transport;
 mod each;
 mod error;
 mod half_wakers;
+mod scoped;
 mod shared_transport;
 mod span;
 
@@ -132,6 +133,7 @@ pub use packet_server::{
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;
 pub use registry::{TransportFactory, TransportRegistry};
+pub use scoped::scoped;
 #[cfg(feature = "tls")]
 pub use server::Secure;
 #[cfg(unix)]

@@ -280,7 +280,7 @@ impl DialOptions {
             let peer = stream.peer_addr().ok().and_then(|peer| peer.as_inet());
             let address = peer.map(|peer| peer.ip().to_string());
             let name = tls.name.as_deref().or(host).or(address.as_deref());
-            let Some(name) = name else {
+            let Some(name) = name.or(tls.config.names_server().then_some("")) else {
                 return Err(wrong(
                     "there is no host whose name the certificate could be for; the key `sni` names one"
                         .to_owned(),

@@ -39,6 +39,9 @@ impl Outcome for bowline_backend::net::UnixStream {}
 
 impl Outcome for crate::memory::MemoryStream {}
 
+/// A message and who sent it.
+impl<T> Outcome for (T, bowline_backend::stream::Address) {}
+
 /// What a receiver comes to: a message, or the end.
 impl<T> Outcome for Option<T> {
     #[cfg(feature = "tracing")]

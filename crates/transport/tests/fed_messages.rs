@@ -1,8 +1,12 @@
-//! When messages go out that were fed and not sent.
+//! When messages go out that were fed and not sent, and that a scope closes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
 use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
 use bowline_transport::{
-    MemoryStream, MessageStream, Shared, Transport, TransportRecv, TransportSend, TryRecvError,
+    Break, Error, ErrorKind, MemoryStream, MessageStream, Operation, Shared, Transport,
+    TransportRecv, TransportSend, TryRecvError, scoped,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -115,4 +119,68 @@ fn what_many_feed_goes_out_in_their_order() {
         let next = there.recv().now_or_never().unwrap().unwrap();
         assert_eq!(next, Some(message(byte)));
     }
+}
+
+fn hello() -> Bytes {
+    Bytes::from_static(b"hello")
+}
+
+// TR6
+#[test]
+fn a_scope_closes_however_it_ends() {
+    // With a result: what was sent arrives, and the end is clean.
+    let (here, mut there) = pair(1000);
+    let kept = scoped(here, |transport| async move {
+        transport.feed(&hello()).await?;
+        Ok::<_, Error>(transport)
+    });
+    let kept = kept.now_or_never().unwrap().unwrap();
+    assert_eq!(there.recv().now_or_never().unwrap().unwrap(), Some(hello()));
+    assert_eq!(there.recv().now_or_never().unwrap().unwrap(), None);
+    let late = kept.send(&hello()).now_or_never().unwrap().unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Closed);
+
+    // With an error, which is the one that is told.
+    let (here, mut there) = pair(1000);
+    let failed = scoped(here, |transport| async move {
+        transport.send(&hello()).await?;
+        Err::<(), _>(Error::new(Operation::Send, ErrorKind::Busy))
+    });
+    let failed = failed.now_or_never().unwrap().unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Busy);
+    assert_eq!(there.recv().now_or_never().unwrap().unwrap(), Some(hello()));
+    assert_eq!(there.recv().now_or_never().unwrap().unwrap(), None);
+
+    // Given up, and by a panic: aborted.
+    for panics in [false, true] {
+        let (here, mut there) = pair(1000);
+        let kept = Mutex::new(None);
+        let keep = &kept;
+        let scope = scoped(here, |transport| async move {
+            *keep.lock().unwrap() = Some(transport);
+            match panics {
+                true => panic!("as asked"),
+                false => std::future::pending::<Result<(), Error>>().await,
+            }
+        });
+        let ended = catch_unwind(AssertUnwindSafe(|| scope.now_or_never()));
+        assert_eq!(ended.is_err(), panics);
+        let error = there.recv().now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
+        let kept = kept.lock().unwrap().take().unwrap();
+        let late = kept.recv().now_or_never().unwrap().unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Closed);
+    }
+
+    // Where there is no connection the body does not run.
+    let (mut here, _there) = pair(1000);
+    here.abort();
+    let unrun = scoped(here, |_| async {
+        match true {
+            true => panic!("there is nothing to run it with"),
+            false => Ok::<(), Error>(()),
+        }
+    });
+    let closed = unrun.now_or_never().unwrap().unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Closed);
 }

@@ -117,3 +117,25 @@ fn a_url_leads_to_a_path() {
     let ended: Result<(), GroupError<AnyError>> = Root::new().backend(Backend::Smol).block_on(all);
     ended.unwrap();
 }
+
+// T2
+#[test]
+fn a_name_that_is_set_counts_instead_of_the_host() {
+    with_server(|served| async move {
+        let trusting = || TlsClientConfig::builder().root_pem(&*served.certificate);
+        // Dialled by address, for which there is no certificate.
+        let config = trusting().server_name("there").build()?;
+        let client = Client::new(served.at, line).tls(config);
+        assert_eq!(client.call(&"so".to_owned()).await?, "soso");
+        client.close().await?;
+
+        let config = trusting().server_name("elsewhere").build()?;
+        let client = Client::new(("localhost", served.at.port()), line).tls(config);
+        let refused = client.connect().await.unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::Tls(_)), "{refused}");
+
+        let wrong = trusting().server_name("no name").build().unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::Config);
+        Ok(())
+    });
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
 
 use super::RECONNECT;
@@ -14,6 +15,7 @@ use crate::attribute::{AttributeRequest, Extra};
 use crate::dyn_transport::DynTransport;
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
+use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportRecv, TransportSend};
 
 /// Whether a connection that breaks is replaced.
@@ -189,8 +191,14 @@ where
         self.queue_by(message, TransportSend::queue_only)
     }
 
+    fn peer(&self) -> Option<Address> {
+        self.parts.line.attributes().peer_addr().cloned()
+    }
+
     async fn send(&mut self, message: &S) -> Result<(), Error> {
-        self.send_by(message, TransportSend::queue).await
+        let span = OperationSpan::new(Operation::Send, || self.peer());
+        span.around(self.send_by(message, TransportSend::queue))
+            .await
     }
 
     async fn feed(&mut self, message: &S) -> Result<(), Error> {
@@ -226,5 +234,9 @@ where
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, Error>> {
         let line = &self.parts.line;
         line.poll_recv(Source::Any, &mut self.waiting, cx)
+    }
+
+    fn peer(&self) -> Option<Address> {
+        self.parts.line.attributes().peer_addr().cloned()
     }
 }

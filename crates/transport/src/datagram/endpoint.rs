@@ -18,6 +18,7 @@ use super::sender::{encode, too_long_for_system};
 use super::{DatagramSocket, MAX_PACKET, is_refusal, is_too_long};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::span::OperationSpan;
 
 /// After as many packets that are nobody's a receiver lets other tasks run.
 const OF_NOBODY_IN_A_ROW: usize = 32;
@@ -119,9 +120,11 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
     ///
     /// *Nothing happened*: the packet is sent in the poll that says so.
     pub async fn send_to(&self, message: &C::Sent, to: &Address) -> Result<(), Error> {
+        let span = OperationSpan::new(Operation::Send, || Some(to));
         let packet = encode(&self.codec, message, &mut BytesMut::new(), self.limit);
         let packet = packet.map_err(|error| Error::from_encode(error).with_peer(Some(to.clone())));
-        self.send_packet(packet?, to).await
+        span.around(async { self.send_packet(packet?, to).await })
+            .await
     }
 
     /// Receives a message, and who sent it.
@@ -136,12 +139,17 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
     ///
     /// *Nothing happened*: a packet is taken in the poll that reports it.
     pub async fn recv_from(&self) -> Result<(C::Received, Address), Error> {
-        let packet = self.recv_packet().await?;
-        let message = self.decode(packet.truncated, &packet.bytes);
-        match message {
-            Ok(message) => Ok((message, packet.from)),
-            Err(error) => Err(error.with_peer(Some(packet.from))),
-        }
+        // Of whom it will be is not known before.
+        let span = OperationSpan::new(Operation::Recv, || None::<Address>);
+        let received = async {
+            let packet = self.recv_packet().await?;
+            let message = self.decode(packet.truncated, &packet.bytes);
+            match message {
+                Ok(message) => Ok((message, packet.from)),
+                Err(error) => Err(error.with_peer(Some(packet.from))),
+            }
+        };
+        span.around(received).await
     }
 
     /// By the bytes alone, so that what waits needs of the message nothing.

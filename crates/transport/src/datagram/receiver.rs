@@ -1,5 +1,4 @@
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use super::outbound::Outbound;
 use super::{DatagramSocket, is_refusal};
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
-use crate::span::OperationSpan;
 use crate::transport::TransportRecv;
 
 /// After as many packets of others a receiver lets other tasks run.
@@ -166,9 +164,8 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
 impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Received>
     for DatagramReceiver<S, C>
 {
-    async fn recv(&mut self) -> Result<Option<C::Received>, Error> {
-        let span = OperationSpan::new(Operation::Recv, || self.peer_addr().cloned());
-        span.around(poll_fn(|cx| self.poll_recv(cx))).await
+    fn peer(&self) -> Option<Address> {
+        self.peer_addr().cloned()
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Received>, Error>> {

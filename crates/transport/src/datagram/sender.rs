@@ -145,6 +145,10 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> TransportSend<C::Sent> for Da
         self.poll_flushed(Operation::Shutdown, cx)
     }
 
+    fn peer(&self) -> Option<Address> {
+        self.peer_addr().cloned()
+    }
+
     /// Waits until the system takes this packet; `Ok` means that it has. Dropped before, nothing is
     /// queued.
     async fn send(&mut self, message: &C::Sent) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::task::{Context, Poll};
 
+use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
 
 use super::BoxFuture;
@@ -117,6 +118,7 @@ pub(super) trait ErasedSend<S>: Send {
     fn queue_only(&mut self, message: &S) -> Result<(), EncodeError>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+    fn peer(&self) -> Option<Address>;
 }
 
 impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
@@ -139,12 +141,17 @@ impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         TransportSend::poll_shutdown(self, cx)
     }
+
+    fn peer(&self) -> Option<Address> {
+        TransportSend::peer(self)
+    }
 }
 
 pub(super) trait ErasedRecv<R>: Send {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, Error>>;
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError>;
     fn unsent_frames(&self) -> usize;
+    fn peer(&self) -> Option<Address>;
 }
 
 impl<R, X: TransportRecv<R>> ErasedRecv<R> for X {
@@ -158,6 +165,10 @@ impl<R, X: TransportRecv<R>> ErasedRecv<R> for X {
 
     fn unsent_frames(&self) -> usize {
         TransportRecv::unsent_frames(self)
+    }
+
+    fn peer(&self) -> Option<Address> {
+        TransportRecv::peer(self)
     }
 }
 

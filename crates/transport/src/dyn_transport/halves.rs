@@ -1,6 +1,7 @@
 use std::fmt;
 use std::task::{Context, Poll};
 
+use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
 
 use super::erased::{ErasedRecv, ErasedSend, OwnedRecv, OwnedSend, Reunite};
@@ -48,6 +49,10 @@ impl<S: Send + Sync + 'static, R: Send + 'static> TransportSend<S> for DynSender
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.half.poll_shutdown(cx)
     }
+
+    fn peer(&self) -> Option<Address> {
+        self.half.peer()
+    }
 }
 
 impl<S: Send + Sync> TransportSend<S> for LentSender<'_, S> {
@@ -70,6 +75,10 @@ impl<S: Send + Sync> TransportSend<S> for LentSender<'_, S> {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.0.poll_shutdown(cx)
     }
+
+    fn peer(&self) -> Option<Address> {
+        self.0.peer()
+    }
 }
 
 impl<R: Send + 'static> TransportRecv<R> for DynReceiver<R> {
@@ -84,6 +93,10 @@ impl<R: Send + 'static> TransportRecv<R> for DynReceiver<R> {
     fn unsent_frames(&self) -> usize {
         self.half.unsent_frames()
     }
+
+    fn peer(&self) -> Option<Address> {
+        self.half.peer()
+    }
 }
 
 impl<R: Send> TransportRecv<R> for LentReceiver<'_, R> {
@@ -97,6 +110,10 @@ impl<R: Send> TransportRecv<R> for LentReceiver<'_, R> {
 
     fn unsent_frames(&self) -> usize {
         self.0.unsent_frames()
+    }
+
+    fn peer(&self) -> Option<Address> {
+        self.0.peer()
     }
 }
 

@@ -4,7 +4,6 @@ mod items;
 pub use items::MessageItems;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::pin::Pin;
@@ -23,7 +22,6 @@ use super::inbox::{Answer, Inbox};
 use super::outbound::Outbound;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
-use crate::span::OperationSpan;
 use crate::transport::{TransportRecv, TryRecvError};
 
 /// After so many frames or bytes without waiting, the task yields to its siblings.
@@ -370,9 +368,8 @@ impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageRece
         polled
     }
 
-    async fn recv(&mut self) -> Result<Option<C::Item>, Error> {
-        let span = OperationSpan::new(Operation::Recv, || self.peer_addr());
-        span.around(poll_fn(|cx| self.poll_recv(cx))).await
+    fn peer(&self) -> Option<Address> {
+        self.peer_addr().cloned()
     }
 
     fn try_recv(&mut self) -> Result<Option<C::Item>, TryRecvError> {

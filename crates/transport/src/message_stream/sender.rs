@@ -1,5 +1,4 @@
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -11,7 +10,6 @@ use super::descriptors::Attached;
 use super::outbound::Outbound;
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
-use crate::span::OperationSpan;
 use crate::transport::TransportSend;
 
 /// The sending half of a [`MessageStream`](super::MessageStream).
@@ -161,13 +159,8 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> TransportSend<C::Sent> for MessageSend
         self.encode(message)
     }
 
-    async fn send(&mut self, message: &C::Sent) -> Result<(), Error> {
-        let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        let sent = async {
-            poll_fn(|cx| self.poll_reserve(cx)).await?;
-            self.queue(message).map_err(Error::from_encode)
-        };
-        span.around(sent).await
+    fn peer(&self) -> Option<Address> {
+        self.peer_addr().cloned()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -9,8 +9,10 @@ use bowline_backend::net::{UnixDatagram, UnixOptions};
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
 use bowline_codec::MessageCodec;
+use bowline_concurrency::Root;
 
 use super::bound::BoundPackets;
+use super::handler::PacketHandler;
 use super::limits::PacketLimits;
 use super::state::State;
 use crate::datagram::{DatagramEndpointBuilder, DatagramSocket};
@@ -178,6 +180,30 @@ impl<B, C> PacketServer<B, C> {
             state: Arc::new(State::new(self.limits, local_addrs)),
             endpoint,
         })
+    }
+}
+
+impl<B, C> PacketServer<B, C>
+where
+    B: BindPackets,
+    C: MessageCodec<Sent: Sync, Received: Send> + 'static,
+{
+    /// Takes the place and serves on the current backend, in this thread, until the server is stopped
+    /// or drained: by the handle that [`on_start`](PacketHandler::on_start) gets.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](PacketServer::bind) and [`serve`](BoundPackets::serve).
+    ///
+    /// # Panics
+    ///
+    /// Where a backend runs on this thread already, and with no backend compiled in. As
+    /// [`serve`](BoundPackets::serve).
+    pub fn serve_blocking<H>(self, handler: H) -> Result<(), Error>
+    where
+        H: PacketHandler<B::Socket, C> + 'static,
+    {
+        Root::new().block_on(async { self.bind().await?.serve(handler).await })
     }
 }
 

@@ -51,6 +51,11 @@ impl PacketServerHandle {
         self.state.is_serving()
     }
 
+    /// What became of the handlers that a drain found, so far.
+    pub(crate) fn report(&self) -> DrainReport {
+        self.state.report()
+    }
+
     /// Receives no more. Handlers get what waits for them and then `None`, and `serve` returns when
     /// none is left.
     pub fn stop_accepting(&self) {

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::stream::Address;
-use bowline_codec::Codec;
+use bowline_codec::{Codec, MessageCodec};
 use bowline_concurrency::sync::Once;
 use bowline_concurrency::{GroupError, Root, task_group};
 
@@ -18,6 +19,7 @@ use super::handle::ServerHandle;
 use super::handler::ConnectionHandler;
 use crate::drain::DrainReport;
 use crate::error::{Error, ErrorKind, Operation};
+use crate::packet_server::{BindPackets, PacketHandler, PacketServer, PacketServerHandle};
 
 /// A server in a thread of its own, for programs that otherwise have no tasks.
 ///
@@ -63,8 +65,10 @@ use crate::error::{Error, ErrorKind, Operation};
 /// # Ok::<(), bowline_transport::Error>(())
 /// ```
 #[must_use = "dropped, the server is stopped"]
-pub struct ServerThread {
-    handle: ServerHandle,
+pub struct ServerThread<H = ServerHandle> {
+    handle: H,
+    /// What became of who was served when it was drained.
+    report: fn(&H) -> DrainReport,
     /// How long the connections have, once they are to end.
     stopping: Arc<Once<Duration>>,
     thread: Option<JoinHandle<Result<(), Error>>>,
@@ -89,18 +93,70 @@ impl ServerThread {
         C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
         H: ConnectionHandler<Served<B::Listener, C>> + 'static,
     {
+        let serve = |bound_to: Sender<ServerHandle>, ordered: Arc<Once<Duration>>| async move {
+            let bound = server.bind().await?;
+            let handle = bound.handle();
+            let _ = bound_to.send(handle.clone()); // who started it waits for it
+            let drain = move |timeout| async move { handle.drain(timeout).await };
+            stopped_by(ordered, drain, bound.serve(handler)).await
+        };
+        Self::run(backend, serve, ServerHandle::report)
+    }
+
+    /// Where the server listens, with the ports that the system chose.
+    pub fn local_addrs(&self) -> &[Address] {
+        self.handle.local_addrs()
+    }
+}
+
+impl ServerThread<PacketServerHandle> {
+    /// As [`start`](ServerThread::start), for a server of packets.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn start_packets<B, C, H>(
+        backend: Backend,
+        server: PacketServer<B, C>,
+        handler: H,
+    ) -> Result<Self, Error>
+    where
+        B: BindPackets + 'static,
+        C: MessageCodec<Sent: Sync, Received: Send> + 'static,
+        H: PacketHandler<B::Socket, C> + 'static,
+    {
+        let serve = |bound_to: Sender<PacketServerHandle>, ordered: Arc<Once<Duration>>| async move {
+            let bound = server.bind().await?;
+            let handle = bound.handle();
+            let _ = bound_to.send(handle.clone()); // who started it waits for it
+            let drain = move |timeout| async move { handle.drain(timeout).await };
+            stopped_by(ordered, drain, bound.serve(handler)).await
+        };
+        Self::run(backend, serve, PacketServerHandle::report)
+    }
+
+    /// Where the server receives, with the port that the system chose.
+    pub fn local_addrs(&self) -> &[Address] {
+        self.handle.local_addrs()
+    }
+}
+
+impl<H: Send + 'static> ServerThread<H> {
+    /// Runs `serve`, which tells its handle once it is bound, and is to drain once that was ordered.
+    fn run<F>(
+        backend: Backend,
+        serve: impl FnOnce(Sender<H>, Arc<Once<Duration>>) -> F,
+        report: fn(&H) -> DrainReport,
+    ) -> Result<Self, Error>
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
         if !backend.capabilities().multi_thread {
             return Err(Error::new(Operation::Serve, ErrorKind::Unsupported));
         }
-        let (bound_sender, bound) = mpsc::channel();
+        let (bound_to, bound) = mpsc::channel();
         let stopping = Arc::new(Once::new());
-        let ordered = stopping.clone();
-        let serve = async move {
-            let bound = server.bind().await?;
-            let handle = bound.handle();
-            let _ = bound_sender.send(handle.clone()); // who started it waits for it
-            stopped_by(&ordered, &handle, bound.serve(handler)).await
-        };
+        let serve = serve(bound_to, stopping.clone());
         let builder = thread::Builder::new().name("bowline-server".to_owned());
         #[expect(
             clippy::disallowed_methods,
@@ -114,6 +170,7 @@ impl ServerThread {
         match bound.recv() {
             Ok(handle) => Ok(ServerThread {
                 handle,
+                report,
                 stopping,
                 thread: Some(thread),
             }),
@@ -124,15 +181,12 @@ impl ServerThread {
             }),
         }
     }
+}
 
-    /// What knows the server's addresses and connections.
-    pub fn handle(&self) -> &ServerHandle {
+impl<H> ServerThread<H> {
+    /// What knows the server's addresses, and whom it serves.
+    pub fn handle(&self) -> &H {
         &self.handle
-    }
-
-    /// Where the server listens, with the ports that the system chose.
-    pub fn local_addrs(&self) -> &[Address] {
-        self.handle.local_addrs()
     }
 
     /// Drains the server as [`ServerHandle::drain`] does, and waits until its thread has ended.
@@ -146,11 +200,11 @@ impl ServerThread {
         if let Some(thread) = self.thread.take() {
             joined(thread)?;
         }
-        Ok(self.handle.report())
+        Ok((self.report)(&self.handle))
     }
 }
 
-impl Drop for ServerThread {
+impl<H> Drop for ServerThread<H> {
     fn drop(&mut self) {
         let _ = self.stopping.set(Duration::ZERO);
         if let Some(thread) = self.thread.take() {
@@ -159,7 +213,7 @@ impl Drop for ServerThread {
     }
 }
 
-impl fmt::Debug for ServerThread {
+impl<H: fmt::Debug> fmt::Debug for ServerThread<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerThread")
             .field("handle", &self.handle)
@@ -174,16 +228,18 @@ fn joined(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
 }
 
 /// Serves, and drains once that was ordered.
-async fn stopped_by(
-    ordered: &Arc<Once<Duration>>,
-    handle: &ServerHandle,
+async fn stopped_by<D>(
+    ordered: Arc<Once<Duration>>,
+    drain: impl FnOnce(Duration) -> D + Send + 'static,
     serve: impl Future<Output = Result<(), Error>> + Send,
-) -> Result<(), Error> {
+) -> Result<(), Error>
+where
+    D: Future<Output = DrainReport> + Send,
+{
     let served: Result<_, GroupError<Error>> = task_group(|group| {
-        let (ordered, handle) = (ordered.clone(), handle.clone());
         drop(group.named("drain").spawn_ok(async move {
             let timeout = *ordered.wait().await;
-            handle.drain(timeout).await
+            drain(timeout).await
         }));
         async move {
             let served = serve.await;

@@ -33,6 +33,7 @@ use crate::error::Error;
 #[derive(Clone)]
 pub struct TlsClientConfig {
     config: Arc<ClientConfig>,
+    server_name: Option<ServerName<'static>>,
     manner: Manner,
 }
 
@@ -48,6 +49,7 @@ impl TlsClientConfig {
             identity: None,
             alpn: Vec::new(),
             manner: Manner::default(),
+            server_name: None,
             skip_verification: false,
         }
     }
@@ -57,12 +59,19 @@ impl TlsClientConfig {
     pub fn from_rustls(config: Arc<ClientConfig>) -> Self {
         TlsClientConfig {
             config,
+            server_name: None,
             manner: Manner::default(),
         }
     }
 
+    /// Whether the name of the server is known, whatever is dialled.
+    pub(crate) fn names_server(&self) -> bool {
+        self.server_name.is_some()
+    }
+
     /// Begins the handshake with the server at the other end of `stream`, whose certificate is to
-    /// be for `name`: the host that was dialled, by name or by address.
+    /// be for `name`: the host that was dialled, by name or by address. A
+    /// [`server_name`](TlsClientBuilder::server_name) of this configuration counts instead.
     ///
     /// # Errors
     ///
@@ -71,15 +80,22 @@ impl TlsClientConfig {
     where
         S: ByteStream + Extra,
     {
-        // A scope says where an address of IPv6 can be reached from here: nothing of the server.
-        let name = name.split_once('%').map_or(name, |(address, _)| address);
-        let server_name = match name.parse::<IpAddr>() {
-            Ok(address) => ServerName::IpAddress(address.into()),
-            Err(_) => ServerName::try_from(name.to_owned()).map_err(pem::config_error)?,
+        let server_name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => server_name(name)?,
         };
         let tls = ClientConnection::new(self.config.clone(), server_name);
         let tls = Connection::Client(tls.map_err(pem::config_error)?);
         Ok(TlsHandshake::new(stream, tls, &self.manner))
+    }
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
+    // A scope says where an address of IPv6 can be reached from here: nothing of the server.
+    let name = name.split_once('%').map_or(name, |(address, _)| address);
+    match name.parse::<IpAddr>() {
+        Ok(address) => Ok(ServerName::IpAddress(address.into())),
+        Err(_) => ServerName::try_from(name.to_owned()).map_err(pem::config_error),
     }
 }
 
@@ -102,6 +118,7 @@ pub struct TlsClientBuilder {
     identity: Option<(String, String)>,
     alpn: Vec<Vec<u8>>,
     manner: Manner,
+    server_name: Option<String>,
     skip_verification: bool,
 }
 
@@ -137,6 +154,13 @@ impl TlsClientBuilder {
     /// Speaks this protocol (ALPN); may be called for several, the preferred one first.
     pub fn alpn(mut self, protocol: impl Into<Vec<u8>>) -> Self {
         self.alpn.push(protocol.into());
+        self
+    }
+
+    /// What the certificate of the server is to be for, and what it is told (SNI), instead of the host
+    /// that is dialled: a name, or an address in digits.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
         self
     }
 
@@ -187,7 +211,8 @@ impl TlsClientBuilder {
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config) where nobody is trusted, where a text has no
-    /// certificate or key in it, or where a key is not that of its certificate.
+    /// certificate or key in it, where a key is not that of its certificate, or where
+    /// [`server_name`](TlsClientBuilder::server_name) can be no name of a server.
     pub fn build(self) -> Result<TlsClientConfig, Error> {
         let provider = provider();
         let builder = ClientConfig::builder_with_details(provider.clone(), Arc::new(WallClock));
@@ -220,6 +245,7 @@ impl TlsClientBuilder {
         config.alpn_protocols = self.alpn;
         Ok(TlsClientConfig {
             config: Arc::new(config),
+            server_name: self.server_name.as_deref().map(server_name).transpose()?,
             manner: self.manner,
         })
     }
@@ -233,6 +259,7 @@ impl fmt::Debug for TlsClientBuilder {
             .field("certificate", &self.identity.is_some())
             .field("alpn", &self.alpn)
             .field("manner", &self.manner)
+            .field("server_name", &self.server_name)
             .field("skip_verification", &self.skip_verification)
             .finish()
     }

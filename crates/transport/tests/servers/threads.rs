@@ -5,14 +5,18 @@
 )]
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bowline_backend::Backend;
+use bowline_backend::net::UdpSocket as BackendUdp;
+use bowline_codec::Text;
 use bowline_concurrency::{AnyError, TaskGroup};
 use bowline_transport::{
-    ConnectionHandler, Error, ErrorKind, ListenersBuilder, Messages, Operation, Peer, Server,
-    ServerHandle, ServerLimits, ServerThread, StreamServer,
+    ConnectionHandler, DatagramTransport, Error, ErrorKind, ListenersBuilder, Messages, Operation,
+    PacketHandler, PacketPeer, PacketServer, PacketServerHandle, Packets, Peer, Server,
+    ServerHandle, ServerLimits, ServerThread, StreamServer, Transport, UdpPlace,
 };
 
 use crate::script::{Script, Scripted};
@@ -145,4 +149,92 @@ fn a_thread_can_serve_by_itself() {
     let taken = std::net::TcpListener::bind(anywhere()).unwrap();
     let error = at(taken.local_addr().unwrap()).serve_blocking(Fleeting);
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Address);
+}
+
+/// Answers every packet, and drains its own server once one says so.
+struct Packeted(OnceLock<PacketServerHandle>);
+
+impl PacketHandler<BackendUdp, Text> for Packeted {
+    type Error = Error;
+
+    async fn on_start(&self, server: &PacketServerHandle, group: &TaskGroup<AnyError>) {
+        let _ = self.0.set(server.clone());
+        // Somebody who cannot know the port otherwise.
+        let at = server.local_addrs()[0].as_inet().unwrap();
+        if at.ip() == Ipv4Addr::new(127, 0, 0, 2) {
+            group.spawn(async move {
+                let mut client = DatagramTransport::udp(at, Text::new())?;
+                client.send(&"end".to_owned()).await?;
+                Ok(())
+            });
+        }
+    }
+
+    async fn handle(
+        &self,
+        peer: &PacketPeer<BackendUdp, Text>,
+        packets: &mut Packets<BackendUdp, Text>,
+    ) -> Result<(), Error> {
+        while let Some(text) = packets.recv().await? {
+            if text == "end"
+                && let Some(server) = self.0.get()
+            {
+                server.stop_accepting();
+            }
+            peer.send(&format!("welcome {text}")).await?;
+        }
+        Ok(())
+    }
+}
+
+fn packets_at(at: SocketAddr) -> PacketServer<UdpPlace, Text> {
+    Server::udp(at).codec(Text::new)
+}
+
+// SV9
+#[test]
+fn a_server_of_packets_has_a_thread_too() {
+    for backend in REAL {
+        let handler = || Packeted(OnceLock::new());
+        let server = ServerThread::start_packets(backend, packets_at(anywhere()), handler());
+        let server = server.unwrap();
+        let bound = server.local_addrs()[0].as_inet().unwrap();
+        let socket = UdpSocket::bind(anywhere()).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        socket.send_to(b"Ada", bound).unwrap();
+        let mut answer = [0; 20];
+        let (count, _) = socket.recv_from(&mut answer).unwrap();
+        assert_eq!(&answer[..count], b"welcome Ada");
+        assert_eq!(server.handle().peers(), 1);
+
+        let taken = ServerThread::start_packets(backend, packets_at(bound), handler());
+        let taken = taken.unwrap_err();
+        assert_eq!(
+            (taken.operation(), taken.kind()),
+            (Operation::Bind, ErrorKind::Address)
+        );
+        let report = server.stop(Duration::from_secs(60)).unwrap();
+        assert_eq!((report.finished, report.aborted), (1, 0), "{backend}");
+        drop(UdpSocket::bind(bound).unwrap());
+    }
+    let nowhere = packets_at(anywhere());
+    let error = ServerThread::start_packets(Backend::Sim, nowhere, Packeted(OnceLock::new()));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+// SV9
+#[cfg(target_os = "linux")] // all of 127.0.0.0/8 is this host
+#[test]
+fn a_thread_can_serve_packets_by_itself() {
+    let other: SocketAddr = "127.0.0.2:0".parse().unwrap();
+    packets_at(other)
+        .serve_blocking(Packeted(OnceLock::new()))
+        .unwrap();
+    let taken = UdpSocket::bind(anywhere()).unwrap().local_addr().unwrap();
+    let socket = UdpSocket::bind(taken).unwrap();
+    let error = packets_at(taken).serve_blocking(Packeted(OnceLock::new()));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Address);
+    drop(socket);
 }

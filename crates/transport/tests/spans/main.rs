@@ -7,13 +7,14 @@ use bowline_backend::net::TcpListener;
 use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_concurrency::{AnyError, GroupError, TaskGroup, task_group};
 use bowline_transport::{
-    Client, DatagramTransport, MemoryDatagram, MemoryStream, MessageStream, Shared, TcpConnector,
-    Transport, TransportRegistry,
+    Client, DatagramEndpoint, DatagramTransport, DynTransport, MemoryDatagram, MemoryStream,
+    MessageStream, Shared, TcpConnector, Transport, TransportRecv, TransportRegistry,
+    TransportSend,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
-#[cfg(feature = "tls")]
 use futures_util::future::join;
+use std::future::poll_fn;
 use tracing::{Instrument, info_span};
 
 use recorder::{Recorded, below};
@@ -35,6 +36,8 @@ on_every_backend! {
     a_receive_that_is_dropped_says_so,
     an_error_has_its_kind,
     shared_transports_and_datagrams_are_traced,
+    whatever_hides_a_transport_traces_it_once,
+    sockets_without_a_peer_are_traced,
 }
 
 type Messages = MessageStream<MemoryStream, bowline_codec::Framed<LengthDelimited, Raw>>;
@@ -198,6 +201,119 @@ async fn shared_transports_and_datagrams_are_traced() {
         .map(Recorded::name_and_outcome)
         .collect();
     assert_eq!(names, ["send ok", "recv ok", "close ok"]);
+}
+
+fn names_and_outcomes(outer: &tracing::Span) -> Vec<String> {
+    let spans = below(outer);
+    spans.iter().map(Recorded::name_and_outcome).collect()
+}
+
+/// Sends, receives and closes by all the ways of a transport, within `outer`.
+async fn talk<T>(mut there: Messages, mut here: T, peer: &str)
+where
+    T: Transport<Sent = Bytes, Received = Bytes>,
+{
+    let outer = info_span!("outer");
+    let whole = async {
+        here.connect().await.unwrap();
+        here.send(&HELLO).await.unwrap();
+        assert_eq!(there.recv().now_or_never().unwrap().unwrap(), Some(HELLO));
+        there.send(&HELLO).now_or_never().unwrap().unwrap();
+        assert_eq!(here.recv().await.unwrap(), Some(HELLO));
+        let (mut sender, _) = here.split();
+        sender.send(&HELLO).await.unwrap();
+    };
+    whole.instrument(outer.clone()).await;
+    let ok = |name| Recorded::new(name).peer(peer).outcome("ok");
+    let mut spans = below(&outer);
+    // Those of the other end, and the one connect of who dials.
+    let others = [
+        Recorded::new("recv").peer("here").outcome("ok"),
+        Recorded::new("send").peer("here").outcome("ok"),
+    ];
+    spans.retain(|span| !others.contains(span) && *span != ok("connect"));
+    assert_eq!(spans, [ok("send"), ok("recv"), ok("send")]);
+
+    let (mut sender, mut receiver) = here.into_split();
+    let outer = info_span!("halves");
+    let halves = async {
+        sender.send(&HELLO).await.unwrap();
+        there.split().0.shutdown().now_or_never().unwrap().unwrap();
+        assert_eq!(receiver.recv().await.unwrap(), None);
+    };
+    halves.instrument(outer.clone()).await;
+    let ended = Recorded::new("recv").peer(peer).outcome("end");
+    assert_eq!(below(&outer), [ok("send"), ended]);
+}
+
+// TR16
+async fn whatever_hides_a_transport_traces_it_once() {
+    let (here, there) = pair();
+    talk(there, DynTransport::new(here), "there").await;
+
+    let codec = || LengthDelimited::u32().with(Raw::new());
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = listener.local_addr().unwrap();
+    let registry = TransportRegistry::with_builtin(codec);
+    for by_registry in [true, false] {
+        let url = format!("tcp://{at}");
+        let outer = info_span!("outer");
+        let talking = async {
+            let accepting = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut there = MessageStream::new(stream, codec()).into_split();
+                // By polls, which are in nobody's span.
+                let heard = poll_fn(|cx| there.1.poll_recv(cx)).await;
+                assert_eq!(heard.unwrap(), Some(HELLO));
+                there.0.queue(&HELLO).unwrap();
+                poll_fn(|cx| there.0.poll_flush(cx)).await.unwrap();
+                there
+            };
+            if by_registry {
+                let mut here = registry.open(&url).unwrap();
+                let here_talks = async {
+                    here.send(&HELLO).await.unwrap();
+                    assert_eq!(here.recv().await.unwrap(), Some(HELLO));
+                    here.close().await.unwrap();
+                };
+                drop(join(here_talks, accepting).await.1);
+            } else {
+                let here = Client::new(at, codec);
+                let here_talks = async {
+                    here.send(&HELLO).await.unwrap();
+                    assert_eq!(here.recv().await.unwrap(), Some(HELLO));
+                    here.close().await.unwrap();
+                };
+                drop(join(here_talks, accepting).await.1);
+            }
+        };
+        talking.instrument(outer.clone()).await;
+        let names = names_and_outcomes(&outer);
+        assert_eq!(names, ["send ok", "recv ok", "close ok"], "{by_registry}");
+    }
+}
+
+// TR16
+async fn sockets_without_a_peer_are_traced() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let here = DatagramEndpoint::udp(any, Raw::new()).unwrap();
+    let there = DatagramEndpoint::udp(any, Raw::new()).unwrap();
+    let at = there.local_addr().unwrap().clone();
+    let outer = info_span!("outer");
+    let talking = async {
+        here.send_to(&HELLO, &at).await.unwrap();
+        assert_eq!(there.recv_from().await.unwrap().0, HELLO);
+        here.send_to(&Bytes::from(vec![0; 100_000]), &at).await
+    };
+    let error = talking.instrument(outer.clone()).await.unwrap_err();
+    let send = || Recorded::new("send").peer(&at.to_string());
+    let kind = format!("{:?}", error.kind());
+    let spans = [
+        send().outcome("ok"),
+        Recorded::new("recv").outcome("ok"),
+        send().error(&kind, &error.to_string()),
+    ];
+    assert_eq!(below(&outer), spans);
 }
 
 // TR16

@@ -1,0 +1,237 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::task::{Context, Poll, Waker};
+
+use bowline_backend::stream::Address;
+use bowline_codec::EncodeError;
+
+use crate::error::{Error, Operation};
+use crate::span::OperationSpan;
+
+/// The sending half of a transport.
+///
+/// A transport writes the four `poll` functions and [`queue`](TransportSend::queue); users call
+/// the others.
+pub trait TransportSend<T: ?Sized + Sync>: Send {
+    /// Waits for room for one message.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](crate::ErrorKind::Closed) once we ended the sending side,
+    /// [`Broken`](crate::ErrorKind::Broken) once the connection did.
+    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+
+    /// Encodes and queues one whole message, or nothing; tries to write without waiting.
+    ///
+    /// Whoever has not seen [`poll_reserve`](TransportSend::poll_reserve) succeed just before
+    /// goes past the limit of the queue; a [`Permit`] is the proof.
+    ///
+    /// # Errors
+    ///
+    /// The codec refused the message: nothing was queued.
+    fn queue(&mut self, message: &T) -> Result<(), EncodeError>;
+
+    /// As [`queue`](TransportSend::queue), without trying to write where that can be left for later.
+    ///
+    /// # Errors
+    ///
+    /// As [`queue`](TransportSend::queue).
+    fn queue_only(&mut self, message: &T) -> Result<(), EncodeError> {
+        self.queue(message)
+    }
+
+    /// Waits until all that was queued has been handed to the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`](crate::ErrorKind::Broken), saying how many frames were not.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+
+    /// Flushes and ends the sending side; idempotent.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_flush`](TransportSend::poll_flush).
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+
+    /// Who is at the other end, as far as this half knows; it stands in the span of a `send`.
+    fn peer(&self) -> Option<Address> {
+        None
+    }
+
+    /// Waits for room and gives the right to queue one message.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_reserve`](TransportSend::poll_reserve).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    fn reserve(&mut self) -> impl Future<Output = Result<Permit<'_, T, Self>, Error>> + Send {
+        async move {
+            poll_fn(|cx| self.poll_reserve(cx)).await?;
+            Ok(Permit {
+                sender: self,
+                message: PhantomData,
+            })
+        }
+    }
+
+    /// Waits for room, then queues the message and tries to write it without waiting.
+    ///
+    /// `Ok` means queued. What could not be written at once goes out with the next `send`,
+    /// `reserve`, `flush` or `shutdown`, or while a `recv` of the same transport waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_reserve`](TransportSend::poll_reserve); or the codec's, whereupon nothing was
+    /// queued and the transport is usable.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: the frame is queued whole in the poll that returns.
+    fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            let span = OperationSpan::new(Operation::Send, || self.peer());
+            let sent = async {
+                poll_fn(|cx| self.poll_reserve(cx)).await?;
+                self.queue(message).map_err(Error::from_encode)
+            };
+            span.around(sent).await
+        }
+    }
+
+    /// [`send`](TransportSend::send) without the write, for many messages in one: they go out with a
+    /// [`flush`](TransportSend::flush), or when a `recv` of the same transport has to wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](TransportSend::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    fn feed(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            poll_fn(|cx| self.poll_reserve(cx)).await?;
+            self.queue_only(message).map_err(Error::from_encode)
+        }
+    }
+
+    /// Queues the message if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] where `send` would wait, else as `send`.
+    fn try_send(&mut self, message: &T) -> Result<(), TrySendError> {
+        match self.poll_reserve(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Err(TrySendError::Full),
+            Poll::Ready(Err(error)) => Err(TrySendError::Failed(error)),
+            Poll::Ready(Ok(())) => self
+                .queue(message)
+                .map_err(|error| TrySendError::Failed(Error::from_encode(error))),
+        }
+    }
+
+    /// Waits until all that was queued has been handed to the stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_flush`](TransportSend::poll_flush).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: what is not written stays queued.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
+        poll_fn(|cx| self.poll_flush(cx))
+    }
+
+    /// Flushes and ends the sending side; reading goes on. Idempotent; later sends are
+    /// [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_flush`](TransportSend::poll_flush).
+    ///
+    /// # Cancel safety
+    ///
+    /// No further message is accepted; call it again to wait for the rest.
+    fn shutdown(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
+        poll_fn(|cx| self.poll_shutdown(cx))
+    }
+}
+
+impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X {
+    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        (**self).poll_reserve(cx)
+    }
+
+    fn queue(&mut self, message: &T) -> Result<(), EncodeError> {
+        (**self).queue(message)
+    }
+
+    fn queue_only(&mut self, message: &T) -> Result<(), EncodeError> {
+        (**self).queue_only(message)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        (**self).poll_shutdown(cx)
+    }
+
+    fn peer(&self) -> Option<Address> {
+        (**self).peer()
+    }
+
+    fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
+        (**self).send(message)
+    }
+
+    fn try_send(&mut self, message: &T) -> Result<(), TrySendError> {
+        (**self).try_send(message)
+    }
+}
+
+/// The right to queue one message without waiting; made by [`TransportSend::reserve`].
+#[must_use = "a permit dropped unused sends nothing"]
+pub struct Permit<'a, T: ?Sized, X: ?Sized> {
+    sender: &'a mut X,
+    message: PhantomData<fn(&T)>,
+}
+
+impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> Permit<'_, T, X> {
+    /// Queues the whole message or nothing, and tries to write without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The codec refused the message: nothing was queued.
+    pub fn send(self, message: &T) -> Result<(), EncodeError> {
+        self.sender.queue(message)
+    }
+}
+
+impl<T: ?Sized, X: ?Sized> fmt::Debug for Permit<'_, T, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
+/// Why [`TransportSend::try_send`] did not queue the message.
+#[derive(Debug, thiserror::Error)]
+pub enum TrySendError {
+    /// `send` would wait for room.
+    #[error("there is no room for a message now")]
+    Full,
+    /// `send` would wait for its turn: another task sends. There may well be room; only what several
+    /// tasks share says so.
+    #[error("another task sends now")]
+    Busy,
+    /// `send` would fail.
+    #[error(transparent)]
+    Failed(Error),
+}
