@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use crate::backends::{on_every_backend, registry, within};
 use crate::held::{Held, LONG, client, ended, held, hold};
 use crate::raw_peer::RawPeer;
+use crate::wire::{Wire, over_every_wire};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -283,29 +284,6 @@ on_every_backend! {
         }).await;
     }
 
-    // BR5
-    async fn a_server_that_starts_again_is_found_again() {
-        within(|group| async move {
-            let server = serve(registry()).start(&group).await?;
-            let address = server.local_addrs()[0];
-            let client = client(&server).start(&group).await?;
-            assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
-            server.drain(LONG).await;
-            until(|| client.connections() == 0).await;
-            let waiting: Vec<_> = (0..20).map(|n: i64| {
-                let client = client.clone();
-                group.spawn_ok(async move { client.call_named::<i64>("add", (n, 1)).timeout(LONG).await })
-            }).collect();
-            let again = TcpBroker::builder(AsyncExecutor::new(registry(), 2)).listen(address);
-            let again = again.start(&group).await?;
-            for (call, n) in waiting.into_iter().zip(0..) {
-                assert_eq!(call.join().await.expect("it is not cancelled")?, n + 1);
-            }
-            assert_eq!((again.statistics().calls_received, client.connections()), (20, 1));
-            Ok(())
-        }).await;
-    }
-
     // R23
     async fn what_a_peer_gave_is_void_once_it_starts_again() {
         // The second start offers its methods in another order, under other numbers, and runs a call
@@ -341,6 +319,31 @@ on_every_backend! {
                 assert_eq!((call("a").await?, call("b").await?), ("a".into(), "b".into()));
             }
             assert_eq!(counted.load(Ordering::SeqCst), 4);
+            Ok(())
+        }).await;
+    }
+}
+
+over_every_wire! {
+    // BR18, BR5
+    async fn a_server_that_starts_again_is_found_again(wire: Wire) {
+        within(|group| async move {
+            let server = wire.serve(registry()).start(&group).await?;
+            let address = server.endpoints()[0].clone();
+            let client = wire.client(&server).start(&group).await?;
+            assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+            server.drain(LONG).await;
+            until(|| client.connections() == 0).await;
+            let waiting: Vec<_> = (0..20).map(|n: i64| {
+                let client = client.clone();
+                group.spawn_ok(async move { client.call_named::<i64>("add", (n, 1)).timeout(LONG).await })
+            }).collect();
+            let again = wire.prepare(TcpBroker::builder(AsyncExecutor::new(registry(), 2))).listen(address);
+            let again = again.start(&group).await?;
+            for (call, n) in waiting.into_iter().zip(0..) {
+                assert_eq!(call.join().await.expect("it is not cancelled")?, n + 1);
+            }
+            assert_eq!((again.statistics().calls_received, client.connections()), (20, 1));
             Ok(())
         }).await;
     }

@@ -4,6 +4,8 @@
 mod backends;
 #[path = "../suite/held.rs"]
 mod held;
+#[path = "../suite/raw_listener.rs"]
+mod raw_listener;
 #[path = "../suite/raw_peer.rs"]
 #[allow(dead_code)] // As much as these tests need.
 mod raw_peer;

@@ -11,31 +11,58 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::backends::{DivError, div, fall, on_every_backend, registry};
 use crate::held::LONG;
+use crate::wire::{Wire, over_every_wire};
+
+/// Closes the broker in the end.
+async fn waiting_is_bounded(broker: &impl Broker) -> Result<(), Error> {
+    let call = || {
+        let call = broker.call_named::<i64>("nobody", ());
+        call.no_deadline().into_future()
+    };
+    let mut waiting: Vec<_> = (0..1024).map(|_| call()).collect();
+    for call in &mut waiting {
+        assert!(call.now_or_never().is_none());
+    }
+    let overloaded = (Code::Overloaded, Certainty::NeverSent);
+    let error = call().await.unwrap_err();
+    assert_eq!((error.code(), error.certainty()), overloaded);
+    // A call that is given up makes room for one more, and known methods are as ever.
+    drop(waiting.pop());
+    let mut last = call();
+    assert!((&mut last).now_or_never().is_none());
+    let error = call().await.unwrap_err();
+    assert_eq!((error.code(), error.certainty()), overloaded);
+    assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+    waiting.push(last);
+    broker.close();
+    for call in waiting {
+        let ended = timeout(LONG, call).await;
+        let error = ended.expect("it ends with its broker").unwrap_err();
+        let cancelled = (Code::Cancelled, Certainty::NeverSent);
+        assert_eq!((error.code(), error.certainty()), cancelled);
+    }
+    Ok(())
+}
+
+over_every_wire! {
+    // BR18, BR7
+    async fn calls_that_wait_for_a_peer_to_offer_their_method_are_bounded(wire: Wire) {
+        task_group(|group: TaskGroup<Error>| async move {
+            let server = wire.serve(registry()).start(&group).await?;
+            let client = wire.client(&server).start(&group).await?;
+            waiting_is_bounded(&client).await?;
+            group.cancel("done");
+            Ok(())
+        }).await.unwrap();
+    }
+}
 
 on_every_backend! {
     // BR7
     async fn calls_of_a_method_nobody_offers_are_bounded_and_end_with_their_broker() {
         task_group(|group: TaskGroup<Error>| async move {
             let broker = MemoryBroker::new(AsyncExecutor::new(registry(), 1)).start(&group).await?;
-            let call = || broker.call_named::<i64>("nobody", ()).no_deadline().into_future();
-            let mut waiting: Vec<_> = (0..1024).map(|_| call()).collect();
-            for call in &mut waiting {
-                assert!(call.now_or_never().is_none());
-            }
-            let error = call().await.unwrap_err();
-            assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::NeverSent));
-            // A call that is given up makes room for one more, and known methods are as ever.
-            drop(waiting.pop());
-            let mut last = call();
-            assert!((&mut last).now_or_never().is_none());
-            assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
-            waiting.push(last);
-            broker.close();
-            for call in waiting {
-                let ended = timeout(LONG, call).await.expect("it ends with its broker");
-                let error = ended.unwrap_err();
-                assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::NeverSent));
-            }
+            waiting_is_bounded(&broker).await?;
             group.cancel("done");
             Ok(())
         }).await.unwrap();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowline_backend::net::TcpListener;
 use bowline_backend::stream::Address;
 use bowline_concurrency::{TaskGroup, sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
@@ -17,12 +16,15 @@ use bowline_rpc::{
 use futures_util::future::join_all;
 
 use crate::backends::{Div, DivError, on_every_backend, registry, within};
-use crate::raw_peer::{LONG, RawPeer};
+use crate::raw_listener::RawListener;
+use crate::raw_peer::LONG;
+use crate::wire::{Wire, over_every_wire};
 
 const SOON: Duration = Duration::from_millis(50);
 
 /// A broker with `who`, which answers `id` and counts.
 async fn server(
+    wire: &Wire,
     group: &TaskGroup<Error>,
     id: usize,
     counts: &Arc<[AtomicUsize]>,
@@ -33,38 +35,35 @@ async fn server(
         counts[id].fetch_add(1, Ordering::SeqCst);
         async move { id }
     })?;
-    TcpBroker::builder(AsyncExecutor::new(registry, 64))
-        .listen("127.0.0.1:0")
-        .start(group)
-        .await
+    wire.serve(registry).start(group).await
 }
 
 async fn servers(
+    wire: &Wire,
     group: &TaskGroup<Error>,
     count: usize,
 ) -> Result<(Vec<TcpBroker>, Arc<[AtomicUsize]>), Error> {
     let counts: Arc<[AtomicUsize]> = (0..count).map(|_| AtomicUsize::new(0)).collect();
     let mut servers = Vec::new();
     for id in 0..count {
-        servers.push(server(group, id, &counts).await?);
+        servers.push(server(wire, group, id, &counts).await?);
     }
     Ok((servers, counts))
 }
 
-fn caller(servers: &[TcpBroker]) -> TcpBrokerBuilder {
-    servers
-        .iter()
-        .fold(TcpBroker::caller().project("example"), |caller, server| {
-            caller.connect(server.local_addrs()[0])
-        })
+fn caller(wire: &Wire, servers: &[TcpBroker]) -> TcpBrokerBuilder {
+    let caller = wire.prepare(TcpBroker::caller().project("example"));
+    servers.iter().fold(caller, |caller, server| {
+        caller.connect(server.endpoints()[0].clone())
+    })
 }
 
-on_every_backend! {
-    // BR10
-    async fn equal_keys_go_to_equal_peers_and_a_lost_peer_moves_only_its_own() {
+over_every_wire! {
+    // BR18, BR10
+    async fn equal_keys_go_to_equal_peers_and_a_lost_peer_moves_only_its_own(wire: Wire) {
         within(|group| async move {
-            let (servers, _) = servers(&group, 3).await?;
-            let client = caller(&servers).balance_of("who", Balance::Hash).start(&group).await?;
+            let (servers, _) = servers(&wire, &group, 3).await?;
+            let client = caller(&wire, &servers).balance_of("who", Balance::Hash).start(&group).await?;
             let who = async |key: u64| client.call_named::<usize>("who", ()).key(key).await;
             let mut at = BTreeMap::new();
             for key in 0..60 {
@@ -94,24 +93,23 @@ on_every_backend! {
         }).await;
     }
 
-    // BR11
-    async fn a_peer_that_loses_every_call_gets_few() {
+    // BR18, BR11
+    async fn a_peer_that_loses_every_call_gets_few(wire: Wire) {
         within(|group| async move {
-            let (servers, counts) = servers(&group, 1).await?;
-            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            let dead = listener.local_addr().unwrap();
+            let (servers, counts) = servers(&wire, &group, 1).await?;
+            let (mut listener, dead) = RawListener::of(&wire).await;
             let taken = Arc::new(AtomicUsize::new(0));
             let counted = taken.clone();
             drop(group.spawn_ok(async move {
                 // It offers the method, and leaves with the call.
                 loop {
-                    let mut peer = RawPeer::accept(&listener, &Limits::default(), &["who"]).await;
+                    let mut peer = listener.accept(&["who"]).await;
                     peer.flush().await;
                     let call = peer.until_end(|event| matches!(event, Event::Opened(_))).await;
                     counted.fetch_add(usize::from(call.is_some()), Ordering::SeqCst);
                 }
             }));
-            let client = caller(&servers).connect(dead).start(&group).await?;
+            let client = caller(&wire, &servers).connect(dead).start(&group).await?;
             let call = async || {
                 let outcome = client.call_named::<usize>("who", ()).retry(Retry::never()).await;
                 if let Err(error) = outcome {
@@ -136,16 +134,16 @@ on_every_backend! {
         }).await;
     }
 
-    // BR12
-    async fn a_broadcast_has_an_outcome_of_every_peer() {
+    // BR18, BR12
+    async fn a_broadcast_has_an_outcome_of_every_peer(wire: Wire) {
         within(|group| async move {
             let failing = Registry::new("example");
             // It takes other arguments than the call has.
             failing.register_fn("example.shop.math.div", |(_,): (String,)| async { 0_i64 })?;
-            let failing = TcpBroker::builder(AsyncExecutor::new(failing, 4)).listen("127.0.0.1:0").start(&group).await?;
-            let (mut servers, _) = servers(&group, 2).await?;
+            let failing = wire.serve(failing).start(&group).await?;
+            let (mut servers, _) = servers(&wire, &group, 2).await?;
             servers.push(failing);
-            let client = caller(&servers).start(&group).await?;
+            let client = caller(&wire, &servers).start(&group).await?;
             let mut outcomes = client.broadcast(Div(7, 2)).await.unwrap();
             assert_eq!(outcomes.peers().len(), 3);
             let (mut results, mut peers) = (Vec::new(), BTreeSet::new());
@@ -160,20 +158,21 @@ on_every_backend! {
         }).await;
     }
 
-    async fn a_broadcast_waits_for_the_first_peer_and_brings_typed_errors() {
+    async fn a_broadcast_waits_for_the_first_peer_and_brings_typed_errors(wire: Wire) {
         within(|group| async move {
             let mine = Registry::new("example");
-            let alone = TcpBroker::builder(AsyncExecutor::new(mine, 1)).listen("127.0.0.1:0").start(&group).await?;
+            let alone = wire.serve(mine).start(&group).await?;
             let error = alone.broadcast(Div(1, 0)).fail_fast().await.unwrap_err();
             assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
-            let address = alone.local_addrs()[0];
+            let address = alone.endpoints()[0].clone();
+            let inet = matches!(wire, Wire::Tcp | Wire::Tls(..));
+            let joins = wire.prepare(TcpBroker::builder(AsyncExecutor::new(registry(), 1))).connect(address);
             drop(group.spawn_ok(async move {
-                let joins = TcpBroker::builder(AsyncExecutor::new(registry(), 1)).connect(address);
                 let _ = joins.run(async |_| -> Result<(), Error> { sleep(LONG).await; Ok(()) }).await;
             }));
             let mut outcomes = alone.broadcast(Div(1, 0)).await.unwrap();
             let (peer, outcome) = outcomes.next().await.expect("one peer");
-            assert!(matches!(peer.address(), Some(Address::Inet(_))));
+            assert_eq!(matches!(peer.address(), Some(Address::Inet(_))), inet);
             let error = outcome.unwrap_err();
             assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 1 }));
             assert!(outcomes.next().await.is_none());
@@ -189,10 +188,10 @@ on_every_backend! {
     }
 
     // P7
-    async fn calls_that_wait_delay_no_others_and_the_last_peer_may_go() {
+    async fn calls_that_wait_delay_no_others_and_the_last_peer_may_go(wire: Wire) {
         within(|group| async move {
-            let (servers, _) = servers(&group, 1).await?;
-            let client = caller(&servers).start(&group).await?;
+            let (servers, _) = servers(&wire, &group, 1).await?;
+            let client = caller(&wire, &servers).start(&group).await?;
             let waiting: Vec<_> = (0..100).map(|_| {
                 let client = client.clone();
                 group.spawn_ok(async move { client.call_named::<i64>("nowhere", ()).timeout(LONG).await })
@@ -221,26 +220,12 @@ on_every_backend! {
         }).await;
     }
 
-    async fn bodies_of_calls_that_wait_are_bounded() {
-        let mut limits = Limits::default();
-        limits.waiting_bytes = 1000;
-        TcpBroker::caller().limits(limits).unwrap().run(async |client| -> Result<(), Error> {
-            let call = |bytes: usize| client.call_named::<()>("nowhere", ("x".repeat(bytes),)).timeout(SOON);
-            let calls = [call(900), call(200), call(10)].map(std::future::IntoFuture::into_future);
-            let outcomes = join_all(calls).await;
-            let codes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap_err().code()).collect();
-            assert_eq!(codes, [Code::NoPeer, Code::Overloaded, Code::NoPeer]);
-            Ok(())
-        }).await.unwrap();
-    }
-
-    // BR8
-    async fn a_late_reply_is_dropped_and_the_next_call_fine() {
+    // BR18, BR8
+    async fn a_late_reply_is_dropped_and_the_next_call_fine(wire: Wire) {
         within(|group| async move {
-            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            let address = listener.local_addr().unwrap();
+            let (mut listener, address) = RawListener::of(&wire).await;
             let peer = group.spawn_ok(async move {
-                let mut peer = RawPeer::accept(&listener, &Limits::default(), &["late"]).await;
+                let mut peer = listener.accept(&["late"]).await;
                 let mut calls = Vec::new();
                 while calls.len() < 2 {
                     let opened = peer.until(|event| matches!(event, Event::Opened(_))).await;
@@ -256,7 +241,7 @@ on_every_backend! {
                 peer.flush().await;
                 peer
             });
-            let client = TcpBroker::caller().project("example").connect(address).start(&group).await?;
+            let client = wire.prepare(TcpBroker::caller().project("example")).connect(address).start(&group).await?;
             let call = || client.call_named::<i64>("late", ()).codec(bowline_rpc::Codec::Json);
             let error = call().timeout(SOON).await.unwrap_err();
             assert_eq!((error.code(), error.certainty()), (Code::DeadlineExceeded, Certainty::MaybeExecuted));
@@ -265,5 +250,20 @@ on_every_backend! {
             drop(peer.join().await.expect("it is not cancelled"));
             Ok(())
         }).await;
+    }
+}
+
+on_every_backend! {
+    async fn bodies_of_calls_that_wait_are_bounded() {
+        let mut limits = Limits::default();
+        limits.waiting_bytes = 1000;
+        TcpBroker::caller().limits(limits).unwrap().run(async |client| -> Result<(), Error> {
+            let call = |bytes: usize| client.call_named::<()>("nowhere", ("x".repeat(bytes),)).timeout(SOON);
+            let calls = [call(900), call(200), call(10)].map(std::future::IntoFuture::into_future);
+            let outcomes = join_all(calls).await;
+            let codes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.unwrap_err().code()).collect();
+            assert_eq!(codes, [Code::NoPeer, Code::Overloaded, Code::NoPeer]);
+            Ok(())
+        }).await.unwrap();
     }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::backends::{div, on_every_backend, registry};
 use crate::raw_peer::{LONG, read_to_end};
+use crate::wire::{Wire, over_every_wire};
 
 fn secret(n: u8) -> Secret {
     Secret::new([n; 16]).expect("it is long enough")
@@ -65,33 +66,35 @@ fn short_secrets_are_refused_where_they_are_made() {
     assert!(Secret::new([7; 16]).is_ok());
 }
 
-on_every_backend! {
-    // BR15, P3
-    async fn a_wrong_secret_ends_the_connect_in_time() {
-        serve().secret(secret(1)).run(async |server| -> Result<(), Error> {
+over_every_wire! {
+    // BR18, BR15, P3
+    async fn a_wrong_secret_ends_the_connect_in_time(wire: Wire) {
+        wire.serve(registry()).secret(secret(1)).run(async |server| -> Result<(), Error> {
             let refused_ones = [
-                client(&server).secret(secret(2)),
-                client(&server),
-                client(&server).secret(secret(1)).key_id("unknown"),
+                wire.client(&server).secret(secret(2)),
+                wire.client(&server),
+                wire.client(&server).secret(secret(1)).key_id("unknown"),
             ];
             for builder in refused_ones {
                 assert_eq!(refused(builder).await, ErrorKind::Unauthenticated);
             }
             assert_eq!(server.statistics().misfits, 3);
-            client(&server).secret(secret(1)).run(async |client| -> Result<(), Error> {
+            wire.client(&server).secret(secret(1)).run(async |client| -> Result<(), Error> {
                 assert_eq!(client.call(div(6, 3)).await.unwrap(), 2);
                 Ok(())
             }).await
         }).await.unwrap();
         // The listener is the one without, and with another.
-        for server in [serve(), serve().secret(secret(2))] {
+        for server in [wire.serve(registry()), wire.serve(registry()).secret(secret(2))] {
             server.run(async |server| -> Result<(), Error> {
-                assert_eq!(refused(client(&server).secret(secret(1))).await, ErrorKind::Unauthenticated);
+                assert_eq!(refused(wire.client(&server).secret(secret(1))).await, ErrorKind::Unauthenticated);
                 Ok(())
             }).await.unwrap();
         }
     }
+}
 
+on_every_backend! {
     // A4
     async fn keys_are_changed_without_a_lost_call() {
         let registry = Registry::new("example");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_backend::stream::{ByteStream, ByteStreamExt};
+use bowline_backend::stream::{ByteReader, ByteStreamExt, ByteWriter};
 use bowline_backend::time;
 use bowline_codec::OutputBatch;
 use bowline_concurrency::timeout;
@@ -39,6 +39,13 @@ impl RawPeer {
     /// Takes one connection of a broker and offers it `methods`.
     pub(crate) async fn accept(listener: &TcpListener, limits: &Limits, methods: &[&str]) -> Self {
         let (stream, _) = listener.accept().await.expect("somebody connects");
+        Self::offer(stream, limits, methods).await
+    }
+}
+
+impl<S: ByteReader + ByteWriter> RawPeer<S> {
+    /// Offers `methods` to the broker that dialed.
+    pub(crate) async fn offer(stream: S, limits: &Limits, methods: &[&str]) -> Self {
         let mut peer = Self::new(stream, Side::Listener, limits);
         let offered = methods.iter().zip(1..);
         let offered = offered.map(|(name, id)| Advertised::new(MethodId(id), *name));
@@ -48,7 +55,7 @@ impl RawPeer {
         peer
     }
 
-    fn new(stream: TcpStream, side: Side, limits: &Limits) -> Self {
+    fn new(stream: S, side: Side, limits: &Limits) -> Self {
         Self::with(
             stream,
             side,
@@ -57,7 +64,7 @@ impl RawPeer {
     }
 }
 
-impl<S: ByteStream> RawPeer<S> {
+impl<S: ByteReader + ByteWriter> RawPeer<S> {
     /// A peer that has said nothing yet.
     pub(crate) fn with(stream: S, side: Side, config: Config) -> Self {
         Self {
