@@ -14,6 +14,7 @@ mod wire;
 
 mod calls;
 mod draining;
+mod far_clocks;
 mod introspection;
 mod memory_broker;
 mod notifications;

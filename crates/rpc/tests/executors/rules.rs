@@ -265,7 +265,7 @@ on_every_backend! {
         a_full_queue::<ThreadPoolExecutor>().await;
     }
 
-    // EX7
+    // EX7, EX17
     async fn a_job_whose_caller_is_gone_leaves_the_queue_and_never_runs() {
         a_caller_that_is_gone::<AsyncExecutor>().await;
         a_caller_that_is_gone::<ThreadPoolExecutor>().await;

@@ -1,6 +1,7 @@
 //! The cases, and the methods they call.
 
 use std::collections::BTreeSet;
+use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -235,6 +236,41 @@ async fn a_panic_fails_its_call_and_not_its_child() {
                 (Code::BadArguments, Certainty::Refused)
             );
             Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX7, EX17
+async fn a_job_that_nobody_waits_for_never_runs() {
+    let (running, late, given_up) = (
+        Scratch::new("running"),
+        Scratch::new("late"),
+        Scratch::new("given-up"),
+    );
+    MemoryBroker::new(pool(1).queue(10))
+        .run(async |broker| -> Result<(), Error> {
+            let ended_by = task_group(|group: TaskGroup<Error>| async move {
+                let (calling, path) = (broker.clone(), running.text());
+                let call = group
+                    .spawn_ok(async move { calling.call(UntilTold(path)).no_deadline().await });
+                running.pid().await;
+                // The only child is busy: one whose deadline passes, and one whose caller goes.
+                let outcome = broker.call(UntilTold(late.text())).timeout(SOON).await;
+                assert_eq!(ended(outcome), (Code::DeadlineExceeded, Certainty::Refused));
+                let gone = broker.call(UntilTold(given_up.text())).into_future();
+                assert!(timeout(SOON, gone).await.is_err(), "it ended");
+                call.cancel("it is over");
+                assert!(call.join().await.is_err(), "it ended");
+                // Whatever was in the queue had its turn before this one.
+                assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+                for scratch in [&late, &given_up] {
+                    assert!(!scratch.0.exists(), "it ran");
+                }
+                Ok(())
+            })
+            .await;
+            ended_by.map_err(|error| panic!("{error}"))
         })
         .await
         .expect("the case holds");
@@ -530,6 +566,7 @@ pub(crate) fn run() {
     cases! {
         calls_run_in_children_and_no_more_than_there_are
         a_panic_fails_its_call_and_not_its_child
+        a_job_that_nobody_waits_for_never_runs
         a_child_that_is_killed_ends_its_call_and_nothing_else
         children_that_crash_at_their_start_are_started_rarely
         a_child_is_replaced_after_its_calls
