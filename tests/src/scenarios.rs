@@ -50,13 +50,14 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "relay",
-        about: "callers, a router and two workers: how far a call got is what the caller is told, over hops",
+        about: "callers, one of them a slow reader, a router, two workers: how far a call got is what it is told, over hops",
         world: relay::world,
         sometimes: &[
             RECONNECTED,
             "gave up",
             "lost after it ran",
             "lost before it ran",
+            "read slowly",
         ],
     },
     Scenario {

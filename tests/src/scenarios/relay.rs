@@ -1,6 +1,8 @@
-//! Calls through a router: callers, a router that calls on, two workers; faults of all kinds, callers that
-//! give up, deadlines over the hops. What callers are told of how far a call got is checked against what
+//! Calls through a router: callers, one of which reads slowly, a router that calls on, two workers; faults
+//! of all kinds, callers that give up, deadlines over the hops. What callers are told of how far a call got is checked against what
 //! handlers saw.
+
+mod slow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -20,6 +22,8 @@ const PROJECT: &str = "scenario";
 const WORKERS: [&str; 2] = ["worker1", "worker2"];
 /// Tasks of each caller.
 const TASKS: u64 = 8;
+/// What is asked for by the caller that reads slowly, in bytes.
+const BULK: usize = 6000;
 
 /// What handlers of one method saw, by the number of the call.
 #[derive(Default)]
@@ -34,6 +38,7 @@ struct Seen {
 struct Log {
     relay: Seen,
     work: Seen,
+    bulk: Seen,
     /// How long each call had left at the router.
     left: BTreeMap<u64, Duration>,
     done: u64,
@@ -81,6 +86,7 @@ pub(super) fn world() -> Builder {
         .host("router", router)
         .client("a", || caller(0))
         .client("b", || caller(1))
+        .client("slow", slow::reads_slowly)
         .checker(|| OneOutcome::of("call", "outcome"));
     WORKERS
         .iter()
@@ -137,6 +143,10 @@ async fn router() -> Result<(), Error> {
             outcome.map_err(|_| NoAnswer)
         }
     })?;
+    registry.register_fn("bulk", |(call,): (u64,)| async move {
+        Sim::ghost(|log: &mut Log| log.bulk.begin(call));
+        format!("{call} {}", "x".repeat(BULK))
+    })?;
     TcpBroker::builder(AsyncExecutor::new(registry, 4))
         .allow_insecure_network()
         .run(async |started| -> Result<(), Error> {
@@ -156,24 +166,30 @@ async fn caller(number: u64) -> Result<(), Error> {
     eventually!("everybody is done", HEAL + SETTLE, || {
         Sim::ghost(|log: &mut Log| log.done == 2 * TASKS)
     });
-    TcpBroker::caller()
+    let (broker, unheard) = TcpBroker::caller()
         .project(PROJECT)
         .allow_insecure_network()
-        .run(async |broker| -> Result<(), Error> {
+        .run(async |broker| -> Result<_, Error> {
             let _ = broker.connect("router:15383").await;
+            let mut unheard = 0;
             for task in 0..TASKS {
-                until_answered(&broker, 1000 * (TASKS * number + task)).await;
+                unheard += until_answered(&broker, 1000 * (TASKS * number + task)).await;
                 Sim::ghost(|log: &mut Log| log.done += 1);
                 sleep(Duration::from_millis(700)).await;
             }
-            Ok(())
+            Ok((broker, unheard))
         })
-        .await
+        .await?;
+    // An answer that nobody waits for is one to a call that was given up.
+    let late = broker.statistics().protocol.late_frames;
+    always!("one-answer-each", late <= unheard, "{late} of {unheard}");
+    Ok(())
 }
 
-/// Calls until there is an answer, under the numbers from `first` on, each time with more patience.
-async fn until_answered(broker: &TcpBroker, first: u64) {
-    let mut lost = false;
+/// Calls until there is an answer, under the numbers from `first` on, each time with more patience; how
+/// many calls it did not hear of.
+async fn until_answered(broker: &TcpBroker, first: u64) -> u64 {
+    let (mut lost, mut unheard) = (false, 0);
     for attempt in 0_u32.. {
         let call = first + u64::from(attempt);
         Sim::note("call", call);
@@ -191,17 +207,21 @@ async fn until_answered(broker: &TcpBroker, first: u64) {
         Sim::note("outcome", call);
         let Ok(outcome) = outcome else {
             sometimes!("gave up", true);
+            unheard += 1;
             continue;
         };
         Sim::ghost(|log: &mut Log| log.relay.check(call, &outcome));
+        let late = |error: &CallError| error.code() == Code::DeadlineExceeded;
+        unheard += u64::from(outcome.as_ref().is_err_and(late));
         lost |= outcome
             .as_ref()
             .is_err_and(|error| error.code() == Code::ConnectionLost);
         if let Ok(Ok(answer)) = outcome {
             always!("answer-is-its-own", answer == call + 1);
             sometimes!(RECONNECTED, lost);
-            return;
+            break;
         }
         sleep(Duration::from_millis(100)).await;
     }
+    unheard
 }
