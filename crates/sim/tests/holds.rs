@@ -10,12 +10,63 @@ mod datagrams;
 #[path = "scenario/echo.rs"]
 mod echo;
 
-use bowline_sim::{Link, Sim, World, host};
+use bowline_sim::{Crash, Link, Sim, World, host};
 use cut::{CUT, MS, Notes, SECOND, constant, seconds, stream_world, until, whole};
 use datagrams::{Speaker, bind, hear};
-use echo::{accept, dial, listen, read_to_end, write_all};
+use echo::{accept, dial, listen, read_some, read_to_end, write_all};
 use std::io;
 use std::time::Duration;
+
+// SIM74
+#[test]
+fn what_is_lost_of_a_host_without_power_leaves_no_gap() {
+    let lossy = Link::lan()
+        .latency(Duration::from_millis(1)..Duration::from_millis(500))
+        .loss(0.3);
+    let mut held = 0;
+    for seed in 0..100 {
+        let (notes, late) = (Notes::default(), Notes::default());
+        let (got, after) = (notes.clone(), late.clone());
+        let world = Sim::builder()
+            .seed(seed)
+            .host("server", || async {
+                let stream = accept(&listen(80)?).await?;
+                stream.set_nodelay(true)?;
+                for number in 0..200 {
+                    until(10 * SECOND + number * 20 * MS).await;
+                    write_all(&stream, &[number as u8]).await?;
+                }
+                std::future::pending::<io::Result<()>>().await
+            })
+            .client("client", move || {
+                let (got, after) = (got.clone(), after.clone());
+                async move {
+                    let stream = dial("server", 80).await?;
+                    host::spawn(async move {
+                        while let Ok(bytes) = read_some(&stream, 512).await {
+                            bytes.iter().for_each(|byte| got.add(u64::from(*byte)));
+                            if host::now() > 25 * SECOND {
+                                after.add(1);
+                            }
+                        }
+                    });
+                    until(60 * SECOND).await;
+                    Ok::<(), io::Error>(())
+                }
+            })
+            .link("server", "client", lossy)
+            .ignore_leaks()
+            .at(seconds(12), |world| world.hold(&["server"], &["client"]))
+            .at(seconds(20), |world| world.crash("server", Crash::PowerLoss))
+            .at(seconds(25), |world| world.release(&["server"], &["client"]));
+        world.run().expect("nothing fails");
+        let got = notes.take();
+        let whole = (0..got.len() as u64).collect::<Vec<u64>>();
+        assert_eq!(got, whole, "seed {seed}");
+        held += late.take().len();
+    }
+    assert!(held > 0, "nothing comes of what was held");
+}
 
 // SIM74
 #[test]

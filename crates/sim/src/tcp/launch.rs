@@ -86,7 +86,9 @@ impl State {
             stream.recovery.stalled.push_back(segment);
             return None;
         }
-        let fate = if self.is_forgotten(way, from, to) {
+        let fate = if segment.is_of_the_stream() && self.has_gap(from, to)
+            || self.is_forgotten(way, from, to)
+        {
             Fate::Lost
         } else {
             let size = segment.describe().1 as usize;
@@ -155,6 +157,11 @@ impl State {
         self.count_lost(label, u64::from(to.slot), size);
         self.miss(from, to, &segment);
         let Some(stream) = self.net.stream(from) else {
+            if segment.is_of_the_stream()
+                && let Some(reader) = self.net.stream(to)
+            {
+                reader.gap = true;
+            }
             return;
         };
         match segment {
@@ -168,6 +175,12 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Whether something is lost that `from`, which is gone, sent before: nobody sends it again, and what
+    /// was held back behind it must not come in its place.
+    fn has_gap(&mut self, from: SocketRef, to: SocketRef) -> bool {
+        self.net.stream(from).is_none() && self.net.stream(to).is_some_and(|reader| reader.gap)
     }
 
     /// Starts the timer of the end that will miss `segment`, or the answer to it.

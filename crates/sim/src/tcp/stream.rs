@@ -67,6 +67,8 @@ pub(crate) struct Stream {
     pub(crate) last_use: u64,
     /// Translators have forgotten it: nothing gets through any more.
     pub(crate) forgotten: bool,
+    /// Something is missing of what the peer sent, which is gone with its host.
+    pub(super) gap: bool,
     /// The peer sent its FIN before we sent ours.
     pub(crate) closed_second: bool,
     /// When both FINs had arrived.
@@ -122,6 +124,7 @@ impl Stream {
             last_arrival: 0,
             last_use: 0,
             forgotten: false,
+            gap: false,
             closed_second: false,
             ended_at: None,
             recovery: Recovery::default(),
