@@ -1,15 +1,51 @@
-//! What is left of a broker whose `run` was dropped: tasks, sockets and timers are counted.
+//! What is left of a broker whose `run` was dropped, and of connections that came and went: tasks,
+//! sockets, timers and memory are counted. A test binary of its own, for it counts allocations.
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bowline::backend::Backend;
+use bowline::backend::net::TcpStream;
+use bowline::backend::stream::ByteStreamExt;
 use bowline::channel::{Receiver, bounded};
 use bowline::concurrency::{TaskGroup, sleep, sleep_forever, task_group, timeout, yield_now};
 use bowline::rpc::executor::AsyncExecutor;
-use bowline::rpc::{Caller, Error, MemoryBroker, Registry, TcpBroker};
+use bowline::rpc::{Caller, Error, ErrorKind, MemoryBroker, Registry, TcpBroker};
 use bowline::sim::{EventKind, Sim};
 use futures_util::future::{Either, select};
+
+/// Counts the bytes that are allocated.
+struct Counting;
+
+static BYTES: AtomicIsize = AtomicIsize::new(0);
+
+#[expect(unsafe_code, reason = "the allocator trait is unsafe")]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: `pointer` came from `System`, by `alloc` above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Held by each test that counts, where the tests share a process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -90,6 +126,7 @@ async fn back_to(before: (usize, usize)) {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_dropped_broker_leaves_no_task_and_no_socket() {
+    let _alone = alone();
     Backend::Tokio.block_on(async {
         let before = in_use();
         drop_memory_broker(|| assert!(in_use().0 >= before.0 + 3, "broker, handler, child")).await;
@@ -133,8 +170,135 @@ fn timers_after(drop_broker: impl AsyncFn() + Copy + Send + Sync + 'static) -> u
 // BR16
 #[test]
 fn a_dropped_broker_leaves_no_timer() {
+    let _alone = alone();
     // One that is left is seen; the other is that of the hour itself.
     assert_eq!(timers_after(async || Sim::spawn(sleep(LONG))), 2);
     assert_eq!(timers_after(async || drop_memory_broker(|| ()).await), 1);
     assert_eq!(timers_after(async || drop_tcp_broker(|| ()).await), 1);
+}
+
+/// How often peers come and go: so often, or as `BOWLINE_CONNECTIONS` says.
+fn cycles(usual: usize) -> usize {
+    let asked = std::env::var("BOWLINE_CONNECTIONS").ok();
+    asked.map_or(usual, |text| text.parse().expect("a number"))
+}
+
+/// Peers that come and go: a broker that calls, one with another project, one that says nothing, and
+/// one that speaks another protocol.
+async fn come_and_go(server: &TcpBroker, cycle: usize) -> Result<(), Error> {
+    let address = server.local_addrs()[0];
+    let before = server.statistics().accepted;
+    match cycle % 4 {
+        0 => {
+            let client = TcpBroker::caller().project("example").connect(address);
+            let call =
+                client.run(async |client| Ok(client.call_named::<i64>("add", (2, 3)).await?));
+            assert_eq!(call.await.map_err(|error: Error| error.kind()), Ok(5));
+        }
+        1 => {
+            let stranger = TcpBroker::caller().project("other").connect(address);
+            let refused = stranger.run(async |_| Ok::<(), Error>(()));
+            assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::WrongProject);
+        }
+        2 => drop(TcpStream::connect(address).await.unwrap()),
+        _ => {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        }
+    }
+    let gone = timeout(LONG, async {
+        while server.statistics().accepted == before || server.statistics().open > 0 {
+            yield_now().await;
+        }
+    });
+    gone.await.expect("it is closed");
+    Ok(())
+}
+
+/// A broker with one method, which runs meanwhile.
+async fn serving<F>(body: impl FnOnce(TcpBroker) -> F + Send)
+where
+    F: Future<Output = ()> + Send,
+{
+    let registry = Registry::new("example");
+    registry
+        .register_fn("add", |(a, b): (i64, i64)| async move { a + b })
+        .unwrap();
+    TcpBroker::builder(AsyncExecutor::new(registry, 4))
+        .listen("127.0.0.1:0")
+        .run(async |server| -> Result<(), Error> {
+            body(server).await;
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+// D5
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_that_come_and_go_leave_no_memory_and_no_descriptor() {
+    let _alone = alone();
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let cycles = cycles(1_000);
+    for backend in [Backend::Tokio, Backend::Smol, Backend::AsyncStd] {
+        backend.block_on(serving(async move |server: TcpBroker| {
+            // By then every table and cache has the room it needs.
+            for cycle in 0..400 {
+                come_and_go(&server, cycle).await.unwrap();
+            }
+            let before = (descriptors(), BYTES.load(Ordering::Relaxed));
+            for cycle in 0..cycles {
+                come_and_go(&server, cycle).await.unwrap();
+            }
+            let closed = timeout(LONG, async {
+                while descriptors() > before.0 {
+                    yield_now().await;
+                }
+            });
+            assert!(
+                closed.await.is_ok(),
+                "{backend}: {} and {} before",
+                descriptors(),
+                before.0
+            );
+            // What runtimes keep comes and goes, and grows with no connection.
+            let grown = BYTES.load(Ordering::Relaxed) - before.1;
+            assert!(grown < 32 * 1024, "{backend}: {grown} bytes more");
+        }));
+    }
+}
+
+// D5
+#[test]
+fn connections_that_come_and_go_leave_no_task_and_no_socket_of_a_world() {
+    let _alone = alone();
+    let cycles = cycles(1_000);
+    let passed = Arc::new(AtomicUsize::new(0));
+    let passing = passed.clone();
+    let mut world = Sim::builder()
+        .seed(1)
+        .client("one", move || {
+            let passing = passing.clone();
+            serving(async move |server: TcpBroker| {
+                for part in [40, cycles] {
+                    for cycle in 0..part {
+                        come_and_go(&server, cycle).await.unwrap();
+                    }
+                    // What a closed connection is remembered for is over then.
+                    sleep(LONG * 5).await;
+                    passing.fetch_add(1, Ordering::SeqCst);
+                    sleep(LONG).await;
+                }
+            })
+        })
+        .build();
+    let mut after = |part| {
+        world
+            .run_until(|_| passed.load(Ordering::SeqCst) == part)
+            .unwrap();
+        world.stats("one").unwrap()
+    };
+    let before = after(1);
+    assert_eq!(after(2), before);
 }
