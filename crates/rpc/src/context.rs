@@ -280,6 +280,12 @@ impl Context {
         self.hops
     }
 
+    /// The trace that the call belongs to, as its caller said it: a `traceparent` of W3C Trace Context, which
+    /// is not checked. Calls that the handler makes have it too.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.extensions.traceparent()
+    }
+
     /// What the caller sent under `key` besides the arguments.
     pub fn metadata(&self, key: &str) -> Option<&[u8]> {
         self.extensions.metadata(key)

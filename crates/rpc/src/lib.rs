@@ -60,9 +60,11 @@ mod registry;
 mod retry;
 mod secret;
 mod small_bodies;
+mod span;
 mod stream;
 pub mod sys;
 mod tcp_broker;
+mod trace;
 
 pub use access::Right;
 pub use broadcast::{Addressed, Broadcast, ToAll};
@@ -99,6 +101,7 @@ pub use tcp_broker::TlsConfig;
 pub use tcp_broker::{
     AcceptErrors, Balance, BrokerStatistics, Endpoint, Strangers, TcpBroker, TcpBrokerBuilder,
 };
+pub use trace::{BadTraceparent, with_traceparent};
 
 /// What expansions of the macros name.
 #[doc(hidden)]

@@ -29,8 +29,10 @@ use crate::executor::{
 use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
 use crate::offers::{Offers, Served};
+use crate::span::{self, CallSpan};
 use crate::stream::{HandlerStreams, Pipe};
 use crate::sys::Reserved;
+use crate::trace;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code, Codec,
     Context, DrainReport, DynBroker, Error, MethodName, OutCall, Peer, RawStream, RegistryError,
@@ -145,6 +147,7 @@ impl MemoryBroker {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             return Err(CallError::new(Code::Draining, Certainty::NeverSent));
         }
+        span::goes_to(Some(&self.shared.me), Some(number));
         Ok(job)
     }
 
@@ -198,12 +201,15 @@ impl Broker for MemoryBroker {
         if let Some(reserved) = Reserved::named(&call.method) {
             return self.ask(reserved, &call);
         }
-        let served = self.find_for(&mut call).await?;
-        let codec = call.options.codec;
-        let answer = LocalAnswer::<Infallible>::new();
-        let job = self.encoded_job(served, call, answer.clone(), None)?;
-        let outcome = self.begin(job, answer, codec).outcome().await;
-        outcome.map(Reply::new)
+        let span = CallSpan::new(&call.method);
+        let calling = async {
+            let served = self.find_for(&mut call).await?;
+            let codec = call.options.codec;
+            let answer = LocalAnswer::<Infallible>::new();
+            let job = self.encoded_job(served, call, answer.clone(), None)?;
+            self.begin(job, answer, codec).outcome().await
+        };
+        span.around(calling).await.map(Reply::new)
     }
 
     async fn open(&self, mut call: OutCall) -> Result<RawStream, CallError> {
@@ -273,9 +279,14 @@ impl Broker for MemoryBroker {
         cap(&mut options, C::SPEC.max_duration());
         let answer = LocalAnswer::new();
         let result = answer.clone();
-        let body = move |context| {
+        let body = move |context: Context| {
             JobBody::Local(Box::pin(async move {
-                let ended = run_call(call, context).await;
+                let trace = context.traceparent().map(Arc::from);
+                let running = run_call(call, context);
+                let ended = match trace {
+                    Some(trace) => trace::inside(trace, running).await,
+                    None => running.await,
+                };
                 let end = match &ended {
                     Ok(_) => JobEnd::Reply(Bytes::new()),
                     Err(_) => JobEnd::Application(Bytes::new()),
@@ -288,25 +299,29 @@ impl Broker for MemoryBroker {
         let limit = limit.map(|most| (MethodKey::Call(TypeId::of::<C>()), most as usize));
         let how = (Stop::of(C::SPEC), limit);
         let codec = options.codec;
-        let end = match self.job(body, how, meter, &options, answer.clone(), None) {
-            Ok(job) => self.begin(job, answer.clone(), codec).outcome().await,
-            Err(error) => Err(error),
+        let span = CallSpan::new(meter.name());
+        let calling = async {
+            let end = match self.job(body, how, meter, &options, answer.clone(), None) {
+                Ok(job) => self.begin(job, answer.clone(), codec).outcome().await,
+                Err(error) => Err(error),
+            };
+            let result = answer.take();
+            match (end, result) {
+                (Ok(_), Some(Ok(reply))) => Ok(reply),
+                (Err(end), Some(Err(error))) if end.code() == Code::Application => {
+                    Err(CallError::from_application(error))
+                }
+                (Ok(_), unwanted) => {
+                    discard(unwanted);
+                    Err(CallError::new(Code::Internal, Certainty::MaybeExecuted))
+                }
+                (Err(error), unwanted) => {
+                    discard(unwanted);
+                    typed::<C>(Codec::Postcard, Err(error))
+                }
+            }
         };
-        let result = answer.take();
-        match (end, result) {
-            (Ok(_), Some(Ok(reply))) => Ok(reply),
-            (Err(end), Some(Err(error))) if end.code() == Code::Application => {
-                Err(CallError::from_application(error))
-            }
-            (Ok(_), unwanted) => {
-                discard(unwanted);
-                Err(CallError::new(Code::Internal, Certainty::MaybeExecuted))
-            }
-            (Err(error), unwanted) => {
-                discard(unwanted);
-                typed::<C>(Codec::Postcard, Err(error))
-            }
-        }
+        span.around(calling).await
     }
 
     async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {

@@ -43,6 +43,7 @@ use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::offers::Offers;
 use crate::proto::{CallKind, CodecId, Config, MethodOptions, Open, Target};
 use crate::retry::{Attempts, Budget};
+use crate::span::{self, CallSpan};
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
     DrainReport, Limits, MethodName, OutCall, RawStream, Registry, RegistryError, Reply,
@@ -201,6 +202,7 @@ impl TcpBroker {
         sent: Sent,
         options: &CallOptions,
     ) -> Result<Bytes, CallError> {
+        span::goes_to(found.mailbox.peer(), None);
         let outcome = self.send(&found, body, sent, options, None)?.await;
         watched(found.watching, outcome)
     }
@@ -270,8 +272,8 @@ impl Broker for TcpBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
         let sent = Sent::of(call.named, CallKind::UNARY);
         let key = Key::Name(&call.method);
-        self.call_peer(key, call.body, sent, &call.options, call.idempotent)
-            .await
+        let calling = self.call_peer(key, call.body, sent, &call.options, call.idempotent);
+        CallSpan::new(&call.method).around(calling).await
     }
 
     async fn open(&self, call: OutCall) -> Result<RawStream, CallError> {
@@ -309,7 +311,8 @@ impl Broker for TcpBroker {
         };
         let key = Key::Call(id, &name);
         let repeatable = C::SPEC.is_idempotent();
-        let outcome = self.call_peer(key, body, sent, &options, repeatable).await;
+        let calling = self.call_peer(key, body, sent, &options, repeatable);
+        let outcome = CallSpan::new(&name).around(calling).await;
         typed::<C>(options.codec, outcome)
     }
 

@@ -13,8 +13,8 @@ use super::{Named, Request, Typed};
 use crate::broker::{UnknownMethod, encoded, typed_error};
 use crate::proto::Extensions;
 use crate::{
-    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, ItemReceiver, NoItem, Retry,
-    StreamCall, Streaming, StreamingCall,
+    BadTraceparent, Broker, Call, CallError, CallOptions, Certainty, Code, Codec, ItemReceiver,
+    NoItem, Retry, StreamCall, Streaming, StreamingCall, trace,
 };
 
 /// How long a call waits unless told otherwise.
@@ -46,8 +46,15 @@ struct Said {
 }
 
 impl Said {
-    /// In the form of the wire, or what is wrong with it.
-    fn extensions(&self) -> Result<Extensions, String> {
+    /// What is said of the trace; what is no text is none.
+    fn traceparent(&self) -> Option<&str> {
+        let mut metadata = self.metadata.iter();
+        let (_, value) = metadata.find(|(key, _)| key == TRACEPARENT)?;
+        Some(std::str::from_utf8(value).unwrap_or_default())
+    }
+
+    /// In the form of the wire, or what is wrong with it; `ambient` is the trace where none is said.
+    fn extensions(&self, ambient: Option<&str>) -> Result<Extensions, String> {
         let mut extensions = Extensions::builder();
         if let Some(key) = &self.key {
             if !(1..=MAX_KEY).contains(&key.len()) {
@@ -58,7 +65,13 @@ impl Said {
             }
             extensions = extensions.idempotency_key(key);
         }
-        for (key, value) in &self.metadata {
+        if let Some(trace) = self.traceparent().or(ambient) {
+            if !trace::is_one(trace) {
+                return Err(BadTraceparent.to_string());
+            }
+            extensions = extensions.traceparent(trace);
+        }
+        for (key, value) in self.metadata.iter().filter(|(key, _)| key != TRACEPARENT) {
             if key.len() > MAX_METADATA_KEY || key.len() + value.len() > MAX_METADATA {
                 let (key, value) = (key.len(), value.len());
                 return Err(format!(
@@ -71,6 +84,9 @@ impl Said {
         Ok(extensions.build())
     }
 }
+
+/// What is said under this name is the trace of the call.
+const TRACEPARENT: &str = "traceparent";
 
 /// Bytes of an idempotency key, of a key of metadata, and of one with its value.
 const MAX_KEY: usize = 64;
@@ -149,7 +165,8 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
     }
 
     /// Says something besides the arguments, which the handler reads from its context. May be called
-    /// for several keys. Too much of it fails the call with [`TooLarge`](crate::Code::TooLarge).
+    /// for several keys. Under `traceparent` it says which trace the call belongs to, as
+    /// [`with_traceparent`](crate::with_traceparent) does. Too much of it fails the call with [`TooLarge`](crate::Code::TooLarge).
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         let said = self.said.get_or_insert_default();
         said.metadata.push((key.into(), value.into()));
@@ -177,9 +194,11 @@ impl<B, R> CallBuilder<B, R> {
             Until::Timeout(timeout) => time::now() + timeout,
             Until::At(deadline) => deadline,
         };
-        let extensions = match &self.said {
-            None => Extensions::new(),
-            Some(said) => said.extensions().map_err(|why| {
+        let trace = trace::current();
+        let extensions = match (&self.said, trace.as_deref()) {
+            (None, None) => Extensions::new(),
+            (None, Some(trace)) => Extensions::builder().traceparent(trace).build(),
+            (Some(said), trace) => said.extensions(trace).map_err(|why| {
                 CallError::new(Code::BadArguments, Certainty::NeverSent).with_message(why)
             })?,
         };

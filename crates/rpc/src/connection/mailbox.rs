@@ -3,7 +3,7 @@
 use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::Flow;
 use super::gauges::Seen;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::{CallId, Open};
-use crate::{CallError, Certainty, Code, Limits};
+use crate::{CallError, Certainty, Code, Limits, Peer};
 
 /// The meeting point of one connection's driver with callers and handlers.
 ///
@@ -37,6 +37,8 @@ pub(crate) struct Mailbox {
     queue_calls: usize,
     max_bytes: usize,
     seen: Seen,
+    /// Who is there, once that is known.
+    peer: OnceLock<Peer>,
 }
 
 struct State {
@@ -107,7 +109,18 @@ impl Mailbox {
             queue_calls: limits.queue_calls,
             max_bytes: limits.queue_bytes,
             seen: Seen::default(),
+            peer: OnceLock::new(),
         }
+    }
+
+    /// It is `peer` that is there.
+    pub(crate) fn introduce(&self, peer: &Peer) {
+        let _ = self.peer.set(peer.clone());
+    }
+
+    /// Who is there, once that is known.
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        self.peer.get()
     }
 
     /// What the driver saw last of the connection.

@@ -17,6 +17,7 @@ use crate::context::Cancel;
 use crate::meter::Meter;
 use crate::method::Entry;
 use crate::proto::{CallId, Extensions};
+use crate::span::HandleSpan;
 use crate::stream::HandlerStreams;
 use crate::sys::{RunningCall, micros, tasks};
 use crate::{Certainty, Code, Codec, Context, MethodName, Peer};
@@ -173,6 +174,7 @@ impl Job {
             sink: Some(sink),
             call: facts.call,
             certainty: Certainty::Refused,
+            span: HandleSpan::new(&facts.meter, facts.caller.as_ref(), facts.call),
             meter: facts.meter.clone(),
             arrived: facts.arrived,
         };
@@ -290,6 +292,11 @@ impl Job {
         }
     }
 
+    /// The span of its handler.
+    pub(super) fn span(&self) -> &HandleSpan {
+        &self.answer.span
+    }
+
     pub(super) fn cancel(&self) -> &Cancel {
         &self.cancel
     }
@@ -391,6 +398,7 @@ struct Answer {
     certainty: Certainty,
     meter: Arc<Meter>,
     arrived: Instant,
+    span: HandleSpan,
 }
 
 impl Answer {
@@ -398,6 +406,7 @@ impl Answer {
         if let Some(sink) = self.sink.take() {
             let begun = self.certainty == Certainty::MaybeExecuted;
             self.meter.ended(self.arrived, begun, &end);
+            self.span.ended(&end);
             sink.settle(self.call, end);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bowline_backend::time::{self, Instant, Sleep};
@@ -11,7 +12,7 @@ use super::caught::{Caught, caught, discard};
 use super::job::{Job, JobBody, JobEnd};
 use crate::context::Cancel;
 use crate::method::{Arguments, HandlerEnd, HandlerFuture};
-use crate::{Certainty, Code};
+use crate::{Certainty, Code, trace};
 
 /// Runs a job to its end; its answer is given by then, and by its deadline where its caller is a
 /// peer, whatever the handler does.
@@ -141,7 +142,8 @@ impl Future for Running {
             calls: this.job.hops() + 1,
             origin: this.job.attachment().origin(),
         };
-        match in_nesting(nesting, || this.poll_stage(cx)) {
+        let span = this.job.span().clone();
+        match span.in_scope(|| in_nesting(nesting, || this.poll_stage(cx))) {
             Poll::Ready(end) => {
                 // Invariant R1.
                 this.stage = Stage::Over;
@@ -203,17 +205,23 @@ impl Future for Body {
                     body,
                     context,
                     ..
-                } => match entry.begin(
-                    Arguments {
-                        codec,
-                        named,
-                        body: &body,
-                    },
-                    context,
-                ) {
-                    Ok(handler) => Body::Handler(handler),
-                    Err(end) => return Poll::Ready(end.into()),
-                },
+                } => {
+                    let trace = context.traceparent().map(Arc::from);
+                    match entry.begin(
+                        Arguments {
+                            codec,
+                            named,
+                            body: &body,
+                        },
+                        context,
+                    ) {
+                        Ok(handler) => Body::Handler(match trace {
+                            Some(trace) => Box::pin(trace::inside(trace, handler)),
+                            None => handler,
+                        }),
+                        Err(end) => return Poll::Ready(end.into()),
+                    }
+                }
             };
         }
         match this {

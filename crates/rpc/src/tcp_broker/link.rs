@@ -197,6 +197,7 @@ impl Host for Link {
             Event::Ready(hello) => {
                 let peer = Peer::new(self.address.clone(), hello.instance, hello.proven.clone());
                 self.place.shared.routes.ready(self.place.connection, &peer);
+                self.place.mailbox.introduce(&peer);
                 self.peer = Some(peer);
             }
             Event::Advertised(mut methods) => {
