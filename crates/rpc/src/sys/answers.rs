@@ -12,7 +12,7 @@ use crate::sys::{
     BrokerStats, ExecutorStats, HealthStatus, MethodReflection, Reflection, RunningCall,
     RunningTask,
 };
-use crate::{Certainty, Code, Codec};
+use crate::{Certainty, Code, Codec, Streaming};
 
 /// One of the reserved methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +126,13 @@ pub(crate) fn reflection<'a>(
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         MethodReflection {
             name: method.name.to_string(),
-            kind: "unary".into(),
+            kind: match spec.streams() {
+                Streaming::No => "unary",
+                Streaming::Executor => "executor_streams",
+                Streaming::Caller => "caller_streams",
+                Streaming::Both => "both_stream",
+            }
+            .into(),
             idempotent: spec.is_idempotent(),
             no_cancel: spec.is_no_cancel(),
             blocking: spec.is_blocking(),

@@ -20,7 +20,8 @@ pub struct Reflection {
 pub struct MethodReflection {
     /// Its full name.
     pub name: String,
-    /// What a call of it is: `unary`, arguments and one reply.
+    /// What a call of it is: `unary`, arguments and one reply; `executor_streams`, `caller_streams` or
+    /// `both_stream`, with items besides.
     pub kind: String,
     /// Running it twice is as good as once.
     pub idempotent: bool,

@@ -7,11 +7,11 @@ use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{CodecId, Command, Event, Open, Target};
 use bowline_rpc::sys::{BrokerStats, HealthStatus, MethodStats, Reflection, RunningCall};
 use bowline_rpc::{
-    Broker, Caller, Certainty, Code, Codec, Error, Limits, MemoryBroker, Right, Secret, TcpBroker,
-    TcpBrokerBuilder, sys,
+    Broker, Caller, Certainty, Code, Codec, Error, Incoming, Limits, MemoryBroker, Right, Secret,
+    TcpBroker, TcpBrokerBuilder, sys,
 };
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::backends::{div, fall, on_every_backend, registry, within};
 use crate::held::{LONG, held, hold};
@@ -265,6 +265,19 @@ on_every_backend! {
                 Ok(())
             }).await.unwrap();
         }
+    }
+
+    async fn who_sends_items_is_reflected() {
+        let registry = bowline_rpc::Registry::new("example");
+        registry.register_fn("none", |(): ()| async {}).unwrap();
+        registry.register_fn("taken", |(): (), items: Incoming<u8>| async move { drop(items) }).unwrap();
+        registry.register_stream("given", |(to,): (u8,)| stream::iter(0..to)).unwrap();
+        registry.register_stream("both", |(): (), items: Incoming<u8>| items.map(|item| item.unwrap_or(0))).unwrap();
+        MemoryBroker::new(AsyncExecutor::new(registry, 4)).run(async |broker| -> Result<(), Error> {
+            let kinds: Vec<_> = broker.reflect().methods.into_iter().map(|it| it.kind).collect();
+            assert_eq!(kinds, ["unary", "caller_streams", "executor_streams", "both_stream"]);
+            Ok(())
+        }).await.unwrap();
     }
 
     async fn what_changes_in_memory_is_found_by_calls_that_wait() {
