@@ -26,6 +26,8 @@ fn place(bytes: &[u8]) -> Place {
 struct Giving {
     bytes: Arc<Mutex<BytesMut>>,
     written: Arc<Mutex<Vec<Place>>>,
+    /// How much room each read was lent, what lay in it included.
+    lent: Arc<Mutex<Vec<usize>>>,
 }
 
 /// One that has nothing yet, and what it will have.
@@ -34,6 +36,7 @@ fn giving() -> (Giving, Arc<Mutex<BytesMut>>) {
     let giving = Giving {
         bytes: bytes.clone(),
         written: Arc::default(),
+        lent: Arc::default(),
     };
     (giving, bytes)
 }
@@ -58,6 +61,7 @@ impl ByteReader for Giving {
         max: NonZeroUsize,
     ) -> Poll<io::Result<usize>> {
         let mut bytes = self.bytes.lock().unwrap();
+        self.lent.lock().unwrap().push(buffer.capacity());
         if bytes.is_empty() {
             return Poll::Pending;
         }
@@ -224,6 +228,66 @@ fn a_small_payload_that_is_kept_keeps_no_read_buffer() {
         // Nobody else has a part of it, and it is no part of anything large.
         let own = payload.try_into_mut().expect("nobody else has it");
         assert!(own.capacity() <= 8 * 16, "{}", own.capacity());
+    }
+    stream.abort();
+}
+
+// SV6
+#[test]
+fn a_stream_that_waits_owns_no_buffer() {
+    let (giving, coming) = giving();
+    let lent = giving.lent.clone();
+    let stream = StapledStream::new(giving, Taking(Arc::default()));
+    let mut stream = MessageStream::new(stream, codec());
+    for size in [16, 1000, 100_000, 16] {
+        coming
+            .lock()
+            .unwrap()
+            .extend_from_slice(&on_the_wire(size, 7));
+        let received = loop {
+            if let Some(received) = stream.recv().now_or_never() {
+                break received.unwrap().unwrap();
+            }
+        };
+        assert_eq!(received.len(), size);
+        drop(received);
+        // The first one that waits gives up what there was; the next one has nothing but what it may
+        // expect: a frame as large as the last one, for as long as it looks.
+        for _ in 0..3 {
+            assert!(stream.recv().now_or_never().is_none());
+        }
+        let lent = lent.lock().unwrap();
+        let last = *lent.last().unwrap();
+        let expected = if size == 100_000 { size + 4 } else { 0 };
+        assert!(last <= expected, "{size}: {last} of {lent:?}");
+    }
+    stream.abort();
+}
+
+// C11
+#[test]
+fn what_a_header_declares_is_no_memory() {
+    const DECLARED: usize = 1 << 30;
+    let (giving, coming) = giving();
+    let lent = giving.lent.clone();
+    let stream = StapledStream::new(giving, Taking(Arc::default()));
+    let codec = LengthDelimited::u32().max_frame(DECLARED).with(Raw::new());
+    let mut stream = MessageStream::new(stream, codec);
+    let mut come = 4;
+    coming.lock().unwrap().put_u32(DECLARED as u32);
+    for piece in [1, 10, 1000, 20_000, 50_000, 200_000] {
+        coming.lock().unwrap().put_bytes(7, piece);
+        come += piece;
+        // Until it has read all, and once more.
+        while !coming.lock().unwrap().is_empty() || !lent.lock().unwrap().is_empty() {
+            assert!(stream.recv().now_or_never().is_none());
+            let most = lent.lock().unwrap().drain(..).max().unwrap_or(0);
+            let allowed = (2 * come).max(16 * 1024) + 64 * 1024;
+            assert!(most <= allowed, "{most} for {come} bytes");
+            if coming.lock().unwrap().is_empty() {
+                break;
+            }
+        }
     }
     stream.abort();
 }

@@ -85,6 +85,7 @@ mod everywhere {
             many_messages_in_one_write,
             every_kind_of_place,
             a_path_goes_with_its_server,
+            what_a_handler_says_first_arrives_whatever_it_waits_for,
         ;
     }
 }

@@ -250,3 +250,37 @@ async fn serve_at_a_path() {
     let too_long = Server::unix(long).codec(line).bind().await.unwrap_err();
     assert_eq!(too_long.kind(), ErrorKind::Address);
 }
+
+// SV6
+pub(crate) async fn what_a_handler_says_first_arrives_whatever_it_waits_for() {
+    let bound = Server::tcp(("127.0.0.1", 0)).codec(line).bind().await;
+    let bound = bound.unwrap();
+    let handle = bound.handle();
+    let go_on = Arc::new(Event::new());
+    let serving = {
+        let go_on = go_on.clone();
+        bound.serve_fn(move |peer, _messages| {
+            let go_on = go_on.clone();
+            async move {
+                peer.send(&"welcome".to_owned()).await?;
+                // Nobody reads, flushes or closes meanwhile.
+                go_on.wait().await;
+                Ok::<(), Error>(())
+            }
+        })
+    };
+    beside(serving, async {
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            let mut client = connect(&handle).await;
+            let welcome = timeout(Duration::from_secs(20), client.recv()).await;
+            let welcome = welcome.expect("what was said stays where it was");
+            assert_eq!(welcome.unwrap().as_deref(), Some("welcome"));
+            clients.push(client);
+        }
+        go_on.set();
+        handle.drain(Duration::from_secs(10)).await;
+        assert_eq!(handle.counters().completed, 10);
+    })
+    .await;
+}
