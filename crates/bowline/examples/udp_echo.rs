@@ -13,7 +13,7 @@ use bowline::transport::{DatagramTransport, PacketLimits, Server, Transport};
 #[bowline::main]
 async fn main() -> Result<(), Error> {
     let limits = PacketLimits::new().peer_idle(Duration::from_secs(5));
-    let server = Server::udp("127.0.0.1:0".parse()?)
+    let server = Server::udp("127.0.0.1:0".parse::<std::net::SocketAddr>()?)
         .codec(Text::new)
         .limits(limits);
     let server = server.bind().await?;
