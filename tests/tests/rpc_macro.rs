@@ -217,3 +217,113 @@ async fn a_call_is_the_same_here_in_memory_and_over_tcp() {
         .await
         .unwrap();
 }
+
+mod streams {
+    use bowline::rpc::{Incoming, Lossy, Outgoing, Overflow, OverflowExt, StreamCall, Streaming};
+    use futures_util::{Stream, StreamExt, stream};
+
+    use super::*;
+
+    #[bowline::rpc]
+    fn count(from: u32, to: u32) -> impl Stream<Item = u32> {
+        stream::iter(from..to)
+    }
+
+    #[bowline::rpc]
+    async fn halves(of: u32) -> Result<impl Stream<Item = Result<u32, DivError>>, DivError> {
+        if of == 0 {
+            return Err(DivError::ByZero { dividend: 0 });
+        }
+        let mut of = of;
+        Ok(stream::iter(std::iter::from_fn(move || {
+            let half = match of % 2 {
+                0 => Ok(of / 2),
+                _ => Err(DivError::ByZero { dividend: 0 }),
+            };
+            of /= 2;
+            Some(half)
+        })))
+    }
+
+    #[bowline::rpc(name = "sum")]
+    async fn sum(context: Context, start: u64, mut items: Incoming<u64>) -> u64 {
+        assert!(context.caller().is_some());
+        let mut sum = start;
+        while let Ok(Some(item)) = items.recv().await {
+            sum += item;
+        }
+        sum
+    }
+
+    #[bowline::rpc]
+    fn echo(items: Incoming<String>) -> Outgoing<Lossy<String>> {
+        items
+            .map(|item| item.unwrap_or_default())
+            .overflow(Overflow::Block)
+    }
+
+    fn registry() -> Registry {
+        let registry = Registry::new("example");
+        registry.register(count).unwrap();
+        registry.register(halves).unwrap();
+        registry.register(sum).unwrap();
+        registry.register(echo).unwrap();
+        registry
+    }
+
+    // R18
+    #[bowline::test]
+    async fn functions_with_items_are_called_with_items() {
+        let info = registry().resolve(echo).unwrap();
+        assert_eq!(info.spec.streams(), Streaming::Both);
+        assert!(!registry().resolve(count).unwrap().spec.is_blocking());
+        MemoryBroker::new(AsyncExecutor::new(registry(), 4))
+            .run(async |broker| -> Result<(), Error> {
+                let call = broker.call(count(1, 4)).open().await.unwrap();
+                let got: Vec<u32> = call.receiver.map(Result::unwrap).collect().await;
+                assert_eq!(got, [1, 2, 3]);
+
+                let mut halves_of = broker.call(halves(12)).open().await.unwrap().receiver;
+                assert_eq!(halves_of.recv().await.unwrap(), Some(6));
+                assert_eq!(halves_of.recv().await.unwrap(), Some(3));
+                let error = halves_of.recv().await.unwrap_err();
+                assert_eq!(
+                    error.into_application().unwrap(),
+                    DivError::ByZero { dividend: 0 }
+                );
+                let mut none = broker.call(halves(0)).open().await.unwrap().receiver;
+                let error = none.recv().await.unwrap_err();
+                assert_eq!(
+                    error.into_application().unwrap(),
+                    DivError::ByZero { dividend: 0 }
+                );
+
+                let opened = broker.call(sum(5)).open().await.unwrap();
+                let StreamCall {
+                    mut sender,
+                    receiver,
+                    ..
+                } = opened;
+                for item in [10, 20] {
+                    sender.send(item).await.unwrap();
+                }
+                sender.close();
+                assert_eq!(receiver.reply().await.unwrap(), 35);
+
+                let opened = broker.call(echo()).open().await.unwrap();
+                let (mut sender, mut receiver) = (opened.sender, opened.receiver);
+                sender.send("one".to_owned()).await.unwrap();
+                assert_eq!(
+                    receiver.recv().await.unwrap(),
+                    Some(Lossy::Item("one".to_owned()))
+                );
+                sender.close();
+                assert_eq!(receiver.recv().await.unwrap(), None);
+                let error = broker.call(count(1, 4)).await.unwrap_err();
+                assert_eq!(error.code(), Code::Unsupported);
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
+}

@@ -2,9 +2,10 @@
 
 use bowline::rpc::executor::AsyncExecutor;
 use bowline::rpc::{
-    Broker, Caller, Certainty, Code, Context, Error, MemoryBroker, Registry, RegistryError,
-    TcpBroker,
+    Broker, Caller, Certainty, Code, Context, Error, Incoming, MemoryBroker, Registry,
+    RegistryError, TcpBroker,
 };
+use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,11 @@ trait KnotTying {
     /// How many knots there are.
     async fn count(&self) -> u32;
 
+    /// Every knot up to the last, and how long the ropes were.
+    fn knots(&self, last: u32) -> impl Stream<Item = u32>;
+
+    async fn ropes(&self, lengths: Incoming<u32>) -> Result<u64, TieError>;
+
     #[rpc(name = "bind", idempotent, timeout = "5s", concurrency = 2)]
     async fn tie(&self, context: Context, rope: String, length: u32) -> Result<String, TieError>;
 }
@@ -29,6 +35,18 @@ struct Sailor {
 impl KnotTying for Sailor {
     async fn count(&self) -> u32 {
         self.knots
+    }
+
+    fn knots(&self, last: u32) -> impl Stream<Item = u32> {
+        stream::iter(self.knots..last)
+    }
+
+    async fn ropes(&self, lengths: Incoming<u32>) -> Result<u64, TieError> {
+        let all: Vec<_> = lengths.map(Result::unwrap_or_default).collect().await;
+        match all.iter().find(|length| **length < self.knots) {
+            Some(length) => Err(TieError::TooShort { length: *length }),
+            None => Ok(all.iter().copied().map(u64::from).sum()),
+        }
     }
 
     async fn tie(&self, context: Context, rope: String, length: u32) -> Result<String, TieError> {
@@ -56,6 +74,25 @@ async fn ties<B: Broker>(broker: B) {
     let error = client.tie("hemp".into(), 1).await.unwrap_err();
     assert_eq!(error.certainty(), Certainty::Executed);
     assert_eq!(error.application(), Some(&TieError::TooShort { length: 1 }));
+    let knots = client.knots(6).open().await.unwrap().receiver;
+    let knots: Vec<_> = knots.map(Result::unwrap).collect().await;
+    assert_eq!(knots, [3, 4, 5]);
+    for (lengths, expected) in [
+        ([7, 8], Ok(15)),
+        ([7, 2], Err(TieError::TooShort { length: 2 })),
+    ] {
+        let opened = client.ropes().open().await.unwrap();
+        let (mut sender, receiver) = (opened.sender, opened.receiver);
+        for length in lengths {
+            sender.send(length).await.unwrap();
+        }
+        sender.close();
+        let outcome = receiver.reply().await;
+        assert_eq!(
+            outcome.map_err(|error| error.into_application().unwrap()),
+            expected
+        );
+    }
     let count = broker.call_named::<u32>("example.knot_tying.count", ());
     assert_eq!(count.await.unwrap(), 3);
 }
@@ -91,7 +128,12 @@ fn its_methods_have_the_name_of_the_trait_and_the_options_said() {
     let registry = registry();
     assert_eq!(
         registry.names(),
-        ["example.knot_tying.count", "example.knot_tying.bind"]
+        [
+            "example.knot_tying.count",
+            "example.knot_tying.knots",
+            "example.knot_tying.ropes",
+            "example.knot_tying.bind"
+        ]
     );
     let spec = registry.resolve("example.knot_tying.bind").unwrap().spec;
     assert!(spec.is_idempotent() && !spec.is_blocking());

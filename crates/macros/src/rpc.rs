@@ -3,6 +3,7 @@
 pub(crate) mod call_type;
 pub(crate) mod declaration;
 mod digest;
+pub(crate) mod items;
 pub(crate) mod options;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use quote::{format_ident, quote};
 use syn::ItemFn;
 
 use call_type::CallType;
-use declaration::{Declaration, Returns};
+use declaration::Declaration;
 use options::Options;
 
 /// The whole expansion; a refusal becomes a `compile_error!` beside the untouched function.
@@ -42,7 +43,7 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
         inputs,
         context,
         is_async,
-        returns,
+        incoming,
         ..
     } = declaration;
     let facade = &options.facade;
@@ -53,9 +54,13 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
         .iter()
         .partition(|attr| attr.path().is_ident("doc"));
     let text = name.to_string();
-    let summary = format!(
-        "A call of `{text}`: awaited it runs here, given to a broker it runs where the broker finds it."
-    );
+    let summary = if declaration.streams() {
+        format!("A call of `{text}`, which has items: a broker opens it where it finds it.")
+    } else {
+        format!(
+            "A call of `{text}`: awaited it runs here, given to a broker it runs where the broker finds it."
+        )
+    };
     let shown = format!("{text}(..)");
 
     let declared = match &options.name {
@@ -66,19 +71,17 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
         }
     };
     let output = &declaration.output;
-    let wrap = match returns {
-        Returns::Value(_) => quote!(::core::result::Result::Ok),
-        Returns::Result(..) => quote!(::core::convert::identity),
-    };
 
     let body = format_ident!("__body_of_{}", name);
     let block = &function.block;
     let asyncness = &function.sig.asyncness;
     let wait = is_async.then(|| quote!(.await));
     // No argument may shadow it.
-    let given = context.then(|| quote!(__context,));
+    let given = context.then(|| quote!(::core::clone::Clone::clone(&__context),));
+    let items = incoming.as_ref().map(|_| quote!(__incoming));
     let empty = context.then(|| quote!(#rpc::Context::empty(),));
-    let ignored = (!*context).then(|| quote!(let _ = __context;));
+    let running = quote!(#body(#given #(#arguments,)* #items) #wait);
+    let outcome = declaration.outcome_of(&running);
     let call = CallType {
         rpc: &rpc,
         name,
@@ -86,24 +89,44 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
         declared,
         spec: options.spec(declaration, &rpc),
         run: quote! {
-            #ignored
+            let _ = &__context;
             let #name { #(#arguments),* } = self;
-            #wrap(#body(#given #(#arguments),*) #wait)
+            #outcome
         },
     }
     .implementation();
-    let run_doc = "Runs it here and now, with an empty context.";
-    let (future, ready) = if *is_async {
-        (
-            quote!(::core::pin::Pin<::std::boxed::Box<dyn ::core::future::Future<Output = #output> + ::core::marker::Send>>),
-            quote!(::std::boxed::Box::pin(self.run())),
-        )
-    } else {
-        (
-            quote!(::core::future::Ready<#output>),
-            quote!(::core::future::ready(self.run())),
-        )
-    };
+    let here_and_now = (!declaration.streams()).then(|| {
+        let run_doc = "Runs it here and now, with an empty context.";
+        let (future, ready) = if *is_async {
+            (
+                quote!(::core::pin::Pin<::std::boxed::Box<dyn ::core::future::Future<Output = #output> + ::core::marker::Send>>),
+                quote!(::std::boxed::Box::pin(self.run())),
+            )
+        } else {
+            (
+                quote!(::core::future::Ready<#output>),
+                quote!(::core::future::ready(self.run())),
+            )
+        };
+        quote! {
+            impl #name {
+                #[doc = #run_doc]
+                #visibility #asyncness fn run(self) -> #output {
+                    let #name { #(#arguments),* } = self;
+                    #body(#empty #(#arguments),*) #wait
+                }
+            }
+
+            impl ::core::future::IntoFuture for #name {
+                type Output = #output;
+                type IntoFuture = #future;
+
+                fn into_future(self) -> Self::IntoFuture {
+                    #ready
+                }
+            }
+        }
+    });
 
     quote! {
         #[doc = #summary]
@@ -120,24 +143,9 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
             #(#others)*
             #asyncness fn #body(#(#inputs),*) -> #output #block
 
-            impl #name {
-                #[doc = #run_doc]
-                #visibility #asyncness fn run(self) -> #output {
-                    let #name { #(#arguments),* } = self;
-                    #body(#empty #(#arguments),*) #wait
-                }
-            }
-
             #call
 
-            impl ::core::future::IntoFuture for #name {
-                type Output = #output;
-                type IntoFuture = #future;
-
-                fn into_future(self) -> Self::IntoFuture {
-                    #ready
-                }
-            }
+            #here_and_now
 
             impl ::core::fmt::Debug for #name {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {

@@ -12,7 +12,8 @@ use syn::{
 
 use crate::options::{default_facade, entries};
 use crate::rpc::call_type::CallType;
-use crate::rpc::declaration::{Declaration, Returns};
+use crate::rpc::declaration::Declaration;
+use crate::rpc::items::in_a_trait;
 use crate::rpc::options::{self as rpc_options, check_name};
 
 /// The whole expansion; a refusal becomes a `compile_error!` beside the untouched trait.
@@ -88,12 +89,6 @@ fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> 
 impl Method {
     fn of(service: &Ident, method: &TraitItemFn) -> Result<Self> {
         let signature = &method.sig;
-        if signature.asyncness.is_none() {
-            return Err(Error::new_spanned(
-                signature.fn_token,
-                "a method of a service is an `async fn`",
-            ));
-        }
         if let Some(block) = &method.default {
             return Err(Error::new_spanned(
                 block,
@@ -114,6 +109,12 @@ impl Method {
         free.inputs = free.inputs.into_iter().skip(1).collect();
         let function: ItemFn = parse_quote!(#free {});
         let declaration = Declaration::of(&function)?;
+        if !declaration.is_async && declaration.items.is_none() {
+            return Err(Error::new_spanned(
+                signature.fn_token,
+                "a method of a service is an `async fn`, or returns a stream",
+            ));
+        }
         let (rpc, attributes): (Vec<_>, Vec<_>) = method
             .attrs
             .iter()
@@ -203,13 +204,19 @@ impl Method {
     /// As the trait has it: what implements it may write `async fn`.
     fn signature(&self) -> TokenStream {
         let (attributes, name) = (&self.attributes, &self.declaration.name);
-        let (inputs, output) = (&self.declaration.inputs, &self.declaration.output);
+        let inputs = &self.declaration.inputs;
+        let output = in_a_trait(&self.declaration.output);
+        let output = if self.declaration.is_async {
+            quote!(impl ::core::future::Future<Output = #output> + ::core::marker::Send)
+        } else {
+            output
+        };
         quote! {
             #(#attributes)*
             fn #name(
                 &self,
                 #(#inputs),*
-            ) -> impl ::core::future::Future<Output = #output> + ::core::marker::Send;
+            ) -> #output;
         }
     }
 
@@ -291,14 +298,15 @@ impl Method {
             name,
             arguments,
             context,
-            returns,
+            incoming,
+            is_async,
             ..
         } = declaration;
-        let context = context.then(|| quote!(__context,));
-        let wrap = match returns {
-            Returns::Value(_) => quote!(::core::result::Result::Ok),
-            Returns::Result(..) => quote!(::core::convert::identity),
-        };
+        let context = context.then(|| quote!(::core::clone::Clone::clone(&__context),));
+        let items = incoming.as_ref().map(|_| quote!(__incoming));
+        let wait = is_async.then(|| quote!(.await));
+        let running = quote!(__implementation.#name(#context #(#arguments,)* #items) #wait);
+        let outcome = declaration.outcome_of(&running);
         quote! {
             {
                 let __implementation = __implementation.clone();
@@ -306,7 +314,7 @@ impl Method {
                     let __implementation = __implementation.clone();
                     async move {
                         let _ = &__context;
-                        #wrap(__implementation.#name(#context #(#arguments),*).await)
+                        #outcome
                     }
                 })
             }

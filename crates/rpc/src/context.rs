@@ -9,12 +9,11 @@ use bowline_backend::stream::Address;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelHandle, Tree};
-use serde::Serialize;
 
 use crate::Incoming;
 use crate::executor::{JobFacts, Place, States, Threads};
 use crate::proto::Extensions;
-use crate::stream::{HandlerStreams, Outgoing};
+use crate::stream::HandlerStreams;
 use crate::{DynBroker, brokers};
 
 /// What a handler knows about the call it runs; a cheap clone.
@@ -176,27 +175,6 @@ impl Context {
             None => (None, crate::Codec::Postcard),
         };
         Incoming::new(raw, codec)
-    }
-
-    /// Sends what a handler returned to its caller. Other ends than that and its own error are those of
-    /// the call.
-    #[doc(hidden)]
-    pub async fn send_all<T: Serialize, E>(&self, items: Outgoing<T, E>) -> Result<(), E> {
-        let streams = self.streams.as_ref();
-        let (sender, codec) = match streams.map(|streams| streams.outgoing()) {
-            Some((sender, codec)) => (sender, codec),
-            None => (None, crate::Codec::Postcard),
-        };
-        match (items.send_all(sender, codec).await, streams) {
-            (Ok(None), _) => Ok(()),
-            (Err(error), _) => Err(error),
-            (Ok(Some(end)), streams) => {
-                if let Some(streams) = streams {
-                    streams.end_with(end);
-                }
-                Ok(())
-            }
-        }
     }
 
     /// The handler's function is about to go to a thread.

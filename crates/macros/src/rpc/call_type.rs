@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Ident;
 
-use super::declaration::{Declaration, Returns};
+use super::declaration::Declaration;
 
 pub(crate) struct CallType<'a> {
     /// The path of the facade's `rpc`.
@@ -36,10 +36,22 @@ impl CallType<'_> {
             defaults,
             ..
         } = declaration;
-        let (reply, error) = match &declaration.returns {
-            Returns::Value(reply) => (reply.clone(), quote!(#rpc::NoError)),
-            Returns::Result(reply, error) => (quote!(#reply), quote!(#error)),
-        };
+        let (reply, error) = declaration.outcome(rpc);
+        let streams = declaration.streams().then(|| {
+            let none = quote!(#rpc::NoItem);
+            let (sends, receives) = (&declaration.incoming, &declaration.items);
+            let sends = sends.as_ref().map_or(none.clone(), |item| quote!(#item));
+            let receives = receives.as_ref().map_or(none, |items| {
+                let item = &items.item;
+                quote!(#item)
+            });
+            quote! {
+                impl #rpc::StreamingCall for #name {
+                    type Sends = #sends;
+                    type Receives = #receives;
+                }
+            }
+        });
         let private = quote!(#rpc::__private::serde);
         let serde = private.to_string();
         let default = defaults
@@ -78,6 +90,8 @@ impl CallType<'_> {
                     #run
                 }
             }
+
+            #streams
         }
     }
 }

@@ -8,6 +8,8 @@ use syn::{
     ReturnType, Type,
 };
 
+use super::items::{Items, incoming};
+
 /// Most arguments, the context not counted.
 const MAX_ARGUMENTS: usize = 12;
 
@@ -25,6 +27,10 @@ pub(crate) struct Declaration {
     /// What the function returns as written; `()` if nothing is.
     pub(crate) output: TokenStream,
     pub(crate) returns: Returns,
+    /// The items of its caller, if the last parameter is those.
+    pub(crate) incoming: Option<Type>,
+    /// The stream it returns, if it does.
+    pub(crate) items: Option<Items>,
 }
 
 pub(crate) enum Returns {
@@ -59,6 +65,11 @@ impl Declaration {
                 return Err(Error::new(present, format!("a method is not `{what}`")));
             }
         }
+        let items = Items::of(&signature.output)?;
+        let returns = match &items {
+            Some(_) => Returns::Value(quote!(())),
+            None => returns(&signature.output)?,
+        };
         let mut declaration = Declaration {
             name: signature.ident.clone(),
             arguments: Vec::new(),
@@ -71,15 +82,24 @@ impl Declaration {
                 ReturnType::Default => quote!(()),
                 ReturnType::Type(_, output) => quote!(#output),
             },
-            returns: returns(&signature.output)?,
+            incoming: None,
+            returns,
+            items,
         };
         for (place, input) in signature.inputs.iter().enumerate() {
-            declaration.add(place, input)?;
+            let last = place + 1 == signature.inputs.len();
+            declaration.add(place, last, input)?;
+        }
+        if declaration.incoming.is_some() && !declaration.is_async && declaration.items.is_none() {
+            return Err(Error::new(
+                signature.fn_token.span(),
+                "what takes items of its caller is an `async fn`, or returns a stream",
+            ));
         }
         Ok(declaration)
     }
 
-    fn add(&mut self, place: usize, input: &FnArg) -> Result<()> {
+    fn add(&mut self, place: usize, last: bool, input: &FnArg) -> Result<()> {
         let FnArg::Typed(argument) = input else {
             return Err(Error::new(
                 input.span(),
@@ -98,6 +118,18 @@ impl Declaration {
                 ));
             }
             self.context = true;
+            return Ok(());
+        }
+        if let Some(item) = incoming(&argument.ty) {
+            if !last {
+                let text = "the items of the caller are the last parameter";
+                return Err(Error::new(argument.span(), text));
+            }
+            if default {
+                let text = "the items of the caller are no argument, so they have no default";
+                return Err(Error::new(argument.span(), text));
+            }
+            self.incoming = Some(item);
             return Ok(());
         }
         let Pat::Ident(pattern) = &*argument.pat else {
@@ -122,7 +154,44 @@ impl Declaration {
     /// `( i64 , i64 ) -> i64`: what the schema hash is made of.
     pub(crate) fn schema(&self) -> TokenStream {
         let (types, output) = (&self.types, &self.output);
-        quote!((#(#types),*) -> #output)
+        let items = self.incoming.iter().map(|item| quote!(Incoming<#item>));
+        let all = types.iter().map(ToTokens::to_token_stream).chain(items);
+        quote!((#(#all),*) -> #output)
+    }
+
+    /// Whether a call of it has items.
+    pub(crate) fn streams(&self) -> bool {
+        self.incoming.is_some() || self.items.is_some()
+    }
+
+    /// The reply and the error of its calls.
+    pub(crate) fn outcome(&self, rpc: &TokenStream) -> (TokenStream, TokenStream) {
+        let none = quote!(#rpc::NoError);
+        match (&self.items, &self.returns) {
+            (Some(items), _) => {
+                let error = items.error.as_ref().map(ToTokens::to_token_stream);
+                (quote!(()), error.unwrap_or(none))
+            }
+            (None, Returns::Value(reply)) => (reply.clone(), none),
+            (None, Returns::Result(reply, error)) => (quote!(#reply), quote!(#error)),
+        }
+    }
+
+    /// Makes a `Result` of reply and error of what `running` gives, which has its items, if it takes
+    /// any, as `__incoming`.
+    pub(crate) fn outcome_of(&self, running: &TokenStream) -> TokenStream {
+        let incoming = self
+            .incoming
+            .as_ref()
+            .map(|item| quote!(let __incoming = __context.incoming::<#item>();));
+        match (&self.items, &self.returns) {
+            (Some(items), _) => {
+                let send = items.send();
+                quote!(#incoming let __returned = #running; #send)
+            }
+            (None, Returns::Value(_)) => quote!(#incoming ::core::result::Result::Ok(#running)),
+            (None, Returns::Result(..)) => quote!(#incoming #running),
+        }
     }
 }
 

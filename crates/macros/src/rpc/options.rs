@@ -79,6 +79,10 @@ impl Options {
                 option.span(),
                 "an `async fn` is not blocking: leave out `async`",
             )),
+            Some(option) if declaration.streams() => Err(Error::new(
+                option.span(),
+                "a method with items is not blocking: its stream is polled",
+            )),
             _ => Ok(()),
         }
     }
@@ -87,7 +91,15 @@ impl Options {
         let schema = digest::of_schema(declaration.schema());
         let idempotent = self.idempotent.then(|| quote!(.idempotent()));
         let no_cancel = self.no_cancel.then(|| quote!(.no_cancel()));
-        let blocking = (!declaration.is_async).then(|| quote!(.blocking()));
+        let blocking = !declaration.is_async && !declaration.streams();
+        let blocking = blocking.then(|| quote!(.blocking()));
+        let streaming = match (&declaration.incoming, &declaration.items) {
+            (None, None) => None,
+            (None, Some(_)) => Some(quote!(Executor)),
+            (Some(_), None) => Some(quote!(Caller)),
+            (Some(_), Some(_)) => Some(quote!(Both)),
+        };
+        let streaming = streaming.map(|who| quote!(.streaming(#rpc::Streaming::#who)));
         let timeout = self
             .timeout
             .map(|ms| quote!(.timeout(::core::time::Duration::from_millis(#ms))));
@@ -97,7 +109,7 @@ impl Options {
         let max_reply = self.max_reply.map(|bytes| quote!(.max_reply(#bytes)));
         quote! {
             #rpc::MethodSpec::new()
-                #idempotent #no_cancel #blocking #timeout #concurrency #strict #max_args #max_reply
+                #idempotent #no_cancel #blocking #timeout #concurrency #strict #max_args #max_reply #streaming
                 .schema(#schema)
         }
     }

@@ -20,6 +20,21 @@ fn refusal(attribute: TokenStream, item: TokenStream) -> String {
 
 // RG15
 #[test]
+fn a_method_with_items_is_not_blocking() {
+    let refused = refusal(
+        quote!(blocking),
+        quote!(
+            fn f() -> impl Stream<Item = u8> {}
+        ),
+    );
+    assert_eq!(
+        refused,
+        "a method with items is not blocking: its stream is polled"
+    );
+}
+
+// RG15
+#[test]
 fn functions_that_no_call_can_reach_are_refused() {
     for (item, sentence) in [
         (
@@ -118,6 +133,42 @@ fn functions_that_no_call_can_reach_are_refused() {
                 }
             ),
             "a method that can fail returns `Result<T, E>` with both types named",
+        ),
+        (
+            quote!(
+                async fn f(items: Incoming<u8>, a: u8) {}
+            ),
+            "the items of the caller are the last parameter",
+        ),
+        (
+            quote!(
+                async fn f(#[rpc(default)] items: Incoming<u8>) {}
+            ),
+            "the items of the caller are no argument, so they have no default",
+        ),
+        (
+            quote!(
+                fn f(items: Incoming<u8>) -> u8 {}
+            ),
+            "what takes items of its caller is an `async fn`, or returns a stream",
+        ),
+        (
+            quote!(
+                async fn f() -> Result<impl Stream<Item = Result<u8, A>>, B> {}
+            ),
+            "a method has one error: that of its items and that of its beginning",
+        ),
+        (
+            quote!(
+                fn f() -> impl Stream<Item = Result<u8>> {}
+            ),
+            "items that may be errors are `Result<T, E>` with both types named",
+        ),
+        (
+            quote!(
+                fn f() -> impl Iterator<Item = u8> {}
+            ),
+            "this has to travel, so its type has to be named",
         ),
         (
             quote!(

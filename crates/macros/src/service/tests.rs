@@ -40,7 +40,7 @@ fn traits_that_are_no_service_are_refused() {
                     fn f(&self);
                 }
             ),
-            "a method of a service is an `async fn`",
+            "a method of a service is an `async fn`, or returns a stream",
         ),
         (
             quote!(
