@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use bowline_backend::{Backend, blocking};
-use bowline_channel::oneshot;
+use bowline_channel::{OneshotSender, oneshot};
 use bowline_concurrency::{current_nesting, in_nesting};
 
-use crate::executor::discard;
+use crate::executor::{Function, discard};
 use crate::{Codec, Context, DeclaredName, Incoming, MethodSpec, Streaming};
 
 /// A call as a value: a method and its arguments.
@@ -355,7 +355,11 @@ async fn on_blocking_thread<T: Send + 'static>(
     let ended = match threads.filter(|_| has_threads()) {
         Some(threads) => {
             let (sender, receiver) = oneshot();
-            let given = threads.run(Box::new(move || discard(sender.send(function()))));
+            let given = threads.run(Box::new(OnThread {
+                function: Some(function),
+                ended: None,
+                sender,
+            }));
             match receiver.await {
                 Ok(ended) => Some(ended),
                 Err(_) if !given => panic!("no thread could be started"),
@@ -369,6 +373,25 @@ async fn on_blocking_thread<T: Send + 'static>(
         Some(Err(payload)) => resume_unwind(payload),
         // The backend is shutting down: this task is dropped in a moment.
         None => std::future::pending().await,
+    }
+}
+
+/// What a thread of an executor runs, and who hears of it.
+struct OnThread<F, T> {
+    function: Option<F>,
+    ended: Option<T>,
+    sender: OneshotSender<T>,
+}
+
+impl<T: Send, F: FnOnce() -> T + Send> Function for OnThread<F, T> {
+    fn run(&mut self) {
+        self.ended = self.function.take().map(|function| function());
+    }
+
+    fn tell(self: Box<Self>) {
+        if let Some(ended) = self.ended {
+            discard(self.sender.send(ended));
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) use job::{CallRef, JobBody, JobEnd, JobFacts, ReplySink, Stop};
 pub(crate) use notification::Notification;
 pub(crate) use places::Place;
 pub(crate) use queue::{MethodKey, MethodLimit};
-pub(crate) use thread_pool_executor::Threads;
+pub(crate) use thread_pool_executor::{Function, Threads};
 pub(crate) use ticket::JobHandle;
 
 use std::fmt;

@@ -2,7 +2,7 @@
 
 mod threads;
 
-pub(crate) use threads::Threads;
+pub(crate) use threads::{Function, Threads};
 
 use std::any::Any;
 use std::fmt;

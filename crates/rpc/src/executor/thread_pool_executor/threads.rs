@@ -8,7 +8,13 @@ use std::time::Duration;
 /// How long a thread waits for the next function before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-type Function = Box<dyn FnOnce() + Send>;
+/// What a thread runs.
+pub(crate) trait Function: Send {
+    fn run(&mut self);
+
+    /// Somebody hears of its end, when the thread is free for the next.
+    fn tell(self: Box<Self>);
+}
 
 /// Threads that run functions; a cheap clone.
 ///
@@ -31,7 +37,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    functions: VecDeque<Function>,
+    functions: VecDeque<Box<dyn Function>>,
     idle: usize,
     told: usize,
     /// Threads there are.
@@ -52,7 +58,7 @@ impl Threads {
 
     /// Runs `function` on one of the threads; false if there is none and none can be started, with
     /// the function gone.
-    pub(crate) fn run(&self, function: Function) -> bool {
+    pub(crate) fn run(&self, function: Box<dyn Function>) -> bool {
         let shared = &self.0;
         let mut state = shared.state();
         state.functions.push_back(function);
@@ -100,10 +106,18 @@ impl Shared {
     fn serve(&self) {
         let mut state = self.state();
         loop {
-            while let Some(function) = state.functions.pop_front() {
+            while let Some(mut function) = state.functions.pop_front() {
                 drop(state);
-                function();
+                function.run();
+                // Before anybody hears of the end: who calls again then gets this thread, not a new one.
+                self.state().idle += 1;
+                function.tell();
                 state = self.state();
+                match state.told {
+                    0 => state.idle -= 1,
+                    // Invariant T2: it looks, in the place of the one who was told.
+                    _ => state.told -= 1,
+                }
             }
             state.idle += 1;
             loop {
