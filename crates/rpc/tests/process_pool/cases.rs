@@ -10,9 +10,10 @@ use bowline_backend::time;
 use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::{Executor, ProcessPoolExecutor};
 use bowline_rpc::{
-    Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, ErrorKind,
+    Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, ErrorKind, Incoming,
     MemoryBroker, MethodDef, MethodSpec, NoError, Registry, TcpBroker,
 };
+use futures_util::{StreamExt, stream};
 
 const LONG: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(100);
@@ -109,6 +110,25 @@ pub(crate) fn registry() -> Registry {
         .and_then(|_| {
             registry.register_fn("code", |(code,): (i32,)| async move {
                 std::process::exit(code) as ()
+            })
+        })
+        .and_then(|_| {
+            registry.register_stream("count", |(to,): (u32,)| {
+                stream::iter(0..to).map(|number| (std::process::id(), number))
+            })
+        })
+        .and_then(|_| {
+            registry.register_stream("double", |(): (), items: Incoming<u32>| {
+                items.map(|item| item.map_or(0, |item| 2 * item))
+            })
+        })
+        .and_then(|_| {
+            registry.register_fn("sum", |(): (), mut items: Incoming<u32>| async move {
+                let mut sum = 0;
+                while let Ok(Some(item)) = items.recv().await {
+                    sum += item;
+                }
+                sum
             })
         })
         .expect("the names are names");
@@ -538,6 +558,65 @@ fn kill(pid: u32, signal: &str) {
 }
 
 /// Runs the cases as a test harness would, each on every backend with processes.
+// R18
+async fn items_pass_through_to_children_and_back() {
+    let outcome = MemoryBroker::new(pool(2)).run(async |broker| -> Result<(), Error> {
+        let mut items = broker
+            .call_named::<()>("count", (20_000_u32,))
+            .open::<(u32, u32)>()
+            .await?;
+        let mut next = 0;
+        while let Some((pid, number)) = items.recv().await? {
+            assert_ne!(pid, std::process::id());
+            assert_eq!(number, next);
+            next += 1;
+        }
+        assert_eq!(next, 20_000);
+
+        let opened = broker
+            .call_named::<u32>("sum", ())
+            .open_sending::<u32>()
+            .await?;
+        let (mut sender, receiver) = (opened.sender, opened.receiver);
+        for number in 0..10_000 {
+            sender.send(number % 7).await.expect("the call goes on");
+        }
+        sender.close();
+        assert_eq!(
+            receiver.reply().await?,
+            (0..10_000).map(|number| number % 7).sum::<u32>()
+        );
+
+        let opened = broker
+            .call_named::<()>("double", ())
+            .open_both::<u32, u32>()
+            .await?;
+        let (mut sender, mut receiver) = (opened.sender, opened.receiver);
+        for number in [1, 2, 3] {
+            sender.send(number).await.expect("the call goes on");
+            assert_eq!(receiver.recv().await?, Some(2 * number));
+        }
+        // What is cut short does not end well.
+        drop(sender);
+        let error = timeout(LONG, receiver.recv())
+            .await
+            .expect("in time")
+            .unwrap_err();
+        assert_eq!(error.code(), Code::Cancelled);
+        // A caller that goes ends the handler, and its place is free.
+        for _ in 0..10 {
+            let mut items = broker
+                .call_named::<()>("count", (u32::MAX,))
+                .open::<(u32, u32)>()
+                .await?;
+            assert_eq!(items.recv().await?.map(|(_, number)| number), Some(0));
+        }
+        assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+        Ok(())
+    });
+    outcome.await.expect("nothing fails");
+}
+
 pub(crate) fn run() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let says = |word: &str| arguments.iter().any(|it| it == word);
@@ -565,6 +644,7 @@ pub(crate) fn run() {
     }
     cases! {
         calls_run_in_children_and_no_more_than_there_are
+        items_pass_through_to_children_and_back
         a_panic_fails_its_call_and_not_its_child
         a_job_that_nobody_waits_for_never_runs
         a_child_that_is_killed_ends_its_call_and_nothing_else
