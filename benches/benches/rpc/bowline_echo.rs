@@ -9,12 +9,19 @@ use bowline::rpc::executor::AsyncExecutor;
 use bowline::rpc::{Broker, Caller, Error, Registry, TcpBroker};
 
 use bowline_benches::server_process::say_port;
+use futures_util::{Stream, stream};
 
+use crate::streaming::ITEM;
 use crate::{Latencies, Work, elapsed};
 
 #[bowline::rpc(name = "echo")]
 pub(crate) async fn echo(payload: String) -> String {
     payload
+}
+
+#[bowline::rpc(name = "items")]
+pub(crate) fn items(count: u64) -> impl Stream<Item = [u8; ITEM]> {
+    stream::iter((0..count).map(|_| [7; ITEM]))
 }
 
 /// One thread of tokio.
@@ -27,6 +34,7 @@ pub(crate) fn root() -> Root {
 pub(crate) fn executor() -> AsyncExecutor {
     let registry = Registry::new("bench");
     registry.register(echo).unwrap();
+    registry.register(items).unwrap();
     AsyncExecutor::new(registry, 1024)
 }
 
@@ -109,4 +117,17 @@ pub(crate) fn idle(port: u16, connections: usize, up: impl FnOnce() + Send) {
         up();
         Ok(())
     }));
+}
+
+/// Takes so many items of one call; how many came.
+pub(crate) fn take_items(port: u16, count: u64) -> u64 {
+    root().block_on(with_clients(port, 1, async move |clients| {
+        let mut receiver = clients[0].call(items(count)).open().await?.receiver;
+        let mut came = 0;
+        while let Some(item) = receiver.recv().await? {
+            assert_eq!(item.len(), ITEM);
+            came += 1;
+        }
+        Ok(came)
+    }))
 }

@@ -6,6 +6,7 @@ mod callers;
 mod floor;
 mod in_process;
 mod jsonrpsee_echo;
+mod streaming;
 mod table;
 mod tarpc_echo;
 mod tonic_echo;
@@ -162,6 +163,7 @@ fn main() {
             }
         }
         ["--in-process"] => in_process::print(),
+        ["--streaming"] => streaming::print(cpus::take_one_of_two()),
         // The memory of idle connections alone: no machine is too busy for it.
         ["--idle"] => {
             let server_cpu = cpus::take_one_of_two();
@@ -245,6 +247,8 @@ fn compare() {
         }
     }
     print_idle(server_cpu);
+    println!();
+    streaming::print(server_cpu);
     println!();
     in_process::print();
     println!("<!-- /bench:rpc -->");

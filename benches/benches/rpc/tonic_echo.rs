@@ -3,15 +3,17 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes};
+use futures_util::{Stream, stream};
 use tokio::net::TcpListener;
 use tonic::client::Grpc as Client;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::{Body, BoxFuture, Service, StdError, http};
-use tonic::server::{Grpc as Server, NamedService, UnaryService};
+use tonic::server::{Grpc as Server, NamedService, ServerStreamingService, UnaryService};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
@@ -19,6 +21,7 @@ use tonic::{Request, Response, Status};
 use bowline_benches::server_process::say_port;
 
 use crate::callers::drive;
+use crate::streaming::ITEM;
 use crate::{Latencies, Work};
 
 /// Messages are bytes.
@@ -63,6 +66,21 @@ impl Decoder for Raw {
 #[derive(Clone)]
 struct Echo;
 
+/// As many items as its request says.
+struct Items;
+
+impl ServerStreamingService<Bytes> for Items {
+    type Response = Bytes;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let count = request.into_inner().get_u64();
+        let items = (0..count).map(|_| Ok(Bytes::from_static(&[7; ITEM])));
+        ready(Ok(Response::new(Box::pin(stream::iter(items)))))
+    }
+}
+
 impl NamedService for Echo {
     const NAME: &'static str = "bench.Echo";
 }
@@ -90,7 +108,14 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        Box::pin(async move { Ok(Server::new(Raw).unary(Echo, request).await) })
+        Box::pin(async move {
+            let mut server = Server::new(Raw);
+            Ok(if request.uri().path() == ITEMS {
+                server.server_streaming(Items, request).await
+            } else {
+                server.unary(Echo, request).await
+            })
+        })
     }
 }
 
@@ -115,6 +140,24 @@ async fn echo(mut client: Client<Channel>, payload: Bytes) -> Bytes {
     let path = PathAndQuery::from_static("/bench.Echo/Echo");
     let reply = client.unary(Request::new(payload), path, Raw).await;
     reply.unwrap().into_inner()
+}
+
+const ITEMS: &str = "/bench.Echo/Items";
+
+/// Takes so many items of one call; how many came.
+pub(crate) async fn items(port: u16, count: u64) -> u64 {
+    let mut client = connect(port).await;
+    client.ready().await.unwrap();
+    let request = Request::new(Bytes::copy_from_slice(&count.to_be_bytes()));
+    let path = PathAndQuery::from_static(ITEMS);
+    let response = client.server_streaming(request, path, Raw).await.unwrap();
+    let mut items = response.into_inner();
+    let mut came = 0;
+    while let Some(item) = items.message().await.unwrap() {
+        assert_eq!(item.len(), ITEM);
+        came += 1;
+    }
+    came
 }
 
 pub(crate) async fn call(port: u16, work: Work) -> Latencies {
