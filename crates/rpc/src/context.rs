@@ -162,6 +162,11 @@ impl Context {
         }
     }
 
+    /// Whether the handler is told of a cancel, and not dropped.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self.cancel, Cancel::Flag(_))
+    }
+
     /// Those of a call that has any.
     pub(crate) fn streams(&self) -> Option<&Arc<HandlerStreams>> {
         self.streams.as_ref()

@@ -30,7 +30,7 @@ use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
 use crate::offers::{Offers, Served};
 use crate::span::{self, CallSpan};
-use crate::stream::{HandlerStreams, Pipe};
+use crate::stream::{HandlerStreams, Pipe, Streaming};
 use crate::sys::Reserved;
 use crate::trace;
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
     Context, DrainReport, DynBroker, Error, MethodName, OutCall, Peer, RawStream, RegistryError,
     Reply,
 };
-use begun::{Begun, Given};
+use begun::{Begun, EndsItems, Given};
 
 /// How many calls a call may be nested in.
 const MAX_HOPS: u8 = 8;
@@ -214,6 +214,7 @@ impl Broker for MemoryBroker {
 
     async fn open(&self, mut call: OutCall) -> Result<RawStream, CallError> {
         without_key(&call.options)?;
+        not_reserved(&call.method)?;
         let served = self.find_for(&mut call).await?;
         let (sends, codec) = (call.streaming.from_caller(), call.options.codec);
         let (to_handler, to_caller) = (Pipe::new(WINDOW), Pipe::new(WINDOW));
@@ -224,7 +225,12 @@ impl Broker for MemoryBroker {
             usize::MAX,
         );
         let answer = LocalAnswer::<Infallible>::new();
-        let job = self.encoded_job(served, call, answer.clone(), Some(streams))?;
+        let sink = Arc::new(EndsItems {
+            answer: answer.clone(),
+            to_handler: to_handler.clone(),
+            to_caller: to_caller.clone(),
+        });
+        let job = self.encoded_job(served, call, sink, Some(streams))?;
         let begun = self.begin(job, answer, codec);
         let outcome = Box::pin(async move { begun.outcome().await.map(Reply::new) });
         Ok(RawStream::new(
@@ -237,6 +243,7 @@ impl Broker for MemoryBroker {
 
     async fn notify_raw(&self, mut call: OutCall) -> Result<(), CallError> {
         without_key(&call.options)?;
+        not_reserved(&call.method)?;
         let served = self.find_for(&mut call).await?;
         let places = &self.shared.notifications;
         match timeout_at(call.options.deadline, places.acquire()).await {
@@ -372,4 +379,13 @@ fn cap(options: &mut CallOptions, longest: Option<Duration>) {
 
 fn closed<E>() -> CallError<E> {
     CallError::new(Code::Cancelled, Certainty::NeverSent).with_message("the broker is closed")
+}
+
+/// Reserved methods answer, and have no items.
+fn not_reserved(method: &str) -> Result<(), CallError> {
+    if Reserved::named(method).is_none() {
+        return Ok(());
+    }
+    let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
+    Err(error.with_message(Streaming::No.asked_wrongly(method)))
 }

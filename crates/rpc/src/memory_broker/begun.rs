@@ -9,8 +9,9 @@ use bowline_backend::time::Instant;
 use bowline_concurrency::timeout_at;
 use bytes::Bytes;
 
-use crate::executor::{JobEnd, JobHandle};
+use crate::executor::{CallRef, JobEnd, JobHandle, ReplySink};
 use crate::local_answer::LocalAnswer;
+use crate::stream::{End, Pipe};
 use crate::{CallError, Certainty, Code, Codec, ErrorBody};
 
 /// A job that the executor has.
@@ -81,5 +82,20 @@ impl Drop for Given {
         if let Some(job) = &self.0 {
             job.request("the caller gave up");
         }
+    }
+}
+
+/// Where the outcome of a call with items goes: no item goes anywhere after it.
+pub(super) struct EndsItems<T> {
+    pub(super) answer: Arc<LocalAnswer<T>>,
+    pub(super) to_handler: Arc<Pipe>,
+    pub(super) to_caller: Arc<Pipe>,
+}
+
+impl<T: Send> ReplySink for EndsItems<T> {
+    fn settle(&self, call: CallRef, end: JobEnd) {
+        self.to_caller.end(End::Broken);
+        self.answer.settle(call, end);
+        self.to_handler.close();
     }
 }

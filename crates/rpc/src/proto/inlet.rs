@@ -250,9 +250,12 @@ impl Inlets {
     /// the window is kept back so, which no message waits for.
     pub(super) fn ungranted(&self, wire: u64, window: u32) -> u64 {
         let half = u64::from(window / 2).max(1);
-        self.by_wire
-            .get(&wire)
-            .map_or(half, |inlet| inlet.extra + half.saturating_sub(inlet.taken))
+        match self.by_wire.get(&wire) {
+            Some(inlet) if inlet.streams => inlet.extra + half.saturating_sub(inlet.taken),
+            // The items are complete: nothing is granted any more.
+            Some(_) => u64::MAX,
+            None => half,
+        }
     }
 
     /// The next CREDIT to send.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::pipe::{End, Pipe};
 use crate::Codec;
@@ -103,7 +104,7 @@ impl<T> fmt::Debug for Incoming<T> {
 }
 
 /// Why a handler gets no more items of its caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ItemError {
     /// An item did not decode.
@@ -140,6 +141,6 @@ impl RawIncoming {
 
 impl Drop for RawIncoming {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.discard();
     }
 }

@@ -70,13 +70,16 @@ impl<T, E> Outgoing<T, E> {
     }
 }
 
-/// Sends all items of `source`; without a sender they go nowhere. An end other than theirs is that of the
+/// Sends all items of `source`; without a sender they go nowhere, as those after the caller has gone if it
+/// `goes_on` then. An end other than theirs is that of the
 /// call.
 async fn send_from<T: Serialize, E, S: Source<T, E> + ?Sized>(
     mut source: Pin<&mut S>,
     mut sender: Option<RawSender>,
     codec: Codec,
+    goes_on: bool,
 ) -> Result<Option<HandlerEnd>, E> {
+    let mut gone = false;
     loop {
         if let Some(sender) = &mut sender {
             let room = poll_fn(|cx| {
@@ -87,8 +90,14 @@ async fn send_from<T: Serialize, E, S: Source<T, E> + ?Sized>(
                 room
             });
             if room.await.is_err() {
-                return Ok(Some(given_up()));
+                if !goes_on {
+                    return Ok(Some(given_up()));
+                }
+                gone = true;
             }
+        }
+        if gone {
+            sender = None;
         }
         let item = match poll_fn(|cx| source.as_mut().poll_next(cx)).await {
             Next::Item(item) => item,
@@ -106,7 +115,8 @@ async fn send_from<T: Serialize, E, S: Source<T, E> + ?Sized>(
         };
         match sent {
             Ok(()) => {}
-            Err(RawSendError::Closed) => return Ok(Some(given_up())),
+            // The next look says so again.
+            Err(RawSendError::Closed) => {}
             Err(error @ RawSendError::TooLarge { .. }) => {
                 return Ok(Some(HandlerEnd::TooLarge {
                     certainty: Certainty::Executed,
@@ -153,7 +163,7 @@ impl Context {
             Some((sender, codec)) => (sender, codec),
             None => (None, Codec::Postcard),
         };
-        let end = send_from(source, sender, codec).await?;
+        let end = send_from(source, sender, codec, self.is_told()).await?;
         if let (Some(end), Some(streams)) = (end, streams) {
             streams.end_with(end);
         }

@@ -51,6 +51,8 @@ struct State {
     charge: u64,
     end: Option<End>,
     closed: bool,
+    /// The reader wants no more: items are taken as they come, and dropped.
+    discards: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
     /// Of who is neither, and waits for the end.
@@ -86,6 +88,7 @@ impl Pipe {
                 charge: 0,
                 end: None,
                 closed: false,
+                discards: false,
                 reader: None,
                 writer: None,
                 watcher: None,
@@ -144,6 +147,12 @@ impl Pipe {
         if state.closed || state.end.is_some() {
             return Err(Closed);
         }
+        if state.discards {
+            let post = state.took(charge(item.len()));
+            drop(state);
+            notify(None, post);
+            return Ok(());
+        }
         state.charge += charge(item.len());
         state.items.push_back(item);
         let reader = state.reader.take();
@@ -153,14 +162,20 @@ impl Pipe {
         Ok(())
     }
 
-    /// No more items come; the first word counts.
+    /// No more items come; the first word counts, and that nobody takes them is one.
     pub(crate) fn end(&self, end: End) {
         let mut state = self.state();
-        if state.end.is_some() {
+        if state.end.is_some() || state.closed {
             return;
         }
         state.end = Some(end);
         let (reader, watcher) = (state.reader.take(), state.watcher.take());
+        if end == End::Broken
+            && let Some(port) = &mut state.port
+        {
+            // It need not wait for room.
+            port.told = false;
+        }
         let post = state.came();
         drop(state);
         notify(reader, post);
@@ -189,7 +204,7 @@ impl Pipe {
         }
         let mut state = self.state();
         // Another item may have come in between.
-        let waits = state.items.is_empty() && state.end.is_none();
+        let waits = state.items.is_empty() && state.end().is_none();
         let former = waits.then(|| state.reader.replace(waker));
         drop(state);
         match former {
@@ -205,7 +220,7 @@ impl Pipe {
     pub(crate) fn try_item(&self) -> Option<Result<Bytes, End>> {
         let mut state = self.state();
         let Some(item) = state.items.pop_front() else {
-            return state.end.map(Err);
+            return state.end().map(Err);
         };
         let taken = charge(item.len());
         state.charge -= taken;
@@ -214,6 +229,24 @@ impl Pipe {
         drop(state);
         notify(writer, post);
         Some(Ok(item))
+    }
+
+    /// The reader wants no more items: those that wait are dropped, and those that come.
+    pub(crate) fn discard(&self) {
+        let mut state = self.state();
+        state.discards = true;
+        let items = mem::take(&mut state.items);
+        let charge = mem::take(&mut state.charge);
+        let writer = state.writer.take();
+        let post = state.took(charge);
+        drop(state);
+        drop(items);
+        notify(writer, post);
+    }
+
+    /// How its writer ended it.
+    pub(crate) fn ended(&self) -> Option<End> {
+        self.state().end
     }
 
     /// Nobody takes items any more; those that wait are dropped.
@@ -276,8 +309,8 @@ impl Pipe {
         let Some(port) = &mut state.port else {
             return true;
         };
-        port.until = until;
-        port.told = port.taken >= until;
+        port.until = until.max(1);
+        port.told = port.taken >= port.until;
         !port.told
     }
 
@@ -290,6 +323,11 @@ impl Pipe {
 type Post = Option<(Arc<Mailbox>, CallId)>;
 
 impl State {
+    /// How the items end for their reader.
+    fn end(&self) -> Option<End> {
+        self.end.or(self.closed.then_some(End::Broken))
+    }
+
     fn room(&self, room: u64) -> Option<Result<(), Closed>> {
         if self.closed {
             return Some(Err(Closed));

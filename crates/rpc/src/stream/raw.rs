@@ -44,6 +44,7 @@ impl RawStream {
                 received,
                 outcome: Some(outcome),
                 end: None,
+                turn: 0,
             },
         }
     }
@@ -158,6 +159,9 @@ impl fmt::Debug for RawSender {
     }
 }
 
+/// Items between two looks at the outcome.
+const TURNS: u8 = 64;
+
 /// Takes encoded items of a call, and its outcome. Dropping it cancels the call.
 #[must_use = "dropping it cancels the call"]
 pub struct RawReceiver {
@@ -168,6 +172,7 @@ pub struct RawReceiver {
     outcome: Option<Outcome>,
     /// What it was, until somebody asks.
     end: Option<Result<Reply, CallError>>,
+    turn: u8,
 }
 
 impl RawReceiver {
@@ -176,19 +181,27 @@ impl RawReceiver {
     /// # Errors
     /// The outcome of a call that did not succeed, once, after the items that came before.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
-        if let Some(Ok(item)) = self.received.try_item() {
+        // Now and then the outcome is asked for though there are items: it has the deadline.
+        self.turn = self.turn.wrapping_add(1);
+        if !self.turn.is_multiple_of(TURNS)
+            && let Some(Ok(item)) = self.received.try_item()
+        {
             return Poll::Ready(Ok(Some(item)));
         }
         if let Some(outcome) = &mut self.outcome {
-            let sent = self.sent.as_ref().and_then(|sent| sent.watch(cx));
-            let end = match sent {
-                Some(End::Broken) => Poll::Ready(Err(unfinished())),
-                _ => outcome.as_mut().poll(cx),
+            let end = match outcome.as_mut().poll(cx) {
+                Poll::Pending => match self.sent.as_ref().and_then(|sent| sent.watch(cx)) {
+                    Some(End::Broken) => Poll::Ready(Err(unfinished())),
+                    _ => Poll::Pending,
+                },
+                ready => ready,
             };
             if let Poll::Ready(end) = end {
                 self.outcome = None;
-                self.end = Some(end);
+                self.end = Some(end.map_err(|error| self.explained(error)));
                 self.close_sent();
+                // No item comes after it.
+                self.received.end(End::Broken);
             }
         }
         if self.outcome.is_some() {
@@ -241,12 +254,26 @@ impl RawReceiver {
     /// *Peer told to stop*: dropping it cancels the call.
     pub async fn reply(mut self) -> Result<Reply, CallError> {
         while self.recv().await?.is_some() {}
-        self.end.take().unwrap_or_else(|| Err(unfinished()))
+        self.end.take().unwrap_or_else(|| {
+            let error = CallError::new(Code::Cancelled, Certainty::MaybeExecuted);
+            Err(error.with_message("the outcome was given before"))
+        })
+    }
+
+    /// A cancel says that it came of the sender's drop.
+    fn explained(&self, error: CallError) -> CallError {
+        let ended = self.sent.as_ref().and_then(|sent| sent.ended());
+        match (error.code(), ended) {
+            (Code::Cancelled, Some(End::Broken)) => unfinished(),
+            _ => error,
+        }
     }
 
     /// Nothing that is still sent would be heard of.
     fn close_sent(&self) {
         if let Some(sent) = &self.sent {
+            // What is cut short is no end.
+            sent.end(End::Broken);
             sent.close();
         }
     }

@@ -9,9 +9,10 @@ use bowline_channel::{Receiver, Sender, unbounded};
 use bowline_concurrency::{TaskGroup, sleep, sleep_forever, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
-    Broker, CallError, Caller, Certainty, Code, Codec, Context, DynBroker, Error, Incoming,
-    ItemReceiver, Limits, Lossy, MemoryBroker, MethodDef, Overflow, OverflowExt, Registry,
-    SendItemError, StreamCall, TcpBroker, TryRecvItemError,
+    Broker, Call, CallError, Caller, Certainty, Code, Codec, Context, DeclaredName, DynBroker,
+    Error, Incoming, ItemReceiver, Limits, Lossy, MemoryBroker, MethodDef, MethodSpec, NoError,
+    NoItem, Overflow, OverflowExt, Registry, SendItemError, StreamCall, Streaming, StreamingCall,
+    TcpBroker, TryRecvItemError,
 };
 use futures_util::{StreamExt, stream};
 
@@ -109,6 +110,35 @@ fn streaming() -> (Registry, Receiver<String>, Arc<AtomicUsize>) {
         })
         .unwrap();
     let guard = tells.clone();
+    let (gate, let_go) = unbounded::<()>();
+    registry
+        .register_fn("go", move |(): ()| {
+            let gone = gate.try_send(());
+            async move { gone.is_ok() }
+        })
+        .unwrap();
+    let go = let_go.clone();
+    registry
+        .register_fn("late", move |(): (), items: Incoming<Vec<u8>>| {
+            let go = go.clone();
+            async move {
+                let _ = go.recv().await;
+                items.count().await
+            }
+        })
+        .unwrap();
+    let go = let_go.clone();
+    registry
+        .register_fn("header", move |(): (), mut items: Incoming<Vec<u8>>| {
+            let go = go.clone();
+            async move {
+                let header = items.recv().await;
+                drop(items);
+                let _ = go.recv().await;
+                header.ok().flatten().map_or(0, |header| header.len())
+            }
+        })
+        .unwrap();
     let def = MethodDef::function(
         "whole",
         move |context: Context, (): (), mut items: Incoming<u32>| {
@@ -335,13 +365,57 @@ everywhere! {
         let error = receiver.reply().await.unwrap_err();
         assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::MaybeExecuted));
         assert!(error.message().contains("sender was dropped"), "{error}");
-        // Nor by a handler that nobody stops.
+        // And what is whole is.
         let call = broker.call_named::<()>("whole", ());
         let StreamCall { mut sender, receiver, .. } = call.open_sending::<u32>().await?;
         sender.send(7).await.unwrap();
         sender.close();
         receiver.reply().await?;
         assert_eq!(heard(&told).await, "1: all");
+        Ok(())
+    }
+
+    // R17
+    async fn items_that_are_complete_are_read_when_it_suits_the_handler(broker, _told, _made) {
+        // More than half of the window is there when their end is.
+        for (size, count) in [(1_000, 60), (1_000, 64), (60_000, 1), (0, 3_500)] {
+            let call = broker.call_named::<usize>("late", ());
+            let StreamCall { mut sender, receiver, .. } = call.open_sending::<Vec<u8>>().await?;
+            for _ in 0..count {
+                sender.send(vec![7; size]).await.unwrap();
+            }
+            sender.close();
+            sleep(Duration::from_millis(20)).await;
+            assert!(broker.call_named::<bool>("go", ()).await?);
+            let reply = timeout(LONG, receiver.reply()).await.expect("in time");
+            assert_eq!(reply?, count);
+        }
+        Ok(())
+    }
+
+    // R18
+    async fn a_handler_that_wants_no_more_items_holds_nobody_up(broker, _told, _made) {
+        let call = broker.call_named::<usize>("header", ());
+        let StreamCall { mut sender, receiver, .. } = call.open_sending::<Vec<u8>>().await?;
+        for size in [30_000, 20_000, 20_000, 20_000, 40_000, 10, 60_000, 60_000] {
+            let sent = timeout(LONG, sender.send(vec![7; size])).await;
+            sent.expect("there is room").unwrap();
+        }
+        sender.close();
+        assert!(broker.call_named::<bool>("go", ()).await?);
+        assert_eq!(receiver.reply().await?, 30_000);
+        Ok(())
+    }
+
+    // R18
+    async fn a_sender_that_is_dropped_after_the_end_does_not_hide_it(broker, _told, _made) {
+        let call = broker.call_named::<Option<u32>>("first", ());
+        let StreamCall { mut sender, receiver, .. } = call.open_sending::<u32>().await?;
+        while let Ok(()) = sender.send(7).await {
+            sleep(Duration::from_millis(1)).await;
+        }
+        drop(sender);
+        assert_eq!(receiver.reply().await?, Some(7));
         Ok(())
     }
 
@@ -410,7 +484,111 @@ everywhere! {
     }
 }
 
+/// A call of a handler that runs to its end.
+struct Whole;
+
+impl Call for Whole {
+    type Args = ();
+    type Reply = String;
+    type Error = NoError;
+    const NAME: DeclaredName = DeclaredName::explicit("no_cancel");
+    const SPEC: MethodSpec = MethodSpec::new().no_cancel().streaming(Streaming::Caller);
+
+    fn into_args(self) {}
+
+    fn from_args((): ()) -> Self {
+        Whole
+    }
+
+    async fn run(self, context: Context) -> Result<String, NoError> {
+        let mut items = context.incoming::<u32>();
+        let mut got = 0;
+        let end = loop {
+            match items.recv().await {
+                Ok(Some(_)) => got += 1,
+                Ok(None) => break "all".to_owned(),
+                Err(error) => break error.to_string(),
+            }
+        };
+        let told = context.state::<Tells>().expect("it is there");
+        told.say(format!("{got}: {end}"));
+        Ok(end)
+    }
+}
+
+impl StreamingCall for Whole {
+    type Sends = u32;
+    type Receives = NoItem;
+}
+
+/// Cuts a call short in every way; its handler never takes what came for the whole.
+async fn is_cut_short(broker: impl Broker, told: Receiver<String>) -> Result<(), Error> {
+    let incomplete = "2: the caller is gone before its items were complete";
+    for way in 0..4 {
+        let opened = broker.call(Whole).open().await?;
+        let (mut sender, receiver) = (opened.sender, opened.receiver);
+        sender.send(1).await.unwrap();
+        sender.send(2).await.unwrap();
+        // They are there, and the handler waits for more.
+        sleep(Duration::from_millis(20)).await;
+        match way {
+            0 => {
+                drop(sender);
+                // Cancelled, or what the handler makes of it.
+                let _ = receiver.reply().await;
+            }
+            1 => {
+                drop(receiver);
+                sender.close();
+            }
+            2 => {
+                drop(receiver);
+                drop(sender);
+            }
+            _ => {
+                broker.close();
+                broker.closed().await;
+            }
+        }
+        if way < 3 {
+            assert_eq!(heard(&told).await, incomplete, "{way}");
+        }
+    }
+    Ok(())
+}
+
+on_every_backend! {
+    // R18
+    async fn in_memory_what_is_cut_short_is_known_as_that() {
+        let registry = Registry::new("example");
+        registry.register_all([MethodDef::of::<Whole>()]).unwrap();
+        let (sender, told) = unbounded();
+        within(|group| async move {
+            let executor = AsyncExecutor::new(registry, 64).state(Tells(sender));
+            is_cut_short(MemoryBroker::new(executor).start(&group).await?, told).await
+        })
+        .await;
+    }
+}
+
 over_every_wire! {
+    // R18
+    async fn what_is_cut_short_is_known_as_that(wire: Wire) {
+        let registry = Registry::new("example");
+        registry.register_all([MethodDef::of::<Whole>()]).unwrap();
+        let (sender, told) = unbounded();
+        within(|group| async move {
+            let executor = AsyncExecutor::new(registry, 64).state(Tells(sender));
+            let server = wire.serve_by(executor).start(&group).await?;
+            let client = wire.client(&server).start(&group).await?;
+            is_cut_short(client, told.clone()).await?;
+            let last = heard(&told).await;
+            assert_eq!(last, "2: the caller is gone before its items were complete");
+            Ok(())
+        })
+        .await;
+    }
+
     // R7
     async fn a_lost_connection_ends_both_ends(wire: Wire) {
         let (registry, told, _) = streaming();

@@ -8,6 +8,7 @@ use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use super::{Driver, Host};
+use crate::Code;
 use crate::executor::JobEnd;
 use crate::proto::{CallId, CallKind, CancelReason, Command, Rejected, charge};
 use crate::stream::{End, Fed, Pipe};
@@ -172,6 +173,13 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let Some(flow) = self.flows.get_mut(&call) else {
             return;
         };
+        if call.is_ours()
+            && let Some(pipe) = &flow.pipes.to_peer
+            && pipe.ended() == Some(End::Broken)
+        {
+            flow.pipes.to_peer = None;
+            return self.cancel(now, call, CancelReason::Dropped);
+        }
         if let Some(pipe) = &flow.pipes.to_peer {
             let machine = &mut self.machine;
             let mut over = false;
@@ -199,11 +207,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                         _ => flow.pipes.to_peer = None,
                     }
                 }
-                Fed::All(Some(End::Broken)) => {
-                    flow.pipes.to_peer = None;
-                    self.cancel(now, call, CancelReason::Dropped);
-                    return;
-                }
+                // Looked at above, or the next time.
+                Fed::All(Some(End::Broken)) => return,
             }
         }
         if let Some(end) = self.flows.get_mut(&call).and_then(|it| it.answer.take()) {
@@ -217,9 +222,30 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         match self.flows.get_mut(&call) {
             None => self.answer(now, call, end),
             Some(flow) => {
+                let given_up = matches!(
+                    end,
+                    JobEnd::Failed {
+                        code: Code::Cancelled | Code::DeadlineExceeded,
+                        ..
+                    }
+                );
                 flow.answer = Some(end);
-                self.feed(now, call);
+                if given_up {
+                    // It does not wait for a peer that takes nothing.
+                    self.give_up_items(now, call);
+                } else {
+                    self.feed(now, call);
+                }
             }
+        }
+    }
+
+    /// Answers that wait behind items do so no longer.
+    pub(super) fn give_up_answered(&mut self, now: Instant) {
+        let answered = self.flows.iter().filter(|(_, flow)| flow.answer.is_some());
+        let calls: Vec<_> = answered.map(|(call, _)| *call).collect();
+        for call in calls {
+            self.give_up_items(now, call);
         }
     }
 

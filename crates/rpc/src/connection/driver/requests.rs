@@ -81,6 +81,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 for job in self.running.values().rev() {
                     job.request("the drain is over");
                 }
+                self.give_up_answered(now);
                 for call in self.mailbox.sent_calls() {
                     self.cancel(now, call, CancelReason::Drain);
                 }

@@ -16,8 +16,8 @@ use crate::executor::places::Place;
 use crate::executor::{Job, JobBody, JobEnd};
 use crate::stream::HandlerStreams;
 use crate::{
-    Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, RawStream, Reply,
-    Retry, TcpBroker,
+    Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, RawSendError,
+    RawStream, Reply, Retry, TcpBroker,
 };
 
 /// How often a child is asked whether a call that was cancelled has ended.
@@ -241,10 +241,18 @@ async fn stream_through(
     let mut from_child = pin!(async move {
         let mut outgoing = outgoing;
         while let Some(item) = receiver.recv().await? {
-            if let Some(outgoing) = &mut outgoing
-                && outgoing.send(item).await.is_err()
-            {
-                return Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted));
+            let Some(outgoing) = &mut outgoing else {
+                continue;
+            };
+            match outgoing.send(item).await {
+                Ok(()) => {}
+                Err(error @ RawSendError::TooLarge { .. }) => {
+                    let failed = CallError::new(Code::TooLarge, Certainty::Executed);
+                    return Err(failed.with_message(error.to_string()));
+                }
+                Err(RawSendError::Closed) => {
+                    return Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted));
+                }
             }
         }
         receiver.reply().await
