@@ -189,16 +189,14 @@ impl RawReceiver {
             return Poll::Ready(Ok(Some(item)));
         }
         if let Some(outcome) = &mut self.outcome {
-            let end = match outcome.as_mut().poll(cx) {
-                Poll::Pending => match self.sent.as_ref().and_then(|sent| sent.watch(cx)) {
-                    Some(End::Broken) => Poll::Ready(Err(unfinished())),
-                    _ => Poll::Pending,
-                },
-                ready => ready,
+            // One that was dropped before it was told of the end cancels the call, whatever comes.
+            let end = match self.sent.as_ref().and_then(|sent| sent.watch(cx)) {
+                Some(End::Broken) => Poll::Ready(Err(unfinished())),
+                _ => outcome.as_mut().poll(cx),
             };
             if let Poll::Ready(end) = end {
                 self.outcome = None;
-                self.end = Some(end.map_err(|error| self.explained(error)));
+                self.end = Some(self.unless_cut_short(end));
                 self.close_sent();
                 // No item comes after it.
                 self.received.end(End::Broken);
@@ -260,12 +258,10 @@ impl RawReceiver {
         })
     }
 
-    /// A cancel says that it came of the sender's drop.
-    fn explained(&self, error: CallError) -> CallError {
-        let ended = self.sent.as_ref().and_then(|sent| sent.ended());
-        match (error.code(), ended) {
-            (Code::Cancelled, Some(End::Broken)) => unfinished(),
-            _ => error,
+    fn unless_cut_short(&self, end: Result<Reply, CallError>) -> Result<Reply, CallError> {
+        match self.sent.as_ref().and_then(|sent| sent.ended()) {
+            Some(End::Broken) => Err(unfinished()),
+            _ => end,
         }
     }
 
