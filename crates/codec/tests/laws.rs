@@ -2,12 +2,16 @@
 
 #[path = "laws/framings.rs"]
 mod framings;
+#[path = "laws/messages.rs"]
+mod messages;
 #[path = "laws/suite.rs"]
 mod suite;
+#[path = "laws/work.rs"]
+mod work;
 
 use bowline_codec::{
-    Codec, Decode, DecodeErrorKind, Encode, Framing, Json, LengthDelimited, Lines, MessageCodec,
-    Msgpack, OutputBatch, Postcard, Raw, Text, Unterminated,
+    Decode, DecodeErrorKind, Encode, Framing, Json, LengthDelimited, Lines, OutputBatch, Raw, Text,
+    Unterminated,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
@@ -143,67 +147,6 @@ proptest! {
         let whole = run(new().text(), &input, &Cut::Whole);
         prop_assert_eq!(run(new().text(), &input, &Cut::Pieces(pieces)), whole.clone());
         prop_assert_eq!(run(new().with(Text::new()), &input, &Cut::AsNeeded), whole);
-    }
-
-    // C1, C2, C3
-    #[test]
-    fn framed_messages_some_of_which_are_bad(
-        frames in vec(
-            prop_oneof![
-                any::<(u8, bool)>().prop_map(|value| serde_json::to_vec(&value).unwrap()),
-                any::<(u8, bool)>().prop_map(|value| rmp_serde::to_vec(&value).unwrap()),
-                any::<(u8, bool)>().prop_map(|value| postcard::to_allocvec(&value).unwrap()),
-                vec(any::<u8>(), 0..12),
-            ],
-            0..12,
-        ),
-        pieces in vec(1..9usize, 1..6),
-    ) {
-        let input = wire_of(LengthDelimited::u16(), &frames);
-        each_message_stands_alone(Json::<(u8, bool)>::new, &frames, &input, &pieces);
-        each_message_stands_alone(Msgpack::<(u8, bool)>::new, &frames, &input, &pieces);
-        each_message_stands_alone(Postcard::<(u8, bool)>::new, &frames, &input, &pieces);
-        each_message_stands_alone(Raw::new, &frames, &input, &pieces);
-    }
-}
-
-/// The events of framed messages are those of decoding each frame by itself, in place.
-fn each_message_stands_alone<M>(
-    codec: fn() -> M,
-    frames: &[Vec<u8>],
-    input: &[u8],
-    pieces: &[usize],
-) where
-    M: MessageCodec + std::fmt::Debug + 'static,
-    M::Received: std::fmt::Debug + PartialEq,
-{
-    let new = || LengthDelimited::u16().with(codec());
-    let cuts = [
-        Cut::Whole,
-        Cut::Pieces(vec![1]),
-        Cut::AsNeeded,
-        Cut::Pieces(pieces.to_vec()),
-    ];
-    for cut in cuts {
-        for events in [run(new(), input, &cut), run(new().split().1, input, &cut)] {
-            assert_eq!(events.len(), frames.len());
-            let mut start = 0;
-            for (event, frame) in events.into_iter().zip(frames) {
-                let whole = 2 + frame.len() as u64;
-                let alone = codec().decode(&Bytes::copy_from_slice(frame));
-                match (event.what, alone) {
-                    (Ok(message), Ok(expected)) => assert_eq!(message, expected),
-                    (Err(failure), Err(expected)) => {
-                        assert_eq!(failure.kind, expected.kind());
-                        assert!(failure.recoverable, "a bad message costs its frame only");
-                        assert_eq!((failure.offset, failure.skipped), (start, whole));
-                    }
-                    (framed, alone) => panic!("{framed:?} framed but {alone:?} alone"),
-                }
-                start += whole;
-                assert_eq!(event.at, start);
-            }
-        }
     }
 }
 

@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 
 use bowline_codec::{
-    Base64, Cbor, CborFraming, Cobs, Codec, Decode, Delimiter, Encode, ExpansionLimits, FixedStr,
-    Framing, Json, JsonFraming, JsonMessage, Key, LengthDelimited, Lines, Lz4, Message,
-    MessageCodec, Msgpack, MsgpackFraming, Netstring, OutputBatch, Postcard, Raw, Struct, Text,
-    Zlib, ZlibFraming,
+    Base64, BigEndian, BinaryMessage, BytesFraming, Cbor, CborFraming, Cobs, Codec, ConvertFn,
+    Decode, Delimiter, Encode, Encoding, ExpansionLimits, FixedSize, FixedStr, Framing,
+    HttpMessage, Json, JsonFraming, JsonMessage, Key, LengthDelimited, Lines, LittleEndian, Lz4,
+    Message, MessageCodec, Msgpack, MsgpackFraming, Netstring, OutputBatch, Postcard, Raw, Stapled,
+    Struct, Text, Zlib, ZlibFraming,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
@@ -65,13 +66,60 @@ impl<T: Debug + PartialEq> Trip<'_, T> {
             all
         );
         assert_eq!(self.over(LengthDelimited::varint().with(codec())), all);
+        assert_eq!(self.over(LengthDelimited::u64().with(codec())), all);
+        let one_way = Stapled::new(Netstring::new(), Netstring::new());
+        assert_eq!(self.over(one_way.with(codec())), all);
         assert_eq!(self.over(Cobs::new().with(codec())), all);
         assert_eq!(self.over(Netstring::new().with(codec())), all);
         assert_eq!(
             self.over(ZlibFraming::new(Zlib::new().level(1)).with(codec())),
             all
         );
+        // Those refuse what is too long for them, or has a delimiter in it.
+        self.over(LengthDelimited::u8().with(codec()));
         self.over(Delimiter::new("\r\n--\r\n").with(codec()));
+        self.over_sizes(&codec);
+        self.in_one_piece(&codec);
+    }
+
+    /// Over lines of every kind, for a codec that puts no line end into its frames.
+    fn lines<M>(&self, codec: impl Fn() -> M)
+    where
+        M: MessageCodec<Sent = T, Received = T> + 'static,
+    {
+        for lines in [Lines::lf(), Lines::cr(), Lines::crlf()] {
+            assert_eq!(self.over(lines.with(codec())), self.messages.len());
+        }
+    }
+
+    /// Over frames of the size of some message: those of that size arrive.
+    fn over_sizes<M>(&self, codec: impl Fn() -> M)
+    where
+        M: MessageCodec<Sent = T, Received = T> + 'static,
+    {
+        for message in self.messages {
+            let mut frame = BytesMut::new();
+            codec().encode(message, &mut frame).unwrap();
+            if !frame.is_empty() {
+                assert!(self.over(FixedSize::new(frame.len()).with(codec())) > 0);
+            }
+        }
+    }
+
+    /// Without frames: what comes at once is one message.
+    fn in_one_piece<M>(&self, codec: impl Fn() -> M)
+    where
+        M: MessageCodec<Sent = T, Received = T> + 'static,
+    {
+        let mut framed = BytesFraming::new().with(codec());
+        for message in self.messages {
+            let mut batch = OutputBatch::new();
+            framed.encode(message, &mut batch).unwrap();
+            let mut src: BytesMut = batch.slices().flatten().copied().collect();
+            // Nothing at all is no message.
+            let expected = (!src.is_empty()).then_some(message);
+            assert_eq!(framed.decode(&mut src).unwrap().as_ref(), expected);
+        }
     }
 
     /// In every wrapper, and in two at once, behind every framing.
@@ -90,12 +138,8 @@ impl<T: Debug + PartialEq> Trip<'_, T> {
         self.framings(|| codec().wrap(zlib));
         self.framings(|| codec().wrap(Lz4::new()));
         self.framings(|| codec().wrap(zlib).wrap(Base64::new().signed(key())));
-        // Text has no line end in it, so that none is refused.
-        let all = self.messages.len();
-        let token = || codec().wrap(Lz4::new()).wrap(Base64::new());
-        for lines in [Lines::lf(), Lines::cr(), Lines::crlf()] {
-            assert_eq!(self.over(lines.with(token())), all);
-        }
+        self.lines(|| codec().wrap(Lz4::new()).wrap(Base64::new()));
+        self.lines(|| codec().wrap(Base64::new().standard().signed(key())));
     }
 }
 
@@ -117,15 +161,17 @@ proptest! {
         let trip = Trip { messages: &messages, piece };
         let all = messages.len();
         trip.wrappers(Json::<Value>::new);
-        trip.framings(|| Json::<Value>::new().ascii_only().spaced());
+        trip.lines(Json::<Value>::new);
+        trip.wrappers(|| Json::<Value>::new().ascii_only().spaced());
         trip.wrappers(Msgpack::<Value>::new);
-        trip.framings(|| Msgpack::<Value>::new().compact());
+        trip.wrappers(|| Msgpack::<Value>::new().compact());
         trip.wrappers(Postcard::<Value>::new);
         trip.wrappers(Cbor::<Value>::new);
         // And the framings that know the format.
         assert_eq!(trip.over(Json::<Value>::new().lines()), all);
         assert_eq!(trip.over(JsonFraming::new().with(Json::<Value>::new())), all);
         assert_eq!(trip.over(MsgpackFraming::new().with(Msgpack::<Value>::new())), all);
+        assert_eq!(trip.over(MsgpackFraming::new().with(Msgpack::<Value>::new().compact())), all);
         assert_eq!(trip.over(CborFraming::new().with(Cbor::<Value>::new())), all);
     }
 
@@ -140,13 +186,68 @@ proptest! {
         let messages: Vec<Bytes> = payloads.into_iter().map(Bytes::from).collect();
         Trip { messages: &messages, piece }.wrappers(Raw::new);
         Trip { messages: &texts, piece }.wrappers(Text::new);
-        let named: Vec<JsonMessage<String>> = texts.iter().cloned().map(JsonMessage::new).collect();
-        Trip { messages: &named, piece }.wrappers(JsonMessage::<String>::codec);
+        let latin: Vec<String> =
+            messages.iter().map(|bytes| bytes.iter().copied().map(char::from).collect()).collect();
+        let encoded = |encoding| move || Text::new().encoding(encoding);
+        Trip { messages: &latin, piece }.wrappers(encoded(Encoding::Latin1));
+        let ascii: Vec<String> = latin.iter().map(|text| text.replace(|c: char| !c.is_ascii(), "")).collect();
+        Trip { messages: &ascii, piece }.wrappers(encoded(Encoding::Ascii));
         let trip = Trip { messages: &fixed, piece };
-        trip.wrappers(Struct::<[i32; 3]>::new);
+        trip.wrappers(Struct::<[i32; 3], BigEndian>::new);
+        trip.wrappers(Struct::<[i32; 3], LittleEndian>::new);
         assert_eq!(trip.over(Struct::<[i32; 3]>::new().framed()), fixed.len());
         let short: Vec<FixedStr<8>> =
             texts.iter().filter_map(|text| FixedStr::new(text).ok()).collect();
-        Trip { messages: &short, piece }.framings(Struct::<FixedStr<8>>::new);
+        Trip { messages: &short, piece }.wrappers(Struct::<FixedStr<8>>::new);
+    }
+
+    // C5
+    #[test]
+    fn messages_with_headers(
+        texts in vec(any::<String>(), 0..4),
+        payloads in vec(vec(any::<u8>(), 0..40), 4),
+        piece in 1..50usize,
+    ) {
+        let named: Vec<JsonMessage<String>> = texts.iter().map(|text| {
+            let mut message = JsonMessage::new(text.clone());
+            message.headers.set(text, 1);
+            message
+        }).collect();
+        let trip = Trip { messages: &named, piece };
+        trip.wrappers(JsonMessage::<String>::codec);
+        trip.lines(JsonMessage::<String>::codec);
+        assert_eq!(trip.over(JsonFraming::new().with(JsonMessage::<String>::codec())), texts.len());
+        let both = || texts.iter().zip(&payloads);
+        let binary: Vec<BinaryMessage> = both().map(|(text, payload)| {
+            let mut message = BinaryMessage::new(payload.clone().into());
+            message.headers.set("said", &text[..]);
+            message
+        }).collect();
+        Trip { messages: &binary, piece }.wrappers(BinaryMessage::codec);
+        let requests: Vec<HttpMessage> = both().map(|(text, payload)| {
+            let mut request = HttpMessage::new("PUT", text);
+            request.params.set(text, text.len());
+            request.files.push((text.clone(), payload.clone().into()));
+            request.content = payload.clone().into();
+            request
+        }).collect();
+        let trip = Trip { messages: &requests, piece };
+        trip.wrappers(HttpMessage::codec);
+        trip.lines(HttpMessage::codec);
+    }
+
+    // C5
+    #[test]
+    fn converted_and_stapled(messages in vec(any::<i16>(), 0..4), piece in 1..50usize) {
+        let trip = Trip { messages: &messages, piece };
+        let converted = || Msgpack::<String>::new().map(ConvertFn::new(
+            |number: &i16| Ok(number.to_string()),
+            |text: String| Ok(text.parse().expect("a number was sent")),
+        ));
+        trip.wrappers(converted);
+        trip.wrappers(|| Stapled::new(Postcard::<i16>::new(), Postcard::<i16>::new()));
+        let two = || LengthDelimited::u32().with(Cbor::<i16>::new());
+        assert_eq!(trip.over(Stapled::new(two(), two())), messages.len());
+        assert_eq!(trip.over(Zlib::new().framing(Cbor::<i16>::new())), messages.len());
     }
 }

@@ -1,8 +1,8 @@
 //! The laws for the framings that are not length-delimited, on noise and on frames cut short.
 
 use bowline_codec::{
-    CborFraming, Cobs, Delimiter, Encode, FixedSize, Framing, JsonFraming, MsgpackFraming,
-    Netstring, OutputBatch, Raw, Unterminated,
+    CborFraming, Cobs, Delimiter, Encode, ExpansionLimits, FixedSize, Framing, JsonFraming,
+    MsgpackFraming, Netstring, OutputBatch, Raw, Unterminated, Zlib, ZlibFraming,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -194,6 +194,37 @@ proptest! {
             input[at] = damage.1;
         }
         check_padded(|| Cobs::new().max_frame(500).max_skip(550), &input, &pieces, b"\0");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    // C1, C2, C3
+    #[test]
+    fn zlib_streams_cut_short_or_damaged(
+        payloads in vec(vec(prop::sample::select(b"aaaab".to_vec()), 0..90), 0..5),
+        level in 0..10u32,
+        max_output in 1..200usize,
+        keep in any::<prop::sample::Index>(),
+        damage in any::<(prop::sample::Index, u8)>(),
+        pieces in vec(1..30usize, 1..6),
+    ) {
+        let mut input = wire_of(ZlibFraming::new(Zlib::new().level(level)), &payloads, keep);
+        let limits = ExpansionLimits::new().max_output(max_output);
+        let new = || ZlibFraming::new(Zlib::new().level(level).limits(limits));
+        // What an item took is what it takes again, undamaged.
+        let taken = |frame: &Bytes| {
+            let mut batch = OutputBatch::new();
+            new().encode(frame, &mut batch).expect("what was decoded can be encoded");
+            batch.len() as u64
+        };
+        round_trip(&new(), &items(check(new, &input, &pieces, taken)));
+        if !input.is_empty() {
+            let at = damage.0.index(input.len());
+            input[at] ^= damage.1;
+        }
+        check_padded(new, &input, &pieces, b"");
     }
 }
 
