@@ -5,10 +5,20 @@
 #[cfg(unix)]
 #[path = "process_pool/cases.rs"]
 mod cases;
+#[cfg(unix)]
+#[path = "process_pool/deaths.rs"]
+mod deaths;
+#[cfg(unix)]
+#[path = "process_pool/methods.rs"]
+mod methods;
 
 #[cfg(unix)]
 fn main() {
-    bowline_rpc::worker_entry(&[("pool", cases::registry), ("other", cases::other_registry)]);
+    bowline_rpc::worker_entry(&[
+        ("pool", methods::registry),
+        ("other", methods::other_registry),
+    ]);
+    deaths::be_killed();
     cases::run();
 }
 

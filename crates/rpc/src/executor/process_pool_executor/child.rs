@@ -46,13 +46,17 @@ impl Child {
                     .map(|(name, value)| (name, value)),
             )
             .stdin(Stdio::from(OwnedFd::from(theirs)));
-        // Dropped there, with our copy of their end.
-        let started = blocking::spawn_blocking(move || command.spawn()).await;
-        let process = started.map_err(|error| io::Error::other(error.to_string()))??;
-        let child = Child {
-            process,
-            ended: None,
+        // Dropped there, with our copy of their end; and if nobody waits any more so is the child,
+        // which a process of the standard library would outlive.
+        let start = move || {
+            let process = command.spawn()?;
+            Ok(Child {
+                process,
+                ended: None,
+            })
         };
+        let started = blocking::spawn_blocking(start).await;
+        let child = started.unwrap_or_else(|error| Err(io::Error::other(error.to_string())))?;
         Ok((child, ours))
     }
 

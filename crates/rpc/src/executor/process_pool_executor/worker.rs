@@ -2,13 +2,17 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::UnixStream;
 use bowline_concurrency::{Root, TaskGroup, task_group};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use super::build::{build_id, methods_id, this_program};
 use crate::executor::{AsyncExecutor, Executor};
@@ -29,6 +33,8 @@ pub(super) type Identity = ([u8; 16], [u8; 16]);
 
 /// How a child ends that cannot serve.
 const UNUSABLE: i32 = 70;
+/// What handlers get to clean up once the parent is gone; more than they get from it.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The entry of child processes: the first statement of `main` in a program with a
 /// [`ProcessPoolExecutor`](crate::executor::ProcessPoolExecutor).
@@ -80,6 +86,7 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
         Error::with_source(ErrorKind::InvalidInput, "no socket to the parent", error)
     };
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    end_after(input.try_clone().map_err(failed)?).map_err(failed)?;
     let stream = UnixStream::from_std(input.into()).map_err(failed)?;
     let build = this_program().and_then(|program| build_id(&program));
     let build = build
@@ -113,4 +120,22 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
         }
     });
     ended.await.unwrap_or(Ok(()))
+}
+
+/// Ends this process a while after its parent has gone: on a thread of its own, as handlers may hold
+/// every thread of the backend.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there are no processes in simulated worlds"
+)]
+fn end_after(parent: OwnedFd) -> io::Result<()> {
+    let watch = move || {
+        // It is always told that the other end is closed, and nothing else was asked for.
+        let mut parent = [PollFd::new(&parent, PollFlags::empty())];
+        while poll(&mut parent, None) == Err(Errno::INTR) {}
+        thread::sleep(FAREWELL);
+        exit(0)
+    };
+    let thread = thread::Builder::new().name("bowline-parent".into());
+    thread.stack_size(64 * 1024).spawn(watch).map(drop)
 }

@@ -1,0 +1,375 @@
+//! How children end, by force or by themselves, and what is seen of it.
+
+use std::collections::BTreeSet;
+use std::future::IntoFuture;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bowline_backend::time;
+use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
+use bowline_rpc::executor::Executor;
+use bowline_rpc::{Call, Caller, Certainty, Code, Error, MemoryBroker};
+
+use crate::methods::{
+    CRASHES, Deaf, DiesAlways, DiesOnce, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold,
+    ended, gone, kill, pool,
+};
+
+// EX10
+pub(crate) async fn a_child_that_is_killed_ends_its_call_and_nothing_else() {
+    let (one, two) = (Scratch::new("one"), Scratch::new("two"));
+    MemoryBroker::new(pool(2))
+        .run(async |broker| -> Result<(), Error> {
+            let ended_by = task_group(|group: TaskGroup<Error>| async move {
+                let call = |scratch: &Scratch| {
+                    let (broker, path) = (broker.clone(), scratch.text());
+                    group.spawn_ok(async move { broker.call(Held(path)).no_deadline().await })
+                };
+                let calls = [call(&one), call(&two)];
+                let (killed, other) = (one.pid().await, two.pid().await);
+                assert_ne!(killed, other);
+                kill(killed, "KILL");
+                let [killed_call, other_call] = calls;
+                let error = killed_call
+                    .join()
+                    .await
+                    .expect("it has its outcome")
+                    .expect_err("its child died");
+                assert_eq!(
+                    (error.code(), error.certainty()),
+                    (Code::ConnectionLost, Certainty::MaybeExecuted)
+                );
+                assert_eq!(
+                    error.message(),
+                    format!("the worker {killed} ended by signal 9")
+                );
+                gone(killed).await;
+                // Another child takes the next call, and the other goes on to its end.
+                let next = broker.call_named::<u32>("pid", ()).await?;
+                assert!(next != killed && next != other);
+                two.let_go();
+                let answer = other_call.join().await.expect("it has its outcome");
+                assert_eq!(answer.expect("nothing befell it"), other);
+                Ok(())
+            })
+            .await;
+            ended_by.map_err(|error| panic!("{error}"))
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX10
+pub(crate) async fn a_child_that_crashes_ends_its_call_and_says_how() {
+    MemoryBroker::new(pool(1))
+        .run(async |broker| -> Result<(), Error> {
+            for (how, words) in [
+                ("code", "ended with code 7"),
+                ("abort", "ended by signal 6"),
+                // What the standard library makes of a fault below the stack.
+                ("overflow", "ended by signal 6"),
+            ] {
+                let pid = broker.call_named::<u32>("pid", ()).await?;
+                let error = match how {
+                    "code" => broker.call_named::<()>(how, (7,)).await,
+                    "abort" => broker.call_named::<()>(how, ()).await,
+                    _ => broker.call_named::<u64>(how, (0,)).await.map(drop),
+                }
+                .expect_err("its child died");
+                assert_eq!(
+                    (error.code(), error.certainty()),
+                    (Code::ConnectionLost, Certainty::MaybeExecuted)
+                );
+                assert_eq!(error.message(), format!("the worker {pid} {words}"));
+                gone(pid).await;
+            }
+            // Where it may run twice it does, and no more than twice.
+            let twice = Scratch::new("twice");
+            std::fs::write(format!("{}.first", twice.text()), b"").expect("the place is writable");
+            assert!(broker.call(DiesOnce(twice.text())).await.is_ok());
+            let runs = Scratch::new("runs");
+            assert_eq!(
+                ended(broker.call(DiesAlways(runs.text())).await),
+                (Code::ConnectionLost, Certainty::MaybeExecuted)
+            );
+            assert_eq!(runs.length(), 2);
+            // Items that came before are no whole.
+            let mut items = broker
+                .call_named::<()>("count", (u32::MAX,))
+                .open::<(u32, u32)>()
+                .await?;
+            let (pid, _) = items.recv().await?.expect("there are many");
+            kill(pid, "KILL");
+            let mut next = 1;
+            let error = loop {
+                match timeout(LONG, items.recv()).await.expect("it ends") {
+                    Ok(Some((_, number))) => {
+                        assert_eq!(number, next);
+                        next += 1;
+                    }
+                    Ok(None) => panic!("it is not the whole"),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(
+                (error.code(), error.certainty()),
+                (Code::ConnectionLost, Certainty::MaybeExecuted)
+            );
+            assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+/// Children of this process, zombies among them.
+fn children() -> usize {
+    let own = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").expect("there is one");
+    let status = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()
+    };
+    processes
+        .filter_map(status)
+        // After the name, which ends with the last parenthesis: the state and the parent.
+        .filter(|stat| {
+            let after = stat.rsplit(')').next().unwrap_or_default();
+            after.split_whitespace().nth(1) == Some(own.as_str())
+        })
+        .count()
+}
+
+// EX10
+pub(crate) async fn a_call_that_is_given_up_while_its_child_starts_leaves_no_process() {
+    let before = children();
+    MemoryBroker::new(pool(1).max_tasks_per_child(1))
+        .run(async |broker| -> Result<(), Error> {
+            for n in 0..60 {
+                // Before the start, in the middle of it, and when the child serves.
+                let call = broker.call_named::<u32>("pid", ()).into_future();
+                let _ = timeout(Duration::from_micros(150 * n), call).await;
+            }
+            assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+    let none = async {
+        while children() > before {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, none).await.expect("each is reaped");
+}
+
+// EX11
+pub(crate) async fn children_that_crash_at_their_start_are_started_rarely() {
+    let starts = Scratch::new("starts");
+    let executor = pool(1)
+        .queue(100)
+        .env(CRASHES, starts.text())
+        .respawn(Duration::from_secs(20));
+    MemoryBroker::new(executor)
+        .run(async |broker| -> Result<(), Error> {
+            // While the pool pauses a call waits no longer than it is told.
+            let began = time::now();
+            for _ in 0..5 {
+                let late = broker.call_named::<i64>("add", (1, 2)).timeout(SOON).await;
+                assert_eq!(
+                    late.expect_err("no child serves").code(),
+                    Code::DeadlineExceeded
+                );
+            }
+            assert!(time::now().saturating_duration_since(began) < LONG);
+            // Pauses are drawn from 20 s and more: few of them are over by now.
+            assert!((1..=4).contains(&starts.length()), "{}", starts.length());
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+    // Five in a row, and calls are refused at once.
+    let starts = Scratch::new("starts");
+    let executor = pool(1)
+        .env(CRASHES, starts.text())
+        .respawn(Duration::from_millis(10));
+    MemoryBroker::new(executor)
+        .run(async |broker| -> Result<(), Error> {
+            let refused = timeout(LONG, async {
+                loop {
+                    let ended = ended(broker.call_named::<i64>("add", (1, 2)).await);
+                    if ended.0 == Code::NoExecutor {
+                        return ended;
+                    }
+                }
+            });
+            assert_eq!(
+                refused.await.expect("it is broken"),
+                (Code::NoExecutor, Certainty::Refused)
+            );
+            assert!(starts.length() >= 5, "{}", starts.length());
+            // However many come, children are started as rarely as before.
+            for _ in 0..1000 {
+                let refused = ended(broker.call_named::<i64>("add", (1, 2)).await);
+                assert_eq!(refused, (Code::NoExecutor, Certainty::Refused));
+            }
+            assert!(starts.length() <= 40, "{}", starts.length());
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX12
+pub(crate) async fn a_child_is_replaced_after_its_calls() {
+    MemoryBroker::new(pool(1).max_tasks_per_child(3))
+        .run(async |broker| -> Result<(), Error> {
+            let mut pids = Vec::new();
+            for _ in 0..10 {
+                pids.push(broker.call_named::<u32>("pid", ()).await?);
+            }
+            let all: BTreeSet<_> = pids.iter().copied().collect();
+            assert_eq!(all.len(), 4, "{pids:?}");
+            for pid in &pids[..7] {
+                if *pid != pids[9] {
+                    gone(*pid).await;
+                }
+            }
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX13
+pub(crate) async fn an_idle_child_is_retired_and_the_least_are_kept() {
+    MemoryBroker::new(pool(1).idle_retire(SOON))
+        .run(async |broker| -> Result<(), Error> {
+            let pid = broker.call_named::<u32>("pid", ()).await?;
+            gone(pid).await;
+            assert_ne!(broker.call_named::<u32>("pid", ()).await?, pid);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+    MemoryBroker::new(pool(1).idle_retire(SOON).min_workers(1))
+        .run(async |broker| -> Result<(), Error> {
+            let pid = broker.call_named::<u32>("pid", ()).await?;
+            sleep(4 * SOON).await;
+            assert_eq!(broker.call_named::<u32>("pid", ()).await?, pid);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+/// Calls from a task of its own, and gives the call up once its handler runs: in which child that is.
+async fn gives_up<C: Call>(broker: &MemoryBroker, call: C, runs: &Scratch) -> u32 {
+    let broker = broker.clone();
+    task_group(|group: TaskGroup<Error>| async move {
+        let call = group.spawn_ok(async move { broker.call(call).no_deadline().await.is_ok() });
+        let pid = runs.pid().await;
+        call.cancel("nobody waits");
+        Ok(pid)
+    })
+    .await
+    .expect("nothing fails")
+}
+
+// EX14
+pub(crate) async fn a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on() {
+    // One that looks.
+    MemoryBroker::new(pool(1).cancel_grace(LONG))
+        .run(async |broker| -> Result<(), Error> {
+            let told = Scratch::new("told");
+            let pid = gives_up(&broker, UntilTold(told.text()), &told).await;
+            assert_eq!(broker.call_named::<u32>("pid", ()).await?, pid);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+    // One that does not, and one that hears no SIGTERM either.
+    let executor = pool(1).cancel_grace(SOON);
+    MemoryBroker::new(executor.clone())
+        .run(async |broker| -> Result<(), Error> {
+            let (stubborn, deaf) = (Scratch::new("stubborn"), Scratch::new("deaf"));
+            let first = gives_up(&broker, Stubborn(stubborn.text()), &stubborn).await;
+            gone(first).await;
+            let pid = gives_up(&broker, Deaf(deaf.text()), &deaf).await;
+            assert_ne!(pid, first);
+            // A process that is stopped does nothing by itself: there is one signal left.
+            kill(pid, "STOP");
+            gone(pid).await;
+            // Its place is free again, for another child.
+            assert_ne!(broker.call_named::<u32>("pid", ()).await?, pid);
+            let free = async {
+                while executor.capacity().running > 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(LONG, free).await.expect("no place is taken");
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+/// Names the file of a program that is killed while it has children, and what they do then.
+const PARENT: &str = "BOWLINE_POOL_PARENT";
+
+/// In a program that is to be killed it does not return, in any other it does at once.
+pub(crate) fn be_killed() {
+    let words = [std::env::var("BOWLINE_POOL_DOES"), std::env::var(PARENT)];
+    let [Ok(what), Ok(path)] = words else {
+        return;
+    };
+    let outcome = Root::new().block_on(MemoryBroker::new(pool(1)).run(
+        async |broker| -> Result<(), Error> {
+            match &*what {
+                "idle" => {
+                    let pid = broker.call_named::<u32>("pid", ()).await?;
+                    std::fs::write(path, pid.to_string()).expect("the place is writable");
+                    sleep(Duration::from_secs(3600)).await;
+                }
+                "held" => drop(broker.call(Held(path)).no_deadline().await),
+                "undropped" => drop(broker.call(Undropped(path)).no_deadline().await),
+                "deaf" => drop(broker.call(Deaf(path)).no_deadline().await),
+                _ => drop(broker.call(Stubborn(path)).no_deadline().await),
+            }
+            Ok(())
+        },
+    ));
+    panic!("nobody killed it: {outcome:?}")
+}
+
+/// Whether there is such a process, and it is no zombie: who took it on may leave it that.
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    !matches!(after.split_whitespace().next(), None | Some("Z" | "X"))
+}
+
+// EX10
+pub(crate) async fn children_of_a_parent_that_is_killed_end_whatever_they_do() {
+    for what in ["idle", "held", "undropped", "stubborn", "deaf"] {
+        let scratch = Scratch::new("orphan");
+        let mut parent = Command::new("/proc/self/exe")
+            .env(PARENT, scratch.text())
+            .env("BOWLINE_POOL_DOES", what)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let pid = timeout(LONG, scratch.pid()).await.expect("it has a child");
+        assert!(runs(pid) && pid != parent.id());
+        parent.kill().expect("it runs");
+        parent.wait().expect("it is ours");
+        let end = async {
+            while runs(pid) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if timeout(LONG, end).await.is_err() {
+            kill(pid, "KILL");
+            panic!("the child of a dead parent goes on: {what}");
+        }
+    }
+}
