@@ -15,3 +15,4 @@ mod notifications;
 mod pair;
 mod properties;
 mod streams;
+mod violations;
