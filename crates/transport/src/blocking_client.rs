@@ -174,7 +174,7 @@ where
     ///
     /// As there.
     pub fn feed_blocking(&self, message: S) -> Result<(), Error> {
-        let client = self.parts.client.clone();
+        let client = self.parts.client.same();
         self.run(Operation::Send, Delivery::NotSent, async move {
             client.feed(&message).await
         })
@@ -186,7 +186,7 @@ where
     ///
     /// As there.
     pub fn flush_blocking(&self) -> Result<(), Error> {
-        let client = self.parts.client.clone();
+        let client = self.parts.client.same();
         self.run(Operation::Flush, Delivery::NotSent, async move {
             client.flush().await
         })

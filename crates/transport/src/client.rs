@@ -30,7 +30,7 @@ use bowline_channel::WatchReceiver;
 use bowline_concurrency::Backoff;
 use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
-use self::line::{Line, QueueBy};
+use self::line::{Line, QueueBy, Queued};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
@@ -90,6 +90,8 @@ where
     R: Send + 'static,
 {
     parts: Arc<Parts<S, R>>,
+    /// What was queued by this clone.
+    queued: Arc<Queued>,
 }
 
 struct Parts<S, R>
@@ -217,24 +219,31 @@ where
             .poll_send(message, TransportSend::queue, &mut waiting, &mut cx)
         {
             Poll::Pending => Err(TrySendError::Full),
-            Poll::Ready(sent) => sent.map(drop).map_err(TrySendError::Failed),
+            Poll::Ready(Ok(generation)) => {
+                self.queued.on(generation);
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(TrySendError::Failed(error)),
         }
     }
 
-    /// Waits until all that was queued on the present connection has been handed to its stream. Where
-    /// there is none there is nothing to wait for.
+    /// Waits until all that was queued has been handed to the stream of its connection. Where there is
+    /// no connection there is nothing to wait for.
     ///
     /// # Errors
     ///
     /// [`Broken`](ErrorKind::Broken), saying how many frames were not, also where another connection
-    /// will follow; [`Closed`](ErrorKind::Closed) once somebody closed the client.
+    /// follows, or is there already: what this clone of the client queued on one that went before it
+    /// was all written is told once, and may have been sent. Tasks that send by one clone are told
+    /// together, so that one learns of it for all. [`Closed`](ErrorKind::Closed) once somebody closed
+    /// the client.
     ///
     /// # Cancel safety
     ///
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn flush(&self) -> Result<(), Error> {
         let _turn = self.turn(Operation::Flush).await?;
-        poll_fn(|cx| self.line().poll_flush(cx)).await
+        poll_fn(|cx| self.line().poll_flush(&self.queued, cx)).await
     }
 
     /// Flushes and ends the sending side; receiving goes on to the end of this connection, which is
@@ -252,7 +261,7 @@ where
         let _user = self.line().enter();
         let mut waiting = self.line().waiting();
         let _turn = self.turn(Operation::Shutdown).await?;
-        poll_fn(|cx| self.line().poll_shutdown(&mut waiting, cx)).await
+        poll_fn(|cx| self.line().poll_shutdown(&self.queued, &mut waiting, cx)).await
     }
 
     /// Ends everything: flushes, ends the sending side and releases the connection, or gives up the
@@ -303,7 +312,16 @@ where
         let mut waiting = self.line().waiting();
         let _turn = self.turn(Operation::Send).await?;
         let sent = poll_fn(|cx| self.line().poll_send(message, by, &mut waiting, cx)).await;
-        sent.map(drop)
+        self.queued.on(sent?);
+        Ok(())
+    }
+
+    /// This clone again, for somebody who flushes what another one queued.
+    pub(crate) fn same(&self) -> Self {
+        Client {
+            parts: self.parts.clone(),
+            queued: self.queued.clone(),
+        }
     }
 
     /// Waits until it is this task's turn to send.
@@ -333,6 +351,7 @@ where
     fn clone(&self) -> Self {
         Client {
             parts: self.parts.clone(),
+            queued: Arc::default(),
         }
     }
 }

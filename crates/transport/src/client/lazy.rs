@@ -10,7 +10,7 @@ use bowline_codec::EncodeError;
 
 use super::RECONNECT;
 use super::dialling::Dial;
-use super::line::{Line, NotQueued, QueueBy, Source, Waiting};
+use super::line::{Line, NotQueued, QueueBy, Queued, Source, Waiting};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::dyn_transport::DynTransport;
 use crate::error::{Error, Operation};
@@ -44,6 +44,7 @@ where
         sender: LazySender {
             parts: shared.clone(),
             waiting: Waiting::default(),
+            queued: Queued::default(),
         },
         receiver: LazyReceiver {
             parts: shared,
@@ -78,6 +79,7 @@ where
 {
     parts: Arc<Parts<S, R>>,
     waiting: Waiting,
+    queued: Queued,
 }
 
 struct LazyReceiver<S, R>
@@ -156,14 +158,18 @@ where
     async fn send_by(&mut self, message: &S, by: QueueBy<S, R>) -> Result<(), Error> {
         let (line, waiting) = (&self.parts.line, &mut self.waiting);
         let sent = poll_fn(|cx| line.poll_send(message, by, waiting, cx)).await;
-        sent.map(drop)
+        self.queued.on(sent?);
+        Ok(())
     }
 
     /// Queues on the connection that there was room on a moment ago.
     fn queue_by(&mut self, message: &S, by: QueueBy<S, R>) -> Result<(), EncodeError> {
         let line = &self.parts.line;
         match line.queue(message, by) {
-            Ok(_) => Ok(()),
+            Ok(generation) => {
+                self.queued.on(generation);
+                Ok(())
+            }
             Err(NotQueued::Refused(error)) => Err(error),
             // Whoever holds a permit learns of it by the next flush or shutdown.
             Err(NotQueued::Gone(_)) => {
@@ -206,11 +212,12 @@ where
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.parts.line.poll_flush(cx)
+        self.parts.line.poll_flush(&self.queued, cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.parts.line.poll_shutdown(&mut self.waiting, cx)
+        let line = &self.parts.line;
+        line.poll_shutdown(&self.queued, &mut self.waiting, cx)
     }
 }
 

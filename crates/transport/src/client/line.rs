@@ -2,9 +2,11 @@
 
 mod connection;
 mod ending;
+mod flushing;
 mod receiving;
 mod sending;
 
+pub(super) use flushing::Queued;
 pub(super) use receiving::{Source, is_end};
 pub(super) use sending::{NotQueued, QueueBy};
 
@@ -19,6 +21,7 @@ use bowline_concurrency::{apart, now};
 
 use self::connection::Connection;
 use self::ending::Closing;
+use self::flushing::Gone;
 use super::board::ClientState;
 use super::dialling::{Dial, Dialling};
 use crate::attribute::Attributes;
@@ -49,6 +52,7 @@ type Attempt<S, R> =
 ///    becomes `old`, which is received from first; where there is one already, only its error is
 ///    kept, in `unreported`. So each break is reported, once, before what came after it.
 /// 5. A frame is queued on one connection, and what is left of it there is never queued again.
+///    Whoever queued a frame that went with its connection is told so by his next flush (`gone`).
 /// 6. An attempt is under way only while somebody waits (`users`); the last one to leave drops it.
 pub(super) struct Line<S, R>
 where
@@ -82,6 +86,7 @@ where
     unreported: Option<Error>,
     /// Messages that had room on a connection that was gone before they were queued.
     lost: usize,
+    gone: Gone,
     /// A message that came before anybody asked for it.
     unasked: Option<R>,
     last_failure: Option<Error>,
@@ -125,6 +130,7 @@ where
                 old: None,
                 unreported: None,
                 lost: 0,
+                gone: Gone::default(),
                 unasked: None,
                 last_failure: None,
                 attributes: Arc::default(),

@@ -30,7 +30,10 @@ where
     /// The codec refused the message, or the connection is gone since: nothing was queued.
     pub fn send(self, message: &S) -> Result<(), Error> {
         match self.client.line().queue(message, TransportSend::queue) {
-            Ok(_) => Ok(()),
+            Ok(generation) => {
+                self.client.queued.on(generation);
+                Ok(())
+            }
             Err(NotQueued::Refused(error)) => Err(Error::from_encode(error)),
             Err(NotQueued::Gone(error)) => Err(error),
         }

@@ -64,6 +64,7 @@ where
                 receiving: ResourceGuard::new("receiving"),
                 closed: Event::new(),
             }),
+            queued: Arc::default(),
         }
     }
 

@@ -57,14 +57,117 @@ fn frames_that_were_not_wholly_written_are_counted_and_not_sent_again() {
             assert!(quiet.is_none(), "told twice: {quiet:?}");
             assert!(there.recv().now_or_never().is_none(), "sent twice");
             let last = Bytes::from_static(b"fresh");
+            let other = client.clone(); // that nothing was lost of
             let send = async {
-                client.send(&last).await.unwrap();
-                client.flush().await.unwrap();
+                other.send(&last).await.unwrap();
+                other.flush().await.unwrap();
             };
             let ((), received) = join(send, there.recv()).await;
             assert_eq!(received.unwrap(), Some(last.clone()));
         });
     }
+}
+
+/// A client over memory that takes `capacity` bytes, and the other ends of its connections.
+fn narrow(capacity: usize) -> (Client<String, String>, Arc<Mutex<Vec<MemoryStream>>>) {
+    let peers: Arc<Mutex<Vec<MemoryStream>>> = Arc::default();
+    let other = peers.clone();
+    let client = Client::with_dial(move || {
+        let (here, there) = MemoryStream::builder().capacity(capacity).pair();
+        other.lock().unwrap().push(there);
+        let here = MessageStream::new(here, Lines::lf().text());
+        async move { Ok(DynTransport::new(here)) }
+    });
+    (client.reconnect(plain(MS)), peers)
+}
+
+// CL2, TR1
+#[test]
+fn a_flush_tells_of_what_went_with_its_connection() {
+    in_sim(8, async {
+        let (client, peers) = narrow(8);
+        let other = client.clone();
+        client.send(&text("longer than that")).await.unwrap();
+        let flush = async {
+            let waits = client.flush().now_or_never();
+            assert!(waits.is_none(), "the peer reads nothing: {waits:?}");
+            peers.lock().unwrap().pop().unwrap().abort();
+            client.flush().await
+        };
+        // The break is seen by who receives, while another one flushes or before he does.
+        let received = client.recv().now_or_never();
+        assert!(received.is_none(), "{received:?}");
+        let receive = async { client.recv().await };
+        let (received, flushed) = join(receive, flush).await;
+        assert_eq!(received.unwrap_err().unsent_frames(), 1);
+        let error = flushed.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+        let (delivery, unsent) = (error.delivery(), error.unsent_frames());
+        assert_eq!((delivery, unsent), (Delivery::MaybeSent, 1), "{error}");
+        client.flush().await.unwrap(); // told once
+
+        other.send(&text("gone")).await.unwrap();
+        other.send(&text("gone as well")).await.unwrap();
+        peers.lock().unwrap().pop().unwrap().abort();
+        client.recv().await.unwrap_err();
+        client.send(&text("here")).await.unwrap();
+        client.flush().await.unwrap(); // it has queued nothing on the one that went
+        let error = other.flush().await.unwrap_err();
+        assert_eq!(error.delivery(), Delivery::MaybeSent, "{error}");
+        other.flush().await.unwrap();
+    });
+}
+
+// CL2, TR5
+#[test]
+fn a_shutdown_tells_of_what_went_with_its_connection() {
+    in_sim(9, async {
+        for written in [true, false] {
+            let (client, peers) = narrow(if written { 64 } else { 8 });
+            client.send(&text("longer than that")).await.unwrap();
+            peers.lock().unwrap().pop().unwrap().abort();
+            client.recv().await.unwrap_err();
+            let ended = client.shutdown().await;
+            assert_eq!(ended.is_ok(), written, "{ended:?}");
+            if let Err(error) = ended {
+                assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+                assert_eq!(error.delivery(), Delivery::MaybeSent);
+            }
+            client.shutdown().await.unwrap();
+            let late = client.send(&text("late")).await.unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::Closed);
+        }
+    });
+}
+
+/// A flush has nothing to say of what was handed to the stream, whatever became of it there.
+// CL2, TR11
+#[test]
+fn what_was_written_is_flushed_though_the_connection_is_gone() {
+    in_sim(10, async {
+        let (client, peers) = narrow(64);
+        client.send(&text("short")).await.unwrap();
+        peers.lock().unwrap().pop().unwrap().abort();
+        client.recv().await.unwrap_err();
+        client.flush().await.unwrap();
+
+        let registry = TransportRegistry::with_builtin(|| Lines::lf().text());
+        let mut listener = registry.memory().listen("shop").unwrap();
+        let transport = registry.open("mem://shop?reconnect=true").unwrap();
+        let (mut sender, mut receiver) = transport.into_split();
+        let long = || "x".repeat(60_000);
+        for (messages, is_written) in [(vec![text("short")], true), (vec![long(), long()], false)] {
+            for message in messages {
+                sender.send(&message).await.unwrap();
+            }
+            let (there, _) = listener.accept().await.unwrap();
+            there.abort();
+            receiver.recv().await.unwrap_err();
+            let flushed = sender.flush().await;
+            assert_eq!(flushed.is_ok(), is_written, "{flushed:?}");
+        }
+        sender.flush().await.unwrap();
+    });
 }
 
 /// Every frame arrives at most once, in order, and each break is told once, whatever is cut where.

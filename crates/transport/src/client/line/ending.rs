@@ -138,13 +138,18 @@ where
         };
         let now = is_it(&state.now).then(|| state.now.take());
         let old = is_it(&state.old).then(|| state.old.take());
+        let now = now.flatten().map(|now| {
+            let before = state.gone.suspect(generation);
+            (now, before)
+        });
         drop(state);
-        if now.is_some() {
+        drop(old);
+        if let Some((now, before)) = now {
+            self.settle(now, before);
             self.dialling.restart();
             self.dialling.board.show(ClientState::Idle);
             self.waker.wake_by_ref();
         }
-        drop((now, old));
     }
 }
 

@@ -125,9 +125,10 @@ where
         let Some(ended) = state.now.take_if(|now| now.generation == generation) else {
             return error;
         };
+        let before = state.gone.suspect(generation);
         let goes_on = state.end_series(&self.dialling, ended.since, &error);
         drop(state);
-        drop(ended);
+        self.settle(ended, before);
         self.show_end(goes_on);
         error
     }

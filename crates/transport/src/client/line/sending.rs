@@ -12,7 +12,7 @@ use super::{Line, Over, State, Waiting, error_of};
 use crate::client::board::ClientState;
 use crate::client::dialling::Dialling;
 use crate::dyn_transport::DynSender;
-use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::transport::TransportSend;
 
@@ -89,42 +89,6 @@ where
         }
     }
 
-    /// Waits until all that was queued on the connection that there is has been written.
-    pub(in crate::client) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.wakers.store(Half::Sender, cx.waker());
-        self.check_lost(Operation::Flush)?;
-        self.check_over(Operation::Flush)?;
-        let Some(mut sender) = self.sender(Operation::Flush)? else {
-            return Poll::Ready(Ok(()));
-        };
-        let flushed = ready!(sender.poll_flush(cx));
-        if let Err(error) = &flushed {
-            // Whoever flushes is told, and does not wait for another connection.
-            let _ = self.sender_failed(sender, error.clone());
-        }
-        Poll::Ready(flushed)
-    }
-
-    /// Ends the sending side for good.
-    pub(in crate::client) fn poll_shutdown(
-        &self,
-        waiting: &mut Waiting,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        if !self.lock().shut_down {
-            ready!(self.poll_ready(Half::Sender, Operation::Shutdown, waiting, cx))?;
-            self.lock().shut_down = true;
-        }
-        self.wakers.store(Half::Sender, cx.waker());
-        self.check_lost(Operation::Shutdown)?;
-        self.check_over(Operation::Shutdown)?;
-        match self.sender(Operation::Shutdown)? {
-            Some(mut sender) => sender.poll_shutdown(cx),
-            // It broke, and its receiver was told.
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
     /// The sender goes, and with it what it could send.
     pub(in crate::client) fn drop_sender(&self) {
         let mut state = self.lock();
@@ -147,27 +111,6 @@ where
         }
     }
 
-    /// Notes a message that had room on a connection which was gone before it could be queued, by
-    /// somebody who can be told only of what the codec refuses.
-    pub(in crate::client) fn note_lost(&self) {
-        self.lock().lost += 1;
-    }
-
-    /// Says, once, how many messages that happened to.
-    fn check_lost(&self, operation: Operation) -> Result<(), Error> {
-        let mut state = self.lock();
-        let lost = std::mem::take(&mut state.lost);
-        if lost == 0 {
-            return Ok(());
-        }
-        let attributes = state.attributes.clone();
-        drop(state);
-        Err(Error::new(operation, ErrorKind::Broken(Break::Other))
-            .with_delivery(Delivery::NotSent)
-            .with_unsent_frames(lost)
-            .with_peer(attributes.peer_addr().cloned()))
-    }
-
     fn check_not_shut_down(&self, operation: Operation) -> Result<(), Error> {
         let state = self.lock();
         if !state.shut_down {
@@ -180,7 +123,11 @@ where
 
     /// What becomes of an error of the sender: nothing more to say where another connection is to
     /// be waited for.
-    fn sender_failed(&self, sender: Sending<'_, S, R>, error: Error) -> Result<(), Error> {
+    pub(super) fn sender_failed(
+        &self,
+        sender: Sending<'_, S, R>,
+        error: Error,
+    ) -> Result<(), Error> {
         let generation = sender.generation;
         drop(sender);
         if !is_end(&error) {
@@ -197,6 +144,9 @@ where
             return Ok(());
         };
         let sender = connection.sender.take();
+        if error.unsent_frames() > 0 {
+            state.gone.note(generation, error.unsent_frames());
+        }
         let goes_on = state.end_series(&self.dialling, connection.since, &error);
         let mut left = Some(connection);
         if state.old.is_none() {
@@ -230,7 +180,7 @@ where
     }
 
     /// Takes the sender of the connection that there is.
-    fn sender(&self, operation: Operation) -> Result<Option<Sending<'_, S, R>>, Error> {
+    pub(super) fn sender(&self, operation: Operation) -> Result<Option<Sending<'_, S, R>>, Error> {
         let mut state = self.lock();
         let Some(now) = &mut state.now else {
             return Ok(None);
@@ -284,7 +234,7 @@ where
 }
 
 /// The sender while it is polled; dropped, it is back.
-struct Sending<'a, S, R>
+pub(super) struct Sending<'a, S, R>
 where
     S: Send + Sync + 'static,
     R: Send + 'static,
