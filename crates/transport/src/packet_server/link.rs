@@ -121,7 +121,9 @@ impl Link {
             queue.bytes -= packet.bytes.len();
         }
         drop(queue);
-        drop(receiver);
+        if let Some(receiver) = receiver {
+            receiver.wake(); // another task waits for packets of this run
+        }
         usize::from(untaken.is_some())
     }
 

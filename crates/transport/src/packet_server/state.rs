@@ -75,19 +75,20 @@ impl State {
         }
         let link = match &known {
             Some(link) => link.clone(),
-            None => {
-                let link = Arc::new(Link::new(from.clone()));
-                table.peers.insert(from, link.clone());
-                link
-            }
+            None => Arc::new(Link::new(from.clone())),
         };
         let pushed = link.push(packet, &self.limits);
+        // One that does not wait begins nothing: a handler would find none.
+        let is_new = known.is_none() && link.waiting().0 > 0;
+        if is_new {
+            table.peers.insert(from, link.clone());
+        }
         drop(table);
         self.counters.overflowed.add(pushed.overflowed);
         if let Some(waker) = pushed.woken {
             waker.wake();
         }
-        if known.is_some() {
+        if !is_new {
             return None;
         }
         let scope = CancelScope::new().name("peer");

@@ -93,10 +93,34 @@ pub(crate) async fn bytes_are_bounded_too() {
     let limits = limits.overflow(Overflow::DropNewest);
     let (found, _) = flood(limits, (100, 1000), (10, 10_500)).await;
     assert_eq!(found, Vec::from_iter(0..10));
-    // One that is longer than all may be makes no room for itself.
-    let limits = PacketLimits::new().max_bytes(7);
-    let (found, _) = flood(limits, (20, 8), (0, 0)).await;
-    assert!(found.is_empty(), "{found:?}");
+}
+
+// SV7
+pub(crate) async fn a_packet_longer_than_all_may_be_begins_no_handler() {
+    for policy in [Overflow::DropOldest, Overflow::DropNewest] {
+        let limits = PacketLimits::new().max_bytes(7).overflow(policy);
+        let server = bind(limits).await;
+        let handle = server.handle();
+        let serving = server.serve_each(|peer, text: String| async move {
+            assert_eq!(peer.overflowed(), 0, "it is the first");
+            peer.send(&text).await
+        });
+        let talking = async {
+            let mut client = client(&handle);
+            for n in 1..=20 {
+                send(&mut client, "too long").await;
+                until(|| handle.counters().received == n).await;
+                assert_eq!((handle.peers(), handle.waiting_packets()), (0, 0));
+            }
+            send(&mut client, "short").await;
+            assert_eq!(recv(&mut client).await, "short");
+            handle.drain(Duration::from_secs(60)).await;
+        };
+        join(serving, talking).await.0.unwrap();
+        let counters = handle.counters();
+        assert_eq!((counters.overflowed, counters.unhandled), (20, 0));
+        assert_eq!((counters.taken, counters.completed), (1, 1));
+    }
 }
 
 /// Echoes; each number of a peer is to be greater than the one before, over all runs.

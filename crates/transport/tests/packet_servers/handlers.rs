@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bowline_backend::net::UdpSocket;
 use bowline_codec::Text;
-use bowline_concurrency::yield_now;
+use bowline_concurrency::sync::Event;
+use bowline_concurrency::{now, yield_now};
 use bowline_transport::{
     DatagramEndpointBuilder, Error, ErrorKind, Extra, LocalAddr, PacketHandler, PacketLimits,
     PacketPeer, Packets, PeerAddr, Server,
@@ -247,6 +248,45 @@ pub(crate) async fn packets_kept_beyond_their_run_are_empty() {
             let mut old: Packets<UdpSocket, Text> = kept.lock().unwrap().take().unwrap();
             assert!(old.recv().await.unwrap().is_none());
         }
+        handle.drain(LONG).await;
+    };
+    join(serving, talking).await.0.unwrap();
+}
+
+// SV7
+pub(crate) async fn who_waits_beyond_a_run_is_told() {
+    let server = bind(PacketLimits::new().peer_idle(60 * LONG)).await;
+    let handle = server.handle();
+    let (handed, over) = (Arc::new(Mutex::new(None)), Arc::new(Event::new()));
+    let serving = {
+        let (handed, over) = (handed.clone(), over.clone());
+        server.serve_fn(
+            move |peer: PacketPeer<_, Text>, mut packets: Packets<_, Text>| {
+                let (handed, over) = (handed.clone(), over.clone());
+                async move {
+                    let text = packets.recv().await?.unwrap();
+                    *handed.lock().unwrap() = Some(packets);
+                    peer.send(&text).await?;
+                    over.wait().await;
+                    Ok::<_, Error>(())
+                }
+            },
+        )
+    };
+    let talking = async {
+        let mut client = client(&handle);
+        send(&mut client, "hello").await;
+        assert_eq!(recv(&mut client).await, "hello");
+        let mut packets: Packets<UdpSocket, Text> = handed.lock().unwrap().take().unwrap();
+        let begun = now();
+        let waiting = async { packets.recv().await };
+        let end = async {
+            yield_now().await;
+            over.set();
+        };
+        assert_eq!(join(waiting, end).await.0.unwrap(), None);
+        let passed = now().saturating_duration_since(begun);
+        assert!(passed < LONG, "{passed:?}: nobody woke it");
         handle.drain(LONG).await;
     };
     join(serving, talking).await.0.unwrap();

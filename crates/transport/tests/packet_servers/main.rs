@@ -39,6 +39,7 @@ mod everywhere {
             a_flood_from_one_peer_leaves_the_newest,
             a_flood_from_one_peer_leaves_the_oldest_where_that_is_asked_for,
             bytes_are_bounded_too,
+            a_packet_longer_than_all_may_be_begins_no_handler,
             each_peer_has_its_order,
         ;
         forged:
@@ -53,6 +54,7 @@ mod everywhere {
             a_silent_peer_ends_its_handler,
             a_peer_that_was_answered_takes_no_place,
             packets_kept_beyond_their_run_are_empty,
+            who_waits_beyond_a_run_is_told,
         ;
         ends:
             handlers_that_wait_leave_at_once,
