@@ -24,7 +24,7 @@ pub(super) struct Linger {
 
 /// What is known of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
+pub(super) enum Peer {
     /// It has sent nothing that was not received.
     Quiet,
     /// It sent more than was received, and may not have stopped.
@@ -37,9 +37,9 @@ impl Linger {
     /// Reads and forgets what the peer still sends, until it ends, or one of the bounds is reached.
     ///
     /// A socket that is closed with bytes unread, or is sent some later, resets the connection, and
-    /// the reset takes with it whatever of our last words the peer has not received yet. A peer of
-    /// which nothing is unread is not waited for.
-    pub(super) async fn read_on<R: ByteReader>(self, reading: &mut R) {
+    /// the reset takes with it whatever of our last words the peer has not received yet. A quiet
+    /// `peer` of which nothing is unread is not waited for.
+    pub(super) async fn read_on<R: ByteReader>(self, reading: &mut R, peer: Peer) {
         let Some(most) = self.most else {
             return;
         };
@@ -49,7 +49,7 @@ impl Linger {
         let mut discarding = Discarding {
             left: self.bytes,
             buffer: BytesMut::new(),
-            peer: Peer::Quiet,
+            peer,
             most,
             sleep: None,
         };

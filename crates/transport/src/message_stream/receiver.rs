@@ -19,6 +19,7 @@ use bytes::{Bytes, BytesMut};
 use self::filling::READ_MIN;
 #[cfg(all(unix, feature = "ancillary"))]
 use super::inbox::{Answer, Inbox};
+use super::lingering::Peer;
 use super::outbound::Outbound;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
@@ -108,10 +109,14 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     /// For a close that has ended our side: lets the peer end before a reset takes what we said last.
     pub(super) async fn linger(&mut self) {
         let linger = self.outbound.setup().linger;
-        if let State::Open = self.state
-            && let Some(reading) = &mut self.reading
-        {
-            linger.read_on(reading).await;
+        let peer = match self.state {
+            State::Open => Peer::Quiet,
+            // Who was refused in the middle of a frame has the rest of it on the way.
+            State::Failed(_) => Peer::Sends,
+            State::Draining | State::Ended => return,
+        };
+        if let Some(reading) = &mut self.reading {
+            linger.read_on(reading, peer).await;
         }
     }
 

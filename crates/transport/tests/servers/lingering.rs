@@ -10,7 +10,8 @@ use bowline_backend::stream::ByteStreamExt;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{now, sleep};
 use bowline_transport::{
-    Error, MessageStreamBuilder, Messages, Peer, Server, ServerHandle, ServerLimits, TcpConnector,
+    Error, ErrorKind, MessageStreamBuilder, Messages, Peer, Server, ServerHandle, ServerLimits,
+    TcpConnector,
 };
 use bytes::BytesMut;
 
@@ -20,7 +21,8 @@ use crate::{Client, beside, line};
 /// More than a peer that does not read has room for, and less than it has with our side's.
 const ANSWER: usize = 5 * 32 * 1024;
 
-/// A server that answers the first line and leaves; the event is set once it has.
+/// A server that answers the first line, though it may be too long, and leaves; the event is set once
+/// it has.
 async fn start(
     limits: ServerLimits,
     stream: MessageStreamBuilder,
@@ -37,7 +39,10 @@ async fn start(
     let serving = bound.serve_fn(move |peer: Peer<Client>, mut messages: Messages<Client>| {
         let set = set.clone();
         async move {
-            messages.recv().await?;
+            match messages.recv().await {
+                Err(error) if error.kind() != ErrorKind::Decode => return Err(error),
+                _ => {}
+            }
             for _ in 0..5 {
                 peer.send(&"x".repeat(ANSWER / 5 - 1)).await?;
             }
@@ -76,6 +81,26 @@ pub(crate) async fn the_last_answer_arrives() {
         let drained = handle.drain(Duration::from_secs(100)).await;
         assert_eq!((drained.cancelled, drained.aborted), (0, 0));
         assert_eq!(handle.counters().completed, 1);
+    })
+    .await;
+}
+
+// SV4, TR5
+pub(crate) async fn who_sends_too_much_hears_why() {
+    let stream = MessageStreamBuilder::default().max_frame(ANSWER / 5);
+    let (handle, answered, serving) = start(ServerLimits::new(), stream).await;
+    beside(serving, async {
+        let address = handle.local_addrs()[0].as_inet().unwrap();
+        let mut stream = TcpConnector::new(address).connect().await.unwrap();
+        stream.write_all(&[b'x'; ANSWER / 5 + 1]).await.unwrap();
+        answered.wait().await;
+        // The server has nothing unread, and the rest of the line is on its way.
+        sleep(Duration::from_millis(20)).await;
+        stream.write_all(&[b'x'; ANSWER]).await.unwrap();
+        assert_eq!(read_all(stream).await, ANSWER);
+        let drained = handle.drain(Duration::from_secs(100)).await;
+        assert_eq!((drained.cancelled, drained.aborted), (0, 0));
+        assert_eq!(handle.connections(), 0);
     })
     .await;
 }

@@ -75,6 +75,7 @@ mod everywhere {
         ;
         lingering:
             the_last_answer_arrives,
+            who_sends_too_much_hears_why,
             without_lingering_it_is_lost,
             who_never_ends_is_not_waited_for_longer,
             who_sends_without_end_is_not_read_for_ever,
