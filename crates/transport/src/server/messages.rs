@@ -2,7 +2,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::link::{Link, Seen};
 use crate::error::Error;
@@ -44,17 +45,29 @@ impl<T: Transport> Messages<T> {
         let mut draining = pin!(self.link.draining.wait());
         let mut told = false;
         let received = poll_fn(|cx| {
-            if let Poll::Ready(received) = recv.as_mut().poll(cx) {
+            if !self.link.draining.is_set() {
+                if let Poll::Ready(received) = recv.as_mut().poll(cx) {
+                    return Poll::Ready(Some(received));
+                }
+                if draining.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            let heard = Arc::new(Heard::new(cx.waker()));
+            let waker = Waker::from(heard.clone());
+            if let Poll::Ready(received) = recv.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return Poll::Ready(Some(received));
             }
+            // It also waits to let others run, with more of a frame at hand.
+            if heard.was_woken() {
+                return Poll::Pending;
+            }
+            // What has come may not have been told of yet: only a second time there is nothing.
             if told {
                 return Poll::Ready(None);
             }
-            // It also waits to let others run: only a second time there is nothing to be had.
-            told = draining.as_mut().poll(cx).is_ready();
-            if told {
-                cx.waker().wake_by_ref();
-            }
+            told = true;
+            cx.waker().wake_by_ref();
             Poll::Pending
         })
         .await;
@@ -116,5 +129,35 @@ impl<T: Transport> fmt::Debug for Messages<T> {
             .field("peer", &self.link.address)
             .field("draining", &self.is_draining())
             .finish_non_exhaustive()
+    }
+}
+
+/// The waker of a poll, which remembers whether it was woken.
+struct Heard {
+    waker: Waker,
+    woken: AtomicBool,
+}
+
+impl Heard {
+    fn new(waker: &Waker) -> Heard {
+        Heard {
+            waker: waker.clone(),
+            woken: AtomicBool::new(false),
+        }
+    }
+
+    fn was_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+}
+
+impl Wake for Heard {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.waker.wake_by_ref();
     }
 }

@@ -1,13 +1,20 @@
 //! How a server comes to its end.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bowline_backend::Backend;
+use bowline_backend::stream::Address;
 use bowline_backend::time::Instant;
+use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_concurrency::now;
 use bowline_transport::{
-    Break, DrainReport, End, ErrorKind, ServerLimits, TcpConnector, Transport,
+    Break, DrainReport, End, Error, ErrorKind, Listener, MemoryStream, MessageStream, Server,
+    ServerLimits, TcpConnector, Transport,
 };
+use bytes::Bytes;
 
 use crate::endings::{ask, greet, say};
 use crate::script::{Script, Scripted};
@@ -90,6 +97,63 @@ pub(crate) async fn busy_ones_finish() {
         }
         assert_eq!(busy.recv().await.unwrap(), None);
         assert_eq!(told.end().await, ("busy".to_owned(), End::Drained));
+    })
+    .await;
+}
+
+/// Gives out one connection, and then no more.
+struct Once(Option<MemoryStream>);
+
+impl Listener for Once {
+    type Connection = MemoryStream;
+
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(MemoryStream, Address)>> {
+        let one = self
+            .0
+            .take()
+            .map(|stream| Ok((stream, Address::Named("one".into()))));
+        one.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn local_addrs(&self) -> io::Result<Vec<Address>> {
+        Ok(Vec::new())
+    }
+}
+
+/// A large message takes several turns to read: it is no idle connection that waits for its own.
+// SV5, TR3
+pub(crate) async fn a_large_message_that_has_come_is_received() {
+    const LARGE: usize = 2_000_000;
+    let codec = || LengthDelimited::u32().max_frame(LARGE).with(Raw::new());
+    let (here, there) = MemoryStream::builder().capacity(2 * LARGE).pair();
+    let bound = Server::over(Once(Some(there))).codec(codec).bind().await;
+    let bound = bound.unwrap();
+    let (handle, lengths) = (bound.handle(), Arc::new(Mutex::new(Vec::new())));
+    let seen = lengths.clone();
+    let serving = bound.serve_fn(move |_, mut messages| {
+        let seen = seen.clone();
+        async move {
+            messages.draining().await;
+            while let Some(message) = messages.recv().await? {
+                seen.lock().unwrap().push(message.len());
+            }
+            Ok::<_, Error>(())
+        }
+    });
+    beside(serving, async {
+        let mut here = MessageStream::new(here, codec());
+        for _ in 0..2 {
+            here.send(&Bytes::from(vec![7; LARGE - 8])).await.unwrap();
+        }
+        here.flush().await.unwrap();
+        while handle.connections() < 1 {
+            bowline_concurrency::checkpoint().await;
+        }
+        let drained = handle.drain(Duration::from_secs(100)).await;
+        assert_eq!(drained.finished + drained.handshaking, 1);
+        if drained.finished == 1 {
+            assert_eq!(*lengths.lock().unwrap(), [LARGE - 8; 2]);
+        }
     })
     .await;
 }

@@ -54,6 +54,7 @@ mod everywhere {
         draining:
             idle_connections_leave_at_once,
             busy_ones_finish,
+            a_large_message_that_has_come_is_received,
             stuck_ones_are_cut_after_deadline_and_grace,
             a_server_that_stops_accepting_serves_on,
             a_server_that_was_never_served_is_drained,
