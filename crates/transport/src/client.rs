@@ -265,11 +265,13 @@ where
     }
 
     /// Ends everything: flushes, ends the sending side and releases the connection, or gives up the
-    /// attempt to make one. Whoever waits is told at once; a second time it does nothing.
+    /// attempt to make one. Whoever waits for something else is told at once; a second `close` waits
+    /// for the first, and has its result.
     ///
     /// # Errors
     ///
-    /// As [`Transport::close`](crate::Transport::close).
+    /// As [`Transport::close`](crate::Transport::close); [`Closed`](ErrorKind::Closed) where it was
+    /// aborted before all was written.
     ///
     /// # Cancel safety
     ///

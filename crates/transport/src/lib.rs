@@ -63,6 +63,7 @@ mod delegate;
 mod drain;
 mod dyn_transport;
 mod each;
+mod ended;
 mod error;
 mod half_wakers;
 mod scoped;

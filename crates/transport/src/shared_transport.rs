@@ -13,7 +13,8 @@ use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
 use self::halves::Halves;
 use crate::attribute::{AttributeRequest, Attributes, Extra};
-use crate::error::{Error, ErrorKind, Operation};
+use crate::ended::Ended;
+use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 
@@ -65,6 +66,7 @@ struct Parts<T: Transport> {
     receiving: ResourceGuard,
     /// Set once the transport is closed or aborted, or about to be: wakes all who wait.
     closed: Event,
+    ended: Ended,
     attributes: Attributes,
 }
 
@@ -78,6 +80,7 @@ impl<T: Transport> Shared<T> {
                 turn: Lock::new(()),
                 receiving: ResourceGuard::new("receiving"),
                 closed: Event::new(),
+                ended: Ended::default(),
                 attributes,
             }),
         }
@@ -260,30 +263,37 @@ impl<T: Transport> Shared<T> {
     }
 
     /// Flushes, ends the sending side and releases the connection, as
-    /// [`Transport::close`]. Whoever waits meanwhile is told at once; a second time, also while
-    /// the first goes on, it does nothing.
+    /// [`Transport::close`]. Whoever waits for something else meanwhile is told at once; a second
+    /// `close` waits for the first, and has its result.
     ///
     /// # Errors
     ///
-    /// As [`Transport::close`].
+    /// As [`Transport::close`]; [`Closed`](ErrorKind::Closed) where it was aborted before all was
+    /// written.
     ///
     /// # Cancel safety
     ///
     /// A `close` dropped half-way is an [`abort`](Shared::abort).
     pub async fn close(&self) -> Result<(), Error> {
         let Some(closing) = self.parts.halves.begin_close() else {
-            return Ok(());
+            return self.parts.ended.wait().await;
         };
         self.parts.closed.set();
+        let telling = self.parts.ended.tell(|| {
+            self.closed(Operation::Close)
+                .with_delivery(Delivery::MaybeSent)
+        });
         match closing.whole().await {
-            Some(mut whole) => whole.close().await,
-            None => Ok(()), // aborted meanwhile
+            Some(mut whole) => telling.result(whole.close().await),
+            None => telling.aborted(),
         }
     }
 
     /// Gives up now; a TCP peer sees a reset.
     pub fn abort(&self) {
-        self.parts.halves.abort();
+        if self.parts.halves.abort() {
+            self.parts.ended.nothing_to_wait_for();
+        }
         self.parts.closed.set();
     }
 

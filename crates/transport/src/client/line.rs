@@ -26,6 +26,7 @@ use super::board::ClientState;
 use super::dialling::{Dial, Dialling};
 use crate::attribute::Attributes;
 use crate::dyn_transport::DynTransport;
+use crate::ended::Ended;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::half_wakers::{Half, HalfWakers};
 use crate::transport::Transport;
@@ -69,6 +70,7 @@ where
     /// Attempts after which those who waited were told that there is no connection.
     failures: AtomicU64,
     users: AtomicUsize,
+    ended: Ended,
 }
 
 struct State<S, R>
@@ -144,6 +146,7 @@ where
             reconnects: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             users: AtomicUsize::new(0),
+            ended: Ended::default(),
         }
     }
 

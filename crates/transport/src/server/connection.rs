@@ -125,7 +125,10 @@ impl<H, F> Service<H, F> {
                 Some(error)
             }
             Ok(Ok(())) => {
-                if let Err(error) = peer.close().await {
+                // One that the handler itself gave up has not failed.
+                if let Err(error) = peer.close().await
+                    && error.kind() != ErrorKind::Closed
+                {
                     link.note(Seen::Broken(error.kind()));
                 }
                 None

@@ -118,7 +118,8 @@ impl<T: Transport> Peer<T> {
     }
 
     /// Flushes and closes the connection. A handler that waits for a message is told so by
-    /// [`Closed`](crate::ErrorKind::Closed), which is no failure of it.
+    /// [`Closed`](crate::ErrorKind::Closed), which is no failure of it. A second `close` waits for the
+    /// first, and has its result.
     ///
     /// # Errors
     ///

@@ -82,13 +82,14 @@ impl<T: Transport> Halves<T> {
         Some(Closing(self))
     }
 
-    /// Aborts the transport, at once or when the poll that goes on ends.
-    pub(super) fn abort(&self) {
+    /// Aborts the transport, at once or when the poll that goes on ends; whether nobody closed or
+    /// aborted before.
+    pub(super) fn abort(&self) -> bool {
         let mut state = self.lock();
-        let waker = match &mut state.phase {
-            Phase::Open => None,
-            Phase::Closing(waker) => waker.take(),
-            Phase::Aborting | Phase::Released => return,
+        let (is_first, waker) = match &mut state.phase {
+            Phase::Open => (true, None),
+            Phase::Closing(waker) => (false, waker.take()),
+            Phase::Aborting | Phase::Released => return false,
         };
         state.phase = Phase::Aborting;
         let whole = state.take_whole();
@@ -97,6 +98,7 @@ impl<T: Transport> Halves<T> {
         if let Some(waker) = waker {
             waker.wake();
         }
+        is_first
     }
 
     pub(super) fn into_whole(self) -> Option<T> {

@@ -61,6 +61,7 @@ macro_rules! suite {
             a_close_ends_every_wait,
             an_abort_ends_every_wait,
             a_dropped_shared_close_aborts,
+            a_second_close_waits_for_the_first,
             the_last_user_gets_the_transport_back,
         );
     };

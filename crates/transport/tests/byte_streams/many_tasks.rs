@@ -1,7 +1,9 @@
 //! One message stream for many tasks.
 
 use bowline_backend::task;
-use bowline_transport::{Break, Error, ErrorKind, MessageStream, Shared, Transport, TransportSend};
+use bowline_transport::{
+    Break, Delivery, Error, ErrorKind, MessageStream, Operation, Shared, Transport, TransportSend,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -194,8 +196,19 @@ pub(crate) async fn a_dropped_shared_close_aborts<S: Stream>(here: S, there: S) 
     let (here, mut there) = (crowded(here), messages(there));
     let large = Bytes::from(vec![9; 300_000]);
     while here.try_send(&large).is_ok() {}
-    assert!(here.close().now_or_never().is_none());
+    let mut first = here.close().boxed_local();
+    let mut second = here.close().boxed_local();
+    assert!(first.as_mut().now_or_never().is_none());
+    assert!(
+        second.as_mut().now_or_never().is_none(),
+        "the first goes on"
+    );
     assert!(here.recv().await.unwrap_err().is_closed());
+    drop(first);
+    let error = second.await.unwrap_err();
+    let told = (error.kind(), error.operation(), error.delivery());
+    let due = (ErrorKind::Closed, Operation::Close, Delivery::MaybeSent);
+    assert_eq!(told, due);
     loop {
         match there.recv().await {
             Ok(Some(_)) => {}
@@ -203,6 +216,38 @@ pub(crate) async fn a_dropped_shared_close_aborts<S: Stream>(here: S, there: S) 
             Err(_) => break,
         }
     }
+}
+
+// TR6
+pub(crate) async fn a_second_close_waits_for_the_first<S: Stream>(here: S, there: S) {
+    let (here, mut there) = (crowded(here), messages(there));
+    let large = Bytes::from(vec![9; 300_000]);
+    let mut queued = 0;
+    while here.try_send(&large).is_ok() {
+        queued += 1;
+    }
+    let other = here.clone();
+    let mut closing = pin!(join(here.close(), other.close()));
+    // A turn of both, in which neither can end.
+    assert!(closing.as_mut().now_or_never().is_none());
+    let mut second = pin!(other.close());
+    assert!(
+        second.as_mut().now_or_never().is_none(),
+        "the first goes on"
+    );
+    let read = async {
+        for _ in 0..queued {
+            assert_eq!(
+                there.recv().await.unwrap().map(|got| got.len()),
+                Some(300_000)
+            );
+        }
+        assert_eq!(there.recv().await.unwrap(), None);
+    };
+    let (((first, again), third), ()) = join(join(closing, second), read).await;
+    first.unwrap();
+    again.unwrap();
+    third.unwrap();
 }
 
 pub(crate) async fn the_last_user_gets_the_transport_back<S: Stream>(here: S, there: S) {

@@ -170,6 +170,48 @@ fn what_was_written_is_flushed_though_the_connection_is_gone() {
     });
 }
 
+// CL1, TR6
+#[test]
+fn a_second_close_has_the_result_of_the_first() {
+    in_sim(11, async {
+        let (client, peers) = narrow(8);
+        let other = client.clone();
+        client.send(&text("longer than that")).await.unwrap();
+        // The peer reads nothing.
+        let (first, second) = join(client.close(), other.close()).await;
+        for result in [first, second, client.close().await] {
+            let error = result.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.unsent_frames()),
+                (ErrorKind::Elapsed, 1)
+            );
+        }
+        drop(peers);
+
+        let (client, _peers) = narrow(8);
+        client.send(&text("longer than that")).await.unwrap();
+        let mut first = Box::pin(client.close());
+        assert!(first.as_mut().now_or_never().is_none());
+        let other = client.clone();
+        let mut second = Box::pin(other.close());
+        assert!(
+            second.as_mut().now_or_never().is_none(),
+            "the first goes on"
+        );
+        drop(first);
+        let error = second.await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (ErrorKind::Closed, Delivery::MaybeSent)
+        );
+
+        let (client, _peers) = narrow(64);
+        client.send(&text("written")).await.unwrap();
+        client.abort();
+        client.close().await.unwrap(); // there is nothing to wait for
+    });
+}
+
 /// Every frame arrives at most once, in order, and each break is told once, whatever is cut where.
 // CL2
 #[test]

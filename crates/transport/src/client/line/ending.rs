@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::{Line, Over};
 use crate::client::board::ClientState;
 use crate::dyn_transport::DynTransport;
-use crate::error::Error;
+use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::transport::Transport;
 
 /// A connection that is to be closed, or aborted, once no poll uses its halves.
@@ -19,6 +19,12 @@ where
 {
     pub(super) connection: Connection<S, R>,
     how: How,
+}
+
+/// What there was to end.
+enum Found {
+    Nothing,
+    Connection,
 }
 
 enum How {
@@ -32,23 +38,31 @@ where
     S: Send + Sync + 'static,
     R: Send + 'static,
 {
-    /// Closes for good; a second time it does nothing.
+    /// Closes for good; a second time it waits for the first, and has its result.
     pub(in crate::client) async fn close(&self) -> Result<(), Error> {
-        if !self.end(|| How::Close(None)) {
-            return Ok(());
-        }
+        let Some(found) = self.end(|| How::Close(None)) else {
+            return self.ended.wait().await;
+        };
+        let telling = self.ended.tell(|| {
+            Error::new(Operation::Close, ErrorKind::Closed)
+                .with_peer(self.attributes().peer_addr().cloned())
+                .with_delivery(Delivery::MaybeSent)
+        });
         let aborting = Aborting(self);
         let whole = poll_fn(|cx| self.poll_whole(cx)).await;
-        let closed = match whole {
-            Some(mut whole) => whole.close().await,
-            None => Ok(()),
+        let closed = match (whole, found) {
+            (Some(mut whole), _) => telling.result(whole.close().await),
+            (None, Found::Nothing) => telling.result(Ok(())),
+            (None, Found::Connection) => telling.aborted(),
         };
         drop(aborting);
         closed
     }
 
     pub(in crate::client) fn abort(&self) {
-        self.end(|| How::Abort);
+        if self.end(|| How::Abort).is_some() {
+            self.ended.nothing_to_wait_for();
+        }
         let mut state = self.lock();
         let mut waker = None;
         if let Some(closing) = &mut state.closing
@@ -63,11 +77,11 @@ where
         }
     }
 
-    /// Ends everything; false where that was done before.
-    fn end(&self, how: impl FnOnce() -> How) -> bool {
+    /// Ends everything; `None` where that was done before.
+    fn end(&self, how: impl FnOnce() -> How) -> Option<Found> {
         let mut state = self.lock();
         if matches!(state.over, Some(Over::Closed)) {
-            return false;
+            return None;
         }
         let former = state.over.replace(Over::Closed);
         let attempt = state.attempt.take();
@@ -77,6 +91,10 @@ where
             state.unasked.take(),
         );
         let now = state.now.take();
+        let found = match now {
+            Some(_) => Found::Connection,
+            None => Found::Nothing,
+        };
         state.closing = now.map(|connection| Closing {
             connection,
             how: how(),
@@ -85,7 +103,7 @@ where
         drop((former, attempt, left));
         self.dialling.board.show(ClientState::Closed);
         self.waker.wake_by_ref();
-        true
+        Some(found)
     }
 
     /// The transport, once both halves are back; `None` where there is none, or it was aborted.
