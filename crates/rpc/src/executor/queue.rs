@@ -40,9 +40,12 @@ pub(super) struct Spot {
 /// Invariants:
 /// - Q1 `running` of a level is the number of its jobs that were taken and not given back, at most
 ///   its `most`; `all_running` and `all_waiting` are the sums.
-/// - Q2 `claimed` of a method is the number of its jobs that run, or wait for a place of their level
-///   alone; it is at most its limit. Only while it is equal to that are jobs of it `parked`.
-/// - Q3 a method is in `methods` while it has claims.
+/// - Q2 `running` of a method is the number of its jobs that were taken and not given back, at most
+///   its `most`. A job that waits for a place counts nowhere, so those of other levels and of higher
+///   priorities go before it where they can.
+/// - Q3 a method is in `methods` while jobs of it run or wait.
+/// - Q4 `heads` of a level has the first job that waits there of every method with room for one more,
+///   and nothing else.
 pub(super) struct Queue {
     levels: [Level; LEVELS],
     methods: BTreeMap<MethodKey, Counted>,
@@ -55,16 +58,38 @@ pub(super) struct Queue {
 struct Level {
     most: usize,
     running: usize,
+    /// Those of methods that are not counted.
     waiting: BTreeMap<Turn, Job>,
-    /// How many wait, those that wait for their method included.
+    heads: BTreeMap<Turn, MethodKey>,
+    /// How many wait, of all methods.
     queued: usize,
 }
 
-#[derive(Default)]
+impl Level {
+    /// Whose turn it is, of those whose methods have room.
+    fn first(&self) -> Option<Turn> {
+        let waiting = self.waiting.first_key_value().map(|(turn, _)| *turn);
+        let head = self.heads.first_key_value().map(|(turn, _)| *turn);
+        waiting.into_iter().chain(head).min()
+    }
+}
+
 struct Counted {
-    claimed: usize,
-    /// Those that wait for others of their method to end, with their levels.
-    parked: BTreeMap<Turn, Job>,
+    most: usize,
+    running: usize,
+    /// At each level.
+    waiting: [BTreeMap<Turn, Job>; LEVELS],
+}
+
+impl Counted {
+    fn has_room(&self) -> bool {
+        self.running < self.most
+    }
+
+    fn head(&self, level: usize) -> Option<Turn> {
+        let first = self.waiting[level].first_key_value();
+        first.map(|(turn, _)| *turn)
+    }
 }
 
 impl Queue {
@@ -107,23 +132,23 @@ impl Queue {
 
     /// Takes a place for `job`, unless it has to wait.
     pub(super) fn take(&mut self, job: &Job) -> Option<Spot> {
-        let level = &mut self.levels[index(job.hops())];
-        if level.running >= level.most || !level.waiting.is_empty() {
+        let level = &self.levels[index(job.hops())];
+        if level.running >= level.most || level.first().is_some() {
             return None;
         }
         let method = job.limit();
-        if let Some(limit) = method
-            && !claim(&mut self.methods, limit)
+        if let Some((key, _)) = method
+            && self.methods.get(&key).is_some_and(|it| !it.has_room())
         {
             return None;
         }
-        level.running += 1;
-        self.all_running += 1;
-        Some(Spot {
+        let spot = Spot {
             level: job.hops(),
             turn: Turn { rank: 0, number: 0 },
             method,
-        })
+        };
+        self.count(spot);
+        Some(spot)
     }
 
     /// Has `job` wait for its turn.
@@ -139,37 +164,33 @@ impl Queue {
             method: job.limit(),
         };
         self.all_waiting += 1;
-        let level = &mut self.levels[index(spot.level)];
-        level.queued += 1;
+        let at = index(spot.level);
+        self.levels[at].queued += 1;
         match spot.method {
-            Some(limit) if !claim(&mut self.methods, limit) => {
-                let method = self.methods.entry(limit.0).or_default();
-                method.parked.insert(turn, job);
-            }
-            _ => {
-                level.waiting.insert(turn, job);
-            }
-        }
+            Some(limit) => self.change(limit, at, |waiting| waiting.insert(turn, job)),
+            None => self.levels[at].waiting.insert(turn, job),
+        };
         spot
     }
 
-    /// The next job that may run; it has a place from now on.
+    /// The next job that may run, the first of all levels with a free place; it has a place from now on.
     pub(super) fn next(&mut self) -> Option<(Job, Spot)> {
         if self.all_waiting == 0 {
             return None;
         }
-        let free = |level: &&mut Level| level.running < level.most && !level.waiting.is_empty();
-        let level = self.levels.iter_mut().find(free)?;
-        let (turn, job) = level.waiting.pop_first()?;
-        level.running += 1;
-        level.queued -= 1;
-        self.all_running += 1;
-        self.all_waiting -= 1;
+        let levels = self.levels.iter().enumerate();
+        let free = levels.filter(|(_, level)| level.running < level.most);
+        let firsts = free.filter_map(|(at, level)| Some((level.first()?, at)));
+        let (turn, at) = firsts.min()?;
+        let method = self.levels[at].heads.get(&turn).copied();
+        let limit = method.and_then(|key| Some((key, self.methods.get(&key)?.most)));
+        let job = self.remove(limit, at, turn)?;
         let spot = Spot {
             level: job.hops(),
             turn,
-            method: job.limit(),
+            method: limit,
         };
+        self.count(spot);
         Some((job, spot))
     }
 
@@ -177,22 +198,26 @@ impl Queue {
     pub(super) fn give_back(&mut self, spot: Spot) {
         self.levels[index(spot.level)].running -= 1;
         self.all_running -= 1;
-        self.release(spot.method);
+        let Some((key, _)) = spot.method else { return };
+        let Some(counted) = self.methods.get_mut(&key) else {
+            return;
+        };
+        let was_full = !counted.has_room();
+        counted.running -= 1;
+        if was_full {
+            for (at, level) in self.levels.iter_mut().enumerate() {
+                level.heads.extend(counted.head(at).map(|turn| (turn, key)));
+            }
+        }
+        self.forget(key);
     }
 
     /// Takes the job out that waits at `spot`.
     pub(super) fn withdraw(&mut self, spot: Spot) -> Option<Job> {
-        let level = &mut self.levels[index(spot.level)];
-        if let Some(job) = level.waiting.remove(&spot.turn) {
-            level.queued -= 1;
-            self.all_waiting -= 1;
-            self.release(spot.method);
-            return Some(job);
+        let job = self.remove(spot.method, index(spot.level), spot.turn)?;
+        if let Some((key, _)) = spot.method {
+            self.forget(key);
         }
-        let method = self.methods.get_mut(&spot.method?.0)?;
-        let job = method.parked.remove(&spot.turn)?;
-        level.queued -= 1;
-        self.all_waiting -= 1;
         Some(job)
     }
 
@@ -207,11 +232,11 @@ impl Queue {
     }
 
     fn take_out(&mut self, which: impl Fn(&Job) -> bool) -> Vec<Job> {
-        let waiting = self.levels.iter().flat_map(|level| &level.waiting);
-        let parked = self.methods.values().flat_map(|method| &method.parked);
-        // Those that are parked first: none of them gets a claim that is given up next.
-        let spots: Vec<_> = parked
-            .chain(waiting)
+        let uncounted = self.levels.iter().map(|level| &level.waiting);
+        let counted = self.methods.values().flat_map(|method| &method.waiting);
+        let spots: Vec<_> = uncounted
+            .chain(counted)
+            .flatten()
             .filter(|(_, job)| which(job))
             .map(|(turn, job)| Spot {
                 level: job.hops(),
@@ -223,37 +248,69 @@ impl Queue {
         taken.collect()
     }
 
-    /// A job of the method gives up its claim; the first that is parked gets it.
-    fn release(&mut self, method: Option<MethodLimit>) {
-        let Some((key, _)) = method else { return };
-        let Some(counted) = self.methods.get_mut(&key) else {
-            return;
-        };
-        match counted.parked.pop_first() {
-            Some((turn, job)) => {
-                let level = &mut self.levels[index(job.hops())];
-                level.waiting.insert(turn, job);
-            }
-            None => {
-                counted.claimed -= 1;
-                if counted.claimed == 0 {
-                    self.methods.remove(&key);
+    /// One more job runs at `spot`.
+    fn count(&mut self, spot: Spot) {
+        self.levels[index(spot.level)].running += 1;
+        self.all_running += 1;
+        let Some(limit) = spot.method else { return };
+        let counted = counted(&mut self.methods, limit);
+        counted.running += 1;
+        if !counted.has_room() {
+            for (at, level) in self.levels.iter_mut().enumerate() {
+                if let Some(turn) = counted.head(at) {
+                    level.heads.remove(&turn);
                 }
             }
         }
     }
+
+    /// Takes a job out that waits, if it does.
+    fn remove(&mut self, method: Option<MethodLimit>, at: usize, turn: Turn) -> Option<Job> {
+        let job = match method {
+            Some(limit) => self.change(limit, at, |waiting| waiting.remove(&turn)),
+            None => self.levels[at].waiting.remove(&turn),
+        }?;
+        self.levels[at].queued -= 1;
+        self.all_waiting -= 1;
+        Some(job)
+    }
+
+    /// Changes which jobs of a method wait at a level. Invariant Q4.
+    fn change<T>(
+        &mut self,
+        limit: MethodLimit,
+        at: usize,
+        change: impl FnOnce(&mut BTreeMap<Turn, Job>) -> T,
+    ) -> T {
+        let counted = counted(&mut self.methods, limit);
+        let before = counted.head(at);
+        let changed = change(&mut counted.waiting[at]);
+        let after = counted.head(at);
+        if counted.has_room() && before != after {
+            let heads = &mut self.levels[at].heads;
+            before.map(|turn| heads.remove(&turn));
+            heads.extend(after.map(|turn| (turn, limit.0)));
+        }
+        changed
+    }
+
+    /// Invariant Q3.
+    fn forget(&mut self, key: MethodKey) {
+        let unused = |it: &Counted| it.running == 0 && it.waiting.iter().all(BTreeMap::is_empty);
+        if self.methods.get(&key).is_some_and(unused) {
+            self.methods.remove(&key);
+        }
+    }
+}
+
+fn counted(methods: &mut BTreeMap<MethodKey, Counted>, (key, most): MethodLimit) -> &mut Counted {
+    methods.entry(key).or_insert_with(|| Counted {
+        most,
+        running: 0,
+        waiting: Default::default(),
+    })
 }
 
 fn index(hops: u8) -> usize {
     usize::from(hops).min(LEVELS - 1)
-}
-
-/// One more job of the method; false if there are enough.
-fn claim(methods: &mut BTreeMap<MethodKey, Counted>, (key, most): MethodLimit) -> bool {
-    let counted = methods.entry(key).or_default();
-    if counted.claimed >= most {
-        return false;
-    }
-    counted.claimed += 1;
-    true
 }

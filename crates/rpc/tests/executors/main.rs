@@ -10,6 +10,7 @@ mod made;
 
 mod attachments;
 mod bursts;
+mod method_limits;
 mod nested_calls;
 mod panicking_values;
 mod rules;
