@@ -8,6 +8,8 @@ mod start;
 
 pub use start::MemoryBrokerStart;
 
+pub(crate) use start::Parts;
+
 use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
@@ -28,7 +30,7 @@ use crate::executor::{
 };
 use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
-use crate::offers::{Offers, Served};
+use crate::offers::{Offered, Offers, Served};
 use crate::span::{self, CallSpan};
 use crate::stream::{HandlerStreams, Pipe, Streaming};
 use crate::sys::Reserved;
@@ -83,7 +85,7 @@ struct Shared {
     group: TaskGroup<Infallible>,
     me: Peer,
     next_call: AtomicU64,
-    offers: Offers,
+    offers: Arc<Offers>,
     ending: Ending,
     /// New calls that were refused, as it drains.
     refused: AtomicU64,
@@ -102,6 +104,11 @@ impl MemoryBroker {
             executor: Arc::new(executor),
             encode_always: false,
         }
+    }
+
+    /// What it offers now.
+    pub(crate) fn offered(&self) -> Arc<Offered> {
+        self.shared.offers.now()
     }
 
     async fn prepare(&self) -> Result<(), Error> {
@@ -171,6 +178,15 @@ impl MemoryBroker {
         self.job(body, how, meter, &call.options, sink, streams)
     }
 
+    /// Has the executor answer an encoded call.
+    pub(crate) async fn carry(&self, mut call: OutCall) -> Result<Bytes, CallError> {
+        let served = self.find_for(&mut call).await?;
+        let codec = call.options.codec;
+        let answer = LocalAnswer::<Infallible>::new();
+        let job = self.encoded_job(served, call, answer.clone(), None)?;
+        self.begin(job, answer, codec).outcome().await
+    }
+
     /// The method that `call` is for, if it is called as it may be.
     async fn find_for(&self, call: &mut OutCall) -> Result<Served, CallError> {
         let served = self.find(&call.method, &call.options).await?;
@@ -179,6 +195,15 @@ impl MemoryBroker {
             served.meter.refused(Code::Unsupported);
             let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
             return Err(error.with_message(spec.streams().asked_wrongly(&served.method.name)));
+        }
+        if served
+            .method
+            .entry
+            .is_other_schema(call.options.extensions.schema())
+        {
+            served.meter.refused(Code::WrongSchema);
+            let error = CallError::new(Code::WrongSchema, Certainty::NeverSent);
+            return Err(error.with_message(&*call.method));
         }
         cap(&mut call.options, spec.max_duration());
         Ok(served)
@@ -197,19 +222,12 @@ impl MemoryBroker {
 }
 
 impl Broker for MemoryBroker {
-    async fn submit(&self, mut call: OutCall) -> Result<Reply, CallError> {
+    async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
         if let Some(reserved) = Reserved::named(&call.method) {
             return self.ask(reserved, &call);
         }
         let span = CallSpan::new(&call.method);
-        let calling = async {
-            let served = self.find_for(&mut call).await?;
-            let codec = call.options.codec;
-            let answer = LocalAnswer::<Infallible>::new();
-            let job = self.encoded_job(served, call, answer.clone(), None)?;
-            self.begin(job, answer, codec).outcome().await
-        };
-        span.around(calling).await.map(Reply::new)
+        span.around(self.carry(call)).await.map(Reply::new)
     }
 
     async fn open(&self, mut call: OutCall) -> Result<RawStream, CallError> {

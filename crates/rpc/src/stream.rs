@@ -20,6 +20,7 @@ pub use raw::{RawReceiver, RawSendError, RawSender, RawStream};
 
 pub(crate) use handler::HandlerStreams;
 pub(crate) use pipe::{End, Fed, Pipe};
+pub(crate) use raw::Outcome;
 
 use serde::{Deserialize, Serialize};
 

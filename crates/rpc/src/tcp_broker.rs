@@ -7,10 +7,12 @@ mod dedupe;
 mod dial;
 mod drain;
 mod endpoint;
+mod here;
 mod insight;
 mod link;
 mod listen;
 mod network;
+mod offering;
 mod offers;
 mod places;
 mod prefix;
@@ -38,19 +40,21 @@ use bowline_concurrency::{Backoff, TaskGroup, sleep};
 use bytes::Bytes;
 
 use crate::broker::{Ending, UnknownMethod, encode_arguments, typed, without_key};
-use crate::connection::{Flow, InFlight};
+use crate::connection::{Flow, InFlight, Mailbox};
 use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::offers::Offers;
-use crate::proto::{CallKind, CodecId, Config, MethodOptions, Open, Target};
+use crate::proto::{CallKind, CodecId, Config, MethodId, MethodOptions, Open, Target};
 use crate::retry::{Attempts, Budget};
 use crate::span::{self, CallSpan};
+use crate::stream::Outcome;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
     DrainReport, Limits, MethodName, OutCall, RawStream, Registry, RegistryError, Reply,
 };
 use dedupe::Dedupe;
+use here::Here;
 use places::Places;
-use routes::{Found, Key, Routes, Watching, find_peer};
+use routes::{Destination, Found, Key, Routes, Watching, find_peer};
 use statistics::Counters;
 use wires::Wires;
 
@@ -101,7 +105,9 @@ struct Shared {
     dedupe: Arc<Dedupe>,
     wires: Wires,
     places: Places,
-    offers: Offers,
+    offers: Arc<Offers>,
+    /// Itself, where its calls may go there.
+    here: Option<Here>,
     connect_timeout: Duration,
     reconnect: Backoff,
     retry_permanent: bool,
@@ -173,7 +179,8 @@ impl TcpBroker {
             let (outcome, repeatable) = match found {
                 Ok(found) => {
                     let declared = found.options.contains(MethodOptions::IDEMPOTENT);
-                    let outcome = self.call_found(found, body.clone(), sent, options).await;
+                    let calling = self.call_found(found, key, body.clone(), sent, options);
+                    let outcome = calling.await;
                     (outcome, repeatable || declared)
                 }
                 Err(error) => (Err(error), repeatable),
@@ -198,18 +205,29 @@ impl TcpBroker {
     async fn call_found(
         &self,
         found: Found,
+        key: Key<'_>,
         body: Bytes,
         sent: Sent,
         options: &CallOptions,
     ) -> Result<Bytes, CallError> {
-        span::goes_to(found.mailbox.peer(), None);
-        let outcome = self.send(&found, body, sent, options, None)?.await;
+        let outcome = match &found.to {
+            Destination::Peer(mailbox) => {
+                span::goes_to(mailbox.peer(), None);
+                let at = (mailbox, found.method);
+                self.send(at, body, sent, options, None)?.await
+            }
+            Destination::Here(broker) => {
+                let call = here::out_call(key.name(), body, sent, options);
+                // Most calls go to others, and have no room for this.
+                Box::pin(here::call(broker, call, sent.kind)).await
+            }
+        };
         watched(found.watching, outcome)
     }
 
     fn send(
         &self,
-        found: &Found,
+        (mailbox, method): (&Arc<Mailbox>, MethodId),
         body: Bytes,
         sent: Sent,
         options: &CallOptions,
@@ -224,7 +242,7 @@ impl TcpBroker {
         }
         let bytes = body.len();
         let codec = CodecId(options.codec.id());
-        let open = Open::new(Target::Method(found.method), codec, body)
+        let open = Open::new(Target::Method(method), codec, body)
             .deadline(options.deadline)
             .hops(options.hops)
             .priority(options.priority)
@@ -233,7 +251,7 @@ impl TcpBroker {
             None => options.extensions.clone(),
             Some(hash) => options.extensions.with_schema(hash),
         });
-        let call = found.mailbox.open(open, bytes, flow)?;
+        let call = mailbox.open(open, bytes, flow)?;
         self.shared.counters.calls_sent.add(1);
         Ok(call)
     }
@@ -333,8 +351,17 @@ impl Broker for TcpBroker {
                 continue;
             }
             let each = peers.into_iter().map(|(peer, found)| {
-                let sent = self.send(&found, body.clone(), kind, &options, None);
-                let outcome = Box::pin(async move { sent?.await.map(Reply::new) });
+                let outcome: Outcome = match found.to {
+                    Destination::Peer(mailbox) => {
+                        let at = (&mailbox, found.method);
+                        let sent = self.send(at, body.clone(), kind, &options, None);
+                        Box::pin(async move { sent?.await.map(Reply::new) })
+                    }
+                    Destination::Here(broker) => {
+                        let call = here::out_call(&method, body.clone(), kind, &options);
+                        Box::pin(async move { broker.carry(call).await.map(Reply::new) })
+                    }
+                };
                 Addressed { peer, outcome }
             });
             return Ok(each.collect());

@@ -15,16 +15,8 @@ impl MemoryBroker {
         shared.ending.by(CloseCause::Drained);
         let before = shared.offers.ends();
         let refused = shared.refused.load(Ordering::Relaxed);
-        let mut ends = shared.offers.gate().close();
-        let all_ended = async {
-            while shared.offers.ends().open > 0 {
-                if ends.changed().await.is_err() {
-                    break;
-                }
-            }
-        };
         // What is left then is cancelled by the end of the broker.
-        let _ = timeout(most, all_ended).await;
+        let _ = timeout(most, self.last_call()).await;
         let left = shared.offers.ends();
         self.close();
         DrainReport {
@@ -32,6 +24,17 @@ impl MemoryBroker {
             refused: shared.refused.load(Ordering::Relaxed) - refused + left.queued,
             cancelled: left.open.saturating_sub(left.queued),
             abandoned: 0,
+        }
+    }
+
+    /// Takes no new calls from its first poll on; completes when those there were have ended.
+    pub(crate) async fn last_call(&self) {
+        let offers = &self.shared.offers;
+        let mut ends = offers.gate().close();
+        while offers.ends().open > 0 {
+            if ends.changed().await.is_err() {
+                break;
+            }
         }
     }
 }

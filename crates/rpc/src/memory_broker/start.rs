@@ -85,19 +85,47 @@ impl MemoryBrokerStart {
         registry.lock();
         let mut instance = [0; 16];
         entropy::fill(&mut instance);
+        let parts = Parts {
+            attachment: Attachment::open(&group, &self.executor),
+            offers: Arc::new(Offers::new(
+                registry.project(),
+                Some(registry.clone()),
+                usize::MAX,
+            )),
+            executor: self.executor,
+            group,
+            me: Peer::new(None, instance, "".into()),
+        };
+        MemoryBroker::over(parts, self.encode_always)
+    }
+}
+
+/// What a broker has, and may share with one that carries its calls within the process.
+pub(crate) struct Parts {
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) attachment: Arc<Attachment>,
+    pub(crate) group: TaskGroup<Infallible>,
+    pub(crate) offers: Arc<Offers>,
+    /// Who its callers are to handlers.
+    pub(crate) me: Peer,
+}
+
+impl MemoryBroker {
+    /// A broker of parts that run already.
+    pub(crate) fn over(parts: Parts, encode_always: bool) -> MemoryBroker {
         MemoryBroker {
             shared: Arc::new(Shared {
-                attachment: Attachment::open(&group, &self.executor),
-                offers: Offers::new(registry.project(), Some(registry.clone()), usize::MAX),
+                executor: parts.executor,
+                attachment: parts.attachment,
+                group: parts.group,
+                me: parts.me,
+                next_call: AtomicU64::new(1),
+                offers: parts.offers,
                 ending: Ending::default(),
                 refused: AtomicU64::new(0),
-                executor: self.executor,
-                group,
-                me: Peer::new(None, instance, "".into()),
-                next_call: AtomicU64::new(1),
                 waiting: AtomicUsize::new(0),
                 notifications: Semaphore::new(NOTIFICATIONS),
-                encode_always: self.encode_always,
+                encode_always,
             }),
         }
     }

@@ -14,6 +14,7 @@ use bowline_transport::MemoryNetwork;
 #[cfg(unix)]
 use super::dial::{Attempt, keep};
 use super::drain::EndSignals;
+use super::here::Here;
 use super::network::Network;
 use super::places::Places;
 use super::routes::Routes;
@@ -23,12 +24,13 @@ use super::{Balance, Endpoint, Shared, TcpBroker};
 use crate::broker::Ending;
 use crate::executor::{Attachment, Executor};
 use crate::lifetime::{nested, scoped};
+use crate::memory_broker::Parts;
 use crate::offers::Offers;
 #[cfg(unix)]
 use crate::proto::Side;
 use crate::proto::{Config, MAX_KEY_ID, MAX_PROJECT};
 use crate::retry::Budget;
-use crate::{BadLimit, DynBroker, Error, ErrorKind, Limits, Registry, Right, Secret};
+use crate::{BadLimit, DynBroker, Error, ErrorKind, Limits, Peer, Registry, Right, Secret};
 
 /// How long the first connection to an address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +57,7 @@ pub struct TcpBrokerBuilder {
     reconnect: Backoff,
     retry_permanent: bool,
     drain_on_signals: bool,
+    prefer_local: bool,
     balance: Balance,
     balances: BTreeMap<Arc<str>, Balance>,
     /// A setting that does not go with the others.
@@ -83,6 +86,7 @@ impl TcpBrokerBuilder {
             reconnect: RECONNECT,
             retry_permanent: false,
             drain_on_signals: false,
+            prefer_local: false,
             balance: Balance::default(),
             balances: BTreeMap::new(),
             misused: None,
@@ -292,6 +296,32 @@ impl TcpBrokerBuilder {
         self
     }
 
+    /// Calls of this broker may go to its own executor as well, which is one of the peers that offer a
+    /// method: it has its turn like the others, and calls of methods that nobody else offers run here. Without
+    /// this calls go to other brokers alone.
+    ///
+    /// Calls that run here are not sent: they wait for a place of the executor, as those of a
+    /// [`MemoryBroker`](crate::MemoryBroker) do.
+    ///
+    /// # Examples
+    /// ```
+    /// use bowline_backend::Backend;
+    /// use bowline_rpc::{Caller, Error, Registry, TcpBroker, executor::AsyncExecutor};
+    ///
+    /// let registry = Registry::new("example");
+    /// registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
+    /// let alone = TcpBroker::builder(AsyncExecutor::new(registry, 4)).prefer_local();
+    /// let sum = Backend::Tokio.block_on(alone.run(async |broker| -> Result<i64, Error> {
+    ///     Ok(broker.call_named("add", (2, 3)).await?)
+    /// }))?;
+    /// assert_eq!(sum, 5);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn prefer_local(mut self) -> Self {
+        self.prefer_local = true;
+        self
+    }
+
     /// How one of several peers is chosen; each in turn unless told otherwise.
     pub fn balance(mut self, balance: Balance) -> Self {
         self.balance = balance;
@@ -379,9 +409,7 @@ impl TcpBrokerBuilder {
     }
 
     /// What all connections have in common.
-    fn config(&self) -> Config {
-        let mut instance = [0; 16];
-        entropy::fill(&mut instance);
+    fn config(&self, instance: [u8; 16]) -> Config {
         let mut config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
         for (id, secret) in &self.keys {
             config = config.key(id.clone(), secret.clone());
@@ -419,7 +447,9 @@ impl TcpBrokerBuilder {
             doors.append(&mut self.wires.bind(endpoint).await?);
         }
         self.executor.registry().lock();
-        let config = self.config();
+        let mut instance = [0; 16];
+        entropy::fill(&mut instance);
+        let config = self.config(instance);
         let routes = Routes::new(
             self.balance,
             self.balances,
@@ -432,9 +462,21 @@ impl TcpBrokerBuilder {
             runs.then(|| self.registry.clone()),
             self.limits.max_methods as usize,
         );
+        let offers = Arc::new(offers);
+        let attachment = Attachment::open(&group, &self.executor);
+        let here = self.prefer_local.then(|| {
+            let parts = Parts {
+                executor: self.executor.clone(),
+                attachment: attachment.clone(),
+                group: group.clone(),
+                offers: offers.clone(),
+                me: Peer::new(None, instance, "".into()),
+            };
+            Here::join(parts, &routes)
+        });
         let shared = Arc::new(Shared {
             registry: self.registry,
-            attachment: Attachment::open(&group, &self.executor),
+            attachment,
             executor: self.executor,
             config: Arc::new(config),
             limits: self.limits,
@@ -445,6 +487,7 @@ impl TcpBrokerBuilder {
             wires: self.wires,
             places: Places::default(),
             offers,
+            here,
             connect_timeout: self.connect_timeout,
             reconnect: self.reconnect,
             retry_permanent: self.retry_permanent,

@@ -37,7 +37,7 @@ impl TcpBroker {
         shared.places.stop_accepting().await;
         let (routes, limits) = (&shared.routes, &shared.limits);
         routes.drain(most);
-        if timeout(most, routes.fewer_than(1)).await.is_err() {
+        if timeout(most, self.all_ended()).await.is_err() {
             routes.cancel_calls();
             if timeout(limits.cancel_grace, routes.fewer_than(1))
                 .await
@@ -49,6 +49,21 @@ impl TcpBroker {
             }
         }
         shared.counters.ends().since(&before)
+    }
+
+    /// Completes when no connection is left, and no call of this broker to itself.
+    async fn all_ended(&self) {
+        let mut last_call = pin!(async {
+            if let Some(here) = &self.shared.here {
+                here.broker().last_call().await;
+            }
+        });
+        // No new one from now on.
+        let ended = poll_fn(|cx| Poll::Ready(last_call.as_mut().poll(cx).is_ready())).await;
+        self.shared.routes.fewer_than(1).await;
+        if !ended {
+            last_call.await;
+        }
     }
 
     /// The same, so that who waits for [`closed`](Broker::closed) goes on and ends the broker.

@@ -3,7 +3,6 @@
 mod checks;
 mod offering;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use bowline_backend::time;
 use super::Shared;
 use super::dedupe::{Admitted, DedupeKey};
 use super::dial::Attempt;
+use super::offering::{Offer, Offering};
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
 use super::wires::Wire;
@@ -23,8 +23,7 @@ use crate::executor::{
 };
 use crate::offers::Served;
 use crate::proto::{
-    BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, MethodId, Side, Stats,
-    Target,
+    BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, Side, Stats, Target,
 };
 use crate::stream::HandlerStreams;
 use crate::sys::Reserved;
@@ -90,9 +89,7 @@ async fn drive_stream<S: ByteStream>(
         place,
         address: stream.peer_addr().ok(),
         peer: None,
-        methods: Vec::new(),
-        ids: BTreeMap::new(),
-        workers: shared.executor.capacity().max_workers,
+        offering: Offering::new(shared.executor.capacity().max_workers),
         attempt,
         restricted: shared.config.restricts(Right::Call),
         side,
@@ -107,30 +104,19 @@ async fn drive_stream<S: ByteStream>(
     if let Some(methods) = methods
         && machine.command(now, methods).is_err()
     {
-        link.methods.clear();
+        link.offering.forget();
         let _ = machine.command(now, Command::Advertise(Vec::new()));
     }
     let driver = Driver::new(stream, machine, mailbox, link, &shared.limits);
     driver.run().await.cause
 }
 
-/// A method that a peer may call.
-#[derive(Clone)]
-enum Offer {
-    Served(Served),
-    Reserved(Reserved),
-}
-
 struct Link {
     place: Place,
     address: Option<Address>,
     peer: Option<Peer>,
-    /// What we offer or offered: the method with id `n` at `n - 1`, unless it was withdrawn.
-    methods: Vec<Option<Offer>>,
-    /// The ids of those that are offered.
-    ids: BTreeMap<Arc<str>, MethodId>,
-    /// Handlers the executor runs at once; fixed, so it is not asked again for every call.
-    workers: usize,
+    /// What the peer was told.
+    offering: Offering,
     attempt: Option<Arc<Attempt>>,
     /// There are rules about who may call what.
     restricted: bool,
@@ -141,12 +127,8 @@ struct Link {
 impl Link {
     fn method(&self, target: &Target) -> Option<Offer> {
         match target {
-            Target::Method(MethodId(id)) => self
-                .methods
-                .get((*id as usize).checked_sub(1)?)
-                .cloned()
-                .flatten(),
-            Target::Name(_) if self.methods.is_empty() => None,
+            Target::Method(id) => self.offering.find(*id).cloned(),
+            Target::Name(_) if self.offering.is_empty() => None,
             Target::Name(name) => match Reserved::named(name) {
                 Some(reserved) => Some(Offer::Reserved(reserved)),
                 None => {
@@ -188,7 +170,7 @@ impl Host for Link {
     }
 
     fn leaving(&mut self) -> Option<Command> {
-        let ids: Vec<_> = self.ids.values().copied().collect();
+        let ids = self.offering.ids();
         (!ids.is_empty()).then_some(Command::Withdraw(ids))
     }
 

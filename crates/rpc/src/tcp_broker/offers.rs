@@ -16,7 +16,7 @@ impl TcpBroker {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.shared.offers.attach(registry)?;
-        self.shared.routes.refresh();
+        self.shared.offers_changed();
         Ok(())
     }
 
@@ -25,7 +25,7 @@ impl TcpBroker {
     pub fn detach(&self, registry: &Registry) -> bool {
         let changed = self.shared.offers.detach(registry);
         if changed {
-            self.shared.routes.refresh();
+            self.shared.offers_changed();
         }
         changed
     }
@@ -37,7 +37,7 @@ impl TcpBroker {
     /// There is no such method here.
     pub fn pause(&self, name: &str) -> Result<(), RegistryError> {
         self.shared.offers.pause(name, true)?;
-        self.shared.routes.refresh();
+        self.shared.offers_changed();
         Ok(())
     }
 
@@ -47,7 +47,7 @@ impl TcpBroker {
     /// There is no such method here.
     pub fn resume(&self, name: &str) -> Result<(), RegistryError> {
         self.shared.offers.pause(name, false)?;
-        self.shared.routes.refresh();
+        self.shared.offers_changed();
         Ok(())
     }
 }

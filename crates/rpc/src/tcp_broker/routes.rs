@@ -12,11 +12,12 @@ use std::task::Waker;
 use bowline_backend::time::{self, Instant};
 
 use super::Balance;
+use super::offering::Change;
 use super::prefix::Prefix;
 use super::table::{Answer, Identity, Losses, Picked, Table, WaitId, Watch};
 use crate::connection::Mailbox;
 use crate::proto::{Advertised, MethodId, MethodOptions};
-use crate::{Code, Limits, MethodName, Peer};
+use crate::{Code, Limits, MemoryBroker, MethodName, Peer};
 
 pub(super) use super::table::{ConnectionId, Key};
 pub(super) use admission::{NoRoom, Origin};
@@ -34,7 +35,9 @@ pub(super) struct Routes {
 }
 
 struct State {
-    table: Table<Arc<Mailbox>>,
+    table: Table<Destination>,
+    /// The broker itself in the table, if it is one of those that its calls may go to.
+    here: Option<(ConnectionId, Peer)>,
     wakers: BTreeMap<WaitId, Waker>,
     connections: BTreeMap<ConnectionId, Up>,
     next_connection: u64,
@@ -67,9 +70,18 @@ impl Up {
     }
 }
 
-/// A peer that was chosen for a call.
+/// Where a call may go.
+#[derive(Clone)]
+pub(super) enum Destination {
+    /// To the peer of this connection.
+    Peer(Arc<Mailbox>),
+    /// To the executor of the broker itself.
+    Here(MemoryBroker),
+}
+
+/// Who was chosen for a call.
 pub(super) struct Found {
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) to: Destination,
     pub(super) method: MethodId,
     pub(super) options: MethodOptions,
     /// Tells the table how the call ended, where it wants to know.
@@ -86,6 +98,7 @@ impl Routes {
         Self {
             state: Mutex::new(State {
                 table: Table::new(balance, balances, limits, seed),
+                here: None,
                 wakers: BTreeMap::new(),
                 connections: BTreeMap::new(),
                 next_connection: 0,
@@ -117,7 +130,10 @@ impl Routes {
             .iter()
             .map(|picked| {
                 let up = state.connections.get(&picked.connection);
-                up.and_then(|up| up.peer.clone())
+                match (&state.here, up) {
+                    (Some((here, me)), None) if *here == picked.connection => Some(me.clone()),
+                    (_, up) => up.and_then(|up| up.peer.clone()),
+                }
             })
             .collect();
         drop(state);
@@ -127,13 +143,13 @@ impl Routes {
             .collect()
     }
 
-    fn found(self: &Arc<Self>, picked: Picked<Arc<Mailbox>>) -> Found {
+    fn found(self: &Arc<Self>, picked: Picked<Destination>) -> Found {
         let watching = picked.watch.map(|watch| Watching {
             routes: self.clone(),
             watch: Some(watch),
         });
         Found {
-            mailbox: picked.handle,
+            to: picked.handle,
             method: picked.method,
             options: picked.options,
             watching,
@@ -145,10 +161,11 @@ impl Routes {
         let state = self.state();
         if state.closed {
             Code::Cancelled
-        } else if state
-            .connections
-            .values()
-            .any(|up| up.peer.is_some() && !up.lost)
+        } else if state.here.is_some()
+            || state
+                .connections
+                .values()
+                .any(|up| up.peer.is_some() && !up.lost)
         {
             Code::UnknownMethod
         } else {
@@ -176,13 +193,36 @@ impl Routes {
         self.wake(|table| table.discovered(connection));
     }
 
-    fn wake(&self, change: impl FnOnce(&mut Table<Arc<Mailbox>>) -> Vec<WaitId>) {
+    /// Calls may go to `broker` too, which is this one, once it [offers](Self::change_here) something.
+    pub(super) fn join(&self, broker: MemoryBroker, me: Peer) {
+        let mut state = self.state();
+        let connection = ConnectionId(state.next_connection);
+        state.next_connection += 1;
+        let (identity, instance) = (Identity::Instance(me.instance()), me.instance());
+        let destination = Destination::Here(broker);
+        state
+            .table
+            .connect(connection, destination, identity, instance);
+        // Nobody waits for what is not offered.
+        let _ = state.table.discovered(connection);
+        state.here = Some((connection, me));
+    }
+
+    /// What the broker itself offers has changed; who is to be woken.
+    pub(super) fn change_here(&self, change: Change) -> Vec<Waker> {
+        let mut state = self.state();
+        let Some((connection, _)) = state.here else {
+            return Vec::new();
+        };
+        state.table.withdraw(connection, &change.gone);
+        let waiting = state.table.offer(connection, change.new);
+        state.wakers_of(&waiting)
+    }
+
+    fn wake(&self, change: impl FnOnce(&mut Table<Destination>) -> Vec<WaitId>) {
         let mut state = self.state();
         let waiting = change(&mut state.table);
-        let wakers: Vec<_> = waiting
-            .iter()
-            .filter_map(|id| state.wakers.get(id).cloned())
-            .collect();
+        let wakers = state.wakers_of(&waiting);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -214,7 +254,12 @@ impl Routes {
 }
 
 impl State {
-    fn pick(&mut self, key: Key<'_>, hash: Option<u64>) -> Option<Picked<Arc<Mailbox>>> {
+    fn wakers_of(&self, waiting: &[WaitId]) -> Vec<Waker> {
+        let wakers = waiting.iter().filter_map(|id| self.wakers.get(id));
+        wakers.cloned().collect()
+    }
+
+    fn pick(&mut self, key: Key<'_>, hash: Option<u64>) -> Option<Picked<Destination>> {
         if self.closed {
             return None;
         }

@@ -2,15 +2,14 @@
 
 use bowline_backend::time;
 use bowline_concurrency::sleep;
-use bytes::Bytes;
 
-use super::routes::{Found, Key};
-use super::{Sent, TcpBroker, watched};
+use super::routes::{Destination, Found, Key};
+use super::{Sent, TcpBroker, here, watched};
 use crate::broker::without_key;
 use crate::connection::{CallPipes, Flow};
 use crate::retry::Attempts;
 use crate::stream::Pipe;
-use crate::{CallError, CallOptions, OutCall, RawStream, Reply};
+use crate::{Broker, CallError, OutCall, RawStream, Reply};
 
 impl TcpBroker {
     /// Begins a call at a peer that offers its method, and at another one where it was not sent.
@@ -27,8 +26,10 @@ impl TcpBroker {
                         .await
                 }
             };
-            let opened =
-                found.and_then(|found| self.open_at(found, call.body.clone(), sent, &call.options));
+            let opened = match found {
+                Ok(found) => self.open_at(found, &call, sent).await,
+                Err(error) => Err(error),
+            };
             let error = match opened {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
@@ -42,18 +43,27 @@ impl TcpBroker {
         }
     }
 
-    fn open_at(
+    async fn open_at(
         &self,
         found: Found,
-        body: Bytes,
+        call: &OutCall,
         sent: Sent,
-        options: &CallOptions,
     ) -> Result<RawStream, CallError> {
+        let (body, options) = (call.body.clone(), &call.options);
+        let mailbox = match &found.to {
+            Destination::Peer(mailbox) => mailbox,
+            Destination::Here(broker) => {
+                let mut here = here::out_call(&call.method, body, sent, options);
+                here.streaming = call.streaming;
+                return Box::pin(broker.open(here)).await;
+            }
+        };
         let pipes = CallPipes::of(sent.kind, true).unwrap_or_default();
         let ours = pipes.share();
         let flow = Box::new(Flow::new(pipes));
-        let call = self.send(&found, body, sent, options, Some(flow))?;
-        let longest = found.mailbox.longest();
+        let at = (mailbox, found.method);
+        let call = self.send(at, body, sent, options, Some(flow))?;
+        let longest = mailbox.longest();
         let watching = found.watching;
         let outcome = Box::pin(async move { watched(watching, call.await).map(Reply::new) });
         let sends = ours.to_peer.is_some();

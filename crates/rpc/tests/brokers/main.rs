@@ -15,6 +15,7 @@ mod wire;
 mod calls;
 mod draining;
 mod far_clocks;
+mod here;
 mod introspection;
 mod memory_broker;
 mod notifications;

@@ -1,6 +1,7 @@
 //! What a peer may call, and how.
 
-use super::{Link, Offer};
+use super::super::offering::Offer;
+use super::Link;
 use crate::offers::Served;
 use crate::proto::{CallKind, IncomingCall, Target};
 use crate::stream::Streaming;
@@ -29,7 +30,7 @@ impl Link {
     /// What `incoming` calls and the codec of its arguments, if it may be called so.
     pub(super) fn check(&self, incoming: &IncomingCall) -> Result<(Offer, Codec), (Code, String)> {
         let refused = |code| Err((code, String::new()));
-        if self.workers == 0 {
+        if self.offering.workers() == 0 {
             return refused(Code::NoExecutor);
         }
         if self.restricted && !self.may_call(&incoming.target) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::{ConnectionId, Identity, Routes, State, Up};
+use super::{ConnectionId, Destination, Identity, Routes, State, Up};
 use crate::connection::Mailbox;
 use crate::tcp_broker::prefix::Prefix;
 use crate::{Code, Limits, Peer};
@@ -87,9 +87,10 @@ impl Routes {
             Origin::Dialed(endpoint) => Identity::Endpoint(endpoint),
             Origin::Accepted(_) => Identity::Instance(peer.instance()),
         };
+        let destination = Destination::Peer(mailbox);
         state
             .table
-            .connect(connection, mailbox, identity, peer.instance());
+            .connect(connection, destination, identity, peer.instance());
     }
 
     /// `connection` is gone.
@@ -119,7 +120,8 @@ impl Routes {
     /// How many connections there are, and how many of them are past their handshake.
     pub(in crate::tcp_broker) fn connections(&self) -> (usize, usize) {
         let state = self.state();
-        (state.connections.len(), state.table.connections())
+        let here = usize::from(state.here.is_some());
+        (state.connections.len(), state.table.connections() - here)
     }
 
     /// Takes no more connections, and ends each as soon as no call is in flight on it. Peers are

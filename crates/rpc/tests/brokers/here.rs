@@ -1,0 +1,202 @@
+//! What a broker whose calls may go to its own executor does with them.
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use bowline_concurrency::{timeout, yield_now};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::{
+    Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, MethodDef, MethodSpec,
+    NoError, Registry, TcpBroker,
+};
+use futures_util::FutureExt;
+use futures_util::stream;
+
+use crate::backends::{Div, DivError, div, on_every_backend, registry, within};
+use crate::held::{Held, LONG, ended, held, hold};
+use crate::wire::{Wire, over_every_wire};
+
+const SOON: Duration = Duration::from_millis(50);
+
+/// Methods that say who answered.
+fn who(id: usize) -> Registry {
+    let registry = registry();
+    registry
+        .register_fn("who", move |(): ()| async move { id })
+        .unwrap();
+    registry
+}
+
+over_every_wire! {
+    async fn a_broker_is_one_of_the_peers_its_calls_go_to(wire: Wire) {
+        within(|group| async move {
+            let mut broker = wire.prepare(TcpBroker::builder(AsyncExecutor::new(who(0), 4))).prefer_local();
+            let mut others = Vec::new();
+            for id in 1..3 {
+                let other = wire.serve(who(id)).start(&group).await?;
+                broker = broker.connect(other.endpoints()[0].clone());
+                others.push(other);
+            }
+            let broker = broker.start(&group).await?;
+            assert_eq!(broker.connections(), 2);
+            let turns = async || -> Result<Vec<(usize, usize)>, Error> {
+                let mut turns = BTreeMap::new();
+                for _ in 0..12 {
+                    *turns.entry(broker.call_named("who", ()).await?).or_insert(0) += 1;
+                }
+                Ok(turns.into_iter().collect())
+            };
+            assert_eq!(turns().await?, [(0, 4), (1, 4), (2, 4)]);
+            let outcomes = broker.broadcast(Div(7, 2)).await.unwrap();
+            assert_eq!(outcomes.peers().len(), 3);
+            assert_eq!(outcomes.peers().iter().filter(|peer| peer.address().is_none()).count(), 1);
+            // What it offers itself no longer, others answer.
+            broker.pause("who").unwrap();
+            assert_eq!(turns().await?, [(1, 6), (2, 6)]);
+            broker.resume("who").unwrap();
+            assert_eq!(turns().await?, [(0, 4), (1, 4), (2, 4)]);
+            for other in &others {
+                other.close();
+            }
+            let lost = timeout(LONG, async {
+                while broker.connections() > 0 {
+                    yield_now().await;
+                }
+            });
+            lost.await.expect("the connections are lost");
+            assert_eq!(turns().await?, [(0, 12)]);
+            let error = broker.call_named::<()>("nowhere", ()).fail_fast().await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::UnknownMethod, Certainty::NeverSent));
+            Ok(())
+        }).await;
+    }
+}
+
+on_every_backend! {
+    async fn calls_of_every_kind_run_at_the_broker_that_makes_them() {
+        let registry = who(0);
+        let (told, mut tells) = bowline_channel::oneshot::<(bool, Option<Duration>, u8)>();
+        let told = std::sync::Mutex::new(Some(told));
+        registry.register_fn("look", move |context: Context, (): ()| {
+            let seen = (
+                context.caller().is_some_and(|caller| caller.address().is_none()),
+                context.remaining(),
+                context.hops(),
+            );
+            let told = told.lock().unwrap().take();
+            async move {
+                if let Some(told) = told {
+                    let _ = told.send(seen);
+                }
+            }
+        }).unwrap();
+        registry.register_fn("nests", |context: Context, (n,): (i64,)| async move {
+            context.broker()?.call_named::<i64>("add", (n, 1)).await.ok()
+        }).unwrap();
+        registry.register_stream("count", |(to,): (u32,)| stream::iter(0..to)).unwrap();
+        let builder = TcpBroker::builder(AsyncExecutor::new(registry, 4)).prefer_local();
+        builder.run(async |broker| -> Result<(), Error> {
+            assert_eq!(broker.connections(), 0);
+            assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+            assert_eq!(broker.call(div(7, 2)).await.unwrap(), 3);
+            let error = broker.call(div(7, 0)).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::Application, Certainty::Executed));
+            assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 7 }));
+            assert_eq!(broker.call_named::<Option<i64>>("nests", (4,)).await?, Some(5));
+            broker.notify_named("look", ()).timeout(LONG).await?;
+            let (here, left, hops) = timeout(LONG, &mut tells).await.expect("it runs").unwrap();
+            assert!(here && hops == 0 && left.is_some_and(|left| left <= LONG));
+            let mut count = broker.call_named::<()>("count", (3_u32,)).open::<u32>().await?;
+            for number in 0..3 {
+                assert_eq!(count.recv().await?, Some(number));
+            }
+            assert_eq!(count.recv().await?, None);
+            // The method has items, so it is opened.
+            let error = broker.call_named::<()>("count", (3_u32,)).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::Unsupported, Certainty::NeverSent));
+            let error = broker.call_named::<()>("slow", ()).timeout(SOON).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::DeadlineExceeded, Certainty::MaybeExecuted));
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn a_method_that_is_attached_is_found_by_a_call_that_waits_for_it() {
+        let builder = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).prefer_local();
+        builder.run(async |broker| -> Result<(), Error> {
+            let mut call = broker.call_named::<usize>("late", ()).timeout(LONG).into_future();
+            assert!((&mut call).now_or_never().is_none());
+            let late = Registry::new("example");
+            late.register_fn("late", |(): ()| async { 7_usize }).unwrap();
+            broker.attach(&late)?;
+            assert_eq!(timeout(LONG, call).await.expect("it is found")?, 7);
+            assert!(broker.detach(&late));
+            let error = broker.call_named::<usize>("late", ()).fail_fast().await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::UnknownMethod, Certainty::NeverSent));
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn a_drain_waits_for_calls_of_the_broker_to_itself_and_takes_no_new_ones() {
+        let Held { registry, started, let_go } = held();
+        within(|group| async move {
+            let builder = TcpBroker::builder(AsyncExecutor::new(registry, 4)).prefer_local();
+            let broker = builder.start(&group).await?;
+            let call = hold(&group, &broker, 7);
+            started.recv().await.unwrap();
+            let mut drain = Box::pin(broker.drain(LONG));
+            assert!((&mut drain).now_or_never().is_none());
+            let late = broker.call_named::<i64>("add", (2, 3)).await;
+            assert_eq!(ended(late), (Code::Draining, Certainty::NeverSent));
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            assert!((&mut drain).now_or_never().is_none());
+            let_go.send(()).await.unwrap();
+            assert_eq!(call.await.unwrap(), 7);
+            timeout(LONG, drain).await.expect("nothing is left");
+            Ok(())
+        }).await;
+    }
+
+    async fn without_it_calls_go_to_others_alone() {
+        TcpBroker::builder(AsyncExecutor::new(registry(), 4)).run(async |broker| -> Result<(), Error> {
+            let error = broker.call_named::<i64>("add", (2, 3)).timeout(SOON).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
+            Ok(())
+        }).await.unwrap();
+    }
+
+    async fn calls_of_another_version_are_refused_here_as_elsewhere() {
+        let registry = Registry::new("example");
+        registry.register_all([MethodDef::of::<Other<1>>()]).unwrap();
+        let builder = TcpBroker::builder(AsyncExecutor::new(registry, 4)).prefer_local();
+        builder.run(async |broker| -> Result<(), Error> {
+            assert_eq!(broker.call(Other::<1>).await.unwrap(), 1);
+            let error = broker.call(Other::<2>).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::WrongSchema, Certainty::NeverSent));
+            Ok(())
+        }).await.unwrap();
+    }
+}
+
+/// A version of one method.
+struct Other<const VERSION: u64>;
+
+impl<const VERSION: u64> Call for Other<VERSION> {
+    type Args = ();
+    type Reply = u64;
+    type Error = NoError;
+    const NAME: DeclaredName = DeclaredName::explicit("version");
+    const SPEC: MethodSpec = MethodSpec::new().schema(VERSION).strict_schema();
+
+    fn into_args(self) {}
+
+    fn from_args((): ()) -> Self {
+        Other
+    }
+
+    async fn run(self, _: Context) -> Result<u64, NoError> {
+        Ok(VERSION)
+    }
+}
