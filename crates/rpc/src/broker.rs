@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::proto::Extensions;
 use crate::{
     Addressed, Call, CallError, Certainty, Code, Codec, DeclaredName, ErrorBody, MethodName,
-    RawStream, RegistryError, Retry, Streaming,
+    MethodTable, RawStream, RegistryError, Retry, Streaming,
 };
 
 /// The priority of a call that names none.
@@ -80,6 +80,9 @@ pub trait Broker: Clone + Send + Sync + 'static {
         &self,
         call: OutCall,
     ) -> impl Future<Output = Result<Vec<Addressed>, CallError>> + Send;
+
+    /// The methods that calls find now; it tells when that changes.
+    fn methods(&self) -> MethodTable;
 
     /// The name that calls of a type go by here.
     ///

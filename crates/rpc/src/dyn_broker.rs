@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::broker::submit_encoded;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, CloseCause, DrainReport,
-    MemoryBroker, MethodName, OutCall, RawStream, RegistryError, Reply, TcpBroker,
+    MemoryBroker, MethodName, MethodTable, OutCall, RawStream, RegistryError, Reply, TcpBroker,
 };
 
 /// Any broker: for programs that choose one while they run, and keep it in a field without a type
@@ -112,6 +112,14 @@ impl Broker for DynBroker {
         }
     }
 
+    fn methods(&self) -> MethodTable {
+        match &self.0 {
+            Kind::Memory(broker) => broker.methods(),
+            Kind::Tcp(broker) => broker.methods(),
+            Kind::Other(broker) => broker.methods_boxed(),
+        }
+    }
+
     fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {
         match &self.0 {
             Kind::Memory(broker) => broker.name_of(call),
@@ -168,6 +176,8 @@ trait Boxed: Send + Sync {
 
     fn submit_each_boxed(&self, call: OutCall) -> Pending<'_, Result<Vec<Addressed>, CallError>>;
 
+    fn methods_boxed(&self) -> MethodTable;
+
     fn name_boxed(&self, call: CallType) -> Result<MethodName, RegistryError>;
 
     fn drain_boxed(&self, most: Duration) -> Pending<'_, DrainReport>;
@@ -192,6 +202,10 @@ impl<B: Broker> Boxed for B {
 
     fn submit_each_boxed(&self, call: OutCall) -> Pending<'_, Result<Vec<Addressed>, CallError>> {
         Box::pin(self.submit_each(call))
+    }
+
+    fn methods_boxed(&self) -> MethodTable {
+        self.methods()
     }
 
     fn name_boxed(&self, call: CallType) -> Result<MethodName, RegistryError> {

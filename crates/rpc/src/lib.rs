@@ -52,6 +52,7 @@ mod local_answer;
 mod memory_broker;
 mod meter;
 mod method;
+mod method_table;
 mod name;
 mod named;
 mod offers;
@@ -84,6 +85,7 @@ pub use failure::{Error, ErrorKind};
 pub use limits::{BadLimit, Limits, LimitsReport};
 pub use memory_broker::{MemoryBroker, MemoryBrokerStart};
 pub use method::{MethodDef, MethodInfo, MethodSpec};
+pub use method_table::{MethodOffer, MethodTable};
 pub use name::{DeclaredName, MethodName};
 pub use named::NamedValues;
 #[doc(hidden)]

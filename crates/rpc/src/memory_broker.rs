@@ -37,8 +37,8 @@ use crate::sys::Reserved;
 use crate::trace;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code, Codec,
-    Context, DrainReport, DynBroker, Error, MethodName, OutCall, Peer, RawStream, RegistryError,
-    Reply,
+    Context, DrainReport, DynBroker, Error, MethodName, MethodTable, OutCall, Peer, RawStream,
+    RegistryError, Reply,
 };
 use begun::{Begun, EndsItems, Given};
 
@@ -358,6 +358,10 @@ impl Broker for MemoryBroker {
             peer: self.shared.me.clone(),
             outcome: Box::pin(async move { broker.submit(call).await }),
         }])
+    }
+
+    fn methods(&self) -> MethodTable {
+        MethodTable::live(self.clone(), self.shared.offers.changes())
     }
 
     fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {

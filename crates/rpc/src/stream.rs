@@ -24,7 +24,7 @@ pub(crate) use raw::Outcome;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::CallKind;
+use crate::proto::{CallKind, MethodOptions};
 
 /// Who sends items in a call besides its arguments and its reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -69,6 +69,18 @@ impl Streaming {
             Streaming::Both => "items both ways: it is opened",
         };
         format!("a call of {method} has {items}")
+    }
+
+    /// As an advertised method says it.
+    pub(crate) fn of_options(options: MethodOptions) -> Self {
+        let caller = options.contains(MethodOptions::CALLER_STREAMS);
+        let executor = options.contains(MethodOptions::EXECUTOR_STREAMS);
+        match (caller, executor) {
+            (false, false) => Streaming::No,
+            (false, true) => Streaming::Executor,
+            (true, false) => Streaming::Caller,
+            (true, true) => Streaming::Both,
+        }
     }
 
     pub(crate) fn of(kind: CallKind) -> Self {

@@ -49,7 +49,8 @@ use crate::span::{self, CallSpan};
 use crate::stream::Outcome;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
-    DrainReport, Limits, MethodName, OutCall, RawStream, Registry, RegistryError, Reply,
+    DrainReport, Limits, MethodName, MethodTable, OutCall, RawStream, Registry, RegistryError,
+    Reply,
 };
 use dedupe::Dedupe;
 use here::Here;
@@ -366,6 +367,10 @@ impl Broker for TcpBroker {
             });
             return Ok(each.collect());
         }
+    }
+
+    fn methods(&self) -> MethodTable {
+        MethodTable::live(self.clone(), self.shared.routes.changes())
     }
 
     fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {

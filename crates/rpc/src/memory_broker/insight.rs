@@ -1,9 +1,11 @@
 //! What the broker tells of itself, and how what it offers changes.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use super::{MemoryBroker, closed};
 use crate::executor::JobEnd;
+use crate::method_table::{MethodOffer, MethodSource, Methods};
 use crate::sys::{
     BrokerStats, HealthStatus, Inspected, Reflection, Reserved, RunningCall, reflection,
 };
@@ -74,6 +76,33 @@ impl MemoryBroker {
             } => Err(CallError::new(code, certainty).with_message(message)),
             JobEnd::Reply(body) | JobEnd::Application(body) => Ok(Reply::new(body)),
         }
+    }
+}
+
+impl MethodSource for MemoryBroker {
+    fn methods(&self) -> Methods {
+        if self.shared.attachment.is_over() {
+            return Methods::new();
+        }
+        let offered = self.shared.offers.now();
+        let known = offered.iter().map(|served| {
+            let entry = &served.method.entry;
+            let offer = MethodOffer {
+                peers: 1,
+                idempotent: entry.spec.is_idempotent(),
+                named_arguments: entry.knows_names(),
+                streaming: entry.spec.streams(),
+                schema: entry.spec.schema_hash(),
+            };
+            (served.method.name.shared().clone(), offer)
+        });
+        known
+            .filter(|(name, _)| !name.starts_with("sys."))
+            .collect()
+    }
+
+    fn over(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.shared.attachment.over())
     }
 }
 

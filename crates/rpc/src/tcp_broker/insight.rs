@@ -1,10 +1,12 @@
 //! What a broker tells of itself.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, TcpBroker};
 use crate::Peer;
+use crate::method_table::{MethodSource, Methods};
 use crate::sys::{
     BrokerStats, ConnectionStats, HealthStatus, Inspected, Reflection, RunningCall, micros,
     reflection,
@@ -30,6 +32,16 @@ impl TcpBroker {
     /// The calls of peers that run now, as [`sys.tasks`](crate::sys) tells peers.
     pub fn tasks(&self) -> Vec<RunningCall> {
         self.shared.tasks()
+    }
+}
+
+impl MethodSource for TcpBroker {
+    fn methods(&self) -> Methods {
+        self.shared.routes.methods()
+    }
+
+    fn over(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(TcpBroker::over(self))
     }
 }
 

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bowline_backend::time::{self, Instant};
+use bowline_channel::{WatchReceiver, WatchSender, watch};
 
 use super::Balance;
 use super::offering::Change;
 use super::prefix::Prefix;
 use super::table::{Answer, Identity, Losses, Picked, Table, WaitId, Watch};
 use crate::connection::Mailbox;
+use crate::method_table::Methods;
 use crate::proto::{Advertised, MethodId, MethodOptions};
 use crate::{Code, Limits, MemoryBroker, MethodName, Peer};
 
@@ -32,6 +34,8 @@ pub(super) use find_peer::find_peer;
 /// - S4 no waker is woken or dropped and no connection is closed under the lock.
 pub(super) struct Routes {
     state: Mutex<State>,
+    /// Tells that what is offered may have changed, after it did.
+    changes: (WatchSender<()>, WatchReceiver<()>),
 }
 
 struct State {
@@ -108,6 +112,7 @@ impl Routes {
                 closed: false,
                 departures: Vec::new(),
             }),
+            changes: watch(()),
         }
     }
 
@@ -216,7 +221,10 @@ impl Routes {
         };
         state.table.withdraw(connection, &change.gone);
         let waiting = state.table.offer(connection, change.new);
-        state.wakers_of(&waiting)
+        let wakers = state.wakers_of(&waiting);
+        drop(state);
+        self.changed();
+        wakers
     }
 
     fn wake(&self, change: impl FnOnce(&mut Table<Destination>) -> Vec<WaitId>) {
@@ -225,11 +233,13 @@ impl Routes {
         let wakers = state.wakers_of(&waiting);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+        self.changed();
     }
 
     /// The peer of `connection` offers `methods` no longer.
     pub(super) fn withdraw(&self, connection: ConnectionId, methods: &[MethodId]) {
         self.state().table.withdraw(connection, methods);
+        self.changed();
     }
 
     /// The connection is lost, with these calls: its peer is none any more.
@@ -240,11 +250,33 @@ impl Routes {
             up.lost = true;
         }
         state.table.lost(connection, losses, now);
+        drop(state);
+        self.changed();
     }
 
     /// The peer of `connection` takes no new calls.
     pub(super) fn retire(&self, connection: ConnectionId) {
         self.state().table.retire(connection);
+        self.changed();
+    }
+
+    /// The methods that somebody offers; none once the broker is closed.
+    pub(super) fn methods(&self) -> Methods {
+        let state = self.state();
+        match state.closed {
+            true => Methods::new(),
+            false => state.table.methods(),
+        }
+    }
+
+    /// Tells of every change from now on.
+    pub(super) fn changes(&self) -> WatchReceiver<()> {
+        self.changes.0.subscribe()
+    }
+
+    fn changed(&self) {
+        // There is a receiver: ours.
+        let _ = self.changes.0.send(());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

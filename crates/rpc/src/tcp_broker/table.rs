@@ -2,6 +2,7 @@
 
 mod choice;
 mod health;
+mod methods;
 #[cfg(test)]
 mod properties;
 mod waiting;
@@ -78,6 +79,7 @@ struct Offer<P> {
     peer: usize,
     method: MethodId,
     options: MethodOptions,
+    schema: u64,
     weight: u16,
     handle: P,
 }
@@ -210,6 +212,7 @@ impl<P: Clone> Table<P> {
                 peer,
                 method: advertised.method,
                 options: advertised.options,
+                schema: advertised.schema,
                 weight: advertised.weight.max(1),
                 handle: handle.clone(),
             });

@@ -18,6 +18,7 @@ mod far_clocks;
 mod here;
 mod introspection;
 mod memory_broker;
+mod methods;
 mod notifications;
 mod places;
 mod retries;

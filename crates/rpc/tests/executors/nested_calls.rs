@@ -8,8 +8,8 @@ use bowline_concurrency::{TaskGroup, sleep, task_group};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
     Addressed, Broker, CallError, CallType, Caller, Certainty, CloseCause, Code, Context,
-    DrainReport, DynBroker, Error, MemoryBroker, MethodName, OutCall, RawStream, Registry,
-    RegistryError, Reply, TcpBroker, current_broker, named,
+    DrainReport, DynBroker, Error, MemoryBroker, MethodName, MethodTable, OutCall, RawStream,
+    Registry, RegistryError, Reply, TcpBroker, current_broker, named,
 };
 
 use crate::backends::{DivError, div, on_every_backend, registry};
@@ -182,6 +182,10 @@ impl Broker for Foreign {
 
     async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
         self.0.submit_each(call).await
+    }
+
+    fn methods(&self) -> MethodTable {
+        self.0.methods()
     }
 
     fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {

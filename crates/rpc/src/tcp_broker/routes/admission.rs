@@ -106,6 +106,7 @@ impl Routes {
         let wakers = std::mem::take(&mut state.departures);
         drop(state);
         drop(up);
+        self.changed();
         wakers.into_iter().for_each(Waker::wake);
     }
 
