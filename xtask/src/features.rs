@@ -38,7 +38,8 @@ pub(crate) fn run(root: &Path) -> Outcome {
         }
     }
     println!("features: {checked} combinations ok");
-    without_backends(root)
+    without_backends(root)?;
+    without_order(root)
 }
 
 /// Runs the tests that are empty in every build with a backend: `tests/no_backend.rs` of a crate.
@@ -55,4 +56,12 @@ fn without_backends(root: &Path) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Runs the tests of what keeps its order by itself. In a build of the whole workspace `serde_json`
+/// keeps the order of every map, for the sake of other tests, and a lost one would not show.
+fn without_order(root: &Path) -> Outcome {
+    Step::cargo("test --quiet --package bowline-codec --features json --test json_streams")
+        .arguments(&["--test", "messages"])
+        .run(root)
 }

@@ -4,6 +4,7 @@ pub(crate) mod binary;
 pub(crate) mod headers;
 pub(crate) mod http;
 pub(crate) mod json;
+mod reading;
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,5 +1,8 @@
 //! Base64 tokens: the vectors, damage anywhere, lenient forms, a second implementation.
 
+#[path = "fixtures/ordered.rs"]
+mod ordered;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bowline_codec::{
@@ -7,9 +10,9 @@ use bowline_codec::{
     Raw, Wrapper,
 };
 use bytes::{Bytes, BytesMut};
+use ordered::Ordered;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use serde_json::Value;
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const INNER: &[u8] = br#"{"key":[1,2,3]}"#;
@@ -164,12 +167,12 @@ proptest! {
     }
 }
 
-fn fixture() -> Value {
+fn fixture() -> Ordered {
     serde_json::from_str(include_str!("fixtures/easynetwork-serializers.json")).unwrap()
 }
 
-fn bytes(hex: &Value) -> Vec<u8> {
-    let hex = hex.as_str().unwrap();
+fn bytes(hex: &Ordered) -> Vec<u8> {
+    let hex = hex.text();
     let pairs = (0..hex.len()).step_by(2);
     pairs
         .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
@@ -180,7 +183,7 @@ fn bytes(hex: &Value) -> Vec<u8> {
 #[test]
 fn easynetwork_sends_and_reads_the_same() {
     let all = fixture();
-    assert_eq!(all["key_urlsafe_base64"], KEY);
+    assert_eq!(all["key_urlsafe_base64"].text(), KEY);
     for (set, wrapper) in [
         ("base64_plain_json", Base64::new()),
         ("base64_standard_alphabet_json", Base64::new().standard()),
@@ -188,21 +191,21 @@ fn easynetwork_sends_and_reads_the_same() {
         ("base64_hmac_json", Base64::new().signed(key())),
     ] {
         let new = || {
-            let json = Json::<Value>::new().ascii_only();
+            let json = Json::<Ordered>::new().ascii_only();
             Lines::crlf().with(json.wrap(wrapper.clone()))
         };
-        let rows = all["sets"][set].as_array().unwrap();
+        let rows = all["sets"][set].elements();
         assert!(rows.len() > 20);
         for row in rows {
             let mut batch = OutputBatch::new();
             new().encode(&row["packet"], &mut batch).unwrap();
             let stream = bytes(&row["stream_hex"]);
-            assert!(batch.slices().flatten().eq(&stream), "{set}: {row}");
+            assert!(batch.slices().flatten().eq(&stream), "{set}: {row:?}");
             let decoded = new().decode(&mut BytesMut::from(&stream[..])).unwrap();
             assert_eq!(decoded.as_ref(), Some(&row["packet"]));
         }
     }
-    let bad = all["bad_base64_hmac"].as_array().unwrap();
+    let bad = all["bad_base64_hmac"].elements();
     assert_eq!(bad.len(), 5);
     let codec = Raw::new().wrap(Base64::new().signed(key()));
     for row in bad {

@@ -1,14 +1,12 @@
 //! Headers as JSON behind their length, then a payload of bytes.
 
-use std::cell::Cell;
-
 use bytes::{Bytes, BytesMut};
-use serde::de::DeserializeSeed;
 
 use super::Message;
-use super::headers::{HeaderLimits, Headers, HeadersSeed};
-use super::json::{put_headers, too_many};
-use crate::message::json::{refused, text_of};
+use super::headers::{HeaderLimits, Headers};
+use super::json::put_headers;
+use super::reading::Reading;
+use crate::message::json::text_of;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// Headers and a payload of bytes: the length of the headers in four bytes, the headers as JSON as
@@ -91,18 +89,8 @@ impl Message for BinaryMessage {
             .get(..length)
             .ok_or_else(|| truncated(end).with_message("message truncated"))?;
         let text = text_of(text)?;
-        let exceeded = Cell::new(None);
-        let seed = HeadersSeed {
-            limits,
-            exceeded: &exceeded,
-        };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let refusal = |error| match exceeded.get() {
-            Some(kind) => too_many(kind),
-            None => refused(text, &error, 0),
-        };
-        let headers = seed.deserialize(&mut deserializer).map_err(refusal)?;
-        deserializer.end().map_err(refusal)?;
+        let reading = Reading::new(limits);
+        let headers = reading.all_of(text, reading.headers())?;
         Ok(Self {
             headers,
             payload: frame.slice(end..),

@@ -1,15 +1,15 @@
 //! Named values of a message, in their order.
 
-use std::cell::Cell;
-use std::fmt;
+use std::mem;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-use crate::DecodeErrorKind;
-
 /// Names, each once, with JSON values, in the order in which they were first set.
+///
+/// To look up or set one takes time that grows with how many there are, to collect or to read all of
+/// them hardly more than their number. Objects inside of values keep the order that [`Value`] gives
+/// them, which is that of their keys unless `serde_json` has its feature `preserve_order`.
 ///
 /// # Examples
 ///
@@ -35,6 +35,28 @@ impl Headers {
         Self {
             entries: Vec::new(),
         }
+    }
+
+    /// These in their order; a name that is there twice has its first place and its last value.
+    ///
+    /// By sorting, and not by setting each: a peer may choose the names, and how many there are.
+    pub(super) fn of(mut entries: Vec<(String, Value)>) -> Self {
+        let mut by_name: Vec<usize> = (0..entries.len()).collect();
+        by_name.sort_by(|a, b| entries[*a].0.cmp(&entries[*b].0));
+        let repeated: Vec<(usize, usize)> = by_name
+            .chunk_by(|a, b| entries[*a].0 == entries[*b].0)
+            .flat_map(|same| same[1..].iter().map(|later| (same[0], *later)))
+            .collect();
+        if !repeated.is_empty() {
+            let mut stays = vec![true; entries.len()];
+            for (first, later) in repeated {
+                entries[first].1 = mem::take(&mut entries[later].1);
+                stays[later] = false;
+            }
+            let mut stays = stays.into_iter();
+            entries.retain(|_| stays.next().unwrap_or_default());
+        }
+        Self { entries }
     }
 
     /// Sets `name` to `value`: in its place if it is there, at the end otherwise.
@@ -76,11 +98,22 @@ impl Headers {
 
 impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(entries: I) -> Self {
-        let mut headers = Self::new();
-        for (name, value) in entries {
-            headers.set(name, value);
-        }
-        headers
+        let entries = entries.into_iter();
+        Self::of(
+            entries
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+impl IntoIterator for Headers {
+    type Item = (String, Value);
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
+
+    /// Names and values, in order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
     }
 }
 
@@ -98,7 +131,7 @@ impl Serialize for Headers {
 ///
 /// | limit | default | set by | passed |
 /// |---|---|---|---|
-/// | headers | 256 | [`max_count`](Self::max_count) | `TooLong` |
+/// | headers, those repeated included; and so of the `params`, the `form` and the `files` of an [`HttpMessage`](crate::HttpMessage) | 256 | [`max_count`](Self::max_count) | `TooLong` |
 /// | bytes of all of them | 64 KiB | [`max_bytes`](Self::max_bytes) | `TooLong` |
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderLimits {
@@ -115,7 +148,8 @@ impl HeaderLimits {
         }
     }
 
-    /// Sets the most headers; 256 by default.
+    /// Sets the most headers, and the most parameters, form fields and files of an
+    /// [`HttpMessage`](crate::HttpMessage) each; 256 by default.
     ///
     /// # Panics
     ///
@@ -149,43 +183,5 @@ impl HeaderLimits {
 impl Default for HeaderLimits {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Reads an object as headers, no more than there may be.
-pub(super) struct HeadersSeed<'a> {
-    pub(super) limits: &'a HeaderLimits,
-    /// Set when there were more.
-    pub(super) exceeded: &'a Cell<Option<DecodeErrorKind>>,
-}
-
-impl<'de> DeserializeSeed<'de> for HeadersSeed<'_> {
-    type Value = Headers;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Headers, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for HeadersSeed<'_> {
-    type Value = Headers;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of headers")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
-        let mut headers = Headers::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            headers.set(name, value);
-            if headers.len() > self.limits.max_count {
-                self.exceeded.set(Some(DecodeErrorKind::TooLong {
-                    limit: self.limits.max_count,
-                    declared: None,
-                }));
-                return Err(A::Error::custom("too many headers"));
-            }
-        }
-        Ok(headers)
     }
 }

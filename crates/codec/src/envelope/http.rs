@@ -1,20 +1,26 @@
 //! The description of an HTTP request as a message.
 
+mod payload;
+
 use bytes::{Bytes, BytesMut};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use payload::{Members, Shape, payload};
 
 use super::Message;
 use super::headers::{HeaderLimits, Headers};
-use super::json::{JsonMessage, put};
+use super::json::put;
+use super::reading::Reading;
 use crate::base64::Alphabet;
-use crate::{DecodeError, DecodeErrorKind, EncodeError};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// What to ask of an HTTP server, as a JSON message whose payload is an object.
 ///
 /// Left out of it are empty `params`, `form`, `files` and `content`, and a `json` that is absent or
-/// null. Content and files are base64 in it, whatever they are.
+/// null. Content and files are base64 in it, whatever they are. There are no more `params`, fields of
+/// the `form` and `files` each than there may be headers; see [`HeaderLimits`].
 ///
 /// # Examples
 ///
@@ -43,7 +49,7 @@ pub struct HttpMessage {
     pub json: Option<Value>,
     /// A body as a form; `data` on the wire.
     pub form: Headers,
-    /// Files of a form: names and contents.
+    /// Files of a form: names, each once, and contents.
     pub files: Vec<(String, Bytes)>,
     /// A body as it is.
     pub content: Bytes,
@@ -63,11 +69,33 @@ impl HttpMessage {
             content: Bytes::new(),
         }
     }
+
+    /// Refuses more of anything than who reads it accepts, and files that would be one to them.
+    fn check(&self, limits: &HeaderLimits) -> Result<(), EncodeError> {
+        let limit = limits.count();
+        for (actual, refusal) in [
+            (self.params.len(), TOO_MANY_PARAMS),
+            (self.form.len(), TOO_MANY_FIELDS),
+            (self.files.len(), TOO_MANY_FILES),
+        ] {
+            if actual > limit {
+                let kind = EncodeErrorKind::TooLong { limit, actual };
+                return Err(EncodeError::new(kind).with_message(refusal));
+            }
+        }
+        let mut names: Vec<&str> = self.files.iter().map(|(name, _)| &name[..]).collect();
+        names.sort_unstable();
+        match names.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(EncodeError::new(EncodeErrorKind::Value)
+                .with_message("two files have the same name")),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Default for HttpMessage {
     fn default() -> Self {
-        Self::new("GET", "")
+        Self::new(GET, "")
     }
 }
 
@@ -90,11 +118,7 @@ impl Serialize for Payload<'_> {
             map.serialize_entry("data", &request.form)?;
         }
         if !request.files.is_empty() {
-            let named = request.files.iter();
-            let files: Headers = named
-                .map(|(name, file)| (&name[..], encoded(file)))
-                .collect();
-            map.serialize_entry("files", &files)?;
+            map.serialize_entry("files", &Files(&request.files))?;
         }
         if !request.content.is_empty() {
             map.serialize_entry("content", &encoded(&request.content))?;
@@ -104,7 +128,21 @@ impl Serialize for Payload<'_> {
     }
 }
 
+/// Files by name, each written as it is come to.
+struct Files<'a>(&'a [(String, Bytes)]);
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = self.0.iter();
+        serializer.collect_map(named.map(|(name, file)| (name, encoded(file))))
+    }
+}
+
 const BASE64: &str = "base64";
+const GET: &str = "GET";
+const TOO_MANY_PARAMS: &str = "too many parameters";
+const TOO_MANY_FIELDS: &str = "too many form fields";
+const TOO_MANY_FILES: &str = "too many files";
 
 fn encoded(content: &[u8]) -> String {
     let mut out = BytesMut::new();
@@ -124,18 +162,31 @@ fn misshapen(what: &'static str) -> DecodeError {
     DecodeError::new(DecodeErrorKind::Syntax { line: 0, column: 0 }).with_message(what)
 }
 
-fn text(value: Value, what: &'static str) -> Result<String, DecodeError> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => Err(misshapen(what)),
+/// The text that a member is, if it is there.
+fn text(member: Shape<()>, what: &'static str) -> Result<Option<String>, DecodeError> {
+    match member {
+        Shape::Null => Ok(None),
+        Shape::Text(text) => Ok(Some(text)),
+        Shape::Object(()) | Shape::Other => Err(misshapen(what)),
     }
 }
 
-fn object(value: Value, what: &'static str) -> Result<Map<String, Value>, DecodeError> {
-    match value {
-        Value::Object(object) => Ok(object),
-        _ => Err(misshapen(what)),
+/// The object that a member is, which is empty where it is not there.
+fn object(member: Shape<Headers>, what: &'static str) -> Result<Headers, DecodeError> {
+    match member {
+        Shape::Null => Ok(Headers::new()),
+        Shape::Object(object) => Ok(object),
+        Shape::Text(_) | Shape::Other => Err(misshapen(what)),
     }
+}
+
+/// The contents of files that are base64 so far.
+fn files(encoded: Headers) -> Result<Vec<(String, Bytes)>, DecodeError> {
+    let named = encoded.into_iter().map(|(name, file)| match file {
+        Value::String(file) => Ok((name, decoded(&file)?)),
+        _ => Err(misshapen("a file is not text")),
+    });
+    named.collect()
 }
 
 impl Message for HttpMessage {
@@ -147,53 +198,45 @@ impl Message for HttpMessage {
     }
 
     fn put(&self, limits: &HeaderLimits, out: &mut BytesMut) -> Result<Bytes, EncodeError> {
+        self.check(limits)?;
         put(&self.headers, &Payload(self), limits, out)?;
         Ok(Bytes::new())
     }
 
     fn get(limits: &HeaderLimits, frame: &Bytes) -> Result<Self, DecodeError> {
-        let JsonMessage { headers, payload } = JsonMessage::<Value>::get(limits, frame)?;
-        let mut request = Self {
-            headers,
-            ..Self::default()
+        let reading = Reading::new(limits);
+        let (headers, read) = reading.message(frame, || payload(&reading))?;
+        let Shape::Object(members) = read else {
+            return Err(misshapen("the payload is not an object"));
         };
-        let mut content = None;
-        let mut encoding = None;
-        for (key, value) in object(payload, "the payload is not an object")? {
-            if value.is_null() {
-                continue;
-            }
-            match &key[..] {
-                "method" => request.method = text(value, "the method is not text")?,
-                "url" => request.url = text(value, "the URL is not text")?,
-                "params" => {
-                    request.params = object(value, "the parameters are not an object")?
-                        .into_iter()
-                        .collect();
-                }
-                "json" => request.json = Some(value),
-                "data" => {
-                    request.form = object(value, "the form is not an object")?
-                        .into_iter()
-                        .collect();
-                }
-                "files" => {
-                    for (name, file) in object(value, "the files are not an object")? {
-                        let file = decoded(&text(file, "a file is not text")?)?;
-                        request.files.push((name, file));
-                    }
-                }
-                "content" => content = Some(text(value, "the content is not text")?),
-                "content_encoding" => encoding = Some(value),
-                _ => {}
-            }
-        }
-        if let Some(content) = content {
-            if encoding.is_none_or(|encoding| encoding != BASE64) {
-                return Err(misshapen("content that is not said to be base64"));
-            }
-            request.content = decoded(&content)?;
-        }
-        Ok(request)
+        let Members {
+            method,
+            url,
+            params,
+            json,
+            data,
+            files: encoded,
+            content,
+            content_encoding,
+        } = members;
+        let content = match text(content, "the content is not text")? {
+            Some(content) => match content_encoding {
+                Shape::Text(encoding) if encoding == BASE64 => decoded(&content)?,
+                _ => return Err(misshapen("content that is not said to be base64")),
+            },
+            None => Bytes::new(),
+        };
+        let method = text(method, "the method is not text")?;
+        let url = text(url, "the URL is not text")?;
+        Ok(Self {
+            method: method.unwrap_or_else(|| GET.to_owned()),
+            url: url.unwrap_or_default(),
+            headers,
+            params: object(params, "the parameters are not an object")?,
+            json: Some(json).filter(|json| !json.is_null()),
+            form: object(data, "the form is not an object")?,
+            files: files(object(encoded, "the files are not an object")?)?,
+            content,
+        })
     }
 }

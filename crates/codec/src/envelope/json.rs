@@ -1,26 +1,24 @@
 //! Headers and a payload as one JSON object.
 
-use std::cell::Cell;
-use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::{Bytes, BytesMut};
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::Message;
-use super::headers::{HeaderLimits, Headers, HeadersSeed};
+use super::headers::{HeaderLimits, Headers};
+use super::reading::Reading;
 use crate::message::json::python::{self, Alphabet, Spacing};
-use crate::message::json::{refused, text_of};
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+use crate::{DecodeError, EncodeError, EncodeErrorKind};
 
 /// Headers and a payload as `{"headers": .., "payload": ..}`, in ASCII, as Python writes it.
 ///
 /// Any JSON of that shape is read: in any order, with any space, without either, which is then no
 /// headers or null, and with other keys, which are ignored. Of a key that is there twice the last
-/// counts. A payload that `P` cannot hold is [`Syntax`](DecodeErrorKind::Syntax).
+/// counts. A payload that `P` cannot hold is [`Syntax`](crate::DecodeErrorKind::Syntax).
 ///
 /// # Examples
 ///
@@ -75,24 +73,9 @@ impl<P: Serialize + DeserializeOwned> Message for JsonMessage<P> {
     }
 
     fn get(limits: &HeaderLimits, frame: &Bytes) -> Result<Self, DecodeError> {
-        let text = text_of(frame)?;
-        let exceeded = Cell::new(None);
-        let seed = Fields {
-            headers: HeadersSeed {
-                limits,
-                exceeded: &exceeded,
-            },
-            marker: PhantomData,
-        };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let refusal = |error| match exceeded.get() {
-            Some(kind) => too_many(kind),
-            None => refused(text, &error, 0),
-        };
-        let message = seed.deserialize(&mut deserializer).map_err(refusal)?;
-        deserializer.end().map_err(refusal)?;
-        check_length(&message.headers, limits, frame)?;
-        Ok(message)
+        let payload = || PhantomData::<P>;
+        let (headers, payload) = Reading::new(limits).message(frame, payload)?;
+        Ok(Self { headers, payload })
     }
 }
 
@@ -132,90 +115,5 @@ pub(super) fn put_headers(
             Err(long(limits.bytes(), actual).with_message("the headers are too long"))
         }
         actual => Ok(actual),
-    }
-}
-
-pub(super) fn too_many(kind: DecodeErrorKind) -> DecodeError {
-    DecodeError::new(kind)
-        .with_message("too many headers")
-        .recoverable()
-}
-
-/// Refuses headers that take more bytes than they may in the shortest JSON.
-fn check_length(
-    headers: &Headers,
-    limits: &HeaderLimits,
-    frame: &Bytes,
-) -> Result<(), DecodeError> {
-    let limit = limits.bytes();
-    // Within a frame that is shorter, they are.
-    if frame.len() <= limit {
-        return Ok(());
-    }
-    match serde_json::to_vec(headers) {
-        Ok(bytes) if bytes.len() <= limit => Ok(()),
-        bytes => Err(DecodeError::new(DecodeErrorKind::TooLong {
-            limit,
-            declared: bytes.ok().map(|bytes| bytes.len() as u64),
-        })
-        .with_message("the headers are too long")
-        .recoverable()),
-    }
-}
-
-/// The keys of a message.
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum Field {
-    Headers,
-    Payload,
-    #[serde(other)]
-    Other,
-}
-
-/// Reads the object of headers and payload.
-struct Fields<'a, P> {
-    headers: HeadersSeed<'a>,
-    marker: PhantomData<fn() -> P>,
-}
-
-impl<'de, P: DeserializeOwned> DeserializeSeed<'de> for Fields<'_, P> {
-    type Value = JsonMessage<P>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, P: DeserializeOwned> Visitor<'de> for Fields<'_, P> {
-    type Value = JsonMessage<P>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of headers and a payload")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut headers = Headers::new();
-        let mut payload = None;
-        while let Some(field) = map.next_key()? {
-            match field {
-                Field::Headers => {
-                    headers = map.next_value_seed(HeadersSeed {
-                        limits: self.headers.limits,
-                        exceeded: self.headers.exceeded,
-                    })?;
-                }
-                Field::Payload => payload = Some(map.next_value()?),
-                Field::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        let payload = match payload {
-            Some(payload) => payload,
-            // A payload that is not there is null.
-            None => serde_json::from_value(Value::Null).map_err(serde::de::Error::custom)?,
-        };
-        Ok(JsonMessage { headers, payload })
     }
 }
