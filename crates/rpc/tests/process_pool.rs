@@ -3,6 +3,9 @@
 #![cfg_attr(not(unix), allow(unused))]
 
 #[cfg(unix)]
+#[path = "process_pool/apart.rs"]
+mod apart;
+#[cfg(unix)]
 #[path = "process_pool/cases.rs"]
 mod cases;
 #[cfg(unix)]

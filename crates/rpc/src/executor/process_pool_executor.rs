@@ -27,8 +27,9 @@ use serving::serve;
 ///
 /// A child is this program again, started with the environment variable `BOWLINE_WORKER`: the first
 /// statement of `main` has to be [`worker_entry`](crate::worker_entry), which serves in a child and
-/// returns at once elsewhere. Arguments and replies are encoded, over a socket that is the child's
-/// standard input; its standard output and error are those of this program.
+/// returns at once elsewhere. Arguments and replies are encoded, over a socket. The standard input of
+/// handlers, and of programs that they start, is empty; their standard output and error are those of
+/// this program.
 ///
 /// Children start when they are needed and end when they were idle for a while. A call that is
 /// cancelled is cancelled in its child, and a child in which it goes on is terminated, and then

@@ -151,6 +151,16 @@ async fn crowd() -> (u32, usize) {
     (std::process::id(), there)
 }
 
+/// What a program that a handler starts has as its standard input.
+fn input_of_a_program() -> String {
+    let mut program = std::process::Command::new("readlink");
+    let said = program
+        .arg("/proc/self/fd/0")
+        .stdin(std::process::Stdio::inherit());
+    let said = said.output().map(|output| output.stdout);
+    String::from_utf8(said.unwrap_or_default()).unwrap_or_default()
+}
+
 /// True, which the compiler does not know.
 fn for_ever() -> bool {
     std::process::id() != 0
@@ -192,6 +202,7 @@ pub(crate) fn registry() -> Registry {
                 std::process::exit(code) as ()
             })
         })
+        .and_then(|_| registry.register_blocking("input", |(): ()| input_of_a_program()))
         .and_then(|_| registry.register_fn("crowd", |(): ()| crowd()))
         .and_then(|_| registry.register_fn("abort", |(): ()| async { std::process::abort() as () }))
         .and_then(|_| registry.register_blocking("overflow", |(depth,): (u64,)| deeper(depth)))

@@ -64,6 +64,11 @@ impl Child {
         self.process.id()
     }
 
+    /// Whether it has ended; it is reaped then.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.look().is_some()
+    }
+
     /// Waits until it has ended; it is reaped then.
     pub(super) async fn ended(&mut self) -> Option<ExitStatus> {
         let mut pause = Duration::from_millis(1);

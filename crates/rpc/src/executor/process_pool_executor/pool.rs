@@ -26,6 +26,8 @@ use crate::{Broker, Caller, Error, ErrorKind, TcpBroker};
 /// pauses.
 const BROKEN: u32 = 5;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Between two looks whether a child has ended, or has been idle for long enough, at most.
+const LOOK: Duration = Duration::from_secs(1);
 /// What a child gets to end by itself once its socket has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -340,11 +342,13 @@ impl Drop for Lease {
 }
 
 /// Sees a child to its end.
-async fn tend(pool: Arc<Pool>, worker: Arc<Worker>, child: Child) {
+async fn tend(pool: Arc<Pool>, worker: Arc<Worker>, mut child: Child) {
+    let pause = pool.options.idle_retire.min(LOOK);
     let killed = loop {
-        match timeout(pool.options.idle_retire, what_ends(&worker)).await {
+        match timeout(pause, what_ends(&worker)).await {
             Ok(killed) => break killed,
-            Err(_) if pool.retires(worker.pid) => break false,
+            // Somebody else may hold its socket open.
+            Err(_) if child.has_ended() || pool.retires(worker.pid) => break false,
             Err(_) => {}
         }
     };

@@ -1,6 +1,7 @@
 //! What a child does.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
@@ -13,6 +14,7 @@ use bowline_backend::net::UnixStream;
 use bowline_concurrency::{Root, TaskGroup, task_group};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::stdio::dup2_stdin;
 
 use super::build::{build_id, methods_id, this_program};
 use crate::executor::{AsyncExecutor, Executor};
@@ -86,6 +88,10 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
         Error::with_source(ErrorKind::InvalidInput, "no socket to the parent", error)
     };
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    // Programs that handlers start have the standard input of this one: the protocol is not for them,
+    // and one that outlives this process would keep the socket open.
+    let nothing = File::open("/dev/null").map_err(failed)?;
+    dup2_stdin(&nothing).map_err(|error| failed(error.into()))?;
     end_after(input.try_clone().map_err(failed)?).map_err(failed)?;
     let stream = UnixStream::from_std(input.into()).map_err(failed)?;
     let build = this_program().and_then(|program| build_id(&program));
