@@ -9,6 +9,8 @@ mod drain;
 mod endpoint;
 mod here;
 mod insight;
+#[cfg(test)]
+mod leaks;
 mod link;
 mod listen;
 mod network;
@@ -408,87 +410,5 @@ impl fmt::Debug for TcpBroker {
             .field("endpoints", &self.endpoints())
             .field("connections", &self.connections())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::{Context, Waker};
-
-    use bowline_backend::Backend;
-    use bowline_concurrency::{Root, task_group, timeout};
-
-    use super::*;
-    use crate::executor::AsyncExecutor;
-    use crate::{Caller, Error};
-
-    #[test]
-    fn whoever_stops_waiting_for_the_end_leaves_no_task() {
-        Root::new().backend(Backend::Sim).block_on(async {
-            let ended = task_group(|group: TaskGroup<Error>| async move {
-                let registry = Registry::new("example");
-                registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
-                let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
-                    .listen("127.0.0.1:0")
-                    .start(&group)
-                    .await?;
-                let tasks = server.shared.group.statistics();
-                for _ in 0..1000 {
-                    let mut closed = Box::pin(server.closed());
-                    let polled = closed
-                        .as_mut()
-                        .poll(&mut Context::from_waker(Waker::noop()));
-                    assert!(polled.is_pending());
-                }
-                assert_eq!(server.shared.group.statistics(), tasks);
-                TcpBroker::caller()
-                    .project("example")
-                    .connect(server.local_addrs()[0])
-                    .run(async |client| -> Result<(), Error> {
-                        assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
-                        Ok(())
-                    })
-                    .await?;
-                server.close();
-                let closed = timeout(Duration::from_secs(10), server.closed());
-                assert!(closed.await.is_ok(), "it does not hear of the end");
-                Ok(())
-            });
-            ended.await.expect("nothing fails");
-        });
-    }
-
-    // D5
-    #[test]
-    fn connections_that_come_and_go_leave_no_task() {
-        Root::new().backend(Backend::Sim).block_on(async {
-            let ended = task_group(|group: TaskGroup<Error>| async move {
-                let registry = Registry::new("example");
-                registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
-                let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
-                    .listen("127.0.0.1:0")
-                    .start(&group)
-                    .await?;
-                let mut live = None;
-                for _ in 0..1_000 {
-                    TcpBroker::caller()
-                        .project("example")
-                        .connect(server.local_addrs()[0])
-                        .run(async |client| -> Result<(), Error> {
-                            assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
-                            Ok(())
-                        })
-                        .await?;
-                    server.shared.routes.fewer_than(1).await;
-                    // The task of the connection ends once its place is free.
-                    bowline_concurrency::sleep(Duration::from_millis(1)).await;
-                    let now = server.shared.group.statistics().live;
-                    assert_eq!(*live.get_or_insert(now), now);
-                }
-                group.cancel("done");
-                Ok(())
-            });
-            ended.await.expect("nothing fails");
-        });
     }
 }

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{NO_NAMES, run_call};
-use crate::codec::FormatError;
 use crate::method::{Arguments, ErasedHandler, HandlerEnd, HandlerFuture};
 use crate::stream::HandlerStreams;
 use crate::{Call, Codec, Context, Handler, NamedArguments, StreamHandler};
@@ -26,13 +26,8 @@ impl<C: Call> ErasedHandler for CallHandler<C> {
         arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd> {
-        let Arguments { codec, named, body } = arguments;
-        let call = if named {
-            C::from_named(NamedArguments::new(codec, body))
-                .map_err(|error| HandlerEnd::BadArguments(error.to_string()))?
-        } else {
-            C::from_args(codec.decode(body).map_err(bad_arguments)?)
-        };
+        let codec = arguments.codec;
+        let call: C = call_of(arguments)?;
         let streams = context.streams().cloned();
         Ok(Box::pin(async move {
             let result = run_call(call, context).await;
@@ -70,11 +65,8 @@ where
         arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd> {
-        let Arguments { codec, named, body } = arguments;
-        if named {
-            return Err(HandlerEnd::BadArguments(NO_NAMES.into()));
-        }
-        let arguments: H::Args = codec.decode(body).map_err(bad_arguments)?;
+        let codec = arguments.codec;
+        let arguments: H::Args = tuple_of(arguments)?;
         let running = self.handler.handle(context, arguments);
         Ok(Box::pin(async move {
             encoded(codec, &running.await, HandlerEnd::Reply)
@@ -108,16 +100,10 @@ where
         arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd> {
-        let Arguments { codec, named, body } = arguments;
-        let arguments = if named {
-            C::from_named(NamedArguments::new(codec, body))
-                .map_err(|error| HandlerEnd::BadArguments(error.to_string()))?
-                .into_args()
-        } else {
-            codec.decode(body).map_err(bad_arguments)?
-        };
+        let codec = arguments.codec;
+        let call: C = call_of(arguments)?;
         let streams = context.streams().cloned();
-        let running = (self.handler)(context, arguments);
+        let running = (self.handler)(context, call.into_args());
         Ok(Box::pin(async move {
             end_of(codec, running.await, streams.as_deref())
         }))
@@ -153,11 +139,8 @@ where
         arguments: Arguments<'_>,
         context: Context,
     ) -> Result<HandlerFuture, HandlerEnd> {
-        let Arguments { codec, named, body } = arguments;
-        if named {
-            return Err(HandlerEnd::BadArguments(NO_NAMES.into()));
-        }
-        let arguments: H::Args = codec.decode(body).map_err(bad_arguments)?;
+        let codec = arguments.codec;
+        let arguments: H::Args = tuple_of(arguments)?;
         let items = self.handler.handle(context.clone(), arguments);
         Ok(Box::pin(async move {
             let sent = context.send_all(items).await;
@@ -181,8 +164,24 @@ fn end_of<T: Serialize, E: Serialize>(
     }
 }
 
-fn bad_arguments(error: FormatError) -> HandlerEnd {
-    HandlerEnd::BadArguments(error.to_string())
+/// The call that encoded arguments make.
+fn call_of<C: Call>(arguments: Arguments<'_>) -> Result<C, HandlerEnd> {
+    if !arguments.named {
+        return tuple_of(arguments).map(C::from_args);
+    }
+    let Arguments { codec, body, .. } = arguments;
+    C::from_named(NamedArguments::new(codec, body))
+        .map_err(|error| HandlerEnd::BadArguments(error.to_string()))
+}
+
+/// Encoded arguments without their names.
+fn tuple_of<A: DeserializeOwned>(arguments: Arguments<'_>) -> Result<A, HandlerEnd> {
+    let Arguments { codec, named, body } = arguments;
+    if named {
+        return Err(HandlerEnd::BadArguments(NO_NAMES.into()));
+    }
+    let decoded = codec.decode(body);
+    decoded.map_err(|error| HandlerEnd::BadArguments(error.to_string()))
 }
 
 fn encoded<T: Serialize>(codec: Codec, value: &T, end: fn(Bytes) -> HandlerEnd) -> HandlerEnd {

@@ -1,10 +1,13 @@
 //! What callers and handlers hand to a connection's driver, and how callers wait for outcomes.
 
+mod in_flight;
+
+pub(crate) use in_flight::InFlight;
+
 use std::mem;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -355,85 +358,5 @@ impl ReplySink for Mailbox {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
-    }
-}
-
-/// The outcome of a call, to come. Dropped before, it cancels the call.
-#[must_use = "dropping it cancels the call"]
-pub(crate) struct InFlight {
-    mailbox: Arc<Mailbox>,
-    /// `None` once the outcome was taken.
-    ticket: Option<usize>,
-    /// The ticket has a waker.
-    registered: bool,
-}
-
-impl Future for InFlight {
-    type Output = Result<Bytes, CallError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let Some(key) = this.ticket else {
-            panic!("polled after its end")
-        };
-        // A clone may be code of the user, so it is made before the lock: only where it is needed.
-        let first = !mem::replace(&mut this.registered, true);
-        let mut fresh = first.then(|| cx.waker().clone());
-        loop {
-            let mut state = this.mailbox.state();
-            match &mut state.tickets[key] {
-                Ticket::Queued(waker) | Ticket::Sent(_, waker) => {
-                    if waker
-                        .as_ref()
-                        .is_some_and(|known| known.will_wake(cx.waker()))
-                    {
-                        return Poll::Pending;
-                    }
-                    let Some(fresh) = fresh.take() else {
-                        drop(state);
-                        fresh = Some(cx.waker().clone());
-                        continue;
-                    };
-                    let former = waker.replace(fresh);
-                    drop(state);
-                    drop(former);
-                    return Poll::Pending;
-                }
-                Ticket::Settled(_) | Ticket::Abandoned => {
-                    let ticket = state.tickets.remove(key);
-                    drop(state);
-                    this.ticket = None;
-                    return match ticket {
-                        Ticket::Settled(outcome) => Poll::Ready(outcome),
-                        // Only the drop of this future abandons its ticket.
-                        _ => unreachable!("an abandoned call was polled"),
-                    };
-                }
-            }
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let Some(key) = self.ticket else { return };
-        let mut state = self.mailbox.state();
-        let ended = state.ended;
-        let former = mem::replace(&mut state.tickets[key], Ticket::Abandoned);
-        let mut driver = None;
-        match &former {
-            // The driver meets it in the inbox.
-            Ticket::Queued(_) if !ended => {}
-            Ticket::Sent(call, _) if !ended => {
-                state.inbox.push(Mail::Cancel(*call));
-                driver = state.driver.take();
-            }
-            _ => {
-                state.tickets.remove(key);
-            }
-        }
-        drop(state);
-        wake(driver);
-        drop(former);
     }
 }

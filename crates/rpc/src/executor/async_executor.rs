@@ -142,7 +142,10 @@ impl Begin for InTasks {
         } else {
             None
         };
-        let mut running = Running::new(job);
+        let mut running = match nested {
+            Some(_) => Running::of_fresh(job),
+            None => Running::new(job),
+        };
         if nested.is_some() {
             // What waits is polled again at once by a worker, so it needs no waker here.
             let mut cx = TaskContext::from_waker(Waker::noop());

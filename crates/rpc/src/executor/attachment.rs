@@ -1,81 +1,26 @@
 //! What ties an executor to one broker.
 
+mod worker;
+
+pub(super) use worker::Work;
+use worker::run_jobs;
+
 use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bowline_concurrency::{TaskGroup, yield_now};
+use bowline_concurrency::TaskGroup;
 use slab::Slab;
 
-use super::caught::contained;
-use super::places::Place;
-use super::running::Running;
 use super::{Executor, States};
-use crate::context::Cancel;
 use crate::{DynBroker, brokers};
-
-/// Jobs a worker ends in a row before other tasks get their turn.
-const BATCH: usize = 32;
-/// Workers kept for later jobs while there is nothing to do.
-const IDLE: usize = 64;
-
-/// What a worker does: a job that has not begun, or waits for something.
-///
-/// The place is given up after the job.
-pub(super) struct Work {
-    running: Running,
-    /// Taken by the end alone.
-    place: Option<Place>,
-    sleeps: bool,
-}
-
-impl Work {
-    pub(super) fn new(running: Running, place: Place) -> Self {
-        Self {
-            running,
-            place: Some(place),
-            sleeps: false,
-        }
-    }
-}
-
-impl Future for Work {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let ended = Pin::new(&mut this.running).poll(cx);
-        if let (true, Some(place)) = (ended.is_pending(), &mut this.place) {
-            if !std::mem::replace(&mut this.sleeps, true) {
-                place.sleeps(this.running.job().sight(), cx.waker().clone());
-            }
-            if place.is_given_up() {
-                this.running.give_up();
-                place.answered();
-            }
-        }
-        ended
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        // The handler ends before its place is free. A function on a thread goes on, and has it.
-        self.running.drop_handler();
-        if let (Some(place), Cancel::Flag(flag)) = (self.place.take(), self.running.job().cancel())
-        {
-            flag.leave_to_thread(place);
-        }
-    }
-}
 
 /// One broker at an executor: the group its handlers run in, and the workers that run them.
 ///
@@ -287,97 +232,6 @@ pub(crate) struct Gathering(usize, PhantomData<*const ()>);
 impl Drop for Gathering {
     fn drop(&mut self) {
         GATHERS.set(self.0);
-    }
-}
-
-/// A worker, roused for its first job.
-async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
-    let mut roused = true;
-    loop {
-        for _ in 0..BATCH {
-            let next = NextWork {
-                attachment: &attachment,
-                number,
-                sleeps: false,
-                roused: std::mem::take(&mut roused),
-            };
-            let Some(mut work) = next.await else {
-                return;
-            };
-            let mut running = pin!(contained(&mut work));
-            let mut waits = false;
-            poll_fn(|cx| {
-                let ended = running.as_mut().poll(cx);
-                if ended.is_pending() && !std::mem::replace(&mut waits, true) {
-                    // It does not come to the next job itself. If there are still more, those it
-                    // roused go on.
-                    attachment.rouse();
-                }
-                ended
-            })
-            .await;
-        }
-        yield_now().await;
-    }
-}
-
-/// The next work for a worker; `None` if it is to end.
-struct NextWork<'a> {
-    attachment: &'a Arc<Attachment>,
-    number: u64,
-    /// It is in `idle`, or was roused since.
-    sleeps: bool,
-    /// It counts in `looking`.
-    roused: bool,
-}
-
-impl NextWork<'_> {
-    /// Takes its waker back, or itself out of those that look.
-    fn wake_up(&mut self, state: &mut State) -> Option<Waker> {
-        if std::mem::take(&mut self.sleeps) {
-            let place = state.idle.iter().position(|(it, _)| *it == self.number);
-            if let Some(place) = place {
-                return Some(state.idle.swap_remove(place).1);
-            }
-            self.roused = true;
-        }
-        if std::mem::take(&mut self.roused) {
-            state.looking -= 1;
-        }
-        None
-    }
-}
-
-impl Future for NextWork<'_> {
-    type Output = Option<Work>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let waker = cx.waker().clone();
-        let attachment = self.attachment;
-        let mut state = attachment.state();
-        let former = self.wake_up(&mut state);
-        let next = match state.ready.pop_front() {
-            Some(work) => Poll::Ready(Some(work)),
-            None if attachment.is_over() || state.idle.len() >= IDLE => Poll::Ready(None),
-            None => {
-                state.idle.push((self.number, waker));
-                self.sleeps = true;
-                Poll::Pending
-            }
-        };
-        drop(state);
-        drop(former);
-        next
-    }
-}
-
-impl Drop for NextWork<'_> {
-    fn drop(&mut self) {
-        if self.sleeps || self.roused {
-            let attachment = self.attachment;
-            let former = self.wake_up(&mut attachment.state());
-            drop(former);
-        }
     }
 }
 

@@ -1,5 +1,10 @@
 //! One call on its way through an executor.
 
+mod outcome;
+
+use outcome::Answer;
+pub(crate) use outcome::{CallRef, JobEnd, ReplySink};
+
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -16,78 +21,11 @@ use super::{Attachment, Executor, JobHandle};
 use crate::context::Cancel;
 use crate::meter::Meter;
 use crate::method::Entry;
-use crate::proto::{CallId, Extensions};
+use crate::proto::Extensions;
 use crate::span::HandleSpan;
 use crate::stream::HandlerStreams;
 use crate::sys::{RunningCall, micros, tasks};
 use crate::{Certainty, Code, Codec, Context, MethodName, Peer};
-
-/// Where the outcome of a job goes.
-pub(crate) trait ReplySink: Send + Sync {
-    /// The handler is about to run.
-    fn begun(&self) {}
-
-    /// Takes the one outcome of the call `call`.
-    fn settle(&self, call: CallRef, end: JobEnd);
-}
-
-/// Which call of a sink a job belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallRef {
-    /// A call within this process.
-    Local(u64),
-    /// A call of a peer.
-    Peer(CallId),
-    /// A notification of a peer, which has the credit of the peer until its handler runs.
-    Notification(CallId),
-}
-
-impl CallRef {
-    pub(crate) fn number(self) -> u64 {
-        match self {
-            CallRef::Local(number) => number,
-            CallRef::Peer(call) | CallRef::Notification(call) => call.as_u64(),
-        }
-    }
-}
-
-/// The one outcome of a job.
-#[derive(Clone, Debug)]
-pub(crate) enum JobEnd {
-    /// The encoded reply; empty for a local job, which keeps its result itself.
-    Reply(Bytes),
-    /// The encoded error of the method.
-    Application(Bytes),
-    /// It failed otherwise.
-    Failed {
-        code: Code,
-        certainty: Certainty,
-        message: String,
-    },
-}
-
-impl JobEnd {
-    /// Whether its handler certainly was not started.
-    pub(crate) fn did_not_run(&self) -> bool {
-        matches!(self, Self::Failed { certainty, .. } if certainty.did_not_run())
-    }
-
-    /// Bytes of what it says.
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Reply(body) | Self::Application(body) => body.len(),
-            Self::Failed { message, .. } => message.len(),
-        }
-    }
-
-    pub(super) fn failed(code: Code, certainty: Certainty) -> Self {
-        Self::Failed {
-            code,
-            certainty,
-            message: String::new(),
-        }
-    }
-}
 
 /// What a job runs.
 pub(crate) enum JobBody {
@@ -232,6 +170,11 @@ impl Job {
     /// When its caller stops waiting; [`Instant::NEVER`] if it waits as long as it takes.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// When it came.
+    pub(super) fn arrived(&self) -> Instant {
+        self.answer.arrived
     }
 
     /// How many calls it is nested in, 0 to 8.
@@ -390,31 +333,3 @@ impl JobSight {
 #[error("the executor has no room for the call")]
 #[non_exhaustive]
 pub struct Refusal;
-
-/// Gives the one answer, on drop at the latest.
-struct Answer {
-    sink: Option<Arc<dyn ReplySink>>,
-    call: CallRef,
-    certainty: Certainty,
-    meter: Arc<Meter>,
-    arrived: Instant,
-    span: HandleSpan,
-}
-
-impl Answer {
-    fn give(&mut self, end: JobEnd) {
-        if let Some(sink) = self.sink.take() {
-            let begun = self.certainty == Certainty::MaybeExecuted;
-            self.meter.ended(self.arrived, begun, &end);
-            self.span.ended(&end);
-            sink.settle(self.call, end);
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        let certainty = self.certainty;
-        self.give(JobEnd::failed(Code::Cancelled, certainty));
-    }
-}

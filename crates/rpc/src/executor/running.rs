@@ -32,7 +32,8 @@ pub(super) struct Running {
 }
 
 enum Stage {
-    New,
+    /// Not begun; what the clock showed, if that was just now.
+    New(Option<Instant>),
     /// Dropped when it is cancelled.
     Scoped(Caught<CancelScopeRun<Body>>),
     /// Told when it is cancelled, and when it is dropped: work on another thread outlives this task.
@@ -43,7 +44,16 @@ enum Stage {
 impl Running {
     pub(super) fn new(job: Job) -> Self {
         Self {
-            stage: Stage::New,
+            stage: Stage::New(None),
+            alarm: None,
+            job,
+        }
+    }
+
+    /// Of a job that has come just now, and is polled at once: the clock is not looked at again.
+    pub(super) fn of_fresh(job: Job) -> Self {
+        Self {
+            stage: Stage::New(Some(job.arrived())),
             alarm: None,
             job,
         }
@@ -53,13 +63,14 @@ impl Running {
         &self.job
     }
 
-    /// The first step; what it gives is the end.
-    fn start(&mut self) -> Option<JobEnd> {
+    /// The first step, at a moment that is `fresh` if it is known; what it gives is the end.
+    fn start(&mut self, fresh: Option<Instant>) -> Option<JobEnd> {
         let job = &mut self.job;
         if job.is_cancelled() {
             return Some(JobEnd::failed(Code::Cancelled, Certainty::Refused));
         }
-        if job.deadline() != Instant::NEVER && job.deadline() <= time::now() {
+        let deadline = job.deadline();
+        if deadline != Instant::NEVER && deadline <= fresh.unwrap_or_else(time::now) {
             return Some(JobEnd::failed(Code::DeadlineExceeded, Certainty::Refused));
         }
         let (body, scope) = job.begin()?;
@@ -87,7 +98,7 @@ impl Running {
                 unfinished.disarm();
                 ended.unwrap_or_else(panicked)
             }),
-            Stage::New | Stage::Over => Poll::Pending,
+            Stage::New(_) | Stage::Over => Poll::Pending,
         }
     }
 
@@ -129,13 +140,13 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
-        if matches!(this.stage, Stage::New)
-            && let Some(end) = this.start()
+        if let Stage::New(fresh) = this.stage
+            && let Some(end) = this.start(fresh)
         {
             this.stage = Stage::Over;
             this.job.answer(end);
         }
-        if matches!(this.stage, Stage::New | Stage::Over) {
+        if matches!(this.stage, Stage::New(_) | Stage::Over) {
             return Poll::Ready(());
         }
         let nesting = Nesting {

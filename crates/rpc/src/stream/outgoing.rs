@@ -71,8 +71,7 @@ impl<T, E> Outgoing<T, E> {
 }
 
 /// Sends all items of `source`; without a sender they go nowhere, as those after the caller has gone if it
-/// `goes_on` then. An end other than theirs is that of the
-/// call.
+/// `goes_on` then. An end other than theirs is that of the call.
 async fn send_from<T: Serialize, E, S: Source<T, E> + ?Sized>(
     mut source: Pin<&mut S>,
     mut sender: Option<RawSender>,

@@ -169,27 +169,21 @@ impl Routes {
 
     /// Completes when the connections were told to close.
     pub(in crate::tcp_broker) async fn closed(&self) {
-        std::future::poll_fn(|cx| {
-            let waker = cx.waker().clone();
-            let mut state = self.state();
-            if state.closed {
-                drop(state);
-                return Poll::Ready(());
-            }
-            if !state.departures.iter().any(|known| known.will_wake(&waker)) {
-                state.departures.push(waker);
-            }
-            Poll::Pending
-        })
-        .await;
+        self.departed_until(|state| state.closed).await;
     }
 
     /// Completes when fewer than `most` connections are up.
     pub(in crate::tcp_broker) async fn fewer_than(&self, most: usize) {
+        self.departed_until(|state| state.connections.len() < most)
+            .await;
+    }
+
+    /// Completes when `met` is, which only the departure of a connection or the end changes.
+    async fn departed_until(&self, met: impl Fn(&State) -> bool) {
         std::future::poll_fn(|cx| {
             let waker = cx.waker().clone();
             let mut state = self.state();
-            if state.connections.len() < most {
+            if met(&state) {
                 drop(state);
                 return Poll::Ready(());
             }

@@ -1,0 +1,106 @@
+//! The one outcome of a job, and where it goes.
+
+use std::sync::Arc;
+
+use bowline_backend::time::Instant;
+use bytes::Bytes;
+
+use crate::meter::Meter;
+use crate::proto::CallId;
+use crate::span::HandleSpan;
+use crate::{Certainty, Code};
+
+/// Where the outcome of a job goes.
+pub(crate) trait ReplySink: Send + Sync {
+    /// The handler is about to run.
+    fn begun(&self) {}
+
+    /// Takes the one outcome of the call `call`.
+    fn settle(&self, call: CallRef, end: JobEnd);
+}
+
+/// Which call of a sink a job belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallRef {
+    /// A call within this process.
+    Local(u64),
+    /// A call of a peer.
+    Peer(CallId),
+    /// A notification of a peer, which has the credit of the peer until its handler runs.
+    Notification(CallId),
+}
+
+impl CallRef {
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            CallRef::Local(number) => number,
+            CallRef::Peer(call) | CallRef::Notification(call) => call.as_u64(),
+        }
+    }
+}
+
+/// The one outcome of a job.
+#[derive(Clone, Debug)]
+pub(crate) enum JobEnd {
+    /// The encoded reply; empty for a local job, which keeps its result itself.
+    Reply(Bytes),
+    /// The encoded error of the method.
+    Application(Bytes),
+    /// It failed otherwise.
+    Failed {
+        code: Code,
+        certainty: Certainty,
+        message: String,
+    },
+}
+
+impl JobEnd {
+    /// Whether its handler certainly was not started.
+    pub(crate) fn did_not_run(&self) -> bool {
+        matches!(self, Self::Failed { certainty, .. } if certainty.did_not_run())
+    }
+
+    /// Bytes of what it says.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Reply(body) | Self::Application(body) => body.len(),
+            Self::Failed { message, .. } => message.len(),
+        }
+    }
+
+    pub(in crate::executor) fn failed(code: Code, certainty: Certainty) -> Self {
+        Self::Failed {
+            code,
+            certainty,
+            message: String::new(),
+        }
+    }
+}
+
+/// Gives the one answer, on drop at the latest.
+pub(super) struct Answer {
+    pub(super) sink: Option<Arc<dyn ReplySink>>,
+    pub(super) call: CallRef,
+    pub(super) certainty: Certainty,
+    pub(super) meter: Arc<Meter>,
+    pub(super) arrived: Instant,
+    pub(super) span: HandleSpan,
+}
+
+impl Answer {
+    pub(super) fn give(&mut self, end: JobEnd) {
+        if let Some(sink) = self.sink.take() {
+            let begun = self.certainty == Certainty::MaybeExecuted;
+            self.meter.ended(self.arrived, begun, &end);
+            self.span.ended(&end);
+            sink.settle(self.call, end);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let certainty = self.certainty;
+        self.give(JobEnd::failed(Code::Cancelled, certainty));
+    }
+}
