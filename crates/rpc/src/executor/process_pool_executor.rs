@@ -37,6 +37,9 @@ use serving::serve;
 /// [`ConnectionLost`](crate::Code::ConnectionLost), which says how it died, except that those of
 /// [idempotent](crate::MethodSpec::idempotent) methods are tried once more.
 ///
+/// SIGINT and SIGTERM do nothing to children, which have a process group of their own: their parent
+/// decides what becomes of calls, and a child ends when the parent does.
+///
 /// Calls wait for one of `max_workers` places as in an [`AsyncExecutor`](super::AsyncExecutor).
 /// Brokers that share the executor have children of their own. There are no processes in a simulated
 /// world: calls end with [`Unsupported`](crate::Code::Unsupported) there.

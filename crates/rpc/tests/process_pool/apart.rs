@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use bowline_concurrency::timeout;
+use bowline_concurrency::{TaskGroup, task_group, timeout};
 use bowline_rpc::{Caller, Error, MemoryBroker};
 
-use crate::methods::{Scratch, gone, kill, pool};
+use crate::methods::{Held, Scratch, gone, kill, pool};
 
 /// Kills the processes that a file names.
 struct KillOnDrop<'a>(&'a Scratch);
@@ -53,4 +53,39 @@ pub(crate) async fn programs_of_handlers_have_no_socket_and_hold_up_no_end() {
         })
         .await
         .expect("the case holds");
+}
+
+/// The number of the process group of a process.
+fn group_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name: the state, the parent, the group.
+    let after = stat.rsplit(')').next()?;
+    after.split_whitespace().nth(2)?.parse().ok()
+}
+
+// D1
+pub(crate) async fn signals_that_end_a_program_leave_the_calls_of_its_children_alone() {
+    let held = Scratch::new("signalled");
+    let pid = MemoryBroker::new(pool(1))
+        .run(async |broker| -> Result<u32, Error> {
+            let answered = task_group(|group: TaskGroup<Error>| async move {
+                let (calling, path) = (broker.clone(), held.text());
+                let call =
+                    group.spawn_ok(async move { calling.call(Held(path)).no_deadline().await });
+                let pid = held.pid().await;
+                assert_eq!(group_of(pid), Some(pid), "a terminal signals it");
+                for signal in ["INT", "TERM"] {
+                    kill(pid, signal);
+                }
+                held.let_go();
+                let answer = call.join().await.expect("it has its outcome");
+                assert_eq!(answer.expect("nothing befell it"), pid);
+                assert_eq!(broker.call_named::<u32>("pid", ()).await?, pid);
+                Ok(pid)
+            });
+            Ok(answered.await.expect("nothing fails"))
+        })
+        .await
+        .expect("the case holds");
+    gone(pid).await;
 }

@@ -12,7 +12,10 @@ use bowline_rpc::{
     TcpBrokerBuilder,
 };
 
-use crate::apart::programs_of_handlers_have_no_socket_and_hold_up_no_end;
+use crate::apart::{
+    programs_of_handlers_have_no_socket_and_hold_up_no_end,
+    signals_that_end_a_program_leave_the_calls_of_its_children_alone,
+};
 use crate::deaths::{
     a_call_that_is_given_up_while_its_child_starts_leaves_no_process,
     a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
@@ -405,5 +408,6 @@ pub(crate) fn run() {
         a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again
         a_simulated_world_has_no_processes
         programs_of_handlers_have_no_socket_and_hold_up_no_end
+        signals_that_end_a_program_leave_the_calls_of_its_children_alone
     }
 }

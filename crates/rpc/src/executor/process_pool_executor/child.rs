@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -45,7 +45,9 @@ impl Child {
                     .iter()
                     .map(|(name, value)| (name, value)),
             )
-            .stdin(Stdio::from(OwnedFd::from(theirs)));
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            // What a terminal sends to this program is not for the calls of its children.
+            .process_group(0);
         // Dropped there, with our copy of their end; and if nobody waits any more so is the child,
         // which a process of the standard library would outlive.
         let start = move || {

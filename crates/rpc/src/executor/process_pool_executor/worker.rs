@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::UnixStream;
+use bowline_backend::signal::{Signal, listen};
 use bowline_concurrency::{Root, TaskGroup, task_group};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -85,13 +86,18 @@ async fn serve_and_exit(registry: Registry, calls: usize) {
 
 async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
     let failed = |error: io::Error| {
-        Error::with_source(ErrorKind::InvalidInput, "no socket to the parent", error)
+        Error::with_source(ErrorKind::InvalidInput, "no way to serve the parent", error)
     };
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     // Programs that handlers start have the standard input of this one: the protocol is not for them,
     // and one that outlives this process would keep the socket open.
     let nothing = File::open("/dev/null").map_err(failed)?;
     dup2_stdin(&nothing).map_err(|error| failed(error.into()))?;
+    // They are for the parent, which may let calls come to their end: a service manager sends them to
+    // every process. Children end with their socket.
+    for signal in [Signal::Interrupt, Signal::Terminate] {
+        drop(listen(signal).map_err(failed)?);
+    }
     end_after(input.try_clone().map_err(failed)?).map_err(failed)?;
     let stream = UnixStream::from_std(input.into()).map_err(failed)?;
     let build = this_program().and_then(|program| build_id(&program));
