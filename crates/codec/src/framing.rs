@@ -8,7 +8,7 @@ use crate::{Decode, Encode, EncodeError, Framed, MessageCodec, OutputBatch};
 
 mod items;
 pub(crate) mod place;
-mod work;
+pub(crate) mod work;
 
 pub(crate) mod delimited;
 

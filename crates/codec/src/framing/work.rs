@@ -7,7 +7,7 @@ thread_local! {
 
 /// Notes that `bytes` bytes are searched or read; nothing outside tests.
 #[inline]
-pub(super) fn looked_at(bytes: usize) {
+pub(crate) fn looked_at(bytes: usize) {
     #[cfg(test)]
     LOOKED_AT.set(LOOKED_AT.get() + bytes as u64);
     #[cfg(not(test))]
@@ -23,6 +23,8 @@ mod tests {
         CborFraming, Cobs, Delimiter, FixedSize, Framing, JsonFraming, LengthDelimited, Lines,
         MsgpackFraming, Netstring,
     };
+    #[cfg(feature = "zlib")]
+    use crate::{ExpansionLimits, Zlib, ZlibFraming};
 
     const MIB: usize = 1024 * 1024;
     const MANY: usize = MIB / 16;
@@ -109,5 +111,23 @@ mod tests {
         is_linear(&Cobs::new().max_frame(10).max_skip(2 * MANY), &long);
         let deep = [vec![b'['; MANY / 2], vec![b']'; MANY / 2]].concat();
         is_linear(&JsonFraming::new().max_frame(10).max_skip(2 * MANY), &deep);
+    }
+
+    // C9, F9: most of these bytes may each be the one that passes the limit, and are fed alone.
+    #[cfg(feature = "zlib")]
+    #[test]
+    fn what_expands_to_nothing_close_to_the_limit_costs_as_much_as_it_takes() {
+        const STORED: usize = 1000;
+        let mut wire = b"\x78\x01\x00\xe8\x03\x17\xfc".to_vec();
+        wire.extend([0; STORED]);
+        wire.extend(b"\0\0\0\xff\xff".repeat(MANY / 5));
+        // The last block, and the checksum of so many zeros.
+        wire.extend(b"\x01\0\0\xff\xff\x03\xe8\0\x01");
+        let limits = ExpansionLimits::new().max_output(STORED);
+        let framing = ZlibFraming::new(Zlib::new().limits(limits));
+        for piece in [1, 4096, wire.len()] {
+            let worked = work(framing.clone(), &wire, piece);
+            assert!(worked <= 4 * wire.len() as u64, "{worked} by {piece}");
+        }
     }
 }

@@ -2,12 +2,16 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DecodeError, DecodeErrorKind, EncodeError, Wrapper};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Wrapper};
 
 /// A way to compress the bytes of a message.
 ///
 /// What implements this is a [`Wrapper`]. [`Zlib`](crate::Zlib) and [`Lz4`](crate::Lz4) do; another
 /// one only has to put what it expands into the [`Expansion`], which is where a bomb ends.
+///
+/// A message that its own limits would refuse when it is expanded is
+/// [`TooLong`](EncodeErrorKind::TooLong) to the wrapper and not sent. Data that is compressed further
+/// than the ratio allows may be among it: `Zlib` and `Lz4` compress less of such data.
 pub trait Compress: Send + Sync {
     /// Appends the compressed form of `data` to `out`. What an error leaves there is taken back.
     ///
@@ -32,7 +36,16 @@ pub trait Compress: Send + Sync {
 
 impl<C: Compress> Wrapper for C {
     fn wrap(&self, payload: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
-        self.compress(payload, out)
+        let limits = self.expansion_limits();
+        // Known before any work: no compressed form is long enough for more.
+        limits.check(payload.len(), usize::MAX)?;
+        let before = out.len();
+        self.compress(payload, out)?;
+        let checked = limits.check(payload.len(), out.len() - before);
+        if checked.is_err() {
+            out.truncate(before);
+        }
+        checked
     }
 
     fn unwrap(&self, frame: &Bytes) -> Result<Bytes, DecodeError> {
@@ -89,10 +102,34 @@ impl ExpansionLimits {
         self
     }
 
+    /// Refuses a payload of `actual` bytes of which `compressed` were made, if it could not be
+    /// expanded again.
+    pub(crate) fn check(&self, actual: usize, compressed: usize) -> Result<(), EncodeError> {
+        match self.cap(compressed) {
+            limit if actual > limit => {
+                Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The most that may come out of `input` bytes.
     pub(crate) fn cap(&self, input: usize) -> usize {
         self.max_output
             .min(input.saturating_mul(self.max_ratio).max(SMALL))
+    }
+}
+
+#[cfg(feature = "zlib")]
+impl ExpansionLimits {
+    /// Whether `bytes` may come out of any number of bytes.
+    pub(crate) fn is_small(&self, bytes: usize) -> bool {
+        bytes <= self.cap(0)
+    }
+
+    /// How many bytes are enough for `bytes` to come out of them.
+    pub(crate) fn enough_for(&self, bytes: usize) -> usize {
+        bytes.div_ceil(self.max_ratio)
     }
 }
 

@@ -1,6 +1,6 @@
 //! LZ4 blocks.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use lz4_flex::block::{DecompressError, compress_into, decompress_into, get_maximum_output_size};
 
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
 /// Compresses a message as one LZ4 block behind its size in four bytes, least significant first.
 ///
 /// The declared size is compared with the limits before anything is allocated, and no more room is
-/// made at once than 16 KiB or twice what came.
+/// made at once than 16 KiB or twice what came. What would be compressed further than the limits let
+/// it be expanded again is not compressed.
 ///
 /// # Examples
 ///
@@ -46,17 +47,34 @@ impl Lz4 {
     }
 }
 
+/// Appends a block of which nothing is compressed: a length, of which a byte of 255 says that it goes
+/// on, and the data.
+fn put_literals(data: &[u8], out: &mut BytesMut) {
+    const IN_TOKEN: usize = 15;
+    out.put_u8((data.len().min(IN_TOKEN) as u8) << 4);
+    if let Some(rest) = data.len().checked_sub(IN_TOKEN) {
+        out.put_bytes(u8::MAX, rest / 255);
+        out.put_u8((rest % 255) as u8);
+    }
+    out.extend_from_slice(data);
+}
+
 impl Compress for Lz4 {
     fn compress(&self, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
         let (limit, actual) = (u32::MAX as usize, data.len());
         let size = u32::try_from(actual)
             .map_err(|_| EncodeError::new(EncodeErrorKind::TooLong { limit, actual }))?;
+        let before = out.len();
         out.extend_from_slice(&size.to_le_bytes());
         let start = out.len();
         out.resize(start + get_maximum_output_size(actual), 0);
         let written = compress_into(data, &mut out[start..])
             .map_err(|error| EncodeError::new(EncodeErrorKind::Value).with_source(error))?;
         out.truncate(start + written);
+        if self.limits.check(actual, out.len() - before).is_err() {
+            out.truncate(start);
+            put_literals(data, out);
+        }
         Ok(())
     }
 

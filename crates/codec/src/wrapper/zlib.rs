@@ -2,12 +2,13 @@
 
 pub(crate) mod framing;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use flate2::{Compress as Deflater, Compression, Decompress as Inflater};
 use flate2::{FlushCompress, FlushDecompress, Status};
 
 use framing::ZlibFraming;
 
+use crate::framing::work;
 use crate::{
     Compress, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Expansion,
     ExpansionLimits, Framed, Framing, MessageCodec,
@@ -19,7 +20,9 @@ use crate::{
 /// [`Inflate`](DecodeErrorKind::Inflate), one with bytes after the marker is
 /// [`Trailing`](DecodeErrorKind::Trailing), and one that expands beyond the
 /// [`limits`](Self::limits) is [`Expansion`](DecodeErrorKind::Expansion), found within 16 KiB of
-/// the limit.
+/// the limit. Data that would be deflated further than that lets it be inflated again is deflated
+/// less, by storing the front of it: what is at most [`max_output`](ExpansionLimits::max_output) long
+/// is read by whoever has the same limits.
 ///
 /// # Examples
 ///
@@ -74,21 +77,71 @@ impl Zlib {
         ZlibFraming::new(self).with(inner)
     }
 
-    /// Appends `data` as one zlib stream, a block at a time.
-    fn deflate(&self, data: &[u8], mut put: impl FnMut(&[u8])) -> Result<(), EncodeError> {
-        let mut deflater = Deflater::new(Compression::new(self.level), true);
+    /// Appends `data` as one zlib stream.
+    fn deflate(&self, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
+        self.deflate_by(Deflater::new(Compression::new(self.level), true), data, out)
+    }
+
+    /// The same, of which so much is stored as it is, in front, that no part of the stream expands
+    /// more than the limits allow.
+    fn deflate_less(&self, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
+        /// A window of 32 KiB, and how hard it was tried: not at all.
+        const HEADER: [u8; 2] = [0x78, 0x01];
+        const MOST_STORED: usize = u16::MAX as usize;
+        let (front, rest) = data.split_at(self.limits.enough_for(data.len()));
+        out.extend_from_slice(&HEADER);
+        for stored in front.chunks(MOST_STORED) {
+            let len = stored.len() as u16;
+            out.put_u8(0); // not the last block, stored, and up to the next byte
+            out.put_u16_le(len);
+            out.put_u16_le(!len);
+            out.extend_from_slice(stored);
+        }
+        self.deflate_by(
+            Deflater::new(Compression::new(self.level), false),
+            rest,
+            out,
+        )?;
+        out.put_u32(adler32(data));
+        Ok(())
+    }
+
+    /// Appends what `deflater` makes of `data`, a block at a time.
+    fn deflate_by(
+        &self,
+        mut deflater: Deflater,
+        data: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
         let mut block = [0; BLOCK];
         loop {
             let (read, written) = (deflater.total_in(), deflater.total_out());
             let status = deflater
                 .compress(&data[read as usize..], &mut block, FlushCompress::Finish)
                 .map_err(|error| EncodeError::new(EncodeErrorKind::Value).with_source(error))?;
-            put(&block[..(deflater.total_out() - written) as usize]);
+            out.extend_from_slice(&block[..(deflater.total_out() - written) as usize]);
             if let Status::StreamEnd = status {
                 return Ok(());
             }
         }
     }
+}
+
+/// The checksum at the end of a zlib stream, of all that comes out of it.
+fn adler32(data: &[u8]) -> u32 {
+    const MODULUS: u32 = 65_521;
+    /// So many sums of sums stay below 2^32.
+    const RUN: usize = 5552;
+    let (mut sum, mut sums) = (1, 0);
+    for run in data.chunks(RUN) {
+        for byte in run {
+            sum += u32::from(*byte);
+            sums += sum;
+        }
+        sum %= MODULUS;
+        sums %= MODULUS;
+    }
+    sums << 16 | sum
 }
 
 impl Default for Zlib {
@@ -97,7 +150,7 @@ impl Default for Zlib {
     }
 }
 
-/// How far [`inflate`] got.
+/// How far [`Inflating::feed`] got.
 enum Inflated {
     /// All of the input is used, and all that can come out of it is out.
     Partial,
@@ -105,42 +158,68 @@ enum Inflated {
     Whole,
 }
 
-/// Feeds `data` to `inflater` until it wants more or has found its end.
-fn inflate(
-    inflater: &mut Inflater,
-    data: &[u8],
-    out: &mut Expansion,
-) -> Result<Inflated, DecodeError> {
-    let mut block = [0; BLOCK];
-    let start = inflater.total_in();
-    loop {
-        let (read, written) = (inflater.total_in(), inflater.total_out());
-        let rest = &data[(read - start) as usize..];
-        let status = inflater
-            .decompress(rest, &mut block, FlushDecompress::None)
-            .map_err(|_| DecodeError::new(DecodeErrorKind::Inflate))?;
-        let produced = (inflater.total_out() - written) as usize;
-        out.put(&block[..produced])?;
-        match status {
-            Status::StreamEnd => return Ok(Inflated::Whole),
-            // No progress: there is nothing more to be had from this input.
-            _ if produced == 0 && inflater.total_in() == read => return Ok(Inflated::Partial),
-            Status::Ok | Status::BufError => {}
+/// One stream that is being inflated.
+struct Inflating {
+    inflater: Inflater,
+    /// Where it inflates to; kept, as it may be fed in single bytes.
+    block: Box<[u8; BLOCK]>,
+}
+
+impl Inflating {
+    fn new() -> Self {
+        work::looked_at(BLOCK);
+        Self {
+            inflater: Inflater::new(true),
+            block: Box::new([0; BLOCK]),
+        }
+    }
+
+    /// How much of the stream was used.
+    fn used(&self) -> usize {
+        self.inflater.total_in() as usize
+    }
+
+    /// Inflates `data` until there is no more of it or its end is found.
+    fn feed(&mut self, data: &[u8], out: &mut Expansion) -> Result<Inflated, DecodeError> {
+        let start = self.inflater.total_in();
+        loop {
+            let (read, written) = (self.inflater.total_in(), self.inflater.total_out());
+            let rest = &data[(read - start) as usize..];
+            let status = self
+                .inflater
+                .decompress(rest, &mut self.block[..], FlushDecompress::None)
+                .map_err(|_| DecodeError::new(DecodeErrorKind::Inflate))?;
+            let produced = (self.inflater.total_out() - written) as usize;
+            out.put(&self.block[..produced])?;
+            match status {
+                Status::StreamEnd => return Ok(Inflated::Whole),
+                // No progress: there is nothing more to be had from this input.
+                _ if produced == 0 && self.inflater.total_in() == read => {
+                    return Ok(Inflated::Partial);
+                }
+                Status::Ok | Status::BufError => {}
+            }
         }
     }
 }
 
 impl Compress for Zlib {
     fn compress(&self, data: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
-        self.deflate(data, |block| out.extend_from_slice(block))
+        let before = out.len();
+        self.deflate(data, out)?;
+        if self.limits.check(data.len(), out.len() - before).is_err() {
+            out.truncate(before);
+            self.deflate_less(data, out)?;
+        }
+        Ok(())
     }
 
     fn expand(&self, data: &[u8], out: &mut Expansion) -> Result<(), DecodeError> {
-        let mut inflater = Inflater::new(true);
-        match inflate(&mut inflater, data, out)? {
+        let mut inflating = Inflating::new();
+        match inflating.feed(data, out)? {
             Inflated::Partial => Err(DecodeError::new(DecodeErrorKind::Inflate)
                 .with_message("the end marker is missing")),
-            Inflated::Whole => match data.len() - inflater.total_in() as usize {
+            Inflated::Whole => match data.len() - inflating.used() {
                 0 => Ok(()),
                 extra => Err(DecodeError::new(DecodeErrorKind::Trailing { extra })),
             },

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
-use flate2::Decompress as Inflater;
 
-use super::{Inflated, Zlib, inflate};
+use super::{Inflated, Inflating, Zlib};
 use crate::framing::place::Place;
 use crate::{
     Compress, Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind,
@@ -24,13 +23,13 @@ use crate::{
 ///
 /// A clone is at the start of a stream, wherever the original is.
 // Invariants
-// Z1 `inflater` has been fed the first `fed` bytes of the input, which are the front of a frame;
+// Z1 `inflating` has been fed the first `fed` bytes of the input, which are the front of a frame;
 //    `out` is all that came out of them.
 // Z2 What is fed at once cannot pass a limit anywhere but at its last byte, so that limits are
 //    passed at the same byte however the input is cut.
 pub struct ZlibFraming {
     zlib: Zlib,
-    inflater: Option<Inflater>,
+    inflating: Option<Inflating>,
     fed: usize,
     out: Expansion,
     place: Place,
@@ -44,7 +43,7 @@ impl ZlibFraming {
     pub fn new(zlib: Zlib) -> Self {
         Self {
             zlib,
-            inflater: None,
+            inflating: None,
             fed: 0,
             out: Expansion::new(0),
             place: Place::default(),
@@ -78,10 +77,10 @@ impl ZlibFraming {
             self.out
                 .allow(self.zlib.expansion_limits().cap(self.fed + 1));
             let piece = self.piece((src.len() - self.fed).min(limit - self.fed));
-            let inflater = self.inflater.get_or_insert_with(|| Inflater::new(true));
+            let inflating = self.inflating.get_or_insert_with(Inflating::new);
             let piece = &src[self.fed..self.fed + piece];
-            let inflated = inflate(inflater, piece, &mut self.out)?;
-            self.fed = inflater.total_in() as usize;
+            let inflated = inflating.feed(piece, &mut self.out)?;
+            self.fed = inflating.used();
             if let Inflated::Whole = inflated {
                 return Ok(inflated);
             }
@@ -89,13 +88,33 @@ impl ZlibFraming {
         Ok(Inflated::Partial)
     }
 
-    fn put(&self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
-        let (limit, actual) = (self.zlib.expansion_limits().cap(usize::MAX), payload.len());
-        if actual > limit {
-            return Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }));
+    /// Appends `payload` as a stream to `out`, which may be left with half of it.
+    fn deflate(&self, payload: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
+        let before = out.len();
+        self.zlib.deflate(payload, out)?;
+        if !self.inflates(&out[before..], payload.len()) {
+            out.truncate(before);
+            self.zlib.deflate_less(payload, out)?;
         }
+        let (limit, actual) = (self.max_compressed(), out.len() - before);
+        match actual > limit {
+            true => Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual })),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a reader with our limits takes `frame`, a stream of `len` bytes. The ratio of each of
+    /// its beginnings counts, and no sum over the whole shows it.
+    fn inflates(&self, frame: &[u8], len: usize) -> bool {
+        let limits = self.zlib.expansion_limits();
+        limits.is_small(len) || Self::new(self.zlib).feed(frame).is_ok()
+    }
+
+    fn put(&self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
+        let limits = self.zlib.expansion_limits();
+        limits.check(payload.len(), usize::MAX)?;
         let mark = out.mark();
-        let written = self.zlib.deflate(payload, |block| out.put_slice(block));
+        let written = self.deflate(payload, out.tail());
         match written {
             Ok(()) => out.frame_done(),
             Err(_) => out.rollback(mark),
@@ -115,7 +134,7 @@ impl Decode for ZlibFraming {
                 src.advance(self.fed);
                 self.place.finish(self.fed);
                 let frame = self.out.take();
-                self.inflater = None;
+                self.inflating = None;
                 self.fed = 0;
                 self.out = Expansion::new(0);
                 Ok(Some(frame))
