@@ -50,7 +50,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "relay",
-        about: "callers, one of them a slow reader, a router, two workers: how far a call got is what it is told, over hops",
+        about: "callers, a router, two workers; items both ways and notifications: how far a call got is what it is told, over hops",
         world: relay::world,
         sometimes: &[
             RECONNECTED,
@@ -58,6 +58,9 @@ pub const ALL: &[Scenario] = &[
             "lost after it ran",
             "lost before it ran",
             "read slowly",
+            "had to begin a stream again",
+            "gave a stream up",
+            "every notice came",
         ],
     },
     Scenario {

@@ -1,7 +1,9 @@
-//! Calls through a router: callers, one of which reads slowly, a router that calls on, two workers; faults
-//! of all kinds, callers that give up, deadlines over the hops. What callers are told of how far a call got is checked against what
-//! handlers saw.
+//! Calls through a router: callers, one of which reads slowly, a router that calls on, two workers; items
+//! in both directions, and notifications; faults of all kinds, callers that give up, deadlines over the
+//! hops. What callers are told of how far a call got is checked against what handlers saw.
 
+mod items;
+mod notices;
 mod slow;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +41,12 @@ struct Log {
     relay: Seen,
     work: Seen,
     bulk: Seen,
+    notices: Seen,
+    /// Calls with items: at the router, at the workers, and to the router.
+    relay_items: Seen,
+    items: Seen,
+    gather: Seen,
+    streams_done: u64,
     /// How long each call had left at the router.
     left: BTreeMap<u64, Duration>,
     done: u64,
@@ -51,6 +59,18 @@ impl Seen {
         always!("at-most-once", *began == 1, "call {call}");
         let told = self.did_not_run.contains(&call);
         always!("did-not-run-means-never", !told, "call {call}");
+    }
+
+    /// Whether what the sender of a notification was told is true, which is never that it began.
+    fn check_told<E>(&mut self, call: u64, outcome: &Result<(), CallError<E>>) {
+        if outcome
+            .as_ref()
+            .is_err_and(|error| error.certainty().did_not_run())
+        {
+            let began = self.began.contains_key(&call);
+            always!("did-not-run-means-never", !began, "call {call}");
+            self.did_not_run.insert(call);
+        }
     }
 
     /// Whether what the caller was told is true.
@@ -87,6 +107,9 @@ pub(super) fn world() -> Builder {
         .client("a", || caller(0))
         .client("b", || caller(1))
         .client("slow", slow::reads_slowly)
+        .client("reader", items::reads)
+        .client("sender", items::sends)
+        .client("notifier", notices::notifies)
         .checker(|| OneOutcome::of("call", "outcome"));
     WORKERS
         .iter()
@@ -113,6 +136,7 @@ async fn worker() -> Result<(), Error> {
         sleep(Duration::from_millis(call % 50)).await;
         call + 1
     })?;
+    items::serve_items(&registry)?;
     TcpBroker::builder(AsyncExecutor::new(registry, 2))
         .listen(AT)
         .allow_insecure_network()
@@ -147,7 +171,11 @@ async fn router() -> Result<(), Error> {
         Sim::ghost(|log: &mut Log| log.bulk.begin(call));
         format!("{call} {}", "x".repeat(BULK))
     })?;
+    items::serve_router(&registry)?;
+    notices::serve(&registry)?;
     TcpBroker::builder(AsyncExecutor::new(registry, 4))
+        .limits(items::limits())
+        .expect("they fit")
         .allow_insecure_network()
         .run(async |started| -> Result<(), Error> {
             let _ = broker.set(started.clone());
