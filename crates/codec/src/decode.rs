@@ -56,6 +56,37 @@ pub trait Decode {
         }
     }
 
+    /// Whether input that ended now would end inside an item, given what the last `Ok(None)` of
+    /// [`decode`](Self::decode) left in `src`: bytes of one have come, and not all of them.
+    ///
+    /// It is so exactly where [`decode_end`](Self::decode_end) would not say `Ok(None)`. What only
+    /// stands between items (the space around JSON documents, zeros of [`Cobs`](crate::Cobs)) begins
+    /// none, so a peer that has sent nothing else owes nothing; one that owes the rest of an item can
+    /// be given a time for it.
+    ///
+    /// Unless overridden: whether anything is left in `src`. A decoder that takes bytes of a partial
+    /// item out of there, or leaves what is none in it, knows better.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_codec::{Decode, JsonFraming};
+    /// use bytes::BytesMut;
+    ///
+    /// let mut documents = JsonFraming::new();
+    /// let mut input = BytesMut::from("12\n");
+    /// assert_eq!(documents.decode(&mut input)?.unwrap(), "12");
+    /// assert_eq!(documents.decode(&mut input)?, None);
+    /// assert!(!documents.in_frame(&input)); // the newline is the end of the last one
+    /// input.extend_from_slice(b"[1");
+    /// assert_eq!(documents.decode(&mut input)?, None);
+    /// assert!(documents.in_frame(&input));
+    /// # Ok::<(), bowline_codec::DecodeError>(())
+    /// ```
+    fn in_frame(&self, src: &[u8]) -> bool {
+        !src.is_empty()
+    }
+
     /// Fewest further bytes that can change the answer of the last `Ok(None)`; at least 1.
     ///
     /// A hint for how much to read: it may be as large as the largest frame the codec accepts, and

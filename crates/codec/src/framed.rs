@@ -105,6 +105,10 @@ impl<F: Framing, M: MessageCodec> Decode for Framed<F, M> {
             .message(&self.codec, src, |src| self.framing.decode_end(src))
     }
 
+    fn in_frame(&self, src: &[u8]) -> bool {
+        self.framing.in_frame(src)
+    }
+
     fn need(&self) -> usize {
         self.framing.need()
     }
@@ -160,6 +164,10 @@ impl<F: Framing, M: MessageCodec> Decode for FramedDecoder<F, M> {
     fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<M::Received>, DecodeError> {
         self.progress
             .message(&*self.codec, src, |src| self.framing.decode_end(src))
+    }
+
+    fn in_frame(&self, src: &[u8]) -> bool {
+        self.framing.in_frame(src)
     }
 
     fn need(&self) -> usize {

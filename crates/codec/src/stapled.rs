@@ -52,6 +52,10 @@ impl<E, D: Decode> Decode for Stapled<E, D> {
         self.decoder.decode_end(src)
     }
 
+    fn in_frame(&self, src: &[u8]) -> bool {
+        self.decoder.in_frame(src)
+    }
+
     fn need(&self) -> usize {
         self.decoder.need()
     }

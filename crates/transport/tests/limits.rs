@@ -5,7 +5,8 @@ use std::time::Duration;
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::time::{self, sleep_until};
 use bowline_backend::{Backend, stream::ByteStream};
-use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
+use bowline_codec::{Cobs, Codec, Framed, Framing, JsonFraming, LengthDelimited, Lines, Raw};
+use bowline_concurrency::timeout;
 use bowline_transport::{
     Break, Delivery, ErrorKind, Extra, MemoryStream, MessageStream, Transport, TransportRecv,
     TransportSend, TrySendError,
@@ -238,5 +239,55 @@ fn who_is_not_listened_to_is_not_slow() {
         // The handler had other things to do; what has come meanwhile is not late.
         sleep_until(time::now().saturating_add(10 * most)).await;
         assert_eq!(here.recv().await.unwrap().unwrap(), "0123456789");
+        // Nor is what has not come: nobody was there to take it. Once somebody is, its time runs.
+        there.write_all(b"\0\0\0\x0a01234").await.unwrap();
+        for waits in [most / 4, most / 4, Duration::ZERO] {
+            let begun = timeout(waits, here.recv()).await;
+            assert!(begun.is_err(), "{begun:?}");
+            sleep_until(time::now().saturating_add(10 * most)).await;
+        }
+        let start = time::now();
+        let error = here.recv().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broken(Break::SlowFrame));
+        let took = time::now().saturating_duration_since(start);
+        // Half of it was waited for before, as far as that was looked at.
+        assert!(took >= most / 2 && took < most * 3 / 4, "{took:?}");
+    });
+}
+
+/// What stands between frames begins none: a peer that has said all may be silent.
+#[test]
+fn who_owes_nothing_is_not_slow() {
+    async fn silent<C>(codec: C, said: &[u8], begun: &[u8])
+    where
+        C: Codec<Sent: Send + Sync + 'static, Item: Send + PartialEq + 'static> + 'static,
+    {
+        use bowline_backend::stream::ByteStreamExt;
+        let most = Duration::from_secs(20);
+        let (here, mut there) = MemoryStream::pair();
+        let builder = MessageStream::<MemoryStream, C>::builder();
+        let mut here = builder.frame_timeout(most).over(here, codec);
+        there.write_all(said).await.unwrap();
+        assert!(here.recv().await.unwrap().is_some());
+        let waits = timeout(10 * most, here.recv()).await;
+        assert!(waits.is_err(), "{said:?}");
+        there.write_all(begun).await.unwrap();
+        let error = here.recv().await.map(drop).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::Broken(Break::SlowFrame),
+            "{said:?}"
+        );
+    }
+    Backend::Sim.block_on(async {
+        silent(JsonFraming::new().with(Raw::new()), b"12\n", b" [").await;
+        silent(JsonFraming::new().with(Raw::new()), b"[] \r\n", b"1").await;
+        silent(Cobs::new().with(Raw::new()), b"\x02a\0\0\0", b"\0\x02").await;
+        silent(Lines::crlf().text(), b"a\r\n", b"\r").await;
+        // One that is thrown away as it comes is under way all the same.
+        let skips = LengthDelimited::u8().max_frame(2).skip_oversized();
+        silent(skips.with(Raw::new()), b"\x01a", b"\x04ab").await;
+        let skips = Lines::lf().max_frame(2).text();
+        silent(skips, b"a\n", b"abcdefgh").await;
     });
 }

@@ -260,6 +260,10 @@ impl Decode for Cobs {
         }
     }
 
+    fn in_frame(&self, src: &[u8]) -> bool {
+        self.discarded > 0 || !src.is_empty()
+    }
+
     fn need(&self) -> usize {
         // A frame is a code and a zero at least.
         if self.discarded == 0 && self.searched == 0 {

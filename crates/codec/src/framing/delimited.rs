@@ -207,6 +207,10 @@ impl Delimited {
         }
     }
 
+    pub(super) fn in_frame(&self, src: &[u8]) -> bool {
+        self.discarded > 0 || !src.is_empty()
+    }
+
     /// Refuses a payload in which the delimiter, which will follow it, is found too early.
     pub(super) fn check(&self, payload: &[u8]) -> Result<(), EncodeError> {
         if payload.len() > self.max_frame {

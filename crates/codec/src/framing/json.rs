@@ -222,6 +222,10 @@ impl Decode for JsonFraming {
         }
     }
 
+    fn in_frame(&self, _: &[u8]) -> bool {
+        self.scan.is_some()
+    }
+
     fn need(&self) -> usize {
         let seen = self.discarded.saturating_add(self.scanned);
         let to_fatal = self.patience().saturating_add(1) - seen;

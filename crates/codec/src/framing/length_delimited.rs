@@ -320,6 +320,10 @@ impl Decode for LengthDelimited {
         Err(error)
     }
 
+    fn in_frame(&self, src: &[u8]) -> bool {
+        !matches!(self.state, State::Header) || !src.is_empty()
+    }
+
     fn need(&self) -> usize {
         self.need
     }

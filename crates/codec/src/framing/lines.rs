@@ -111,6 +111,10 @@ impl Decode for Lines {
         self.0.decode_end(src)
     }
 
+    fn in_frame(&self, src: &[u8]) -> bool {
+        self.0.in_frame(src)
+    }
+
     fn need(&self) -> usize {
         self.0.need()
     }

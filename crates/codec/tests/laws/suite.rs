@@ -1,8 +1,9 @@
 //! The laws of `Decode`, checked for any decoder on any input.
 //!
 //! `check` decodes one input in several cuts and demands the same events at the same places from
-//! each (C1), that every byte is accounted for after each event (C2), and that a fatal error
-//! repeats while a recoverable one does not (C3).
+//! each (C1), that every byte is accounted for after each event (C2), that a fatal error
+//! repeats while a recoverable one does not (C3), and that a decoder knows when it is in a frame: where
+//! an end would cut one.
 
 use std::fmt::Debug;
 
@@ -114,6 +115,10 @@ where
     D::Item: Debug + PartialEq,
 {
     let expected = run(new(), input, &Cut::Whole);
+    // Ended early, it may be in a frame.
+    for end in (0..input.len()).step_by(1 + input.len() / 4) {
+        run(new(), &input[..end], &Cut::Pieces(vec![1]));
+    }
     let cuts = [Cut::Pieces(vec![1]), Cut::Pieces(vec![2, 3]), Cut::AsNeeded]
         .into_iter()
         .chain((!pieces.is_empty()).then(|| Cut::Pieces(pieces.to_vec())));
@@ -185,8 +190,15 @@ where
             }
         }
     }
+    // The last answer was that more is wanted.
+    let mut in_frame = Some(decoder.in_frame(&src));
     loop {
-        let event = match decoder.decode_end(&mut src) {
+        let ended = decoder.decode_end(&mut src);
+        if let Some(in_frame) = in_frame.take() {
+            let cuts = !matches!(ended, Ok(None));
+            assert_eq!(in_frame, cuts, "in a frame after {fed} bytes of {input:?}");
+        }
+        let event = match ended {
             Ok(None) => {
                 assert!(src.is_empty(), "a clean end with {} bytes left", src.len());
                 assert!(

@@ -111,14 +111,16 @@ impl MessageStreamBuilder {
         self
     }
 
-    /// How long a frame of the peer's may take from when a `recv` first had to wait for the rest of it:
-    /// then the connection is [`Broken(SlowFrame)`](crate::Break::SlowFrame), for ever; `None`, for any
-    /// time, by default. Against peers that send a byte now and then to hold a connection, which no
+    /// How long a `recv` may wait for the rest of a frame of which something has come: then the
+    /// connection is [`Broken(SlowFrame)`](crate::Break::SlowFrame), for ever; `None`, for any time, by
+    /// default, but for the connections of a [server](crate::ServerLimits::frame_timeout). Against peers
+    /// that send a byte now and then to hold a connection, which no
     /// [`read_idle_timeout`](Self::read_idle_timeout) notices.
     ///
-    /// It is to leave the longest frame enough time on the slowest line. What a codec skips between
-    /// frames counts as the beginning of one. The time is looked at only by a `recv` that finds nothing
-    /// to read, which panics where no backend runs.
+    /// It is to leave the longest frame enough time on the slowest line. What stands between frames
+    /// begins none (see [`Decode::in_frame`](bowline_codec::Decode::in_frame)), and time in which nobody
+    /// receives is not counted, unless that was less than an eighth of this, or than a second. The time
+    /// is looked at only by a `recv` that finds nothing to read, which panics where no backend runs.
     pub fn frame_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
         self.frame_timeout = most.into();
         self

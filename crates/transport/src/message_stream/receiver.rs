@@ -1,5 +1,6 @@
 mod filling;
 mod items;
+mod late;
 
 pub use items::MessageItems;
 
@@ -17,6 +18,7 @@ use bowline_codec::{Codec, Decode, DecodeError, DecodeErrorKind};
 use bytes::{Bytes, BytesMut};
 
 use self::filling::READ_MIN;
+use self::late::Late;
 #[cfg(all(unix, feature = "ancillary"))]
 use super::inbox::{Answer, Inbox};
 use super::lingering::Peer;
@@ -49,10 +51,10 @@ pub struct MessageReceiver<S: ByteStream, C: Codec> {
     burst_bytes: usize,
     /// Runs from when a `recv` first had to wait since the last byte, where that is limited.
     idle: Option<Pin<Box<Sleep>>>,
-    /// The decoder has taken or left bytes that make no frame yet.
-    begun: bool,
-    /// Runs from when a `recv` first had to wait for the rest of a frame, where that is limited.
-    late: Option<Pin<Box<Sleep>>>,
+    /// Some bytes of a frame have come, and not all.
+    in_frame: bool,
+    /// How long a `recv` has waited for the rest of it, where that is limited.
+    late: Late,
     /// Descriptors that came, once somebody asked for them.
     #[cfg(all(unix, feature = "ancillary"))]
     pub(super) inbox: Option<Inbox<S::ReadHalf>>,
@@ -86,8 +88,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             burst_frames: 0,
             burst_bytes: 0,
             idle: None,
-            begun: false,
-            late: None,
+            in_frame: false,
+            late: Late::default(),
             #[cfg(all(unix, feature = "ancillary"))]
             inbox: None,
         }
@@ -176,7 +178,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                     let before = self.buffer.len();
                     let decoded = self.decode();
                     self.note(before, &decoded);
-                    self.note_progress(before, &decoded);
+                    self.note_progress(&decoded);
                     match decoded {
                         Ok(Some(message)) => {
                             self.foresee(before - self.buffer.len());
@@ -242,14 +244,11 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     #[cfg(not(all(unix, feature = "ancillary")))]
     fn note(&mut self, _: usize, _: &Result<Option<C::Item>, DecodeError>) {}
 
-    /// Of `before` bytes the decoder made a frame, or has one under way.
-    fn note_progress(&mut self, before: usize, decoded: &Result<Option<C::Item>, DecodeError>) {
-        match decoded {
-            Ok(None) => self.begun |= before > 0,
-            Ok(Some(_)) | Err(_) => {
-                self.begun = false;
-                self.late = None;
-            }
+    /// The decoder made a frame, or has one under way, or neither.
+    fn note_progress(&mut self, decoded: &Result<Option<C::Item>, DecodeError>) {
+        self.in_frame = matches!(decoded, Ok(None)) && self.decoder.in_frame(&self.buffer);
+        if !self.in_frame {
+            self.late.whole();
         }
     }
 
@@ -317,8 +316,11 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     /// For a read that waits: ready once a frame took longer than is allowed.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.outbound.setup().frame_timeout {
-            Some(most) if self.begun => poll_after(&mut self.late, most, cx),
-            _ => Poll::Pending,
+            Some(most) if self.in_frame => self.late.poll(most, cx),
+            _ => {
+                self.late.rest(cx);
+                Poll::Pending
+            }
         }
     }
 

@@ -9,6 +9,9 @@ const MAX_HANDSHAKES: usize = 256;
 /// How long a connection may take to become secure, its turn included.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a message may be under way.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a connection that a handler closed reads what its peer still sends.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -63,7 +66,7 @@ impl ServerLimits {
             at_limit: AtLimit::Wait,
             max_per_peer: None,
             idle_timeout: None,
-            frame_timeout: None,
+            frame_timeout: Some(FRAME_TIMEOUT),
             max_handshakes: MAX_HANDSHAKES,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             grace: GRACE,
@@ -111,9 +114,10 @@ impl ServerLimits {
         self
     }
 
-    /// How long a message of a peer may take from its first byte to its last before
+    /// How long a handler may wait for the rest of a message that has begun before
     /// [`Messages::recv`](crate::Messages::recv) says
-    /// [`Broken(SlowFrame)`](crate::Break::SlowFrame); `None`, for any time, by default. See
+    /// [`Broken(SlowFrame)`](crate::Break::SlowFrame); default 60 s, `None` for any time. A server
+    /// whose messages take longer on the slowest line that it is to serve wants more. See
     /// [`MessageStreamBuilder::frame_timeout`](crate::MessageStreamBuilder::frame_timeout).
     pub fn frame_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
         self.frame_timeout = most.into();

@@ -1,12 +1,16 @@
 //! How many connections there are at most.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bowline_concurrency::checkpoint;
+use bowline_backend::Backend;
+use bowline_backend::stream::ByteStreamExt;
+use bowline_concurrency::{checkpoint, now, sleep};
 use bowline_transport::{
-    AtLimit, ErrorKind, Messages, Peer, Server, ServerHandle, ServerLimits, Transport,
+    AtLimit, ErrorKind, Messages, Peer, Server, ServerHandle, ServerLimits, TcpConnector, Transport,
 };
+use futures_util::future::{Either, join_all, select};
 
 use crate::endings::{ask, greet, say};
 use crate::script::{Failure, Script, Scripted};
@@ -157,6 +161,63 @@ pub(crate) async fn a_silent_peer_is_told_so() {
             "{counters:?}"
         );
         assert_eq!(counters.failed, 0);
+    })
+    .await;
+}
+
+/// Slow lorises: each sends a byte now and then of a line that never ends, and holds a connection.
+// SV2, SV6, TR7
+pub(crate) async fn peers_that_trickle_are_cut_while_others_converse() {
+    let is_simulated = Backend::current() == Ok(Backend::Sim);
+    let (limits, pause) = match is_simulated {
+        true => (ServerLimits::new(), Duration::from_secs(1)), // a minute
+        false => {
+            let most = Duration::from_millis(300);
+            (ServerLimits::new().frame_timeout(most), most / 30)
+        }
+    };
+    let told = Scripted::new();
+    let limits = limits.max_connections(11);
+    let (handle, serving) = start_with(limits, Script::new(&told)).await;
+    let address = handle.local_addrs()[0].as_inet().unwrap();
+    beside(serving, async {
+        let mut steady = greet(&handle, "steady").await;
+        let begun = now();
+        let trickle = async || {
+            let mut stream = TcpConnector::new(address).connect().await.unwrap();
+            let begun = now();
+            while stream.write_all(b"x").await.is_ok() {
+                sleep(pause).await;
+            }
+            now().saturating_duration_since(begun)
+        };
+        let all = join_all((0..10).map(|_| trickle()));
+        let converse = async {
+            loop {
+                assert_eq!(ask(&mut steady, "on").await.as_deref(), Some("on"));
+                sleep(pause / 2).await;
+            }
+        };
+        let cut = match select(pin!(all), pin!(converse)).await {
+            Either::Left((cut, _)) => cut,
+            Either::Right((never, _)) => never,
+        };
+        if is_simulated {
+            let minute = Duration::from_secs(60);
+            for took in cut {
+                assert!(took >= minute && took < minute + 4 * pause, "{took:?}");
+            }
+            assert!(now().saturating_duration_since(begun) < 2 * minute);
+        }
+        // Their places are free, and nobody else's was touched.
+        let mut clients = Vec::new();
+        for n in 0..10 {
+            clients.push(greet(&handle, &n.to_string()).await);
+        }
+        assert_eq!(ask(&mut steady, "on").await.as_deref(), Some("on"));
+        let counters = handle.counters();
+        assert_eq!((counters.broken, counters.failed), (10, 0));
+        handle.drain(Duration::from_secs(100)).await;
     })
     .await;
 }

@@ -73,6 +73,7 @@ mod everywhere {
             beyond_the_limit_is_reset_where_that_is_asked_for,
             a_peer_has_no_more_than_its_share,
             a_silent_peer_is_told_so,
+            peers_that_trickle_are_cut_while_others_converse,
         ;
         lingering:
             the_last_answer_arrives,
