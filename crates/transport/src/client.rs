@@ -191,7 +191,9 @@ where
     ///
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn feed(&self, message: &S) -> Result<(), Error> {
-        self.send_by(message, TransportSend::queue_only).await
+        let span = OperationSpan::new(Operation::Send, || self.peer_addr());
+        span.around(self.send_by(message, TransportSend::queue_only))
+            .await
     }
 
     /// Queues the message if it is nobody else's turn and there is a connection with room now. It makes

@@ -23,7 +23,7 @@
 //! authorities that Mozilla or the system trusts, for its clients. `ancillary`: `send_with` and
 //! `recv_with` pass descriptors with the messages of Unix sockets. `tracing`: servers log, and every
 //! `connect`, `handshake` and `close` (level `DEBUG`), `send` and `recv` (`TRACE`) is a span of that
-//! name below the one that is current, with `peer` where it is known, `outcome` (`ok`, `end`,
+//! name below the one that is current (`feed` and permits send; a `call` sends and receives), with `peer` where it is known, `outcome` (`ok`, `end`,
 //! `dropped`, or the [kind](ErrorKind) of the error), `error` and `otel.status_code`. `tokio`, `smol`,
 //! `async-std`, `sim`: the backends, as in `bowline-backend`.
 //!

@@ -133,7 +133,7 @@ impl<T: Transport> Shared<T> {
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn send(&self, message: &T::Sent) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        let sent = async { self.reserve().await?.send(message) };
+        let sent = async { self.reserve().await?.queue(message) };
         span.around(sent).await
     }
 
@@ -148,9 +148,13 @@ impl<T: Transport> Shared<T> {
     ///
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn feed(&self, message: &T::Sent) -> Result<(), Error> {
-        let _permit = self.reserve().await?;
-        self.use_sender(Operation::Send, |sender| sender.queue_only(message))?
-            .map_err(Error::from_encode)
+        let span = OperationSpan::new(Operation::Send, || self.peer_addr());
+        let fed = async {
+            let _permit = self.reserve().await?;
+            self.use_sender(Operation::Send, |sender| sender.queue_only(message))?
+                .map_err(Error::from_encode)
+        };
+        span.around(fed).await
     }
 
     /// Queues the message if it is nobody else's turn and there is room now.
@@ -394,6 +398,11 @@ impl<T: Transport> SharedPermit<'_, T> {
     ///
     /// The codec refused the message, or somebody closed the transport: nothing was queued.
     pub fn send(self, message: &T::Sent) -> Result<(), Error> {
+        let span = OperationSpan::new(Operation::Send, || self.shared.peer_addr());
+        span.of(|| self.queue(message))
+    }
+
+    fn queue(&self, message: &T::Sent) -> Result<(), Error> {
         self.shared
             .use_sender(Operation::Send, |sender| sender.queue(message))?
             .map_err(Error::from_encode)

@@ -7,6 +7,9 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::task::Poll;
+
+use bowline_codec::EncodeError;
 
 use crate::error::{Error, Operation};
 
@@ -18,7 +21,7 @@ const _: () = assert!(size_of::<OperationSpan>() == 0);
 #[must_use = "an operation is traced where its future is put into its span"]
 pub(crate) struct OperationSpan {
     #[cfg(feature = "tracing")]
-    span: tracing::Span,
+    outcome: enabled::Unknown,
 }
 
 /// What an operation comes to.
@@ -38,6 +41,11 @@ impl Outcome for bowline_backend::net::TcpStream {}
 impl Outcome for bowline_backend::net::UnixStream {}
 
 impl Outcome for crate::memory::MemoryStream {}
+
+/// Something else that the operation gives, which says nothing of how it went.
+pub(crate) struct Given<T>(pub(crate) T);
+
+impl<T> Outcome for Given<T> {}
 
 /// A message and who sent it.
 impl<T> Outcome for (T, bowline_backend::stream::Address) {}
@@ -66,18 +74,36 @@ impl OperationSpan {
     {
         future
     }
+
+    pub(crate) fn of<T: Outcome>(self, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        act()
+    }
+
+    pub(crate) fn of_encoding(
+        self,
+        act: impl FnOnce() -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        act()
+    }
+
+    pub(crate) fn polled<T: Outcome>(
+        &mut self,
+        poll: impl FnOnce() -> Poll<Result<T, Error>>,
+    ) -> Poll<Result<T, Error>> {
+        poll()
+    }
 }
 
 #[cfg(feature = "tracing")]
 mod enabled {
     use std::pin::Pin;
-    use std::task::{Context, Poll, ready};
+    use std::task::Context;
 
     use pin_project_lite::pin_project;
     use tracing::field::{Empty, debug, display};
     use tracing::{Span, debug_span, trace_span};
 
-    use super::{Display, Error, Future, Operation, OperationSpan, Outcome};
+    use super::{Display, EncodeError, Error, Future, Operation, OperationSpan, Outcome, Poll};
 
     macro_rules! operation_span {
         ($level:ident, $name:literal) => {
@@ -110,7 +136,9 @@ mod enabled {
             {
                 span.record("peer", display(peer));
             }
-            OperationSpan { span }
+            OperationSpan {
+                outcome: Unknown(Some(span)),
+            }
         }
 
         /// Runs `future` in the span, and tells what it came to.
@@ -119,10 +147,56 @@ mod enabled {
             F: Future<Output = Result<T, Error>>,
             T: Outcome,
         {
-            Traced {
-                outcome: Unknown(Some(self.span)),
-                future,
+            Traced { span: self, future }
+        }
+
+        /// Does all of it in the span, and tells what it came to.
+        pub(crate) fn of<T: Outcome>(
+            mut self,
+            act: impl FnOnce() -> Result<T, Error>,
+        ) -> Result<T, Error> {
+            let result = match &self.outcome.0 {
+                Some(span) => span.in_scope(act),
+                None => act(),
+            };
+            self.outcome.came_to(&result);
+            result
+        }
+
+        /// As [`of`](OperationSpan::of), of what only the codec can refuse.
+        pub(crate) fn of_encoding(
+            self,
+            act: impl FnOnce() -> Result<(), EncodeError>,
+        ) -> Result<(), EncodeError> {
+            let mut refused = None;
+            let result = self.of(|| {
+                act().map_err(|error| {
+                    refused = Some(error.clone());
+                    Error::from_encode(error)
+                })
+            });
+            match refused {
+                Some(error) => Err(error),
+                None => {
+                    debug_assert!(result.is_ok());
+                    Ok(())
+                }
             }
+        }
+
+        /// Goes on with it in the span, and tells what it came to once that is known.
+        pub(crate) fn polled<T: Outcome>(
+            &mut self,
+            poll: impl FnOnce() -> Poll<Result<T, Error>>,
+        ) -> Poll<Result<T, Error>> {
+            let polled = match &self.outcome.0 {
+                Some(span) => span.in_scope(poll),
+                None => poll(),
+            };
+            polled.map(|result| {
+                self.outcome.came_to(&result);
+                result
+            })
         }
     }
 
@@ -130,14 +204,22 @@ mod enabled {
         /// What [`OperationSpan::around`] makes.
         #[must_use = "futures do nothing unless polled"]
         pub(crate) struct Traced<F> {
-            outcome: Unknown,
+            span: OperationSpan,
             #[pin]
             future: F,
         }
     }
 
     /// The span of what has not come to anything yet.
-    struct Unknown(Option<Span>);
+    pub(crate) struct Unknown(Option<Span>);
+
+    impl Unknown {
+        fn came_to<T: Outcome>(&mut self, result: &Result<T, Error>) {
+            if let Some(span) = self.0.take() {
+                tell(&span, result);
+            }
+        }
+    }
 
     impl Drop for Unknown {
         fn drop(&mut self) {
@@ -156,15 +238,7 @@ mod enabled {
 
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
             let this = self.project();
-            let polled = match &this.outcome.0 {
-                Some(span) => span.in_scope(|| this.future.poll(cx)),
-                None => this.future.poll(cx),
-            };
-            let result = ready!(polled);
-            if let Some(span) = this.outcome.0.take() {
-                tell(&span, &result);
-            }
-            Poll::Ready(result)
+            this.span.polled(|| this.future.poll(cx))
         }
     }
 

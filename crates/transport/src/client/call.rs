@@ -13,6 +13,7 @@ use super::Client;
 use super::line::{Line, Source, Waiting};
 use crate::dyn_transport::BoxFuture;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::span::{Given, OperationSpan};
 use crate::transport::TransportSend;
 
 impl<S, R> Client<S, R>
@@ -21,7 +22,7 @@ where
     R: Send + 'static,
 {
     /// Sends a message and waits for the reply, for a protocol that gives one reply to each message,
-    /// in their order.
+    /// in their order. It is traced as a `send` and a `recv`.
     ///
     /// Calls take turns, and sends with them, so that no reply is taken for another. Before it sends
     /// it looks whether the connection is still good; one that ended unnoticed is not its error,
@@ -42,22 +43,32 @@ where
         let line = self.line();
         let _user = line.enter();
         let mut waiting = line.waiting();
-        let _turn = self.turn(Operation::Send).await?;
-        let _entered = self.enter_receiving()?;
-        let mut looked = false;
-        let generation = poll_fn(|cx| {
-            if !looked {
-                line.look(cx);
-                looked = true;
-            }
-            line.poll_send(message, TransportSend::queue, &mut waiting, cx)
-        })
-        .await?;
+        let sending = async {
+            let turn = self.turn(Operation::Send).await?;
+            let entered = self.enter_receiving()?;
+            let mut looked = false;
+            let generation = poll_fn(|cx| {
+                if !looked {
+                    line.look(cx);
+                    looked = true;
+                }
+                line.poll_send(message, TransportSend::queue, &mut waiting, cx)
+            })
+            .await?;
+            Ok(Given((turn, entered, generation)))
+        };
+        let sent = self.span(Operation::Send).around(sending).await?;
+        let Given((_turn, _entered, generation)) = sent;
         let mut awaited = Awaited::new(line);
         awaited.generations.push_back(generation);
-        let reply = poll_fn(|cx| awaited.poll_reply(&mut waiting, cx)).await;
+        let receiving = poll_fn(|cx| awaited.poll_reply(&mut waiting, cx).map_ok(Given));
+        let reply = self.span(Operation::Recv).around(receiving).await;
         awaited.generations.clear();
-        reply
+        reply.map(|Given(reply)| reply)
+    }
+
+    fn span(&self, operation: Operation) -> OperationSpan {
+        OperationSpan::new(operation, || self.peer_addr())
     }
 
     /// Sends all of these messages, `max_in_flight` of them before their replies have come, and waits
@@ -204,6 +215,7 @@ where
         let mut awaited = Awaited::new(line);
         let mut slots = VecDeque::new();
         let mut looked = false;
+        let (mut sending, mut receiving) = (None, None);
         poll_fn(|cx| {
             if !looked {
                 line.look(cx);
@@ -213,12 +225,18 @@ where
                 let mut moved = false;
                 if slots.len() < self.max_in_flight
                     && let Some(message) = self.messages.get(*sent)
-                    && let Poll::Ready(queued) =
-                        line.poll_send(message, TransportSend::queue, &mut waiting[0], cx)
+                    && let Poll::Ready(queued) = sending
+                        .get_or_insert_with(|| self.client.span(Operation::Send))
+                        .polled(|| {
+                            let by = TransportSend::queue;
+                            let queued = line.poll_send(message, by, &mut waiting[0], cx);
+                            queued.map_ok(Given)
+                        })
                 {
                     moved = true;
+                    sending = None;
                     match queued {
-                        Ok(generation) => {
+                        Ok(Given(generation)) => {
                             slots.push_back(*sent);
                             awaited.generations.push_back(generation);
                         }
@@ -227,10 +245,13 @@ where
                     *sent += 1;
                 }
                 if let Some(&slot) = slots.front()
-                    && let Poll::Ready(reply) = awaited.poll_reply(&mut waiting[1], cx)
+                    && let Poll::Ready(reply) = receiving
+                        .get_or_insert_with(|| self.client.span(Operation::Recv))
+                        .polled(|| awaited.poll_reply(&mut waiting[1], cx).map_ok(Given))
                 {
                     moved = true;
-                    results[slot] = Some(reply);
+                    receiving = None;
+                    results[slot] = Some(reply.map(|Given(reply)| reply));
                     slots.pop_front();
                     awaited.generations.pop_front();
                 }

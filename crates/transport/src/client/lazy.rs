@@ -208,7 +208,9 @@ where
     }
 
     async fn feed(&mut self, message: &S) -> Result<(), Error> {
-        self.send_by(message, TransportSend::queue_only).await
+        let span = OperationSpan::new(Operation::Send, || self.peer());
+        span.around(self.send_by(message, TransportSend::queue_only))
+            .await
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -4,7 +4,8 @@ use bowline_concurrency::sync::LockGuard;
 
 use super::Client;
 use super::line::NotQueued;
-use crate::error::Error;
+use crate::error::{Error, Operation};
+use crate::span::OperationSpan;
 use crate::transport::TransportSend;
 
 /// A turn, and room for one message; made by [`Client::reserve`].
@@ -29,6 +30,11 @@ where
     ///
     /// The codec refused the message, or the connection is gone since: nothing was queued.
     pub fn send(self, message: &S) -> Result<(), Error> {
+        let span = OperationSpan::new(Operation::Send, || self.client.peer_addr());
+        span.of(|| self.queue(message))
+    }
+
+    fn queue(&self, message: &S) -> Result<(), Error> {
         match self.client.line().queue(message, TransportSend::queue) {
             Ok(generation) => {
                 self.client.queued.on(generation);

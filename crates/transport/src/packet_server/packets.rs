@@ -11,6 +11,7 @@ use super::peer::PacketPeer;
 use super::state::State;
 use crate::datagram::DatagramSocket;
 use crate::error::{Error, Operation};
+use crate::span::OperationSpan;
 
 /// The packets of one peer, for the handler that runs for it.
 pub struct Packets<S, C> {
@@ -61,6 +62,11 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
     ///
     /// *Nothing happened*: a packet is taken in the poll that returns.
     pub async fn recv(&mut self) -> Result<Option<C::Received>, Error> {
+        let span = OperationSpan::new(Operation::Recv, || Some(self.peer.addr().clone()));
+        span.around(self.next()).await
+    }
+
+    async fn next(&mut self) -> Result<Option<C::Received>, Error> {
         let link = self.peer.link();
         let mut stopping = pin!(self.state.stopping.wait());
         // The clock is asked only once something waits.

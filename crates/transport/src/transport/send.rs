@@ -115,8 +115,12 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     /// *Nothing happened.*
     fn feed(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
-            poll_fn(|cx| self.poll_reserve(cx)).await?;
-            self.queue_only(message).map_err(Error::from_encode)
+            let span = OperationSpan::new(Operation::Send, || self.peer());
+            let fed = async {
+                poll_fn(|cx| self.poll_reserve(cx)).await?;
+                self.queue_only(message).map_err(Error::from_encode)
+            };
+            span.around(fed).await
         }
     }
 
@@ -192,6 +196,10 @@ impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X
         (**self).send(message)
     }
 
+    fn feed(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
+        (**self).feed(message)
+    }
+
     fn try_send(&mut self, message: &T) -> Result<(), TrySendError> {
         (**self).try_send(message)
     }
@@ -211,7 +219,8 @@ impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> Permit<'_, T, X> {
     ///
     /// The codec refused the message: nothing was queued.
     pub fn send(self, message: &T) -> Result<(), EncodeError> {
-        self.sender.queue(message)
+        let span = OperationSpan::new(Operation::Send, || self.sender.peer());
+        span.of_encoding(|| self.sender.queue(message))
     }
 }
 

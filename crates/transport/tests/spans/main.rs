@@ -8,7 +8,7 @@ use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_concurrency::{AnyError, GroupError, TaskGroup, task_group};
 use bowline_transport::{
     Client, DatagramEndpoint, DatagramTransport, DynTransport, MemoryDatagram, MemoryStream,
-    MessageStream, Shared, TcpConnector, Transport, TransportRecv, TransportRegistry,
+    MessageStream, Server, Shared, TcpConnector, Transport, TransportRecv, TransportRegistry,
     TransportSend,
 };
 use bytes::Bytes;
@@ -37,6 +37,9 @@ on_every_backend! {
     an_error_has_its_kind,
     shared_transports_and_datagrams_are_traced,
     whatever_hides_a_transport_traces_it_once,
+    every_way_to_send_is_traced_once,
+    calls_are_sends_and_receives,
+    packets_of_a_server_are_traced,
     sockets_without_a_peer_are_traced,
 }
 
@@ -291,6 +294,111 @@ async fn whatever_hides_a_transport_traces_it_once() {
         let names = names_and_outcomes(&outer);
         assert_eq!(names, ["send ok", "recv ok", "close ok"], "{by_registry}");
     }
+}
+
+// TR16
+async fn every_way_to_send_is_traced_once() {
+    let (mut here, mut there) = pair();
+    let large = Bytes::from(vec![0; 2 << 20]);
+    let outer = info_span!("outer");
+    let sending = async {
+        let (sender, _) = here.split();
+        sender.feed(&HELLO).await.unwrap();
+        sender.reserve().await.unwrap().send(&HELLO).unwrap();
+        let permit = sender.reserve().await.unwrap();
+        let refused = permit.send(&large).unwrap_err();
+        let shared = Shared::new(here);
+        shared.feed(&HELLO).await.unwrap();
+        shared.reserve().await.unwrap().send(&HELLO).unwrap();
+        let permit = shared.reserve().await.unwrap();
+        assert!(permit.send(&large).is_err());
+        (refused, shared)
+    };
+    let (refused, shared) = sending.instrument(outer.clone()).await;
+    let ok = || Recorded::new("send").peer("there").outcome("ok");
+    let refused = bowline_transport::Error::from_encode(refused);
+    let failed = Recorded::new("send").peer("there");
+    let failed = || {
+        let kind = format!("{:?}", refused.kind());
+        failed.clone().error(&kind, &refused.to_string())
+    };
+    assert_eq!(below(&outer), [ok(), ok(), failed(), ok(), ok(), failed()]);
+    shared.flush().await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(
+            poll_fn(|cx| there.split().1.poll_recv(cx)).await.unwrap(),
+            Some(HELLO)
+        );
+    }
+}
+
+// TR16
+async fn calls_are_sends_and_receives() {
+    let peers = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let other = peers.clone();
+    let client = Client::with_dial(move || {
+        let (here, there) = pair();
+        other.lock().unwrap().push(there);
+        async move { Ok(DynTransport::new(here)) }
+    });
+    client.connect().await.unwrap();
+    let mut there = peers.lock().unwrap().pop().unwrap();
+    let echo = async move {
+        loop {
+            let (sender, receiver) = there.split();
+            let heard = poll_fn(|cx| receiver.poll_recv(cx)).await;
+            let Ok(Some(heard)) = heard else { return };
+            sender.queue(&heard).unwrap();
+        }
+    };
+    let outer = info_span!("outer");
+    let calling = async {
+        assert_eq!(client.call(&HELLO).await.unwrap(), HELLO);
+        let large = Bytes::from(vec![0; 2 << 20]);
+        client.call(&large).await.unwrap_err();
+        let replies = client.call_all([HELLO, HELLO, HELLO], 2).await;
+        assert!(
+            replies
+                .iter()
+                .all(|reply| *reply.as_ref().unwrap() == HELLO)
+        );
+        client.feed(&HELLO).await.unwrap();
+        client.reserve().await.unwrap().send(&HELLO).unwrap();
+        client.close().await.unwrap();
+    };
+    join(calling.instrument(outer.clone()), echo).await;
+    let of = |name: &str| {
+        let all = below(&outer);
+        let all = all.iter().map(Recorded::name_and_outcome);
+        all.filter(|span| span.starts_with(name))
+            .collect::<Vec<_>>()
+    };
+    let mut sends = vec!["send ok"; 6];
+    sends.insert(1, "send TooLarge { limit: 1048576 }");
+    assert_eq!(of("send"), sends);
+    assert_eq!(of("recv"), ["recv ok"; 4]);
+    assert_eq!(of("close"), ["close ok"]);
+}
+
+// TR16
+async fn packets_of_a_server_are_traced() {
+    let (here, there) = MemoryDatagram::pair();
+    let server = Server::over_datagrams(there).codec(Raw::new);
+    let bound = server.bind().await.unwrap();
+    let handle = bound.handle();
+    let outer = info_span!("outer");
+    let serving = bound.serve_each(|peer, packet: Bytes| async move { peer.send(&packet).await });
+    let mut here = DatagramTransport::new(here, Raw::new());
+    let talking = async {
+        here.send(&HELLO).await.unwrap();
+        assert_eq!(here.recv().await.unwrap(), Some(HELLO));
+        handle.drain(std::time::Duration::from_secs(9)).await;
+    };
+    let (served, ()) = join(serving.instrument(outer.clone()), talking).await;
+    served.unwrap();
+    let names = names_and_outcomes(&outer);
+    assert!(names.contains(&"recv ok".to_owned()), "{names:?}");
+    assert!(names.contains(&"send ok".to_owned()), "{names:?}");
 }
 
 // TR16
