@@ -50,7 +50,7 @@ use crate::error::{Delivery, Error, ErrorKind, Operation};
 /// stream.write_all(b"and hello to you\n").unwrap();
 /// let reply = client.timeout(Duration::from_secs(10)).recv_blocking()?;
 /// assert_eq!(reply.as_deref(), Some("and hello to you"));
-/// client.close_blocking()?;
+/// client.close()?;
 /// # }
 /// # Ok::<(), bowline_transport::Error>(())
 /// ```
@@ -234,7 +234,7 @@ where
     /// # Errors
     ///
     /// As there.
-    pub fn close_blocking(&self) -> Result<(), Error> {
+    pub fn close(&self) -> Result<(), Error> {
         let client = self.parts.client.clone();
         self.run(Operation::Close, Delivery::NotSent, async move {
             client.close().await

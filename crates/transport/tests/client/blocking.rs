@@ -101,7 +101,7 @@ fn many_threads_get_their_own_replies(backend: Backend) {
                 });
             }
         });
-        client.close_blocking().unwrap();
+        client.close().unwrap();
     });
 }
 
@@ -119,7 +119,7 @@ fn a_wait_for_the_turn_counts(backend: Backend) {
             let late = hurried.call_blocking(text(1)).unwrap_err();
             assert_eq!(late.kind(), ErrorKind::Elapsed);
             assert!(!waiting.is_finished());
-            client.close_blocking().unwrap();
+            client.close().unwrap();
             assert_eq!(
                 waiting.join().unwrap().unwrap_err().kind(),
                 ErrorKind::Closed
@@ -137,7 +137,7 @@ fn a_close_wakes_who_receives(backend: Backend) {
             let waiting = scope.spawn(|| client.recv_blocking());
             let second = scope.spawn(|| client.recv_blocking());
             let_somebody_receive(&client);
-            client.close_blocking().unwrap();
+            client.close().unwrap();
             for waiting in [waiting, second] {
                 let woken = waiting.join().unwrap().unwrap_err();
                 assert_eq!(woken.kind(), ErrorKind::Closed);
@@ -179,7 +179,7 @@ fn inside_a_task_it_is_unsupported(backend: Backend) {
     Root::new().backend(backend).block_on(async {
         let error = client.recv_blocking().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        let error = client.close_blocking().unwrap_err();
+        let error = client.close().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     });
 }
@@ -201,7 +201,7 @@ fn a_call_cut_off_is_not_answered_later(backend: Backend) {
             (ErrorKind::Elapsed, Delivery::MaybeSent)
         );
         assert_eq!(client.call_blocking(text("second")).unwrap(), "re second");
-        client.close_blocking().unwrap();
+        client.close().unwrap();
     });
 }
 
@@ -232,7 +232,7 @@ fn a_late_deadline_has_passed(backend: Backend) {
             passed.recv_blocking().unwrap_err().kind(),
             ErrorKind::Elapsed
         );
-        client.close_blocking().unwrap();
+        client.close().unwrap();
     });
 }
 
@@ -289,7 +289,7 @@ fn what_is_fed_goes_out_with_a_flush(backend: Backend) {
             let reply = client.recv_blocking().unwrap();
             assert_eq!(reply, Some(format!("re {n}")));
         }
-        client.close_blocking().unwrap();
+        client.close().unwrap();
     });
 }
 
