@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Limits, MessageCodec};
 
 /// Turns messages into what is sent of them, and back.
 ///
@@ -354,6 +354,10 @@ where
         self.converter
             .inbound(dto)
             .map_err(|error| DecodeError::new(DecodeErrorKind::Convert).with_source(error))
+    }
+
+    fn limits(&self) -> Limits {
+        self.codec.limits()
     }
 
     fn keeps_frame(&self) -> bool {

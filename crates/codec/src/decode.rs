@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use crate::DecodeError;
+use crate::{DecodeError, Limits};
 
 /// Takes items out of a stream of bytes.
 ///
@@ -85,6 +85,11 @@ pub trait Decode {
     /// ```
     fn in_frame(&self, src: &[u8]) -> bool {
         !src.is_empty()
+    }
+
+    /// What it takes at most. None, unless overridden.
+    fn limits(&self) -> Limits {
+        Limits::default()
     }
 
     /// Fewest further bytes that can change the answer of the last `Ok(None)`; at least 1.

@@ -13,7 +13,8 @@ use bytes::{Bytes, BytesMut};
 
 use headers::{HeaderLimits, Headers};
 
-use crate::{DecodeError, EncodeError, MessageCodec};
+use crate::limits::DEPTH;
+use crate::{DecodeError, EncodeError, Limits, MessageCodec};
 
 /// A message of headers and a payload that knows its own form on the wire.
 ///
@@ -126,6 +127,15 @@ impl<M: Message> MessageCodec for Messages<M> {
 
     fn decode(&self, frame: &Bytes) -> Result<M, DecodeError> {
         M::get(&self.limits, frame)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_depth: Some(DEPTH),
+            max_headers: Some(self.limits.count()),
+            max_header_bytes: Some(self.limits.bytes()),
+            ..Limits::default()
+        }
     }
 
     fn keeps_frame(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    Conversion, Converted, Decode, DecodeError, Encode, EncodeError, Framing, MessageCodec,
+    Conversion, Converted, Decode, DecodeError, Encode, EncodeError, Framing, Limits, MessageCodec,
     OutputBatch,
 };
 
@@ -109,6 +109,10 @@ impl<F: Framing, M: MessageCodec> Decode for Framed<F, M> {
         self.framing.in_frame(src)
     }
 
+    fn limits(&self) -> Limits {
+        self.framing.limits().around(self.codec.limits())
+    }
+
     fn need(&self) -> usize {
         self.framing.need()
     }
@@ -168,6 +172,10 @@ impl<F: Framing, M: MessageCodec> Decode for FramedDecoder<F, M> {
 
     fn in_frame(&self, src: &[u8]) -> bool {
         self.framing.in_frame(src)
+    }
+
+    fn limits(&self) -> Limits {
+        self.framing.limits().around(self.codec.limits())
     }
 
     fn need(&self) -> usize {

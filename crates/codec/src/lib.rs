@@ -68,6 +68,7 @@ mod wrapper;
 mod envelope;
 
 mod framed;
+mod limits;
 mod stapled;
 
 pub use batch::{Mark, OutputBatch};
@@ -88,6 +89,7 @@ pub use framing::length_delimited::LengthDelimited;
 pub use framing::lines::Lines;
 pub use framing::msgpack::MsgpackFraming;
 pub use framing::netstring::Netstring;
+pub use limits::Limits;
 pub use message::MessageCodec;
 pub use message::fixed::Struct;
 pub use message::fixed::layout::{BigEndian, ByteOrder, FixedLayout, LittleEndian};

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Conversion, Converted, DecodeError, EncodeError, Wrapped, Wrapper};
+use crate::{Conversion, Converted, DecodeError, EncodeError, Limits, Wrapped, Wrapper};
 
 /// What every payload codec of a `T` is beside its own two functions: a [`MessageCodec`] of any
 /// `T` that serde knows both ways, and plain to copy, default and show whatever `T` is, as no
@@ -25,6 +25,13 @@ macro_rules! payload_codec {
 
             fn decode(&self, frame: &bytes::Bytes) -> Result<T, DecodeError> {
                 self.decode(frame)
+            }
+
+            fn limits(&self) -> crate::Limits {
+                crate::Limits {
+                    max_depth: Some(crate::limits::DEPTH),
+                    ..crate::Limits::default()
+                }
             }
 
             fn keeps_frame(&self) -> bool {
@@ -104,6 +111,11 @@ pub trait MessageCodec: Send + Sync {
     /// As [`decode`](Self::decode).
     fn decode_owned(&self, frame: Bytes) -> Result<Self::Received, DecodeError> {
         self.decode(&frame)
+    }
+
+    /// What it takes at most. None, unless overridden.
+    fn limits(&self) -> Limits {
+        Limits::default()
     }
 
     /// Whether a message may hold on to bytes of the frame it was decoded from.

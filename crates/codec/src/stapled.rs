@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Codec, Decode, DecodeError, Encode, EncodeError, Framing, MessageCodec, OutputBatch};
+use crate::{
+    Codec, Decode, DecodeError, Encode, EncodeError, Framing, Limits, MessageCodec, OutputBatch,
+};
 
 /// Encodes with one codec and decodes with another.
 ///
@@ -56,6 +58,10 @@ impl<E, D: Decode> Decode for Stapled<E, D> {
         self.decoder.in_frame(src)
     }
 
+    fn limits(&self) -> Limits {
+        self.decoder.limits()
+    }
+
     fn need(&self) -> usize {
         self.decoder.need()
     }
@@ -92,6 +98,10 @@ impl<E: MessageCodec, D: MessageCodec> MessageCodec for Stapled<E, D> {
 
     fn decode_owned(&self, frame: Bytes) -> Result<D::Received, DecodeError> {
         self.decoder.decode_owned(frame)
+    }
+
+    fn limits(&self) -> Limits {
+        self.decoder.limits()
     }
 
     fn keeps_frame(&self) -> bool {

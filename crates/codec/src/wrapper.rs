@@ -10,7 +10,7 @@ pub(crate) mod zlib;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DecodeError, EncodeError, MessageCodec};
+use crate::{DecodeError, EncodeError, Limits, MessageCodec};
 
 /// Turns the bytes of a message into other bytes, and back.
 ///
@@ -30,6 +30,11 @@ pub trait Wrapper: Send + Sync {
     ///
     /// [`DecodeError`] if `frame` is not the wrapped form of anything, or is so of too much.
     fn unwrap(&self, frame: &Bytes) -> Result<Bytes, DecodeError>;
+
+    /// What [`unwrap`](Self::unwrap) gives at most. No limits, unless overridden.
+    fn unwrap_limits(&self) -> Limits {
+        Limits::default()
+    }
 }
 
 /// A message codec and a wrapper round its bytes; made by [`MessageCodec::wrap`].
@@ -68,6 +73,10 @@ impl<M: MessageCodec, W: Wrapper> MessageCodec for Wrapped<M, W> {
 
     fn decode(&self, frame: &Bytes) -> Result<M::Received, DecodeError> {
         self.inner.decode(&self.wrapper.unwrap(frame)?)
+    }
+
+    fn limits(&self) -> Limits {
+        self.wrapper.unwrap_limits().around(self.inner.limits())
     }
 
     fn keeps_frame(&self) -> bool {

@@ -2,7 +2,8 @@
 
 use bowline_codec::{
     BytesFraming, Cobs, Decode, DecodeError, DecodeErrorKind, Delimiter, Encode, EncodeErrorKind,
-    FixedSize, Framing, Netstring, OutputBatch,
+    FixedSize, Framing, JsonFraming, LengthDelimited, Limits, Lines, MsgpackFraming, Netstring,
+    OutputBatch, Raw, Stapled, Text,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -340,4 +341,54 @@ fn bytes_come_as_they_come() {
         actual: 5,
     };
     assert_eq!(sent(BytesFraming::new().max_frame(4), b"abcde"), Err(long));
+}
+
+/// A framing takes payloads as long as it says, and no longer.
+#[track_caller]
+fn limited(framing: impl Framing + Clone, of: impl Fn(usize) -> Vec<u8>, max_skip: Option<usize>) {
+    let limits = framing.limits();
+    let most = limits.max_frame.expect("every framing has a limit");
+    assert_eq!(limits.max_skip, max_skip);
+    sent(framing.clone(), &of(most)).unwrap();
+    let limit = match sent(framing.clone(), &of(most + 1)).unwrap_err() {
+        EncodeErrorKind::TooLong { limit, .. } => limit,
+        EncodeErrorKind::Size { expected, .. } => expected,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(limit, most);
+    // Whatever is put round it says so too.
+    assert_eq!(framing.clone().with(Raw::new()).limits(), limits);
+    let other = Stapled::new(Lines::lf(), framing);
+    assert_eq!(other.limits(), limits);
+}
+
+// C11, F1, F4
+#[test]
+fn every_framing_tells_its_limits() {
+    let any = |len| vec![b'x'; len];
+    limited(LengthDelimited::u8().max_frame(300), any, None);
+    limited(LengthDelimited::u32().max_frame(300), any, None);
+    let skips = LengthDelimited::varint().max_frame(300).skip_oversized();
+    limited(skips.max_skip(7), any, Some(7));
+    limited(Lines::lf(), any, Some(1 << 20));
+    limited(Lines::crlf().max_frame(300).max_skip(400), any, Some(400));
+    limited(Delimiter::new("||").max_frame(300), any, Some(1 << 20));
+    limited(Cobs::new().max_frame(300).max_skip(900), any, Some(900));
+    limited(Netstring::new().max_frame(300), any, None);
+    limited(BytesFraming::new().max_frame(300), any, None);
+    limited(FixedSize::new(300), any, None);
+    let text = |len| [&b"\""[..], &any(len - 2), b"\""].concat();
+    limited(
+        JsonFraming::new().max_frame(300).max_skip(400),
+        text,
+        Some(400),
+    );
+    let text = |len: usize| [&[0xda, 1, (len - 259) as u8][..], &any(len - 3)].concat();
+    limited(MsgpackFraming::new().max_frame(300), text, None);
+    assert_eq!(MsgpackFraming::new().limits().max_depth, Some(128));
+    assert_eq!(Lines::lf().with(Text::new()).limits(), Lines::lf().limits());
+    assert_eq!(
+        bowline_codec::MessageCodec::limits(&Text::new()),
+        Limits::default()
+    );
 }

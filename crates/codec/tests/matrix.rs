@@ -251,3 +251,32 @@ proptest! {
         assert_eq!(trip.over(Zlib::new().framing(Cbor::<i16>::new())), messages.len());
     }
 }
+
+// C8, C13, M3
+#[test]
+fn a_codec_tells_its_limits_through_all_that_is_put_round_it() {
+    assert_eq!(Json::<u8>::new().limits().max_depth, Some(128));
+    assert_eq!(Postcard::<u8>::new().limits().max_depth, Some(128));
+    assert_eq!(Cbor::<u8>::new().limits().max_depth, Some(128));
+    assert_eq!(Msgpack::<u8>::new().limits().max_depth, Some(128));
+    let limits = ExpansionLimits::new().max_output(5000).max_ratio(7);
+    let zlib = Zlib::new().limits(limits);
+    let converter = || ConvertFn::new(|n: &u8| Ok(*n), |n: u8| Ok(n));
+    let codec = Json::<u8>::new().wrap(Base64::new()).wrap(zlib);
+    let framed = Netstring::new().max_frame(99).with(codec.map(converter()));
+    let all = framed.limits();
+    assert_eq!((all.max_frame, all.max_skip), (Some(99), None));
+    assert_eq!((all.max_output, all.max_ratio), (Some(5000), Some(7)));
+    assert_eq!((all.max_depth, all.max_headers), (Some(128), None));
+    assert_eq!(framed.split().1.limits(), all);
+    let inflates = zlib.framing(Stapled::new(Raw::new(), Raw::new())).limits();
+    assert_eq!(
+        (inflates.max_output, inflates.max_ratio),
+        (Some(5000), Some(7))
+    );
+    let lz4 = Raw::new().wrap(Lz4::new().limits(limits)).limits();
+    assert_eq!((lz4.max_output, lz4.max_depth), (Some(5000), None));
+    let message = BinaryMessage::codec().limits();
+    let headers = (message.max_headers, message.max_header_bytes);
+    assert_eq!(headers, (Some(256), Some(64 * 1024)));
+}

@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Framing, OutputBatch};
+use crate::{
+    Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Framing, Limits, OutputBatch,
+};
 
 /// No frames at all: whatever came is an item, and whatever is sent is just sent.
 ///
@@ -74,6 +76,13 @@ impl Decode for BytesFraming {
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
         let len = src.len().min(self.max_frame);
         Ok((len > 0).then(|| src.split_to(len).freeze()))
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.max_frame),
+            ..Limits::default()
+        }
     }
 
     fn need(&self) -> usize {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::items::{Head, Items, number_after_first};
-use crate::{Decode, DecodeError, Encode, EncodeError, Framing, OutputBatch};
+use crate::{Decode, DecodeError, Encode, EncodeError, Framing, Limits, OutputBatch};
 
 /// CBOR values with nothing between them: a CBOR sequence, RFC 8742.
 ///
@@ -98,6 +98,10 @@ impl Decode for CborFraming {
 
     fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
         self.0.decode_end(src)
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
     }
 
     fn need(&self) -> usize {

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::place::Place;
 use super::work;
 use crate::{
-    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
+    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing, Limits,
     OutputBatch,
 };
 
@@ -262,6 +262,14 @@ impl Decode for Cobs {
 
     fn in_frame(&self, src: &[u8]) -> bool {
         self.discarded > 0 || !src.is_empty()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.max_frame),
+            max_skip: Some(self.max_skip),
+            ..Limits::default()
+        }
     }
 
     fn need(&self) -> usize {

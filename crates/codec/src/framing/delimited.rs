@@ -5,7 +5,7 @@ use memchr::memmem::Finder;
 
 use super::place::Place;
 use super::work;
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, OutputBatch};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Limits, OutputBatch};
 
 /// What to do with bytes after the last delimiter when the input ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -204,6 +204,14 @@ impl Delimited {
             _ if have == 0 => Ok(None),
             Unterminated::Accept => self.frame(have, 0, src).map(Some),
             Unterminated::Refuse => Err(self.place.truncated(have, self.need)),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.max_frame),
+            max_skip: Some(self.max_skip),
+            ..Limits::default()
         }
     }
 

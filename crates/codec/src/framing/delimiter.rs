@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
 use super::delimited::{Delimited, Empty, End, Unterminated};
-use crate::{Decode, DecodeError, Encode, EncodeError, Framing, OutputBatch};
+use crate::{Decode, DecodeError, Encode, EncodeError, Framing, Limits, OutputBatch};
 
 /// Frames that end in a delimiter of 1 to 64 bytes.
 ///
@@ -105,6 +105,10 @@ impl Decode for Delimiter {
 
     fn in_frame(&self, src: &[u8]) -> bool {
         self.0.in_frame(src)
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
     }
 
     fn need(&self) -> usize {

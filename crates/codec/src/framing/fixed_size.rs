@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::place::Place;
 use super::take_frame;
-use crate::{Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Framing, OutputBatch};
+use crate::{
+    Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Framing, Limits, OutputBatch,
+};
 
 /// Frames of one size, with nothing between them.
 ///
@@ -80,6 +82,13 @@ impl Decode for FixedSize {
             Some(frame) => Ok(Some(frame)),
             None if src.is_empty() => Ok(None),
             None => Err(self.place.truncated(src.len(), self.need)),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.size),
+            ..Limits::default()
         }
     }
 

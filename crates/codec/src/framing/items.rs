@@ -4,10 +4,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::place::Place;
 use super::{take_frame, work};
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, OutputBatch};
+use crate::limits::DEPTH;
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Limits, OutputBatch};
 
-/// Deepest nesting of one value: containers, and tags, inside one another.
-const DEPTH: usize = 128;
 const DEFAULT_MAX_FRAME: usize = 1024 * 1024;
 /// Instead of a count, for a container that a break ends.
 const ENDLESS: u64 = u64::MAX;
@@ -205,6 +204,14 @@ impl Items {
     pub(super) fn set_max_frame(&mut self, bytes: usize) {
         assert!(bytes > 0, "max_frame must not be zero");
         self.max_frame = bytes;
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.max_frame),
+            max_depth: Some(DEPTH),
+            ..Limits::default()
+        }
     }
 
     pub(super) fn need(&self) -> usize {

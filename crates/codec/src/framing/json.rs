@@ -9,7 +9,7 @@ use scan::Scan;
 use super::place::Place;
 use super::{take_frame, work};
 use crate::{
-    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
+    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing, Limits,
     OutputBatch,
 };
 
@@ -224,6 +224,14 @@ impl Decode for JsonFraming {
 
     fn in_frame(&self, _: &[u8]) -> bool {
         self.scan.is_some()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.max_frame),
+            max_skip: Some(self.max_skip),
+            ..Limits::default()
+        }
     }
 
     fn need(&self) -> usize {

@@ -8,7 +8,7 @@ use header::{Header, Read, Unstatable, Width};
 
 use super::{take_frame, work};
 use crate::{
-    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
+    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing, Limits,
     OutputBatch,
 };
 
@@ -322,6 +322,17 @@ impl Decode for LengthDelimited {
 
     fn in_frame(&self, src: &[u8]) -> bool {
         !matches!(self.state, State::Header) || !src.is_empty()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.limit),
+            max_skip: match self.oversized {
+                Oversized::Fail => None,
+                Oversized::Skip => Some(self.max_skip),
+            },
+            ..Limits::default()
+        }
     }
 
     fn need(&self) -> usize {

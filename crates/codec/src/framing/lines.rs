@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
 use super::delimited::{Delimited, Empty, End, Unterminated};
-use crate::{Decode, DecodeError, Encode, EncodeError, Framed, Framing, OutputBatch, Text};
+use crate::{Decode, DecodeError, Encode, EncodeError, Framed, Framing, Limits, OutputBatch, Text};
 
 /// Frames that end in a newline: LF, CR or CRLF.
 ///
@@ -113,6 +113,10 @@ impl Decode for Lines {
 
     fn in_frame(&self, src: &[u8]) -> bool {
         self.0.in_frame(src)
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
     }
 
     fn need(&self) -> usize {

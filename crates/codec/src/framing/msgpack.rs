@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::items::{Head, Items, number_after_first};
-use crate::{Decode, DecodeError, Encode, EncodeError, Framing, OutputBatch};
+use crate::{Decode, DecodeError, Encode, EncodeError, Framing, Limits, OutputBatch};
 
 /// MessagePack values with nothing between them.
 ///
@@ -105,6 +105,10 @@ impl Decode for MsgpackFraming {
 
     fn decode_end(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
         self.0.decode_end(src)
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
     }
 
     fn need(&self) -> usize {

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::place::Place;
 use super::work;
 use crate::{
-    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing,
+    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing, Limits,
     OutputBatch,
 };
 
@@ -180,6 +180,13 @@ impl Decode for Netstring {
             Some(frame) => Ok(Some(frame)),
             None if src.is_empty() => Ok(None),
             None => Err(self.place.truncated(src.len(), self.need)),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_frame: Some(self.max_frame),
+            ..Limits::default()
         }
     }
 

@@ -14,6 +14,7 @@ use serde::de::{
 };
 
 use crate::DecodeErrorKind;
+use crate::limits::DEPTH;
 
 /// How deep one message is at the moment, and whether it went too deep.
 pub(crate) struct Nesting {
@@ -26,7 +27,7 @@ pub(crate) struct Nesting {
 
 impl Nesting {
     /// Deepest nesting of one message.
-    pub(crate) const LIMIT: usize = 128;
+    pub(crate) const LIMIT: usize = DEPTH;
 
     /// Nothing is nested yet, of a message of `frame` bytes.
     pub(crate) fn of(frame: usize) -> Self {

@@ -12,6 +12,7 @@ use serde_json::error::Category;
 use python::{Alphabet, Spacing};
 
 use super::quote;
+use crate::limits::DEPTH;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Framed, Framing, Lines};
 
 /// Messages as JSON, compact and in UTF-8 unless [`spaced`](Self::spaced) or
@@ -46,9 +47,6 @@ pub struct Json<T> {
 
 /// JSON documents one a line; made by [`Json::lines`].
 pub type JsonLines<T> = Framed<Lines, Json<T>>;
-
-/// serde_json's own limit.
-const DEPTH: usize = 128;
 
 impl<T> Json<T> {
     /// The codec of messages of type `T`.

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Wrapper};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Limits, Wrapper};
 
 /// A way to compress the bytes of a message.
 ///
@@ -52,6 +52,10 @@ impl<C: Compress> Wrapper for C {
         let mut out = Expansion::new(self.expansion_limits().cap(frame.len()));
         self.expand(frame, &mut out)?;
         Ok(out.data.into())
+    }
+
+    fn unwrap_limits(&self) -> Limits {
+        self.expansion_limits().limits()
     }
 }
 
@@ -110,6 +114,15 @@ impl ExpansionLimits {
                 Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// These, as what a codec tells of itself.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_output: Some(self.max_output),
+            max_ratio: Some(self.max_ratio),
+            ..Limits::default()
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Inflated, Inflating, Zlib};
 use crate::framing::place::Place;
 use crate::{
     Compress, Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind,
-    Expansion, Framing, OutputBatch,
+    Expansion, Framing, Limits, OutputBatch,
 };
 
 /// Frames that are one zlib stream each, with nothing between them; see [`Zlib::framing`].
@@ -149,6 +149,10 @@ impl Decode for ZlibFraming {
             None if src.is_empty() => Ok(None),
             None => Err(self.place.truncated(src.len(), 1)),
         }
+    }
+
+    fn limits(&self) -> Limits {
+        self.zlib.expansion_limits().limits()
     }
 
     fn need(&self) -> usize {
