@@ -14,6 +14,9 @@ mod deaths;
 #[cfg(unix)]
 #[path = "process_pool/methods.rs"]
 mod methods;
+#[cfg(unix)]
+#[path = "process_pool/starts.rs"]
+mod starts;
 
 #[cfg(unix)]
 fn main() {

@@ -52,12 +52,21 @@ pub struct AsyncExecutor {
 impl AsyncExecutor {
     /// An executor of `registry` that runs at most `max_workers` handlers at once; 0 counts as 1.
     pub fn new(registry: Registry, max_workers: usize) -> Self {
+        Self::that_begins(registry, max_workers, InTasks)
+    }
+
+    /// One whose jobs `begin` begins.
+    pub(super) fn that_begins(
+        registry: Registry,
+        max_workers: usize,
+        begin: impl Begin + 'static,
+    ) -> Self {
         Self {
             registry,
             queue: DEFAULT_QUEUE,
             grace: CANCEL_GRACE,
             states: States::default(),
-            places: Places::new(max_workers.max(1), InTasks),
+            places: Places::new(max_workers.max(1), begin),
         }
     }
 

@@ -197,6 +197,15 @@ impl Job {
         self.cancel.requested() || self.attachment.is_over()
     }
 
+    /// What its caller said of it under this key.
+    #[cfg(unix)]
+    pub(super) fn metadata(&self, key: &str) -> Option<&[u8]> {
+        match self.body.as_ref()? {
+            JobBody::Encoded { context, .. } => context.metadata(key),
+            JobBody::Local(_) => None,
+        }
+    }
+
     /// Runs it to its end; its answer is given by then, and by its deadline where its caller is a
     /// peer, whatever the handler does.
     ///

@@ -1,5 +1,6 @@
 //! The places of an executor: who runs, who waits, and what happens when it shuts down.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -269,6 +270,8 @@ pub(crate) struct Place {
     spot: Spot,
     /// Where it is in `asleep`.
     asleep: Option<usize>,
+    /// What ends with it.
+    held: Option<Box<dyn Any + Send>>,
 }
 
 impl Place {
@@ -277,7 +280,14 @@ impl Place {
             places: places.clone(),
             spot,
             asleep: None,
+            held: None,
         }
+    }
+
+    /// Drops `held` when the place is given up.
+    #[cfg(unix)]
+    pub(super) fn hold(&mut self, held: impl Any + Send) {
+        self.held = Some(Box::new(held));
     }
 
     /// The handler of this job waits for something, in a task that `waker` wakes.
@@ -313,6 +323,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        drop(self.held.take());
         let mut state = self.places.state();
         let entry = self.asleep.map(|place| state.asleep.remove(place));
         state.queue.give_back(self.spot);

@@ -2,6 +2,7 @@
 
 mod build;
 mod child;
+mod numbers;
 mod pool;
 mod serving;
 mod worker;

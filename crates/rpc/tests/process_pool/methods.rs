@@ -19,6 +19,11 @@ pub(crate) const SOON: Duration = Duration::from_millis(100);
 /// Names a file that gets a byte for each child that crashes at its start.
 pub(crate) const CRASHES: &str = "CRASH_AT_START";
 
+/// Names a file that gets a byte for each child that starts.
+pub(crate) const STARTS: &str = "STARTS";
+/// How long a child takes to start, in milliseconds.
+pub(crate) const SLOW: &str = "SLOW_AT_START";
+
 /// A call by hand: its only argument is a path.
 macro_rules! call {
     ($name:ident, $wire:literal, $spec:expr, |$path:ident, $context:ident| $run:block) => {
@@ -187,6 +192,11 @@ pub(crate) fn registry() -> Registry {
         append(&path);
         std::process::abort();
     }
+    if let Ok(path) = std::env::var(STARTS) {
+        append(&path);
+    }
+    let slow = std::env::var(SLOW).ok().and_then(|slow| slow.parse().ok());
+    std::thread::sleep(Duration::from_millis(slow.unwrap_or(0)));
     let registry = Registry::new("example");
     registry
         .register_blocking("mul", |(a, b, c): (i64, i64, i64)| a * b * c)
@@ -203,6 +213,12 @@ pub(crate) fn registry() -> Registry {
             })
         })
         .and_then(|_| registry.register_blocking("input", |(): ()| input_of_a_program()))
+        .and_then(|_| {
+            registry.register_fn("brief", |(): ()| async {
+                sleep(SOON).await;
+                std::process::id()
+            })
+        })
         .and_then(|_| registry.register_fn("crowd", |(): ()| crowd()))
         .and_then(|_| registry.register_fn("abort", |(): ()| async { std::process::abort() as () }))
         .and_then(|_| registry.register_blocking("overflow", |(depth,): (u64,)| deeper(depth)))
@@ -295,6 +311,17 @@ impl Drop for Scratch {
 /// Whether there is such a process, be it a zombie.
 pub(crate) fn exists(pid: u32) -> bool {
     PathBuf::from(format!("/proc/{pid}")).exists()
+}
+
+/// Whether it is a zombie with its files closed: none of its other threads is there any more.
+pub(crate) fn dead(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    if threads.is_ok_and(|threads| threads.count() > 1) {
+        return false;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    after.split_whitespace().next() == Some("Z")
 }
 
 pub(crate) async fn gone(pid: u32) {

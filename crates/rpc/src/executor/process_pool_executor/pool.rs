@@ -280,6 +280,8 @@ impl Drop for CloseOnDrop {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     pub(super) worker: Arc<Worker>,
+    /// Which call of the child it is for.
+    pub(super) number: u64,
 }
 
 impl Lease {
@@ -291,6 +293,7 @@ impl Lease {
         Self {
             pool: pool.clone(),
             worker: entry.worker.clone(),
+            number: entry.taken,
         }
     }
 
@@ -302,12 +305,6 @@ impl Lease {
             entry.taken -= 1;
             entry.leaving &= entry.taken >= most;
         }
-    }
-
-    /// Calls that may run in the child, this one among them.
-    pub(super) fn calls(&self) -> usize {
-        let mut state = self.pool.state();
-        state.entry(self.worker.pid).map_or(0, |entry| entry.calls)
     }
 
     /// Ends the child whatever it does.

@@ -10,10 +10,11 @@ use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{Outcome, sleep, timeout};
 
 use super::pool::{Lease, Pool};
-use super::worker::RUNNING;
+use super::worker::{CALL, RUNS};
 use crate::context::Cancel;
 use crate::executor::places::Place;
 use crate::executor::{Job, JobBody, JobEnd};
+use crate::proto::Extensions;
 use crate::stream::HandlerStreams;
 use crate::{
     Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, RawSendError,
@@ -168,10 +169,12 @@ async fn call_child(
             }
         };
         let worker = lease.worker.clone();
+        let mut call = call.clone();
+        call.options.extensions = numbered(lease.number);
         leased.put(lease);
         let outcome = match &streams {
-            None => worker.broker.submit(call.clone()).await,
-            Some(streams) => stream_through(&worker.broker, call.clone(), streams).await,
+            None => worker.broker.submit(call).await,
+            Some(streams) => stream_through(&worker.broker, call, streams).await,
         };
         let error = match outcome {
             Ok(reply) => {
@@ -210,6 +213,12 @@ async fn call_child(
             },
         };
     }
+}
+
+/// What tells the child which call it is.
+fn numbered(number: u64) -> Extensions {
+    let number = number.to_be_bytes();
+    Extensions::builder().metadata(CALL, &number).build()
 }
 
 /// Passes items on between the caller and a child, until the child replies.
@@ -270,10 +279,11 @@ async fn stream_through(
 async fn settle(lease: Lease, goes_on: bool, grace: Duration) {
     let quiet = async {
         loop {
-            let running = lease.worker.broker.call_named::<u64>(RUNNING, ());
-            match running.fail_fast().await {
-                Ok(running) if running < lease.calls() as u64 => return,
-                Ok(_) => sleep(ASK).await,
+            let broker = &lease.worker.broker;
+            let runs = broker.call_named::<bool>(RUNS, (lease.number,));
+            match runs.fail_fast().await {
+                Ok(false) => return,
+                Ok(true) => sleep(ASK).await,
                 // The grace is the deadline of the question too.
                 Err(error) if error.code() == Code::DeadlineExceeded => sleep(ASK).await,
                 // It is gone, and so is the call.

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +17,8 @@ use rustix::io::Errno;
 use rustix::stdio::dup2_stdin;
 
 use super::build::{build_id, methods_id, this_program};
-use crate::executor::{AsyncExecutor, Executor};
+use super::numbers::Numbers;
+use crate::executor::AsyncExecutor;
 use crate::proto::Side;
 use crate::{Broker, Error, ErrorKind, Registry, TcpBroker};
 
@@ -28,8 +28,10 @@ pub(super) const POOL: &str = "BOWLINE_WORKER";
 pub(super) const CALLS: &str = "BOWLINE_WORKER_CALLS";
 /// Answers what the child is built from and offers.
 pub(super) const IDENTITY: &str = "sys.worker.identity";
-/// Answers how many handlers run, this one not counted.
-pub(super) const RUNNING: &str = "sys.worker.running";
+/// Answers whether the call with this number, of those of the parent, goes on.
+pub(super) const RUNS: &str = "sys.worker.runs";
+/// The metadata of a call that has its number.
+pub(super) const CALL: &str = "sys.worker.call";
 
 /// What a child says of itself: its build and its methods.
 pub(super) type Identity = ([u8; 16], [u8; 16]);
@@ -106,21 +108,16 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
 
     let registry = registry.to_unlocked();
     let identity: Identity = (build, methods_id(&registry));
-    let executor = Arc::new(OnceLock::<AsyncExecutor>::new());
-    let itself = executor.clone();
+    let numbers = Numbers::default();
+    let running = numbers.clone();
     registry.reserve(IDENTITY, move |(): ()| async move { identity });
-    registry.reserve(RUNNING, move |(): ()| {
-        let itself = itself.clone();
-        async move {
-            itself
-                .get()
-                .map_or(0, |it| it.capacity().running as u64 - 1)
-        }
+    registry.reserve(RUNS, move |(number,): (u64,)| {
+        let runs = running.contain(number);
+        async move { runs }
     });
     // Calls of handlers count at levels of their own in the parent, and at none of them here; and one
     // place more is for the questions.
-    let made = AsyncExecutor::new(registry, 2 * calls + 8);
-    let made = executor.get_or_init(|| made).clone();
+    let made = AsyncExecutor::that_begins(registry, 2 * calls + 8, numbers);
     let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
         let broker = TcpBroker::builder(made).adopt(stream, Side::Listener);
         match broker.start(&group).await {
