@@ -1,7 +1,9 @@
 //! Handlers in child processes.
 
+mod backoff;
 mod build;
 mod child;
+mod lease;
 mod numbers;
 mod pool;
 mod serving;
@@ -32,7 +34,8 @@ use serving::serve;
 /// handlers, and of programs that they start, is empty; their standard output and error are those of
 /// this program.
 ///
-/// Children start when they are needed and end when they were idle for a while. A call that is
+/// Children start when they are needed, for whoever calls next if their caller does not wait so long,
+/// and end when they were idle for a while. A call that is
 /// cancelled is cancelled in its child, and a child in which it goes on is terminated, and then
 /// killed. When a child dies, its running calls end with
 /// [`ConnectionLost`](crate::Code::ConnectionLost), which says how it died, except that those of

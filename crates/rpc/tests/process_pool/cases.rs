@@ -26,7 +26,11 @@ use crate::deaths::{
     children_that_crash_at_their_start_are_started_rarely,
 };
 use crate::methods::{Held, LONG, SOON, Scratch, Stubborn, UntilTold, ended, gone, pool, registry};
-use crate::starts::a_handler_that_goes_on_ends_its_child_though_others_run_there;
+use crate::starts::{
+    a_burst_starts_as_many_children_as_its_calls_fill,
+    a_child_starts_though_no_caller_waits_for_so_long,
+    a_handler_that_goes_on_ends_its_child_though_others_run_there,
+};
 
 // EX1, EX2, EX3
 async fn calls_run_in_children_and_no_more_than_there_are() {
@@ -410,6 +414,8 @@ pub(crate) fn run() {
         a_simulated_world_has_no_processes
         programs_of_handlers_have_no_socket_and_hold_up_no_end
         signals_that_end_a_program_leave_the_calls_of_its_children_alone
+        a_child_starts_though_no_caller_waits_for_so_long
+        a_burst_starts_as_many_children_as_its_calls_fill
         a_handler_that_goes_on_ends_its_child_though_others_run_there
     }
 }

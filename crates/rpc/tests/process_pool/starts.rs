@@ -1,12 +1,74 @@
 //! When children start and how many, and which calls they get.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::Executor;
-use bowline_rpc::{Caller, Code, Error, MemoryBroker};
+use bowline_rpc::{CallError, Caller, Code, Error, MemoryBroker};
 
-use crate::methods::{LONG, SOON, Scratch, Stubborn, gone, pool};
+use crate::methods::{LONG, SLOW, SOON, STARTS, Scratch, Stubborn, gone, kill, pool};
+
+// EX2
+pub(crate) async fn a_child_starts_though_no_caller_waits_for_so_long() {
+    let starts = Scratch::new("starts");
+    let executor = pool(1).env(STARTS, starts.text()).env(SLOW, "300");
+    MemoryBroker::new(executor)
+        .run(async |broker| -> Result<(), Error> {
+            let first = broker.call_named::<u32>("pid", ()).await?;
+            kill(first, "KILL");
+            gone(first).await;
+            let served = async {
+                loop {
+                    let call = broker.call_named::<u32>("pid", ());
+                    if let Ok(pid) = call.timeout(Duration::from_millis(20)).await {
+                        return pid;
+                    }
+                }
+            };
+            let next = timeout(LONG, served).await.expect("a child serves");
+            assert_ne!(next, first);
+            // It, and the one before; none for each call that gave up.
+            assert_eq!(starts.length(), 2);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX3
+pub(crate) async fn a_burst_starts_as_many_children_as_its_calls_fill() {
+    let starts = Scratch::new("starts");
+    let executor = pool(4)
+        .calls_per_worker(16)
+        .queue(200)
+        .env(STARTS, starts.text())
+        .env(SLOW, "100");
+    MemoryBroker::new(executor)
+        .run(async |broker| -> Result<(), Error> {
+            let pids = task_group(|group: TaskGroup<CallError>| async move {
+                let calls: Vec<_> = (0..100)
+                    .map(|_| {
+                        let broker = broker.clone();
+                        group.spawn(async move { broker.call_named::<u32>("brief", ()).await })
+                    })
+                    .collect();
+                let mut pids = Vec::new();
+                for call in calls {
+                    pids.extend(call.join().await.ok());
+                }
+                Ok(pids)
+            });
+            let pids = pids.await.expect("each is answered");
+            assert_eq!(pids.len(), 100);
+            let pids: BTreeSet<_> = pids.into_iter().collect();
+            assert!((1..=4).contains(&pids.len()), "{pids:?}");
+            assert!((1..=4).contains(&starts.length()), "{}", starts.length());
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
 
 // EX14
 pub(crate) async fn a_handler_that_goes_on_ends_its_child_though_others_run_there() {

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as Socket;
+pub(super) use std::os::unix::net::UnixStream as Socket;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use bowline_backend::blocking;
@@ -23,7 +25,9 @@ const LONGEST_LOOK: Duration = Duration::from_millis(20);
 /// A child; killed and reaped when it is dropped.
 #[derive(Debug)]
 pub(super) struct Child {
-    process: Process,
+    pid: u32,
+    /// Taken by the end alone.
+    process: Option<Process>,
     ended: Option<ExitStatus>,
 }
 
@@ -53,7 +57,8 @@ impl Child {
         let start = move || {
             let process = command.spawn()?;
             Ok(Child {
-                process,
+                pid: process.id(),
+                process: Some(process),
                 ended: None,
             })
         };
@@ -63,7 +68,7 @@ impl Child {
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.process.id()
+        self.pid
     }
 
     /// Whether it has ended; it is reaped then.
@@ -84,7 +89,7 @@ impl Child {
     }
 
     /// Ends it, with more and more force; `grace` is for its own end.
-    pub(super) async fn end(mut self, grace: Duration) -> Option<ExitStatus> {
+    pub(super) async fn end(&mut self, grace: Duration) -> Option<ExitStatus> {
         for (signal, wait) in [
             (None, grace),
             (Some(Signal::TERM), TERMINATION),
@@ -100,9 +105,15 @@ impl Child {
         None
     }
 
+    /// Kills it, and waits until it is reaped.
+    pub(super) async fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.ended().await;
+    }
+
     /// Whether it has ended, and how, if the system says so.
     fn look(&mut self) -> Option<Option<ExitStatus>> {
-        match self.process.try_wait() {
+        match self.process.as_mut()?.try_wait() {
             Ok(None) => None,
             Ok(Some(status)) => {
                 self.ended = Some(status);
@@ -115,7 +126,7 @@ impl Child {
 
     fn signal(&self, signal: Signal) {
         if self.ended.is_none()
-            && let Some(pid) = Pid::from_raw(self.process.id().cast_signed())
+            && let Some(pid) = Pid::from_raw(self.pid.cast_signed())
         {
             // Not reaped, so nobody else has its pid.
             let _ = kill_process(pid, signal);
@@ -126,10 +137,29 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.ended.is_none() && self.look().is_none() {
-            let _ = self.process.kill();
-            // Killed, it ends at once.
-            let _ = self.process.wait();
+            self.signal(Signal::KILL);
+            reap(self.process.take());
         }
+    }
+}
+
+/// Waits for a process that was killed: on a thread of its own, as whoever drops it may be a task, and
+/// its end may take a while.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there are no processes in simulated worlds"
+)]
+fn reap(process: Option<Process>) {
+    let waits = Arc::new(Mutex::new(process));
+    let shared = waits.clone();
+    let wait = move || {
+        let process = waits.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(process.map(|mut process| process.wait()));
+    };
+    let thread = thread::Builder::new().name("bowline-reaper".into());
+    if thread.stack_size(64 * 1024).spawn(wait).is_err() {
+        let process = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(process.map(|mut process| process.wait()));
     }
 }
 

@@ -1,59 +1,65 @@
 //! The children of one broker.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bowline_backend::net::UnixStream;
 use bowline_backend::time::{self, Instant};
 use bowline_backend::{Backend, entropy};
-use bowline_concurrency::sync::Event;
-use bowline_concurrency::{TaskGroup, sleep_until, timeout};
+use bowline_channel::{WatchReceiver, WatchSender, watch};
+use bowline_concurrency::{Defer, TaskGroup, timeout_at};
 
 use super::Options;
+use super::backoff::Backoff;
 use super::build::{build_id, methods_id, this_program};
-use super::child::{Child, in_words};
+use super::child::{Child, Socket};
+use super::lease::{Lease, Worker, tend};
 use super::worker::{IDENTITY, Identity};
 use crate::executor::Attachment;
 use crate::proto::Side;
 use crate::{Broker, Caller, Error, ErrorKind, TcpBroker};
 
-/// Children in a row that die before they serve, after which calls are refused at once while the pool
-/// pauses.
-const BROKEN: u32 = 5;
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Between two looks whether a child has ended, or has been idle for long enough, at most.
-const LOOK: Duration = Duration::from_secs(1);
-/// What a child gets to end by itself once its socket has ended.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// The children of one broker.
+///
+/// A child is started in a task of the broker's, whoever asked for it: a caller that cannot wait until
+/// it serves leaves it to the next.
 ///
 /// Invariants:
 /// - W1 an entry stands in `workers` from the moment its child serves until it is reaped; `calls` of it
 ///   is the number of its [`Lease`]s, at most `calls_per_worker`.
 /// - W2 an entry that is `leaving` gets no lease any more, and its child is told to go with the last.
-/// - W3 children there are at most as many as leases and idle ones; leases are bounded by the places
-///   of the executor.
+/// - W3 a child is started only where more calls wait than those that start have room for, and one by
+///   one where the last has failed. So beside those that leave there are no more children than the
+///   places of the executor need.
+/// - W4 who waits for room looks again after each of `changes`: a child serves or failed, or room was
+///   given back.
 pub(super) struct Pool {
     options: Arc<Options>,
     group: TaskGroup<Infallible>,
     state: Mutex<State>,
+    changes: (WatchSender<()>, WatchReceiver<()>),
 }
 
 #[derive(Default)]
 struct State {
     workers: Vec<Entry>,
-    /// Children in a row that died before they served.
-    failures: u32,
-    /// No child is started before.
-    retry_at: Option<Instant>,
-    /// Children of another build: there is no use in starting more.
-    mismatch: Option<&'static str>,
+    /// Children that do not serve yet.
+    starting: usize,
+    /// Calls that wait for room.
+    wanting: usize,
+    backoff: Backoff,
+    /// There is no use in starting more.
+    refuses: Option<Refuses>,
+}
+
+/// Why no child is started any more.
+#[derive(Clone, Copy)]
+enum Refuses {
+    /// They are of another build.
+    Mismatch,
+    /// The broker has ended.
+    Over,
 }
 
 struct Entry {
@@ -61,20 +67,8 @@ struct Entry {
     calls: usize,
     taken: u64,
     leaving: bool,
+    since: Instant,
     idle_since: Instant,
-}
-
-/// A child that serves.
-pub(super) struct Worker {
-    pub(super) broker: TcpBroker,
-    pid: u32,
-    /// It is to end when it has nothing to do: now.
-    leave: Event,
-    /// It is to end whatever it does.
-    kill: Event,
-    /// It has been reaped, and `status` is set.
-    over: Event,
-    status: OnceLock<Option<ExitStatus>>,
 }
 
 impl Pool {
@@ -84,6 +78,7 @@ impl Pool {
             options: options.clone(),
             group: attachment.group().clone(),
             state: Mutex::default(),
+            changes: watch(()),
         })
     }
 
@@ -97,88 +92,88 @@ impl Pool {
             let text = "a simulated world has no child processes";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        match self.start().await {
-            Err(error) if error.kind() == ErrorKind::WorkerMismatch => Err(error),
-            Ok(lease) => {
-                lease.unused();
-                Ok(())
+        let mut changes = self.changes.0.subscribe();
+        self.state().starting += 1;
+        self.start();
+        loop {
+            let (refuses, starting) = {
+                let state = self.state();
+                (state.refuses, state.starting)
+            };
+            match refuses {
+                Some(refuses) => return Err(refuses.into()),
+                // If it failed, calls find out whether that lasts.
+                None if starting == 0 => return Ok(()),
+                None => drop(changes.changed().await),
             }
-            // Calls find out whether it lasts.
-            Err(_) => Ok(()),
         }
     }
 
     /// Room for one call in a child, which is started if need be.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
+        let mut changes = self.changes.0.subscribe();
+        let mut wanting = None;
         loop {
-            let pause = {
+            let (pause, starts) = {
                 let mut state = self.state();
-                if let Some(mismatch) = state.mismatch {
-                    return Err(Error::new(ErrorKind::WorkerMismatch, mismatch));
+                if let Some(refuses) = state.refuses {
+                    return Err(refuses.into());
                 }
-                if let Some(entry) = self.with_room(&mut state) {
-                    return Ok(Lease::new(self, entry));
+                if let Some(lease) = self.take(&mut state) {
+                    return Ok(lease);
                 }
-                let pause = state.retry_at.filter(|until| *until > time::now());
-                if pause.is_some() && state.failures >= BROKEN {
+                wanting.get_or_insert_with(|| Wanting::new(self, &mut state));
+                let pause = state.backoff.until(time::now());
+                if pause.is_some() && state.backoff.is_broken() {
                     let text = "the children of the pool die before they serve";
                     return Err(Error::new(ErrorKind::Transport, text));
                 }
-                pause
+                // Invariant W3.
+                let expected = match state.backoff.is_failing() {
+                    true if state.starting > 0 => usize::MAX,
+                    _ => state.starting * self.options.calls_per_worker,
+                };
+                let starts = pause.is_none() && state.wanting > expected;
+                state.starting += usize::from(starts);
+                (pause, starts)
             };
+            if starts {
+                self.start();
+            }
+            let changed = changes.changed();
             match pause {
-                Some(until) => sleep_until(until).await,
-                None => {
-                    if let Ok(lease) = self.start().await {
-                        return Ok(lease);
-                    }
-                }
+                Some(until) => drop(timeout_at(until, changed).await),
+                None => drop(changed.await),
             }
         }
     }
 
-    fn with_room<'a>(&self, state: &'a mut State) -> Option<&'a mut Entry> {
+    fn take(self: &Arc<Self>, state: &mut State) -> Option<Lease> {
         let most = self.options.calls_per_worker;
         let room = |entry: &&mut Entry| !entry.leaving && entry.calls < most;
-        state.workers.iter_mut().find(room)
+        let entry = state.workers.iter_mut().find(room)?;
+        entry.calls += 1;
+        entry.taken += 1;
+        let most = self.options.max_tasks_per_child.unwrap_or(u64::MAX);
+        entry.leaving |= entry.taken >= most;
+        Some(Lease::new(self.clone(), entry.worker.clone(), entry.taken))
     }
 
-    /// Starts a child, with a lease of it.
-    async fn start(self: &Arc<Self>) -> Result<Lease, Error> {
-        let started = timeout(self.options.start_timeout, self.start_one()).await;
-        let late = |_| Error::new(ErrorKind::Transport, "the child did not serve in time");
-        let started = started.map_err(late).flatten();
-        let mut state = self.state();
-        match started {
-            Ok((worker, child)) => {
-                (state.failures, state.retry_at) = (0, None);
-                state.workers.push(Entry {
-                    worker: worker.clone(),
-                    calls: 0,
-                    taken: 0,
-                    leaving: false,
-                    idle_since: time::now(),
-                });
-                let entry = state.workers.last_mut().expect("it was pushed");
-                let lease = Lease::new(self, entry);
-                drop(state);
-                drop(self.group.spawn_ok(tend(self.clone(), worker, child)));
-                Ok(lease)
-            }
-            Err(error) => {
-                if error.kind() == ErrorKind::WorkerMismatch {
-                    state.mismatch = Some(MISMATCH);
-                }
-                let doubled = 1_u32 << state.failures.min(16);
-                state.failures = state.failures.saturating_add(1);
-                let longest = self.options.first_pause.saturating_mul(doubled);
-                state.retry_at = Some(time::now() + full_jitter(longest.min(LONGEST_PAUSE)));
-                Err(error)
-            }
-        }
+    /// Starts a child that counts as starting.
+    fn start(self: &Arc<Self>) {
+        let starting = Starting {
+            pool: self.clone(),
+            ended: false,
+        };
+        // A closed group drops it; then the broker is over.
+        drop(self.group.spawn_ok(async move {
+            let started = starting.pool.start_one().await;
+            starting.ended(started);
+        }));
     }
 
-    async fn start_one(&self) -> Result<(Arc<Worker>, Child), Error> {
+    async fn start_one(&self) -> Result<(Worker, Defer<Child>), Error> {
+        let until = time::now() + self.options.start_timeout;
         let failed = |error| Error::transport("no child was started", error);
         let ours: Identity = (
             this_program()
@@ -187,6 +182,21 @@ impl Pool {
             methods_id(&self.options.registry),
         );
         let (child, socket) = Child::start(&self.options).await.map_err(failed)?;
+        let child = Defer::new(child, Child::kill);
+        let late = |_| Error::new(ErrorKind::Transport, "the child did not serve in time");
+        let served = timeout_at(until, self.meet(socket, ours)).await;
+        match served.map_err(late).flatten() {
+            Ok(broker) => Ok((Worker::new(broker, child.pid()), child)),
+            Err(error) => {
+                child.into_inner().kill().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks a child who it is, over its socket.
+    async fn meet(&self, socket: Socket, ours: Identity) -> Result<TcpBroker, Error> {
+        let failed = |error| Error::transport("no child was started", error);
         let stream = UnixStream::from_std(socket).map_err(failed)?;
         let broker = TcpBroker::caller()
             .project(self.options.registry.project())
@@ -195,23 +205,15 @@ impl Pool {
             .await?;
         let broker = CloseOnDrop(Some(broker));
         let theirs = broker.get().call_named::<Identity>(IDENTITY, ());
-        let theirs = theirs.fail_fast().await.map_err(Error::from)?;
-        if theirs != ours {
-            return Err(Error::new(ErrorKind::WorkerMismatch, MISMATCH));
+        if theirs.fail_fast().await.map_err(Error::from)? == ours {
+            Ok(broker.keep())
+        } else {
+            Err(Refuses::Mismatch.into())
         }
-        let worker = Worker {
-            broker: broker.keep(),
-            pid: child.pid(),
-            leave: Event::new(),
-            kill: Event::new(),
-            over: Event::new(),
-            status: OnceLock::new(),
-        };
-        Ok((Arc::new(worker), child))
     }
 
     /// Whether the child has been idle for long enough; it is leaving then.
-    fn retires(&self, pid: u32) -> bool {
+    pub(super) fn retires(&self, pid: u32) -> bool {
         let mut state = self.state();
         let more = state.workers.len() > self.options.min_workers;
         let Some(entry) = state.entry(pid) else {
@@ -223,21 +225,45 @@ impl Pool {
         retires
     }
 
-    fn remove(&self, pid: u32) {
+    /// A lease is over; whether the child is to leave now.
+    pub(super) fn give_back(&self, pid: u32) -> bool {
+        let mut state = self.state();
+        let leaves = state.entry(pid).is_some_and(|entry| {
+            entry.calls -= 1;
+            entry.idle_since = time::now();
+            entry.leaving && entry.calls == 0
+        });
+        let wanted = state.wanting > 0;
+        drop(state);
+        if wanted {
+            self.changed();
+        }
+        leaves
+    }
+
+    pub(super) fn remove(&self, pid: u32) {
         let mut state = self.state();
         let place = state
             .workers
             .iter()
             .position(|entry| entry.worker.pid == pid);
         let removed = place.map(|place| state.workers.swap_remove(place));
+        if let Some(entry) = &removed {
+            state.backoff.lived(entry.since, time::now());
+        }
         drop(state);
         drop(removed);
     }
 
-    fn no_more(&self, pid: u32) {
+    pub(super) fn no_more(&self, pid: u32) {
         if let Some(entry) = self.state().entry(pid) {
             entry.leaving = true;
         }
+    }
+
+    fn changed(&self) {
+        // There is a receiver: ours.
+        let _ = self.changes.0.send(());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -246,12 +272,97 @@ impl Pool {
     }
 }
 
-const MISMATCH: &str = "the child is of another build or has other methods than this program";
-
 impl State {
     fn entry(&mut self, pid: u32) -> Option<&mut Entry> {
         let is_it = |entry: &&mut Entry| entry.worker.pid == pid;
         self.workers.iter_mut().find(is_it)
+    }
+}
+
+impl From<Refuses> for Error {
+    fn from(refuses: Refuses) -> Self {
+        match refuses {
+            Refuses::Mismatch => Error::new(
+                ErrorKind::WorkerMismatch,
+                "the child is of another build or has other methods than this program",
+            ),
+            Refuses::Over => Error::cancelled(),
+        }
+    }
+}
+
+/// A call that waits for room.
+struct Wanting(Arc<Pool>);
+
+impl Wanting {
+    fn new(pool: &Arc<Pool>, state: &mut State) -> Self {
+        state.wanting += 1;
+        Self(pool.clone())
+    }
+}
+
+impl Drop for Wanting {
+    fn drop(&mut self) {
+        self.0.state().wanting -= 1;
+    }
+}
+
+/// A child that counts as starting, until it serves or does not.
+struct Starting {
+    pool: Arc<Pool>,
+    ended: bool,
+}
+
+impl Starting {
+    fn ended(mut self, started: Result<(Worker, Defer<Child>), Error>) {
+        self.ended = true;
+        let pool = self.pool.clone();
+        let now = time::now();
+        let mut state = pool.state();
+        let served = match started {
+            Ok((worker, child)) => {
+                let worker = Arc::new(worker);
+                state.backoff.served();
+                state.workers.push(Entry {
+                    worker: worker.clone(),
+                    calls: 0,
+                    taken: 0,
+                    leaving: false,
+                    since: now,
+                    idle_since: now,
+                });
+                Some((worker, child))
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::WorkerMismatch {
+                    state.refuses = Some(Refuses::Mismatch);
+                }
+                let State {
+                    workers, backoff, ..
+                } = &mut *state;
+                for entry in workers {
+                    backoff.lived(entry.since, now);
+                }
+                backoff.failed(now, pool.options.first_pause, full_jitter);
+                None
+            }
+        };
+        drop(state);
+        if let Some((worker, child)) = served {
+            drop(pool.group.spawn_ok(tend(pool.clone(), worker, child)));
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let mut state = self.pool.state();
+        state.starting -= 1;
+        if !self.ended {
+            state.refuses.get_or_insert(Refuses::Over);
+        }
+        drop(state);
+        self.pool.changed();
     }
 }
 
@@ -274,106 +385,6 @@ impl Drop for CloseOnDrop {
             broker.close();
         }
     }
-}
-
-/// Room for one call in a child; given back by dropping it.
-pub(super) struct Lease {
-    pool: Arc<Pool>,
-    pub(super) worker: Arc<Worker>,
-    /// Which call of the child it is for.
-    pub(super) number: u64,
-}
-
-impl Lease {
-    fn new(pool: &Arc<Pool>, entry: &mut Entry) -> Self {
-        entry.calls += 1;
-        entry.taken += 1;
-        let most = pool.options.max_tasks_per_child.unwrap_or(u64::MAX);
-        entry.leaving |= entry.taken >= most;
-        Self {
-            pool: pool.clone(),
-            worker: entry.worker.clone(),
-            number: entry.taken,
-        }
-    }
-
-    /// It was for no call.
-    fn unused(self) {
-        let mut state = self.pool.state();
-        let most = self.pool.options.max_tasks_per_child.unwrap_or(u64::MAX);
-        if let Some(entry) = state.entry(self.worker.pid) {
-            entry.taken -= 1;
-            entry.leaving &= entry.taken >= most;
-        }
-    }
-
-    /// Ends the child whatever it does.
-    pub(super) fn kill(&self) {
-        self.pool.no_more(self.worker.pid);
-        self.worker.kill.set();
-    }
-
-    /// How the child died, once it has.
-    pub(super) async fn death(&self) -> String {
-        self.pool.no_more(self.worker.pid);
-        // Its end is near: the socket has ended.
-        let _ = timeout(2 * FAREWELL, self.worker.over.wait()).await;
-        let status = self.worker.status.get().copied().flatten();
-        in_words(self.worker.pid, status)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut state = self.pool.state();
-        let last = state.entry(self.worker.pid).is_some_and(|entry| {
-            entry.calls -= 1;
-            entry.idle_since = time::now();
-            entry.leaving && entry.calls == 0
-        });
-        drop(state);
-        if last {
-            self.worker.leave.set();
-        }
-    }
-}
-
-/// Sees a child to its end.
-async fn tend(pool: Arc<Pool>, worker: Arc<Worker>, mut child: Child) {
-    let pause = pool.options.idle_retire.min(LOOK);
-    let killed = loop {
-        match timeout(pause, what_ends(&worker)).await {
-            Ok(killed) => break killed,
-            // Somebody else may hold its socket open.
-            Err(_) if child.has_ended() || pool.retires(worker.pid) => break false,
-            Err(_) => {}
-        }
-    };
-    pool.no_more(worker.pid);
-    let grace = if killed { Duration::ZERO } else { FAREWELL };
-    // Where its socket ends a child ends by itself.
-    worker.broker.close();
-    let status = child.end(grace).await;
-    let _ = worker.status.set(status);
-    pool.remove(worker.pid);
-    worker.over.set();
-}
-
-/// Completes when the child is to end, or has; whether by force.
-async fn what_ends(worker: &Worker) -> bool {
-    let mut closed = pin!(worker.broker.closed());
-    let mut leave = pin!(worker.leave.wait());
-    let mut kill = pin!(worker.kill.wait());
-    poll_fn(|cx| {
-        if kill.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(true);
-        }
-        if closed.as_mut().poll(cx).is_ready() || leave.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(false);
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 fn full_jitter(longest: Duration) -> Duration {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{Outcome, sleep, timeout};
 
-use super::pool::{Lease, Pool};
+use super::lease::Lease;
+use super::pool::Pool;
 use super::worker::{CALL, RUNS};
 use crate::context::Cancel;
 use crate::executor::places::Place;

@@ -1,0 +1,139 @@
+//! A child that serves: room for calls in it, and its end.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::process::ExitStatus;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use bowline_concurrency::sync::Event;
+use bowline_concurrency::{Defer, timeout};
+
+use super::child::{Child, in_words};
+use super::pool::Pool;
+use crate::{Broker, TcpBroker};
+
+/// Between two looks whether a child has ended, or has been idle for long enough, at most.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a child gets to end by itself once its socket has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A child that serves.
+pub(super) struct Worker {
+    pub(super) broker: TcpBroker,
+    pub(super) pid: u32,
+    /// It is to end when it has nothing to do: now.
+    pub(super) leave: Event,
+    /// It is to end whatever it does.
+    kill: Event,
+    /// Its socket is closed from here: whatever it ran is lost.
+    lost: Event,
+    /// It has been reaped, and `status` is set.
+    over: Event,
+    status: OnceLock<Option<ExitStatus>>,
+}
+
+impl Worker {
+    pub(super) fn new(broker: TcpBroker, pid: u32) -> Self {
+        Self {
+            broker,
+            pid,
+            leave: Event::new(),
+            kill: Event::new(),
+            lost: Event::new(),
+            over: Event::new(),
+            status: OnceLock::new(),
+        }
+    }
+
+    /// Whether calls of it end because it does.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.is_set()
+    }
+}
+
+/// Room for one call in a child; given back by dropping it.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    pub(super) worker: Arc<Worker>,
+    /// Which call of the child it is for.
+    pub(super) number: u64,
+}
+
+impl Lease {
+    pub(super) fn new(pool: Arc<Pool>, worker: Arc<Worker>, number: u64) -> Self {
+        Self {
+            pool,
+            worker,
+            number,
+        }
+    }
+
+    /// Ends the child whatever it does.
+    pub(super) fn kill(&self) {
+        self.no_more();
+        self.worker.kill.set();
+    }
+
+    /// No other call goes to the child.
+    pub(super) fn no_more(&self) {
+        self.pool.no_more(self.worker.pid);
+    }
+
+    /// How the child died, once it has.
+    pub(super) async fn death(&self) -> String {
+        self.no_more();
+        // Its end is near: the socket has ended.
+        let _ = timeout(2 * FAREWELL, self.worker.over.wait()).await;
+        let status = self.worker.status.get().copied().flatten();
+        in_words(self.worker.pid, status)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.pool.give_back(self.worker.pid) {
+            self.worker.leave.set();
+        }
+    }
+}
+
+/// Sees a child to its end.
+pub(super) async fn tend(pool: Arc<Pool>, worker: Arc<Worker>, mut child: Defer<Child>) {
+    let pause = pool.options().idle_retire.min(LOOK);
+    let killed = loop {
+        match timeout(pause, what_ends(&worker)).await {
+            Ok(killed) => break killed,
+            // Somebody else may hold its socket open.
+            Err(_) if child.has_ended() || pool.retires(worker.pid) => break false,
+            Err(_) => {}
+        }
+    };
+    pool.no_more(worker.pid);
+    let grace = if killed { Duration::ZERO } else { FAREWELL };
+    // Where its socket ends a child ends by itself.
+    worker.lost.set();
+    worker.broker.close();
+    let status = child.end(grace).await;
+    let _ = worker.status.set(status);
+    pool.remove(worker.pid);
+    worker.over.set();
+}
+
+/// Completes when the child is to end, or has; whether by force.
+async fn what_ends(worker: &Worker) -> bool {
+    let mut closed = pin!(worker.broker.closed());
+    let mut leave = pin!(worker.leave.wait());
+    let mut kill = pin!(worker.kill.wait());
+    poll_fn(|cx| {
+        if kill.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if closed.as_mut().poll(cx).is_ready() || leave.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        Poll::Pending
+    })
+    .await
+}
