@@ -28,6 +28,7 @@ use crate::deaths::{
 use crate::methods::{Held, LONG, SOON, Scratch, Stubborn, UntilTold, ended, gone, pool, registry};
 use crate::starts::{
     a_burst_starts_as_many_children_as_its_calls_fill,
+    a_call_for_a_child_that_died_idle_goes_to_another,
     a_child_starts_though_no_caller_waits_for_so_long,
     a_handler_that_goes_on_ends_its_child_though_others_run_there,
 };
@@ -417,5 +418,6 @@ pub(crate) fn run() {
         a_child_starts_though_no_caller_waits_for_so_long
         a_burst_starts_as_many_children_as_its_calls_fill
         a_handler_that_goes_on_ends_its_child_though_others_run_there
+        a_call_for_a_child_that_died_idle_goes_to_another
     }
 }

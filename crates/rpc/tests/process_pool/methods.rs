@@ -187,6 +187,15 @@ fn append(path: &str) {
     let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, b"."));
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a slow program does before it serves"
+)]
+fn starts_slowly() {
+    let slow = std::env::var(SLOW).ok().and_then(|slow| slow.parse().ok());
+    std::thread::sleep(Duration::from_millis(slow.unwrap_or(0)));
+}
+
 pub(crate) fn registry() -> Registry {
     if let Ok(path) = std::env::var(CRASHES) {
         append(&path);
@@ -195,8 +204,7 @@ pub(crate) fn registry() -> Registry {
     if let Ok(path) = std::env::var(STARTS) {
         append(&path);
     }
-    let slow = std::env::var(SLOW).ok().and_then(|slow| slow.parse().ok());
-    std::thread::sleep(Duration::from_millis(slow.unwrap_or(0)));
+    starts_slowly();
     let registry = Registry::new("example");
     registry
         .register_blocking("mul", |(a, b, c): (i64, i64, i64)| a * b * c)

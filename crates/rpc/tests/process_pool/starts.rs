@@ -1,13 +1,14 @@
 //! When children start and how many, and which calls they get.
 
 use std::collections::BTreeSet;
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::Executor;
 use bowline_rpc::{CallError, Caller, Code, Error, MemoryBroker};
 
-use crate::methods::{LONG, SLOW, SOON, STARTS, Scratch, Stubborn, gone, kill, pool};
+use crate::methods::{LONG, SLOW, SOON, STARTS, Scratch, Stubborn, dead, exists, gone, kill, pool};
 
 // EX2
 pub(crate) async fn a_child_starts_though_no_caller_waits_for_so_long() {
@@ -111,4 +112,24 @@ pub(crate) async fn a_handler_that_goes_on_ends_its_child_though_others_run_ther
         })
         .await
         .expect("the case holds");
+}
+
+// EX10
+pub(crate) async fn a_call_for_a_child_that_died_idle_goes_to_another() {
+    MemoryBroker::new(pool(1))
+        .run(async |broker| -> Result<(), Error> {
+            for _ in 0..30 {
+                let pid = broker.call_named::<u32>("pid", ()).await?;
+                kill(pid, "KILL");
+                // Its socket is closed, which this program may not know yet.
+                while exists(pid) && !dead(pid) {
+                    std::hint::spin_loop();
+                }
+                let next = broker.call_named::<u32>("pid", ()).into_future().await?;
+                assert_ne!(next, pid);
+            }
+            Ok(())
+        })
+        .await
+        .expect("it certainly did not run");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{Outcome, sleep, timeout};
 
-use super::lease::Lease;
+use super::lease::{Lease, Worker};
 use super::pool::Pool;
 use super::worker::{CALL, RUNS};
 use crate::context::Cancel;
@@ -19,11 +19,14 @@ use crate::proto::Extensions;
 use crate::stream::HandlerStreams;
 use crate::{
     Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, RawSendError,
-    RawStream, Reply, Retry, TcpBroker,
+    RawStream, Reply, Retry,
 };
 
 /// How often a child is asked whether a call that was cancelled has ended.
 const ASK: Duration = Duration::from_millis(5);
+
+/// How many children a call is meant for, if they die before they have it.
+const CHILDREN: u32 = 3;
 
 /// Has a child run `job`; the place is held until the child has done with it.
 pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
@@ -146,8 +149,8 @@ async fn until_told(cancel: &Cancel, calling: impl Future<Output = JobEnd>) -> O
     .await
 }
 
-/// Calls a child, and another one if the first dies and the method may run twice. What is left in
-/// `leased` is a child whose handler may still run.
+/// Calls a child, and another one if the first dies before it has the call, or if the method may run
+/// twice. What is left in `leased` is a child whose handler may still run.
 async fn call_child(
     pool: &Arc<Pool>,
     call: OutCall,
@@ -155,6 +158,7 @@ async fn call_child(
     mut again: bool,
     leased: &Leased,
 ) -> JobEnd {
+    let mut tried = 0;
     loop {
         let lease = match pool.lease().await {
             Ok(lease) => lease,
@@ -173,9 +177,18 @@ async fn call_child(
         let mut call = call.clone();
         call.options.extensions = numbered(lease.number);
         leased.put(lease);
+        tried += 1;
+        // Items that were taken from the caller go to one child alone.
+        let mut passes = false;
         let outcome = match &streams {
             None => worker.broker.submit(call).await,
-            Some(streams) => stream_through(&worker.broker, call, streams).await,
+            Some(streams) => match worker.broker.open(call).await {
+                Ok(opened) => {
+                    passes = true;
+                    pass_on(opened, streams).await
+                }
+                Err(error) => Err(error),
+            },
         };
         let error = match outcome {
             Ok(reply) => {
@@ -184,35 +197,50 @@ async fn call_child(
             }
             Err(error) => error,
         };
-        match error.code() {
-            // The handler may go on in the child.
-            Code::DeadlineExceeded => {}
-            Code::ConnectionLost => {
-                let lease = leased.take();
-                let message = match &lease {
-                    Some(lease) => lease.death().await,
-                    None => String::new(),
-                };
-                drop(lease);
-                if std::mem::take(&mut again) {
-                    continue;
-                }
-                return JobEnd::Failed {
-                    code: Code::ConnectionLost,
-                    certainty: error.certainty(),
-                    message,
-                };
+        let certainty = match error.certainty() {
+            // The caller of this executor did send it.
+            Certainty::NeverSent => Certainty::Refused,
+            other => other,
+        };
+        if is_lost(&worker, &error) {
+            let lease = leased.take();
+            let did_not_run = certainty.did_not_run() && !passes;
+            if (did_not_run && tried < CHILDREN) || (!did_not_run && std::mem::take(&mut again)) {
+                lease.inspect(|lease| lease.no_more());
+                continue;
             }
-            _ => drop(leased.take()),
+            let message = match &lease {
+                Some(lease) => lease.death().await,
+                None => String::new(),
+            };
+            return JobEnd::Failed {
+                code: Code::ConnectionLost,
+                certainty,
+                message,
+            };
+        }
+        // Then the handler may go on in the child.
+        if error.code() != Code::DeadlineExceeded {
+            drop(leased.take());
         }
         return match error.application() {
             Some(body) => JobEnd::Application(body.bytes.clone()),
             None => JobEnd::Failed {
                 code: error.code(),
-                certainty: error.certainty(),
+                certainty,
                 message: error.message().to_owned(),
             },
         };
+    }
+}
+
+/// Whether a call failed because its child ends, or had ended.
+fn is_lost(worker: &Worker, error: &CallError) -> bool {
+    match error.code() {
+        Code::ConnectionLost => true,
+        // By the broker to it, which is closed then: a child that cancels has the call.
+        Code::Cancelled => error.certainty() == Certainty::NeverSent || worker.is_lost(),
+        _ => false,
     }
 }
 
@@ -223,16 +251,12 @@ fn numbered(number: u64) -> Extensions {
 }
 
 /// Passes items on between the caller and a child, until the child replies.
-async fn stream_through(
-    child: &TcpBroker,
-    call: OutCall,
-    streams: &HandlerStreams,
-) -> Result<Reply, CallError> {
+async fn pass_on(opened: RawStream, streams: &HandlerStreams) -> Result<Reply, CallError> {
     let RawStream {
         mut sender,
         mut receiver,
         ..
-    } = child.open(call).await?;
+    } = opened;
     let (incoming, outgoing) = (streams.incoming().0, streams.outgoing().0);
     let mut to_child = pin!(async move {
         let Some(mut incoming) = incoming else {
