@@ -76,6 +76,9 @@ fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> 
             "a service has no generics: what its methods take has to travel",
         ));
     }
+    if let Some(unsafety) = &service.unsafety {
+        return Err(Error::new_spanned(unsafety, "a service is not `unsafe`"));
+    }
     let mut methods = Vec::new();
     for item in &service.items {
         let TraitItem::Fn(method) = item else {

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PathArguments, Result,
-    ReturnType, Type,
+    ReturnType, Safety, Type,
 };
 
 use super::items::{Items, incoming};
@@ -48,6 +48,10 @@ impl Declaration {
             ));
         }
         for (present, what) in [
+            (
+                signature.safety.span(),
+                matches!(signature.safety, Safety::Unsafe(_)).then_some("unsafe"),
+            ),
             (
                 signature.constness.span(),
                 signature.constness.is_some().then_some("const"),

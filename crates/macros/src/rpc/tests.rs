@@ -63,6 +63,18 @@ fn functions_that_no_call_can_reach_are_refused() {
         ),
         (
             quote!(
+                unsafe fn f() {}
+            ),
+            "a method is not `unsafe`",
+        ),
+        (
+            quote!(
+                async unsafe fn f() {}
+            ),
+            "a method is not `unsafe`",
+        ),
+        (
+            quote!(
                 async fn f(&self) {}
             ),
             "a method is a free function: it has no `self`",

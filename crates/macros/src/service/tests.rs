@@ -28,6 +28,20 @@ fn traits_that_are_no_service_are_refused() {
         ),
         (
             quote!(
+                unsafe trait M {}
+            ),
+            "a service is not `unsafe`",
+        ),
+        (
+            quote!(
+                trait M {
+                    async unsafe fn f(&self);
+                }
+            ),
+            "a method is not `unsafe`",
+        ),
+        (
+            quote!(
                 trait M {
                     const A: u8;
                 }
