@@ -28,7 +28,7 @@ pub use states::States;
 pub use thread_pool_executor::ThreadPoolExecutor;
 pub use ticket::Ticket;
 
-pub(crate) use attachment::Attachment;
+pub(crate) use attachment::{Attachment, Internals};
 pub(crate) use caught::discard;
 pub(crate) use job::{CallRef, JobBody, JobEnd, JobFacts, ReplySink, Stop};
 pub(crate) use notification::Notification;

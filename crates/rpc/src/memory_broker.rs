@@ -25,8 +25,8 @@ use bytes::Bytes;
 use crate::broker::{Ending, submit_encoded, typed, without_key};
 use crate::call::run_call;
 use crate::executor::{
-    Attachment, CallRef, Executor, Job, JobBody, JobEnd, JobFacts, MethodKey, MethodLimit,
-    Notification, ReplySink, Stop, discard,
+    Attachment, CallRef, Executor, Internals, Job, JobBody, JobEnd, JobFacts, MethodKey,
+    MethodLimit, Notification, ReplySink, Stop, discard,
 };
 use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
@@ -103,6 +103,7 @@ impl MemoryBroker {
         MemoryBrokerStart {
             executor: Arc::new(executor),
             encode_always: false,
+            internals: Internals::Hidden,
         }
     }
 

@@ -114,6 +114,8 @@ struct Shared {
     connect_timeout: Duration,
     reconnect: Backoff,
     retry_permanent: bool,
+    /// What calls of peers are cut to; `None` if they may run as long as their callers wait.
+    longest_call: Option<Duration>,
     group: TaskGroup<Infallible>,
     ending: Ending,
 }

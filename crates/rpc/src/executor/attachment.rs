@@ -22,6 +22,15 @@ use slab::Slab;
 use super::{Executor, States};
 use crate::{DynBroker, brokers};
 
+/// What callers are told of a handler that panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Internals {
+    /// That it did.
+    Hidden,
+    /// The text of the panic as well.
+    Exposed,
+}
+
 /// One broker at an executor: the group its handlers run in, and the workers that run them.
 ///
 /// A worker is a task that runs one job to its end, and then the next; that workers stay makes a job
@@ -43,6 +52,8 @@ pub struct Attachment {
     origin: u64,
     group: TaskGroup<Infallible>,
     states: States,
+    /// Whether callers are told what a handler said when it panicked.
+    exposes: bool,
     /// What its executor keeps for this broker.
     own: OnceLock<Arc<dyn Any + Send + Sync>>,
     over: AtomicBool,
@@ -61,12 +72,17 @@ struct State {
 
 impl Attachment {
     /// Attaches `executor` to the broker whose tasks are the children of `group`.
-    pub(crate) fn open(group: &TaskGroup<Infallible>, executor: &Arc<dyn Executor>) -> Arc<Self> {
+    pub(crate) fn open(
+        group: &TaskGroup<Infallible>,
+        executor: &Arc<dyn Executor>,
+        internals: Internals,
+    ) -> Arc<Self> {
         executor.start();
         let this = Arc::new(Self {
             origin: brokers::number(),
             group: group.clone(),
             states: executor.states(),
+            exposes: internals == Internals::Exposed,
             own: OnceLock::new(),
             over: AtomicBool::new(false),
             state: Mutex::default(),
@@ -77,6 +93,11 @@ impl Attachment {
             std::future::pending::<()>().await
         }));
         this
+    }
+
+    /// Whether callers are told what a handler said when it panicked.
+    pub(super) fn exposes_internals(&self) -> bool {
+        self.exposes
     }
 
     /// The number by which its handlers find the broker.

@@ -258,7 +258,17 @@ impl Job {
     }
 
     /// Gives its one answer, unless it has been given.
-    pub(super) fn answer(&mut self, end: JobEnd) {
+    pub(super) fn answer(&mut self, mut end: JobEnd) {
+        if let JobEnd::Failed {
+            code: Code::Panic,
+            message,
+            ..
+        } = &mut end
+            && !self.attachment.exposes_internals()
+        {
+            // It may hold what is nobody's business.
+            message.clear();
+        }
         self.answer.give(end);
     }
 

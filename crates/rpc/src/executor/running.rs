@@ -272,8 +272,17 @@ impl From<HandlerEnd> for JobEnd {
     }
 }
 
-/// The panic's text stays here: it may hold what is nobody's business.
+/// With what the panic said, if that is text.
 fn panicked(payload: Box<dyn Any + Send>) -> JobEnd {
+    let text = match payload.downcast_ref::<&str>() {
+        Some(text) => Some(*text),
+        None => payload.downcast_ref::<String>().map(String::as_str),
+    };
+    let message = text.unwrap_or_default().to_owned();
     discard(payload);
-    JobEnd::failed(Code::Panic, Certainty::Executed)
+    JobEnd::Failed {
+        code: Code::Panic,
+        certainty: Certainty::Executed,
+        message,
+    }
 }

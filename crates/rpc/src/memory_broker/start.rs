@@ -10,7 +10,7 @@ use bowline_concurrency::sync::Semaphore;
 
 use super::{MemoryBroker, NOTIFICATIONS, Shared};
 use crate::broker::Ending;
-use crate::executor::{Attachment, Executor};
+use crate::executor::{Attachment, Executor, Internals};
 use crate::lifetime::{nested, scoped};
 use crate::offers::Offers;
 use crate::{Broker, Error, Peer};
@@ -21,6 +21,7 @@ use crate::{Broker, Error, Peer};
 pub struct MemoryBrokerStart {
     pub(super) executor: Arc<dyn Executor>,
     pub(super) encode_always: bool,
+    pub(super) internals: Internals,
 }
 
 impl MemoryBrokerStart {
@@ -29,6 +30,14 @@ impl MemoryBrokerStart {
     /// same but for that.
     pub fn encode_always(mut self) -> Self {
         self.encode_always = true;
+        self
+    }
+
+    /// Callers whose handler [panicked](crate::Code::Panic) are told the text of the panic, at most 4 KiB
+    /// with control characters escaped; otherwise only that it did, as such a text may hold what is nobody's
+    /// business.
+    pub fn expose_internals(mut self) -> Self {
+        self.internals = Internals::Exposed;
         self
     }
 
@@ -86,7 +95,7 @@ impl MemoryBrokerStart {
         let mut instance = [0; 16];
         entropy::fill(&mut instance);
         let parts = Parts {
-            attachment: Attachment::open(&group, &self.executor),
+            attachment: Attachment::open(&group, &self.executor, self.internals),
             offers: Arc::new(Offers::new(
                 registry.project(),
                 Some(registry.clone()),

@@ -22,7 +22,7 @@ use super::statistics::Counters;
 use super::wires::{Way, Wires};
 use super::{Balance, Endpoint, Shared, TcpBroker};
 use crate::broker::Ending;
-use crate::executor::{Attachment, Executor};
+use crate::executor::{Attachment, Executor, Internals};
 use crate::lifetime::{nested, scoped};
 use crate::memory_broker::Parts;
 use crate::offers::Offers;
@@ -56,6 +56,8 @@ pub struct TcpBrokerBuilder {
     connect_timeout: Duration,
     reconnect: Backoff,
     retry_permanent: bool,
+    allow_unbounded: bool,
+    internals: Internals,
     drain_on_signals: bool,
     prefer_local: bool,
     balance: Balance,
@@ -85,6 +87,8 @@ impl TcpBrokerBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             reconnect: RECONNECT,
             retry_permanent: false,
+            allow_unbounded: false,
+            internals: Internals::Hidden,
             drain_on_signals: false,
             prefer_local: false,
             balance: Balance::default(),
@@ -269,6 +273,22 @@ impl TcpBrokerBuilder {
     /// belongs to another project, speaks another version, or does not trust this side.
     pub fn retry_permanent(mut self) -> Self {
         self.retry_permanent = true;
+        self
+    }
+
+    /// Calls of peers run as long as their callers wait: those without a deadline without one, instead of
+    /// being cut to [`max_deadline`](Limits::max_deadline). A caller that is lost still ends its calls. For
+    /// peers that are trusted.
+    pub fn allow_unbounded(mut self) -> Self {
+        self.allow_unbounded = true;
+        self
+    }
+
+    /// Callers whose handler [panicked](crate::Code::Panic) are told the text of the panic, at most 4 KiB
+    /// with control characters escaped; otherwise only that it did, as such a text may hold what is nobody's
+    /// business.
+    pub fn expose_internals(mut self) -> Self {
+        self.internals = Internals::Exposed;
         self
     }
 
@@ -463,7 +483,7 @@ impl TcpBrokerBuilder {
             self.limits.max_methods as usize,
         );
         let offers = Arc::new(offers);
-        let attachment = Attachment::open(&group, &self.executor);
+        let attachment = Attachment::open(&group, &self.executor, self.internals);
         let here = self.prefer_local.then(|| {
             let parts = Parts {
                 executor: self.executor.clone(),
@@ -474,6 +494,7 @@ impl TcpBrokerBuilder {
             };
             Here::join(parts, &routes)
         });
+        let longest_call = (!self.allow_unbounded).then_some(self.limits.max_deadline);
         let shared = Arc::new(Shared {
             registry: self.registry,
             attachment,
@@ -491,6 +512,7 @@ impl TcpBrokerBuilder {
             connect_timeout: self.connect_timeout,
             reconnect: self.reconnect,
             retry_permanent: self.retry_permanent,
+            longest_call,
             group: group.clone(),
             ending: Ending::default(),
         });

@@ -27,7 +27,7 @@ use crate::proto::{
 };
 use crate::stream::HandlerStreams;
 use crate::sys::Reserved;
-use crate::{Certainty, Codec, Limits, Peer, Right};
+use crate::{Certainty, Codec, Peer, Right};
 
 /// The place of one connection in the broker's table; given up by dropping it.
 pub(super) struct Place {
@@ -260,13 +260,13 @@ impl Host for Link {
             HandlerStreams::new(codec, pipes.from_peer, pipes.to_peer, longest)
         });
         let spec = method.entry.spec;
-        let limits: &Limits = &self.place.shared.limits;
-        let longest = spec
-            .max_duration()
-            .unwrap_or(limits.max_deadline)
-            .min(limits.max_deadline);
         let now = time::now();
-        let deadline = incoming.deadline.min(now + longest);
+        let longest = spec.max_duration().into_iter();
+        let longest = longest.chain(self.place.shared.longest_call).min();
+        let deadline = match longest {
+            Some(longest) => incoming.deadline.min(now + longest),
+            None => incoming.deadline,
+        };
         let once = match call {
             CallRef::Peer(_) if streams.is_none() => incoming.extensions.idempotency_key(),
             // One run has the items of one call.

@@ -9,8 +9,8 @@ use bowline_channel::{Receiver, Sender, bounded};
 use bowline_concurrency::{TaskGroup, sleep_forever, task_group, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
-    Broker, CallError, Caller, Certainty, Code, Error, ErrorKind, MemoryBroker, Registry,
-    TcpBroker, TcpBrokerBuilder,
+    Broker, CallError, Caller, Certainty, Code, Context, Error, ErrorKind, Limits, MemoryBroker,
+    Registry, TcpBroker, TcpBrokerBuilder,
 };
 
 use crate::backends::{Div, DivError, div, fall, on_every_backend, registry};
@@ -235,6 +235,43 @@ over_every_wire! {
                 Ok(())
             }).await
         }).await.unwrap();
+    }
+
+    async fn a_call_without_a_deadline_is_cut_unless_its_executor_allows_it(wire: Wire) {
+        let asked = || async {
+            let (sender, receiver) = bounded(8);
+            let registry = registry();
+            registry.register_fn("left", move |context: Context, (): ()| {
+                let sender = sender.clone();
+                async move { let _ = sender.send(context.remaining()).await; }
+            }).unwrap();
+            (registry, receiver)
+        };
+        for allowed in [false, true] {
+            let (registry, left) = asked().await;
+            let mut limits = Limits::default();
+            limits.max_deadline = LONG;
+            let mut server = wire.serve(registry).limits(limits).unwrap();
+            if allowed {
+                server = server.allow_unbounded();
+            }
+            server.run(async |server| -> Result<(), Error> {
+                wire.client(&server).run(async |client| {
+                    client.call_named::<()>("left", ()).no_deadline().await?;
+                    let unbounded = left.recv().await.unwrap();
+                    client.call_named::<()>("left", ()).timeout(LONG * 10).await?;
+                    let longer = left.recv().await.unwrap().expect("its caller has one");
+                    if allowed {
+                        assert_eq!(unbounded, None);
+                        assert!(longer > LONG && longer <= LONG * 10, "{longer:?}");
+                    } else {
+                        assert!(unbounded.is_some_and(|left| left <= LONG), "{unbounded:?}");
+                        assert!(longer <= LONG, "{longer:?}");
+                    }
+                    Ok(())
+                }).await
+            }).await.unwrap();
+        }
     }
 
     // R7

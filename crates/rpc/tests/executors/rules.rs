@@ -103,7 +103,37 @@ async fn a_panic(broker: impl Broker) {
         (error.code(), error.certainty()),
         (Code::Panic, Certainty::Executed)
     );
+    assert_eq!(error.message(), "", "what it said is nobody's business");
     assert_eq!(broker.call_named::<i64>("add", (2, 3)).await.unwrap(), 5);
+}
+
+/// At a broker that is told to expose what panics say.
+async fn a_panic_that_is_told(broker: impl Broker) {
+    for (said, told) in [
+        ("by \u{1b}hand".to_owned(), "by \\u{1b}hand".to_owned()),
+        ("é".repeat(3000), "é".repeat(2048)),
+    ] {
+        let error = broker.call_named::<()>("say", (said,)).await.unwrap_err();
+        assert_eq!((error.code(), error.message()), (Code::Panic, &*told));
+    }
+    let error = broker.call(fall()).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::Panic, "as it should")
+    );
+}
+
+fn fall_saying(what: String) {
+    std::panic::panic_any(what)
+}
+
+/// With a method that panics with what it is given.
+fn saying() -> Registry {
+    let registry = registry();
+    registry
+        .register_fn("say", |(what,): (String,)| async move { fall_saying(what) })
+        .unwrap();
+    registry
 }
 
 /// A method that counts how many of it run at once.
@@ -302,5 +332,29 @@ on_every_backend! {
     // EX6
     async fn a_panic_fails_its_call_and_nothing_else() {
         behind_both!(registry(), 1, a_panic);
+    }
+
+    async fn what_a_panic_said_is_told_where_internals_are_exposed() {
+        MemoryBroker::new(AsyncExecutor::new(saying(), 1))
+            .expose_internals()
+            .run(async |broker| -> Result<(), Error> {
+                a_panic_that_is_told(broker).await;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        TcpBroker::builder(AsyncExecutor::new(saying(), 1))
+            .expose_internals()
+            .listen("127.0.0.1:0")
+            .run(async |server| -> Result<(), Error> {
+                client(&server)
+                    .run(async |client| -> Result<(), Error> {
+                        a_panic_that_is_told(client).await;
+                        Ok(())
+                    })
+                    .await
+            })
+            .await
+            .unwrap();
     }
 }

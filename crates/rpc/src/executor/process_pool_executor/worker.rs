@@ -119,7 +119,9 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
     // place more is for the questions.
     let made = AsyncExecutor::that_begins(registry, 2 * calls + 8, numbers);
     let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
-        let broker = TcpBroker::builder(made).adopt(stream, Side::Listener);
+        // What callers are told is for the parent to say.
+        let builder = TcpBroker::builder(made).expose_internals();
+        let broker = builder.adopt(stream, Side::Listener);
         match broker.start(&group).await {
             Ok(broker) => {
                 broker.closed().await;
