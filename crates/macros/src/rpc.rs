@@ -10,7 +10,8 @@ mod tests;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::ItemFn;
+use syn::parse::Parse;
+use syn::{Item, ItemFn};
 
 use call_type::CallType;
 use declaration::Declaration;
@@ -29,10 +30,19 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 fn try_expand(attribute: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let options = Options::parse(attribute)?;
-    let function: ItemFn = syn::parse2(item)?;
+    let function: ItemFn = the_item(item, "`#[bowline::rpc]` goes on a function")?;
     let declaration = Declaration::of(&function)?;
     options.check(&declaration)?;
     Ok(generate(&options, &declaration, &function))
+}
+
+/// What the attribute is on; `goes_on` says what that should be, if it is something else.
+pub(crate) fn the_item<T: Parse>(item: TokenStream, goes_on: &str) -> syn::Result<T> {
+    syn::parse2(item.clone()).map_err(|error| match syn::parse2::<Item>(item) {
+        // Something, and whole.
+        Ok(other) => syn::Error::new_spanned(other, goes_on),
+        Err(_) => error,
+    })
 }
 
 fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> TokenStream {

@@ -109,4 +109,7 @@ pub use trace::{BadTraceparent, with_traceparent};
 #[doc(hidden)]
 pub mod __private {
     pub use serde;
+
+    /// Checks that arguments of this type can travel.
+    pub fn travels<T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static>() {}
 }

@@ -1,8 +1,9 @@
 //! The implementation of `Call` for the type of a method's calls.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::Ident;
+use syn::spanned::Spanned;
 
 use super::declaration::Declaration;
 
@@ -52,6 +53,10 @@ impl CallType<'_> {
                 }
             }
         });
+        // What it lacks is told of each where it stands, beside what all of them together lack.
+        let travel = types.iter().map(
+            |argument| quote_spanned!(argument.span()=> #rpc::__private::travels::<#argument>();),
+        );
         let private = quote!(#rpc::__private::serde);
         let serde = private.to_string();
         let default = defaults
@@ -92,6 +97,8 @@ impl CallType<'_> {
             }
 
             #streams
+
+            const _: fn() = || { #(#travel)* };
         }
     }
 }

@@ -240,15 +240,15 @@ fn options_that_do_not_fit_are_refused() {
 // RG15
 #[test]
 fn what_is_no_function_is_refused() {
-    let expanded = expand(
-        quote!(),
-        quote!(
-            struct S;
-        ),
-    )
-    .to_string();
-    assert!(
-        expanded.contains("compile_error") && expanded.ends_with("struct S ;"),
-        "{expanded}"
+    let structure = quote!(
+        struct S;
     );
+    assert_eq!(
+        refusal(quote!(), structure),
+        "`#[bowline::rpc]` goes on a function"
+    );
+    // Half of something says what is missing.
+    let expanded = expand(quote!(), quote!(async fn f)).to_string();
+    assert!(expanded.contains("compile_error"), "{expanded}");
+    assert!(!expanded.contains("goes on"), "{expanded}");
 }
