@@ -219,7 +219,10 @@ impl TcpBroker {
             Destination::Peer(mailbox) => {
                 span::goes_to(mailbox.peer(), None);
                 let at = (mailbox, found.method);
-                self.send(at, body, sent, options, None)?.await
+                match self.send(at, body, sent, options, None) {
+                    Ok(call) => call.await,
+                    Err(error) => Err(error),
+                }
             }
             Destination::Here(broker) => {
                 let call = here::out_call(key.name(), body, sent, options);
@@ -276,17 +279,10 @@ impl TcpBroker {
     }
 }
 
-/// Tells the table that a call of interest was answered, if it was.
-fn watched(
-    watching: Option<Watching>,
-    outcome: Result<Bytes, CallError>,
-) -> Result<Bytes, CallError> {
-    if let Some(watching) = watching
-        && outcome
-            .as_ref()
-            .map_or_else(CallError::is_of_peer, |_| true)
-    {
-        watching.answered();
+/// Tells the table what a call of interest came to.
+fn watched<T>(watching: Option<Watching>, outcome: Result<T, CallError>) -> Result<T, CallError> {
+    if let Some(watching) = watching {
+        watching.ended(&outcome);
     }
     outcome
 }
@@ -352,15 +348,23 @@ impl Broker for TcpBroker {
         loop {
             let peers = self.shared.routes.pick_all(key);
             if peers.is_empty() {
-                self.wait_for_peer(key, body.len(), &options).await?;
+                let found = self.wait_for_peer(key, body.len(), &options).await?;
+                found.watching.map(Watching::unused);
                 continue;
             }
             let each = peers.into_iter().map(|(peer, found)| {
+                let watching = found.watching;
                 let outcome: Outcome = match found.to {
                     Destination::Peer(mailbox) => {
                         let at = (&mailbox, found.method);
                         let sent = self.send(at, body.clone(), kind, &options, None);
-                        Box::pin(async move { sent?.await.map(Reply::new) })
+                        Box::pin(async move {
+                            let outcome = match sent {
+                                Ok(call) => call.await,
+                                Err(error) => Err(error),
+                            };
+                            watched(watching, outcome).map(Reply::new)
+                        })
                     }
                     Destination::Here(broker) => {
                         let call = here::out_call(&method, body.clone(), kind, &options);

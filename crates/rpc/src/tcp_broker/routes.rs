@@ -19,7 +19,7 @@ use super::table::{Answer, Identity, Losses, Picked, Table, WaitId, Watch};
 use crate::connection::Mailbox;
 use crate::method_table::Methods;
 use crate::proto::{Advertised, MethodId, MethodOptions};
-use crate::{Code, Limits, MemoryBroker, MethodName, Peer};
+use crate::{CallError, Certainty, Code, Limits, MemoryBroker, MethodName, Peer};
 
 pub(super) use super::table::{ConnectionId, Key};
 pub(super) use admission::{NoRoom, Origin};
@@ -124,7 +124,7 @@ impl Routes {
         Some(self.found(picked))
     }
 
-    /// Every peer that offers the method; none once the broker is closed.
+    /// Every peer that offers the method and is well or to be tried; none once the broker is closed.
     pub(super) fn pick_all(self: &Arc<Self>, key: Key<'_>) -> Vec<(Peer, Found)> {
         let mut state = self.state();
         if state.closed {
@@ -310,9 +310,21 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// The peer answered.
-    pub(super) fn answered(mut self) {
-        self.end(Answer::Came);
+    /// The call came to `outcome`.
+    pub(super) fn ended<T>(mut self, outcome: &Result<T, CallError>) {
+        self.end(match outcome {
+            Ok(_) => Answer::Came,
+            Err(error) if error.is_of_peer() => Answer::Came,
+            // One that ran out of time waited for the peer to take it.
+            Err(error) if error.code() == Code::DeadlineExceeded => Answer::Missing,
+            Err(error) if error.certainty() == Certainty::NeverSent => Answer::NeverAsked,
+            Err(_) => Answer::Missing,
+        });
+    }
+
+    /// There is no call after all.
+    pub(super) fn unused(mut self) {
+        self.end(Answer::NeverAsked);
     }
 
     fn end(&mut self, answer: Answer) {

@@ -62,7 +62,10 @@ impl TcpBroker {
         let ours = pipes.share();
         let flow = Box::new(Flow::new(pipes));
         let at = (mailbox, found.method);
-        let call = self.send(at, body, sent, options, Some(flow))?;
+        let call = match self.send(at, body, sent, options, Some(flow)) {
+            Ok(call) => call,
+            Err(error) => return watched(found.watching, Err(error)),
+        };
         let longest = mailbox.longest();
         let watching = found.watching;
         let outcome = Box::pin(async move { watched(watching, call.await).map(Reply::new) });

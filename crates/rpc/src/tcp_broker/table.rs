@@ -5,6 +5,8 @@ mod health;
 mod methods;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod trials;
 mod waiting;
 
 use std::any::TypeId;

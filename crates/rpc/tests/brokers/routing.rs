@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bowline_backend::Backend;
 use bowline_backend::stream::Address;
 use bowline_concurrency::{TaskGroup, sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::proto::{Event, Extensions};
+use bowline_rpc::proto::{Command, Event, Extensions};
 use bowline_rpc::{
     Balance, Broker, Caller, Certainty, Code, Error, Limits, MemoryBroker, Registry, Retry,
     TcpBroker, TcpBrokerBuilder,
@@ -56,6 +57,99 @@ fn caller(wire: &Wire, servers: &[TcpBroker]) -> TcpBrokerBuilder {
     servers.iter().fold(caller, |caller, server| {
         caller.connect(server.endpoints()[0].clone())
     })
+}
+
+/// A peer that leaves with each of its first five calls, and from then on says `answer` to each, if
+/// anything; it counts them.
+async fn leaves_with_five(
+    mut listener: RawListener,
+    answer: Option<&'static [u8]>,
+    taken: Arc<AtomicUsize>,
+) {
+    loop {
+        let mut peer = listener.accept(&["who", "example.shop.math.div"]).await;
+        while let Some(opened) = peer
+            .until_end(|event| matches!(event, Event::Opened(_)))
+            .await
+        {
+            let Event::Opened(call) = opened else {
+                unreachable!()
+            };
+            if taken.fetch_add(1, Ordering::SeqCst) < 5 {
+                break;
+            }
+            if let Some(body) = answer {
+                let body = bytes::Bytes::from_static(body);
+                peer.command(Command::Reply {
+                    call: call.call,
+                    body,
+                });
+            }
+        }
+    }
+}
+
+/// In a simulated world, a caller of three peers, one of which has lost five calls, has been left out
+/// for that, and is back, saying `answer`; and the count of its calls.
+fn after_five_losses<F>(
+    answer: Option<&'static [u8]>,
+    then: impl FnOnce(TcpBroker, Arc<AtomicUsize>) -> F + Send,
+) where
+    F: Future<Output = ()> + Send,
+{
+    crate::backends::run(
+        Backend::Sim,
+        within(|group| async move {
+            let wire = Wire::tcp();
+            let (servers, _) = servers(&wire, &group, 2).await?;
+            let (listener, sick) = RawListener::of(&wire).await;
+            let taken = Arc::new(AtomicUsize::new(0));
+            drop(group.spawn_ok(leaves_with_five(listener, answer, taken.clone())));
+            let client = caller(&wire, &servers).connect(sick).start(&group).await?;
+            while taken.load(Ordering::SeqCst) < 5 {
+                let _ = client
+                    .call_named::<usize>("who", ())
+                    .retry(Retry::never())
+                    .await;
+                sleep(Duration::from_millis(1)).await;
+            }
+            // It is connected again by then, and its first window over.
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!((client.connections(), taken.load(Ordering::SeqCst)), (3, 5));
+            then(client, taken).await;
+            Ok(())
+        }),
+    );
+}
+
+// BR12
+#[test]
+fn a_broadcast_goes_to_all_while_one_of_them_is_tried() {
+    after_five_losses(Some(b"\x06"), |client, _| async move {
+        for _ in 0..2 {
+            let mut outcomes = client.broadcast(Div(7, 2)).await.unwrap();
+            assert_eq!(outcomes.peers().len(), 3);
+            while let Some((_, outcome)) = outcomes.next().await {
+                assert_eq!(outcome.unwrap(), 3);
+            }
+        }
+    });
+}
+
+// BR11
+#[test]
+fn a_peer_that_never_answers_its_trial_does_not_get_every_call() {
+    after_five_losses(None, |client, taken| async move {
+        for _ in 0..100 {
+            let call = client
+                .call_named::<usize>("who", ())
+                .timeout(Duration::from_secs(1));
+            let _ = call.retry(Retry::never()).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        let hung = taken.load(Ordering::SeqCst) - 5;
+        assert!((1..=5).contains(&hung), "{hung} of 100 calls");
+    });
 }
 
 over_every_wire! {
@@ -237,7 +331,7 @@ over_every_wire! {
                 // The first has timed out, for the second came after that.
                 for (call, body) in calls.into_iter().zip(["1", "2"]) {
                     let body = bytes::Bytes::from_static(body.as_bytes());
-                    peer.command(bowline_rpc::proto::Command::Reply { call, body });
+                    peer.command(Command::Reply { call, body });
                 }
                 peer.flush().await;
                 peer

@@ -38,6 +38,8 @@ pub(in crate::tcp_broker) struct Watch {
 pub(in crate::tcp_broker) enum Answer {
     /// The peer answered it, whatever the answer.
     Came,
+    /// It ended before the peer could hear of it, so it says nothing.
+    NeverAsked,
     /// It ended otherwise.
     Missing,
 }
@@ -61,11 +63,14 @@ impl<P: Clone> Table<P> {
             let at = route.turn();
             return Some(route.offers[at].picked(None));
         }
-        let mut tells = false;
-        let usable = self.usable(key, now, &mut tells);
+        let Usable { mut usable, due } = self.usable(key, now);
+        let tells = !due.is_empty();
+        if tells {
+            // Who is to be tried is the only one.
+            usable = vec![due[0]];
+        }
         let route = &mut self.routes[key];
         let at = match (route.balance, hash) {
-            // Who is to be tried is the only one.
             _ if tells => usable[0],
             (Balance::PowerOfTwo, _) => {
                 let first = below(draw(&mut self.random), usable.len());
@@ -114,24 +119,33 @@ impl<P: Clone> Table<P> {
         Some(offer.picked(watch))
     }
 
-    /// Every peer that offers the method and is well, each once.
+    /// Every peer that offers the method and is well or is to be tried, each once.
     pub(in crate::tcp_broker) fn pick_all(&mut self, key: Key<'_>, now: Instant) -> Vec<Picked<P>> {
         let Some(key) = self.find(key) else {
             return Vec::new();
         };
-        let usable = match self.peers.any_sick() {
-            true => self.usable(key, now, &mut false),
-            false => (0..self.routes[key].offers.len()).collect(),
-        };
+        let Usable { usable, due } = self.usable(key, now);
+        let each = usable.into_iter().map(|at| (at, false));
+        let each = each.chain(due.into_iter().map(|at| (at, true)));
         let mut instances = Vec::new();
         let mut picked = Vec::new();
-        for at in usable {
+        for (at, tells) in each {
             let offer = &self.routes[key].offers[at];
             let instance = self.connections[&offer.connection].instance;
-            if !instances.contains(&instance) {
-                instances.push(instance);
-                picked.push(offer.picked(None));
+            if instances.contains(&instance) {
+                continue;
             }
+            instances.push(instance);
+            if tells {
+                self.peers.try_it(offer.peer, offer.connection);
+            }
+            let watch = tells.then_some(Watch {
+                connection: offer.connection,
+                began: now,
+                tells,
+                measured: false,
+            });
+            picked.push(offer.picked(watch));
         }
         picked
     }
@@ -153,25 +167,27 @@ impl<P: Clone> Table<P> {
             }
         }
         if watch.tells {
-            let came = answer == Answer::Came;
-            self.peers.tried(of.peer, watch.connection, came, now);
+            let jitter = draw(&mut self.random);
+            self.peers
+                .tried(of.peer, watch.connection, answer, now, jitter);
         }
     }
 
-    /// The offers of a route that may get a call, never none of some: those of peers that are well,
-    /// and so many of the others that no more than half are left out. If it is time to try a peer,
-    /// that one alone.
-    fn usable(&self, key: usize, now: Instant, tells: &mut bool) -> Vec<usize> {
+    /// The offers of a route that may get a call, never none of some.
+    fn usable(&self, key: usize, now: Instant) -> Usable {
         let offers = &self.routes[key].offers;
+        if !self.peers.any_sick() {
+            return Usable {
+                usable: (0..offers.len()).collect(),
+                due: Vec::new(),
+            };
+        }
         let mut usable = Vec::with_capacity(offers.len());
-        let mut out = Vec::new();
+        let (mut due, mut out) = (Vec::new(), Vec::new());
         for (at, offer) in offers.iter().enumerate() {
             match self.peers.health(offer.peer) {
                 Health::Well => usable.push(at),
-                Health::Out { until, .. } if until <= now => {
-                    *tells = true;
-                    return vec![at];
-                }
+                Health::Out { until, .. } if until <= now => due.push(at),
                 Health::Out { until, .. } => out.push((until, at)),
                 Health::Tried { .. } => out.push((Instant::NEVER, at)),
             }
@@ -181,8 +197,16 @@ impl<P: Clone> Table<P> {
         let back = out.len().saturating_sub(most);
         usable.extend(out.into_iter().take(back).map(|(_, at)| at));
         usable.sort_unstable();
-        usable
+        Usable { usable, due }
     }
+}
+
+/// Offers of one route, by their places.
+struct Usable {
+    /// Those of peers that are well, and so many of the others that no more than half are left out.
+    usable: Vec<usize>,
+    /// Those of peers that it is time to try.
+    due: Vec<usize>,
 }
 
 impl<P> Route<P> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline_backend::time::Instant;
 use slab::Slab;
 
-use super::ConnectionId;
+use super::{Answer, ConnectionId};
 
 /// Calls in a row that a peer loses before it is left out.
 const LOSSES: u32 = 5;
@@ -156,13 +156,10 @@ impl Peers {
         known.losses = known.losses.saturating_add(losses.calls);
         let window = match known.health {
             Health::Well if known.losses >= LOSSES => FIRST_WINDOW,
-            Health::Tried { by, window } if by == connection && losses.calls > 0 => {
-                (window * 2).min(LONGEST_WINDOW)
-            }
+            Health::Tried { by, window } if by == connection && losses.calls > 0 => doubled(window),
             _ => return,
         };
-        let until = now + jittered(window, jitter);
-        self.set(peer, Health::Out { until, window });
+        self.leave_out(peer, window, now, jitter);
     }
 
     /// One call on `connection` will tell whether the peer is well.
@@ -172,13 +169,18 @@ impl Peers {
         }
     }
 
-    /// The call on `connection` that should tell was answered, or it will not tell.
+    /// The call on `connection` that should tell came to `answer`. `jitter` is any number.
+    ///
+    /// Only one that the peer never heard of says nothing, and the next one tells instead. A peer that
+    /// leaves it without an answer until the caller gives up is left out for longer: were it tried
+    /// again at once, it would get every call of a caller that makes one after the other.
     pub(super) fn tried(
         &mut self,
         peer: usize,
         connection: ConnectionId,
-        answered: bool,
+        answer: Answer,
         now: Instant,
+        jitter: u64,
     ) {
         let Health::Tried { by, window } = self.known[peer].health else {
             return;
@@ -186,12 +188,19 @@ impl Peers {
         if by != connection {
             return;
         }
-        if answered {
-            self.known[peer].losses = 0;
-            self.set(peer, Health::Well);
-        } else {
-            self.set(peer, Health::Out { until: now, window });
+        match answer {
+            Answer::Came => {
+                self.known[peer].losses = 0;
+                self.set(peer, Health::Well);
+            }
+            Answer::NeverAsked => self.set(peer, Health::Out { until: now, window }),
+            Answer::Missing => self.leave_out(peer, doubled(window), now, jitter),
         }
+    }
+
+    fn leave_out(&mut self, peer: usize, window: Duration, now: Instant, jitter: u64) {
+        let until = now + jittered(window, jitter);
+        self.set(peer, Health::Out { until, window });
     }
 
     fn set(&mut self, peer: usize, health: Health) {
@@ -204,6 +213,10 @@ impl Peers {
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
+}
+
+fn doubled(window: Duration) -> Duration {
+    (window * 2).min(LONGEST_WINDOW)
 }
 
 /// Between half of `window` and all of it.

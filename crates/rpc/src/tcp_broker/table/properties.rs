@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::health::Health;
 use super::*;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -33,9 +34,10 @@ enum Step {
         name: usize,
         hash: Option<u64>,
     },
+    PickAll(usize),
     Settle {
         at: usize,
-        answered: bool,
+        answer: Answer,
     },
     Wait {
         name: usize,
@@ -61,10 +63,19 @@ fn step() -> impl Strategy<Value = Step> {
         at.clone().prop_map(Step::Disconnect),
         (name.clone(), proptest::option::of(0..9_u64))
             .prop_map(|(name, hash)| Step::Pick { name, hash }),
-        (at.clone(), any::<bool>()).prop_map(|(at, answered)| Step::Settle { at, answered }),
+        name.clone().prop_map(Step::PickAll),
+        (at.clone(), answer()).prop_map(|(at, answer)| Step::Settle { at, answer }),
         (name, 0..600_usize).prop_map(|(name, bytes)| Step::Wait { name, bytes }),
         at.prop_map(Step::Leave),
         (0..40_000_u64).prop_map(Step::Pass),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        Just(Answer::Came),
+        Just(Answer::NeverAsked),
+        Just(Answer::Missing)
     ]
 }
 
@@ -99,15 +110,15 @@ fn limits() -> Limits {
     limits
 }
 
-fn table(balance: Balance, seed: u64) -> Table<u64> {
+pub(super) fn table(balance: Balance, seed: u64) -> Table<u64> {
     Table::new(balance, BTreeMap::new(), &limits(), seed)
 }
 
-fn name(at: usize) -> Arc<str> {
+pub(super) fn name(at: usize) -> Arc<str> {
     NAMES[at].into()
 }
 
-fn connect(table: &mut Table<u64>, id: u64, peer: u8) {
+pub(super) fn connect(table: &mut Table<u64>, id: u64, peer: u8) {
     let identity = match peer % 2 {
         0 => Identity::Endpoint(format!("host{peer}").into()),
         _ => Identity::Instance([peer; 16]),
@@ -180,14 +191,34 @@ fn apply(table: &mut Table<u64>, model: &mut Model, now: &mut Instant, step: Ste
                 }
             }
         }
-        Step::Settle { at, answered } => {
+        Step::PickAll(of) => {
+            let offering = model.offering(of);
+            let up = table.connections.iter();
+            let instances: BTreeMap<_, _> = up.map(|(at, known)| (*at, known.instance)).collect();
+            let instance = |at: &ConnectionId| instances[at];
+            let all: BTreeSet<_> = offering.iter().map(instance).collect();
+            let fit =
+                offering
+                    .iter()
+                    .filter(|at| match table.peers.health(table.connections[at].peer) {
+                        Health::Well => true,
+                        Health::Out { until, .. } => until <= *now,
+                        Health::Tried { .. } => false,
+                    });
+            let fit: BTreeSet<_> = fit.map(instance).collect();
+            let picked = table.pick_all(Key::Name(&name(of)), *now);
+            let got: Vec<_> = picked.iter().map(|one| instance(&one.connection)).collect();
+            let got_once: BTreeSet<_> = got.iter().copied().collect();
+            assert_eq!(got.len(), got_once.len(), "a peer has it twice");
+            assert!(got_once.is_subset(&all) && got_once.is_superset(&fit));
+            assert_eq!(got.is_empty(), all.is_empty());
+            model
+                .watches
+                .extend(picked.into_iter().filter_map(|one| one.watch));
+        }
+        Step::Settle { at, answer } => {
             if !model.watches.is_empty() {
                 let watch = model.watches.swap_remove(at % model.watches.len());
-                let answer = if answered {
-                    Answer::Came
-                } else {
-                    Answer::Missing
-                };
                 table.settled(watch, answer, *now);
             }
         }
@@ -275,7 +306,7 @@ proptest! {
 }
 
 /// Peers 1 to `peers` offer the first method, each on a connection of its number.
-fn offered(table: &mut Table<u64>, peers: u64) {
+pub(super) fn offered(table: &mut Table<u64>, peers: u64) {
     for id in 1..=peers {
         connect(table, id, 2 * id as u8);
         table.discovered(ConnectionId(id));
@@ -284,86 +315,6 @@ fn offered(table: &mut Table<u64>, peers: u64) {
             vec![Advertised::new(MethodId(1), name(0))],
         );
     }
-}
-
-// BR11
-#[test]
-fn a_peer_that_loses_calls_is_left_out_and_tried_again() {
-    let mut table = table(Balance::RoundRobin, 7);
-    offered(&mut table, 2);
-    let (mut now, mut connection) = (Instant::from_nanos(1), 1);
-    // Peer 1 loses every call that it gets, and its connection, and is back at once.
-    let mut windows = Vec::new();
-    let mut got = 0;
-    for _ in 0..200_000 {
-        let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
-        if picked.connection != ConnectionId(2) {
-            got += 1;
-            let losses = Losses {
-                calls: 1,
-                answered: false,
-            };
-            table.lost(picked.connection, losses, now);
-            table.disconnect(picked.connection);
-            // The end of the call is heard of after that of its connection.
-            if let Some(watch) = picked.watch {
-                table.settled(watch, Answer::Missing, now);
-            }
-            connection += 2;
-            connect(&mut table, connection, 2);
-            table.discovered(ConnectionId(connection));
-            table.offer(
-                ConnectionId(connection),
-                vec![Advertised::new(MethodId(1), name(0))],
-            );
-            windows.push(now);
-        }
-        now += Duration::from_millis(1);
-    }
-    assert!(got < 20, "{got} calls in 200 s");
-    let pauses: Vec<_> = windows[4..]
-        .windows(2)
-        .map(|pair| pair[1].saturating_duration_since(pair[0]).as_millis())
-        .collect();
-    for (pause, longest) in pauses.iter().zip([1000, 2000, 4000, 8000, 16_000, 30_000]) {
-        assert!((longest / 2..=longest + 2).contains(pause), "{pauses:?}");
-    }
-    // Well again, it is one of two.
-    let mut last = None;
-    while last.is_none() {
-        now += Duration::from_millis(100);
-        let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
-        last = picked.watch;
-    }
-    table.settled(last.unwrap(), Answer::Came, now);
-    let four: Vec<_> = (0..4)
-        .map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap().handle)
-        .collect();
-    assert_eq!(four.iter().filter(|id| **id == 2).count(), 2, "{four:?}");
-}
-
-// BR11
-#[test]
-fn no_more_than_half_of_the_peers_are_left_out() {
-    let mut table = table(Balance::RoundRobin, 7);
-    offered(&mut table, 5);
-    let now = Instant::from_nanos(1);
-    for id in 1..=4 {
-        let losses = Losses {
-            calls: 9,
-            answered: true,
-        };
-        table.lost(ConnectionId(id), losses, now);
-        table.disconnect(ConnectionId(id));
-        connect(&mut table, 10 + id, 2 * id as u8);
-        table.discovered(ConnectionId(10 + id));
-        let methods = vec![Advertised::new(MethodId(1), name(0))];
-        table.offer(ConnectionId(10 + id), methods);
-    }
-    let picked: BTreeSet<_> = (0..50)
-        .map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap().handle)
-        .collect();
-    assert_eq!(picked.len(), 3, "{picked:?}");
 }
 
 #[test]

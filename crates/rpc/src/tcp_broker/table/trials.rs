@@ -1,0 +1,152 @@
+//! Peers that lose calls: how they are left out, and tried again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::properties::{connect, name, offered, table};
+use super::*;
+
+// BR11
+#[test]
+fn a_peer_that_loses_calls_is_left_out_and_tried_again() {
+    let mut table = table(Balance::RoundRobin, 7);
+    offered(&mut table, 2);
+    let (mut now, mut connection) = (Instant::from_nanos(1), 1);
+    // Peer 1 loses every call that it gets, and its connection, and is back at once.
+    let mut windows = Vec::new();
+    let mut got = 0;
+    for _ in 0..200_000 {
+        let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
+        if picked.connection != ConnectionId(2) {
+            got += 1;
+            let losses = Losses {
+                calls: 1,
+                answered: false,
+            };
+            table.lost(picked.connection, losses, now);
+            table.disconnect(picked.connection);
+            // The end of the call is heard of after that of its connection.
+            if let Some(watch) = picked.watch {
+                table.settled(watch, Answer::Missing, now);
+            }
+            connection += 2;
+            connect(&mut table, connection, 2);
+            table.discovered(ConnectionId(connection));
+            table.offer(
+                ConnectionId(connection),
+                vec![Advertised::new(MethodId(1), name(0))],
+            );
+            windows.push(now);
+        }
+        now += Duration::from_millis(1);
+    }
+    assert!(got < 20, "{got} calls in 200 s");
+    let pauses: Vec<_> = windows[4..]
+        .windows(2)
+        .map(|pair| pair[1].saturating_duration_since(pair[0]).as_millis())
+        .collect();
+    for (pause, longest) in pauses.iter().zip([1000, 2000, 4000, 8000, 16_000, 30_000]) {
+        assert!((longest / 2..=longest + 2).contains(pause), "{pauses:?}");
+    }
+    // Well again, it is one of two.
+    let mut last = None;
+    while last.is_none() {
+        now += Duration::from_millis(100);
+        let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
+        last = picked.watch;
+    }
+    table.settled(last.unwrap(), Answer::Came, now);
+    let four: Vec<_> = (0..4)
+        .map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap().handle)
+        .collect();
+    assert_eq!(four.iter().filter(|id| **id == 2).count(), 2, "{four:?}");
+}
+
+/// Peer 1 of `table` loses calls until it is left out, and comes back as connection `again`.
+fn lost_and_back(table: &mut Table<u64>, again: u64, now: Instant) {
+    let losses = Losses {
+        calls: 9,
+        answered: true,
+    };
+    table.lost(ConnectionId(1), losses, now);
+    table.disconnect(ConnectionId(1));
+    connect(table, again, 2);
+    table.discovered(ConnectionId(again));
+    let methods = vec![Advertised::new(MethodId(1), name(0))];
+    table.offer(ConnectionId(again), methods);
+}
+
+// BR12
+#[test]
+fn a_peer_that_is_to_be_tried_keeps_no_other_from_a_broadcast() {
+    let mut table = table(Balance::RoundRobin, 7);
+    offered(&mut table, 3);
+    let mut now = Instant::from_nanos(1);
+    lost_and_back(&mut table, 11, now);
+    let all = |table: &mut Table<u64>, now| {
+        let picked = table.pick_all(Key::Name(&name(0)), now).into_iter();
+        picked.map(|one| (one.handle, one.watch)).unzip()
+    };
+    let (left_out, _): (Vec<_>, Vec<_>) = all(&mut table, now);
+    assert_eq!(left_out, [2, 3]);
+    now += Duration::from_secs(1);
+    let (all_of_them, watches): (Vec<_>, Vec<_>) = all(&mut table, now);
+    assert_eq!(all_of_them, [2, 3, 11]);
+    // Until that call has told how the peer is, it gets no other.
+    let (others, _) = all(&mut table, now);
+    assert_eq!(others, [2, 3]);
+    let watch = watches.into_iter().flatten().next();
+    table.settled(watch.expect("it tells"), Answer::Came, now);
+    let (well_again, _) = all(&mut table, now);
+    assert_eq!(well_again, [2, 3, 11]);
+}
+
+// BR11
+#[test]
+fn a_peer_that_leaves_its_trial_without_an_answer_is_left_out_for_longer() {
+    for (answer, most) in [(Answer::Missing, 7), (Answer::NeverAsked, 400)] {
+        let mut table = table(Balance::RoundRobin, 7);
+        offered(&mut table, 3);
+        let mut now = Instant::from_nanos(1);
+        lost_and_back(&mut table, 11, now);
+        let mut tried = 0;
+        // A caller that makes one call after the other, and waits for a second each time.
+        for _ in 0..100 {
+            let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
+            if picked.handle == 11 {
+                tried += 1;
+                now += Duration::from_secs(1);
+                table.settled(picked.watch.expect("it tells"), answer, now);
+            } else {
+                now += Duration::from_millis(500);
+            }
+        }
+        // One that it never heard of is no reason to wait: the next one tells.
+        let least = if answer == Answer::Missing { 4 } else { 90 };
+        assert!((least..=most).contains(&tried), "{tried} calls, {answer:?}");
+    }
+}
+
+// BR11
+#[test]
+fn no_more_than_half_of_the_peers_are_left_out() {
+    let mut table = table(Balance::RoundRobin, 7);
+    offered(&mut table, 5);
+    let now = Instant::from_nanos(1);
+    for id in 1..=4 {
+        let losses = Losses {
+            calls: 9,
+            answered: true,
+        };
+        table.lost(ConnectionId(id), losses, now);
+        table.disconnect(ConnectionId(id));
+        connect(&mut table, 10 + id, 2 * id as u8);
+        table.discovered(ConnectionId(10 + id));
+        let methods = vec![Advertised::new(MethodId(1), name(0))];
+        table.offer(ConnectionId(10 + id), methods);
+    }
+    let picked: BTreeSet<_> = (0..50)
+        .map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap().handle)
+        .collect();
+    assert_eq!(picked.len(), 3, "{picked:?}");
+}
