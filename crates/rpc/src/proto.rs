@@ -12,6 +12,7 @@
 //! than a frame travel in parts, between which others have their turn. What one side sends is bounded
 //! by what the other granted, so reading never waits for a handler.
 
+mod adverts;
 mod auth;
 mod bucket;
 mod command;
@@ -28,6 +29,7 @@ mod methods;
 mod outbound;
 mod outgoing;
 mod outlet;
+mod pace;
 mod rejected;
 mod violation;
 

@@ -126,6 +126,8 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     mail: Vec<Mail>,
     /// What the machine has not been told of what is offered.
     changes: VecDeque<Command>,
+    /// What is offered has changed since the host was asked.
+    stale: bool,
     wakers: Vec<Waker>,
     cause: Option<CloseCause>,
     /// How the stream broke, until the machine is told.
@@ -161,6 +163,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             draining: false,
             mail: Vec::new(),
             changes: VecDeque::new(),
+            stale: false,
             wakers: Vec::new(),
             cause: None,
             broken: None,
@@ -210,7 +213,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             // What came by mail is younger than this turn, and what remains of its time is written.
             let now = if moved { time::now() } else { now };
             moved |= self.poll_write(cx, now);
-            if !self.changes.is_empty() && self.out.is_empty() {
+            if (self.stale || !self.changes.is_empty()) && self.machine.has_told() {
                 moved |= self.tell_changes(now);
             }
             moved |= self.poll_timer(cx, now);

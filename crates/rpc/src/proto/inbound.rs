@@ -159,13 +159,16 @@ impl Machine {
                 let Some(echo) = payload.first_chunk().filter(|_| payload.len() == 8) else {
                     return Err(Violation::Rule("pong-length"));
                 };
-                // A heartbeat says when it was sent; whoever makes one up says so of itself.
-                let sent = Instant::from_nanos(u64::from_be_bytes(*echo));
-                if payload != LAST_PING && sent <= now {
-                    self.round_trip = Some(now.saturating_duration_since(sent));
-                }
-                if payload == LAST_PING && std::mem::take(&mut self.asked_to_drain) {
-                    self.push(Event::Quiet);
+                if echo == LAST_PING {
+                    if std::mem::take(&mut self.asked_to_drain) {
+                        self.push(Event::Quiet);
+                    }
+                } else if !self.adverts.is_answer(now, echo) {
+                    // A heartbeat says when it was sent; whoever makes one up says so of itself.
+                    let sent = Instant::from_nanos(u64::from_be_bytes(*echo));
+                    if sent <= now {
+                        self.round_trip = Some(now.saturating_duration_since(sent));
+                    }
                 }
             }
             ADVERTISE => self.on_advertise(now, header, payload)?,

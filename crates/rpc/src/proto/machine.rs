@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::time::Instant;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
+use super::adverts::Adverts;
 use super::auth::Handshake;
 use super::bucket::Bucket;
 use super::frame::{CHARGE, HELLO, Header, PREFACE};
@@ -62,7 +63,7 @@ pub(super) const MAX_EVENTS: usize = 4096;
 /// use bowline_backend::time::Instant;
 /// use bowline_codec::OutputBatch;
 /// use bowline_rpc::proto::{CodecId, Command, Config, Event, Machine, Open, Side, Target};
-/// use bytes::{Bytes, BytesMut};
+/// use bytes::BytesMut;
 /// use std::sync::Arc;
 ///
 /// let now = Instant::from_nanos(0);
@@ -132,9 +133,8 @@ pub struct Machine {
     pub(super) agreed: Agreed,
     pub(super) control: BytesMut,
     pub(super) pongs: u32,
-    pub(super) adverts: VecDeque<Bytes>,
+    pub(super) adverts: Adverts,
     pub(super) snapshot: Vec<Advertised>,
-    pub(super) advertised: usize,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
     /// What goes out in parts or as one item of many, and what comes in so.
@@ -216,9 +216,8 @@ impl Machine {
             control: BytesMut::new(),
             pongs: 0,
             asked_to_drain: false,
-            adverts: VecDeque::new(),
+            adverts: Adverts::default(),
             snapshot: Vec::new(),
-            advertised: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             outlets: Outlets::default(),
@@ -316,7 +315,6 @@ impl Machine {
     ///
     /// Never more than [`LimitsReport::connection`](crate::LimitsReport::connection).
     pub fn memory_in_use(&self) -> usize {
-        let adverts: usize = self.adverts.iter().map(Bytes::len).sum();
         let snapshot: usize = self.snapshot.iter().map(Advertised::wire_len).sum();
         size_of::<Self>()
             + self
@@ -324,7 +322,7 @@ impl Machine {
                 .as_ref()
                 .map_or(0, |handshake| handshake.memory())
             + self.control.capacity()
-            + adverts
+            + self.adverts.memory()
             + snapshot
             + self.snapshot.capacity() * size_of::<Advertised>()
             + self.outgoing.memory()

@@ -42,10 +42,7 @@ impl Machine {
         } else {
             self.put_controls(out);
             if self.phase == Phase::Open {
-                while let Some(frame) = self.adverts.pop_front() {
-                    out.put_bytes(frame);
-                    out.frame_done();
-                }
+                self.put_adverts(now, out);
                 self.put_cancels(out);
                 self.put_credits(out);
                 // Answers and calls take turns, so that neither side of a busy connection starves, and

@@ -27,8 +27,9 @@ pub enum Rejected {
     /// There is no such call, or it has its answer already.
     #[error("there is no such call")]
     NoSuchCall,
-    /// The peer has granted too little for the item, or the call is not sent yet.
-    #[error("the peer has no room for the item")]
+    /// The peer has granted too little for the item, or the call is not sent yet; or earlier news of
+    /// methods waits until the peer lets it through.
+    #[error("the peer has no room for it yet")]
     NoRoom,
     /// The bits of the kind of the call do not go together.
     #[error("there is no such kind of call")]

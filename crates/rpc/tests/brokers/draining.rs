@@ -192,6 +192,27 @@ on_every_backend! {
         }).await;
     }
 
+    // D1
+    async fn a_drain_loses_no_call_of_a_peer_that_takes_few_methods() {
+        let Held { registry, started, let_go } = held();
+        for n in 0..300 {
+            registry.register_fn(format!("method.{n}"), |(): ()| async {}).unwrap();
+        }
+        within(|group| async move {
+            let server = serve(registry).start(&group).await?;
+            let client = client(&server).limits(Limits::paranoid()).unwrap().start(&group).await?;
+            let running = hold(&group, &client, 7);
+            started.recv().await.unwrap();
+            let drains = server.clone();
+            let drain = group.spawn_ok(async move { drains.drain(LONG).await });
+            until(|| server.health() == HealthStatus::Draining).await;
+            let_go.send(()).await.unwrap();
+            assert_eq!(running.await.unwrap(), 7);
+            assert_eq!(drain.join().await.expect("it ends").finished, 1);
+            Ok(())
+        }).await;
+    }
+
     // D2
     async fn idle_and_handshaking_connections_do_not_delay_a_drain() {
         within(|group| async move {

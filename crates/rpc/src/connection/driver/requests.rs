@@ -9,7 +9,7 @@ use super::{Driver, Host, SETTLING};
 use crate::Code;
 use crate::connection::mailbox::Mail;
 use crate::executor::JobEnd;
-use crate::proto::{CallId, CancelReason, Command, Failure};
+use crate::proto::{CallId, CancelReason, Command, Failure, Rejected};
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn handle(&mut self, now: Instant, mail: Mail) {
@@ -72,8 +72,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 }
             }
             Mail::Refresh => {
-                self.changes
-                    .extend(self.host.refresh().into_iter().flatten());
+                self.stale = true;
                 self.tell_changes(now);
             }
             Mail::CancelAll => {
@@ -116,19 +115,26 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     /// Has the machine tell what is offered, as far as it takes that; whether it took any.
     pub(super) fn tell_changes(&mut self, now: Instant) -> bool {
         let mut taken = false;
-        while let Some(change) = self.changes.pop_front() {
+        loop {
+            let Some(change) = self.changes.pop_front() else {
+                // Asked as late as can be: what came and went meanwhile, the peer need not hear of.
+                if !std::mem::take(&mut self.stale) {
+                    return taken;
+                }
+                self.changes
+                    .extend(self.host.refresh().into_iter().flatten());
+                continue;
+            };
             match self.machine.command(now, change.clone()) {
                 Ok(_) => taken = true,
-                // There is no room before more was written.
-                Err(_) if taken || !self.out.is_empty() => {
+                Err(Rejected::NoRoom) => {
                     self.changes.push_front(change);
-                    break;
+                    return taken;
                 }
                 // It never takes it: the peer wants no more methods, or the connection is over.
                 Err(_) => {}
             }
         }
-        taken
     }
 
     /// Takes no new call from now on.

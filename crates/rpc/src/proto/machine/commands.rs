@@ -23,7 +23,7 @@ impl Machine {
     ///
     /// # Errors
     /// Where the command cannot be done; then nothing has changed.
-    pub fn command(&mut self, _now: Instant, command: Command) -> Result<CallId, Rejected> {
+    pub fn command(&mut self, now: Instant, command: Command) -> Result<CallId, Rejected> {
         if self.phase == Phase::Over {
             return Err(Rejected::Closed);
         }
@@ -36,15 +36,15 @@ impl Machine {
             Command::Consumed { call, amount } => self.consumed(call, amount),
             Command::Cancel { call, reason } => self.cancel(call, reason),
             Command::Advertise(methods) => self.advertise(methods),
-            Command::Withdraw(methods) => self.withdraw(&methods),
+            Command::Withdraw(methods) => self.withdraw(methods),
             Command::Drain { within } => {
-                let call = self.goaway(u64::MAX, within)?;
+                let call = self.goaway(now, u64::MAX, within)?;
                 self.asked_to_drain = true;
                 self.put_control(PING, 0, LAST_PING);
                 Ok(call)
             }
             Command::Leave { within } => {
-                let call = self.goaway(self.incoming.highest(), within)?;
+                let call = self.goaway(now, self.incoming.highest(), within)?;
                 self.leaving = true;
                 Ok(call)
             }
@@ -184,14 +184,12 @@ impl Machine {
         Ok(call)
     }
 
-    fn goaway(&mut self, last: u64, within: Duration) -> Result<CallId, Rejected> {
+    fn goaway(&mut self, now: Instant, last: u64, within: Duration) -> Result<CallId, Rejected> {
         if self.phase != Phase::Open {
             return Err(Rejected::NotReady);
         }
-        // What was said of methods before goes out before.
-        for frame in self.adverts.drain(..) {
-            self.control.extend_from_slice(&frame);
-        }
+        // What was said of methods before goes out before, if the peer lets it through.
+        self.adverts.leave(now, &mut self.control);
         let mut payload = [0; 12];
         payload[..8].copy_from_slice(&last.to_be_bytes());
         payload[8..].copy_from_slice(&millis(within).to_be_bytes());

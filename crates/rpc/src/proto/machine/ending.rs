@@ -1,7 +1,5 @@
 //! How a connection ends, and with it every call.
 
-use std::collections::VecDeque;
-
 use bowline_backend::time::Instant;
 use bytes::BytesMut;
 
@@ -88,7 +86,7 @@ impl Machine {
         self.outgoing.clear();
         self.outlets = Outlets::default();
         self.inlets = Inlets::default();
-        self.adverts = VecDeque::new();
+        self.adverts.clear();
         self.snapshot = Vec::new();
         self.directory = Directory::default();
         match &cause {

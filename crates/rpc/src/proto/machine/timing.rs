@@ -22,6 +22,7 @@ impl Machine {
             // The silence before a CLOSE ends by itself: `poll_transmit` looks at the time.
             Phase::Over => {}
             Phase::Open => {
+                self.adverts.pass(now);
                 if now >= self.next_beat() {
                     if self.pinged_at.is_some() {
                         self.close(CloseCause::HeartbeatTimeout, Sent::HandedOut, None);
@@ -58,7 +59,9 @@ impl Machine {
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let own = match self.phase {
             Phase::Over => return self.silent_until,
-            Phase::Open => self.next_beat(),
+            Phase::Open => self
+                .next_beat()
+                .min(self.adverts.due().unwrap_or(Instant::NEVER)),
             _ => self.handshake_deadline(),
         };
         Some(

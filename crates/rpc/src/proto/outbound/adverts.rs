@@ -1,8 +1,11 @@
 //! The methods this side offers.
 
+use bowline_backend::time::Instant;
+use bowline_codec::OutputBatch;
 use bytes::{BufMut, BytesMut};
 
-use crate::proto::frame::{ADVERTISE, HEADER, Header, WITHDRAW};
+use crate::proto::adverts::Adverts;
+use crate::proto::frame::{ADVERTISE, HEADER, Header, PING, WITHDRAW};
 use crate::proto::machine::Phase;
 use crate::proto::methods::MAX_NAME;
 use crate::proto::{Advertised, CallId, Machine, MethodId, Rejected};
@@ -10,26 +13,24 @@ use crate::proto::{Advertised, CallId, Machine, MethodId, Rejected};
 impl Machine {
     /// Queues the first snapshot, which is one frame even if it is empty.
     pub(in crate::proto) fn put_snapshot(&mut self) {
+        self.adverts = Adverts::to(self.agreed.max_methods);
         let mut methods = std::mem::take(&mut self.snapshot);
         methods.retain(|method| self.may_call(method));
         // What the peer has no room for it can still call by name.
         methods.truncate(self.agreed.max_methods as usize);
-        self.advertised = methods.len();
-        self.put_advertise(&methods);
+        self.put_advertise(&methods, usize::from(u16::MAX));
     }
 
-    pub(in crate::proto) fn put_advertise(&mut self, methods: &[Advertised]) {
+    /// Queues ADVERTISEs of `methods`, with at most `most` in each.
+    fn put_advertise(&mut self, methods: &[Advertised], most: usize) {
         let mut rest = methods;
         loop {
             let mut room = self.agreed.max_frame;
-            let fits = rest
-                .iter()
-                .take(usize::from(u16::MAX))
-                .take_while(|method| {
-                    let fits = method.wire_len() <= room;
-                    room = room.saturating_sub(method.wire_len());
-                    fits
-                });
+            let fits = rest.iter().take(most).take_while(|method| {
+                let fits = method.wire_len() <= room;
+                room = room.saturating_sub(method.wire_len());
+                fits
+            });
             let (now, later) = rest.split_at(fits.count());
             let length: usize = now.iter().map(Advertised::wire_len).sum();
             let mut header = Header::new(ADVERTISE, length, now.len() as u16, 0);
@@ -38,8 +39,11 @@ impl Machine {
             }
             let mut frame = BytesMut::with_capacity(HEADER + length);
             frame.put_slice(&header.to_bytes());
-            now.iter().for_each(|method| method.put(&mut frame));
-            self.adverts.push_back(frame.freeze());
+            for method in now {
+                method.put(&mut frame);
+                self.adverts.tell(method.method);
+            }
+            self.adverts.push(now.len(), frame.freeze());
             rest = later;
             if rest.is_empty() {
                 break;
@@ -64,15 +68,16 @@ impl Machine {
         let room = self.config.limits.max_methods as usize;
         if self.phase == Phase::Open {
             methods.retain(|method| self.may_call(method));
-            if self.advertised + methods.len() > room.min(self.agreed.max_methods as usize)
-                || self.adverts.len() >= 64
-            {
+            if methods.is_empty() || self.adverts.is_over() {
+                return Ok(CallId::CONNECTION);
+            }
+            if self.adverts.told() + methods.len() > room.min(self.agreed.max_methods as usize) {
                 return Err(Rejected::Overloaded);
             }
-            if !methods.is_empty() {
-                self.advertised += methods.len();
-                self.put_advertise(&methods);
+            if !self.adverts.has_room(methods.len(), room) {
+                return Err(Rejected::NoRoom);
             }
+            self.put_advertise(&methods, self.adverts.most_of_frame());
         } else {
             if self.snapshot.len() + methods.len() > room {
                 return Err(Rejected::Overloaded);
@@ -82,23 +87,53 @@ impl Machine {
         Ok(CallId::CONNECTION)
     }
 
-    pub(in crate::proto) fn withdraw(&mut self, methods: &[MethodId]) -> Result<CallId, Rejected> {
+    pub(in crate::proto) fn withdraw(
+        &mut self,
+        mut methods: Vec<MethodId>,
+    ) -> Result<CallId, Rejected> {
         if self.phase != Phase::Open {
             self.snapshot
                 .retain(|method| !methods.contains(&method.method));
             return Ok(CallId::CONNECTION);
         }
-        if methods.len() > self.config.limits.max_methods as usize || self.adverts.len() >= 64 {
-            return Err(Rejected::Overloaded);
+        let room = self.config.limits.max_methods as usize;
+        if !self
+            .adverts
+            .has_room(methods.len().min(self.adverts.told()), room)
+        {
+            return Err(Rejected::NoRoom);
         }
-        self.advertised = self.advertised.saturating_sub(methods.len());
-        for part in methods.chunks((self.agreed.max_frame / 4).min(usize::from(u16::MAX))) {
+        // What the peer was not told of it need not be told is gone: it counts that all the same.
+        methods.retain(|method| self.adverts.untell(*method));
+        if self.adverts.is_over() {
+            return Ok(CallId::CONNECTION);
+        }
+        let most = self.adverts.most_of_frame().min(self.agreed.max_frame / 4);
+        for part in methods.chunks(most) {
             let mut frame = BytesMut::with_capacity(HEADER + part.len() * 4);
-            frame
-                .put_slice(&Header::new(WITHDRAW, part.len() * 4, part.len() as u16, 0).to_bytes());
+            let header = Header::new(WITHDRAW, part.len() * 4, part.len() as u16, 0);
+            frame.put_slice(&header.to_bytes());
             part.iter().for_each(|method| frame.put_u32(method.0));
-            self.adverts.push_back(frame.freeze());
+            self.adverts.push(part.len(), frame.freeze());
         }
         Ok(CallId::CONNECTION)
+    }
+
+    /// Sends what is to be told of methods, as far as the peer lets it through.
+    pub(super) fn put_adverts(&mut self, now: Instant, out: &mut OutputBatch) {
+        while let Some(frame) = self.adverts.next(now) {
+            out.put_bytes(frame);
+            out.frame_done();
+        }
+        if let Some(question) = self.adverts.question() {
+            out.put_slice(&Header::new(PING, question.len(), 0, 0).to_bytes());
+            out.put_slice(&question);
+            out.frame_done();
+        }
+    }
+
+    /// Whether all that is to be told of methods was sent.
+    pub(crate) fn has_told(&self) -> bool {
+        self.adverts.is_empty()
     }
 }
