@@ -43,6 +43,8 @@ pub(super) struct Agreed {
     pub(super) max_calls: u32,
     pub(super) max_methods: u32,
     pub(super) notify_window: u32,
+    /// Bytes of metadata of one call.
+    pub(super) max_metadata: u16,
     pub(super) codecs: Vec<CodecId>,
 }
 
@@ -173,6 +175,7 @@ impl Hello {
             max_calls: self.max_calls.min(ours.max_calls),
             max_methods: self.max_methods,
             notify_window: self.notify_window,
+            max_metadata: self.max_metadata.min(ours.max_metadata),
             codecs,
         }
     }

@@ -13,7 +13,7 @@ pub enum Rejected {
     /// The local queue is full, or events wait to be polled.
     #[error("the queue of the connection is full")]
     Overloaded,
-    /// The body is larger than a call may carry.
+    /// The body, or the metadata, is larger than a call may carry.
     #[error("{actual} bytes are more than the limit of {limit}")]
     TooLarge {
         /// Bytes allowed.

@@ -13,7 +13,7 @@ use bowline_rpc::{
     Registry, TcpBroker, TcpBrokerBuilder,
 };
 
-use crate::backends::{Div, DivError, div, fall, on_every_backend, registry};
+use crate::backends::{Div, DivError, div, fall, on_every_backend, registry, within};
 use crate::wire::{Wire, over_every_wire};
 
 const SOON: Duration = Duration::from_millis(50);
@@ -70,6 +70,20 @@ async fn next(events: &Receiver<&'static str>) -> &'static str {
 }
 
 over_every_wire! {
+    async fn metadata_that_the_peer_does_not_take_costs_one_call(wire: Wire) {
+        within(|group| async move {
+            let server = wire.serve(registry()).limits(Limits::paranoid()).unwrap().start(&group).await?;
+            let client = wire.client(&server).start(&group).await?;
+            let call = |bytes: usize| client.call_named::<i64>("add", (2, 3)).metadata("k", vec![7; bytes]);
+            let error = call(2000).await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::TooLarge, Certainty::NeverSent));
+            assert_eq!(error.sizes(), Some((1024, 2002)));
+            assert_eq!(call(1000).await?, 5);
+            assert_eq!(server.statistics().accepted, 1, "the connection is the first");
+            Ok(())
+        }).await;
+    }
+
     // BR18, BR6
     async fn a_method_nobody_offers_is_waited_for_or_refused_at_once(wire: Wire) {
         wire.serve(registry()).run(async |server| -> Result<(), Error> {

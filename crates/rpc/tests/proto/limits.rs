@@ -1,6 +1,8 @@
 //! What is too large, too much or not carried: which of it costs a call, and which the connection.
 
-use bowline_rpc::proto::{Command, Event, MethodOptions, Rejected, Side, StreamEnd, Violation};
+use bowline_rpc::proto::{
+    Command, Event, Extensions, MethodOptions, Rejected, Side, StreamEnd, Violation,
+};
 use bowline_rpc::{Certainty, Code, Limits};
 use bytes::BytesMut;
 
@@ -49,6 +51,32 @@ fn a_body_larger_than_the_peer_takes_fails_that_call_alone() {
         let (limit, actual) = (2000, 2001);
         assert_eq!(too_large, Err(Rejected::TooLarge { limit, actual }));
     }
+}
+
+#[test]
+fn metadata_that_the_peer_does_not_take_fails_that_call_alone() {
+    let with = |bytes: usize| {
+        let said = Extensions::builder().metadata("k", &vec![7; bytes - 2]);
+        call(b"x").extensions(said.build())
+    };
+    let mut dialer = machine(Side::Dialer, &Limits::default());
+    let mut listener = machine(Side::Listener, &Limits::paranoid());
+    // Nobody knows yet what the peer takes.
+    let early = open(&mut dialer, with(2048));
+    pump(&mut dialer, &mut listener, START);
+    assert_eq!(
+        ends(&mut dialer),
+        [(early, Err((Code::TooLarge, Certainty::NeverSent)))]
+    );
+    let too_large = dialer.command(START, Command::Open(with(1025)));
+    let (limit, actual) = (1024, 1025);
+    assert_eq!(too_large, Err(Rejected::TooLarge { limit, actual }));
+    open(&mut dialer, with(1024));
+    // The smaller side decides, whoever it is.
+    let too_large = listener.command(START, Command::Open(with(1025)));
+    assert_eq!(too_large, Err(Rejected::TooLarge { limit, actual }));
+    pump(&mut dialer, &mut listener, START);
+    assert_eq!(opened(events(&mut listener)).len(), 1);
 }
 
 // R13

@@ -93,6 +93,18 @@ impl Machine {
         } else {
             (limits.max_frame as usize, limits.max_message as usize)
         };
+        let metadata = if ready {
+            self.agreed.max_metadata
+        } else {
+            limits.max_metadata
+        };
+        let said = open.extensions.metadata_bytes();
+        if said > usize::from(metadata) {
+            return Err(Rejected::TooLarge {
+                limit: metadata.into(),
+                actual: saturate(said),
+            });
+        }
         let around = OPEN_HEAD + self.extensions_len(open);
         if open.extensions.len() > usize::from(limits.max_metadata) + 1024 {
             let actual = saturate(open.extensions.len());
