@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use bowline_concurrency::Cause;
 
@@ -11,11 +12,11 @@ use crate::{CallError, RegistryError};
 
 /// Why a broker did not start, listen or connect; or any failure of this crate, for bodies of
 /// [`run`](crate::TcpBrokerBuilder::run) that use `?`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What kind of failure it is, and so what can be done.
@@ -70,7 +71,7 @@ impl Error {
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
         Self {
-            source: Some(Box::new(source)),
+            source: Some(Arc::new(source)),
             ..Self::new(kind, what.to_string())
         }
     }
@@ -112,7 +113,7 @@ impl Error {
     /// The broker was cancelled, and why if that is known.
     pub(crate) fn cancelled_by(cause: Option<&Cause>) -> Self {
         Self {
-            source: cause.map(|cause| Box::new(cause.clone()) as Box<_>),
+            source: cause.map(|cause| Arc::new(cause.clone()) as Arc<_>),
             ..Self::cancelled()
         }
     }
@@ -149,7 +150,7 @@ impl StdError for Error {
 impl<E: fmt::Debug + Send + Sync + 'static> From<CallError<E>> for Error {
     fn from(error: CallError<E>) -> Self {
         Self {
-            source: Some(Box::new(error)),
+            source: Some(Arc::new(error)),
             ..Self::new(ErrorKind::Call, "a call failed")
         }
     }
@@ -158,7 +159,7 @@ impl<E: fmt::Debug + Send + Sync + 'static> From<CallError<E>> for Error {
 impl From<RegistryError> for Error {
     fn from(error: RegistryError) -> Self {
         Self {
-            source: Some(Box::new(error)),
+            source: Some(Arc::new(error)),
             ..Self::new(ErrorKind::Registry, "the registry refused")
         }
     }

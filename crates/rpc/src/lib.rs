@@ -101,7 +101,8 @@ pub use stream::{
 #[cfg(feature = "tls")]
 pub use tcp_broker::TlsConfig;
 pub use tcp_broker::{
-    AcceptErrors, Balance, BrokerStatistics, Endpoint, Strangers, TcpBroker, TcpBrokerBuilder,
+    AcceptErrors, Balance, BrokerStatistics, Dial, Endpoint, Reach, Strangers, TcpBroker,
+    TcpBrokerBuilder,
 };
 pub use trace::{BadTraceparent, with_traceparent};
 

@@ -1,6 +1,7 @@
 //! A broker over byte streams: any number of listening sockets and connections, either side of which
 //! calls, executes or both.
 
+mod attempt;
 mod balance;
 mod builder;
 mod dedupe;
@@ -24,6 +25,7 @@ mod streaming;
 mod table;
 mod wires;
 
+pub use attempt::{Dial, Reach};
 pub use balance::Balance;
 pub use builder::TcpBrokerBuilder;
 pub use endpoint::Endpoint;
@@ -349,7 +351,9 @@ impl Broker for TcpBroker {
             let peers = self.shared.routes.pick_all(key);
             if peers.is_empty() {
                 let found = self.wait_for_peer(key, body.len(), &options).await?;
-                found.watching.map(Watching::unused);
+                if let Some(watching) = found.watching {
+                    watching.unused();
+                }
                 continue;
             }
             let each = peers.into_iter().map(|(peer, found)| {

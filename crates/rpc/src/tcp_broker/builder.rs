@@ -12,7 +12,9 @@ use bowline_concurrency::{Backoff, TaskGroup};
 use bowline_transport::MemoryNetwork;
 
 #[cfg(unix)]
-use super::dial::{Attempt, keep};
+use super::attempt::Attempt;
+#[cfg(unix)]
+use super::dial::keep;
 use super::drain::EndSignals;
 use super::here::Here;
 use super::network::Network;
@@ -522,19 +524,16 @@ impl TcpBrokerBuilder {
         let connecting: Vec<_> = self
             .connect
             .into_iter()
-            .filter_map(|endpoint| shared.keep_connected(endpoint))
+            .map(|endpoint| shared.keep_connected(endpoint))
             .collect();
         for connected in connecting {
             connected.await?;
         }
         #[cfg(unix)]
         if let Some((stream, side)) = self.adopted {
-            let (attempt, connected) = Attempt::new();
-            drop(group.spawn_ok(keep(shared.clone(), stream, side, attempt)));
-            match connected.await {
-                Ok(outcome) => outcome?,
-                Err(_) => return Err(Error::cancelled()),
-            }
+            let attempt = Attempt::new();
+            drop(group.spawn_ok(keep(shared.clone(), stream, side, attempt.trying())));
+            attempt.settled().await?;
         }
         let broker = TcpBroker {
             shared: shared.clone(),

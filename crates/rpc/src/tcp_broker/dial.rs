@@ -4,18 +4,18 @@
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::net::TcpStream;
 #[cfg(unix)]
 use bowline_backend::net::UnixStream;
 use bowline_backend::time;
-use bowline_channel::{OneshotReceiver, OneshotSender, oneshot};
 use bowline_concurrency::{sleep, timeout};
 #[cfg(feature = "tls")]
 use bowline_transport::TlsFailure;
 
+use super::attempt::{Attempt, Reach, Trying};
 use super::endpoint::Place as At;
 use super::link::{Place, drive};
 use super::routes::{NoRoom, Origin};
@@ -30,119 +30,82 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_SHARES: usize = 5;
 /// A connection that lasted so long makes the pauses short again.
 const HEALTHY: Duration = Duration::from_secs(30);
+/// So many attempts have the longest pause between them.
+const SELDOM: usize = usize::MAX;
 
-/// What is known of the first connection to an endpoint, for the one who waits for it.
-pub(super) struct Attempt {
-    state: Mutex<State>,
+/// Keeps one connection to `endpoint` up. Gives up where connecting again would end the same way,
+/// unless there was a connection before: what the peer is, it may be again.
+pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, trying: Trying) {
+    let failure = keep_up(&shared, &endpoint, &trying.0).await;
+    #[cfg(feature = "tracing")]
+    if failure.kind() != ErrorKind::Cancelled {
+        tracing::warn!(%endpoint, error = %failure, "no more attempts to connect");
+    }
+    trying.0.give_up(failure);
 }
 
-struct State {
-    /// Told once: of the connection, or of a failure that lasts.
-    waiting: Option<OneshotSender<Result<(), Error>>>,
-    /// The last failure that may pass.
-    last: Option<Error>,
-}
-
-impl Attempt {
-    pub(super) fn new() -> (Arc<Self>, OneshotReceiver<Result<(), Error>>) {
-        let (sender, receiver) = oneshot();
-        (
-            Arc::new(Self {
-                state: Mutex::new(State {
-                    waiting: Some(sender),
-                    last: None,
-                }),
-            }),
-            receiver,
-        )
-    }
-
-    /// The peer's methods are known.
-    pub(super) fn connected(&self) {
-        self.tell(Ok(()));
-    }
-
-    /// The last failure, if there was one.
-    pub(super) fn last_failure(&self) -> Option<Error> {
-        self.state().last.take()
-    }
-
-    fn failed_for_good(&self, error: Error) {
-        self.tell(Err(error));
-    }
-
-    fn failed(&self, error: Error) {
-        let former = self.state().last.replace(error);
-        drop(former);
-    }
-
-    fn tell(&self, outcome: Result<(), Error>) {
-        let waiting = self.state().waiting.take();
-        if let Some(sender) = waiting {
-            let _ = sender.send(outcome);
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keeps one connection to `endpoint` up. Gives up where connecting again would end the same way.
-pub(super) async fn dial(shared: Arc<Shared>, endpoint: Endpoint, attempt: Arc<Attempt>) {
+/// Why there is no connection and will be none.
+async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attempt>) -> Error {
     let mut attempts = 0_usize;
+    let mut worked = false;
     let origin = Origin::Dialed(endpoint.to_string().into());
     loop {
         if shared.routes.is_closing() {
-            return attempt.failed_for_good(Error::cancelled());
+            return Error::cancelled();
         }
         let began = time::now();
-        match connect(&shared.wires, &endpoint).await {
+        let mut permanent = false;
+        let failure = match connect(&shared.wires, endpoint).await {
             Ok(stream) => {
                 shared.counters.dialed.add(1);
-                match Place::new(&shared, origin.clone()) {
+                match Place::new(shared, origin.clone()) {
                     Ok(place) => {
                         let cause = drive(place, stream, Side::Dialer, Some(attempt.clone())).await;
-                        let permanent = cause.is_permanent();
-                        let error = Error::connection(&endpoint, shared.config.project(), cause);
-                        if permanent && !shared.retry_permanent {
-                            return attempt.failed_for_good(error);
-                        }
-                        attempt.failed(error);
+                        worked |= matches!(*attempt.reach(), Reach::Connected);
+                        permanent = cause.is_permanent();
+                        Error::connection(endpoint, shared.config.project(), cause)
                     }
-                    Err(NoRoom::Closed) => return attempt.failed_for_good(Error::cancelled()),
-                    Err(NoRoom::Full | NoRoom::Handshakes) => attempt.failed(Error::new(
-                        ErrorKind::Transport,
-                        "the broker has too many connections",
-                    )),
+                    Err(NoRoom::Closed) => return Error::cancelled(),
+                    Err(NoRoom::Full | NoRoom::Handshakes) => {
+                        Error::new(ErrorKind::Transport, "the broker has too many connections")
+                    }
                 }
             }
-            // No name to ask for again, no certificate to look at again.
-            Err(error) if error.is_final() && !shared.retry_permanent => {
-                return attempt.failed_for_good(error);
+            Err(error) => {
+                // No name to ask for again, no certificate to look at again.
+                permanent = error.is_final();
+                error
             }
-            Err(error) => attempt.failed(error),
-        }
-        if time::now().saturating_duration_since(began) >= HEALTHY {
-            attempts = 0;
-        }
-        attempts = attempts.saturating_add(1);
-        sleep(shared.reconnect.pause(attempts)).await;
+        };
+        let pause = if permanent && !shared.retry_permanent {
+            if !worked {
+                return failure;
+            }
+            #[cfg(feature = "tracing")]
+            if attempts != SELDOM {
+                tracing::warn!(%endpoint, error = %failure, "refused where it was let in before");
+            }
+            attempts = SELDOM;
+            shared.reconnect.pause(SELDOM)
+        } else {
+            if time::now().saturating_duration_since(began) >= HEALTHY || attempts == SELDOM {
+                attempts = 0;
+            }
+            attempts = attempts.saturating_add(1);
+            shared.reconnect.pause(attempts)
+        };
+        attempt.failed(failure);
+        sleep(pause).await;
     }
 }
 
 /// Drives the one connection of a broker, which ends with it.
 #[cfg(unix)]
-pub(super) async fn keep(
-    shared: Arc<Shared>,
-    stream: UnixStream,
-    side: Side,
-    attempt: Arc<Attempt>,
-) {
+pub(super) async fn keep(shared: Arc<Shared>, stream: UnixStream, side: Side, trying: Trying) {
     if let Ok(place) = Place::new(&shared, Origin::Dialed("the other process".into())) {
-        let cause = drive(place, Wire::Unix(stream), side, Some(attempt.clone())).await;
+        let cause = drive(place, Wire::Unix(stream), side, Some(trying.0.clone())).await;
         let error = Error::connection("the other process", shared.config.project(), cause);
-        attempt.failed_for_good(error);
+        trying.0.give_up(error);
     }
     let why = "the connection ended";
     shared.ending.by(crate::CloseCause::Broken(why.into()));

@@ -11,8 +11,8 @@ use bowline_backend::stream::{Address, ByteStream};
 use bowline_backend::time;
 
 use super::Shared;
+use super::attempt::Attempt;
 use super::dedupe::{Admitted, DedupeKey};
-use super::dial::Attempt;
 use super::offering::{Offer, Offering};
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;

@@ -7,7 +7,8 @@ use bowline_backend::stream::Address;
 use bowline_channel::{OneshotReceiver, oneshot};
 use bowline_concurrency::{CancelHandle, CancelScope, timeout};
 
-use super::dial::{Attempt, dial};
+use super::attempt::{Attempt, Dial, Reach};
+use super::dial::dial;
 use super::listen::accept;
 use super::wires::{Door, Way};
 use super::{Endpoint, Shared, TcpBroker};
@@ -24,8 +25,12 @@ struct State {
     listening: Vec<Endpoint>,
     /// The scopes of the tasks that accept, and what tells that their listener is closed.
     accepting: Vec<(CancelHandle, OneshotReceiver<()>)>,
-    connecting: Vec<Endpoint>,
+    /// What is connected to, and the last [`GIVEN_UP`] of what is so no longer.
+    connecting: Vec<(Endpoint, Arc<Attempt>)>,
 }
+
+/// Endpoints that nobody connects to any more, but that are told why.
+const GIVEN_UP: usize = 64;
 
 impl Places {
     /// Accepts no more; what this gives waits until all listeners are closed.
@@ -70,38 +75,54 @@ impl Shared {
         Ok(endpoint)
     }
 
-    /// Keeps a connection to `endpoint` up, unless that is done already; what is to be waited for.
+    /// Keeps a connection to `endpoint` up, which may be so already; what is to be waited for.
     pub(super) fn keep_connected(
         self: &Arc<Self>,
         endpoint: Endpoint,
-    ) -> Option<impl Future<Output = Result<(), Error>> + Send + use<>> {
-        let mut state = self.places.state();
-        if state.connecting.contains(&endpoint) {
-            return None;
-        }
-        state.connecting.push(endpoint.clone());
-        drop(state);
-        let (attempt, connected) = Attempt::new();
-        let task = dial(self.clone(), endpoint.clone(), attempt.clone());
-        drop(self.group.spawn_ok(task));
-        let shared = self.clone();
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let attempt = self.attempt(&endpoint);
         let most = self.connect_timeout;
-        Some(async move {
-            let outcome = match timeout(most, connected).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => Err(Error::cancelled()),
-                Err(_) => Err(attempt.last_failure().unwrap_or_else(|| {
-                    let message = format!("no connection to {endpoint} within {most:?}");
-                    Error::new(ErrorKind::Transport, message)
-                })),
-            };
-            if outcome.as_ref().is_err_and(Error::is_final) {
-                // Nobody connects there any more, so it may be asked for again.
-                let mut state = shared.places.state();
-                state.connecting.retain(|known| *known != endpoint);
+        async move {
+            match timeout(most, attempt.settled()).await {
+                Ok(outcome) => outcome,
+                Err(_) => match &*attempt.reach() {
+                    Reach::Connected => Ok(()),
+                    Reach::GivenUp { failure } => Err(failure.clone()),
+                    Reach::Trying {
+                        last_failure: Some(failure),
+                    } => Err(failure.clone()),
+                    Reach::Trying { last_failure: None } => {
+                        let message = format!("no connection to {endpoint} within {most:?}");
+                        Err(Error::new(ErrorKind::Transport, message))
+                    }
+                },
             }
-            outcome
-        })
+        }
+    }
+
+    fn attempt(self: &Arc<Self>, endpoint: &Endpoint) -> Arc<Attempt> {
+        let mut state = self.places.state();
+        let mut known = state.connecting.iter();
+        if let Some((_, attempt)) = known.find(|(at, it)| at == endpoint && !it.is_given_up()) {
+            return attempt.clone();
+        }
+        let attempt = Attempt::new();
+        let connecting = &mut state.connecting;
+        let mut former = connecting
+            .extract_if(.., |(at, _)| at == endpoint)
+            .collect::<Vec<_>>();
+        let given_up = |(_, it): &(_, Arc<Attempt>)| it.is_given_up();
+        if connecting.iter().filter(|one| given_up(one)).count() > GIVEN_UP
+            && let Some(oldest) = connecting.iter().position(given_up)
+        {
+            former.push(connecting.remove(oldest));
+        }
+        connecting.push((endpoint.clone(), attempt.clone()));
+        drop(state);
+        drop(former);
+        let task = dial(self.clone(), endpoint.clone(), attempt.trying());
+        drop(self.group.spawn_ok(task));
+        attempt
     }
 }
 
@@ -138,13 +159,25 @@ impl TcpBroker {
             .collect()
     }
 
+    /// Where it connects to, and how far each connection is, in the order it was told to. Of those it
+    /// has [given up](Reach::GivenUp), the last few.
+    pub fn dials(&self) -> Vec<Dial> {
+        let state = self.shared.places.state();
+        let all = state.connecting.iter().map(|(endpoint, attempt)| Dial {
+            endpoint: endpoint.clone(),
+            reach: Reach::clone(&attempt.reach()),
+        });
+        all.collect()
+    }
+
     /// Connects to `to` as well, and again whenever the connection is lost; waits until the peer has
-    /// told its methods. Where it connects to already, this changes nothing.
+    /// told its methods. Where it connects to already, it only waits until there is a connection.
     ///
     /// # Errors
     /// It is no address, or no connection came about within the
     /// [`connect_timeout`](super::TcpBrokerBuilder::connect_timeout), or never will. In the first case
-    /// and the last nobody tries any longer; else the broker goes on trying.
+    /// and the last nobody tries any longer; else the broker goes on trying. [`dials`](Self::dials)
+    /// tells what becomes of it.
     ///
     /// # Cancel safety
     /// The broker goes on connecting.
@@ -154,9 +187,6 @@ impl TcpBroker {
         if self.shared.routes.is_closing() {
             return Err(Error::cancelled());
         }
-        match self.shared.keep_connected(to) {
-            Some(connected) => connected.await,
-            None => Ok(()),
-        }
+        self.shared.keep_connected(to).await
     }
 }

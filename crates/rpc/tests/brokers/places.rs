@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use bowline_concurrency::{Backoff, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::{Caller, Endpoint, Error, ErrorKind, TcpBroker, TcpBrokerBuilder};
+use bowline_rpc::{
+    Broker, Caller, Endpoint, Error, ErrorKind, Reach, Registry, TcpBroker, TcpBrokerBuilder,
+};
 use bowline_transport::{ClientCertificates, MemoryNetwork, TlsClientConfig, TlsServerConfig};
+use futures_util::FutureExt;
 
 use crate::backends::{on_every_backend, registry, within};
+use crate::held::LONG;
 use crate::wire::{Authority, Wire};
 
 const SOON: Duration = Duration::from_millis(300);
@@ -24,6 +29,20 @@ async fn adds(caller: TcpBrokerBuilder, endpoint: impl Into<Endpoint>) -> Result
             Ok(())
         })
         .await
+}
+
+/// How far the connection to the first place of `broker` is.
+fn reach(broker: &TcpBroker) -> Reach {
+    broker.dials()[0].reach.clone()
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    let held = timeout(LONG, async {
+        while !holds() {
+            yield_now().await;
+        }
+    });
+    held.await.expect("it comes to hold");
 }
 
 async fn started(builder: TcpBrokerBuilder) -> Result<(), Error> {
@@ -83,6 +102,57 @@ on_every_backend! {
                 let error = other.connect(at[0].clone()).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::WrongProject, "{error}");
             }
+            Ok(())
+        }).await;
+    }
+
+    async fn a_place_that_refuses_after_it_worked_is_tried_again() {
+        within(|group| async move {
+            let network = MemoryNetwork::new();
+            let first = executing().network(&network).listen("mem://shop").start(&group).await?;
+            let again = Backoff::exponential(Duration::from_millis(1)).max(Duration::from_millis(10));
+            let client = TcpBroker::caller().project("example").network(&network).reconnect(again);
+            let client = client.connect("mem://shop").start(&group).await?;
+            assert!(matches!(reach(&client), Reach::Connected));
+            first.drain(SOON).await;
+            let other = TcpBroker::builder(AsyncExecutor::new(Registry::new("other"), 1)).network(&network);
+            let other = other.listen("mem://shop").start(&group).await?;
+            until(|| matches!(reach(&client), Reach::Trying { last_failure: Some(why) } if why.kind() == ErrorKind::WrongProject)).await;
+            other.drain(SOON).await;
+            let _third = executing().network(&network).listen("mem://shop").start(&group).await?;
+            client.connect("mem://shop").await?;
+            assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+            Ok(())
+        }).await;
+    }
+
+    async fn whoever_connects_again_waits_for_the_connection() {
+        within(|group| async move {
+            let network = MemoryNetwork::new();
+            let again = Backoff::exponential(Duration::from_millis(1)).max(Duration::from_millis(10));
+            let client = TcpBroker::caller().project("example").network(&network).reconnect(again);
+            let client = client.connect_timeout(SOON).start(&group).await?;
+            for _ in 0..2 {
+                let error = client.connect("mem://shop").await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+            }
+            let _server = executing().network(&network).listen("mem://shop").start(&group).await?;
+            until(|| matches!(reach(&client), Reach::Connected)).await;
+            client.connect("mem://shop").await?;
+            assert_eq!((client.connections(), client.dials().len()), (1, 1));
+            // One that nobody waits for fails as well as any other, and may be asked for again.
+            let other = TcpBroker::caller().project("other").network(&network).start(&group).await?;
+            drop(other.connect("mem://shop").now_or_never());
+            until(|| matches!(reach(&other), Reach::GivenUp { failure } if failure.kind() == ErrorKind::WrongProject)).await;
+            let error = other.connect("mem://shop").await.unwrap_err();
+            assert_eq!((error.kind(), other.dials().len()), (ErrorKind::WrongProject, 1), "{error}");
+            // And one that the end of the broker cuts short.
+            let waits = client.clone();
+            let nowhere = group.spawn_ok(async move { waits.connect("mem://nowhere").await });
+            until(|| client.dials().len() == 2).await;
+            client.close();
+            let error = nowhere.join().await.expect("it is not cancelled").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
             Ok(())
         }).await;
     }
