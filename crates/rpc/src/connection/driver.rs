@@ -44,7 +44,7 @@ const TURNS: usize = 16;
 /// quarter of what is there, within these bounds. Both ends then work on some of many calls each,
 /// instead of waiting for the other's whole batch.
 const EVENTS: RangeInclusive<usize> = 16..=128;
-/// How long the peer may take to end its side after a close.
+/// How long the peer may take to read why the connection is over, and then to end its side.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a peer may take to read that it should open nothing new.
@@ -112,6 +112,8 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     write_stall: Duration,
     /// When the connection is broken if the transport takes nothing until then.
     stalls_at: Option<Instant>,
+    /// Until when the peer may take what says why the connection is over.
+    last_words: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     tickets: Vec<usize>,
     running: BTreeMap<CallId, JobHandle>,
@@ -154,6 +156,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             write_buffer: limits.write_buffer,
             write_stall: limits.write_stall,
             stalls_at: None,
+            last_words: None,
             timer: None,
             tickets: Vec::new(),
             running: BTreeMap::new(),
@@ -229,7 +232,6 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 moved |= self.close_if_idle(now);
             }
             self.wakers.drain(..).for_each(Waker::wake);
-            // The cause comes with the last event, so no outcome is left behind.
             let nothing_to_write = self.machine.is_finished() && self.out.is_empty();
             if self.cause.is_some() && (nothing_to_write || !self.writing) {
                 return Poll::Ready(());
@@ -314,10 +316,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                         self.leave(time::now(), within);
                     }
                 }
-                Event::Closed(cause) => {
-                    self.cause = Some(cause.clone());
-                    self.host.event(Event::Closed(cause));
-                }
+                Event::Closed(cause) => self.over(now, cause),
                 other => self.host.event(other),
             }
         }
@@ -342,7 +341,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let due = self.machine.poll_timeout().unwrap_or(Instant::NEVER);
         let stall = self.stalls_at.unwrap_or(Instant::NEVER);
         let leave = self.leaving.map_or(Instant::NEVER, |(at, _)| at);
-        let deadline = due.min(stall).min(leave);
+        let last_words = self.last_words.unwrap_or(Instant::NEVER);
+        let deadline = due.min(stall).min(leave).min(last_words);
         if deadline == Instant::NEVER {
             return false;
         }
@@ -368,7 +368,26 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         if stall <= now {
             self.broken(BrokenKind::Stalled);
         }
+        if last_words <= now {
+            self.writing = false;
+        }
         true
+    }
+
+    /// The connection is over, which everybody hears of at once; what is left is to say why.
+    fn over(&mut self, now: Instant, cause: CloseCause) {
+        match cause {
+            // It does not listen, or nobody knows who it is.
+            CloseCause::Broken(_) | CloseCause::HeartbeatTimeout | CloseCause::HandshakeTimeout => {
+                self.writing = false;
+            }
+            // Answers are under way to a peer that reads them, however slowly.
+            CloseCause::Closed(_) => {}
+            _ => self.last_words = Some(now.saturating_add(LINGER)),
+        }
+        self.host.event(Event::Closed(cause.clone()));
+        self.cause = Some(cause);
+        self.stop();
     }
 
     /// Ends what others wait for here; again is fine.

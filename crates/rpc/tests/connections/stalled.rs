@@ -1,13 +1,19 @@
 //! A peer that stops reading, and one that never lets anybody in.
 
 use std::future::IntoFuture;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::TcpListener;
+use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time;
-use bowline_concurrency::{TaskGroup, task_group, timeout};
-use bowline_rpc::{Caller, Code, Error, Limits, Retry, TcpBroker};
+use bowline_channel::{Sender, bounded};
+use bowline_concurrency::{TaskGroup, sleep, sleep_forever, task_group, timeout};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::proto::{CodecId, Command, Open, Target};
+use bowline_rpc::{Caller, Code, Error, Limits, Registry, Retry, TcpBroker};
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::backends::on_every_backend;
@@ -49,6 +55,83 @@ on_every_backend! {
             }).await
         }).await.unwrap();
     }
+}
+
+/// In a simulated world, a peer that calls `hang` and much besides and reads nothing, then sends `last`:
+/// how long it is until the handler of `hang` ends, and until the connection is gone.
+fn a_peer_that_does_not_read(last: &'static [u8]) -> (Duration, Duration) {
+    let times = Arc::new(Mutex::new(None));
+    let took = times.clone();
+    crate::backends::run(Backend::Sim, async move {
+        let (sender, ended) = bounded(4);
+        let registry = Registry::new("example");
+        registry
+            .register_fn("much", |(): ()| async { "x".repeat(BODY) })
+            .unwrap();
+        let hang = move |(): ()| {
+            let _ends = Ends(sender.clone());
+            async move {
+                let _ends = _ends;
+                sleep_forever().await;
+            }
+        };
+        registry.register_fn("hang", hang).unwrap();
+        let server = TcpBroker::builder(AsyncExecutor::new(registry, 1024)).listen("127.0.0.1:0");
+        server
+            .run(async |server| -> Result<(), Error> {
+                let mut peer = RawPeer::dial(server.local_addrs()[0], &Limits::default()).await;
+                let names = std::iter::repeat_n("much", 500).chain(["hang"]);
+                for name in names {
+                    let none = Bytes::from_static(b"null");
+                    let open = Open::new(Target::Name(name.into()), CodecId::JSON, none);
+                    peer.command(Command::Open(open));
+                }
+                peer.flush().await;
+                sleep(Duration::from_secs(1)).await;
+                assert_eq!((server.tasks().len(), server.connections()), (1, 1));
+                let began = time::now();
+                peer.stream.write_all(last).await.unwrap();
+                ended.recv().await.unwrap();
+                let handler = time::now() - began;
+                while server.statistics().open > 0 {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                *took.lock().unwrap() = Some((handler, time::now() - began));
+                drop(peer);
+                Ok(())
+            })
+            .await
+            .unwrap();
+    });
+    times.lock().unwrap().take().expect("it came to its end")
+}
+
+struct Ends(Sender<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(());
+    }
+}
+
+// P8
+#[test]
+fn the_end_of_a_connection_is_heard_of_before_the_peer_reads_why() {
+    // A frame that is too long by its header.
+    let (handler, gone) = a_peer_that_does_not_read(&[0xFF; 16]);
+    assert!(handler < SOON, "{handler:?}");
+    assert!(gone < Duration::from_millis(1200), "{gone:?}");
+}
+
+// R20
+#[test]
+fn a_peer_that_is_silent_while_much_waits_for_it_is_gone_after_three_heartbeats() {
+    let (handler, gone) = a_peer_that_does_not_read(&[]);
+    let three = Duration::from_secs(11)..Duration::from_secs(17);
+    assert!(
+        three.contains(&handler) && three.contains(&gone),
+        "{handler:?} {gone:?}"
+    );
 }
 
 // P8
