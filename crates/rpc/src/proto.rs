@@ -42,6 +42,7 @@ pub use extension::{Extensions, ExtensionsBuilder};
 pub(crate) use machine::Gauges;
 pub use machine::{Machine, Stats, charge};
 pub use methods::{Advertised, MethodId, MethodOptions};
+pub(crate) use outgoing::{LEVELS, slots_at};
 pub use rejected::Rejected;
 pub use violation::{Guess, Violation};
 

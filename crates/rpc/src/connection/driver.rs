@@ -306,8 +306,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 Event::Room { call } => self.feed(now, call),
                 Event::Notified { call } => self.settle(call, Ok(Bytes::new())),
                 Event::Ready(hello) => {
-                    self.mailbox
-                        .ready(hello.max_calls as usize, hello.max_body as usize);
+                    self.mailbox.ready(hello.max_calls, hello.max_body as usize);
                     self.host.event(Event::Ready(hello));
                 }
                 // Now it can be told which call was the last one taken, and none is refused.

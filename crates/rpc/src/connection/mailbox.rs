@@ -1,6 +1,7 @@
 //! What callers and handlers hand to a connection's driver, and how callers wait for outcomes.
 
 mod in_flight;
+mod tickets;
 
 pub(crate) use in_flight::InFlight;
 
@@ -11,13 +12,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use slab::Slab;
 
 use super::Flow;
 use super::gauges::Seen;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::{CallId, Open};
 use crate::{CallError, Certainty, Code, Limits, Peer};
+use tickets::{Ticket, Tickets};
 
 /// The meeting point of one connection's driver with callers and handlers.
 ///
@@ -27,7 +28,7 @@ use crate::{CallError, Certainty, Code, Limits, Peer};
 /// - M2 `driver` is set only while the driver sleeps with an empty inbox, so the first mail takes
 ///   it and wakes, and the others cost no wake.
 /// - M3 no waker is woken and nothing of the user's is dropped under the lock.
-/// - M4 at most `State::max_calls` tickets, and at most `max_bytes` of bodies in mail and waiting in
+/// - M4 no more tickets than [`Tickets::has_room`] for, and at most `max_bytes` of bodies in mail and waiting in
 ///   the machine together, so a call that is taken here is refused by the machine only if slots are
 ///   held by calls that were given up; answers are bounded by the calls the peer may have open.
 /// - M5 `waiting` is never less than the bytes of bodies that wait in the machine: it grows under
@@ -37,7 +38,6 @@ pub(crate) struct Mailbox {
     waiting: AtomicUsize,
     /// Bytes of a message to the peer.
     longest: AtomicUsize,
-    queue_calls: usize,
     max_bytes: usize,
     seen: Seen,
     /// Who is there, once that is known.
@@ -47,9 +47,7 @@ pub(crate) struct Mailbox {
 struct State {
     inbox: Vec<Mail>,
     bytes: usize,
-    /// Slots of the peer and places of the queue.
-    max_calls: usize,
-    tickets: Slab<Ticket>,
+    tickets: Tickets,
     driver: Option<Waker>,
     ended: bool,
 }
@@ -84,32 +82,18 @@ pub(crate) enum Mail {
     Refresh,
 }
 
-/// A call as its caller sees it.
-#[derive(Debug)]
-enum Ticket {
-    /// In the inbox.
-    Queued(Option<Waker>),
-    /// In the machine.
-    Sent(CallId, Option<Waker>),
-    Settled(Result<Bytes, CallError>),
-    /// Its caller is gone; whoever meets it removes it.
-    Abandoned,
-}
-
 impl Mailbox {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             state: Mutex::new(State {
                 inbox: Vec::new(),
                 bytes: 0,
-                max_calls: limits.queue_calls,
-                tickets: Slab::new(),
+                tickets: Tickets::new(limits.queue_calls),
                 driver: None,
                 ended: false,
             }),
             waiting: AtomicUsize::new(0),
             longest: AtomicUsize::new(limits.max_message as usize),
-            queue_calls: limits.queue_calls,
             max_bytes: limits.queue_bytes,
             seen: Seen::default(),
             peer: OnceLock::new(),
@@ -131,10 +115,10 @@ impl Mailbox {
         &self.seen
     }
 
-    /// The peer takes `slots` calls at once, and messages of `longest` bytes; until it said so, no calls.
-    pub(crate) fn ready(&self, slots: usize, longest: usize) {
+    /// The peer takes `slots` calls at once at hop level 0, and messages of `longest` bytes; until it said so, no calls.
+    pub(crate) fn ready(&self, slots: u32, longest: usize) {
         self.longest.store(longest, Ordering::Relaxed);
-        self.state().max_calls = slots + self.queue_calls;
+        self.state().tickets.set_slots(slots);
     }
 
     /// Hands a call over; what it carries was encoded to `bytes` bytes.
@@ -144,11 +128,12 @@ impl Mailbox {
         bytes: usize,
         flow: Option<Box<Flow>>,
     ) -> Result<InFlight, CallError> {
+        let level = open.level();
         let mut state = self.state();
         let held = state.bytes + self.waiting.load(Ordering::Relaxed);
         let refused = if state.ended {
             Some(Code::ConnectionLost)
-        } else if state.tickets.len() >= state.max_calls || held + bytes > self.max_bytes {
+        } else if !state.tickets.has_room(level) || held + bytes > self.max_bytes {
             Some(Code::Overloaded)
         } else {
             None
@@ -157,7 +142,7 @@ impl Mailbox {
             drop(state);
             return Err(CallError::new(code, Certainty::NeverSent));
         }
-        let ticket = state.tickets.insert(Ticket::Queued(None));
+        let ticket = state.tickets.insert(level);
         state.bytes += bytes;
         state.inbox.push(Mail::Open { ticket, open, flow });
         let driver = state.driver.take();
@@ -209,7 +194,7 @@ impl Mailbox {
     /// The calls of ours that the machine has and somebody waits for.
     pub(crate) fn sent_calls(&self) -> Vec<CallId> {
         let state = self.state();
-        let sent = state.tickets.iter().filter_map(|(_, ticket)| match ticket {
+        let sent = state.tickets.iter().filter_map(|ticket| match ticket {
             Ticket::Sent(call, _) => Some(*call),
             _ => None,
         });
@@ -220,7 +205,7 @@ impl Mailbox {
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
         let over = |ticket: &Ticket| matches!(ticket, Ticket::Settled(_) | Ticket::Abandoned);
-        state.inbox.is_empty() && state.tickets.iter().all(|(_, ticket)| over(ticket))
+        state.inbox.is_empty() && state.tickets.iter().all(over)
     }
 
     fn post(&self, mail: Mail) {
@@ -269,7 +254,7 @@ impl Mailbox {
     /// Whether somebody still waits for the call behind `ticket`; if not, the ticket is gone.
     pub(crate) fn is_wanted(&self, ticket: usize) -> bool {
         let mut state = self.state();
-        if matches!(state.tickets.get(ticket), Some(Ticket::Abandoned)) {
+        if matches!(state.tickets.get_mut(ticket), Some(Ticket::Abandoned)) {
             state.tickets.remove(ticket);
             return false;
         }
@@ -281,9 +266,10 @@ impl Mailbox {
     pub(crate) fn sent(&self, ticket: usize, call: CallId) -> bool {
         let mut state = self.state();
         match state.tickets.get_mut(ticket) {
-            Some(Ticket::Queued(waker)) => {
-                let waker = waker.take();
-                state.tickets[ticket] = Ticket::Sent(call, waker);
+            Some(ticket @ Ticket::Queued(_)) => {
+                if let Ticket::Queued(waker) = ticket {
+                    *ticket = Ticket::Sent(call, waker.take());
+                }
                 true
             }
             _ => false,
@@ -298,18 +284,21 @@ impl Mailbox {
         wakers: &mut Vec<Waker>,
     ) {
         let mut state = self.state();
-        let waker = match state.tickets.get_mut(ticket) {
-            Some(Ticket::Abandoned) => {
+        // Invariant M1: nobody else settles.
+        let Some(known) = state.tickets.get_mut(ticket) else {
+            return;
+        };
+        match known {
+            Ticket::Queued(waker) | Ticket::Sent(_, waker) => {
+                wakers.extend(waker.take());
+                *known = Ticket::Settled(outcome);
+            }
+            Ticket::Abandoned => {
                 state.tickets.remove(ticket);
                 drop(state);
-                return;
             }
-            Some(Ticket::Queued(waker) | Ticket::Sent(_, waker)) => waker.take(),
-            // Invariant M1: nobody else settles.
-            Some(Ticket::Settled(_)) | None => return,
-        };
-        state.tickets[ticket] = Ticket::Settled(outcome);
-        wakers.extend(waker);
+            Ticket::Settled(_) => {}
+        }
     }
 
     /// The driver is gone: calls it still owed an outcome end now, later ones at once.
@@ -320,7 +309,7 @@ impl Mailbox {
         let driver = state.driver.take();
         let mut wakers = Vec::new();
         let mut gone = Vec::new();
-        for (key, ticket) in &mut state.tickets {
+        for (key, ticket) in state.tickets.iter_mut() {
             let (waker, certainty) = match ticket {
                 Ticket::Queued(waker) => (waker.take(), Certainty::NeverSent),
                 Ticket::Sent(_, waker) => (waker.take(), Certainty::MaybeExecuted),

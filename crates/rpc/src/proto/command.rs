@@ -237,7 +237,7 @@ impl Open {
     }
 
     /// The hop level whose slots it takes; notifications have a queue of their own.
-    pub(super) fn level(&self) -> usize {
+    pub(crate) fn level(&self) -> usize {
         if self.kind.contains(CallKind::NOTIFY) {
             LEVELS
         } else {

@@ -11,10 +11,10 @@ use super::incoming::IdHash;
 use super::{CallId, CancelReason, Open};
 
 /// Hop levels: 0 to 8.
-pub(super) const LEVELS: usize = 9;
+pub(crate) const LEVELS: usize = 9;
 
 /// How many calls of each hop level may be open, when level 0 has `max_calls`.
-pub(super) fn slots_at(level: usize, max_calls: u32) -> u32 {
+pub(crate) fn slots_at(level: usize, max_calls: u32) -> u32 {
     if level == 0 {
         max_calls
     } else if max_calls == 0 {

@@ -8,12 +8,12 @@ use bowline_concurrency::{TaskGroup, sleep, task_group};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
     Addressed, Broker, CallError, CallType, Caller, Certainty, CloseCause, Code, Context,
-    DrainReport, DynBroker, Error, MemoryBroker, MethodName, MethodTable, OutCall, RawStream,
-    Registry, RegistryError, Reply, TcpBroker, current_broker, named,
+    DrainReport, DynBroker, Error, Limits, MemoryBroker, MethodName, MethodTable, OutCall,
+    RawStream, Registry, RegistryError, Reply, TcpBroker, current_broker, named,
 };
 
-use crate::backends::{DivError, div, on_every_backend, registry};
-use crate::held::client;
+use crate::backends::{DivError, div, on_every_backend, registry, within};
+use crate::held::{Held, LONG, client, held, hold};
 
 /// A handle that a handler finds once its broker runs.
 type Later<B> = Arc<OnceLock<B>>;
@@ -233,6 +233,41 @@ async fn is_called_as_any_other(broker: DynBroker) -> Result<(), Error> {
 }
 
 on_every_backend! {
+    // P5
+    async fn calls_of_handlers_go_where_the_calls_of_their_parents_fill_the_queue() {
+        let mut limits = Limits::default();
+        (limits.max_calls, limits.queue_calls) = (2, 2);
+        let Held { registry, let_go, .. } = held();
+        let server = TcpBroker::builder(AsyncExecutor::new(registry, 4)).limits(limits.clone()).unwrap();
+        within(|group| async move {
+            let server = server.listen("127.0.0.1:0").start(&group).await?;
+            let back = Registry::new("example");
+            back.register_fn("back", |context: Context, (): ()| async move {
+                let broker = context.broker().expect("it runs");
+                broker.call_named::<i64>("add", (2, 3)).await.map_err(|error| format!("{error:?}"))
+            })?;
+            let client = TcpBroker::builder(AsyncExecutor::new(back, 4)).limits(limits).unwrap();
+            let client = client.connect(server.local_addrs()[0]).start(&group).await?;
+            let parents: Vec<_> = (0..4).map(|n| hold(&group, &client, n)).collect();
+            // Two have a slot, and two wait for one.
+            while client.stats().connections[0].calls_sent < 4 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let full = client.call_named::<i64>("held", (9,)).timeout(LONG);
+            let error = full.await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::NeverSent));
+            let sum = server.call_named::<Result<i64, String>>("back", ()).await?;
+            assert_eq!(sum, Ok(5));
+            for _ in 0..4 {
+                let_go.send(()).await.unwrap();
+            }
+            for (parent, n) in parents.into_iter().zip(0..) {
+                assert_eq!(parent.await.unwrap(), n);
+            }
+            Ok(())
+        }).await;
+    }
+
     async fn handlers_find_the_broker_that_runs_them() {
         let executor = AsyncExecutor::new(finding(), 4);
         MemoryBroker::new(executor.clone()).run(async |broker| all_find(&broker).await).await.unwrap();

@@ -33,8 +33,8 @@ impl Future for InFlight {
         let mut fresh = first.then(|| cx.waker().clone());
         loop {
             let mut state = this.mailbox.state();
-            match &mut state.tickets[key] {
-                Ticket::Queued(waker) | Ticket::Sent(_, waker) => {
+            match state.tickets.get_mut(key) {
+                Some(Ticket::Queued(waker) | Ticket::Sent(_, waker)) => {
                     if waker
                         .as_ref()
                         .is_some_and(|known| known.will_wake(cx.waker()))
@@ -51,12 +51,12 @@ impl Future for InFlight {
                     drop(former);
                     return Poll::Pending;
                 }
-                Ticket::Settled(_) | Ticket::Abandoned => {
+                _ => {
                     let ticket = state.tickets.remove(key);
                     drop(state);
                     this.ticket = None;
                     return match ticket {
-                        Ticket::Settled(outcome) => Poll::Ready(outcome),
+                        Some(Ticket::Settled(outcome)) => Poll::Ready(outcome),
                         // Only the drop of this future abandons its ticket.
                         _ => unreachable!("an abandoned call was polled"),
                     };
@@ -71,12 +71,13 @@ impl Drop for InFlight {
         let Some(key) = self.ticket else { return };
         let mut state = self.mailbox.state();
         let ended = state.ended;
-        let former = mem::replace(&mut state.tickets[key], Ticket::Abandoned);
+        let known = state.tickets.get_mut(key);
+        let former = known.map(|ticket| mem::replace(ticket, Ticket::Abandoned));
         let mut driver = None;
         match &former {
             // The driver meets it in the inbox.
-            Ticket::Queued(_) if !ended => {}
-            Ticket::Sent(call, _) if !ended => {
+            Some(Ticket::Queued(_)) if !ended => {}
+            Some(Ticket::Sent(call, _)) if !ended => {
                 state.inbox.push(Mail::Cancel(*call));
                 driver = state.driver.take();
             }
