@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bowline_backend::time::Instant;
 
+use crate::Codec;
 use crate::connection::Mailbox;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 
@@ -19,6 +20,8 @@ const PER_ENTRY: usize = 256;
 /// What makes two calls one: who calls, which method, and the key it gave.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DedupeKey {
+    /// Whom the caller has proved to be: what it says of itself, another can say.
+    pub(super) principal: Arc<str>,
     pub(super) caller: [u8; 16],
     pub(super) method: Arc<str>,
     pub(super) key: Arc<[u8]>,
@@ -43,8 +46,16 @@ struct Window<W> {
 
 #[derive(Debug)]
 enum Entry<W> {
-    Runs { began: Instant, waiting: Vec<W> },
-    Ended { began: Instant, end: JobEnd },
+    Runs {
+        began: Instant,
+        codec: Codec,
+        waiting: Vec<W>,
+    },
+    Ended {
+        began: Instant,
+        codec: Codec,
+        end: JobEnd,
+    },
 }
 
 /// What to do with a call.
@@ -56,6 +67,8 @@ pub(super) enum Admitted {
     Waits,
     /// Its twin ran, and this is the answer.
     Answered(JobEnd),
+    /// Its twin is in another codec, so its answer says nothing to this one.
+    OtherCodec,
 }
 
 impl<W> Window<W> {
@@ -69,9 +82,14 @@ impl<W> Window<W> {
         }
     }
 
-    fn admit(&mut self, key: &DedupeKey, waiter: W, now: Instant) -> Admitted {
+    fn admit(&mut self, key: &DedupeKey, codec: Codec, waiter: W, now: Instant) -> Admitted {
         self.expire(now);
         match self.entries.get_mut(key) {
+            Some(Entry::Runs { codec: its, .. } | Entry::Ended { codec: its, .. })
+                if *its != codec =>
+            {
+                Admitted::OtherCodec
+            }
             Some(Entry::Runs { waiting, .. }) => {
                 waiting.push(waiter);
                 Admitted::Waits
@@ -80,6 +98,7 @@ impl<W> Window<W> {
             None => {
                 let runs = Entry::Runs {
                     began: now,
+                    codec,
                     waiting: vec![waiter],
                 };
                 self.entries.insert(key.clone(), runs);
@@ -90,12 +109,18 @@ impl<W> Window<W> {
 
     /// The call with `key` came to `end`: who waits for that.
     fn settle(&mut self, key: &DedupeKey, end: &JobEnd) -> Vec<W> {
-        let Some(Entry::Runs { began, waiting }) = self.entries.remove(key) else {
+        let Some(Entry::Runs {
+            began,
+            codec,
+            waiting,
+        }) = self.entries.remove(key)
+        else {
             return Vec::new();
         };
         if !end.did_not_run() {
             let ended = Entry::Ended {
                 began,
+                codec,
                 end: end.clone(),
             };
             self.bytes += held(key, end);
@@ -151,12 +176,13 @@ impl Dedupe {
     pub(super) fn admit(
         self: &Arc<Self>,
         key: DedupeKey,
+        codec: Codec,
         mailbox: &Arc<Mailbox>,
         call: CallRef,
         now: Instant,
     ) -> (Admitted, Arc<dyn ReplySink>) {
         let waiter = (mailbox.clone(), call);
-        let admitted = self.window().admit(&key, waiter, now);
+        let admitted = self.window().admit(&key, codec, waiter, now);
         let dedupe = self.clone();
         (admitted, Arc::new(Settles { dedupe, key }))
     }
@@ -190,6 +216,7 @@ mod tests {
 
     fn key(n: u8) -> DedupeKey {
         DedupeKey {
+            principal: "a".into(),
             caller: [1; 16],
             method: "pay".into(),
             key: Arc::from([n]),
@@ -204,6 +231,10 @@ mod tests {
         Instant::from_nanos(1) + Duration::from_secs(secs)
     }
 
+    fn admit<W>(window: &mut Window<W>, key: &DedupeKey, waiter: W, now: Instant) -> Admitted {
+        window.admit(key, Codec::Postcard, waiter, now)
+    }
+
     fn runs(admitted: &Admitted) -> bool {
         matches!(admitted, Admitted::Run)
     }
@@ -212,20 +243,29 @@ mod tests {
     #[test]
     fn twins_wait_for_the_first_and_later_ones_get_its_answer() {
         let mut window = Window::new(10, 10_000);
-        assert!(runs(&window.admit(&key(1), 'a', at(0))));
-        assert!(matches!(window.admit(&key(1), 'b', at(1)), Admitted::Waits));
-        assert!(runs(&window.admit(&key(2), 'c', at(1))));
-        // Another caller, another method: other calls.
+        assert!(runs(&admit(&mut window, &key(1), 'a', at(0))));
+        assert!(matches!(
+            admit(&mut window, &key(1), 'b', at(1)),
+            Admitted::Waits
+        ));
+        assert!(runs(&admit(&mut window, &key(2), 'c', at(1))));
+        // Another caller, or one that only says that it is this one, another method: other calls.
+        let mut other = key(1);
+        other.principal = "b".into();
+        assert!(runs(&admit(&mut window, &other, 'd', at(1))));
         let mut other = key(1);
         other.caller = [2; 16];
-        assert!(runs(&window.admit(&other, 'd', at(1))));
+        assert!(runs(&admit(&mut window, &other, 'd', at(1))));
         let mut other = key(1);
         other.method = "refund".into();
-        assert!(runs(&window.admit(&other, 'e', at(1))));
+        assert!(runs(&admit(&mut window, &other, 'e', at(1))));
         assert_eq!(window.settle(&key(1), &reply(3)), ['a', 'b']);
-        let again = window.admit(&key(1), 'f', at(2));
+        let again = admit(&mut window, &key(1), 'f', at(2));
         assert!(matches!(again, Admitted::Answered(JobEnd::Reply(body)) if body.len() == 3));
-        assert!(runs(&window.admit(&key(1), 'g', at(600))));
+        // It could not read that answer, and must not run again.
+        let other = window.admit(&key(1), Codec::Json, 'f', at(2));
+        assert!(matches!(other, Admitted::OtherCodec), "{other:?}");
+        assert!(runs(&admit(&mut window, &key(1), 'g', at(600))));
     }
 
     #[test]
@@ -236,7 +276,7 @@ mod tests {
             (Certainty::Executed, true),
         ] {
             let mut window = Window::new(10, 10_000);
-            assert!(runs(&window.admit(&key(1), (), at(0))));
+            assert!(runs(&admit(&mut window, &key(1), (), at(0))));
             let end = JobEnd::Failed {
                 code: Code::Overloaded,
                 certainty,
@@ -244,7 +284,7 @@ mod tests {
             };
             window.settle(&key(1), &end);
             assert_eq!(
-                runs(&window.admit(&key(1), (), at(1))),
+                runs(&admit(&mut window, &key(1), (), at(1))),
                 !kept,
                 "{certainty:?}"
             );
@@ -255,19 +295,19 @@ mod tests {
     fn the_oldest_answers_go_when_there_are_too_many_or_too_much() {
         let mut window = Window::new(3, 10_000);
         for n in 0..5 {
-            window.admit(&key(n), (), at(0));
+            admit(&mut window, &key(n), (), at(0));
             window.settle(&key(n), &reply(1));
         }
-        let known = |window: &mut Window<()>, n| !runs(&window.admit(&key(n), (), at(1)));
+        let known = |window: &mut Window<()>, n| !runs(&admit(window, &key(n), (), at(1)));
         assert!(!known(&mut window, 0) && known(&mut window, 3) && known(&mut window, 4));
         let mut window = Window::new(3, 2000);
         for n in 0..2 {
-            window.admit(&key(n), (), at(0));
+            admit(&mut window, &key(n), (), at(0));
             window.settle(&key(n), &reply(1000));
         }
         assert!(!known(&mut window, 0) && known(&mut window, 1));
         // One that fits nowhere is not kept, and takes the others with it.
-        window.admit(&key(7), (), at(0));
+        admit(&mut window, &key(7), (), at(0));
         window.settle(&key(7), &reply(3000));
         assert_eq!((window.bytes, window.ended.len()), (0, 0));
     }

@@ -27,7 +27,7 @@ use crate::proto::{
 };
 use crate::stream::HandlerStreams;
 use crate::sys::Reserved;
-use crate::{Certainty, Codec, Peer, Right};
+use crate::{Certainty, Code, Codec, Peer, Right};
 
 /// The place of one connection in the broker's table; given up by dropping it.
 pub(super) struct Place {
@@ -275,15 +275,25 @@ impl Host for Link {
         let is_once = once.is_some();
         if let Some(key) = once {
             let key = DedupeKey {
+                principal: self.principal().into(),
                 caller: self.peer.as_ref().map(Peer::instance).unwrap_or_default(),
                 method: method.name.shared().clone(),
                 key: key.into(),
             };
             let dedupe = &self.place.shared.dedupe;
-            let (admitted, settles) = dedupe.admit(key, &self.place.mailbox, call, now);
+            let (admitted, settles) = dedupe.admit(key, codec, &self.place.mailbox, call, now);
             match admitted {
                 Admitted::Run => sink = settles,
                 Admitted::Waits => return JobHandle::of_none(),
+                Admitted::OtherCodec => {
+                    let end = JobEnd::Failed {
+                        code: Code::BadArguments,
+                        certainty: Certainty::Refused,
+                        message: "its key is that of a call in another codec".into(),
+                    };
+                    self.place.mailbox.settle(call, end);
+                    return JobHandle::of_none();
+                }
                 Admitted::Answered(end) => {
                     self.place.mailbox.settle(call, end);
                     return JobHandle::of_none();

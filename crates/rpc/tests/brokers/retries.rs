@@ -6,11 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bowline_backend::Backend;
-use bowline_backend::net::TcpListener;
+use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_concurrency::{TaskGroup, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::proto::{Command, Event, Failure};
-use bowline_rpc::{Caller, Certainty, Code, Error, Limits, Registry, Retry, TcpBroker};
+use bowline_rpc::proto::{
+    CodecId, Command, Config, Event, Extensions, Failure, Open, Side, Target,
+};
+use bowline_rpc::{
+    Caller, Certainty, Code, Codec, Error, Limits, Registry, Retry, Secret, TcpBroker,
+    TcpBrokerBuilder,
+};
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::backends::{on_every_backend, registry, within};
@@ -52,6 +58,22 @@ async fn bad_peer(group: &TaskGroup<Error>, does: Does) -> (SocketAddr, Arc<Atom
         }
     }));
     (address, got)
+}
+
+/// A broker with `count`, which says how often it has run before.
+fn serve_counting() -> TcpBrokerBuilder {
+    let runs = AtomicUsize::new(0);
+    let registry = Registry::new("example");
+    let count = move |(): ()| {
+        let number = runs.fetch_add(1, Ordering::SeqCst);
+        async move { number }
+    };
+    registry.register_fn("count", count).unwrap();
+    TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0")
+}
+
+fn secret(n: u8) -> Secret {
+    Secret::new([n; 16]).expect("it is long enough")
 }
 
 on_every_backend! {
@@ -142,14 +164,44 @@ on_every_backend! {
         }).await.unwrap();
     }
 
+    // R24
+    async fn a_key_is_that_of_one_codec() {
+        serve_counting().run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| -> Result<(), Error> {
+                let count = |codec| client.call_named::<usize>("count", ()).codec(codec).idempotency_key("k");
+                assert_eq!(count(Codec::MessagePack).await?, 0);
+                let error = count(Codec::Json).await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::Refused));
+                assert_eq!(count(Codec::MessagePack).await?, 0);
+                Ok(())
+            }).await
+        }).await.unwrap();
+    }
+
+    // R24
+    async fn a_key_is_that_of_the_caller_that_has_proved_itself() {
+        let server = serve_counting().keys([("a", secret(1)), ("b", secret(2))]);
+        server.run(async |server| -> Result<(), Error> {
+            for (id, n, runs) in [("a", 1, 0), ("b", 2, 1), ("a", 1, 0)] {
+                // Each says that it is the same broker.
+                let stream = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
+                let config = Config::new("example", [9; 16]).secret(id, secret(n));
+                let mut peer = RawPeer::with(stream, Side::Dialer, config);
+                peer.until(|event| matches!(event, Event::Ready(_))).await;
+                let none = Bytes::from_static(b"null");
+                let key = Extensions::builder().idempotency_key(b"k").build();
+                let open = Open::new(Target::Name("count".into()), CodecId::JSON, none).extensions(key);
+                peer.command(Command::Open(open));
+                let replied = peer.until(|event| matches!(event, Event::Replied { .. })).await;
+                let Event::Replied { body, .. } = replied else { unreachable!() };
+                assert_eq!(body, Bytes::from(format!("{runs}")), "{id}");
+            }
+            Ok(())
+        }).await.unwrap();
+    }
+
     async fn keys_of_two_callers_are_two_keys() {
-        let runs = Arc::new(AtomicUsize::new(0));
-        let registry = Registry::new("example");
-        registry.register_fn("count", move |(): ()| {
-            let number = runs.fetch_add(1, Ordering::SeqCst);
-            async move { number }
-        }).unwrap();
-        TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+        serve_counting().run(async |server| -> Result<(), Error> {
             for n in 0..2 {
                 client(&server).run(async |client| -> Result<(), Error> {
                     for _ in 0..2 {
