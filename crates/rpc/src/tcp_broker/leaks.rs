@@ -1,6 +1,6 @@
 //! Nothing is left of what has ended.
 
-use std::task::{Context, Waker};
+use std::task::{Context, Wake, Waker};
 
 use bowline_backend::Backend;
 use bowline_concurrency::{Root, task_group, timeout};
@@ -8,6 +8,12 @@ use bowline_concurrency::{Root, task_group, timeout};
 use super::*;
 use crate::executor::AsyncExecutor;
 use crate::{Caller, Error};
+
+struct Asleep;
+
+impl Wake for Asleep {
+    fn wake(self: Arc<Self>) {}
+}
 
 #[test]
 fn whoever_stops_waiting_for_the_end_leaves_no_task() {
@@ -20,14 +26,17 @@ fn whoever_stops_waiting_for_the_end_leaves_no_task() {
                 .start(&group)
                 .await?;
             let tasks = server.shared.group.statistics();
+            let waiting = server.shared.routes.departures();
             for _ in 0..1000 {
                 let mut closed = Box::pin(server.closed());
-                let polled = closed
-                    .as_mut()
-                    .poll(&mut Context::from_waker(Waker::noop()));
+                // Each in a task of its own.
+                let waker = Waker::from(Arc::new(Asleep));
+                let polled = closed.as_mut().poll(&mut Context::from_waker(&waker));
                 assert!(polled.is_pending());
+                assert_eq!(server.shared.routes.departures(), waiting + 1);
             }
             assert_eq!(server.shared.group.statistics(), tasks);
+            assert_eq!(server.shared.routes.departures(), waiting);
             TcpBroker::caller()
                 .project("example")
                 .connect(server.local_addrs()[0])

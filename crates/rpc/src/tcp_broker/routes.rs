@@ -2,6 +2,7 @@
 //! table, with lock and wakers.
 
 mod admission;
+mod departures;
 mod find_peer;
 
 use std::any::TypeId;
@@ -24,6 +25,8 @@ use crate::{CallError, Certainty, Code, Limits, MemoryBroker, MethodName, Peer};
 pub(super) use super::table::{ConnectionId, Key};
 pub(super) use admission::{NoRoom, Origin};
 pub(super) use find_peer::find_peer;
+
+use departures::Departures;
 
 /// The connections of one broker, and its routing table.
 ///
@@ -50,7 +53,7 @@ struct State {
     draining: bool,
     closed: bool,
     /// Those who wait for a connection to end.
-    departures: Vec<Waker>,
+    departures: Departures,
 }
 
 /// A connection that is up.
@@ -110,7 +113,7 @@ impl Routes {
                 handshakes_from: BTreeMap::new(),
                 draining: false,
                 closed: false,
-                departures: Vec::new(),
+                departures: Departures::default(),
             }),
             changes: watch(()),
         }

@@ -1,7 +1,7 @@
 //! Which connections there are: who is let in, and how all of them end.
 
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::{ConnectionId, Destination, Identity, Routes, State, Up};
@@ -103,11 +103,11 @@ impl Routes {
             state.handshake_ended(&up.origin);
         }
         state.table.disconnect(connection);
-        let wakers = std::mem::take(&mut state.departures);
+        let wakers = state.departures.take();
         drop(state);
         drop(up);
         self.changed();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.for_each(Waker::wake);
     }
 
     /// The peers of the connections that are past their handshake.
@@ -159,40 +159,12 @@ impl Routes {
         state.closed = true;
         let mailboxes = state.mailboxes();
         let mut wakers: Vec<_> = state.wakers.values().cloned().collect();
-        wakers.append(&mut state.departures);
+        wakers.extend(state.departures.take());
         drop(state);
         for mailbox in mailboxes {
             mailbox.close(Code::Cancelled, message);
         }
         wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Completes when the connections were told to close.
-    pub(in crate::tcp_broker) async fn closed(&self) {
-        self.departed_until(|state| state.closed).await;
-    }
-
-    /// Completes when fewer than `most` connections are up.
-    pub(in crate::tcp_broker) async fn fewer_than(&self, most: usize) {
-        self.departed_until(|state| state.connections.len() < most)
-            .await;
-    }
-
-    /// Completes when `met` is, which only the departure of a connection or the end changes.
-    async fn departed_until(&self, met: impl Fn(&State) -> bool) {
-        std::future::poll_fn(|cx| {
-            let waker = cx.waker().clone();
-            let mut state = self.state();
-            if met(&state) {
-                drop(state);
-                return Poll::Ready(());
-            }
-            if !state.departures.iter().any(|known| known.will_wake(&waker)) {
-                state.departures.push(waker);
-            }
-            Poll::Pending
-        })
-        .await;
     }
 }
 
