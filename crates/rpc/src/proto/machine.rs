@@ -271,6 +271,12 @@ impl Machine {
         self
     }
 
+    /// Has the time for the handshake begin at `began`: what is below may have had one of its own since.
+    pub fn begun_at(mut self, began: Instant) -> Machine {
+        self.started = began;
+        self
+    }
+
     pub(super) fn put_hello(&mut self, hello: &Hello) {
         self.control.extend_from_slice(&PREFACE);
         let payload = hello.encode();

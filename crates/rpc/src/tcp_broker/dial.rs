@@ -60,7 +60,13 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
                 shared.counters.dialed.add(1);
                 match Place::new(shared, origin.clone()) {
                     Ok(place) => {
-                        let cause = drive(place, stream, Side::Dialer, Some(attempt.clone())).await;
+                        let cause = drive(
+                            place,
+                            stream,
+                            (Side::Dialer, time::now()),
+                            Some(attempt.clone()),
+                        )
+                        .await;
                         worked |= matches!(*attempt.reach(), Reach::Connected);
                         permanent = cause.is_permanent();
                         Error::connection(endpoint, shared.config.project(), cause)
@@ -103,7 +109,13 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
 #[cfg(unix)]
 pub(super) async fn keep(shared: Arc<Shared>, stream: UnixStream, side: Side, trying: Trying) {
     if let Ok(place) = Place::new(&shared, Origin::Dialed("the other process".into())) {
-        let cause = drive(place, Wire::Unix(stream), side, Some(trying.0.clone())).await;
+        let cause = drive(
+            place,
+            Wire::Unix(stream),
+            (side, time::now()),
+            Some(trying.0.clone()),
+        )
+        .await;
         let error = Error::connection("the other process", shared.config.project(), cause);
         trying.0.give_up(error);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bowline_backend::entropy;
 use bowline_backend::stream::{Address, ByteStream};
-use bowline_backend::time;
+use bowline_backend::time::{self, Instant};
 
 use super::Shared;
 use super::attempt::Attempt;
@@ -55,18 +55,18 @@ impl Drop for Place {
 }
 
 /// Drives `wire` until the connection is over and says why. `attempt` is told when the peer's
-/// methods are known.
+/// methods are known. The handshake, that of what the wire is made of included, has its time from `began` on.
 pub(super) async fn drive(
     place: Place,
     wire: Wire,
-    side: Side,
+    (side, began): (Side, Instant),
     attempt: Option<Arc<Attempt>>,
 ) -> CloseCause {
     // Proofs without it would hold for a relay as well.
     let Ok(binding) = wire.binding() else {
         return CloseCause::Broken(BrokenKind::Io(io::ErrorKind::Other));
     };
-    let shape = (side, &*binding);
+    let shape = (side, began, &*binding);
     match wire {
         Wire::Tcp(stream) => drive_stream(place, stream, shape, attempt).await,
         #[cfg(feature = "tls")]
@@ -80,7 +80,7 @@ pub(super) async fn drive(
 async fn drive_stream<S: ByteStream>(
     place: Place,
     stream: S,
-    (side, binding): (Side, &[u8]),
+    (side, began, binding): (Side, Instant, &[u8]),
     attempt: Option<Arc<Attempt>>,
 ) -> CloseCause {
     let shared = place.shared.clone();
@@ -98,7 +98,9 @@ async fn drive_stream<S: ByteStream>(
     let mut seed = [0; 32];
     entropy::fill(&mut seed);
     let now = time::now();
-    let mut machine = Machine::new(shared.config.clone(), side, now, seed).bound_to(binding);
+    let mut machine = Machine::new(shared.config.clone(), side, now, seed)
+        .bound_to(binding)
+        .begun_at(began);
     let [_, methods] = link.changes();
     // A fresh machine takes its snapshot, if it is within the limit of methods.
     if let Some(methods) = methods

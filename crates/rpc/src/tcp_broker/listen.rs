@@ -6,7 +6,8 @@ use std::time::Duration;
 use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::entropy;
 use bowline_backend::stream::Address;
-use bowline_concurrency::{sleep, timeout};
+use bowline_backend::time;
+use bowline_concurrency::{sleep, timeout_at};
 
 use super::Shared;
 use super::link::{Place, drive};
@@ -68,13 +69,15 @@ async fn take_on(shared: &Arc<Shared>, visitor: Visitor, address: &Address) {
         }
     };
     shared.counters.accepted.add(1);
+    // A stranger has this time once, not for each of the handshakes.
+    let began = time::now();
     let group = shared.group.clone();
     let shared = shared.clone();
     drop(group.spawn_ok(async move {
         let most = shared.limits.handshake_timeout;
         // Peers that stall, or are none, are counted like those who do so later.
-        match timeout(most, visitor.wire()).await {
-            Ok(Ok(wire)) => drop(drive(place, wire, Side::Listener, None).await),
+        match timeout_at(began + most, visitor.wire()).await {
+            Ok(Ok(wire)) => drop(drive(place, wire, (Side::Listener, began), None).await),
             Ok(Err(error)) => shared.counters.insecure(&error),
             Err(_) => shared.counters.closed(&CloseCause::HandshakeTimeout),
         }

@@ -1,16 +1,20 @@
 //! Peers that do not speak the protocol, do not fit or break it: told apart, counted and closed.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::ByteStreamExt;
-use bowline_concurrency::{TaskGroup, task_group, timeout, yield_now};
+use bowline_backend::{Backend, time};
+use bowline_concurrency::{TaskGroup, sleep, task_group, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::Guess;
 use bowline_rpc::{Caller, Error, ErrorKind, Limits, TcpBroker, TcpBrokerBuilder};
 
 use crate::backends::{on_every_backend, registry};
 use crate::raw_peer::{LONG, RawPeer, read_to_end};
+use crate::wire::Wire;
+use bytes::BytesMut;
 
 fn serve() -> TcpBrokerBuilder {
     TcpBroker::builder(AsyncExecutor::new(registry(), 64)).listen("127.0.0.1:0")
@@ -36,6 +40,40 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const TLS: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.9\r\n";
 const NOISE: &[u8] = b"\x00\xffwhat is this, it is long enough to be anything";
+
+// A2
+#[test]
+fn a_stranger_behind_tls_has_no_more_time_than_any_other() {
+    crate::backends::run(Backend::Sim, async {
+        let wire = Wire::tls();
+        let Wire::Tls(_, client) = &wire else {
+            unreachable!()
+        };
+        wire.serve(registry())
+            .run(async |server| -> Result<(), Error> {
+                let address = server.local_addrs()[0];
+                let began = time::now();
+                let stream = TcpStream::connect(address).await.unwrap();
+                sleep(Duration::from_secs(4)).await;
+                let handshake = client.handshake(stream, "127.0.0.1").unwrap();
+                let mut stream = handshake.await.unwrap();
+                let mut bytes = BytesMut::new();
+                let most = NonZeroUsize::new(1024).unwrap();
+                // An end of any kind.
+                while let Ok(1..) = stream.read_into(&mut bytes, most).await {}
+                let took = time::now() - began;
+                let five = Duration::from_secs(5);
+                assert!(
+                    (five..five + Duration::from_millis(200)).contains(&took),
+                    "{took:?}"
+                );
+                assert_eq!(server.statistics().handshake_timeouts, 1);
+                Ok(())
+            })
+            .await
+            .unwrap();
+    });
+}
 
 on_every_backend! {
     // R21
