@@ -54,6 +54,10 @@ const SETTLING: Duration = Duration::from_millis(100);
 pub(crate) trait Host: Send + Sync {
     /// Something about the connection or the peer's methods.
     fn event(&mut self, event: Event);
+    /// What the peer is to be told first, now that it is known.
+    fn introduce(&mut self) -> Command {
+        Command::Advertise(Vec::new())
+    }
     /// What the peer is to be told of what is offered now.
     fn refresh(&mut self) -> [Option<Command>; 2] {
         [None, None]
@@ -308,6 +312,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 Event::Ready(hello) => {
                     self.mailbox.ready(hello.max_calls, hello.max_body as usize);
                     self.host.event(Event::Ready(hello));
+                    let first = self.host.introduce();
+                    // Rejected if the connection is over already.
+                    let _ = self.machine.command(now, first);
                 }
                 // Now it can be told which call was the last one taken, and none is refused.
                 Event::Quiet => {

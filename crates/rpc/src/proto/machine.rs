@@ -135,6 +135,8 @@ pub struct Machine {
     pub(super) pongs: u32,
     pub(super) adverts: Adverts,
     pub(super) snapshot: Vec<Advertised>,
+    /// The snapshot comes with the first command to advertise once the connection is open.
+    pub(super) offers_later: bool,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
     /// What goes out in parts or as one item of many, and what comes in so.
@@ -218,6 +220,7 @@ impl Machine {
             asked_to_drain: false,
             adverts: Adverts::default(),
             snapshot: Vec::new(),
+            offers_later: false,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             outlets: Outlets::default(),
@@ -268,6 +271,16 @@ impl Machine {
         if let Some(handshake) = &mut self.handshake {
             handshake.bind(binding);
         }
+        self
+    }
+
+    /// Has the methods that the peer is told first come with the first [`Command::Advertise`] after
+    /// [`Event::Ready`], which has to come, with no methods if there are none: so a peer that is a
+    /// stranger yet costs no list of them.
+    ///
+    /// [`Command::Advertise`]: super::Command::Advertise
+    pub fn offering_later(mut self) -> Machine {
+        self.offers_later = true;
         self
     }
 

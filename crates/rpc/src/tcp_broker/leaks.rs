@@ -3,6 +3,7 @@
 use std::task::{Context, Wake, Waker};
 
 use bowline_backend::Backend;
+use bowline_backend::net::TcpStream;
 use bowline_concurrency::{Root, task_group, timeout};
 
 use super::*;
@@ -85,5 +86,50 @@ fn connections_that_come_and_go_leave_no_task() {
             Ok(())
         });
         ended.await.expect("nothing fails");
+    });
+}
+
+// A3
+#[test]
+fn who_has_not_proved_itself_costs_no_list_of_methods() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let registry = Registry::new("example");
+        let add = |(a, b): (i64, i64)| async move { a + b };
+        registry.register_fn("add", add).expect("it is the first");
+        let server = TcpBroker::builder(AsyncExecutor::new(registry, 4)).listen("127.0.0.1:0");
+        let ran = server.run(async |server| -> Result<(), Error> {
+            let at = server.local_addrs()[0];
+            let lists = || {
+                let offered = server.shared.offers.now();
+                Arc::strong_count(&offered.find("add").expect("it is offered").meter)
+            };
+            let none = lists();
+            let mut silent = Vec::new();
+            for _ in 0..20 {
+                silent.push(TcpStream::connect(at).await.expect("it listens"));
+            }
+            while server.statistics().open < 20 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            // What is told to all that are known changes nothing for them.
+            server.pause("add").expect("it is offered");
+            server.resume("add").expect("it was offered");
+            sleep(Duration::from_millis(10)).await;
+            assert_eq!(lists(), none);
+            let client = TcpBroker::caller().project("example").connect(at);
+            client
+                .run(async |client| -> Result<(), Error> {
+                    assert_eq!(
+                        client.call_named::<i64>("add", (2, 3)).fail_fast().await?,
+                        5
+                    );
+                    assert_eq!(lists(), none + 1);
+                    Ok(())
+                })
+                .await?;
+            drop(silent);
+            Ok(())
+        });
+        ran.await.expect("nothing fails");
     });
 }

@@ -85,7 +85,7 @@ async fn drive_stream<S: ByteStream>(
 ) -> CloseCause {
     let shared = place.shared.clone();
     let mailbox = place.mailbox.clone();
-    let mut link = Link {
+    let link = Link {
         place,
         address: stream.peer_addr().ok(),
         peer: None,
@@ -98,17 +98,10 @@ async fn drive_stream<S: ByteStream>(
     let mut seed = [0; 32];
     entropy::fill(&mut seed);
     let now = time::now();
-    let mut machine = Machine::new(shared.config.clone(), side, now, seed)
+    let machine = Machine::new(shared.config.clone(), side, now, seed)
         .bound_to(binding)
-        .begun_at(began);
-    let [_, methods] = link.changes();
-    // A fresh machine takes its snapshot, if it is within the limit of methods.
-    if let Some(methods) = methods
-        && machine.command(now, methods).is_err()
-    {
-        link.offering.forget();
-        let _ = machine.command(now, Command::Advertise(Vec::new()));
-    }
+        .begun_at(began)
+        .offering_later();
     let driver = Driver::new(stream, machine, mailbox, link, &shared.limits);
     driver.run().await.cause
 }
@@ -167,6 +160,20 @@ impl Link {
 }
 
 impl Host for Link {
+    fn introduce(&mut self) -> Command {
+        let [_, methods] = self.changes();
+        let most = self.place.shared.limits.max_methods as usize;
+        match methods {
+            Some(Command::Advertise(methods)) if methods.len() <= most => {
+                Command::Advertise(methods)
+            }
+            _ => {
+                self.offering.forget();
+                Command::Advertise(Vec::new())
+            }
+        }
+    }
+
     fn refresh(&mut self) -> [Option<Command>; 2] {
         self.changes()
     }

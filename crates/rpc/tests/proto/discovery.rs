@@ -72,6 +72,37 @@ fn what_was_not_advertised_is_not_withdrawn() {
     assert_eq!(changes, (vec![7], vec![301]));
 }
 
+#[test]
+fn methods_given_once_the_peer_is_known_are_the_first_snapshot() {
+    let mut dialer = machine(Side::Dialer, &Limits::default());
+    let mut listener = machine(Side::Listener, &Limits::default()).offering_later();
+    pump(&mut dialer, &mut listener, START);
+    let known = events(&mut dialer);
+    assert!(matches!(&known[..], [Event::Ready(_)]), "{known:?}");
+    listener
+        .command(START, Command::Withdraw(ids([7])))
+        .unwrap();
+    let too_many = Command::Advertise(methods(1..=5000));
+    assert_eq!(listener.command(START, too_many), Err(Rejected::Overloaded));
+    let some = Command::Advertise(methods(1..=2));
+    listener.command(START, some).unwrap();
+    pump(&mut dialer, &mut listener, START);
+    let told = events(&mut dialer);
+    assert!(
+        matches!(&told[..], [Event::Advertised(new), Event::Discovered] if *new == methods(1..=2)),
+        "{told:?}"
+    );
+    // From then on as ever.
+    listener
+        .command(START, Command::Advertise(methods([3])))
+        .unwrap();
+    listener
+        .command(START, Command::Withdraw(ids([1])))
+        .unwrap();
+    let changes = heard(&mut dialer, &mut listener, millis(0));
+    assert_eq!(changes, (vec![1], vec![3]));
+}
+
 // R9
 #[test]
 fn changes_wait_until_the_peer_lets_them_through() {

@@ -71,8 +71,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     self.leave(now, within);
                 }
             }
+            // Before, nothing was told that could be stale.
             Mail::Refresh => {
-                self.stale = true;
+                self.stale = self.machine.is_ready();
                 self.tell_changes(now);
             }
             Mail::CancelAll => {

@@ -128,7 +128,9 @@ impl Machine {
             max_body: saturate(self.agreed.max_body),
             max_calls: self.agreed.max_calls,
         })));
-        self.put_snapshot();
+        if !self.offers_later {
+            self.put_snapshot();
+        }
         Ok(())
     }
 }

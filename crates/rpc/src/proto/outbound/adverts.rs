@@ -13,8 +13,11 @@ use crate::proto::{Advertised, CallId, Machine, MethodId, Rejected};
 impl Machine {
     /// Queues the first snapshot, which is one frame even if it is empty.
     pub(in crate::proto) fn put_snapshot(&mut self) {
-        self.adverts = Adverts::to(self.agreed.max_methods);
         let mut methods = std::mem::take(&mut self.snapshot);
+        if self.adverts.is_over() {
+            return;
+        }
+        self.adverts = Adverts::to(self.agreed.max_methods);
         methods.retain(|method| self.may_call(method));
         // What the peer has no room for it can still call by name.
         methods.truncate(self.agreed.max_methods as usize);
@@ -66,7 +69,7 @@ impl Machine {
             return Err(Rejected::BadName);
         }
         let room = self.config.limits.max_methods as usize;
-        if self.phase == Phase::Open {
+        if self.phase == Phase::Open && !self.offers_later {
             methods.retain(|method| self.may_call(method));
             if methods.is_empty() || self.adverts.is_over() {
                 return Ok(CallId::CONNECTION);
@@ -83,6 +86,10 @@ impl Machine {
                 return Err(Rejected::Overloaded);
             }
             self.snapshot.extend(methods);
+            if self.phase == Phase::Open {
+                self.offers_later = false;
+                self.put_snapshot();
+            }
         }
         Ok(CallId::CONNECTION)
     }
