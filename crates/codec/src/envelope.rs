@@ -13,7 +13,6 @@ use bytes::{Bytes, BytesMut};
 
 use headers::{HeaderLimits, Headers};
 
-use crate::limits::DEPTH;
 use crate::{DecodeError, EncodeError, Limits, MessageCodec};
 
 /// A message of headers and a payload that knows its own form on the wire.
@@ -99,7 +98,7 @@ impl<M> Messages<M> {
         }
     }
 
-    /// Sets how many headers a message may have, and how long they may be.
+    /// Sets how many headers a message may have, how long they may be, and how deep its JSON.
     pub fn header_limits(mut self, limits: HeaderLimits) -> Self {
         self.limits = limits;
         self
@@ -131,7 +130,7 @@ impl<M: Message> MessageCodec for Messages<M> {
 
     fn limits(&self) -> Limits {
         Limits {
-            max_depth: Some(DEPTH),
+            max_depth: Some(self.limits.depth()),
             max_headers: Some(self.limits.count()),
             max_header_bytes: Some(self.limits.bytes()),
             ..Limits::default()

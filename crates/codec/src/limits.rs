@@ -1,12 +1,12 @@
 //! What a codec takes at most.
 
-/// Values within values that any codec takes at most: containers, and tags. It is serde_json's own limit.
+/// Values within values that a codec takes at most, unless said otherwise: containers, and tags.
 pub(crate) const DEPTH: usize = 128;
 
 /// The limits of a codec, as it was made; told by [`Decode::limits`](crate::Decode::limits) and
 /// [`MessageCodec::limits`](crate::MessageCodec::limits). What does not apply to it is `None`.
 ///
-/// Each has a default and a method that sets it; a depth has none.
+/// Each has a default and a method that sets it.
 ///
 /// # Examples
 ///
@@ -28,6 +28,8 @@ pub struct Limits {
     pub max_output: Option<usize>,
     /// How many times as long as compressed data what comes out of it may be, once that passes 64 KiB.
     pub max_ratio: Option<usize>,
+    /// Bytes of one compressed frame that tells its own end.
+    pub max_compressed: Option<usize>,
     /// Values within values.
     pub max_depth: Option<usize>,
     /// Headers of a message.
@@ -44,6 +46,7 @@ impl Limits {
             max_skip: self.max_skip.or(inner.max_skip),
             max_output: self.max_output.or(inner.max_output),
             max_ratio: self.max_ratio.or(inner.max_ratio),
+            max_compressed: self.max_compressed.or(inner.max_compressed),
             max_depth: self.max_depth.or(inner.max_depth),
             max_headers: self.max_headers.or(inner.max_headers),
             max_header_bytes: self.max_header_bytes.or(inner.max_header_bytes),

@@ -29,7 +29,7 @@ macro_rules! payload_codec {
 
             fn limits(&self) -> crate::Limits {
                 crate::Limits {
-                    max_depth: Some(crate::limits::DEPTH),
+                    max_depth: Some(self.max_depth),
                     ..crate::Limits::default()
                 }
             }
@@ -65,8 +65,13 @@ macro_rules! payload_codec {
 
 #[cfg(feature = "cbor")]
 pub(crate) mod cbor;
-#[cfg(any(feature = "cbor", feature = "msgpack", feature = "postcard"))]
-mod depth;
+#[cfg(any(
+    feature = "cbor",
+    feature = "json",
+    feature = "msgpack",
+    feature = "postcard"
+))]
+pub(crate) mod depth;
 pub(crate) mod fixed;
 #[cfg(feature = "json")]
 pub(crate) mod json;

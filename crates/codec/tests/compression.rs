@@ -89,11 +89,11 @@ fn unlimited() -> ExpansionLimits {
 }
 
 fn zlib_bomb(bytes: usize) -> Bytes {
-    wrapped(&Zlib::new().limits(unlimited()), &vec![0; bytes])
+    wrapped(&Zlib::new().within(unlimited()), &vec![0; bytes])
 }
 
 fn lz4_bomb(bytes: usize) -> Bytes {
-    wrapped(&Lz4::new().limits(unlimited()), &vec![0; bytes])
+    wrapped(&Lz4::new().within(unlimited()), &vec![0; bytes])
 }
 
 // C8
@@ -106,11 +106,11 @@ fn a_bomb_stops_at_the_cap() {
     // What inflating anything takes, whatever comes out.
     let itself = peak(|| drop(Zlib::new().unwrap(&small).unwrap()));
     for (zlib, limit) in [
-        (Zlib::new().limits(allowed), MIB),
-        (Zlib::new().limits(allowed.max_output(1_000_000)), 1_000_000),
-        (Zlib::new().limits(allowed.max_output(100)), 100),
+        (Zlib::new().within(allowed), MIB),
+        (Zlib::new().within(allowed.max_output(1_000_000)), 1_000_000),
+        (Zlib::new().within(allowed.max_output(100)), 100),
         (
-            Zlib::new().limits(allowed.max_output(8 * MIB).max_ratio(10)),
+            Zlib::new().within(allowed.max_output(8 * MIB).max_ratio(10)),
             10 * bomb.len(),
         ),
     ] {
@@ -131,7 +131,7 @@ fn a_bomb_stops_at_the_cap() {
         DecodeErrorKind::Expansion { limit }
     );
     assert_eq!(
-        Zlib::new().limits(allowed).unwrap(&bomb).unwrap().len(),
+        Zlib::new().within(allowed).unwrap(&bomb).unwrap().len(),
         MIB
     );
 }
@@ -140,7 +140,7 @@ fn a_bomb_stops_at_the_cap() {
 #[test]
 fn a_nested_bomb_stops_at_each_cap() {
     let allowed = ExpansionLimits::new().max_ratio(usize::MAX).max_output(MIB);
-    let zlib = Zlib::new().limits(allowed);
+    let zlib = Zlib::new().within(allowed);
     let outer = wrapped(&zlib, &zlib_bomb(BOMB));
     assert!(outer.len() < 1000);
     let codec = Raw::new().wrap(zlib).wrap(zlib);
@@ -164,7 +164,7 @@ fn an_lz4_header_of_4_gib_allocates_nothing() {
     // Even where it is allowed, room is made for what comes and not for what is said.
     let held = peak(|| {
         assert_eq!(
-            kind(&Lz4::new().limits(limits), &header),
+            kind(&Lz4::new().within(limits), &header),
             DecodeErrorKind::Inflate
         )
     });
@@ -322,9 +322,9 @@ proptest! {
     #[test]
     fn what_was_compressed_comes_out(data in data(), level in 0..10u32) {
         let allowed = ExpansionLimits::new().max_ratio(usize::MAX);
-        let zlib = Zlib::new().level(level).limits(allowed);
+        let zlib = Zlib::new().level(level).within(allowed);
         prop_assert_eq!(zlib.unwrap(&wrapped(&zlib, &data)).unwrap(), &data);
-        let lz4 = Lz4::new().limits(allowed);
+        let lz4 = Lz4::new().within(allowed);
         let frame = wrapped(&lz4, &data);
         prop_assert_eq!(&lz4_flex::block::decompress_size_prepended(&frame).unwrap(), &data);
         let theirs = Bytes::from(lz4_flex::block::compress_prepend_size(&data));
@@ -360,14 +360,14 @@ fn limits_are_what_was_set() {
     let limits = ExpansionLimits::new().max_output(10);
     assert_eq!(
         Zlib::new()
-            .limits(limits)
+            .within(limits)
             .unwrap(&wrapped(&Zlib::new(), &[1; 10]))
             .unwrap(),
         [1; 10][..]
     );
     assert_eq!(
         kind(
-            &Zlib::new().limits(limits),
+            &Zlib::new().within(limits),
             &wrapped(&Zlib::new(), &[1; 11])
         ),
         DecodeErrorKind::Expansion { limit: 10 }
@@ -410,7 +410,7 @@ proptest! {
             input[at] ^= byte;
         }
         let limits = ExpansionLimits::new().max_output(max_output).max_ratio(max_ratio);
-        let new = || ZlibFraming::new(Zlib::new().limits(limits));
+        let new = || ZlibFraming::new(Zlib::new().within(limits));
         let whole = events(new(), &input, input.len());
         prop_assert_eq!(events(new(), &input, 1), &whole[..]);
         prop_assert_eq!(events(new(), &input, piece), whole);

@@ -257,7 +257,7 @@ fn a_payload_that_a_framing_cannot_carry() {
     framing_refuses(JsonFraming::new().max_frame(20), b"[1]", &long, limited);
     framing_refuses(MsgpackFraming::new().max_frame(20), b"\x01", &long, limited);
     framing_refuses(CborFraming::new().max_frame(20), b"\x01", &long, limited);
-    let zlib = Zlib::new().limits(ExpansionLimits::new().max_output(20));
+    let zlib = Zlib::new().within(ExpansionLimits::new().max_output(20));
     framing_refuses(ZlibFraming::new(zlib), b"fine", &long, limited);
     // One and a half of what each of them carries.
     let value = EncodeErrorKind::Value;

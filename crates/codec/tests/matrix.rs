@@ -1,5 +1,8 @@
 //! Every message codec, in every wrapper, behind every framing: what is sent is what is received.
 
+#[path = "matrix/limits.rs"]
+mod limits;
+
 use std::fmt::Debug;
 
 use bowline_codec::{
@@ -130,7 +133,7 @@ impl<T: Debug + PartialEq> Trip<'_, T> {
         let key = || Key::from_entropy([7; 32]);
         let zlib = Zlib::new()
             .level(1)
-            .limits(ExpansionLimits::new().max_ratio(2000));
+            .within(ExpansionLimits::new().max_ratio(2000));
         self.framings(&codec);
         self.framings(|| codec().wrap(Base64::new()));
         self.framings(|| codec().wrap(Base64::new().checksum().standard()));
@@ -260,7 +263,7 @@ fn a_codec_tells_its_limits_through_all_that_is_put_round_it() {
     assert_eq!(Cbor::<u8>::new().limits().max_depth, Some(128));
     assert_eq!(Msgpack::<u8>::new().limits().max_depth, Some(128));
     let limits = ExpansionLimits::new().max_output(5000).max_ratio(7);
-    let zlib = Zlib::new().limits(limits);
+    let zlib = Zlib::new().within(limits);
     let converter = || ConvertFn::new(|n: &u8| Ok(*n), |n: u8| Ok(n));
     let codec = Json::<u8>::new().wrap(Base64::new()).wrap(zlib);
     let framed = Netstring::new().max_frame(99).with(codec.map(converter()));
@@ -274,7 +277,7 @@ fn a_codec_tells_its_limits_through_all_that_is_put_round_it() {
         (inflates.max_output, inflates.max_ratio),
         (Some(5000), Some(7))
     );
-    let lz4 = Raw::new().wrap(Lz4::new().limits(limits)).limits();
+    let lz4 = Raw::new().wrap(Lz4::new().within(limits)).limits();
     assert_eq!((lz4.max_output, lz4.max_depth), (Some(5000), None));
     let message = BinaryMessage::codec().limits();
     let headers = (message.max_headers, message.max_header_bytes);

@@ -212,6 +212,109 @@ fn every_malformed_json_message_has_its_error() {
     assert_eq!(read("{\"payload\": 1, \"payload\": 2}").payload, json!(2));
 }
 
+// M2
+#[test]
+fn of_headers_and_payload_the_last_counts_whatever_the_first_was() {
+    let numbers = |text: &'static str| JsonMessage::<u8>::from_bytes(&text.into());
+    let read = |text| numbers(text).unwrap();
+    assert_eq!(read(r#"{"payload": "x", "payload": 2}"#).payload, 2);
+    assert_eq!(
+        read(r#"{"payload": [1, {}], "a": 1, "payload": 256, "payload": 3}"#).payload,
+        3
+    );
+    let both = read(r#"{"headers": 1, "payload": 1.5, "headers": {"a": 1}, "payload": 4}"#);
+    assert_eq!((both.payload, both.headers.get("a")), (4, Some(&json!(1))));
+    let large = r#"{"payload": 123456789012345678901, "payload": 2, "payload": 1}"#;
+    assert_eq!(
+        JsonMessage::<Value>::from_bytes(&large.into())
+            .unwrap()
+            .payload,
+        json!(1)
+    );
+    // What is last has to fit, and what is not JSON is none however often it comes.
+    for bad in [
+        r#"{"payload": 1, "payload": "x"}"#,
+        r#"{"payload": 1, "payload": "x", "headers": 1, "headers": {}}"#,
+        r#"{"payload": 1, "headers": {}, "headers": []}"#,
+        r#"{"payload": x, "payload": 1}"#,
+        r#"{"payload": "x", "payload": 1"#,
+    ] {
+        let error = numbers(bad).unwrap_err();
+        assert!(
+            matches!(error.kind(), DecodeErrorKind::Syntax { .. }),
+            "{bad}"
+        );
+    }
+}
+
+// M2
+#[test]
+fn an_integer_that_is_too_large_is_not_rounded() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Wide {
+        exact: i128,
+        rough: f64,
+    }
+
+    for integer in [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "123456789012345678901234567890",
+        "100000000000000000000",
+    ] {
+        let lines = format!("{{\n\"payload\":\n [1e20, {integer}]}}");
+        let (line, column) = (3, 9);
+        assert_eq!(
+            kind::<JsonMessage>(lines.as_bytes()),
+            DecodeErrorKind::Syntax { line, column }
+        );
+        let headers = format!("{{\"a\": [{integer}]}}");
+        let (line, column) = (1, 8);
+        let frame = [
+            &(headers.len() as u32).to_be_bytes()[..],
+            headers.as_bytes(),
+        ]
+        .concat();
+        assert_eq!(
+            kind::<BinaryMessage>(&frame),
+            DecodeErrorKind::Syntax { line, column }
+        );
+        for frame in [
+            format!("{{\"headers\": {headers}}}"),
+            format!("{{\"payload\": {{\"params\": {headers}}}}}"),
+            format!("{{\"payload\": {{\"json\": {headers}}}}}"),
+        ] {
+            let error = HttpMessage::from_bytes(&frame.clone().into()).unwrap_err();
+            assert!(
+                matches!(error.kind(), DecodeErrorKind::Syntax { .. }),
+                "{frame}"
+            );
+        }
+        // Where they are asked for, both are what they are; and nobody asks for what is ignored.
+        let frame = format!(
+            "{{\"payload\": {{\"exact\": {integer}, \"rough\": {integer}}}, \"x\": {integer}}}"
+        );
+        let wide = JsonMessage::<Wide>::from_bytes(&frame.into())
+            .unwrap()
+            .payload;
+        assert_eq!(wide.exact.to_string(), integer);
+        assert_eq!(wide.rough, integer.parse::<f64>().unwrap());
+    }
+    for text in [
+        "18446744073709551615",
+        "-9223372036854775808",
+        "1e300",
+        "-1.5e30",
+    ] {
+        let frame = format!("{{\"payload\": [{text}, 10000000000000000000.0]}}");
+        let read = JsonMessage::<Value>::from_bytes(&frame.into()).unwrap();
+        assert_eq!(
+            read.payload[0],
+            serde_json::from_str::<Value>(text).unwrap()
+        );
+    }
+}
+
 proptest! {
     // M2
     #[test]

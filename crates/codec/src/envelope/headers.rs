@@ -5,6 +5,8 @@ use std::mem;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
+use crate::message::depth::Nesting;
+
 /// Names, each once, with JSON values, in the order in which they were first set.
 ///
 /// To look up or set one takes time that grows with how many there are, to collect or to read all of
@@ -127,16 +129,18 @@ impl Serialize for Headers {
     }
 }
 
-/// How many headers a message may have, and how many bytes they may take.
+/// How many headers a message may have, how many bytes they may take, and how deep its JSON may be.
 ///
 /// | limit | default | set by | passed |
 /// |---|---|---|---|
 /// | headers, those repeated included; and so of the `params`, the `form` and the `files` of an [`HttpMessage`](crate::HttpMessage) | 256 | [`max_count`](Self::max_count) | `TooLong` |
 /// | bytes of all of them | 64 KiB | [`max_bytes`](Self::max_bytes) | `TooLong` |
+/// | values inside one another, from the message or the headers of a binary one on | 128 | [`max_depth`](Self::max_depth) | decode: `Depth` |
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderLimits {
     max_count: usize,
     max_bytes: usize,
+    max_depth: usize,
 }
 
 impl HeaderLimits {
@@ -145,6 +149,7 @@ impl HeaderLimits {
         Self {
             max_count: 256,
             max_bytes: 64 * 1024,
+            max_depth: Nesting::DEFAULT,
         }
     }
 
@@ -169,6 +174,21 @@ impl HeaderLimits {
         assert!(bytes > 0, "max_bytes must not be zero");
         self.max_bytes = bytes;
         self
+    }
+
+    /// Sets how many values may be inside one another; 128 by default.
+    ///
+    /// # Panics
+    ///
+    /// If `levels` is zero.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        assert!(levels > 0, "max_depth must not be zero");
+        self.max_depth = levels;
+        self
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.max_depth
     }
 
     pub(super) fn count(&self) -> usize {

@@ -18,7 +18,8 @@ use crate::{DecodeError, EncodeError, EncodeErrorKind};
 ///
 /// Any JSON of that shape is read: in any order, with any space, without either, which is then no
 /// headers or null, and with other keys, which are ignored. Of a key that is there twice the last
-/// counts. A payload that `P` cannot hold is [`Syntax`](crate::DecodeErrorKind::Syntax).
+/// counts. A payload that `P` cannot hold is [`Syntax`](crate::DecodeErrorKind::Syntax), and so is an
+/// integer of more than 64 bits that nothing but rounding would make a value of a [`Value`] or a header.
 ///
 /// # Examples
 ///

@@ -10,7 +10,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::Value;
 
 use super::headers::{HeaderLimits, Headers};
-use crate::message::json::{refused, text_of};
+use crate::message::depth::Nesting;
+use crate::message::json::{integers, read, refused, text_of};
 use crate::{DecodeError, DecodeErrorKind};
 
 /// The limits of one message, and which of them it passed.
@@ -47,14 +48,19 @@ impl<'a> Reading<'a> {
     where
         S: DeserializeSeed<'t>,
     {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let refusal = |error| match self.exceeded.get() {
+        let nesting = Nesting::of(text.len(), self.limits.depth()).noting_huge();
+        let value = read(text, &nesting, seed).map_err(|error| match self.exceeded.get() {
             Some(refusal) => self.too_long(None).with_message(refusal).recoverable(),
-            None => refused(text, &error, 0),
-        };
-        let value = seed.deserialize(&mut deserializer).map_err(refusal)?;
-        deserializer.end().map_err(refusal)?;
-        Ok(value)
+            None => refused(text, &error, &nesting, 0),
+        })?;
+        match integers::rounded(text, &nesting.huge()) {
+            None => Ok(value),
+            Some(at) => {
+                let (line, column) = integers::place(text, at);
+                Err(DecodeError::new(DecodeErrorKind::Syntax { line, column })
+                    .with_message("an integer of more than 64 bits"))
+            }
+        }
     }
 
     /// The headers and the payload that all of `frame` is, each payload read by a seed of `payload`.
@@ -67,12 +73,24 @@ impl<'a> Reading<'a> {
         S: DeserializeSeed<'f>,
         F: Fn() -> S,
     {
-        let seed = Fields {
-            reading: self,
-            payload,
-            marker: PhantomData,
+        let text = text_of(frame)?;
+        let read = |skipped| {
+            let seed = Fields {
+                reading: self,
+                payload: &payload,
+                skipped,
+                marker: PhantomData,
+            };
+            self.all_of(text, seed)
         };
-        let message = self.all_of(text_of(frame)?, seed)?;
+        let message = read(Repeated::default()).or_else(|error| match error.kind() {
+            // Of what is there twice the last counts, whatever the first is.
+            DecodeErrorKind::Syntax { .. } => match Repeated::of(text) {
+                Some(repeated) => read(repeated),
+                None => Err(error),
+            },
+            _ => Err(error),
+        })?;
         self.check_length(&message.0, frame)?;
         Ok(message)
     }
@@ -151,10 +169,54 @@ enum Field {
     Other,
 }
 
+/// How many headers and payloads there are before the last of each.
+#[derive(Clone, Copy, Default)]
+struct Repeated {
+    headers: usize,
+    payloads: usize,
+}
+
+impl Repeated {
+    /// Those of `text`, if there are any.
+    fn of(text: &str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let repeated = deserializer.deserialize_map(Counting).ok()?;
+        (repeated.headers + repeated.payloads > 0).then_some(repeated)
+    }
+}
+
+/// Counts what there is before the last of each.
+struct Counting;
+
+impl<'de> Visitor<'de> for Counting {
+    type Value = Repeated;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of headers and a payload")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Repeated, A::Error> {
+        let (mut headers, mut payloads) = (0usize, 0usize);
+        while let Some((field, IgnoredAny)) = map.next_entry()? {
+            match field {
+                Field::Headers => headers += 1,
+                Field::Payload => payloads += 1,
+                Field::Other => {}
+            }
+        }
+        Ok(Repeated {
+            headers: headers.saturating_sub(1),
+            payloads: payloads.saturating_sub(1),
+        })
+    }
+}
+
 /// Reads the object of headers and payload.
 struct Fields<'a, S, F> {
     reading: &'a Reading<'a>,
-    payload: F,
+    payload: &'a F,
+    /// How many of each are not looked at.
+    skipped: Repeated,
     marker: PhantomData<fn() -> S>,
 }
 
@@ -173,10 +235,20 @@ impl<'de, S: DeserializeSeed<'de>, F: Fn() -> S> Visitor<'de> for Fields<'_, S, 
         f.write_str("an object of headers and a payload")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut headers = Headers::new();
         let mut payload = None;
         while let Some(field) = map.next_key()? {
+            let skipped = match field {
+                Field::Headers => &mut self.skipped.headers,
+                Field::Payload => &mut self.skipped.payloads,
+                Field::Other => &mut 0,
+            };
+            if *skipped > 0 {
+                *skipped -= 1;
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
             match field {
                 Field::Headers => headers = map.next_value_seed(self.reading.headers())?,
                 Field::Payload => payload = Some(map.next_value_seed((self.payload)())?),

@@ -8,13 +8,14 @@ use crate::{Decode, DecodeError, Encode, EncodeError, Framing, Limits, OutputBat
 /// CBOR values with nothing between them: a CBOR sequence, RFC 8742.
 ///
 /// Each value tells where it ends, so nothing is added on the wire. The end is found by counting,
-/// without parsing and without allocating, whatever number of elements is declared. Nesting beyond
-/// 128 is [`Depth`](crate::DecodeErrorKind::Depth). Every error is fatal: where the next value
+/// without parsing and without allocating, whatever number of elements is declared, up to a nesting of
+/// 128. Every error is fatal, [`Depth`](crate::DecodeErrorKind::Depth) included: where the next value
 /// begins cannot be told.
 ///
 /// | limit | default | set by | passed |
 /// |---|---|---|---|
 /// | value | 1 MiB | [`max_frame`](Self::max_frame) | decode: fatal, as soon as the lengths and counts that were declared pass it together; encode: refused |
+/// | values inside one another | 128 | [`max_depth`](Self::max_depth) | decode: fatal; encode: refused |
 ///
 /// # Examples
 ///
@@ -45,6 +46,16 @@ impl CborFraming {
     /// If `bytes` is zero.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.0.set_max_frame(bytes);
+        self
+    }
+
+    /// Sets how many values may be inside one another, both ways; 128 by default.
+    ///
+    /// # Panics
+    ///
+    /// If `levels` is zero.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        self.0.set_max_depth(levels);
         self
     }
 }

@@ -65,14 +65,64 @@ pub(super) fn number_after_first(src: &[u8], width: usize) -> Result<u64, usize>
 /// How far into a value we are: no parse, one counter per open container.
 // Invariants
 // I1 `at` is where the next value begins; it may lie beyond what has come.
-// I2 `open[..depth]` holds the values still to begin in each open container, or `ENDLESS`.
+// I2 `open` holds the values still to begin in each open container, or `ENDLESS`; never more than
+//    are allowed to be open.
 // I3 `owed` is how many values and breaks are still to begin, each of at least one byte.
 #[derive(Clone, Debug)]
 struct Scan {
     at: usize,
-    open: [u64; DEPTH],
-    depth: usize,
+    open: Stack,
     owed: u128,
+}
+
+/// One number per level. What is not deeper than usual needs no memory of its own.
+#[derive(Clone, Debug)]
+struct Stack {
+    usual: [u64; DEPTH],
+    deeper: Vec<u64>,
+    depth: usize,
+}
+
+impl Stack {
+    const EMPTY: Self = Self {
+        usual: [0; DEPTH],
+        deeper: Vec::new(),
+        depth: 0,
+    };
+
+    fn top(&mut self) -> Option<&mut u64> {
+        match self.deeper.last_mut() {
+            None => self.usual[..self.depth].last_mut(),
+            top => top,
+        }
+    }
+
+    fn push(&mut self, number: u64) {
+        match self.usual.get_mut(self.depth) {
+            Some(top) => {
+                *top = number;
+                self.depth += 1;
+            }
+            None => self.deeper.push(number),
+        }
+    }
+
+    fn pop(&mut self) {
+        if self.deeper.pop().is_none() {
+            self.depth -= 1;
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.depth + self.deeper.len()
+    }
+}
+
+/// How long and how deep a value may be.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    bytes: usize,
+    depth: usize,
 }
 
 enum Step {
@@ -85,8 +135,7 @@ enum Step {
 impl Scan {
     const START: Self = Self {
         at: 0,
-        open: [0; DEPTH],
-        depth: 0,
+        open: Stack::EMPTY,
         owed: 1,
     };
 
@@ -94,7 +143,7 @@ impl Scan {
         &mut self,
         src: &[u8],
         read: fn(&[u8]) -> Head,
-        limit: usize,
+        most: Most,
     ) -> Result<Step, DecodeErrorKind> {
         loop {
             let beyond = self.at.saturating_sub(src.len());
@@ -118,37 +167,37 @@ impl Scan {
                 } => {
                     self.begin();
                     self.owed = self.owed.saturating_add(children);
-                    self.take(head, payload, limit)?;
-                    // At most `limit`, or `take` had refused.
-                    self.open(children as u64)?;
+                    self.take(head, payload, most.bytes)?;
+                    // Not more than bytes, or `take` had refused.
+                    self.open(children as u64, most.depth)?;
                 }
                 Head::Endless { head } => {
                     self.begin();
                     self.owed += 1;
-                    self.take(head, 0, limit)?;
-                    self.open(ENDLESS)?;
+                    self.take(head, 0, most.bytes)?;
+                    self.open(ENDLESS, most.depth)?;
                 }
                 Head::Break => {
-                    if self.depth == 0 || self.open[self.depth - 1] != ENDLESS {
+                    if !matches!(self.open.top(), Some(&mut ENDLESS)) {
                         return Err(DecodeErrorKind::BadFrame);
                     }
                     self.owed -= 1;
-                    self.take(1, 0, limit)?;
-                    self.depth -= 1;
+                    self.take(1, 0, most.bytes)?;
+                    self.open.pop();
                 }
             }
-            while self.depth > 0 && self.open[self.depth - 1] == 0 {
-                self.depth -= 1;
+            while let Some(0) = self.open.top() {
+                self.open.pop();
             }
         }
     }
 
     /// Counts the value that begins here.
     fn begin(&mut self) {
-        match self.depth.checked_sub(1) {
-            Some(inner) if self.open[inner] == ENDLESS => {}
-            Some(inner) => {
-                self.open[inner] -= 1;
+        match self.open.top() {
+            Some(&mut ENDLESS) => {}
+            Some(left) => {
+                *left -= 1;
                 self.owed -= 1;
             }
             None => self.owed -= 1,
@@ -169,12 +218,12 @@ impl Scan {
         Ok(())
     }
 
-    fn open(&mut self, children: u64) -> Result<(), DecodeErrorKind> {
+    fn open(&mut self, children: u64, limit: usize) -> Result<(), DecodeErrorKind> {
         if children > 0 {
-            let limit = DEPTH;
-            let top = self.open.get_mut(self.depth);
-            *top.ok_or(DecodeErrorKind::Depth { limit })? = children;
-            self.depth += 1;
+            if self.open.len() == limit {
+                return Err(DecodeErrorKind::Depth { limit });
+            }
+            self.open.push(children);
         }
         Ok(())
     }
@@ -184,7 +233,7 @@ impl Scan {
 #[derive(Clone, Debug)]
 pub(super) struct Items {
     read: fn(&[u8]) -> Head,
-    max_frame: usize,
+    most: Most,
     scan: Scan,
     need: usize,
     place: Place,
@@ -194,7 +243,10 @@ impl Items {
     pub(super) fn new(read: fn(&[u8]) -> Head) -> Self {
         Self {
             read,
-            max_frame: DEFAULT_MAX_FRAME,
+            most: Most {
+                bytes: DEFAULT_MAX_FRAME,
+                depth: DEPTH,
+            },
             scan: Scan::START,
             need: 1,
             place: Place::default(),
@@ -203,13 +255,18 @@ impl Items {
 
     pub(super) fn set_max_frame(&mut self, bytes: usize) {
         assert!(bytes > 0, "max_frame must not be zero");
-        self.max_frame = bytes;
+        self.most.bytes = bytes;
+    }
+
+    pub(super) fn set_max_depth(&mut self, levels: usize) {
+        assert!(levels > 0, "max_depth must not be zero");
+        self.most.depth = levels;
     }
 
     pub(super) fn limits(&self) -> Limits {
         Limits {
-            max_frame: Some(self.max_frame),
-            max_depth: Some(DEPTH),
+            max_frame: Some(self.most.bytes),
+            max_depth: Some(self.most.depth),
             ..Limits::default()
         }
     }
@@ -220,7 +277,7 @@ impl Items {
 
     pub(super) fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
         self.place.check()?;
-        match self.scan.advance(src, self.read, self.max_frame) {
+        match self.scan.advance(src, self.read, self.most) {
             Ok(Step::Partial(missing)) => {
                 self.need = missing;
                 Ok(None)
@@ -244,12 +301,12 @@ impl Items {
     }
 
     fn check(&self, payload: &[u8]) -> Result<(), EncodeError> {
-        let (limit, actual) = (self.max_frame, payload.len());
+        let (limit, actual) = (self.most.bytes, payload.len());
         if actual > limit {
             return Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }));
         }
         let mut scan = Scan::START;
-        match scan.advance(payload, self.read, limit) {
+        match scan.advance(payload, self.read, self.most) {
             Ok(Step::Whole(len)) if len == actual => Ok(()),
             _ => Err(EncodeError::new(EncodeErrorKind::Value)
                 .with_message("the payload is not one value of the format")),

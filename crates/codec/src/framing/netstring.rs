@@ -215,4 +215,18 @@ impl Encode<Bytes> for Netstring {
     }
 }
 
-impl Framing for Netstring {}
+impl Framing for Netstring {
+    fn encode_parts(
+        &mut self,
+        start: &[u8],
+        rest: &Bytes,
+        out: &mut OutputBatch,
+    ) -> Result<(), EncodeError> {
+        self.put_header(start.len().saturating_add(rest.len()), out)?;
+        out.put_slice(start);
+        out.put_shared(rest);
+        out.put_u8(b',');
+        out.frame_done();
+        Ok(())
+    }
+}

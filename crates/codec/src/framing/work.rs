@@ -124,7 +124,7 @@ mod tests {
         // The last block, and the checksum of so many zeros.
         wire.extend(b"\x01\0\0\xff\xff\x03\xe8\0\x01");
         let limits = ExpansionLimits::new().max_output(STORED);
-        let framing = ZlibFraming::new(Zlib::new().limits(limits));
+        let framing = ZlibFraming::new(Zlib::new().within(limits));
         for piece in [1, 4096, wire.len()] {
             let worked = work(framing.clone(), &wire, piece);
             assert!(worked <= 4 * wire.len() as u64, "{worked} by {piece}");

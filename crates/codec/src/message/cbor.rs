@@ -12,7 +12,8 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// Messages as CBOR, RFC 8949, the fields of a struct by name.
 ///
-/// Nesting beyond 128 is [`Depth`](DecodeErrorKind::Depth).
+/// Nesting beyond 128, or [`max_depth`](Self::max_depth), is
+/// [`Depth`](DecodeErrorKind::Depth).
 ///
 /// # Examples
 ///
@@ -28,6 +29,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cbor<T> {
+    max_depth: usize,
     diagnostics: usize,
     marker: PhantomData<fn() -> T>,
 }
@@ -36,9 +38,24 @@ impl<T> Cbor<T> {
     /// The codec of messages of type `T`.
     pub const fn new() -> Self {
         Self {
+            max_depth: Nesting::DEFAULT,
             diagnostics: 0,
             marker: PhantomData,
         }
+    }
+
+    /// Sets how many values may be inside one another; 128 by default.
+    ///
+    /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
+    /// newtype. Each level takes some of the stack.
+    ///
+    /// # Panics
+    ///
+    /// If `levels` is zero.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        assert!(levels > 0, "max_depth must not be zero");
+        self.max_depth = levels;
+        self
     }
 
     /// Lets decode errors carry up to `bytes` of serde's description, which may quote the payload.
@@ -77,7 +94,7 @@ impl<T> Cbor<T> {
         T: DeserializeOwned,
     {
         let mut deserializer = minicbor_serde::Deserializer::new(frame);
-        let nesting = Nesting::of(frame.len());
+        let nesting = Nesting::of(frame.len(), self.max_depth);
         let message = T::deserialize(nesting.limit(&mut deserializer));
         let column = deserializer.decoder().position();
         match message {
@@ -109,4 +126,7 @@ impl minicbor::encode::Write for Appending<'_> {
     }
 }
 
-payload_codec!(Cbor { diagnostics });
+payload_codec!(Cbor {
+    max_depth,
+    diagnostics
+});

@@ -6,7 +6,8 @@
 //! enum payloads, and what is inside `Some` and newtypes. It also keeps the number of elements a
 //! peer declares from becoming an allocation.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{
@@ -21,20 +22,48 @@ pub(crate) struct Nesting {
     /// Bytes of the whole message. No more elements are made room for at once, whatever number is
     /// declared: an element that is there takes at least one.
     frame: usize,
+    limit: usize,
     depth: Cell<usize>,
     exceeded: Cell<bool>,
+    huge: Option<RefCell<BTreeSet<u64>>>,
 }
 
 impl Nesting {
-    /// Deepest nesting of one message.
-    pub(crate) const LIMIT: usize = DEPTH;
+    /// Deepest nesting of one message, unless said otherwise.
+    pub(crate) const DEFAULT: usize = DEPTH;
 
-    /// Nothing is nested yet, of a message of `frame` bytes.
-    pub(crate) fn of(frame: usize) -> Self {
+    /// Nothing is nested yet, of a message of `frame` bytes that may be nested `limit` deep.
+    pub(crate) fn of(frame: usize, limit: usize) -> Self {
         Self {
             frame,
+            limit,
             depth: Cell::new(0),
             exceeded: Cell::new(false),
+            huge: None,
+        }
+    }
+
+    /// The same, which notes every float that no integer of 64 bits comes near, and that nobody asked
+    /// to be a float: it may have been an integer.
+    #[cfg(feature = "json")]
+    pub(crate) fn noting_huge(mut self) -> Self {
+        self.huge = Some(RefCell::default());
+        self
+    }
+
+    /// The bits of the floats that were noted.
+    #[cfg(feature = "json")]
+    pub(crate) fn huge(self) -> BTreeSet<u64> {
+        self.huge.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    fn note(&self, value: f64) {
+        /// 2^63: anything smaller would have been an integer, were it written as one.
+        const HUGE: f64 = 9_223_372_036_854_775_808.0;
+        if let Some(huge) = &self.huge
+            && value.abs() >= HUGE
+        {
+            huge.borrow_mut().insert(value.to_bits());
         }
     }
 
@@ -48,6 +77,7 @@ impl Nesting {
         Limited {
             inner,
             nesting: self,
+            asked: Asked::ForOne,
         }
     }
 
@@ -55,13 +85,13 @@ impl Nesting {
     pub(crate) fn exceeded(&self) -> Option<DecodeErrorKind> {
         self.exceeded
             .get()
-            .then_some(DecodeErrorKind::Depth { limit: Self::LIMIT })
+            .then_some(DecodeErrorKind::Depth { limit: self.limit })
     }
 
     /// Runs `body` one level deeper.
     fn deeper<R, E: Error>(&self, body: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
         let depth = self.depth.get();
-        if depth == Self::LIMIT {
+        if depth == self.limit {
             self.exceeded.set(true);
             return Err(E::custom("nested too deeply"));
         }
@@ -77,13 +107,20 @@ impl Nesting {
 pub(crate) struct Limited<'n, I> {
     inner: I,
     nesting: &'n Nesting,
+    /// Of a visitor.
+    asked: Asked,
+}
+
+/// What kind of value a visitor was given to.
+enum Asked {
+    ForAny,
+    ForOne,
 }
 
 macro_rules! forward {
     ($($method:ident($($arg:ident: $type:ty),*);)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            let nesting = self.nesting;
-            self.inner.$method($($arg,)* Limited { inner: visitor, nesting })
+            self.inner.$method($($arg,)* self.nesting.limit(visitor))
         }
     )*};
 }
@@ -91,8 +128,15 @@ macro_rules! forward {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
     type Error = D::Error;
 
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let asked = Asked::ForAny;
+        self.inner.deserialize_any(Limited {
+            asked,
+            ..self.nesting.limit(visitor)
+        })
+    }
+
     forward! {
-        deserialize_any();
         deserialize_bool();
         deserialize_i8();
         deserialize_i16();
@@ -154,7 +198,6 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
         visit_u64: u64;
         visit_u128: u128;
         visit_f32: f32;
-        visit_f64: f64;
         visit_char: char;
         visit_str: &str;
         visit_borrowed_str: &'de str;
@@ -166,6 +209,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.expecting(f)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        if let Asked::ForAny = self.asked {
+            self.nesting.note(value);
+        }
+        self.inner.visit_f64(value)
     }
 
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {

@@ -1,18 +1,19 @@
 //! JSON through serde_json.
 
+pub(crate) mod integers;
 pub(crate) mod python;
 
 use std::marker::PhantomData;
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde_json::error::Category;
 
 use python::{Alphabet, Spacing};
 
+use super::depth::Nesting;
 use super::quote;
-use crate::limits::DEPTH;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Framed, Framing, Lines};
 
 /// Messages as JSON, compact and in UTF-8 unless [`spaced`](Self::spaced) or
@@ -23,7 +24,8 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Framed, 
 ///
 /// Non-finite floats are written as `null`; in input, `NaN` and `Infinity` are malformed. Space
 /// around a document is accepted, anything else after it is
-/// [`Trailing`](DecodeErrorKind::Trailing). Nesting beyond 128 is [`Depth`](DecodeErrorKind::Depth).
+/// [`Trailing`](DecodeErrorKind::Trailing). Nesting beyond 128, or [`max_depth`](Self::max_depth), is
+/// [`Depth`](DecodeErrorKind::Depth).
 ///
 /// # Examples
 ///
@@ -41,6 +43,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Framed, 
 pub struct Json<T> {
     spacing: Spacing,
     alphabet: Alphabet,
+    max_depth: usize,
     diagnostics: usize,
     marker: PhantomData<fn() -> T>,
 }
@@ -54,6 +57,7 @@ impl<T> Json<T> {
         Self {
             spacing: Spacing::Compact,
             alphabet: Alphabet::Utf8,
+            max_depth: Nesting::DEFAULT,
             diagnostics: 0,
             marker: PhantomData,
         }
@@ -91,6 +95,20 @@ impl<T> Json<T> {
         T: Serialize + DeserializeOwned,
     {
         Lines::lf().with(self)
+    }
+
+    /// Sets how many values may be inside one another; 128 by default.
+    ///
+    /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
+    /// newtype. Each level takes some of the stack.
+    ///
+    /// # Panics
+    ///
+    /// If `levels` is zero.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        assert!(levels > 0, "max_depth must not be zero");
+        self.max_depth = levels;
+        self
     }
 
     /// Lets decode errors carry up to `bytes` of serde's description, which may quote the payload.
@@ -134,12 +152,24 @@ impl<T> Json<T> {
         T: DeserializeOwned,
     {
         let text = text_of(frame)?;
-        let refusal = |error| refused(text, &error, self.diagnostics);
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let message = T::deserialize(&mut deserializer).map_err(refusal)?;
-        deserializer.end().map_err(refusal)?;
-        Ok(message)
+        let nesting = Nesting::of(text.len(), self.max_depth);
+        read(text, &nesting, PhantomData::<T>)
+            .map_err(|error| refused(text, &error, &nesting, self.diagnostics))
     }
+}
+
+/// The value of `seed` that all of `text` is, with `nesting` as the limit instead of serde_json's own,
+/// which is fixed, and does not count what is nested without brackets.
+pub(crate) fn read<'t, S: DeserializeSeed<'t>>(
+    text: &'t str,
+    nesting: &Nesting,
+    seed: S,
+) -> Result<S::Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let value = seed.deserialize(nesting.limit(&mut deserializer))?;
+    deserializer.end()?;
+    Ok(value)
 }
 
 /// The text that `frame` is.
@@ -152,12 +182,17 @@ pub(crate) fn text_of(frame: &[u8]) -> Result<&str, DecodeError> {
 }
 
 /// What serde_json found wrong with `text`, in our words, and in up to `diagnostics` bytes of its own.
-pub(crate) fn refused(text: &str, error: &serde_json::Error, diagnostics: usize) -> DecodeError {
+pub(crate) fn refused(
+    text: &str,
+    error: &serde_json::Error,
+    nesting: &Nesting,
+    diagnostics: usize,
+) -> DecodeError {
     let (line, column) = (error.line(), error.column());
     let description = error.to_string();
-    // serde_json tells these two apart only by their text.
-    let kind = if description.starts_with("recursion limit exceeded") {
-        DecodeErrorKind::Depth { limit: DEPTH }
+    // serde_json tells the latter two apart only by their text.
+    let kind = if let Some(depth) = nesting.exceeded() {
+        depth
     } else if description.starts_with("trailing characters") {
         let left = text
             .split_inclusive('\n')
@@ -170,6 +205,7 @@ pub(crate) fn refused(text: &str, error: &serde_json::Error, diagnostics: usize)
     };
     let refusal = DecodeError::new(kind);
     match (diagnostics, error.classify()) {
+        (0, _) if nesting.exceeded().is_some() => refusal,
         (0, Category::Data) => refusal.with_message("the document does not fit the type"),
         (0, Category::Eof) => refusal.with_message("the document is incomplete"),
         (0, _) => refusal,
@@ -180,5 +216,6 @@ pub(crate) fn refused(text: &str, error: &serde_json::Error, diagnostics: usize)
 payload_codec!(Json {
     spacing,
     alphabet,
+    max_depth,
     diagnostics
 });

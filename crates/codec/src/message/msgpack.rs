@@ -13,7 +13,8 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// Messages as MessagePack, the fields of a struct by name unless [`compact`](Self::compact).
 ///
-/// Either form is decoded. Nesting beyond 128 is [`Depth`](DecodeErrorKind::Depth).
+/// Either form is decoded. Nesting beyond 128, or [`max_depth`](Self::max_depth), is
+/// [`Depth`](DecodeErrorKind::Depth).
 ///
 /// # Examples
 ///
@@ -30,6 +31,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 /// ```
 pub struct Msgpack<T> {
     fields: Fields,
+    max_depth: usize,
     diagnostics: usize,
     marker: PhantomData<fn() -> T>,
 }
@@ -45,6 +47,7 @@ impl<T> Msgpack<T> {
     pub const fn new() -> Self {
         Self {
             fields: Fields::Named,
+            max_depth: Nesting::DEFAULT,
             diagnostics: 0,
             marker: PhantomData,
         }
@@ -53,6 +56,20 @@ impl<T> Msgpack<T> {
     /// Writes the fields of a struct by position, as an array: shorter, but bound to their order.
     pub fn compact(mut self) -> Self {
         self.fields = Fields::Positional;
+        self
+    }
+
+    /// Sets how many values may be inside one another; 128 by default.
+    ///
+    /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
+    /// newtype. Each level takes some of the stack.
+    ///
+    /// # Panics
+    ///
+    /// If `levels` is zero.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        assert!(levels > 0, "max_depth must not be zero");
+        self.max_depth = levels;
         self
     }
 
@@ -96,7 +113,9 @@ impl<T> Msgpack<T> {
         T: DeserializeOwned,
     {
         let mut deserializer = rmp_serde::Deserializer::new(frame);
-        let nesting = Nesting::of(frame.len());
+        // Its own limit counts as ours does, or less; it has to be some.
+        deserializer.set_max_depth(usize::MAX);
+        let nesting = Nesting::of(frame.len(), self.max_depth);
         let message = T::deserialize(nesting.limit(&mut deserializer))
             .map_err(|error| self.refused(frame, deserializer.get_ref(), &nesting, &error))?;
         match deserializer.get_ref().len() {
@@ -109,7 +128,7 @@ impl<T> Msgpack<T> {
         let column = frame.len() - rest.len();
         let kind = nesting.exceeded().unwrap_or(match why {
             Refusal::DepthLimitExceeded => DecodeErrorKind::Depth {
-                limit: Nesting::LIMIT,
+                limit: self.max_depth,
             },
             _ => DecodeErrorKind::Syntax { line: 0, column },
         });
@@ -123,5 +142,6 @@ impl<T> Msgpack<T> {
 
 payload_codec!(Msgpack {
     fields,
+    max_depth,
     diagnostics
 });

@@ -13,7 +13,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 /// Messages as postcard: varints and lengths, no names and no types.
 ///
 /// Both ends must mean the same type: bytes of another type may decode to a wrong value without an
-/// error. Nesting beyond 128 is [`Depth`](DecodeErrorKind::Depth).
+/// error. Nesting beyond 128, or [`max_depth`](Self::max_depth), is [`Depth`](DecodeErrorKind::Depth).
 ///
 /// A sequence of values that take no bytes, as `Vec<()>`, can be declared of any length in a few
 /// bytes; such a type is not for messages from a peer that is not trusted.
@@ -32,6 +32,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Postcard<T> {
+    max_depth: usize,
     marker: PhantomData<fn() -> T>,
 }
 
@@ -39,8 +40,23 @@ impl<T> Postcard<T> {
     /// The codec of messages of type `T`.
     pub const fn new() -> Self {
         Self {
+            max_depth: Nesting::DEFAULT,
             marker: PhantomData,
         }
+    }
+
+    /// Sets how many values may be inside one another; 128 by default.
+    ///
+    /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
+    /// newtype. Each level takes some of the stack.
+    ///
+    /// # Panics
+    ///
+    /// If `levels` is zero.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        assert!(levels > 0, "max_depth must not be zero");
+        self.max_depth = levels;
+        self
     }
 
     /// As [`MessageCodec::encode`](crate::MessageCodec::encode), for a type that can only be serialised.
@@ -70,7 +86,7 @@ impl<T> Postcard<T> {
         T: DeserializeOwned,
     {
         let mut deserializer = postcard::Deserializer::from_bytes(frame);
-        let nesting = Nesting::of(frame.len());
+        let nesting = Nesting::of(frame.len(), self.max_depth);
         let refused = |error: postcard::Error| {
             let syntax = DecodeErrorKind::Syntax { line: 0, column: 0 };
             let kind = nesting.exceeded().unwrap_or(syntax);
@@ -106,4 +122,4 @@ impl Flavor for Appending<'_> {
     }
 }
 
-payload_codec!(Postcard {});
+payload_codec!(Postcard { max_depth });

@@ -41,7 +41,7 @@ impl Lz4 {
     }
 
     /// Sets how much may come out.
-    pub fn limits(mut self, limits: ExpansionLimits) -> Self {
+    pub fn within(mut self, limits: ExpansionLimits) -> Self {
         self.limits = limits;
         self
     }

@@ -19,7 +19,7 @@ use crate::{
 /// A frame without its end marker, or with a wrong checksum, is
 /// [`Inflate`](DecodeErrorKind::Inflate), one with bytes after the marker is
 /// [`Trailing`](DecodeErrorKind::Trailing), and one that expands beyond the
-/// [`limits`](Self::limits) is [`Expansion`](DecodeErrorKind::Expansion), found within 16 KiB of
+/// [limits](Self::within) is [`Expansion`](DecodeErrorKind::Expansion), found within 16 KiB of
 /// the limit. Data that would be deflated further than that lets it be inflated again is deflated
 /// less, by storing the front of it: what is at most [`max_output`](ExpansionLimits::max_output) long
 /// is read by whoever has the same limits.
@@ -66,13 +66,13 @@ impl Zlib {
     }
 
     /// Sets how much may come out.
-    pub fn limits(mut self, limits: ExpansionLimits) -> Self {
+    pub fn within(mut self, limits: ExpansionLimits) -> Self {
         self.limits = limits;
         self
     }
 
     /// Messages on a stream as one zlib stream each, one right after another, with no other frame
-    /// round them.
+    /// round them. [`ZlibFraming::new`] has more to set.
     pub fn framing<M: MessageCodec>(self, inner: M) -> Framed<ZlibFraming, M> {
         ZlibFraming::new(self).with(inner)
     }

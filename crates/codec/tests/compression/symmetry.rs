@@ -76,9 +76,9 @@ fn a_payload_of_exactly_the_limit_passes_both_ways_in_a_frame() {
     }
     for (output, ratio) in LIMITS {
         let limits = ExpansionLimits::new().max_output(output).max_ratio(ratio);
-        wrapper(output, &Lz4::new().limits(limits));
+        wrapper(output, &Lz4::new().within(limits));
         for level in [0, 1, 9] {
-            wrapper(output, &Zlib::new().level(level).limits(limits));
+            wrapper(output, &Zlib::new().level(level).within(limits));
         }
     }
 }
@@ -89,7 +89,7 @@ fn a_payload_of_exactly_the_limit_passes_both_ways_on_a_stream() {
     for (output, ratio) in LIMITS {
         let limits = ExpansionLimits::new().max_output(output).max_ratio(ratio);
         for level in [0, 9] {
-            let new = || ZlibFraming::new(Zlib::new().level(level).limits(limits));
+            let new = || ZlibFraming::new(Zlib::new().level(level).within(limits));
             let encode = |payload: &[u8]| {
                 let mut batch = OutputBatch::new();
                 batch.put_slice(b"before");

@@ -212,7 +212,7 @@ proptest! {
     ) {
         let mut input = wire_of(ZlibFraming::new(Zlib::new().level(level)), &payloads, keep);
         let limits = ExpansionLimits::new().max_output(max_output);
-        let new = || ZlibFraming::new(Zlib::new().level(level).limits(limits));
+        let new = || ZlibFraming::new(Zlib::new().level(level).within(limits));
         // What an item took is what it takes again, undamaged.
         let taken = |frame: &Bytes| {
             let mut batch = OutputBatch::new();

@@ -108,7 +108,7 @@ fn a_large_zlib_stream() {
     // Not compressed, so that all of it is on the wire.
     let limits = ExpansionLimits::new().max_output(LARGE);
     one(
-        ZlibFraming::new(Zlib::new().level(0).limits(limits)),
+        ZlibFraming::new(Zlib::new().level(0).within(limits)),
         text(),
     );
 }

@@ -18,8 +18,8 @@ use crate::{
 ///
 /// | limit | default | set by | passed |
 /// |---|---|---|---|
-/// | inflated frame, and its ratio to what came of it | 1 MiB, 256 | [`Zlib::limits`] | decode: fatal; encode: refused if the frame is too long |
-/// | compressed frame | twice that and 64 KiB | | fatal |
+/// | inflated frame, and its ratio to what came of it | 1 MiB, 256 | [`Zlib::within`] | decode: fatal; encode: refused if the frame is too long |
+/// | compressed frame | twice the output and 64 KiB | [`max_compressed`](Self::max_compressed) | decode: fatal; encode: refused |
 ///
 /// A clone is at the start of a stream, wherever the original is.
 // Invariants
@@ -29,6 +29,7 @@ use crate::{
 //    passed at the same byte however the input is cut.
 pub struct ZlibFraming {
     zlib: Zlib,
+    max_compressed: usize,
     inflating: Option<Inflating>,
     fed: usize,
     out: Expansion,
@@ -41,8 +42,10 @@ const STEEPEST: usize = 4 * 258;
 impl ZlibFraming {
     /// Frames compressed as `zlib` does it.
     pub fn new(zlib: Zlib) -> Self {
+        let most = zlib.expansion_limits().cap(usize::MAX);
         Self {
             zlib,
+            max_compressed: most.saturating_mul(2).saturating_add(64 * 1024),
             inflating: None,
             fed: 0,
             out: Expansion::new(0),
@@ -50,10 +53,16 @@ impl ZlibFraming {
         }
     }
 
-    /// The longest compressed frame.
-    fn max_compressed(&self) -> usize {
-        let most = self.zlib.expansion_limits().cap(usize::MAX);
-        most.saturating_mul(2).saturating_add(64 * 1024)
+    /// Sets the longest compressed frame in bytes, both ways; twice as much as may come out of it,
+    /// and 64 KiB, by default.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is zero.
+    pub fn max_compressed(mut self, bytes: usize) -> Self {
+        assert!(bytes > 0, "max_compressed must not be zero");
+        self.max_compressed = bytes;
+        self
     }
 
     /// How many of `come` bytes to feed at once.
@@ -65,7 +74,7 @@ impl ZlibFraming {
 
     /// Inflates what came; whether the frame is whole.
     fn feed(&mut self, src: &[u8]) -> Result<Inflated, DecodeError> {
-        let limit = self.max_compressed();
+        let limit = self.max_compressed;
         while self.fed < src.len() {
             if self.fed == limit {
                 let declared = None;
@@ -96,7 +105,7 @@ impl ZlibFraming {
             out.truncate(before);
             self.zlib.deflate_less(payload, out)?;
         }
-        let (limit, actual) = (self.max_compressed(), out.len() - before);
+        let (limit, actual) = (self.max_compressed, out.len() - before);
         match actual > limit {
             true => Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual })),
             false => Ok(()),
@@ -107,7 +116,7 @@ impl ZlibFraming {
     /// its beginnings counts, and no sum over the whole shows it.
     fn inflates(&self, frame: &[u8], len: usize) -> bool {
         let limits = self.zlib.expansion_limits();
-        limits.is_small(len) || Self::new(self.zlib).feed(frame).is_ok()
+        limits.is_small(len) || self.clone().feed(frame).is_ok()
     }
 
     fn put(&self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
@@ -152,7 +161,10 @@ impl Decode for ZlibFraming {
     }
 
     fn limits(&self) -> Limits {
-        self.zlib.expansion_limits().limits()
+        Limits {
+            max_compressed: Some(self.max_compressed),
+            ..self.zlib.expansion_limits().limits()
+        }
     }
 
     fn need(&self) -> usize {
@@ -176,7 +188,7 @@ impl Framing for ZlibFraming {}
 
 impl Clone for ZlibFraming {
     fn clone(&self) -> Self {
-        Self::new(self.zlib)
+        Self::new(self.zlib).max_compressed(self.max_compressed)
     }
 }
 
