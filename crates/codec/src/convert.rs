@@ -333,6 +333,22 @@ impl<M, C> Converted<M, C> {
     }
 }
 
+impl<M, C> Converted<M, C>
+where
+    M: MessageCodec,
+    C: Conversion<SentDto = M::Sent, ReceivedDto = M::Received>,
+{
+    fn outbound(&self, message: &C::Sent) -> Result<M::Sent, EncodeError> {
+        let refused = |error| EncodeError::new(EncodeErrorKind::Convert).with_source(error);
+        self.converter.outbound(message).map_err(refused)
+    }
+
+    fn inbound(&self, dto: M::Received) -> Result<C::Received, DecodeError> {
+        let refused = |error| DecodeError::new(DecodeErrorKind::Convert).with_source(error);
+        self.converter.inbound(dto).map_err(refused)
+    }
+}
+
 impl<M, C> MessageCodec for Converted<M, C>
 where
     M: MessageCodec,
@@ -342,18 +358,24 @@ where
     type Received = C::Received;
 
     fn encode(&self, message: &C::Sent, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let dto = self
-            .converter
-            .outbound(message)
-            .map_err(|error| EncodeError::new(EncodeErrorKind::Convert).with_source(error))?;
-        self.codec.encode(&dto, out)
+        self.codec.encode(&self.outbound(message)?, out)
+    }
+
+    /// Not [`encoded`](MessageCodec::encoded): where that is `None`, a message is converted twice.
+    fn encode_start(&self, message: &C::Sent, out: &mut BytesMut) -> Result<Bytes, EncodeError> {
+        let dto = self.outbound(message)?;
+        match self.codec.encoded(&dto) {
+            Some(payload) => Ok(payload),
+            None => self.codec.encode_start(&dto, out),
+        }
     }
 
     fn decode(&self, frame: &Bytes) -> Result<C::Received, DecodeError> {
-        let dto = self.codec.decode(frame)?;
-        self.converter
-            .inbound(dto)
-            .map_err(|error| DecodeError::new(DecodeErrorKind::Convert).with_source(error))
+        self.inbound(self.codec.decode(frame)?)
+    }
+
+    fn decode_owned(&self, frame: Bytes) -> Result<C::Received, DecodeError> {
+        self.inbound(self.codec.decode_owned(frame)?)
     }
 
     fn limits(&self) -> Limits {

@@ -34,9 +34,10 @@ pub trait Framing: Decode<Item = Bytes> + Encode<Bytes> + Encode<[u8]> {
     {
         Framed::new(self, codec)
     }
+
     /// Appends the frame whose payload is `start` and then `rest`.
     ///
-    /// Joins them by copying, unless overridden.
+    /// Joins them by copying where there are two, unless overridden.
     ///
     /// # Errors
     ///
@@ -47,6 +48,9 @@ pub trait Framing: Decode<Item = Bytes> + Encode<Bytes> + Encode<[u8]> {
         rest: &Bytes,
         out: &mut OutputBatch,
     ) -> Result<(), EncodeError> {
+        if start.is_empty() {
+            return Encode::<Bytes>::encode(self, rest, out);
+        }
         let payload = Bytes::from([start, rest].concat());
         Encode::<Bytes>::encode(self, &payload, out)
     }

@@ -67,11 +67,15 @@ impl<E, D: Decode> Decode for Stapled<E, D> {
     }
 }
 
-impl<E, D> Framing for Stapled<E, D>
-where
-    E: Encode<Bytes> + Encode<[u8]>,
-    D: Decode<Item = Bytes>,
-{
+impl<E: Framing, D: Framing> Framing for Stapled<E, D> {
+    fn encode_parts(
+        &mut self,
+        start: &[u8],
+        rest: &Bytes,
+        out: &mut OutputBatch,
+    ) -> Result<(), EncodeError> {
+        self.encoder.encode_parts(start, rest, out)
+    }
 }
 
 impl<E: Codec, D: Codec> Codec for Stapled<E, D> {
@@ -110,5 +114,9 @@ impl<E: MessageCodec, D: MessageCodec> MessageCodec for Stapled<E, D> {
 
     fn encoded(&self, message: &E::Sent) -> Option<Bytes> {
         self.encoder.encoded(message)
+    }
+
+    fn encode_start(&self, message: &E::Sent, out: &mut BytesMut) -> Result<Bytes, EncodeError> {
+        self.encoder.encode_start(message, out)
     }
 }

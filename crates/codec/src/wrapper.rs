@@ -50,19 +50,28 @@ impl<M, W> Wrapped<M, W> {
     }
 }
 
+impl<M: MessageCodec, W> Wrapped<M, W> {
+    /// What the wrapper is put round.
+    fn payload(&self, message: &M::Sent) -> Result<Bytes, EncodeError> {
+        if let Some(payload) = self.inner.encoded(message) {
+            return Ok(payload);
+        }
+        let mut payload = BytesMut::new();
+        let rest = self.inner.encode_start(message, &mut payload)?;
+        if payload.is_empty() {
+            return Ok(rest);
+        }
+        payload.extend_from_slice(&rest);
+        Ok(payload.freeze())
+    }
+}
+
 impl<M: MessageCodec, W: Wrapper> MessageCodec for Wrapped<M, W> {
     type Sent = M::Sent;
     type Received = M::Received;
 
     fn encode(&self, message: &M::Sent, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let payload = match self.inner.encoded(message) {
-            Some(payload) => payload,
-            None => {
-                let mut payload = BytesMut::new();
-                self.inner.encode(message, &mut payload)?;
-                payload.freeze()
-            }
-        };
+        let payload = self.payload(message)?;
         let before = out.len();
         let wrapped = self.wrapper.wrap(&payload, out);
         if wrapped.is_err() {
@@ -72,7 +81,7 @@ impl<M: MessageCodec, W: Wrapper> MessageCodec for Wrapped<M, W> {
     }
 
     fn decode(&self, frame: &Bytes) -> Result<M::Received, DecodeError> {
-        self.inner.decode(&self.wrapper.unwrap(frame)?)
+        self.inner.decode_owned(self.wrapper.unwrap(frame)?)
     }
 
     fn limits(&self) -> Limits {

@@ -2,6 +2,8 @@
 
 #[path = "matrix/limits.rs"]
 mod limits;
+#[path = "matrix/sharing.rs"]
+mod sharing;
 
 use std::fmt::Debug;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 /// Why bytes could not be decoded, and what that cost.
 ///
 /// Cloning is cheap enough for what it serves: a fatal error is returned again by every later
-/// call. An error never carries bytes of the payload.
+/// call. An error carries no bytes of the payload, which may be secret, except for those that a codec was
+/// allowed to quote by its `diagnostics`: at most 256, escaped.
 ///
 /// # Examples
 ///

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// Why a value could not be encoded. Nothing of it was written.
 ///
+/// The message may be that of a value which refused to be serialised, and quote what that quotes.
+///
 /// # Examples
 ///
 /// ```

@@ -115,4 +115,17 @@ impl Encode<Bytes> for FixedSize {
     }
 }
 
-impl Framing for FixedSize {}
+impl Framing for FixedSize {
+    fn encode_parts(
+        &mut self,
+        start: &[u8],
+        rest: &Bytes,
+        out: &mut OutputBatch,
+    ) -> Result<(), EncodeError> {
+        self.check(start.len().saturating_add(rest.len()))?;
+        out.put_slice(start);
+        out.put_shared(rest);
+        out.frame_done();
+        Ok(())
+    }
+}
