@@ -57,7 +57,8 @@ pub(crate) const RECONNECT: Backoff =
 /// sent again, since the peer may have it: [`recv`](Client::recv) returns
 /// [`Broken`](ErrorKind::Broken), or [`Ended`](ErrorKind::Ended), once for each break, with the
 /// [number of frames](Error::unsent_frames) concerned, and then goes on with the next connection;
-/// sends wait for it. Where attempts are given up, everything is
+/// sends wait for it. Breaks without a message between them are returned as one, if nobody received
+/// meanwhile; one that costs a [`call`](Client::call) its reply is that call's error instead. Where attempts are given up, everything is
 /// [`NotConnected`](ErrorKind::NotConnected) from then on, with the last cause as its source.
 ///
 /// # Examples

@@ -26,7 +26,7 @@ where
     ///
     /// Calls take turns, and sends with them, so that no reply is taken for another. Before it sends
     /// it looks whether the connection is still good; one that ended unnoticed is not its error,
-    /// where connections are replaced.
+    /// where connections are replaced, but that of the next [`recv`](Client::recv).
     ///
     /// # Errors
     ///

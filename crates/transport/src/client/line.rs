@@ -5,6 +5,7 @@ mod ending;
 mod flushing;
 mod receiving;
 mod sending;
+mod untold;
 
 pub(super) use flushing::Queued;
 pub(super) use receiving::{Source, is_end};
@@ -22,6 +23,7 @@ use bowline_concurrency::{apart, now};
 use self::connection::Connection;
 use self::ending::Closing;
 use self::flushing::Gone;
+use self::untold::Untold;
 use super::board::ClientState;
 use super::dialling::{Dial, Dialling};
 use crate::attribute::Attributes;
@@ -51,7 +53,8 @@ type Attempt<S, R> =
 ///    to make one, wakes both halves.
 /// 4. `now` is where frames are queued. A connection that broke while its receiver had not said so
 ///    becomes `old`, which is received from first; where there is one already, only its error is
-///    kept, in `unreported`. So each break is reported, once, before what came after it.
+///    kept, in `untold`, as is what was found before anybody asked for it. So each break is reported,
+///    once, before what came after it: by a `recv`, or by the call whose reply it cost.
 /// 5. A frame is queued on one connection, and what is left of it there is never queued again.
 ///    Whoever queued a frame that went with its connection is told so by his next flush (`gone`).
 /// 6. An attempt is under way only while somebody waits (`users`); the last one to leave drops it.
@@ -85,12 +88,10 @@ where
     generation: u64,
     now: Option<Connection<S, R>>,
     old: Option<Connection<S, R>>,
-    unreported: Option<Error>,
+    untold: Untold<R>,
     /// Messages that had room on a connection that was gone before they were queued.
     lost: usize,
     gone: Gone,
-    /// A message that came before anybody asked for it.
-    unasked: Option<R>,
     last_failure: Option<Error>,
     attributes: Arc<Attributes>,
     /// We ended the sending side: this connection is the last one.
@@ -130,10 +131,9 @@ where
                 generation: 0,
                 now: None,
                 old: None,
-                unreported: None,
+                untold: Untold::new(),
                 lost: 0,
                 gone: Gone::default(),
-                unasked: None,
                 last_failure: None,
                 attributes: Arc::default(),
                 shut_down: false,
@@ -170,8 +170,7 @@ where
     pub(super) fn would_dial(&self) -> bool {
         let state = self.lock();
         let nothing = state.now.is_none() && state.old.is_none() && state.attempt.is_none();
-        let untold = state.unasked.is_some() || state.unreported.is_some();
-        nothing && !untold && state.over.is_none() && !state.shut_down
+        nothing && state.untold.is_empty() && state.over.is_none() && !state.shut_down
     }
 
     pub(super) fn attributes(&self) -> Arc<Attributes> {

@@ -5,6 +5,7 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 
 use super::connection::Connection;
+use super::untold::Untold;
 use super::{Line, Over};
 use crate::client::board::ClientState;
 use crate::dyn_transport::DynTransport;
@@ -87,8 +88,7 @@ where
         let attempt = state.attempt.take();
         let left = (
             state.old.take(),
-            state.unreported.take(),
-            state.unasked.take(),
+            mem::replace(&mut state.untold, Untold::new()),
         );
         let now = state.now.take();
         let found = match now {

@@ -72,22 +72,35 @@ where
         }
     }
 
-    /// Forgets what broke while nobody asked, and sees whether the connection is still good; a
-    /// message that is there already is kept for a `recv`.
+    /// Sees whether the connection is still good, before something is sent that wants a reply. What is
+    /// found, of a connection before it too, is kept for a `recv`, which is told of it in its turn.
     pub(in crate::client) fn look(&self, cx: &mut Context<'_>) {
-        let mut state = self.lock();
-        let forgotten = (state.old.take(), state.unreported.take());
-        let known = state.unasked.is_some() || state.now.is_none();
-        drop(state);
-        drop(forgotten);
-        if known || !self.reconnects() {
+        if !self.replaces() {
             return;
         }
-        let polled = self.poll_recv(Source::Any, &mut Waiting::default(), cx);
-        if let Poll::Ready(Ok(Some(message))) = polled {
-            let former = self.lock().unasked.replace(message);
-            drop(former);
-        }
+        let old = self.lock().old.as_ref().map(|old| old.generation);
+        self.look_at(old, cx);
+        let now = self.lock().now.as_ref().map(|now| now.generation);
+        self.look_at(now, cx);
+    }
+
+    /// Receives once of this connection, if what comes can be kept.
+    fn look_at(&self, generation: Option<u64>, cx: &mut Context<'_>) {
+        let Some(generation) = generation.filter(|_| !self.lock().untold.has_come()) else {
+            return;
+        };
+        let from = Source::Generation(generation);
+        let told = match self.poll_recv(from, &mut Waiting::default(), cx) {
+            Poll::Ready(Ok(Some(message))) => Ok(message),
+            // Somebody closes the client: there is nothing to tell any more.
+            Poll::Ready(Err(error)) if error.kind() != ErrorKind::Closed => Err(error),
+            Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => return,
+        };
+        let mut state = self.lock();
+        let replaced = state.untold.put_early(told);
+        let later = state.old.is_none().then(|| state.untold.old_is_gone());
+        drop(state);
+        drop((replaced, later));
     }
 
     /// The error of a connection that the sender saw break, once nothing more comes of it.
@@ -143,7 +156,7 @@ where
             Source::Generation(generation) => {
                 let known = [&state.now, &state.old].into_iter().flatten();
                 let Some(at) = known.map(|one| one.generation).find(|at| *at == generation) else {
-                    let gone = state.unreported.take().unwrap_or_else(|| {
+                    let gone = state.untold.take_late_of(generation).unwrap_or_else(|| {
                         Error::new(Operation::Recv, ErrorKind::Broken(Break::Other))
                             .with_delivery(Delivery::MaybeSent)
                     });
@@ -158,11 +171,11 @@ where
                 }
             }
             Source::Any => {
-                if let Some(message) = state.unasked.take() {
-                    return Next::Message(message);
+                if let Some(told) = state.untold.take_early() {
+                    return told.map_or_else(Next::Failed, Next::Message);
                 }
                 if state.old.is_none()
-                    && let Some(error) = state.unreported.take()
+                    && let Some(error) = state.untold.take_late()
                 {
                     return Next::Failed(error);
                 }

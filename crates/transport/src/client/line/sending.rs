@@ -149,19 +149,18 @@ where
         }
         let goes_on = state.end_series(&self.dialling, connection.since, &error);
         let mut left = Some(connection);
-        if state.old.is_none() {
+        let replaced = if state.old.is_none() {
+            let replaced = state.untold.old_is_gone();
             if let Some(old) = &mut left {
                 old.broken = Some(error);
             }
             state.old = left.take();
+            replaced
         } else {
-            let earlier = state.unreported.take();
-            let frames = earlier.map_or(0, |earlier| earlier.unsent_frames());
-            let frames = frames + error.unsent_frames();
-            state.unreported = Some(error.with_unsent_frames(frames));
-        }
+            state.untold.put_late(generation, error)
+        };
         drop(state);
-        drop((sender, left));
+        drop((sender, left, replaced));
         self.show_end(goes_on);
         Ok(())
     }

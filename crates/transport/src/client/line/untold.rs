@@ -1,0 +1,155 @@
+//! What the receiving side of a line has to tell before it receives.
+
+use std::collections::VecDeque;
+
+use super::receiving::is_end;
+use crate::error::Error;
+
+/// What came, or broke, before anybody asked.
+///
+/// `early` goes before the old connection, `late` after it and before the present one: so everything
+/// is told in the order in which it happened.
+///
+/// Invariants:
+/// 1. Breaks that are told one right after the other are one: the latest error, with the frames of
+///    all. So `early` holds one thing that came, and a break on each side of it, at most.
+/// 2. What is put in the place of something is given back, to be dropped outside of the lock.
+pub(super) struct Untold<R> {
+    early: VecDeque<Result<R, Error>>,
+    late: Option<Late>,
+}
+
+struct Late {
+    error: Error,
+    /// Which connection it is of, where it is of one.
+    generation: Option<u64>,
+}
+
+impl<R> Untold<R> {
+    pub(super) fn new() -> Self {
+        Untold {
+            early: VecDeque::new(),
+            late: None,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.early.is_empty() && self.late.is_none()
+    }
+
+    /// Whether something came: there is no room for more.
+    pub(super) fn has_come(&self) -> bool {
+        let breaks = |told: &Result<R, Error>| told.as_ref().is_err_and(is_end);
+        self.early.iter().any(|told| !breaks(told))
+    }
+
+    /// What is to be told before the old connection is received from.
+    pub(super) fn take_early(&mut self) -> Option<Result<R, Error>> {
+        self.early.pop_front()
+    }
+
+    /// What is to be told after the old connection, and before the present one is received from.
+    pub(super) fn take_late(&mut self) -> Option<Error> {
+        self.late.take().map(|late| late.error)
+    }
+
+    /// Of this connection, and of no other.
+    pub(super) fn take_late_of(&mut self, generation: u64) -> Option<Error> {
+        let late = self
+            .late
+            .take_if(|late| late.generation == Some(generation));
+        late.map(|late| late.error)
+    }
+
+    /// Something came, or a connection broke, and there is none before it to be received from.
+    #[must_use = "it is dropped outside of the lock"]
+    pub(super) fn put_early(&mut self, told: Result<R, Error>) -> Option<Error> {
+        let told = match told {
+            Err(error) if is_end(&error) => error,
+            other => {
+                self.early.push_back(other);
+                return None;
+            }
+        };
+        match self.early.back_mut() {
+            Some(Err(before)) if is_end(before) => Some(replace_break(before, told)),
+            _ => {
+                self.early.push_back(Err(told));
+                None
+            }
+        }
+    }
+
+    /// A connection broke while an older one is still to be received from.
+    #[must_use = "it is dropped outside of the lock"]
+    pub(super) fn put_late(&mut self, generation: u64, error: Error) -> Option<Error> {
+        match &mut self.late {
+            Some(late) => {
+                late.generation = None;
+                Some(replace_break(&mut late.error, error))
+            }
+            none => {
+                *none = Some(Late {
+                    error,
+                    generation: Some(generation),
+                });
+                None
+            }
+        }
+    }
+
+    /// The old connection is gone, and another one may take its place.
+    #[must_use = "it is dropped outside of the lock"]
+    pub(super) fn old_is_gone(&mut self) -> Option<Error> {
+        let late = self.late.take()?;
+        self.put_early(Err(late.error))
+    }
+}
+
+/// Puts a break in the place of the one right before it; gives that back.
+fn replace_break(before: &mut Error, error: Error) -> Error {
+    let frames = before.unsent_frames() + error.unsent_frames();
+    std::mem::replace(before, error.with_unsent_frames(frames))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Break, ErrorKind, Operation};
+
+    fn broken(frames: usize) -> Error {
+        Error::new(Operation::Send, ErrorKind::Broken(Break::Reset)).with_unsent_frames(frames)
+    }
+
+    fn told(untold: &mut Untold<char>) -> Vec<Result<char, usize>> {
+        let early = std::iter::from_fn(|| untold.take_early());
+        let mut all: Vec<_> = early
+            .map(|one| one.map_err(|error| error.unsent_frames()))
+            .collect();
+        all.extend(untold.take_late().map(|error| Err(error.unsent_frames())));
+        all
+    }
+
+    // CL2
+    #[test]
+    fn breaks_one_after_the_other_are_one_and_what_came_between_keeps_its_place() {
+        let mut untold = Untold::new();
+        assert!(untold.is_empty() && !untold.has_come());
+        assert!(untold.put_early(Err(broken(1))).is_none());
+        assert_eq!(untold.put_early(Err(broken(2))).unwrap().unsent_frames(), 1);
+        assert!(!untold.has_come());
+        assert!(untold.put_early(Ok('a')).is_none());
+        assert!(untold.has_come() && !untold.is_empty());
+        assert!(untold.put_late(7, broken(4)).is_none());
+        assert!(untold.put_late(8, broken(8)).is_some());
+        assert!(untold.take_late_of(8).is_none(), "it is of two");
+        assert!(untold.old_is_gone().is_none());
+        assert!(untold.put_early(Err(broken(16))).is_some());
+        assert!(untold.put_late(9, broken(32)).is_none());
+        assert!(untold.take_late_of(8).is_none(), "it is of another");
+        assert_eq!(told(&mut untold), [Err(3), Ok('a'), Err(28), Err(32)]);
+        assert!(untold.is_empty());
+        assert!(untold.put_late(9, broken(1)).is_none());
+        assert_eq!(untold.take_late_of(9).unwrap().unsent_frames(), 1);
+    }
+}
