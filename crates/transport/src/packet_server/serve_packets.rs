@@ -226,7 +226,9 @@ where
             };
             let peer = PacketPeer::new(&self.endpoint, link.clone());
             let mut packets = Packets::new(peer.clone(), self.state.clone(), run.number);
-            let handled = Caught::new(self.handler.handle(&peer, &mut packets)).await;
+            // It may panic before it gives its future: it is called where that is caught.
+            let handle = async { self.handler.handle(&peer, &mut packets).await };
+            let handled = Caught::new(handle).await;
             run.returned = true;
             drop(run);
             let counters = &self.state.counters;

@@ -75,20 +75,24 @@ impl<H, F> Service<H, F> {
         // Clones of the peer may outlive the connection, and must not keep it open.
         let _aborts = AbortOnDrop(&peer);
         let mut messages = Messages::new(shared.clone(), link.clone());
-        let begun = Caught::new(self.handler.on_connection(&peer, &mut messages)).await;
+        // A handler may panic before it gives its future: it is called where that is caught.
+        let begin = async { self.handler.on_connection(&peer, &mut messages).await };
+        let begun = Caught::new(begin).await;
         if !matches!(begun, Ok(Ok(()))) {
             self.conclude(entry, &peer, begun).await;
             return;
         }
         let (service, cut) = (self.clone(), peer.clone());
         let on_cut = on_cancel(move |_| async move {
-            let ended = service.handler.on_end(&cut, End::Cancelled);
-            let _ = Caught::new(ended).await;
+            let end = async { service.handler.on_end(&cut, End::Cancelled).await };
+            let _ = Caught::new(end).await;
         });
-        let handled = Caught::new(self.handler.handle(&peer, &mut messages)).await;
+        let handle = async { self.handler.handle(&peer, &mut messages).await };
+        let handled = Caught::new(handle).await;
         let end = self.conclude(entry, &peer, handled).await;
         drop(on_cut);
-        let ended = shield_for(END_WITHIN, Caught::new(self.handler.on_end(&peer, end))).await;
+        let tell = async { self.handler.on_end(&peer, end).await };
+        let ended = shield_for(END_WITHIN, Caught::new(tell)).await;
         if let Ok(Err(Panicked(message))) = ended {
             log::handler_panicked(link, &message);
         }

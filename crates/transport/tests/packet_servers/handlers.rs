@@ -1,6 +1,7 @@
 //! What handlers do, and what becomes of them.
 
 use std::collections::BTreeMap;
+use std::future::IntoFuture;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,10 +10,10 @@ use std::time::Duration;
 use bowline_backend::net::UdpSocket;
 use bowline_codec::Text;
 use bowline_concurrency::sync::Event;
-use bowline_concurrency::{now, yield_now};
+use bowline_concurrency::{AnyError, TaskGroup, now, task_group, yield_now};
 use bowline_transport::{
-    DatagramEndpointBuilder, Error, ErrorKind, Extra, LocalAddr, PacketHandler, PacketLimits,
-    PacketPeer, Packets, PeerAddr, Server,
+    DatagramEndpoint, DatagramEndpointBuilder, Error, ErrorKind, Extra, LocalAddr, PacketHandler,
+    PacketLimits, PacketPeer, Packets, PeerAddr, Server, serve_packets,
 };
 use futures_util::future::join;
 
@@ -120,6 +121,52 @@ pub(crate) async fn failures_and_panics_are_counted() {
     let counters = handle.counters();
     assert_eq!((counters.failed, counters.panicked), (2, 1));
     assert_eq!((counters.taken, counters.unhandled), (5, 0));
+}
+
+/// Panics when it is first called, before it gives a future.
+struct Hasty(AtomicUsize);
+
+impl PacketHandler<UdpSocket, Text> for Hasty {
+    type Error = Error;
+
+    fn handle(
+        &self,
+        peer: &PacketPeer<UdpSocket, Text>,
+        packets: &mut Packets<UdpSocket, Text>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "too hasty");
+        async {
+            while let Some(text) = packets.recv().await? {
+                peer.send(&text).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+// SV4, SV7
+pub(crate) async fn a_panic_at_once_costs_one_packet() {
+    let endpoint = DatagramEndpoint::udp(loopback(), Text::new()).unwrap();
+    // In a group that ends with the first panic of a task.
+    let served = task_group(|group: TaskGroup<AnyError>| async move {
+        let serving = serve_packets(endpoint, &group, Hasty(AtomicUsize::new(0)));
+        let handle = serving.handle();
+        let talking = async {
+            let mut client = client(&handle);
+            for text in ["lost", "kept", "kept too"] {
+                send(&mut client, text).await;
+            }
+            assert_eq!(recv(&mut client).await, "kept");
+            assert_eq!(recv(&mut client).await, "kept too");
+            handle.drain(LONG).await;
+        };
+        join(serving.into_future(), talking).await.0?;
+        let counters = handle.counters();
+        assert_eq!((counters.panicked, counters.cancelled), (1, 0));
+        assert_eq!((counters.taken, counters.unhandled), (2, 1));
+        Ok(())
+    });
+    served.await.unwrap();
 }
 
 /// Answers also what it does not understand.

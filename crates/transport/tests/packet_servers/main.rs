@@ -50,6 +50,7 @@ mod everywhere {
             a_peer_has_one_task_at_a_time,
             a_handler_that_takes_nothing_costs_one_packet,
             failures_and_panics_are_counted,
+            a_panic_at_once_costs_one_packet,
             what_cannot_be_decoded_reaches_the_handler,
             a_silent_peer_ends_its_handler,
             a_peer_that_was_answered_takes_no_place,

@@ -1,13 +1,14 @@
 //! How connections end.
 
+use std::future::ready;
 use std::pin::pin;
 use std::time::Duration;
 
 use bowline_concurrency::sync::Queue;
 use bowline_concurrency::{AnyError, TaskGroup};
 use bowline_transport::{
-    Break, ConnectionHandler, End, Error, ErrorKind, Messages, Operation, Peer, Server,
-    ServerHandle, Transport,
+    Break, ConnectionHandler, End, Error, ErrorKind, MessageStream, Messages, Operation, Peer,
+    Server, ServerHandle, TcpConnector, Transport,
 };
 use futures_util::future::{Either, select};
 
@@ -84,6 +85,90 @@ pub(crate) async fn a_handler_that_fails_or_panics_costs_its_connection() {
         assert_eq!(counters.completed, 1);
     })
     .await;
+}
+
+/// Panics where it is told to, and gives no future then.
+struct Hasty {
+    panics_in: &'static str,
+    told: std::sync::Arc<Scripted>,
+}
+
+impl Hasty {
+    fn comes_to(&self, place: &str) {
+        assert!(self.panics_in != place, "told to panic");
+    }
+}
+
+impl<T: Transport + 'static> ConnectionHandler<T> for Hasty {
+    type Error = Error;
+
+    fn on_connection(
+        &self,
+        _: &Peer<T>,
+        _: &mut Messages<T>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        self.comes_to("on_connection");
+        ready(Ok(()))
+    }
+
+    fn handle(
+        &self,
+        _: &Peer<T>,
+        _: &mut Messages<T>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        self.comes_to("handle");
+        ready(Ok(()))
+    }
+
+    fn on_end(&self, _: &Peer<T>, end: End) -> impl Future<Output = ()> + Send {
+        self.told.ends.try_send((String::new(), end)).unwrap();
+        self.comes_to("on_end");
+        ready(())
+    }
+}
+
+/// What the server says to who is silent; a reset may be told to the connect already.
+async fn hear(server: &ServerHandle) -> Result<Option<String>, Error> {
+    let address = server.local_addrs()[0].as_inet().unwrap();
+    let stream = TcpConnector::new(address).connect().await?;
+    MessageStream::new(stream, line()).recv().await
+}
+
+// SV4
+pub(crate) async fn a_handler_that_panics_at_once_costs_its_connection() {
+    for (panics_in, panicked, end) in [
+        ("on_connection", 2, None),
+        ("handle", 2, Some(End::Panicked)),
+        ("on_end", 0, Some(End::Closed)),
+    ] {
+        let told = Scripted::new();
+        let hasty = Hasty {
+            panics_in,
+            told: told.clone(),
+        };
+        let (handle, serving) = start(hasty).await;
+        beside(serving, async {
+            for _ in 0..2 {
+                assert_eq!(hear(&handle).await.is_err(), panicked > 0, "{panics_in}");
+            }
+            handle.drain(Duration::from_secs(10)).await;
+        })
+        .await;
+        let ends: Vec<End> = std::iter::from_fn(|| told.ends.try_recv().ok())
+            .map(|(_, end)| end)
+            .collect();
+        assert_eq!(
+            ends,
+            Vec::from_iter([end, end].into_iter().flatten()),
+            "{panics_in}"
+        );
+        let counters = handle.counters();
+        assert_eq!(
+            (counters.panicked, counters.completed, counters.cancelled),
+            (panicked, 2 - panicked, 0),
+            "{panics_in}"
+        );
+    }
 }
 
 // SV4

@@ -62,6 +62,7 @@ mod everywhere {
         endings:
             a_handler_that_returns_closes,
             a_handler_that_fails_or_panics_costs_its_connection,
+            a_handler_that_panics_at_once_costs_its_connection,
             a_connection_that_is_not_begun_has_no_end,
             peers_end_and_break,
             a_peer_outlives_its_connection,
