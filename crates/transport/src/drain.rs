@@ -43,8 +43,8 @@ pub(crate) enum Cut {
 
 impl Cut {
     /// Of one that ran in `scope`.
-    pub(crate) fn of(scope: Option<CancelHandle>, returned: Returned) -> Cut {
-        match (scope.is_some_and(|scope| scope.cancel_called()), returned) {
+    pub(crate) fn of(scope: &CancelHandle, returned: Returned) -> Cut {
+        match (scope.cancel_called(), returned) {
             (false, _) => Cut::Never,
             (true, Returned::Yes) => Cut::Returned,
             (true, Returned::No) => Cut::Dropped,

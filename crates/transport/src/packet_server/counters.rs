@@ -12,7 +12,7 @@ counters! {
         taken,
         /// Those dropped because more of their peer waited than may.
         overflowed,
-        /// Those dropped because there were as many peers as may be.
+        /// Those dropped because there were as many peers as may be, or the server had stopped.
         refused,
         /// Those dropped because the handler that they began returned without taking any, or was
         /// cancelled, or could not begin.

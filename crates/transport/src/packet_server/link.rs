@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bowline_backend::stream::Address;
@@ -27,7 +27,8 @@ pub(super) struct Waiting {
 /// 4. Only the run that goes on takes packets; one that is over is told that there is none.
 pub(super) struct Link {
     pub(super) address: Address,
-    scope: OnceLock<CancelHandle>,
+    /// What ends its task.
+    pub(super) scope: CancelHandle,
     queue: Mutex<Queue>,
 }
 
@@ -52,20 +53,12 @@ pub(super) struct Pushed {
 }
 
 impl Link {
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address, scope: CancelHandle) -> Self {
         Link {
             address,
-            scope: OnceLock::new(),
+            scope,
             queue: Mutex::default(),
         }
-    }
-
-    pub(super) fn set_scope(&self, scope: CancelHandle) {
-        let _ = self.scope.set(scope);
-    }
-
-    pub(super) fn scope(&self) -> Option<CancelHandle> {
-        self.scope.get().cloned()
     }
 
     /// Lets a packet wait, if there is room or room can be made.

@@ -20,7 +20,9 @@ use crate::drain::{Cut, DrainReport, Returned};
 ///    packet would be left for it: so no packet waits for a peer without a task.
 /// 3. At most `max_peers` are in the table.
 /// 4. `ended` is set once nobody receives and the table is empty, and not before.
-/// 5. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled. The
+/// 5. Nobody enters once `stopped`, and who is in the table can be cancelled: so a drain that cancels
+///    all has cancelled the last.
+/// 6. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled. The
 ///    lock of a link may be taken under it, never the other way round.
 pub(super) struct State {
     pub(super) limits: PacketLimits,
@@ -68,18 +70,23 @@ impl State {
         self.counters.received.one();
         let mut table = self.lock();
         let known = table.peers.get(&from).cloned();
-        if known.is_none() && table.peers.len() >= self.limits.max_peers {
+        // A drain that goes on has taken the scopes of those that it knew.
+        if known.is_none() && (table.stopped || table.peers.len() >= self.limits.max_peers) {
             drop(table);
             self.counters.refused.one();
             return None;
         }
-        let link = match &known {
-            Some(link) => link.clone(),
-            None => Arc::new(Link::new(from.clone())),
+        let (link, scope) = match known {
+            Some(link) => (link, None),
+            None => {
+                let scope = CancelScope::new().name("peer");
+                let link = Link::new(from.clone(), scope.handle());
+                (Arc::new(link), Some(scope))
+            }
         };
         let pushed = link.push(packet, &self.limits);
         // One that does not wait begins nothing: a handler would find none.
-        let is_new = known.is_none() && link.waiting().0 > 0;
+        let is_new = scope.is_some() && link.waiting().0 > 0;
         if is_new {
             table.peers.insert(from, link.clone());
         }
@@ -88,15 +95,10 @@ impl State {
         if let Some(waker) = pushed.woken {
             waker.wake();
         }
-        if !is_new {
-            return None;
-        }
-        let scope = CancelScope::new().name("peer");
-        link.set_scope(scope.handle());
-        Some(Entry {
+        is_new.then(|| Entry {
+            scope,
             state: self.clone(),
             link,
-            scope: Some(scope),
             retired: false,
         })
     }
@@ -121,7 +123,7 @@ impl State {
     /// Scopes of all peers.
     pub(super) fn scopes(&self) -> Vec<CancelHandle> {
         let links: Vec<Arc<Link>> = self.lock().peers.values().cloned().collect();
-        links.iter().filter_map(|link| link.scope()).collect()
+        links.iter().map(|link| link.scope.clone()).collect()
     }
 
     pub(super) fn peers(&self) -> usize {
@@ -193,7 +195,7 @@ impl Entry {
     fn leave(&self, table: &mut Table, returned: Returned) -> bool {
         table.peers.remove(&self.link.address);
         if table.stopped {
-            table.report.count(Cut::of(self.link.scope(), returned));
+            table.report.count(Cut::of(&self.link.scope, returned));
         }
         table.has_ended()
     }
@@ -212,5 +214,34 @@ impl Drop for Entry {
         if ended {
             self.state.ended.set();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet() -> Waiting {
+        Waiting {
+            bytes: bytes::Bytes::from_static(b"ping"),
+            truncated: false,
+        }
+    }
+
+    // SV5, SV7
+    #[test]
+    fn who_comes_after_the_stop_is_refused_and_who_was_there_is_heard() {
+        let state = Arc::new(State::new(PacketLimits::new(), Vec::new()));
+        let [known, new] = ["known", "new"].map(|name| Address::Named(name.into()));
+        let entry = state.admit(known.clone(), packet()).unwrap();
+        assert_eq!(state.scopes().len(), 1);
+        state.stop_accepting();
+        assert!(state.admit(new, packet()).is_none());
+        assert!(state.admit(known, packet()).is_none());
+        let counters = state.counters.snapshot();
+        assert_eq!((counters.received, counters.refused), (3, 1));
+        assert_eq!((state.peers(), state.waiting()), (1, (2, 8)));
+        drop(entry);
+        assert!(state.ended.is_set());
     }
 }

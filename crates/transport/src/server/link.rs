@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bowline_backend::stream::Address;
 use bowline_codec::DecodeError;
@@ -32,7 +32,8 @@ pub(super) struct Link {
     pub(super) address: Address,
     /// Set once the handler is to come to an end.
     pub(super) draining: Event,
-    scope: OnceLock<CancelHandle>,
+    /// What ends its task.
+    pub(super) scope: CancelHandle,
     converses: AtomicBool,
     seen: Mutex<Option<Seen>>,
 }
@@ -46,23 +47,15 @@ pub(super) enum Seen {
 }
 
 impl Link {
-    pub(super) fn new(id: ConnectionId, address: Address) -> Self {
+    pub(super) fn new(id: ConnectionId, address: Address, scope: CancelHandle) -> Self {
         Link {
             id,
             address,
             draining: Event::new(),
-            scope: OnceLock::new(),
+            scope,
             converses: AtomicBool::new(false),
             seen: Mutex::new(None),
         }
-    }
-
-    pub(super) fn set_scope(&self, scope: CancelHandle) {
-        let _ = self.scope.set(scope);
-    }
-
-    pub(super) fn scope(&self) -> Option<CancelHandle> {
-        self.scope.get().cloned()
     }
 
     pub(super) fn begin_conversation(&self) {

@@ -21,7 +21,8 @@ use crate::drain::{Cut, DrainReport, Returned};
 /// Invariants:
 /// 1. A connection is in the table exactly while its [`Entry`] lives, whose drop is the only exit:
 ///    so a place is given back on every one.
-/// 2. Nothing enters once `stopped`.
+/// 2. Nothing enters once `stopped`, and what is in the table can be cancelled: so a drain that
+///    cancels all has cancelled the last.
 /// 3. `ended` is set once the server is stopped, nobody accepts and the table is empty, and not
 ///    before.
 /// 4. Who is accepted is counted before anybody can see its entry, and how it ended before its place
@@ -117,11 +118,10 @@ impl State {
         }
         table.last_id += 1;
         let id = ConnectionId(table.last_id);
-        let link = Arc::new(Link::new(id, address));
+        let link = Arc::new(Link::new(id, address, scope.handle()));
         table.links.insert(id, link.clone());
         drop(table);
         self.counters.accepted.one();
-        link.set_scope(scope.handle());
         Ok(Entry {
             state: self.clone(),
             link,
@@ -159,7 +159,7 @@ impl State {
         for link in links {
             match link.converses() {
                 true => link.draining.set(),
-                false => drop(link.scope().map(|scope| scope.cancel("the server drains"))),
+                false => drop(link.scope.cancel("the server drains")),
             }
         }
     }
@@ -177,7 +177,7 @@ impl State {
     /// Scopes of all connections.
     pub(super) fn scopes(&self) -> Vec<CancelHandle> {
         let links = self.links_of(&self.lock());
-        links.iter().filter_map(|link| link.scope()).collect()
+        links.iter().map(|link| link.scope.clone()).collect()
     }
 
     fn links_of(&self, table: &Table) -> Vec<Arc<Link>> {
@@ -254,7 +254,7 @@ impl Drop for Entry {
             true => Returned::Yes,
             false => Returned::No,
         };
-        let cut = Cut::of(self.link.scope(), returned);
+        let cut = Cut::of(&self.link.scope, returned);
         let mut table = self.state.lock();
         table.links.remove(&self.link.id);
         if let Some(ip) = self.ip
