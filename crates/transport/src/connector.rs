@@ -112,9 +112,10 @@ impl TcpConnector {
     /// [`Connect`](ErrorKind::Connect) where the name cannot be resolved, the source says why;
     /// [`ConnectTimeout`](ErrorKind::ConnectTimeout) where it took too long;
     /// [`Address`](ErrorKind::Address) where the name has no address of the family of
-    /// [`bind`](TcpConnector::bind). Where all attempts failed, their kind if that is the same of
-    /// all, such as [`Refused`](ErrorKind::Refused), else [`Connect`](ErrorKind::Connect);
-    /// [`attempts`](Error::attempts) has each.
+    /// [`bind`](TcpConnector::bind), or that is not ours. Where all attempts failed, their kind if that
+    /// is the same of all, such as [`Refused`](ErrorKind::Refused), or
+    /// [`Resource`](ErrorKind::Resource) while all ports to connect from are taken, else
+    /// [`Connect`](ErrorKind::Connect); [`attempts`](Error::attempts) has each.
     ///
     /// # Panics
     ///
@@ -133,11 +134,14 @@ impl TcpConnector {
         let failed = Mutex::new(Vec::new());
         let connected = timeout(self.connect_timeout, async {
             let addresses = self.addresses().await?;
-            let options = match self.local {
-                Some(local) => self.options.clone().local(local),
-                None => self.options.clone(),
-            };
-            eyeballs::connect(&addresses, &options, self.head_start, &failed).await
+            eyeballs::connect(
+                &addresses,
+                self.local,
+                &self.options,
+                self.head_start,
+                &failed,
+            )
+            .await
         })
         .await;
         connected.unwrap_or_else(|elapsed| {

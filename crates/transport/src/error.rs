@@ -9,6 +9,7 @@ pub use kind::{Break, Delivery, ErrorKind, Operation, TlsFailure};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bowline_backend::accept_error::AcceptErrorKind;
@@ -76,9 +77,18 @@ impl Error {
         }
     }
 
-    /// What failed attempts come to: what they have in common, if they do.
-    pub(crate) fn of_attempts(operation: Operation, attempts: Vec<Attempt>) -> Self {
-        let mut kinds = attempts.iter().map(|one| classify(operation, one.error()));
+    /// What failed attempts come to: what they have in common, if they do. Connections were to be
+    /// made `from` an address, or from any.
+    pub(crate) fn of_attempts(
+        operation: Operation,
+        attempts: Vec<Attempt>,
+        from: Option<SocketAddr>,
+    ) -> Self {
+        let kind_of = |attempt: &Attempt| match attempt.error().kind() {
+            io::ErrorKind::AddrNotAvailable if from.is_some() => ErrorKind::Address,
+            _ => classify(operation, attempt.error()),
+        };
+        let mut kinds = attempts.iter().map(kind_of);
         let first = kinds.next().unwrap_or(ErrorKind::Connect);
         let kind = match kinds.all(|kind| kind == first) {
             true => first,
@@ -95,7 +105,7 @@ impl Error {
     }
 
     /// The error that an [`io::Error`] of a byte stream of ours holds.
-    fn inside(error: &io::Error) -> Option<&Error> {
+    pub(crate) fn inside(error: &io::Error) -> Option<&Error> {
         error.get_ref()?.downcast_ref()
     }
 
@@ -255,6 +265,8 @@ pub(crate) fn classify(operation: Operation, error: &io::Error) -> ErrorKind {
         }
         Io::WriteZero => ErrorKind::Broken(Break::WriteZero),
         Io::UnexpectedEof => ErrorKind::Broken(Break::Truncated),
+        // The system chooses where we connect from: it has no port left for that.
+        Io::AddrNotAvailable if operation == Operation::Connect => ErrorKind::Resource,
         Io::AddrInUse | Io::AddrNotAvailable | Io::InvalidInput => ErrorKind::Address,
         Io::PermissionDenied => ErrorKind::Permission,
         Io::Unsupported => ErrorKind::Unsupported,

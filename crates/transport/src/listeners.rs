@@ -216,7 +216,7 @@ impl ListenersBuilder {
         }
         match failed.is_empty() {
             true => Ok(listeners),
-            false => Err(Error::of_attempts(Operation::Bind, failed)),
+            false => Err(Error::of_attempts(Operation::Bind, failed, None)),
         }
     }
 }

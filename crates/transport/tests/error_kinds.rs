@@ -14,14 +14,16 @@ use bowline_backend::stream::{ByteReader, ByteSide, ByteStream};
 use bowline_codec::{
     DecodeError, DecodeErrorKind, Delimiter, EncodeError, Framing, LengthDelimited, Lines, Raw,
 };
+use bowline_concurrency::sleep;
 use bowline_sim::{HostLimits, Sim};
 use bowline_transport::{
-    Break, Delivery, Error, ErrorKind, Listeners, MemoryStream, MessageStream,
+    Break, Client, Delivery, Error, ErrorKind, Listeners, MemoryStream, MessageStream,
     MessageStreamBuilder, Operation, Shared, StapledStream, TcpConnector, Transport,
 };
 use bytes::{Bytes, BytesMut};
 use futures_io::AsyncRead;
 use futures_util::FutureExt;
+use futures_util::future::join;
 
 /// The predicates of an error.
 fn says(error: &Error) -> [(&'static str, bool); 5] {
@@ -285,6 +287,37 @@ fn a_host_without_descriptors_says_so() {
             assert!(kept.len() < 3, "there is no limit");
         };
         expect(error, ErrorKind::Resource, &["retryable"]);
+    });
+    world.limits("client", limits).run().unwrap();
+}
+
+// TR12, CL2
+#[test]
+fn a_host_without_ports_says_so_and_is_tried_again() {
+    let mut limits = HostLimits::default();
+    limits.ephemeral_ports = 1;
+    let world = Sim::builder().client("client", || async {
+        let any = SocketAddr::from(([0, 0, 0, 0], 80));
+        let listener = TcpListener::bind(any).unwrap();
+        let to = SocketAddr::from(([127, 0, 0, 1], 80));
+        let dialler = TcpConnector::new(to);
+        let kept = dialler.connect().await.unwrap();
+        let error = dialler.connect().await.unwrap_err();
+        expect(error, ErrorKind::Resource, &["retryable"]);
+
+        let client = Client::new(to, || Lines::lf().text()).reconnecting();
+        let waits = async {
+            sleep(Duration::from_millis(100)).await;
+            kept.abort();
+        };
+        let (connected, ()) = join(client.connect(), waits).await;
+        connected.unwrap();
+        drop(listener);
+
+        // Of an address that was asked for there is no other, now or later.
+        let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
+        let error = dialler.bind(foreign).connect().await.unwrap_err();
+        expect(error, ErrorKind::Address, &[]);
     });
     world.limits("client", limits).run().unwrap();
 }

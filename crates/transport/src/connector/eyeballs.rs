@@ -29,13 +29,19 @@ pub(super) fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The first connection to any of `addresses`; `race` drops the other attempts before it returns.
+/// The first connection to any of `addresses`, from `local` if given; `race` drops the other attempts
+/// before it returns.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
+    local: Option<SocketAddr>,
     options: &TcpOptions,
     head_start: Duration,
     failed: &Failed,
 ) -> Result<TcpStream, Error> {
+    let options = &match local {
+        Some(local) => options.clone().local(local),
+        None => options.clone(),
+    };
     let over: Vec<Event> = addresses.iter().map(|_| Event::new()).collect();
     let attempts = addresses.iter().enumerate().map(|(n, address)| {
         let over = &over;
@@ -56,7 +62,7 @@ pub(super) async fn connect(
         }
     });
     let connected = race(attempts).await;
-    connected.map_err(|_| Error::of_attempts(Operation::Connect, taken(failed)))
+    connected.map_err(|_| Error::of_attempts(Operation::Connect, taken(failed), local))
 }
 
 pub(super) fn taken(failed: &Failed) -> Vec<Attempt> {

@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Tls(TlsFailure),
     /// The address is in use, not ours, or malformed.
     Address,
-    /// The system has no descriptors, buffers or memory left.
+    /// The system has no descriptors, buffers, memory or ports to connect from left.
     Resource,
     /// The system does not allow it.
     Permission,

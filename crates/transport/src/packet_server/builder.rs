@@ -78,7 +78,7 @@ impl BindPackets for UdpPlace {
                 Err(error) => failed.push(Attempt::new(address, error)),
             }
         }
-        Err(Error::of_attempts(Operation::Bind, failed))
+        Err(Error::of_attempts(Operation::Bind, failed, None))
     }
 }
 
