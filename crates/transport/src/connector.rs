@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bowline_backend::net::{Keepalive, Query, TcpOptions, TcpStream, resolve};
+use bowline_backend::net::{Keepalive, Nodelay, Query, TcpOptions, TcpStream, resolve};
 use bowline_concurrency::timeout;
 
 use self::target::Where;
@@ -97,6 +97,12 @@ impl TcpConnector {
     /// silent peer. For a local address there is [`bind`](TcpConnector::bind).
     pub fn options(mut self, options: TcpOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// The options that there are, with small writes joined or not.
+    pub(crate) fn nodelay(mut self, nodelay: Nodelay) -> Self {
+        self.options = self.options.nodelay(nodelay);
         self
     }
 

@@ -1,6 +1,6 @@
 //! What parameters say, of a URL or set one by one.
 
-use bowline_backend::net::{Nodelay, TcpOptions};
+use bowline_backend::net::Nodelay;
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
 
@@ -63,7 +63,7 @@ pub(super) fn connector(params: &Params) -> Result<TcpConnector, Error> {
     let (host, port) = host_and_port(params)?;
     let mut connector = TcpConnector::new((host, port));
     if params.flag("nodelay") == Some(false) {
-        connector = connector.options(TcpOptions::new().nodelay(Nodelay::Off));
+        connector = connector.nodelay(Nodelay::Off);
     }
     if let Some(most) = params.duration("connect_timeout") {
         connector = connector.connect_timeout(most);
@@ -100,5 +100,35 @@ pub(crate) fn max_frame(params: &Params) -> Result<Option<usize>, Error> {
         _ => Err(wrong(format!(
             "`max_frame` of {most} lets no message through"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(url: &str) -> TcpConnector {
+        let url: Url = url.parse().unwrap();
+        let params = params_of(&url, crate::scheme::Scheme::Tcp.keys()).unwrap();
+        connector(&params).unwrap()
+    }
+
+    // TR11
+    #[test]
+    fn nodelay_changes_no_other_option() {
+        let off = read("tcp://bowline.test:1?nodelay=no");
+        let plain = TcpConnector::new(("bowline.test", 1));
+        assert_eq!(
+            format!("{:?}", read("tcp://bowline.test:1")),
+            format!("{plain:?}")
+        );
+        assert_eq!(
+            format!("{off:?}"),
+            format!("{:?}", plain.nodelay(Nodelay::Off))
+        );
+        assert_ne!(
+            format!("{off:?}"),
+            format!("{:?}", read("tcp://bowline.test:1"))
+        );
     }
 }
