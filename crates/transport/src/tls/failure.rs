@@ -18,12 +18,19 @@ pub(super) fn of_handshake(error: Rustls) -> Error {
     Error::new(Operation::Handshake, ErrorKind::Tls(failure)).with_source(error)
 }
 
+/// Whether the peer is known to be content with the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// A server that asks for a certificate says what it thinks of ours only after our side of the
+    /// handshake is done (TLS 1.3).
+    NotYet,
+    Yes,
+}
+
 /// The error of a connection that was secure.
-pub(super) fn of_session(error: Rustls) -> Error {
+pub(super) fn of_session(error: Rustls, accepted: Accepted) -> Error {
     match error {
-        // A server that asks for a certificate says what it thinks of ours only after our side of
-        // the handshake is done (TLS 1.3).
-        Rustls::AlertReceived(_) => of_handshake(error),
+        Rustls::AlertReceived(_) if accepted == Accepted::NotYet => of_handshake(error),
         error => Error::new(Operation::Recv, ErrorKind::Broken(Break::Other)).with_source(error),
     }
 }
@@ -59,10 +66,16 @@ pub(super) fn ended() -> Error {
     Error::new(Operation::Send, ErrorKind::Ended)
 }
 
+/// The peer did not take our last word in time.
+pub(super) fn stalled() -> Error {
+    Error::new(Operation::Close, ErrorKind::Broken(Break::Stalled))
+}
+
 /// An error of ours as one of a byte stream; [`Error::from_io`] finds it again.
 pub(super) fn to_io(error: &Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::Broken(Break::TruncatedTls) => io::ErrorKind::UnexpectedEof,
+        ErrorKind::Broken(Break::Stalled) => io::ErrorKind::TimedOut,
         ErrorKind::Ended => io::ErrorKind::BrokenPipe,
         _ => io::ErrorKind::InvalidData,
     };

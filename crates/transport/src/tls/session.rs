@@ -11,9 +11,9 @@ use std::time::Duration;
 use bowline_backend::stream::ByteStream;
 use bytes::{Buf, BufMut, BytesMut};
 use futures_io::AsyncWrite;
-use rustls::Connection;
+use rustls::{Connection, ProtocolVersion};
 
-use super::failure;
+use super::failure::{self, Accepted};
 use super::info::TlsDetails;
 use super::{CloseMode, Manner};
 use crate::error::{Error, Operation};
@@ -55,6 +55,8 @@ struct State<S: ByteStream> {
     phase: Phase,
     /// The peer said that it is done.
     peer_ended: bool,
+    /// Plain bytes of the peer's came.
+    heard: bool,
     /// All that is left to write is our own word that we are done.
     only_goodbye: bool,
 }
@@ -91,6 +93,7 @@ impl<S: ByteStream> Session<S> {
                 unflushed: false,
                 phase: Phase::Open,
                 peer_ended: false,
+                heard: false,
                 only_goodbye: false,
             }),
             write_waker: Waker::from(wakers.clone()),
@@ -292,11 +295,23 @@ impl<S: ByteStream> Session<S> {
             records.advance(count);
             let came = state.tls.process_new_packets()?;
             state.peer_ended |= came.peer_has_closed();
+            state.heard |= came.plaintext_bytes_to_read() > 0;
             if came.plaintext_bytes_to_read() > 0 || came.peer_has_closed() {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// What the peer thinks of the handshake, once it is done on our side.
+    pub(super) fn accepted(&self) -> Accepted {
+        let state = self.lock();
+        let waits = matches!(state.tls, Connection::Client(_))
+            && state.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        match waits && !state.heard {
+            true => Accepted::NotYet,
+            false => Accepted::Yes,
+        }
     }
 
     pub(super) fn update_keys(&self) -> io::Result<()> {
@@ -383,8 +398,9 @@ impl<S: ByteStream> State<S> {
 
 /// The same failure for whoever asks next.
 fn again(error: &Arc<io::Error>) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.clone()),
+    match (error.raw_os_error(), Error::inside(error)) {
+        (Some(code), _) => io::Error::from_raw_os_error(code),
+        (None, Some(inside)) => io::Error::new(error.kind(), inside.clone()),
+        (None, None) => io::Error::new(error.kind(), error.clone()),
     }
 }

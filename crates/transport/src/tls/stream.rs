@@ -134,7 +134,8 @@ impl<S: ByteStream> TlsReadHalf<S> {
                     CloseMode::Strict => End::Failed(failure::truncated()),
                 });
             } else if let Err(error) = self.digest() {
-                self.end = Some(End::Failed(failure::of_session(error)));
+                let error = failure::of_session(error, self.session.accepted());
+                self.end = Some(End::Failed(error));
             }
         }
         cx.waker().wake_by_ref();
@@ -330,7 +331,7 @@ impl<S: ByteStream> AsyncWrite for TlsWriteHalf<S> {
             return ended;
         }
         ready!(self.poll_late(cx));
-        self.session.fail(io::ErrorKind::TimedOut.into());
+        self.session.fail(failure::to_io(&failure::stalled()));
         self.session.poll_ended(cx)
     }
 }

@@ -6,8 +6,8 @@ use bowline_backend::stream::{ByteStream, ByteStreamExt};
 use bowline_backend::time::now;
 use bowline_codec::{Framed, Framing, LengthDelimited, Raw};
 use bowline_transport::{
-    Break, CloseMode, ErrorKind, MemoryStream, MessageStream, MessageStreamBuilder, TlsStream,
-    Transport, TransportSend,
+    Break, CloseMode, Error, ErrorKind, MemoryStream, MessageStream, MessageStreamBuilder,
+    Operation, TlsStream, Transport, TransportSend,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -138,6 +138,9 @@ pub(crate) async fn a_shutdown_that_stalls_ends() {
     // It stays so, and the peer finds it cut.
     let error = here.shutdown().await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    let error = Error::from_io(Operation::Shutdown, error);
+    assert_eq!(error.kind(), ErrorKind::Broken(Break::Stalled));
+    assert!(error.is_timeout() && error.is_connection(), "{error}");
     drop(here);
     let mut there = MessageStream::new(there, codec());
     while there.recv().await.is_ok() {}

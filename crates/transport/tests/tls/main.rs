@@ -54,6 +54,7 @@ mod everywhere {
             halves_reunite_and_abort,
             reads_that_bring_nothing_let_others_run,
             more_than_is_held_of_a_handshake_breaks_the_connection,
+            an_alert_after_the_handshake_is_no_failure_of_it,
         ;
         exporter:
             both_ends_derive_the_same,

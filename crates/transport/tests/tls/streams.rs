@@ -2,15 +2,19 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bowline_backend::net::{UnixListener, UnixStream};
-use bowline_backend::stream::{ByteReader, ByteSide, ByteStream, ByteStreamExt, UnixAddress};
+use bowline_backend::stream::{
+    ByteReader, ByteSide, ByteStream, ByteStreamExt, ByteWriter, UnixAddress,
+};
 use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_transport::{
     AddressFamily, Attribute, Break, Error, ErrorKind, Extra, LocalAddr, LocalName, MemoryReadHalf,
-    MemoryStream, MessageStream, Operation, PeerAddr, PeerCredentials, PeerName, Shared,
-    SocketFamily, StapledStream, TlsInfo, TlsReadHalf, TlsStream, TlsWriteHalf, Transport,
+    MemoryStream, MemoryWriteHalf, MessageStream, Operation, PeerAddr, PeerCredentials, PeerName,
+    Shared, SocketFamily, StapledStream, TlsInfo, TlsReadHalf, TlsStream, TlsWriteHalf, Transport,
 };
 use bytes::{Bytes, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
@@ -249,5 +253,92 @@ pub(crate) async fn more_than_is_held_of_a_handshake_breaks_the_connection() {
         let broken = here.read_into(&mut read, NonZeroUsize::MIN).await;
         let broken = Error::from_io(Operation::Recv, broken.unwrap_err());
         assert_eq!(broken.kind(), ErrorKind::Broken(Break::Other));
+    }
+}
+
+/// Changes the last byte of whatever is written, once told so.
+struct Spoiling(MemoryWriteHalf, Arc<AtomicBool>);
+
+impl ByteSide for Spoiling {}
+
+impl ByteWriter for Spoiling {
+    fn is_write_vectored(&self) -> bool {
+        false
+    }
+}
+
+impl AsyncWrite for Spoiling {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut bytes = bytes.to_vec();
+        if let Some(last) = bytes.last_mut()
+            && self.1.load(Ordering::Relaxed)
+        {
+            *last ^= 1;
+        }
+        Pin::new(&mut self.0).poll_write(cx, &bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+// T2, T5
+pub(crate) async fn an_alert_after_the_handshake_is_no_failure_of_it() {
+    let authority = Authority::new();
+    let client = client(&authority).build().unwrap();
+    let server = server(&authority.sign(NAME)).build().unwrap();
+    // One end spoils a record and is told so by an alert, as a client and as a server.
+    let (spoils, tells) = (Arc::new(AtomicBool::new(false)), MemoryStream::pair());
+    let (read, write) = tells.0.into_split();
+    let here = client.handshake(
+        StapledStream::new(read, Spoiling(write, spoils.clone())),
+        NAME,
+    );
+    let there = server.handshake(tells.1).unwrap().into_future();
+    let (here, there) = join(here.unwrap().into_future(), there).await;
+    is_told(here.unwrap(), there.unwrap(), &spoils).await;
+
+    let (spoils, tells) = (Arc::new(AtomicBool::new(false)), MemoryStream::pair());
+    let (read, write) = tells.0.into_split();
+    let there = server.handshake(StapledStream::new(read, Spoiling(write, spoils.clone())));
+    let here = client.handshake(tells.1, NAME).unwrap().into_future();
+    let (there, here) = join(there.unwrap().into_future(), here).await;
+    is_told(there.unwrap(), here.unwrap(), &spoils).await;
+}
+
+/// The first end has heard of the second before it spoils what it writes.
+async fn is_told(
+    mut spoils: TlsStream<impl ByteStream>,
+    mut tells: TlsStream<impl ByteStream>,
+    now: &AtomicBool,
+) {
+    let mut read = BytesMut::new();
+    tells.write_all(b"hello").await.unwrap();
+    assert_eq!(
+        spoils
+            .read_into(&mut read, NonZeroUsize::MAX)
+            .await
+            .unwrap(),
+        5
+    );
+    now.store(true, Ordering::Relaxed);
+    spoils.write_all(b"spoilt").await.unwrap();
+    let refused = tells.read_into(&mut read, NonZeroUsize::MAX).await;
+    let refused = Error::from_io(Operation::Recv, refused.unwrap_err());
+    assert_eq!(refused.kind(), ErrorKind::Broken(Break::Other));
+    for _ in 0..2 {
+        let told = spoils.read_into(&mut read, NonZeroUsize::MAX).await;
+        let told = Error::from_io(Operation::Recv, told.unwrap_err());
+        assert_eq!(told.kind(), ErrorKind::Broken(Break::Other), "{told:?}");
+        assert!(told.is_connection() && std::error::Error::source(&told).is_some());
     }
 }
