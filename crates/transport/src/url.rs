@@ -180,18 +180,15 @@ fn place(text: &str, start: usize, end: usize) -> Result<Place, UrlError> {
         return host(authority, start + 2);
     }
     if let Some(name) = part.strip_prefix('@') {
-        let name = unescape(name, start + 1)?;
+        let name = unescape(name, start + 1, |_| false)?;
         if name.is_empty() {
             return Err(UrlErrorKind::NoPath.at(start + 1));
         }
         return Ok(Place::Abstract(name));
     }
-    let path = unescape(part, start)?;
+    let path = unescape(part, start, |c| c == '\0')?;
     if path.is_empty() {
         return Err(UrlErrorKind::NoPath.at(start));
-    }
-    if let Some(at) = path.find('\0') {
-        return Err(UrlErrorKind::Character.at(start + at));
     }
     Ok(Place::Path(path))
 }
@@ -218,12 +215,9 @@ fn host(authority: &str, start: usize) -> Result<Place, UrlError> {
             if let Some(at) = authority[..end].bytes().position(foreign) {
                 return Err(UrlErrorKind::Character.at(start + at));
             }
-            let name = unescape(&authority[..end], start)?;
             // Else it would read as another URL than the one it was written as.
-            if let Some(at) = name.find(|c: char| c.is_control() || "@/:[]?#".contains(c)) {
-                return Err(UrlErrorKind::Character.at(start + at));
-            }
-            (name, end)
+            let structure = |c: char| c.is_control() || "@/:[]?#".contains(c);
+            (unescape(&authority[..end], start, structure)?, end)
         }
     };
     let port = match &authority[after..] {
@@ -254,11 +248,14 @@ fn pairs(query: &str, start: usize) -> Result<Vec<(String, String)>, UrlError> {
     }
     for pair in query.split('&') {
         let equals = pair.find('=').ok_or(UrlErrorKind::NoValue.at(at))?;
-        let key = unescape(&pair[..equals], at)?;
+        let key = unescape(&pair[..equals], at, |_| false)?;
         if key.is_empty() {
             return Err(UrlErrorKind::NoKey.at(at));
         }
-        pairs.push((key, unescape(&pair[equals + 1..], at + equals + 1)?));
+        pairs.push((
+            key,
+            unescape(&pair[equals + 1..], at + equals + 1, |_| false)?,
+        ));
         at += pair.len() + 1;
     }
     Ok(pairs)

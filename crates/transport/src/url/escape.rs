@@ -4,11 +4,13 @@ use std::fmt;
 
 use super::{UrlError, UrlErrorKind};
 
-/// The text that `part`, which starts at byte `start` of the URL, stands for.
-pub(super) fn unescape(part: &str, start: usize) -> Result<String, UrlError> {
-    if !part.contains('%') {
-        return Ok(part.to_owned());
-    }
+/// The text that `part`, which starts at byte `start` of the URL, stands for. It may have no
+/// character that is `foreign` to it, written out or escaped.
+pub(super) fn unescape(
+    part: &str,
+    start: usize,
+    foreign: impl Fn(char) -> bool,
+) -> Result<String, UrlError> {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -27,7 +29,24 @@ pub(super) fn unescape(part: &str, start: usize) -> Result<String, UrlError> {
         bytes.push(high << 4 | low);
         rest = after;
     }
-    String::from_utf8(bytes).map_err(|_| UrlErrorKind::Utf8.at(start))
+    let written = |index| start + written_at(part, index);
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        UrlErrorKind::Utf8.at(written(valid))
+    })?;
+    match text.find(foreign) {
+        Some(at) => Err(UrlErrorKind::Character.at(written(at))),
+        None => Ok(text),
+    }
+}
+
+/// Where in `part` the byte is written that comes out at `index`.
+fn written_at(part: &str, index: usize) -> usize {
+    let step = |at: usize| match part.as_bytes().get(at) {
+        Some(b'%') => at + 3,
+        _ => at + 1,
+    };
+    (0..index).fold(0, |at, _| step(at))
 }
 
 fn digit(byte: u8) -> Option<u8> {
