@@ -135,9 +135,7 @@ where
     /// above, also of all that follow.
     pub fn connect_blocking(&self) -> Result<(), Error> {
         let client = self.parts.client.clone();
-        self.run(Operation::Connect, Delivery::NotSent, async move {
-            client.connect().await
-        })
+        self.run(Operation::Connect, async move { client.connect().await })
     }
 
     /// [`Client::send`] and [`Client::flush`], parking the thread: `Ok` means that the message was
@@ -149,21 +147,13 @@ where
     /// the message had been queued: then the rest of it goes out with the next operation.
     pub fn send_blocking(&self, message: S) -> Result<(), Error> {
         let client = self.parts.client.clone();
-        let queued = Arc::new(AtomicBool::new(false));
-        let sent = self.run(Operation::Send, Delivery::NotSent, {
-            let queued = queued.clone();
-            async move {
-                client.send(&message).await?;
-                queued.store(true, Ordering::Release);
-                client
-                    .flush()
-                    .await
-                    .map_err(|error| error.of(Operation::Send))
-            }
-        });
-        sent.map_err(|error| match queued.load(Ordering::Acquire) {
-            true => error.with_delivery(Delivery::MaybeSent),
-            false => error,
+        self.run_sending(|queued| async move {
+            client.send(&message).await?;
+            queued.store(true, Ordering::Release);
+            client
+                .flush()
+                .await
+                .map_err(|error| error.of(Operation::Send))
         })
     }
 
@@ -175,9 +165,7 @@ where
     /// As there.
     pub fn feed_blocking(&self, message: S) -> Result<(), Error> {
         let client = self.parts.client.same();
-        self.run(Operation::Send, Delivery::NotSent, async move {
-            client.feed(&message).await
-        })
+        self.run(Operation::Send, async move { client.feed(&message).await })
     }
 
     /// [`Client::flush`], parking the thread.
@@ -187,9 +175,7 @@ where
     /// As there.
     pub fn flush_blocking(&self) -> Result<(), Error> {
         let client = self.parts.client.same();
-        self.run(Operation::Flush, Delivery::NotSent, async move {
-            client.flush().await
-        })
+        self.run(Operation::Flush, async move { client.flush().await })
     }
 
     /// [`Client::recv`], parking the thread. Where several threads receive they take turns.
@@ -200,7 +186,7 @@ where
     pub fn recv_blocking(&self) -> Result<Option<R>, Error> {
         let client = self.parts.client.clone();
         let receiving = self.parts.receiving.clone();
-        self.run(Operation::Recv, Delivery::NotSent, async move {
+        self.run(Operation::Recv, async move {
             let _turn = receiving.lock().await;
             client.recv().await
         })
@@ -210,13 +196,15 @@ where
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there; the [`delivery`](Error::delivery) of [`Elapsed`](ErrorKind::Elapsed) says whether
+    /// the message had been queued.
     pub fn call_blocking(&self, message: S) -> Result<R, Error> {
         let client = self.parts.client.clone();
         let receiving = self.parts.receiving.clone();
-        self.run(Operation::Send, Delivery::MaybeSent, async move {
+        self.run_sending(|queued| async move {
             let _turn = receiving.lock().await;
-            client.call(&message).await
+            let queued = || queued.store(true, Ordering::Release);
+            client.call_telling(&message, queued).await
         })
     }
 
@@ -236,9 +224,7 @@ where
     /// As there.
     pub fn close(&self) -> Result<(), Error> {
         let client = self.parts.client.clone();
-        self.run(Operation::Close, Delivery::NotSent, async move {
-            client.close().await
-        })
+        self.run(Operation::Close, async move { client.close().await })
     }
 
     /// Who is at the other end of the latest connection.
@@ -246,12 +232,25 @@ where
         self.parts.client.peer_addr()
     }
 
-    /// Runs `future` in the thread of the client, and parks this one. Cut off by its limit, its
-    /// message is delivered as `late` says.
+    /// As [`run`](Self::run), for a body that sends: its error depends on whether the body has said
+    /// that the message was queued.
+    fn run_sending<T, F>(&self, body: impl FnOnce(Arc<AtomicBool>) -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let queued = Arc::new(AtomicBool::new(false));
+        let sent = self.run(Operation::Send, body(queued.clone()));
+        sent.map_err(|error| match queued.load(Ordering::Acquire) {
+            true => error.with_delivery(Delivery::MaybeSent),
+            false => error,
+        })
+    }
+
+    /// Runs `future` in the thread of the client, and parks this one.
     fn run<T: Send + 'static>(
         &self,
         operation: Operation,
-        late: Delivery,
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let unsupported = || Error::new(operation, ErrorKind::Unsupported);
@@ -276,9 +275,7 @@ where
         let called = thread.portal().call(move || async move {
             let done = timeout_at(deadline, future).await;
             done.unwrap_or_else(|elapsed| {
-                Err(Error::new(operation, ErrorKind::Elapsed)
-                    .with_delivery(late)
-                    .with_source(elapsed))
+                Err(Error::new(operation, ErrorKind::Elapsed).with_source(elapsed))
             })
         });
         match called {

@@ -40,6 +40,15 @@ where
     /// the late reply is not taken for the next one; the next use makes another connection.
     #[doc(alias = "request")]
     pub async fn call(&self, message: &S) -> Result<R, Error> {
+        self.call_telling(message, || ()).await
+    }
+
+    /// As [`call`](Client::call), saying when the message has been queued.
+    pub(crate) async fn call_telling(
+        &self,
+        message: &S,
+        queued: impl FnOnce() + Send,
+    ) -> Result<R, Error> {
         let line = self.line();
         let _user = line.enter();
         let mut waiting = line.waiting();
@@ -59,6 +68,7 @@ where
         };
         let sent = self.span(Operation::Send).around(sending).await?;
         let Given((_turn, _entered, generation)) = sent;
+        queued();
         let mut awaited = Awaited::new(line);
         awaited.generations.push_back(generation);
         let receiving = poll_fn(|cx| awaited.poll_reply(&mut waiting, cx).map_ok(Given));

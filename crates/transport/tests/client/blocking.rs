@@ -117,7 +117,11 @@ fn a_wait_for_the_turn_counts(backend: Backend) {
             let late = hurried.recv_blocking().unwrap_err();
             assert_eq!(late.kind(), ErrorKind::Elapsed);
             let late = hurried.call_blocking(text(1)).unwrap_err();
-            assert_eq!(late.kind(), ErrorKind::Elapsed);
+            assert_eq!(
+                (late.kind(), late.delivery()),
+                (ErrorKind::Elapsed, Delivery::NotSent),
+                "it never had its turn"
+            );
             assert!(!waiting.is_finished());
             client.close().unwrap();
             assert_eq!(
