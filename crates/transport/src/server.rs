@@ -7,6 +7,8 @@ mod caught;
 mod closures;
 mod connection;
 mod counters;
+#[cfg(all(unix, feature = "ancillary"))]
+mod descriptors;
 mod handle;
 mod handler;
 mod incoming;

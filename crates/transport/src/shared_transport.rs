@@ -1,5 +1,7 @@
 //! One transport for any number of tasks.
 
+#[cfg(all(unix, feature = "ancillary"))]
+mod descriptors;
 mod halves;
 
 use std::fmt;
@@ -228,10 +230,17 @@ impl<T: Transport> Shared<T> {
     /// *Nothing happened.*
     pub async fn recv(&self) -> Result<Option<T::Received>, Error> {
         let span = OperationSpan::new(Operation::Recv, || self.peer_addr());
-        span.around(self.recv_alone()).await
+        span.around(self.recv_by(T::RecvHalf::poll_recv)).await
     }
 
-    async fn recv_alone(&self) -> Result<Option<T::Received>, Error> {
+    /// Receives by a function of the receiver.
+    async fn recv_by(
+        &self,
+        mut poll: impl FnMut(
+            &mut T::RecvHalf,
+            &mut Context<'_>,
+        ) -> Poll<Result<Option<T::Received>, Error>>,
+    ) -> Result<Option<T::Received>, Error> {
         let parts = &*self.parts;
         let entered = parts.receiving.enter();
         let _entered = entered.map_err(|busy| {
@@ -240,7 +249,7 @@ impl<T: Transport> Shared<T> {
         })?;
         let mut closed = pin!(parts.closed.wait());
         poll_fn(|cx| {
-            let polled = self.use_receiver(|receiver| receiver.poll_recv(cx))?;
+            let polled = self.use_receiver(|receiver| poll(receiver, cx))?;
             if polled.is_pending() && closed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(self.closed(Operation::Recv)));
             }
@@ -321,7 +330,7 @@ impl<T: Transport> Shared<T> {
     async fn in_turn(
         &self,
         operation: Operation,
-        poll: impl Fn(&mut T::SendHalf, &mut Context<'_>) -> Poll<Result<(), Error>>,
+        mut poll: impl FnMut(&mut T::SendHalf, &mut Context<'_>) -> Poll<Result<(), Error>>,
     ) -> Result<(), Error> {
         let mut closed = pin!(self.parts.closed.wait());
         poll_fn(|cx| {

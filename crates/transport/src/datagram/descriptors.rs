@@ -1,12 +1,16 @@
 //! Messages in packets of a Unix socket, with descriptors.
 
 use std::future::poll_fn;
+use std::io::{self, IoSlice};
 use std::task::{Poll, ready};
 
 use bowline_backend::net::UnixDatagram;
+use bowline_backend::stream::Address;
 use bowline_codec::MessageCodec;
+use bowline_concurrency::yield_now;
 
-use super::{DatagramReceiver, DatagramSender, DatagramTransport};
+use super::endpoint::{OF_NOBODY_IN_A_ROW, Packet, not_sent};
+use super::{DatagramEndpoint, DatagramReceiver, DatagramSender, DatagramTransport};
 use crate::ancillary::{Ancillary, Arrived, borrowed, or_plain};
 use crate::error::{Error, Operation};
 use crate::span::OperationSpan;
@@ -96,6 +100,116 @@ impl<C: MessageCodec<Received: Send>> DatagramReceiver<UnixDatagram, C> {
             Ok(message)
         };
         span.around(received).await
+    }
+}
+
+impl<C: MessageCodec> DatagramEndpoint<UnixDatagram, C> {
+    /// Sends `message` and the descriptors of `ancillary` to `to`, in one packet, and closes them here.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](DatagramEndpoint::send_to); [`Config`](crate::ErrorKind::Config) with
+    /// [`AncillaryError`](crate::AncillaryError) as its source for more than
+    /// [`Ancillary::MAX_FDS`] descriptors; [`Unsupported`](crate::ErrorKind::Unsupported) in the
+    /// simulator. Nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*, but that the descriptors are closed: the packet is sent with them in the
+    /// poll that says so.
+    pub async fn send_to_with(
+        &self,
+        message: &C::Sent,
+        to: &Address,
+        ancillary: Ancillary,
+    ) -> Result<(), Error> {
+        let span = OperationSpan::new(Operation::Send, || Some(to));
+        let packet = self.encode(message, to);
+        let sent = async {
+            let packet = packet?;
+            if ancillary.fds().is_empty() {
+                return self.send_packet(packet, to).await;
+            }
+            let named = |error: Error| error.with_peer(Some(to.clone()));
+            ancillary.check().map_err(named)?;
+            let (slices, fds) = ([IoSlice::new(&packet)], borrowed(ancillary.fds()));
+            let sent = self.socket.send_to_with_fds(&slices, &fds, to).await;
+            sent.map_err(|error| not_sent(packet.len(), error, to))
+        };
+        span.around(sent).await
+    }
+
+    /// Receives a message, who sent it, and puts the descriptors that came with it into `ancillary`.
+    /// Those that were there are closed. A plain [`recv_from`](DatagramEndpoint::recv_from) closes
+    /// what comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_from`](DatagramEndpoint::recv_from). [`Decode`](crate::ErrorKind::Decode) with
+    /// [`AncillaryError::Truncated`](crate::AncillaryError::Truncated) as its source where more
+    /// descriptors came than there was room for in `ancillary` or in this process: the message and
+    /// all of them are gone, and the next call goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: a packet and its descriptors are taken in the poll that reports them, and
+    /// `ancillary` stays as it was.
+    pub async fn recv_from_with(
+        &self,
+        ancillary: &mut Ancillary,
+    ) -> Result<(C::Received, Address), Error> {
+        let span = OperationSpan::new(Operation::Recv, || None::<Address>);
+        let received = async {
+            let received = self.recv_packet_with().await;
+            let decoded = received.and_then(|(packet, came)| {
+                let named = |error: Error| error.with_peer(Some(packet.from.clone()));
+                let message = self.decode(packet.truncated, &packet.bytes);
+                Ok((message.map_err(named)?, packet.from, came))
+            });
+            match decoded {
+                Ok((message, from, came)) => {
+                    let filled = ancillary.fill(came);
+                    filled.map_err(|error| error.with_peer(Some(from.clone())))?;
+                    Ok((message, from))
+                }
+                Err(error) => {
+                    let _ = ancillary.fill(Arrived::default()); // nothing is always room for
+                    Err(error)
+                }
+            }
+        };
+        span.around(received).await
+    }
+
+    /// The next packet that is somebody's, and what came with it.
+    async fn recv_packet_with(&self) -> Result<(Packet, Arrived), Error> {
+        let mut lent = self.lend();
+        let mut in_a_row = 0;
+        loop {
+            if in_a_row >= OF_NOBODY_IN_A_ROW {
+                in_a_row = 0;
+                yield_now().await;
+            }
+            in_a_row += 1;
+            lent.buffer.clear();
+            let (buffer, max) = (&mut lent.buffer, self.max_packet);
+            let most = Ancillary::MAX_FDS;
+            let mut came = Arrived::default();
+            let received = match self.socket.recv_with_fds(buffer, max, most).await {
+                Ok((packet, fds)) => {
+                    came.fds = fds.fds;
+                    came.truncated = fds.truncated;
+                    Ok(packet)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    self.socket.recv_from(buffer, max).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Some(packet) = self.sorted(received, buffer)? {
+                return Ok((packet, came));
+            }
+        }
     }
 }
 

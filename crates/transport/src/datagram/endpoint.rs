@@ -21,7 +21,7 @@ use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::span::OperationSpan;
 
 /// After as many packets that are nobody's a receiver lets other tasks run.
-const OF_NOBODY_IN_A_ROW: usize = 32;
+pub(super) const OF_NOBODY_IN_A_ROW: usize = 32;
 
 /// A socket of datagrams without a peer, and a codec: messages from and to anybody.
 ///
@@ -53,9 +53,9 @@ const OF_NOBODY_IN_A_ROW: usize = 32;
 /// # }
 /// ```
 pub struct DatagramEndpoint<S, C> {
-    socket: S,
+    pub(super) socket: S,
     codec: C,
-    max_packet: NonZeroUsize,
+    pub(super) max_packet: NonZeroUsize,
     limit: usize,
     unnamed: UnnamedSenders,
     connected: bool,
@@ -121,10 +121,15 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
     /// *Nothing happened*: the packet is sent in the poll that says so.
     pub async fn send_to(&self, message: &C::Sent, to: &Address) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || Some(to));
-        let packet = encode(&self.codec, message, &mut BytesMut::new(), self.limit);
-        let packet = packet.map_err(|error| Error::from_encode(error).with_peer(Some(to.clone())));
+        let packet = self.encode(message, to);
         span.around(async { self.send_packet(packet?, to).await })
             .await
+    }
+
+    /// One packet for `to`.
+    pub(super) fn encode(&self, message: &C::Sent, to: &Address) -> Result<Bytes, Error> {
+        let packet = encode(&self.codec, message, &mut BytesMut::new(), self.limit);
+        packet.map_err(|error| Error::from_encode(error).with_peer(Some(to.clone())))
     }
 
     /// Receives a message, and who sent it.
@@ -153,7 +158,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
     }
 
     /// By the bytes alone, so that what waits needs of the message nothing.
-    async fn send_packet(&self, packet: Bytes, to: &Address) -> Result<(), Error> {
+    pub(super) async fn send_packet(&self, packet: Bytes, to: &Address) -> Result<(), Error> {
         let mut sent = self.socket.send_to(&packet, to).await;
         if let Err(error) = &sent
             && is_refusal(error)
@@ -163,21 +168,12 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             self.counts.refused.one();
             sent = self.socket.send_to(&packet, to).await;
         }
-        sent.map_err(|error| {
-            let error = match is_too_long(&error) {
-                true => Error::from_encode(too_long_for_system(packet.len(), error)),
-                false => Error::from_io(Operation::Send, error).with_delivery(Delivery::NotSent),
-            };
-            error.with_peer(Some(to.clone()))
-        })
+        sent.map_err(|error| not_sent(packet.len(), error, to))
     }
 
     /// The next packet that is somebody's.
     pub(crate) async fn recv_packet(&self) -> Result<Packet, Error> {
-        let mut lent = Lent {
-            buffer: std::mem::take(&mut *self.lock()),
-            spare: &self.spare,
-        };
+        let mut lent = self.lend();
         let mut in_a_row = 0;
         loop {
             if in_a_row >= OF_NOBODY_IN_A_ROW {
@@ -187,17 +183,33 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             in_a_row += 1;
             lent.buffer.clear();
             let received = self.socket.recv_from(&mut lent.buffer, self.max_packet);
-            match received.await {
-                Ok(received) => {
-                    if let Some(packet) = self.of_somebody(received, &mut lent.buffer)? {
-                        return Ok(packet);
-                    }
-                }
-                Err(error) if is_refusal(&error) && !self.connected => {
-                    self.counts.refused.one();
-                }
-                Err(error) => return Err(Error::from_io(Operation::Recv, error)),
+            if let Some(packet) = self.sorted(received.await, &mut lent.buffer)? {
+                return Ok(packet);
             }
+        }
+    }
+
+    /// Room for a packet.
+    pub(super) fn lend(&self) -> Lent<'_> {
+        Lent {
+            buffer: std::mem::take(&mut *self.lock()),
+            spare: &self.spare,
+        }
+    }
+
+    /// The packet that was received into `buffer`, if it is somebody's.
+    pub(super) fn sorted(
+        &self,
+        received: io::Result<Received>,
+        buffer: &mut BytesMut,
+    ) -> Result<Option<Packet>, Error> {
+        match received {
+            Ok(received) => self.of_somebody(received, buffer),
+            Err(error) if is_refusal(&error) && !self.connected => {
+                self.counts.refused.one();
+                Ok(None)
+            }
+            Err(error) => Err(Error::from_io(Operation::Recv, error)),
         }
     }
 
@@ -259,9 +271,18 @@ impl<S, C> DatagramEndpoint<S, C> {
     }
 }
 
+/// The error of a packet of so many bytes that the system did not send.
+pub(super) fn not_sent(len: usize, error: io::Error, to: &Address) -> Error {
+    let error = match is_too_long(&error) {
+        true => Error::from_encode(too_long_for_system(len, error)),
+        false => Error::from_io(Operation::Send, error).with_delivery(Delivery::NotSent),
+    };
+    error.with_peer(Some(to.clone()))
+}
+
 /// The room for a packet on loan; dropped, the next receiver has it.
-struct Lent<'a> {
-    buffer: BytesMut,
+pub(super) struct Lent<'a> {
+    pub(super) buffer: BytesMut,
     spare: &'a Mutex<BytesMut>,
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bowline_backend::net::{UnixReadHalf, UnixStream, UnixWriteHalf};
 use bowline_backend::stream::ByteReader;
@@ -102,17 +102,27 @@ impl<C: Codec<Sent: Sync>> MessageSender<UnixStream, C> {
         message: &C::Sent,
         ancillary: Ancillary,
     ) -> Result<(), Error> {
-        if ancillary.fds().is_empty() {
-            return self.send(message).await;
-        }
+        let mut ancillary = ancillary;
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        let sent = async {
-            ancillary.check()?;
-            check_supported()?;
-            poll_fn(|cx| self.poll_all_written(cx)).await?;
-            self.queue_with(message, ancillary)
-        };
+        let sent = poll_fn(|cx| self.poll_send_with(cx, message, &mut ancillary));
         span.around(sent).await
+    }
+
+    /// Ready once `message` is queued with what is in `ancillary`, which is taken out then.
+    pub(crate) fn poll_send_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &C::Sent,
+        ancillary: &mut Ancillary,
+    ) -> Poll<Result<(), Error>> {
+        if ancillary.fds().is_empty() {
+            ready!(self.poll_reserve(cx))?;
+            return Poll::Ready(self.queue(message).map_err(Error::from_encode));
+        }
+        ancillary.check()?;
+        check_supported()?;
+        ready!(self.poll_all_written(cx))?;
+        Poll::Ready(self.queue_with(message, ancillary))
     }
 
     /// Ready once a frame can be the first in the queue.
@@ -124,7 +134,7 @@ impl<C: Codec<Sent: Sync>> MessageSender<UnixStream, C> {
     }
 
     /// Queues a frame that is the first, and writes what goes without waiting.
-    fn queue_with(&mut self, message: &C::Sent, mut ancillary: Ancillary) -> Result<(), Error> {
+    fn queue_with(&mut self, message: &C::Sent, ancillary: &mut Ancillary) -> Result<(), Error> {
         self.encode_if(message, |frame| match frame {
             0 => Err(refused(ErrorKind::Encode, AncillaryError::NoBytes)),
             actual if actual > Ancillary::MAX_FRAME => {
@@ -166,17 +176,24 @@ impl<C: Codec<Item: Send>> MessageReceiver<UnixStream, C> {
     ///
     /// *Nothing happened*: bytes and descriptors stay in the transport, and `ancillary` as it was.
     pub async fn recv_with(&mut self, ancillary: &mut Ancillary) -> Result<Option<C::Item>, Error> {
-        self.inbox.get_or_insert_with(|| Inbox::new(read_with));
         let span = OperationSpan::new(Operation::Recv, || self.peer_addr());
-        let received = async {
-            let received = poll_fn(|cx| self.poll_in_turn(cx)).await;
-            let came = self.inbox.as_mut().map(Inbox::take).unwrap_or_default();
-            let filled = ancillary.fill(came);
-            let message = received?;
-            filled.map_err(|error| error.with_peer(self.peer_addr().cloned()))?;
-            Ok(message)
-        };
+        let received = poll_fn(|cx| self.poll_recv_with(cx, ancillary));
         span.around(received).await
+    }
+
+    /// Ready with a message, once what came with it is in `ancillary`.
+    pub(crate) fn poll_recv_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        ancillary: &mut Ancillary,
+    ) -> Poll<Result<Option<C::Item>, Error>> {
+        self.inbox.get_or_insert_with(|| Inbox::new(read_with));
+        let received = ready!(self.poll_in_turn(cx));
+        let came = self.inbox.as_mut().map(Inbox::take).unwrap_or_default();
+        let filled = ancillary.fill(came);
+        let message = received?;
+        filled.map_err(|error| error.with_peer(self.peer_addr().cloned()))?;
+        Poll::Ready(Ok(message))
     }
 }
 

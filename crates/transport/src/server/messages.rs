@@ -12,7 +12,7 @@ use crate::transport::{Transport, TryRecvError};
 
 /// What a peer of a server sends: the receiving side of a connection.
 pub struct Messages<T: Transport> {
-    shared: Shared<T>,
+    pub(super) shared: Shared<T>,
     link: Arc<Link>,
 }
 
@@ -41,7 +41,45 @@ impl<T: Transport> Messages<T> {
     ///
     /// *Nothing happened*: `timeout(d, messages.recv())` loses no message.
     pub async fn recv(&mut self) -> Result<Option<T::Received>, Error> {
-        let mut recv = pin!(self.shared.recv());
+        self.unless_drained(self.shared.recv()).await
+    }
+
+    /// The next message if it is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] where `recv` would wait, else as `recv`.
+    pub fn try_recv(&mut self) -> Result<Option<T::Received>, TryRecvError> {
+        let received = match self.shared.try_recv() {
+            Err(TryRecvError::Empty) => return Err(TryRecvError::Empty),
+            Err(TryRecvError::Failed(error)) => Err(error),
+            Ok(received) => Ok(received),
+        };
+        self.noted(received).map_err(TryRecvError::Failed)
+    }
+
+    /// Waits until the server drains: for a handler that has more to do than to receive. It borrows
+    /// nothing, so that it can be awaited beside a `recv`.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<T> {
+        let link = self.link.clone();
+        async move { link.draining.wait().await }
+    }
+
+    /// Whether the server drains.
+    pub fn is_draining(&self) -> bool {
+        self.link.draining.is_set()
+    }
+
+    /// What `recv` comes to, or `None` where that has to wait and the server drains.
+    pub(super) async fn unless_drained(
+        &self,
+        recv: impl Future<Output = Result<Option<T::Received>, Error>>,
+    ) -> Result<Option<T::Received>, Error> {
+        let mut recv = pin!(recv);
         let mut draining = pin!(self.link.draining.wait());
         let mut told = false;
         let received = poll_fn(|cx| {
@@ -78,36 +116,6 @@ impl<T: Transport> Messages<T> {
                 Ok(None)
             }
         }
-    }
-
-    /// The next message if it is there now.
-    ///
-    /// # Errors
-    ///
-    /// [`TryRecvError::Empty`] where `recv` would wait, else as `recv`.
-    pub fn try_recv(&mut self) -> Result<Option<T::Received>, TryRecvError> {
-        let received = match self.shared.try_recv() {
-            Err(TryRecvError::Empty) => return Err(TryRecvError::Empty),
-            Err(TryRecvError::Failed(error)) => Err(error),
-            Ok(received) => Ok(received),
-        };
-        self.noted(received).map_err(TryRecvError::Failed)
-    }
-
-    /// Waits until the server drains: for a handler that has more to do than to receive. It borrows
-    /// nothing, so that it can be awaited beside a `recv`.
-    ///
-    /// # Cancel safety
-    ///
-    /// *Nothing happened.*
-    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<T> {
-        let link = self.link.clone();
-        async move { link.draining.wait().await }
-    }
-
-    /// Whether the server drains.
-    pub fn is_draining(&self) -> bool {
-        self.link.draining.is_set()
     }
 
     fn noted(

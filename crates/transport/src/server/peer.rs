@@ -14,7 +14,7 @@ use crate::transport::{Transport, TrySendError};
 /// Clones are the same peer, and may go to any task: senders take turns in the order in which they
 /// came. It may outlive the connection; everything is [`Closed`](crate::ErrorKind::Closed) then.
 pub struct Peer<T: Transport> {
-    shared: Shared<T>,
+    pub(super) shared: Shared<T>,
     link: Arc<Link>,
 }
 
@@ -137,7 +137,7 @@ impl<T: Transport> Peer<T> {
         self.shared.abort();
     }
 
-    fn noted<R>(&self, result: Result<R, Error>) -> Result<R, Error> {
+    pub(super) fn noted<R>(&self, result: Result<R, Error>) -> Result<R, Error> {
         result.inspect_err(|error| self.link.note_error(error))
     }
 }

@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod schedule;
+mod servers;
 mod streams;
 
 use std::fs::File;
@@ -13,7 +14,9 @@ use std::io::{PipeReader, Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use bowline_backend::Backend;
 use bowline_backend::time::{now, sleep_until};
+use bowline_concurrency::Root;
 use futures_util::future::{Either, select};
 
 /// Nothing here takes a minute; a hang is a failure with a name, not a stuck run.
@@ -25,22 +28,26 @@ pub(crate) async fn within(case: impl Future<Output = ()>) {
     }
 }
 
+pub(crate) fn on(backend: Backend, case: impl Future<Output = ()>) {
+    Root::new().backend(backend).block_on(within(case));
+}
+
 /// Each case on each backend over the kernel.
 macro_rules! on_the_kernel {
     ($($case:ident,)*) => {
         mod on_tokio {
             $(#[test] fn $case() {
-                bowline_backend::Backend::Tokio.block_on(crate::within(super::$case()));
+                crate::on(crate::Backend::Tokio, super::$case());
             })*
         }
         mod on_smol {
             $(#[test] fn $case() {
-                bowline_backend::Backend::Smol.block_on(crate::within(super::$case()));
+                crate::on(crate::Backend::Smol, super::$case());
             })*
         }
         mod on_async_std {
             $(#[test] fn $case() {
-                bowline_backend::Backend::AsyncStd.block_on(crate::within(super::$case()));
+                crate::on(crate::Backend::AsyncStd, super::$case());
             })*
         }
     };
