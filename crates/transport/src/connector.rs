@@ -14,13 +14,11 @@ use bowline_concurrency::timeout;
 
 use self::target::Where;
 use crate::error::{Error, ErrorKind, Operation};
+use crate::scheme::CONNECT_WITHIN;
 use crate::span::OperationSpan;
 
 /// How long an attempt goes alone before the next address is tried beside it (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
-
-/// How long looking up the name and all attempts take together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Probes that find a vanished peer: after a minute of silence, 3 of them 20 s apart.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 3);
@@ -70,7 +68,7 @@ impl TcpConnector {
             local: None,
             options: TcpOptions::new().keepalive(Keepalive::new(idle, interval, count)),
             head_start: HEAD_START,
-            connect_timeout: CONNECT_TIMEOUT,
+            connect_timeout: CONNECT_WITHIN,
         }
     }
 

@@ -37,12 +37,14 @@ pub trait TransportFactory<S, R>: Send + Sync {
 /// | `tcp` | `//host:port` | `connect_timeout`, `nodelay`, `max_frame`, `reconnect` |
 /// | `unix` | a path, or `@name` | `connect_timeout`, `max_frame`, `reconnect` |
 /// | `tls` | `//host:port` | those of `tcp`, `sni`, `alpn`, `ca` (a file), `close=lenient` |
-/// | `mem` | `//name` | `max_frame`, `reconnect` |
-/// | `udp`, by [`with_datagrams`](TransportRegistry::with_datagrams) | `//host:port` | `max_frame` |
+/// | `mem` | `//name` | `connect_timeout`, `max_frame`, `reconnect` |
+/// | `udp`, by [`with_datagrams`](TransportRegistry::with_datagrams) | `//host:port` | `connect_timeout`, `max_frame` |
 /// | `unixgram`, the same | a path, or `@name` | `max_frame` |
 ///
-/// What it makes connects when it is first used, and with `reconnect=yes` again when the connection
-/// breaks, as a [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a
+/// What it makes connects when it is first used, within 10 s unless `connect_timeout` says otherwise,
+/// which over `tls` bounds the handshake too; then it reads the file of `ca`, of 1 MiB at most, and
+/// tells what is wrong with it. With `reconnect=yes` it connects again when the connection breaks, as a
+/// [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a
 /// frame on the wire.
 ///
 /// # Examples

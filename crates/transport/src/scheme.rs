@@ -1,11 +1,16 @@
 //! What the schemes that are built in can be told, and how they dial.
 
 mod reading;
+#[cfg(feature = "tls")]
+mod secure;
 
 #[cfg(unix)]
 pub(crate) use reading::unix_address;
 pub(crate) use reading::{host_and_port, max_frame, params_of};
+#[cfg(feature = "tls")]
+pub(crate) use secure::{Tls, read_file};
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -26,8 +31,6 @@ use crate::memory::MemoryNetwork;
 use crate::message_stream::MessageStreamBuilder;
 use crate::params::{KeySpec, ParamType, Params};
 use crate::span::OperationSpan;
-#[cfg(feature = "tls")]
-use crate::tls::{CloseMode, TlsClientBuilder, TlsClientConfig};
 use crate::url::Url;
 
 /// A scheme that is built in.
@@ -41,7 +44,10 @@ pub(crate) enum Scheme {
     Mem,
 }
 
-const CONNECT_TIMEOUT: KeySpec = KeySpec::new("connect_timeout", ParamType::Duration);
+/// How long making a connection takes at most, where nothing else is said.
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+pub(crate) const CONNECT_TIMEOUT: KeySpec = KeySpec::new("connect_timeout", ParamType::Duration);
 pub(crate) const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size);
 pub(crate) const NODELAY: KeySpec = KeySpec::new("nodelay", ParamType::Flag);
 const RECONNECT: KeySpec = KeySpec::new("reconnect", ParamType::Flag);
@@ -69,7 +75,12 @@ const TLS: &[KeySpec] = &[
     RECONNECT,
 ];
 
-const MEM: &[KeySpec] = &[KeySpec::new("name", ParamType::Text), MAX_FRAME, RECONNECT];
+const MEM: &[KeySpec] = &[
+    KeySpec::new("name", ParamType::Text),
+    CONNECT_TIMEOUT,
+    MAX_FRAME,
+    RECONNECT,
+];
 
 impl Scheme {
     pub(crate) const ALL: &[Scheme] = &[
@@ -125,8 +136,11 @@ impl Scheme {
         Ok(Plan {
             to,
             connect_timeout: match self {
-                Scheme::Mem => None,
-                _ => params.duration("connect_timeout"),
+                // What connects by TCP has the same bound of its own, without the handshake.
+                Scheme::Tcp => params.duration("connect_timeout"),
+                #[cfg(feature = "tls")]
+                Scheme::Tls => params.duration("connect_timeout"),
+                _ => Some(connect_timeout(params)),
             },
             reconnect: params.flag("reconnect").unwrap_or(false),
             options: DialOptions {
@@ -164,15 +178,6 @@ pub(crate) struct DialOptions {
     pub(crate) max_frame: Option<usize>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
-}
-
-/// How a stream that was dialled becomes secure.
-#[cfg(feature = "tls")]
-#[derive(Clone, Debug)]
-pub(crate) struct Tls {
-    pub(crate) config: TlsClientConfig,
-    /// Whom the certificate has to be for, where that is not the host.
-    pub(crate) name: Option<String>,
 }
 
 impl Plan {
@@ -221,10 +226,7 @@ impl Plan {
         let Some(most) = self.connect_timeout else {
             return self.dial_with(codec, &options).await;
         };
-        let dialled = timeout(most, self.dial_with(codec, &options)).await;
-        dialled.unwrap_or_else(|elapsed| {
-            Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout).with_source(elapsed))
-        })
+        connected_within(most, self.dial_with(codec, &options)).await
     }
 
     async fn dial_with<C>(
@@ -280,13 +282,14 @@ impl DialOptions {
             let peer = stream.peer_addr().ok().and_then(|peer| peer.as_inet());
             let address = peer.map(|peer| peer.ip().to_string());
             let name = tls.name.as_deref().or(host).or(address.as_deref());
-            let Some(name) = name.or(tls.config.names_server().then_some("")) else {
+            let config = tls.config().await?;
+            let Some(name) = name.or(config.names_server().then_some("")) else {
                 return Err(wrong(
                     "there is no host whose name the certificate could be for; the key `sni` names one"
                         .to_owned(),
                 ));
             };
-            let stream = tls.config.handshake(stream, name)?.await?;
+            let stream = config.handshake(stream, name)?.await?;
             return Ok(DynTransport::new(self.messages().over(stream, codec())));
         }
         let _ = host;
@@ -302,56 +305,19 @@ impl DialOptions {
     }
 }
 
-#[cfg(feature = "tls")]
-impl Tls {
-    fn of(params: &Params) -> Result<Tls, Error> {
-        let mut builder = TlsClientConfig::builder();
-        match params.text("ca") {
-            Some(path) => {
-                let text = std::fs::read_to_string(path);
-                builder = builder.root_pem(text.map_err(|error| {
-                    wrong(format!("the file of the key `ca` cannot be read: {error}"))
-                })?);
-            }
-            None => builder = trusting_usual(builder)?,
-        }
-        for protocol in params.list("alpn").unwrap_or_default() {
-            builder = builder.alpn(protocol.as_bytes());
-        }
-        builder = builder.close_mode(CloseMode::of(params)?);
-        Ok(Tls {
-            config: builder.build()?,
-            name: params.text("sni").map(str::to_owned),
-        })
-    }
+/// How long connecting may take, as these parameters say.
+pub(crate) fn connect_timeout(params: &Params) -> Duration {
+    params.duration("connect_timeout").unwrap_or(CONNECT_WITHIN)
 }
 
-#[cfg(feature = "tls")]
-impl CloseMode {
-    /// What the key `close` says.
-    pub(crate) fn of(params: &Params) -> Result<CloseMode, Error> {
-        match params.text("close") {
-            None | Some("strict") => Ok(CloseMode::Strict),
-            Some("lenient") => Ok(CloseMode::Lenient),
-            Some(_) => Err(wrong("`close` has to be `strict` or `lenient`".to_owned())),
-        }
-    }
-}
-
-/// Trusts whom programs trust where nothing is said: Mozilla's authorities, or the system's.
-#[cfg(feature = "tls")]
-fn trusting_usual(builder: TlsClientBuilder) -> Result<TlsClientBuilder, Error> {
-    #[cfg(feature = "webpki-roots")]
-    return Ok(builder.webpki_roots());
-    #[cfg(all(feature = "native-roots", not(feature = "webpki-roots")))]
-    return Ok(builder.native_roots());
-    #[cfg(not(any(feature = "webpki-roots", feature = "native-roots")))]
-    {
-        let _ = builder;
-        let missing = "the key `ca` is missing: a file with the authorities that are trusted (PEM); with \
-                       the feature `webpki-roots` or `native-roots` there are others";
-        Err(wrong(missing.to_owned()))
-    }
+/// What connecting comes to, if it takes no longer than this.
+pub(crate) async fn connected_within<T>(
+    most: Duration,
+    connecting: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(most, connecting).await.unwrap_or_else(|elapsed| {
+        Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout).with_source(elapsed))
+    })
 }
 
 /// There is nothing of that name.

@@ -4,6 +4,8 @@ use bowline_backend::Backend;
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
 use bowline_codec::{Lines, Text};
+use bowline_concurrency::now;
+use bowline_sim::{Answer, Sim};
 use bowline_transport::{
     DatagramEndpoint, DatagramSocket, ErrorKind, Extra, LocalAddr, Transport, TransportRegistry,
 };
@@ -75,4 +77,19 @@ fn what_a_socket_of_datagrams_has_not_is_refused() {
         let long = transport.send(&"hello".to_owned()).await.unwrap_err();
         assert_eq!(long.kind(), ErrorKind::TooLarge { limit: 4 });
     });
+}
+
+// TR11
+#[test]
+fn a_name_is_not_looked_up_without_end() {
+    let world = Sim::builder()
+        .name("silent", Answer::Silence)
+        .client("client", || async {
+            let began = now();
+            let url = "udp://silent:9?connect_timeout=250ms";
+            let error = registry().open(url).unwrap().connect().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectTimeout);
+            assert_eq!((now() - began).as_millis(), 250);
+        });
+    world.run().unwrap();
 }

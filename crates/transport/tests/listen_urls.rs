@@ -154,6 +154,10 @@ fn secure_places_are_served() {
         why(&swapped).await;
         let nowhere = format!("tls://127.0.0.1:0?cert={certificate}&key=/nowhere.pem");
         assert!(why(&nowhere).await.contains("`key` cannot be read"));
+        let long = directory.path("long.pem");
+        std::fs::write(&long, vec![b'x'; 1024 * 1024 + 1]).unwrap();
+        let long = format!("tls://127.0.0.1:0?cert={long}&key={key}");
+        assert!(why(&long).await.contains("it is longer than 1048576 bytes"));
         let close = format!("tls://127.0.0.1:0?cert={certificate}&key={key}&close=softly");
         assert!(why(&close).await.contains("`close` has to be"));
     });

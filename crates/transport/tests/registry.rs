@@ -9,7 +9,7 @@ use bowline_backend::net::UnixListener;
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
 use bowline_codec::{Framed, Lines, Text};
-use bowline_concurrency::{Root, timeout};
+use bowline_concurrency::{Root, now, timeout};
 use bowline_transport::{
     Client, DynTransport, Error, ErrorKind, Extra, KeySpec, Listener, MemoryStream, MessageStream,
     ParamType, Params, PeerAddr, Transport, TransportFactory, TransportRecv, TransportRegistry,
@@ -186,8 +186,7 @@ fn all_that_is_malformed_is_refused() {
         "unix:/a?path=/b",
         "unix:/a?abstract=b",
         "tls://h:1",
-        "tls://h:1?ca=/nowhere/at/all",
-        "tls://h:1?ca=/dev/null",
+        "tls://h:1?ca=/nowhere/at/all&close=softly",
         "mem:",
         "mem:name",
         "mem://",
@@ -226,6 +225,28 @@ async fn talk(
         transport.recv().await.unwrap_err().kind(),
         ErrorKind::Closed
     );
+}
+
+// TR11
+#[test]
+fn a_name_in_memory_is_not_waited_for_without_end() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let registry = registry();
+        let _listener = registry.memory().listen("full").unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..1024 {
+            waiting.push(registry.memory().connect("full").await.unwrap());
+        }
+        for (url, millis) in [
+            ("mem://full?connect_timeout=250ms", 250),
+            ("mem://full", 10_000),
+        ] {
+            let began = now();
+            let error = registry.open(url).unwrap().connect().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectTimeout);
+            assert_eq!((now() - began).as_millis(), millis);
+        }
+    });
 }
 
 // TR11

@@ -2,14 +2,15 @@
 #![cfg(feature = "tls")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_codec::{Framed, Lines, Text};
-use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, task_group};
+use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, task_group, timeout};
 use bowline_transport::{
-    CertStore, Client, ErrorKind, Extra, Peer, Server, TlsClientConfig, TlsInfo, TlsServerConfig,
-    Transport, TransportRegistry,
+    CertStore, Client, Error, ErrorKind, Extra, Peer, Server, TlsClientConfig, TlsInfo,
+    TlsServerConfig, Transport, TransportRegistry,
 };
 
 fn line() -> Framed<Lines, Text> {
@@ -71,25 +72,95 @@ fn a_client_that_dials_over_tls_is_answered() {
     });
 }
 
+/// A file of its own, gone with this.
+struct Pem(PathBuf);
+
+impl Pem {
+    fn new(served: &Served) -> Pem {
+        let name = format!("bowline-ca-{}-{}.pem", std::process::id(), served.at.port());
+        Pem(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Pem {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What a `Config` error says beneath.
+fn why(result: Result<(), Error>) -> String {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    std::error::Error::source(&error).unwrap().to_string()
+}
+
 // TR11
 #[test]
 fn a_url_names_whom_to_trust_and_who_answers() {
     with_server(|served| async move {
-        let file = format!("bowline-ca-{}-{}.pem", std::process::id(), served.at.port());
-        let file = std::env::temp_dir().join(file);
-        std::fs::write(&file, &served.certificate)?;
-        let (at, ca) = (served.at, file.display());
+        let file = Pem::new(&served);
+        let (at, ca) = (served.at, file.0.display());
         let registry = TransportRegistry::with_builtin(line);
-        let named = registry.open(&format!("tls://{at}?ca={ca}&sni=there"));
-        let nameless = registry.open(&format!("tls://{at}?ca={ca}"));
-        std::fs::remove_file(&file)?;
-
-        let mut named = named?;
+        let mut named = registry.open(&format!("tls://{at}?ca={ca}&sni=there&reconnect=yes"))?;
+        let mut nameless = registry.open(&format!("tls://{at}?ca={ca}"))?;
+        // It is read when it is needed, and once.
+        std::fs::write(&file.0, &served.certificate)?;
+        let refused = nameless.send(&"ha".to_owned()).await.unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::Tls(_)), "{refused}");
         named.send(&"ha".to_owned()).await?;
         assert_eq!(named.recv().await?.as_deref(), Some("haha"));
         named.close().await?;
-        let refused = nameless?.send(&"ha".to_owned()).await.unwrap_err();
-        assert!(matches!(refused.kind(), ErrorKind::Tls(_)), "{refused}");
+        Ok(())
+    });
+}
+
+// TR11
+#[test]
+fn files_that_cannot_be_read_are_told_by_the_first_use() {
+    with_server(|served| async move {
+        let file = Pem::new(&served);
+        let url = format!("tls://{}?ca={}&sni=there", served.at, file.0.display());
+        let registry = TransportRegistry::with_builtin(line);
+        let mut transport = registry.open(&url)?;
+        let said = why(transport.connect().await);
+        assert!(
+            said.starts_with("the file of the key `ca` cannot be read: "),
+            "{said}"
+        );
+        std::fs::write(&file.0, "no certificate")?;
+        why(transport.connect().await);
+        std::fs::write(&file.0, vec![b'x'; 1024 * 1024 + 1])?;
+        let said = why(transport.connect().await);
+        assert!(said.ends_with("it is longer than 1048576 bytes"), "{said}");
+        std::fs::write(&file.0, &served.certificate)?;
+        transport.connect().await?;
+        transport.close().await?;
+        Ok(())
+    });
+}
+
+/// A pipe that nobody writes to is as good as a file that takes for ever.
+// TR11
+#[cfg(unix)]
+#[test]
+fn a_file_that_takes_for_ever_stops_nobody() {
+    with_server(|served| async move {
+        let file = Pem::new(&served);
+        let made = std::process::Command::new("mkfifo").arg(&file.0).status()?;
+        assert!(made.success());
+        let (at, pem) = (served.at, file.0.display());
+        let registry = TransportRegistry::with_builtin(line);
+        let url = format!("tls://{at}?ca={pem}&connect_timeout=50ms");
+        let late = registry.open(&url)?.connect().await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::ConnectTimeout);
+        let url = format!("tls://127.0.0.1:0?cert={pem}&key={pem}");
+        let bind = Server::url(&url[..]).codec(line).bind();
+        let bound = timeout(Duration::from_millis(50), bind).await;
+        assert!(bound.is_err(), "it was read");
+        // The threads that wait go on, and end.
+        let writers = || std::fs::OpenOptions::new().write(true).open(&file.0);
+        drop((writers()?, writers()?));
         Ok(())
     });
 }

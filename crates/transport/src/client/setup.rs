@@ -71,7 +71,7 @@ where
     /// Makes each connection secure. The certificate has to be for the host that is dialled.
     #[cfg(feature = "tls")]
     pub fn tls(self, config: TlsClientConfig) -> Self {
-        let tls = Some(Tls { config, name: None });
+        let tls = Some(Tls::with(config));
         self.line().dialling().set(|setup| setup.options.tls = tls);
         self
     }

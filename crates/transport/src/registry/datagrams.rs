@@ -18,9 +18,12 @@ use crate::error::{Error, ErrorKind, Operation};
 use crate::params::{KeySpec, Params};
 #[cfg(unix)]
 use crate::scheme::{ABSTRACT, PATH};
-use crate::scheme::{DialOptions, HOST, MAX_FRAME, PORT, host_and_port, max_frame};
+use crate::scheme::{
+    CONNECT_TIMEOUT, DialOptions, HOST, MAX_FRAME, PORT, connect_timeout, connected_within,
+    host_and_port, max_frame,
+};
 
-const UDP: &[KeySpec] = &[HOST, PORT, MAX_FRAME];
+const UDP: &[KeySpec] = &[HOST, PORT, CONNECT_TIMEOUT, MAX_FRAME];
 
 #[cfg(unix)]
 const UNIXGRAM: &[KeySpec] = &[PATH, ABSTRACT, MAX_FRAME];
@@ -40,11 +43,12 @@ where
     fn create(&self, params: &Params) -> Result<DynTransport<C::Sent, C::Received>, Error> {
         let (host, port) = host_and_port(params)?;
         let (host, most) = (host.to_owned(), max_frame(params)?);
+        let within = connect_timeout(params);
         let codec = self.0.clone();
         let dial = Arc::new(move |options: &DialOptions| {
             let (host, codec) = (host.clone(), codec.clone());
             let most = options.max_frame.or(most);
-            let dialled = async move {
+            let dialled = connected_within(within, async move {
                 let found = resolve(Query::host(host, port)).await.map_err(|error| {
                     Error::new(Operation::Connect, ErrorKind::Connect).with_source(error)
                 })?;
@@ -53,7 +57,7 @@ where
                 let socket = UdpSocket::connect(to);
                 let socket = socket.map_err(|error| Error::from_io(Operation::Connect, error))?;
                 Ok(DynTransport::new(over(socket, most, codec())))
-            };
+            });
             Box::pin(dialled) as BoxFuture<'static, _>
         });
         Ok(lazy(dial, Broken::Stays))

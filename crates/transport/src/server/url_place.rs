@@ -22,6 +22,8 @@ use crate::memory::{MemoryListener, MemoryNetwork};
 #[cfg(feature = "tls")]
 use crate::params::ParamType;
 use crate::params::{KeySpec, Params};
+#[cfg(feature = "tls")]
+use crate::scheme::read_file;
 use crate::scheme::{NODELAY, unknown_name, wrong};
 #[cfg(feature = "tls")]
 use crate::tls::{
@@ -146,7 +148,7 @@ impl UrlPlace {
             #[cfg(feature = "tls")]
             "tls" => {
                 let params = params(TLS)?;
-                let (builder, config) = (builder(&url, &params)?, config(&params)?);
+                let (builder, config) = (builder(&url, &params)?, config(&params).await?);
                 let listeners = builder.bind().await?;
                 Ok(UrlListener(Any::Tls(TlsListener::new(listeners, config))))
             }
@@ -198,21 +200,17 @@ fn builder(url: &Url, params: &Params) -> Result<ListenersBuilder, Error> {
 
 /// How what is accepted becomes secure.
 #[cfg(feature = "tls")]
-fn config(params: &Params) -> Result<TlsServerConfig, Error> {
-    let file = |key: &str| match params.text(key) {
-        None => Ok(None),
-        Some(path) => match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) => Err(wrong(format!(
-                "the file of the key `{key}` cannot be read: {error}"
-            ))),
-        },
-    };
-    let (Some(chain), Some(key)) = (file("cert")?, file("key")?) else {
+async fn config(params: &Params) -> Result<TlsServerConfig, Error> {
+    let (Some(chain), Some(key)) = (params.text("cert"), params.text("key")) else {
         return Err(wrong("the keys `cert` and `key` are due".to_owned()));
     };
+    let (chain, key) = (
+        read_file("cert", chain).await?,
+        read_file("key", key).await?,
+    );
     let mut builder = TlsServerConfig::builder(&CertStore::new(&chain, &key)?);
-    if let Some(roots) = file("ca")? {
+    if let Some(roots) = params.text("ca") {
+        let roots = read_file("ca", roots).await?;
         builder = builder.client_roots(ClientCertificates::Require, roots);
     }
     for protocol in params.list("alpn").unwrap_or_default() {
