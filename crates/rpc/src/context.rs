@@ -11,7 +11,7 @@ use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelHandle, Tree};
 
 use crate::Incoming;
-use crate::executor::{JobFacts, Place, States, Threads};
+use crate::executor::{CallRef, JobFacts, Place, States, Threads};
 use crate::proto::Extensions;
 use crate::stream::HandlerStreams;
 use crate::{DynBroker, brokers};
@@ -29,6 +29,10 @@ pub struct Context {
     hops: u8,
     states: States,
     extensions: Extensions,
+    /// 0 to 7, higher first.
+    priority: u8,
+    /// Nobody waits for an answer.
+    notification: bool,
     /// The number of the broker that runs it.
     origin: u64,
     streams: Option<Arc<HandlerStreams>>,
@@ -155,11 +159,31 @@ impl Context {
             caller: facts.caller,
             call: facts.call.number(),
             hops: facts.hops,
+            priority: facts.priority,
+            notification: matches!(facts.call, CallRef::Notification(_)),
             states,
             extensions: facts.extensions,
             origin,
             streams: facts.streams,
         }
+    }
+
+    /// Of the call: 0 to 7, higher first.
+    #[cfg(unix)]
+    pub(crate) fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// Whether nobody waits for an answer.
+    #[cfg(unix)]
+    pub(crate) fn is_notification(&self) -> bool {
+        self.notification
+    }
+
+    /// What came with the call besides its arguments.
+    #[cfg(unix)]
+    pub(crate) fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 
     /// Whether the handler is told of a cancel, and not dropped.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bowline_concurrency::Cause;
 
 use crate::proto::{CloseCause, Guess};
-use crate::{CallError, RegistryError};
+use crate::{BadLimit, CallError, RegistryError};
 
 /// Why a broker did not start, listen or connect; or any failure of this crate, for bodies of
 /// [`run`](crate::TcpBrokerBuilder::run) that use `?`.
@@ -153,6 +153,16 @@ impl<E: fmt::Debug + Send + Sync + 'static> From<CallError<E>> for Error {
             source: Some(Arc::new(error)),
             ..Self::new(ErrorKind::Call, "a call failed")
         }
+    }
+}
+
+impl From<BadLimit> for Error {
+    fn from(error: BadLimit) -> Self {
+        Self::with_source(
+            ErrorKind::InvalidInput,
+            "the limits do not fit each other",
+            error,
+        )
     }
 }
 

@@ -118,6 +118,23 @@ impl MethodDef {
         }
     }
 
+    /// A method with any handler.
+    #[cfg(unix)]
+    pub(crate) fn handled(
+        name: impl Into<Arc<str>>,
+        spec: MethodSpec,
+        handler: impl ErasedHandler + 'static,
+    ) -> Self {
+        Self {
+            name: NameSource::Given(name.into()),
+            entry: Arc::new(Entry {
+                spec,
+                call: None,
+                handler: Box::new(handler),
+            }),
+        }
+    }
+
     /// The same method under another name.
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = NameSource::Given(name.into());
@@ -235,8 +252,12 @@ pub(crate) enum HandlerEnd {
     BadArguments(String),
     /// The reply did not encode.
     Internal(String),
-    /// It ran, and ended otherwise.
-    Failed { code: Code, message: String },
+    /// It ended otherwise.
+    Failed {
+        code: Code,
+        certainty: Certainty,
+        message: String,
+    },
     /// Arguments or reply are longer than the method's options allow.
     TooLarge {
         certainty: Certainty,

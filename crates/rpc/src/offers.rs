@@ -143,6 +143,15 @@ impl Offers {
         Ok(())
     }
 
+    /// Offers the methods of `registry`, of this project, and no others; it is locked for good.
+    #[cfg(unix)]
+    pub(crate) fn set(&self, registry: &Registry) {
+        registry.lock();
+        let mut state = self.state();
+        state.registries = vec![registry.clone()];
+        self.change(state);
+    }
+
     /// Offers the methods of `registry` no longer; whether it did.
     pub(crate) fn detach(&self, registry: &Registry) -> bool {
         let mut state = self.state();

@@ -15,6 +15,9 @@ mod deaths;
 #[path = "process_pool/methods.rs"]
 mod methods;
 #[cfg(unix)]
+#[path = "process_pool/nested.rs"]
+mod nested;
+#[cfg(unix)]
 #[path = "process_pool/starts.rs"]
 mod starts;
 

@@ -3,9 +3,11 @@
 mod backoff;
 mod build;
 mod child;
+mod items;
 mod lease;
 mod numbers;
 mod pool;
+mod relay;
 mod serving;
 mod worker;
 
@@ -16,6 +18,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bowline_concurrency::{Nesting, in_nesting};
 
 use super::async_executor::CANCEL_GRACE;
 use super::places::{Begin, Place, Places};
@@ -43,6 +47,11 @@ use serving::serve;
 ///
 /// SIGINT and SIGTERM do nothing to children, which have a process group of their own: their parent
 /// decides what becomes of calls, and a child ends when the parent does.
+///
+/// Handlers in children call through the broker of this program: [`Context::broker`](crate::Context::broker)
+/// and [`current_broker`](crate::current_broker) find, in the child, one whose calls go there, and find the
+/// [`methods`](crate::Broker::methods) that calls of this program find. What they call back in the pool runs
+/// in further children.
 ///
 /// Calls wait for one of `max_workers` places as in an [`AsyncExecutor`](super::AsyncExecutor).
 /// Brokers that share the executor have children of their own. There are no processes in a simulated
@@ -245,8 +254,11 @@ impl Begin for InChildren {
     fn begin(&self, job: Job, place: Place) {
         let attachment = job.attachment().clone();
         let pool = Pool::of(&attachment, &self.0);
-        // A closed group drops it; then the broker is over.
-        drop(attachment.group().spawn_ok(serve(pool, job, place)));
+        // What is asked of a child is no call of who makes this one.
+        in_nesting(Nesting::NONE, || {
+            // A closed group drops it; then the broker is over.
+            drop(attachment.group().spawn_ok(serve(pool, job, place)));
+        });
     }
 
     fn begin_later(&self, job: Job, place: Place) {

@@ -258,9 +258,13 @@ impl From<HandlerEnd> for JobEnd {
                 certainty,
                 message,
             },
-            HandlerEnd::Failed { code, message } => JobEnd::Failed {
+            HandlerEnd::Failed {
                 code,
-                certainty: Certainty::Executed,
+                certainty,
+                message,
+            } => JobEnd::Failed {
+                code,
+                certainty,
                 message,
             },
             HandlerEnd::Internal(message) => JobEnd::Failed {

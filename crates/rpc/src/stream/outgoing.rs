@@ -174,6 +174,7 @@ impl Context {
 fn given_up() -> HandlerEnd {
     HandlerEnd::Failed {
         code: Code::Cancelled,
+        certainty: Certainty::Executed,
         message: String::new(),
     }
 }
@@ -181,6 +182,7 @@ fn given_up() -> HandlerEnd {
 fn lagged() -> HandlerEnd {
     HandlerEnd::Failed {
         code: Code::Overloaded,
+        certainty: Certainty::Executed,
         message: "its caller took items too slowly".to_owned(),
     }
 }

@@ -518,6 +518,11 @@ impl TcpBrokerBuilder {
             group: group.clone(),
             ending: Ending::default(),
         });
+        let broker = TcpBroker {
+            shared: shared.clone(),
+        };
+        // Before anybody calls: handlers find it.
+        shared.attachment.introduce(DynBroker::new(broker.clone()));
         for door in doors {
             shared.open_door(door)?;
         }
@@ -535,10 +540,6 @@ impl TcpBrokerBuilder {
             drop(group.spawn_ok(keep(shared.clone(), stream, side, attempt.trying())));
             attempt.settled().await?;
         }
-        let broker = TcpBroker {
-            shared: shared.clone(),
-        };
-        shared.attachment.introduce(DynBroker::new(broker.clone()));
         shared.executor.prepare(&shared.attachment).await?;
         if let Some(signals) = signals {
             drop(group.spawn_ok(signals.drain(broker.clone())));

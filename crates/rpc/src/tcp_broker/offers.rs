@@ -20,6 +20,13 @@ impl TcpBroker {
         Ok(())
     }
 
+    /// Offers the methods of `registry` and no others, and tells every peer.
+    #[cfg(unix)]
+    pub(crate) fn offer_only(&self, registry: &Registry) {
+        self.shared.offers.set(registry);
+        self.shared.offers_changed();
+    }
+
     /// Offers the methods of `registry` no longer, and tells every peer; whether it did. Calls that run
     /// go on.
     pub fn detach(&self, registry: &Registry) -> bool {

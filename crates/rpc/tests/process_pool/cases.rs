@@ -26,6 +26,12 @@ use crate::deaths::{
     children_that_crash_at_their_start_are_started_rarely,
 };
 use crate::methods::{Held, LONG, SOON, Scratch, Stubborn, UntilTold, ended, gone, pool, registry};
+use crate::nested::{
+    a_child_calls_back_into_its_pool_eight_deep,
+    calls_of_children_end_with_those_that_wait_for_them,
+    children_call_through_the_broker_of_their_parent, children_hear_of_methods_that_come_and_go,
+    items_and_notifications_of_children_pass_through_their_parent,
+};
 use crate::starts::{
     a_burst_starts_as_many_children_as_its_calls_fill,
     a_call_for_a_child_that_died_idle_goes_to_another,
@@ -399,6 +405,11 @@ pub(crate) fn run() {
     cases! {
         calls_run_in_children_and_no_more_than_there_are
         items_pass_through_to_children_and_back
+        children_call_through_the_broker_of_their_parent
+        children_hear_of_methods_that_come_and_go
+        calls_of_children_end_with_those_that_wait_for_them
+        items_and_notifications_of_children_pass_through_their_parent
+        a_child_calls_back_into_its_pool_eight_deep
         a_panic_fails_its_call_and_not_its_child
         a_job_that_nobody_waits_for_never_runs
         a_child_that_is_killed_ends_its_call_and_nothing_else

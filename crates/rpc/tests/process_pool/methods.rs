@@ -14,6 +14,8 @@ use bowline_rpc::{
 };
 use futures_util::{StreamExt, stream};
 
+use crate::nested;
+
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const SOON: Duration = Duration::from_millis(100);
 /// Names a file that gets a byte for each child that crashes at its start.
@@ -227,6 +229,7 @@ pub(crate) fn registry() -> Registry {
                 std::process::id()
             })
         })
+        .and_then(|_| nested::register(&registry))
         .and_then(|_| registry.register_fn("crowd", |(): ()| crowd()))
         .and_then(|_| registry.register_fn("abort", |(): ()| async { std::process::abort() as () }))
         .and_then(|_| registry.register_blocking("overflow", |(depth,): (u64,)| deeper(depth)))

@@ -15,10 +15,14 @@ use super::backoff::Backoff;
 use super::build::{build_id, methods_id, this_program};
 use super::child::{Child, Socket};
 use super::lease::{Lease, Worker, tend};
+use super::relay::Relays;
 use super::worker::{IDENTITY, Identity};
-use crate::executor::Attachment;
+use crate::executor::{AsyncExecutor, Attachment};
 use crate::proto::Side;
-use crate::{Broker, Caller, Error, ErrorKind, TcpBroker};
+use crate::{Broker, Caller, Error, ErrorKind, MethodTable, TcpBroker, brokers};
+
+/// Calls of one child that are passed on at once, as many as it may make: an eighth of it at each level.
+const RELAYED: usize = 1024;
 
 /// The children of one broker.
 ///
@@ -36,6 +40,8 @@ use crate::{Broker, Caller, Error, ErrorKind, TcpBroker};
 ///   given back.
 pub(super) struct Pool {
     options: Arc<Options>,
+    /// The number of the broker.
+    origin: u64,
     group: TaskGroup<Infallible>,
     state: Mutex<State>,
     changes: (WatchSender<()>, WatchReceiver<()>),
@@ -76,6 +82,7 @@ impl Pool {
     pub(super) fn of(attachment: &Attachment, options: &Arc<Options>) -> Arc<Self> {
         attachment.own(|| Self {
             options: options.clone(),
+            origin: attachment.origin(),
             group: attachment.group().clone(),
             state: Mutex::default(),
             changes: watch(()),
@@ -198,11 +205,15 @@ impl Pool {
     async fn meet(&self, socket: Socket, ours: Identity) -> Result<TcpBroker, Error> {
         let failed = |error| Error::transport("no child was started", error);
         let stream = UnixStream::from_std(socket).map_err(failed)?;
-        let broker = TcpBroker::caller()
-            .project(self.options.registry.project())
+        let mut relays = Relays::new(self.origin, self.options.registry.project());
+        let table = brokers::find(self.origin).map(|broker| broker.methods());
+        let table = table.unwrap_or_else(|| MethodTable::fixed::<&str>([]));
+        let executor = AsyncExecutor::new(relays.registry(&table), RELAYED);
+        let broker = TcpBroker::builder(executor)
             .adopt(stream, Side::Dialer)
             .start(&self.group)
             .await?;
+        drop(self.group.spawn_ok(relays.follow(table, broker.clone())));
         let broker = CloseOnDrop(Some(broker));
         let theirs = broker.get().call_named::<Identity>(IDENTITY, ());
         if theirs.fail_fast().await.map_err(Error::from)? == ours {

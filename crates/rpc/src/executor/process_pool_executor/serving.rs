@@ -9,6 +9,7 @@ use std::time::Duration;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::{Outcome, sleep, timeout};
 
+use super::items::pass_on;
 use super::lease::{Lease, Worker};
 use super::pool::Pool;
 use super::worker::{CALL, RUNS};
@@ -17,10 +18,7 @@ use crate::executor::places::Place;
 use crate::executor::{Job, JobBody, JobEnd};
 use crate::proto::Extensions;
 use crate::stream::HandlerStreams;
-use crate::{
-    Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, RawSendError,
-    RawStream, Reply, Retry,
-};
+use crate::{Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, Retry};
 
 /// How often a child is asked whether a call that was cancelled has ended.
 const ASK: Duration = Duration::from_millis(5);
@@ -248,55 +246,6 @@ fn is_lost(worker: &Worker, error: &CallError) -> bool {
 fn numbered(number: u64) -> Extensions {
     let number = number.to_be_bytes();
     Extensions::builder().metadata(CALL, &number).build()
-}
-
-/// Passes items on between the caller and a child, until the child replies.
-async fn pass_on(opened: RawStream, streams: &HandlerStreams) -> Result<Reply, CallError> {
-    let RawStream {
-        mut sender,
-        mut receiver,
-        ..
-    } = opened;
-    let (incoming, outgoing) = (streams.incoming().0, streams.outgoing().0);
-    let mut to_child = pin!(async move {
-        let Some(mut incoming) = incoming else {
-            return;
-        };
-        // An end that is none drops the sender, which cancels the call.
-        while let Ok(item) = poll_fn(|cx| incoming.poll_recv(cx)).await {
-            let Some(item) = item else {
-                return sender.close();
-            };
-            if sender.send(item).await.is_err() {
-                return;
-            }
-        }
-    });
-    let mut from_child = pin!(async move {
-        let mut outgoing = outgoing;
-        while let Some(item) = receiver.recv().await? {
-            let Some(outgoing) = &mut outgoing else {
-                continue;
-            };
-            match outgoing.send(item).await {
-                Ok(()) => {}
-                Err(error @ RawSendError::TooLarge { .. }) => {
-                    let failed = CallError::new(Code::TooLarge, Certainty::Executed);
-                    return Err(failed.with_message(error.to_string()));
-                }
-                Err(RawSendError::Closed) => {
-                    return Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted));
-                }
-            }
-        }
-        receiver.reply().await
-    });
-    let mut sending = true;
-    poll_fn(|cx| {
-        sending = sending && to_child.as_mut().poll(cx).is_pending();
-        from_child.as_mut().poll(cx)
-    })
-    .await
 }
 
 /// Waits until a call that was given up has ended in its child; one that goes on too long ends with

@@ -18,9 +18,10 @@ use rustix::stdio::dup2_stdin;
 
 use super::build::{build_id, methods_id, this_program};
 use super::numbers::Numbers;
+use super::relay::MOST;
 use crate::executor::AsyncExecutor;
 use crate::proto::Side;
-use crate::{Broker, Error, ErrorKind, Registry, TcpBroker};
+use crate::{Broker, Error, ErrorKind, Limits, Registry, TcpBroker};
 
 /// Names the pool that a child serves.
 pub(super) const POOL: &str = "BOWLINE_WORKER";
@@ -119,10 +120,17 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
     // place more is for the questions.
     let made = AsyncExecutor::that_begins(registry, 2 * calls + 8, numbers);
     let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
-        // What callers are told is for the parent to say.
-        let builder = TcpBroker::builder(made).expose_internals();
-        let broker = builder.adopt(stream, Side::Listener);
-        match broker.start(&group).await {
+        let limits = Limits {
+            max_methods: MOST,
+            ..Limits::default()
+        };
+        let started = async {
+            // What callers are told is for the parent to say.
+            let builder = TcpBroker::builder(made).expose_internals();
+            let broker = builder.limits(limits)?;
+            broker.adopt(stream, Side::Listener).start(&group).await
+        };
+        match started.await {
             Ok(broker) => {
                 broker.closed().await;
                 Ok(Ok(()))
