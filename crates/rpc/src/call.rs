@@ -17,6 +17,7 @@ use bowline_channel::{OneshotSender, oneshot};
 use bowline_concurrency::{current_nesting, in_nesting};
 
 use crate::executor::{Function, discard};
+use crate::named;
 use crate::{Codec, Context, DeclaredName, Incoming, MethodSpec, Streaming};
 
 /// A call as a value: a method and its arguments.
@@ -102,12 +103,12 @@ impl<'a> NamedArguments<'a> {
     /// Decodes them as the fields of `T`.
     ///
     /// # Errors
-    /// Which name is missing or unknown, or what did not decode; that the format has no names.
+    /// Which name is missing or unknown, or what did not decode.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, BadArguments> {
-        if self.codec == Codec::Postcard {
-            return Err(BadArguments("postcard carries no names".into()));
-        }
-        let decoded = self.codec.decode(self.body);
+        let decoded = match self.codec {
+            Codec::Postcard => named::postcard::decode(self.body),
+            codec => codec.decode(self.body),
+        };
         decoded.map_err(|error| BadArguments(error.to_string()))
     }
 }

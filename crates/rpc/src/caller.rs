@@ -97,8 +97,8 @@ pub trait Caller: Broker {
     /// Calls the method called `name` with arguments in any order, each with its name. Those that the
     /// method has a default for may be left out.
     ///
-    /// For methods that the macros made, which know the names. Uses MessagePack unless told to use
-    /// JSON; postcard carries no names.
+    /// For methods that the macros made, which know the names. Uses MessagePack unless told otherwise;
+    /// over postcard each value has to be of the very type of its parameter, as a tuple of them would.
     ///
     /// ```no_run
     /// # async fn call(broker: bowline_rpc::MemoryBroker) -> Result<(), bowline_rpc::CallError> {
@@ -119,11 +119,10 @@ pub trait Caller: Broker {
             Named {
                 method: name.into(),
                 encode: Box::new(move |codec| {
-                    if codec == Codec::Postcard {
-                        let error = CallError::new(Code::BadArguments, Certainty::NeverSent);
-                        return Err(error.with_message("postcard carries no names"));
-                    }
-                    encode_arguments(codec, &arguments)
+                    arguments.encode(codec).map_err(|error| {
+                        CallError::new(Code::BadArguments, Certainty::NeverSent)
+                            .with_message(error.to_string())
+                    })
                 }),
                 names: true,
                 reply: PhantomData,

@@ -93,7 +93,7 @@ impl Codec {
 pub(crate) struct FormatError(String);
 
 impl FormatError {
-    fn new(error: impl fmt::Display) -> Self {
+    pub(crate) fn new(error: impl fmt::Display) -> Self {
         Self(error.to_string())
     }
 }

@@ -1,8 +1,14 @@
 //! Arguments that stand with their names.
 
+pub(crate) mod postcard;
+
 use std::fmt;
 
+use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::Codec;
+use crate::codec::FormatError;
 
 /// Arguments with their names, for [`Caller::call_named_with`](crate::Caller::call_named_with).
 ///
@@ -26,6 +32,16 @@ impl<T: Pairs> NamedValues<T> {
     #[doc(hidden)]
     pub fn new(pairs: T) -> Self {
         Self(pairs)
+    }
+}
+
+impl<T: Pairs> NamedValues<T> {
+    /// As arguments of a call.
+    pub(crate) fn encode(&self, codec: Codec) -> Result<Bytes, FormatError> {
+        match codec {
+            Codec::Postcard => postcard::encode(&self.0),
+            codec => codec.encode(self),
+        }
     }
 }
 
@@ -57,6 +73,18 @@ pub trait Pairs {
     /// # Errors
     /// The first that does not encode.
     fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+
+    /// Each with its value as postcard.
+    ///
+    /// # Errors
+    /// The first that does not encode, in words.
+    fn encoded(&self) -> Result<Vec<(&'static str, Bytes)>, String>;
+}
+
+fn value<T: Serialize>(value: &T) -> Result<Bytes, String> {
+    Codec::Postcard
+        .encode(value)
+        .map_err(|error| error.to_string())
 }
 
 macro_rules! pairs {
@@ -72,6 +100,10 @@ macro_rules! pairs {
                 let _ = &map;
                 $(map.serialize_entry(self.$place.0, &self.$place.1)?;)*
                 Ok(())
+            }
+
+            fn encoded(&self) -> Result<Vec<(&'static str, Bytes)>, String> {
+                Ok(vec![$((self.$place.0, value(&self.$place.1)?)),*])
             }
         }
     };

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use bytes::BytesMut;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::depth::Nesting;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
@@ -85,6 +85,32 @@ impl<T> Postcard<T> {
     where
         T: DeserializeOwned,
     {
+        self.decode_with(PhantomData::<T>, frame)
+    }
+
+    /// As [`decode`](Self::decode), with what makes the message: one that borrows from the frame, or that
+    /// needs more than its type to be made.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::marker::PhantomData;
+    ///
+    /// use bowline_codec::Postcard;
+    ///
+    /// let frame = *b"\x01a\x02bc";
+    /// let borrowed = Postcard::<(&str, &[u8])>::new().decode_with(PhantomData, &frame)?;
+    /// assert_eq!(borrowed, ("a", &b"bc"[..]));
+    /// # Ok::<(), bowline_codec::DecodeError>(())
+    /// ```
+    pub fn decode_with<'de, S>(&self, seed: S, frame: &'de [u8]) -> Result<T, DecodeError>
+    where
+        S: DeserializeSeed<'de, Value = T>,
+    {
         let mut deserializer = postcard::Deserializer::from_bytes(frame);
         let nesting = Nesting::of(frame.len(), self.max_depth);
         let refused = |error: postcard::Error| {
@@ -93,7 +119,8 @@ impl<T> Postcard<T> {
             // Safe to show: postcard's errors are a plain enum and quote nothing.
             DecodeError::new(kind).with_source(error)
         };
-        let message = T::deserialize(nesting.limit(&mut deserializer)).map_err(refused)?;
+        let limited = nesting.limit(&mut deserializer);
+        let message = seed.deserialize(limited).map_err(refused)?;
         match deserializer.finalize().map_err(refused)?.len() {
             0 => Ok(message),
             extra => Err(DecodeError::new(DecodeErrorKind::Trailing { extra })),
