@@ -65,6 +65,7 @@ mod span;
 mod stream;
 pub mod sys;
 mod tcp_broker;
+pub mod test;
 mod trace;
 
 pub use access::Right;
@@ -98,12 +99,14 @@ pub use stream::{
     OverflowExt, RawReceiver, RawSendError, RawSender, RawStream, SendItemError, StreamCall,
     StreamHandler, Streaming, StreamingCall, TryRecvItemError, TrySendItemError,
 };
-#[cfg(feature = "tls")]
-pub use tcp_broker::TlsConfig;
+#[cfg(unix)]
+pub use tcp_broker::UnixBroker;
 pub use tcp_broker::{
     AcceptErrors, Balance, BrokerStatistics, Dial, Endpoint, Reach, Strangers, TcpBroker,
     TcpBrokerBuilder,
 };
+#[cfg(feature = "tls")]
+pub use tcp_broker::{TlsBroker, TlsConfig};
 pub use trace::{BadTraceparent, with_traceparent};
 
 /// What expansions of the macros name.

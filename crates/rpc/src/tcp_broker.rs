@@ -97,6 +97,16 @@ pub struct TcpBroker {
     shared: Arc<Shared>,
 }
 
+/// A [`TcpBroker`], as programs may call one that uses Unix sockets alone (`unix:/run/shop.sock`): which kind of
+/// stream a connection is made of is a matter of its [`Endpoint`].
+#[cfg(unix)]
+pub type UnixBroker = TcpBroker;
+
+/// A [`TcpBroker`], as programs may call one that uses TLS alone (`tls://shop.example`): which kind of stream a
+/// connection is made of is a matter of its [`Endpoint`].
+#[cfg(feature = "tls")]
+pub type TlsBroker = TcpBroker;
+
 /// What all tasks of one broker share.
 struct Shared {
     registry: Registry,

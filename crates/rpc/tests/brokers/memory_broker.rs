@@ -4,7 +4,7 @@ use bowline_concurrency::{TaskGroup, task_group, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
     Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker, MethodDef,
-    MethodSpec, NoError,
+    MethodSpec, NoError, test,
 };
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize, Serializer};
@@ -80,7 +80,7 @@ on_every_backend! {
             assert_eq!(broker.call(Measure(Length(0))).await.unwrap(), Length(0));
             Ok(())
         }).await.unwrap();
-        MemoryBroker::new(registry()).encode_always().run(async |broker| -> Result<(), Error> {
+        test::memory_broker(registry()).run(async |broker| -> Result<(), Error> {
             let error = broker.call(Measure(Length(0))).await.unwrap_err();
             assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::NeverSent));
             // All else is as ever.
