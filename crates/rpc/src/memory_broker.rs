@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowline_backend::time;
+use bowline_backend::time::{self, Instant};
 use bowline_concurrency::sync::Semaphore;
 use bowline_concurrency::{TaskGroup, timeout_at};
 use bytes::Bytes;
@@ -32,7 +32,7 @@ use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
 use crate::offers::{Offered, Offers, Served};
 use crate::span::{self, CallSpan};
-use crate::stream::{HandlerStreams, Pipe, Streaming};
+use crate::stream::{HandlerStreams, Outcome, Pipe, Streaming};
 use crate::sys::Reserved;
 use crate::trace;
 use crate::{
@@ -40,7 +40,7 @@ use crate::{
     Context, DrainReport, DynBroker, Error, MethodName, MethodTable, OutCall, Peer, RawStream,
     RegistryError, Reply,
 };
-use begun::{Begun, EndsItems, Given};
+use begun::{Begun, EndsItems, Given, kept};
 
 /// How many calls a call may be nested in.
 const MAX_HOPS: u8 = 8;
@@ -251,7 +251,13 @@ impl Broker for MemoryBroker {
         });
         let job = self.encoded_job(served, call, sink, Some(streams))?;
         let begun = self.begin(job, answer, codec);
-        let outcome = Box::pin(async move { begun.outcome().await.map(Reply::new) });
+        let outcome: Outcome = match begun.deadline {
+            Instant::NEVER => Box::pin(async move { begun.outcome().await.map(Reply::new) }),
+            _ => {
+                let pipes = [to_handler.clone(), to_caller.clone()];
+                kept(&self.shared.group, begun, pipes)
+            }
+        };
         Ok(RawStream::new(
             (to_handler, sends),
             to_caller,

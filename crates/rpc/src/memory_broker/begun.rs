@@ -1,18 +1,20 @@
 //! A job that the executor has, and what becomes of it.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
 use bowline_backend::time::Instant;
-use bowline_concurrency::timeout_at;
+use bowline_channel::oneshot;
+use bowline_concurrency::{TaskGroup, timeout_at};
 use bytes::Bytes;
 
 use crate::executor::{CallRef, JobEnd, JobHandle, ReplySink};
 use crate::local_answer::LocalAnswer;
-use crate::stream::{End, Pipe};
-use crate::{CallError, Certainty, Code, Codec, ErrorBody};
+use crate::stream::{End, Outcome, Pipe};
+use crate::{CallError, Certainty, Code, Codec, ErrorBody, Reply};
 
 /// A job that the executor has.
 pub(super) struct Begun<T> {
@@ -83,6 +85,38 @@ impl Drop for Given {
             job.request("the caller gave up");
         }
     }
+}
+
+/// The outcome of a call with items and a deadline, which is kept whether or not anybody polls this.
+pub(super) fn kept(
+    group: &TaskGroup<Infallible>,
+    begun: Begun<Infallible>,
+    [to_handler, to_caller]: [Arc<Pipe>; 2],
+) -> Outcome {
+    let (mut told, outcome) = oneshot();
+    drop(group.spawn_ok(async move {
+        let ended = {
+            let mut running = pin!(begun.outcome());
+            let mut given_up = pin!(told.closed());
+            poll_fn(|cx| match running.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending => given_up.as_mut().poll(cx).map(|()| None),
+            })
+            .await
+        };
+        let Some(outcome) = ended else { return };
+        // Items that came before are still taken.
+        to_caller.end(End::Broken);
+        to_handler.close();
+        let _ = told.send(outcome);
+    }));
+    Box::pin(async move {
+        match outcome.await {
+            Ok(outcome) => outcome.map(Reply::new),
+            // The broker has ended, and everything with it.
+            Err(_) => Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted)),
+        }
+    })
 }
 
 /// Where the outcome of a call with items goes: no item goes anywhere after it.

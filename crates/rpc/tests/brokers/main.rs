@@ -17,6 +17,7 @@ mod draining;
 mod far_clocks;
 mod here;
 mod introspection;
+mod item_deadlines;
 mod memory_broker;
 mod methods;
 mod notifications;
