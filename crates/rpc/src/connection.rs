@@ -5,5 +5,5 @@ mod driver;
 mod gauges;
 mod mailbox;
 
-pub(crate) use driver::{CallPipes, Driver, Flow, Host};
+pub(crate) use driver::{CallPipes, Driver, Ended, Flow, Host};
 pub(crate) use mailbox::{InFlight, Mailbox};

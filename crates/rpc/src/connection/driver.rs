@@ -9,6 +9,7 @@ mod transfer;
 pub(crate) use flows::{CallPipes, Flow};
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -90,6 +91,8 @@ pub(crate) trait Host: Send + Sync {
 pub(crate) struct Ended {
     /// Why.
     pub(crate) cause: CloseCause,
+    /// The error of the stream that broke.
+    pub(crate) error: Option<io::Error>,
 }
 
 /// The task of one connection.
@@ -138,6 +141,7 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     cause: Option<CloseCause>,
     /// How the stream broke, until the machine is told.
     broken: Option<BrokenKind>,
+    error: Option<io::Error>,
     reading: bool,
     writing: bool,
 }
@@ -174,6 +178,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             wakers: Vec::new(),
             cause: None,
             broken: None,
+            error: None,
             reading: true,
             writing: true,
         }
@@ -203,6 +208,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let cause = self.cause.take();
         Ended {
             cause: cause.unwrap_or(CloseCause::Closed(Code::Cancelled)),
+            error: self.error.take(),
         }
     }
 

@@ -60,7 +60,7 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
                 shared.counters.dialed.add(1);
                 match Place::new(shared, origin.clone()) {
                     Ok(place) => {
-                        let cause = drive(
+                        let over = drive(
                             place,
                             stream,
                             (Side::Dialer, time::now()),
@@ -68,8 +68,11 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
                         )
                         .await;
                         worked |= matches!(*attempt.reach(), Reach::Connected);
-                        permanent = cause.is_permanent();
-                        Error::connection(endpoint, shared.config.project(), cause)
+                        let refused = refused(endpoint, over.error);
+                        permanent = refused.is_some() || over.cause.is_permanent();
+                        refused.unwrap_or_else(|| {
+                            Error::connection(endpoint, shared.config.project(), over.cause)
+                        })
                     }
                     Err(NoRoom::Closed) => return Error::cancelled(),
                     Err(NoRoom::Full | NoRoom::Handshakes) => {
@@ -109,13 +112,14 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
 #[cfg(unix)]
 pub(super) async fn keep(shared: Arc<Shared>, stream: UnixStream, side: Side, trying: Trying) {
     if let Ok(place) = Place::new(&shared, Origin::Dialed("the other process".into())) {
-        let cause = drive(
+        let over = drive(
             place,
             Wire::Unix(stream),
             (side, time::now()),
             Some(trying.0.clone()),
         )
         .await;
+        let cause = over.cause;
         let error = Error::connection("the other process", shared.config.project(), cause);
         trying.0.give_up(error);
     }
@@ -150,17 +154,7 @@ async fn connect(wires: &Wires, endpoint: &Endpoint) -> Result<Wire, Error> {
             let Some(client) = &wires.client else {
                 return Err(Error::new(ErrorKind::Unsupported, what()));
             };
-            let failed = |error: bowline_transport::Error| {
-                let kind = match error.kind() {
-                    // Another attempt would end the same way.
-                    bowline_transport::ErrorKind::Config => ErrorKind::InvalidInput,
-                    bowline_transport::ErrorKind::Tls(
-                        TlsFailure::Certificate | TlsFailure::Refused,
-                    ) => ErrorKind::Unauthenticated,
-                    _ => ErrorKind::Transport,
-                };
-                Error::with_source(kind, what(), error)
-            };
+            let failed = |error| not_secured(endpoint, error);
             let handshake = client.handshake(stream, host).map_err(failed)?;
             match timeout(CONNECT_TIMEOUT, handshake.into_future()).await {
                 Ok(Ok(stream)) => Ok(Wire::Tls(Box::new(stream))),
@@ -170,6 +164,34 @@ async fn connect(wires: &Wires, endpoint: &Endpoint) -> Result<Wire, Error> {
         }
         _ => Ok(Wire::Tcp(tcp(wires, endpoint).await?)),
     }
+}
+
+/// Why there is no TLS with the peer.
+#[cfg(feature = "tls")]
+fn not_secured(endpoint: &Endpoint, error: bowline_transport::Error) -> Error {
+    let kind = match error.kind() {
+        // Another attempt would end the same way.
+        bowline_transport::ErrorKind::Config => ErrorKind::InvalidInput,
+        bowline_transport::ErrorKind::Tls(TlsFailure::Certificate | TlsFailure::Refused) => {
+            ErrorKind::Unauthenticated
+        }
+        _ => ErrorKind::Transport,
+    };
+    Error::with_source(kind, format_args!("no connection to {endpoint}"), error)
+}
+
+/// That the peer refused this side by TLS, if it did: one that asks for a certificate says what it
+/// thinks of ours only after our side of its handshake is done.
+#[cfg(feature = "tls")]
+fn refused(endpoint: &Endpoint, error: Option<io::Error>) -> Option<Error> {
+    let operation = bowline_transport::Operation::Handshake;
+    let error = bowline_transport::Error::from_io(operation, error?);
+    Some(not_secured(endpoint, error)).filter(Error::is_final)
+}
+
+#[cfg(not(feature = "tls"))]
+fn refused(_: &Endpoint, _: Option<io::Error>) -> Option<Error> {
+    None
 }
 
 async fn tcp(wires: &Wires, endpoint: &Endpoint) -> Result<TcpStream, Error> {

@@ -17,7 +17,7 @@ use super::offering::{Offer, Offering};
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
 use super::wires::Wire;
-use crate::connection::{CallPipes, Driver, Host, Mailbox};
+use crate::connection::{CallPipes, Driver, Ended, Host, Mailbox};
 use crate::executor::{
     CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, Notification, ReplySink, Stop,
 };
@@ -54,6 +54,13 @@ impl Drop for Place {
     }
 }
 
+/// How a connection ended.
+pub(super) struct Over {
+    pub(super) cause: CloseCause,
+    /// The error of its stream, where that broke before the handshake was done.
+    pub(super) error: Option<io::Error>,
+}
+
 /// Drives `wire` until the connection is over and says why. `attempt` is told when the peer's
 /// methods are known. The handshake, that of what the wire is made of included, has its time from `began` on.
 pub(super) async fn drive(
@@ -61,10 +68,11 @@ pub(super) async fn drive(
     wire: Wire,
     (side, began): (Side, Instant),
     attempt: Option<Arc<Attempt>>,
-) -> CloseCause {
+) -> Over {
     // Proofs without it would hold for a relay as well.
     let Ok(binding) = wire.binding() else {
-        return CloseCause::Broken(BrokenKind::Io(io::ErrorKind::Other));
+        let cause = CloseCause::Broken(BrokenKind::Io(io::ErrorKind::Other));
+        return Over { cause, error: None };
     };
     let shape = (side, began, &*binding);
     match wire {
@@ -82,7 +90,7 @@ async fn drive_stream<S: ByteStream>(
     stream: S,
     (side, began, binding): (Side, Instant, &[u8]),
     attempt: Option<Arc<Attempt>>,
-) -> CloseCause {
+) -> Over {
     let shared = place.shared.clone();
     let mailbox = place.mailbox.clone();
     let link = Link {
@@ -102,8 +110,12 @@ async fn drive_stream<S: ByteStream>(
         .bound_to(binding)
         .begun_at(began)
         .offering_later();
-    let driver = Driver::new(stream, machine, mailbox, link, &shared.limits);
-    driver.run().await.cause
+    let driver = Driver::new(stream, machine, mailbox.clone(), link, &shared.limits);
+    let Ended { cause, error } = driver.run().await;
+    Over {
+        cause,
+        error: error.filter(|_| mailbox.peer().is_none()),
+    }
 }
 
 struct Link {

@@ -41,6 +41,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             Poll::Ready(Err(error)) => {
                 self.broken(BrokenKind::Io(error.kind()));
+                self.error.get_or_insert(error);
                 true
             }
         }
