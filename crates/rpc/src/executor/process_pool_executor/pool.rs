@@ -210,6 +210,8 @@ impl Pool {
         let table = table.unwrap_or_else(|| MethodTable::fixed::<&str>([]));
         let executor = AsyncExecutor::new(relays.registry(&table), RELAYED);
         let broker = TcpBroker::builder(executor)
+            // Who ran the handler has taken out what is nobody's business.
+            .expose_internals()
             .adopt(stream, Side::Dialer)
             .start(&self.group)
             .await?;
