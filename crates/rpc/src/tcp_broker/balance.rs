@@ -4,9 +4,10 @@
 ///
 /// Whatever it is, a peer that lost five calls in a row with its connection is left out for about a
 /// second, then gets one call to show that it is well again, and is left out twice as long if it
-/// loses that too, up to 30 s. At most half of the peers of a method are left out so.
+/// loses that too or does not answer it in time, up to 30 s. At most half of the peers of a method are
+/// left out so.
 ///
-/// To call every peer there is, see [`broadcast`](crate::Caller::broadcast).
+/// To call every peer that is not left out, see [`broadcast`](crate::Caller::broadcast).
 ///
 /// # Examples
 /// ```
