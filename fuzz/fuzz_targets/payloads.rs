@@ -50,10 +50,6 @@ fuzz_target!(|data: &[u8]| {
             &frame,
         ),
         9 => total(&Raw::new().wrap(Lz4::new()), &frame),
-        // Deflating again may pass the ratio that inflating did not.
-        _ => match Raw::new().wrap(Zlib::new()).decode(&frame) {
-            Ok(data) => assert!(data.len() <= 1 << 20, "more than may come out"),
-            Err(error) => assert!(error.is_recoverable(), "a bad frame costs itself"),
-        },
+        _ => total(&Raw::new().wrap(Zlib::new()), &frame),
     }
 });

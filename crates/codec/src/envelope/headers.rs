@@ -41,8 +41,14 @@ impl Headers {
 
     /// These in their order; a name that is there twice has its first place and its last value.
     ///
-    /// By sorting, and not by setting each: a peer may choose the names, and how many there are.
+    /// By sorting, and not by setting each: a peer may choose the names, and how many there are. A few
+    /// that all differ, as mostly, are seen to without.
     pub(super) fn of(mut entries: Vec<(String, Value)>) -> Self {
+        const FEW: usize = 16;
+        let is_first = |at: usize| entries[..at].iter().all(|(name, _)| *name != entries[at].0);
+        if entries.len() <= FEW && (1..entries.len()).all(is_first) {
+            return Self { entries };
+        }
         let mut by_name: Vec<usize> = (0..entries.len()).collect();
         by_name.sort_by(|a, b| entries[*a].0.cmp(&entries[*b].0));
         let repeated: Vec<(usize, usize)> = by_name

@@ -5,12 +5,12 @@ pub(crate) mod python;
 
 use std::marker::PhantomData;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde_json::error::Category;
 
-use python::{Alphabet, Spacing};
+use python::{Alphabet, Appending, Spacing};
 
 use super::depth::Nesting;
 use super::quote;
@@ -131,7 +131,7 @@ impl<T> Json<T> {
         let before = out.len();
         let written = match (self.spacing, self.alphabet) {
             (Spacing::Compact, Alphabet::Utf8) => {
-                serde_json::to_writer((&mut *out).writer(), message)
+                serde_json::to_writer(Appending(&mut *out), message)
             }
             (spacing, alphabet) => python::write(message, spacing, alphabet, out),
         };

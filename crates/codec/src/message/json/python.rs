@@ -4,7 +4,7 @@
 // output.
 use std::io::Write;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter};
 
@@ -36,8 +36,29 @@ pub(crate) fn write<T: Serialize + ?Sized>(
     out: &mut BytesMut,
 ) -> Result<(), serde_json::Error> {
     let python = Python { spacing, alphabet };
-    let mut serializer = serde_json::Serializer::with_formatter(out.writer(), python);
+    let mut serializer = serde_json::Serializer::with_formatter(Appending(out), python);
     value.serialize(&mut serializer)
+}
+
+/// There is always room, which `bytes`' own writer asks for at every piece, as short as they are.
+pub(super) struct Appending<'a>(pub(super) &'a mut BytesMut);
+
+impl Write for Appending<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> Written {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Written {
+        Ok(())
+    }
 }
 
 struct Python {
