@@ -219,6 +219,21 @@ impl Error {
         )
     }
 
+    /// Whether the connection is over with it: it is not about one message, or one try.
+    pub(crate) fn is_final(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Elapsed
+            | ErrorKind::Busy
+            | ErrorKind::Encode
+            | ErrorKind::TooLarge { .. } => false,
+            ErrorKind::Decode => {
+                let source = self.source().and_then(|source| source.downcast_ref());
+                source.is_some_and(|source: &DecodeError| !source.is_recoverable())
+            }
+            _ => true,
+        }
+    }
+
     /// Whether we closed the transport ourselves.
     pub fn is_closed(&self) -> bool {
         self.kind() == ErrorKind::Closed

@@ -122,9 +122,7 @@ pub use memory::{
     MemoryListener, MemoryNetwork, MemoryReadHalf, MemoryStream, MemoryStreamBuilder,
     MemoryWriteHalf,
 };
-pub use message_stream::{
-    MessageItems, MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder,
-};
+pub use message_stream::{MessageReceiver, MessageSender, MessageStream, MessageStreamBuilder};
 #[cfg(unix)]
 pub use packet_server::UnixDatagramPlace;
 pub use packet_server::{
@@ -152,6 +150,8 @@ pub use tls::{
     TlsClientConfig, TlsDetails, TlsExporter, TlsHandshake, TlsInfo, TlsListener, TlsReadHalf,
     TlsServerBuilder, TlsServerConfig, TlsStream, TlsWriteHalf,
 };
-pub use transport::{Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
+pub use transport::{
+    MessageItems, Permit, Transport, TransportRecv, TransportSend, TryRecvError, TrySendError,
+};
 pub use url::{Place, Url, UrlError, UrlErrorKind};
 pub use url_stream::{UrlReadHalf, UrlStream, UrlWriteHalf};

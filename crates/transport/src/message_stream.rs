@@ -11,7 +11,7 @@ mod receiver;
 mod sender;
 
 pub use builder::MessageStreamBuilder;
-pub use receiver::{MessageItems, MessageReceiver};
+pub use receiver::MessageReceiver;
 pub use sender::MessageSender;
 
 use std::fmt;

@@ -3,7 +3,7 @@
 mod recv;
 mod send;
 
-pub use recv::{TransportRecv, TryRecvError};
+pub use recv::{MessageItems, TransportRecv, TryRecvError};
 pub use send::{Permit, TransportSend, TrySendError};
 
 use std::future::Future;

@@ -357,7 +357,7 @@ where
             Err(error) => error,
         };
         let error = error.with_delivery(Delivery::MaybeSent);
-        if super::line::is_end(&error) {
+        if error.is_final() {
             self.ended = Some((generation, error.clone()));
         }
         Poll::Ready(Err(error))

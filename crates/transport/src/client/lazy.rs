@@ -245,6 +245,10 @@ where
         line.poll_recv(Source::Any, &mut self.waiting, cx)
     }
 
+    fn ends_with(&self, error: &Error) -> bool {
+        self.parts.line.ends_with(error)
+    }
+
     fn peer(&self) -> Option<Address> {
         self.parts.line.attributes().peer_addr().cloned()
     }

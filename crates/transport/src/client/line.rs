@@ -8,7 +8,7 @@ mod sending;
 mod untold;
 
 pub(super) use flushing::Queued;
-pub(super) use receiving::{Source, is_end};
+pub(super) use receiving::Source;
 pub(super) use sending::{NotQueued, QueueBy};
 
 use std::future::Future;

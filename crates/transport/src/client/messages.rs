@@ -7,7 +7,7 @@ use futures_core::Stream;
 
 use super::Client;
 use super::line::{Source, User, Waiting};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// What a client receives, as a [`Stream`]; made by [`Client::messages`].
 ///
@@ -81,10 +81,7 @@ where
 {
     /// Whether nothing can follow this error of a receiver.
     pub(crate) fn ends_with(&self, error: &Error) -> bool {
-        match error.kind() {
-            ErrorKind::Closed | ErrorKind::NotConnected | ErrorKind::Unsupported => true,
-            _ => super::line::is_end(error) && !self.line().replaces(),
-        }
+        self.line().ends_with(error)
     }
 }
 

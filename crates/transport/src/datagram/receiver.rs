@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::outbound::Outbound;
 use super::{DatagramSocket, is_refusal};
-use crate::error::{Error, Operation};
+use crate::error::{Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::transport::TransportRecv;
 
@@ -164,6 +164,11 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
 impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Received>
     for DatagramReceiver<S, C>
 {
+    /// A packet that cannot be decoded, or was refused, says nothing of the next one.
+    fn ends_with(&self, error: &Error) -> bool {
+        !matches!(error.kind(), ErrorKind::Decode | ErrorKind::Refused) && error.is_final()
+    }
+
     fn peer(&self) -> Option<Address> {
         self.peer_addr().cloned()
     }

@@ -150,6 +150,7 @@ impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
 pub(super) trait ErasedRecv<R>: Send {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, Error>>;
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError>;
+    fn ends_with(&self, error: &Error) -> bool;
     fn unsent_frames(&self) -> usize;
     fn peer(&self) -> Option<Address>;
 }
@@ -161,6 +162,10 @@ impl<R, X: TransportRecv<R>> ErasedRecv<R> for X {
 
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError> {
         TransportRecv::try_recv(self)
+    }
+
+    fn ends_with(&self, error: &Error) -> bool {
+        TransportRecv::ends_with(self, error)
     }
 
     fn unsent_frames(&self) -> usize {

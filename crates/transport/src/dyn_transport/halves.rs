@@ -90,6 +90,10 @@ impl<R: Send + 'static> TransportRecv<R> for DynReceiver<R> {
         self.half.try_recv()
     }
 
+    fn ends_with(&self, error: &Error) -> bool {
+        self.half.ends_with(error)
+    }
+
     fn unsent_frames(&self) -> usize {
         self.half.unsent_frames()
     }
@@ -106,6 +110,10 @@ impl<R: Send> TransportRecv<R> for LentReceiver<'_, R> {
 
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError> {
         self.0.try_recv()
+    }
+
+    fn ends_with(&self, error: &Error) -> bool {
+        self.0.ends_with(error)
     }
 
     fn unsent_frames(&self) -> usize {

@@ -1,8 +1,5 @@
 mod filling;
-mod items;
 mod late;
-
-pub use items::MessageItems;
 
 use std::fmt;
 use std::io;
@@ -141,14 +138,6 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
     /// Bytes that were read and not yet decoded.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
-    }
-
-    /// The messages as a stream; an error that every later `recv` would repeat is its last item.
-    pub fn into_stream(self) -> MessageItems<S, C> {
-        MessageItems {
-            receiver: self,
-            done: false,
-        }
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<C::Item>, Error>> {
@@ -388,6 +377,10 @@ impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageRece
             Poll::Pending => Err(TryRecvError::Empty),
             Poll::Ready(result) => result.map_err(TryRecvError::Failed),
         }
+    }
+
+    fn ends_with(&self, _: &Error) -> bool {
+        matches!(self.state, State::Failed(_))
     }
 
     fn unsent_frames(&self) -> usize {

@@ -1,7 +1,11 @@
+use std::fmt;
 use std::future::{Future, poll_fn};
-use std::task::{Context, Poll, Waker};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
 use bowline_backend::stream::Address;
+use futures_core::Stream;
 
 use crate::error::{Error, Operation};
 use crate::span::OperationSpan;
@@ -49,6 +53,42 @@ pub trait TransportRecv<T>: Send {
         }
     }
 
+    /// The messages as a stream. An error is an item, also one that nothing can follow: then the
+    /// stream ends, as it does where the peer ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_codec::Lines;
+    /// use bowline_transport::{MemoryStream, MessageStream, Transport, TransportRecv};
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # futures_util::FutureExt::now_or_never(async {
+    /// let (here, there) = MemoryStream::pair();
+    /// let mut here = MessageStream::new(here, Lines::lf().text());
+    /// for line in ["one", "two"] {
+    ///     here.send(&line.to_owned()).await?;
+    /// }
+    /// here.close().await?;
+    /// let (_sender, receiver) = MessageStream::new(there, Lines::lf().text()).into_split();
+    /// let lines: Vec<String> = receiver.into_stream().try_collect().await?;
+    /// assert_eq!(lines, ["one", "two"]);
+    /// # Ok::<(), bowline_transport::Error>(())
+    /// # }).expect("nothing waits").unwrap();
+    /// ```
+    fn into_stream(self) -> MessageItems<Self, T>
+    where
+        Self: Sized,
+    {
+        MessageItems::new(self)
+    }
+
+    /// Whether every later `recv` says the same as this error of one. By what the error is, unless the
+    /// transport knows better.
+    fn ends_with(&self, error: &Error) -> bool {
+        error.is_final()
+    }
+
     /// How many of the frames that were queued for sending are not wholly written: a receiver writes
     /// them while it waits, and its [`Broken`](crate::ErrorKind::Broken) counts them. None unless
     /// the transport says so.
@@ -74,8 +114,64 @@ impl<T, X: TransportRecv<T> + ?Sized> TransportRecv<T> for &mut X {
         (**self).try_recv()
     }
 
+    fn ends_with(&self, error: &Error) -> bool {
+        (**self).ends_with(error)
+    }
+
     fn unsent_frames(&self) -> usize {
         (**self).unsent_frames()
+    }
+}
+
+/// The messages of a receiver as a [`Stream`]; made by [`TransportRecv::into_stream`].
+#[must_use = "streams do nothing unless polled"]
+pub struct MessageItems<X, T> {
+    receiver: X,
+    done: bool,
+    message: PhantomData<fn() -> T>,
+}
+
+impl<X, T> MessageItems<X, T> {
+    fn new(receiver: X) -> Self {
+        MessageItems {
+            receiver,
+            done: false,
+            message: PhantomData,
+        }
+    }
+
+    /// The receiver again.
+    pub fn into_inner(self) -> X {
+        self.receiver
+    }
+}
+
+impl<X, T> Unpin for MessageItems<X, T> {}
+
+impl<X: TransportRecv<T>, T> Stream for MessageItems<X, T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.done {
+            return Poll::Ready(None);
+        }
+        let next = ready!(this.receiver.poll_recv(cx)).transpose();
+        this.done = match &next {
+            None => true,
+            Some(Ok(_)) => false,
+            Some(Err(error)) => this.receiver.ends_with(error),
+        };
+        Poll::Ready(next)
+    }
+}
+
+impl<X: fmt::Debug, T> fmt::Debug for MessageItems<X, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageItems")
+            .field("receiver", &self.receiver)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,12 +3,16 @@
 use std::pin::pin;
 
 use bowline_backend::stream::ByteStreamExt;
-use bowline_codec::{Framing, LengthDelimited, Raw};
-use bowline_transport::{Break, Client, ErrorKind, Transport};
+use bowline_codec::{Framing, LengthDelimited, Lines, Raw, Text};
+use bowline_transport::{
+    Break, Client, DatagramTransport, DynTransport, ErrorKind, Listener, MemoryDatagram,
+    MemoryStream, MessageStream, Transport, TransportRecv, TransportRegistry,
+};
+use bytes::Bytes;
 use futures_util::future::join;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::{accept, client, listen, on_every_backend, text};
+use crate::{accept, client, in_sim, listen, on_every_backend, text};
 
 on_every_backend!(
     a_clean_end_ends_the_stream,
@@ -132,4 +136,68 @@ async fn a_second_reader_is_busy() {
     peer.send(&text(1)).await.unwrap();
     peer.flush().await.unwrap();
     assert_eq!(second.next().await.unwrap().unwrap(), "1");
+}
+
+const CUT: Result<String, ErrorKind> = Err(ErrorKind::Broken(Break::Truncated));
+
+/// What a receiver gives as a stream, to its end, errors by their kinds.
+async fn streamed(receiver: impl TransportRecv<String>) -> Vec<Result<String, ErrorKind>> {
+    let mut items = receiver.into_stream();
+    let mut seen = Vec::new();
+    while let Some(item) = items.next().await {
+        seen.push(item.map_err(|error| error.kind()));
+    }
+    assert!(items.next().now_or_never().unwrap().is_none());
+    seen
+}
+
+// CL6, TR4
+#[test]
+fn every_receiver_is_a_stream_that_ends_with_its_last_error() {
+    in_sim(1, async {
+        // Of one connection, whole or boxed: a bad line is an item, a reset the last one.
+        for boxed in [false, true] {
+            let (here, mut there) = MemoryStream::pair();
+            let here = MessageStream::new(here, Lines::lf().text());
+            there.write_all(b"one\n\xff\ntwo\nthr").await.unwrap();
+            there.shutdown().await.unwrap();
+            let seen = match boxed {
+                true => streamed(DynTransport::new(here).into_split().1).await,
+                false => streamed(here.into_split().1).await,
+            };
+            let bad = Err(ErrorKind::Decode);
+            let due = [Ok(text("one")), bad, Ok(text("two")), CUT];
+            assert_eq!(seen, due, "{boxed}");
+        }
+        // Where connections are replaced the stream goes on, until that is given up.
+        let registry = TransportRegistry::with_builtin(|| Lines::lf().text());
+        let mut listener = registry.memory().listen("shop").unwrap();
+        let transport = registry.open("mem://shop?reconnect=true").unwrap();
+        let (sender, receiver) = transport.into_split();
+        let serve = async move {
+            let mut sender = Some(sender);
+            for (n, line) in ["one\ntw", "two\nthr"].into_iter().enumerate() {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(line.as_bytes()).await.unwrap();
+                if n == 1 {
+                    drop(sender.take()); // there will be no other one
+                }
+                stream.shutdown().await.unwrap();
+            }
+        };
+        let (seen, ()) = join(streamed(receiver), serve).await;
+        assert_eq!(seen, [Ok(text("one")), CUT, Ok(text("two")), CUT]);
+        // A packet that nobody understands says nothing of the next one.
+        let (here, there) = MemoryDatagram::pair();
+        let mut raw = DatagramTransport::new(there, Raw::new());
+        raw.send(&Bytes::from_static(b"\xff")).await.unwrap();
+        raw.send(&Bytes::from_static(b"good")).await.unwrap();
+        let here = DatagramTransport::new(here, Text::new());
+        let items = here.into_split().1.into_stream().take(2);
+        let seen: Vec<_> = items
+            .map(|item| item.map_err(|error| error.kind()))
+            .collect()
+            .await;
+        assert_eq!(seen, [Err(ErrorKind::Decode), Ok(text("good"))]);
+    });
 }

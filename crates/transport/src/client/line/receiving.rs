@@ -1,10 +1,7 @@
 //! The receiving side of a line.
 
-use std::error::Error as _;
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll, ready};
-
-use bowline_codec::DecodeError;
 
 use super::{Line, Waiting};
 use crate::client::board::ClientState;
@@ -60,7 +57,7 @@ where
                     .with_peer(self.attributes().peer_addr().cloned())
                     .with_delivery(Delivery::MaybeSent)
                     .with_unsent_frames(receiver.unsent_frames()),
-                Poll::Ready(Err(error)) if !is_end(&error) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) if !error.is_final() => return Poll::Ready(Err(error)),
                 Poll::Ready(Err(error)) if !self.replaces() => {
                     self.dialling.board.show(ClientState::Closed);
                     return Poll::Ready(Err(error));
@@ -101,6 +98,14 @@ where
         let later = state.old.is_none().then(|| state.untold.old_is_gone());
         drop(state);
         drop((replaced, later));
+    }
+
+    /// Whether nothing can follow this error of a receiver.
+    pub(in crate::client) fn ends_with(&self, error: &Error) -> bool {
+        match error.kind() {
+            ErrorKind::Closed | ErrorKind::NotConnected | ErrorKind::Unsupported => true,
+            _ => error.is_final() && !self.replaces(),
+        }
     }
 
     /// The error of a connection that the sender saw break, once nothing more comes of it.
@@ -195,20 +200,6 @@ where
             }),
             None => Next::Failed(Error::new(Operation::Recv, ErrorKind::Busy)),
         }
-    }
-}
-
-/// Whether a connection is over with this error.
-pub(in crate::client) fn is_end(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Elapsed | ErrorKind::Busy | ErrorKind::Encode | ErrorKind::TooLarge { .. } => {
-            false
-        }
-        ErrorKind::Decode => {
-            let source = error.source().and_then(|source| source.downcast_ref());
-            source.is_some_and(|source: &DecodeError| !source.is_recoverable())
-        }
-        _ => true,
     }
 }
 

@@ -7,7 +7,6 @@ use bowline_backend::time::Instant;
 use bowline_codec::EncodeError;
 
 use super::connection::Connection;
-use super::receiving::is_end;
 use super::{Line, Over, State, Waiting, error_of};
 use crate::client::board::ClientState;
 use crate::client::dialling::Dialling;
@@ -130,7 +129,7 @@ where
     ) -> Result<(), Error> {
         let generation = sender.generation;
         drop(sender);
-        if !is_end(&error) {
+        if !error.is_final() {
             return Err(error);
         }
         if !self.replaces() {

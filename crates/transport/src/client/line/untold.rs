@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::receiving::is_end;
 use crate::error::Error;
 
 /// What came, or broke, before anybody asked.
@@ -39,7 +38,7 @@ impl<R> Untold<R> {
 
     /// Whether something came: there is no room for more.
     pub(super) fn has_come(&self) -> bool {
-        let breaks = |told: &Result<R, Error>| told.as_ref().is_err_and(is_end);
+        let breaks = |told: &Result<R, Error>| told.as_ref().is_err_and(Error::is_final);
         self.early.iter().any(|told| !breaks(told))
     }
 
@@ -65,14 +64,14 @@ impl<R> Untold<R> {
     #[must_use = "it is dropped outside of the lock"]
     pub(super) fn put_early(&mut self, told: Result<R, Error>) -> Option<Error> {
         let told = match told {
-            Err(error) if is_end(&error) => error,
+            Err(error) if error.is_final() => error,
             other => {
                 self.early.push_back(other);
                 return None;
             }
         };
         match self.early.back_mut() {
-            Some(Err(before)) if is_end(before) => Some(replace_break(before, told)),
+            Some(Err(before)) if before.is_final() => Some(replace_break(before, told)),
             _ => {
                 self.early.push_back(Err(told));
                 None
