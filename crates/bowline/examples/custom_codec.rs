@@ -27,23 +27,31 @@ struct Entry {
 struct Entries {
     /// Bytes of the input already searched for a `;`, so none is searched twice.
     searched: usize,
+    /// What it failed with for good, and says from then on.
+    failed: Option<DecodeError>,
 }
 
 impl Decode for Entries {
     type Item = Entry;
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Entry>, DecodeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         let end = src[self.searched..].iter().position(|byte| *byte == b';');
-        let Some(end) = end.map(|end| self.searched + end) else {
+        let end = end.map(|end| self.searched + end);
+        // Also where all of it came at once: what is too long is so however it was cut.
+        if end.unwrap_or(src.len()) > MAX_FRAME {
+            let kind = DecodeErrorKind::TooLong {
+                limit: MAX_FRAME,
+                declared: None,
+            };
+            let error = DecodeError::new(kind).fatal();
+            self.failed = Some(error.clone());
+            return Err(error);
+        }
+        let Some(end) = end else {
             self.searched = src.len();
-            if src.len() > MAX_FRAME {
-                let limit = MAX_FRAME;
-                return Err(DecodeError::new(DecodeErrorKind::TooLong {
-                    limit,
-                    declared: None,
-                })
-                .fatal());
-            }
             return Ok(None);
         };
         self.searched = 0;
@@ -113,6 +121,22 @@ async fn main() -> Result<(), bowline::Error> {
     assert_eq!(codec.decode(&mut input)?, Some(entry("colour", "blue")));
     assert!(codec.decode(&mut input).unwrap_err().is_recoverable());
     assert_eq!(codec.decode(&mut input)?, Some(entry("size", "4")));
+
+    // What is too long is refused for good, whether it comes whole or in pieces.
+    let long = [&b"k="[..], &[b'v'; MAX_FRAME], b";"].concat();
+    for piece in [1, 100, long.len()] {
+        let (mut codec, mut input) = (Entries::default(), BytesMut::new());
+        let mut pieces = long.chunks(piece);
+        let refused = loop {
+            input.extend_from_slice(pieces.next().expect("it is refused before its end"));
+            if let Err(error) = codec.decode(&mut input) {
+                break error;
+            }
+        };
+        assert!(!refused.is_recoverable());
+        let mut fresh = BytesMut::from("size=4;");
+        assert_eq!(codec.decode(&mut fresh).unwrap_err().kind(), refused.kind());
+    }
 
     // Over a transport.
     let (here, there) = MemoryStream::pair();
