@@ -254,7 +254,7 @@ fn a_recoverable_error_is_followed_by_the_next_good_frame() {
             .with(Json::<u32>::new())
     };
     let mut input = Vec::new();
-    for frame in [&b"1"[..], b"x", b"too long for nine bytes", b"2"] {
+    for frame in [&b"1"[..], b"x", b"too long for nine bytes", b"y", b"2"] {
         input.push(frame.len() as u8);
         input.extend_from_slice(frame);
     }
@@ -280,6 +280,8 @@ fn a_recoverable_error_is_followed_by_the_next_good_frame() {
                     4,
                     24
                 ),
+                // What the framing lost is counted too.
+                (DecodeErrorKind::Syntax { line: 1, column: 1 }, 28, 2),
             ]
         );
     }

@@ -1,6 +1,7 @@
 //! Clients for threads: every operation parks its thread, and no longer than it may.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use bowline_backend::Backend;
 use bowline_backend::net::TcpListener;
 use bowline_backend::stream::ByteStreamExt;
 use bowline_codec::Lines;
-use bowline_concurrency::Root;
+use bowline_concurrency::{Root, sleep};
 use bowline_transport::{BlockingClient, Client, Delivery, ErrorKind, Operation, Transport};
 use bytes::BytesMut;
 
@@ -294,6 +295,23 @@ fn what_is_fed_goes_out_with_a_flush(backend: Backend) {
             assert_eq!(reply, Some(format!("re {n}")));
         }
         client.close().unwrap();
+    });
+    // It waits for nobody, as a flush does.
+    let over = AtomicBool::new(false);
+    let serve = async |listener: TcpListener| {
+        let (_stream, _) = listener.accept().await.unwrap();
+        while !over.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    beside(backend, serve, |at| {
+        let unread = large_lines(at).backend(backend);
+        unread.connect_blocking().unwrap();
+        unread.feed_blocking("x".repeat(LARGE)).unwrap();
+        let hurried = unread.timeout(Duration::from_millis(20));
+        let late = hurried.flush_blocking().unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Elapsed);
+        over.store(true, Ordering::Relaxed);
     });
 }
 

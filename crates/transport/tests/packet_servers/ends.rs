@@ -217,6 +217,8 @@ async fn at_a_host() {
         let server = Server::udp((host, 0)).codec(Text::new);
         let server = server.bind().await.unwrap();
         let handle = server.handle();
+        let bound = handle.local_addrs()[0].as_inet().unwrap();
+        assert!(bound.ip().is_loopback() && bound.port() > 0, "{bound}");
         let serving = server.serve_fn(crate::echo);
         let talking = async {
             let mut client = client(&handle);

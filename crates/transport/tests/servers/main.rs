@@ -8,6 +8,7 @@ mod certificates;
 mod crowds;
 mod draining;
 mod endings;
+mod hostile;
 mod limits;
 mod lingering;
 mod script;
@@ -69,6 +70,13 @@ mod everywhere {
             a_dropped_server_cancels_all,
             a_failed_task_of_the_start_ends_the_server,
         ;
+        hostile:
+            a_bomb_in_a_frame_costs_that_frame,
+            a_bomb_that_has_no_frame_costs_its_connection,
+            a_peer_that_never_reads_holds_up_nobody,
+            a_peer_that_never_reads_is_cut_off,
+            who_sends_a_byte_now_and_then_is_cut_off,
+        ;
         limits:
             places_come_back_on_every_exit,
             beyond_the_limit_is_reset_where_that_is_asked_for,
@@ -100,6 +108,8 @@ mod over_tls {
         secure:
             handshakes_do_not_delay_a_drain,
             no_more_handshakes_begin_than_may,
+            a_flood_of_half_open_handshakes_ends_in_time,
+            certificates_change_under_load,
         ;
     }
 }

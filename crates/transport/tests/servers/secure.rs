@@ -2,36 +2,49 @@
 
 use std::future::IntoFuture as _;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::TcpStream;
 use bowline_backend::stream::ByteStreamExt;
-use bowline_concurrency::{Root, checkpoint, now, sleep};
+use bowline_concurrency::{checkpoint, now, sleep, yield_now};
 use bowline_transport::{
-    Bound, CertStore, DrainReport, End, Listeners, MessageStream, Server, ServerHandle,
-    ServerLimits, TcpConnector, TlsClientConfig, TlsListener, TlsServerConfig, Transport,
+    Bound, CertStore, DrainReport, End, ErrorKind, Extra, Listeners, MessageStream, Server,
+    ServerHandle, ServerLimits, TcpConnector, TlsClientConfig, TlsInfo, TlsListener,
+    TlsServerConfig, Transport,
 };
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 
 use crate::certificates::Authority;
 use crate::script::{Script, Scripted};
 use crate::{Line, beside, line};
 
-const NAME: &str = "server.test";
+pub(crate) const NAME: &str = "server.test";
 
-async fn secure<F: Fn() -> Line + Send + Sync + 'static>(
+pub(crate) async fn secure<F: Fn() -> Line + Send + Sync + 'static>(
     limits: ServerLimits,
     codec: F,
 ) -> (Bound<TlsListener<Listeners>, F>, TlsClientConfig) {
     let authority = Authority::new();
     let identity = authority.sign(NAME);
     let store = CertStore::new(&identity.chain, &identity.key).unwrap();
-    let config = TlsServerConfig::builder(&store).build();
+    (bind(&store, limits, codec).await, trusting(&authority))
+}
+
+async fn bind<F: Fn() -> Line + Send + Sync + 'static>(
+    store: &CertStore,
+    limits: ServerLimits,
+    codec: F,
+) -> Bound<TlsListener<Listeners>, F> {
+    let config = TlsServerConfig::builder(store).build();
     let server = Server::tcp(("127.0.0.1", 0)).tls(config.unwrap());
-    let bound = server.codec(codec).limits(limits).bind().await.unwrap();
-    let client = TlsClientConfig::builder().root_pem(authority.pem()).build();
-    (bound, client.unwrap())
+    server.codec(codec).limits(limits).bind().await.unwrap()
+}
+
+fn trusting(authority: &Authority) -> TlsClientConfig {
+    let client = TlsClientConfig::builder().root_pem(authority.pem());
+    client.build().unwrap()
 }
 
 async fn raw(server: &ServerHandle) -> TcpStream {
@@ -103,16 +116,8 @@ pub(crate) async fn no_more_handshakes_begin_than_may() {
     .await;
 }
 
-// SV5
-#[test]
-fn a_flood_of_half_open_handshakes_ends_in_time() {
-    for seed in 0..20 {
-        let root = Root::new().backend(Backend::Sim);
-        bowline_sim::block_on(seed, root.entered(flood()));
-    }
-}
-
-async fn flood() {
+// SV5, T3
+pub(crate) async fn a_flood_of_half_open_handshakes_ends_in_time() {
     let told = Scripted::new();
     let patience = Duration::from_millis(500);
     let limits = ServerLimits::new()
@@ -155,6 +160,86 @@ async fn flood() {
         names.sort();
         assert_eq!(names, ["first", "later"], "no handler for the others");
         assert!(told.ends.try_recv().is_err());
+    })
+    .await;
+}
+
+/// Lets others run, and time pass where it passes only for those who wait for it.
+async fn pass() {
+    match Backend::current() {
+        Ok(Backend::Sim) => sleep(Duration::from_micros(300)).await,
+        _ => yield_now().await,
+    }
+}
+
+// T6
+pub(crate) async fn certificates_change_under_load() {
+    const CLIENTS: usize = 4;
+    const ROUNDS: usize = 8;
+    let authority = Authority::new();
+    let identities = [authority.sign(NAME), authority.sign(NAME)];
+    let store = CertStore::new(&identities[0].chain, &identities[0].key).unwrap();
+    let told = Scripted::new();
+    let bound = bind(&store, ServerLimits::new(), line).await;
+    let handle = bound.handle();
+    let made = AtomicUsize::new(0);
+    beside(bound.serve(Script::new(&told)), async {
+        let connect = join_all((0..CLIENTS).map(|number| {
+            let (authority, handle, made) = (&authority, &handle, &made);
+            async move {
+                let mut shown = Vec::new();
+                let mut open = Vec::new();
+                for round in 0..ROUNDS {
+                    // One that remembers a connection is shown no certificate.
+                    let config = trusting(authority);
+                    let stream = config.handshake(raw(handle).await, NAME).unwrap();
+                    let stream = stream.await.unwrap();
+                    let details = stream.extra::<TlsInfo>().unwrap();
+                    shown.push(details.peer_certificates.clone());
+                    let mut client = MessageStream::new(stream, line());
+                    let name = format!("{number}.{round}");
+                    client.send(&name).await.unwrap();
+                    let welcome = client.recv().await.unwrap();
+                    assert_eq!(welcome, Some(format!("welcome {name}")));
+                    open.push(client);
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+                // Whatever was replaced since, all of them go on.
+                for client in &mut open {
+                    client.send(&"still here".to_owned()).await.unwrap();
+                    let heard = client.recv().await.unwrap();
+                    assert_eq!(heard.as_deref(), Some("still here"));
+                }
+                (shown, open)
+            }
+        }));
+        let replace = async {
+            for (number, identity) in identities.iter().cycle().enumerate() {
+                store.replace(&identity.chain, &identity.key).unwrap();
+                let other = &identities[(number + 1) % 2];
+                // Until one that began after it is made.
+                let enough = made.load(Ordering::Relaxed) + CLIENTS + 1;
+                while made.load(Ordering::Relaxed) < enough {
+                    let refused = store.replace(&identity.chain, &other.key).unwrap_err();
+                    assert_eq!(refused.kind(), ErrorKind::Config);
+                    pass().await;
+                }
+            }
+        };
+        let Either::Left((clients, _)) = select(pin!(connect), pin!(replace)).await else {
+            unreachable!("replacing goes on for ever")
+        };
+        let (shown, open): (Vec<_>, Vec<_>) = clients.into_iter().unzip();
+        let mut shown: Vec<_> = shown.into_iter().flatten().collect();
+        assert_eq!(shown.len(), CLIENTS * ROUNDS);
+        shown.sort();
+        shown.dedup();
+        assert_eq!(shown.len(), 2, "both were shown, and nothing else");
+        handle.drain(Duration::from_secs(10)).await;
+        let counters = handle.counters();
+        assert_eq!(counters.handshakes_failed, 0);
+        assert_eq!(counters.completed, (CLIENTS * ROUNDS) as u64);
+        drop(open);
     })
     .await;
 }

@@ -293,6 +293,9 @@ async fn whatever_hides_a_transport_traces_it_once() {
         talking.instrument(outer.clone()).await;
         let names = names_and_outcomes(&outer);
         assert_eq!(names, ["send ok", "recv ok", "close ok"], "{by_registry}");
+        // Before the first send nobody knows where it goes.
+        let known = |name| Recorded::new(name).peer(&at.to_string()).outcome("ok");
+        assert_eq!(below(&outer)[1..], [known("recv"), known("close")]);
     }
 }
 

@@ -7,6 +7,7 @@ mod exporter;
 mod handshakes;
 mod pairs;
 mod reload;
+mod starttls;
 mod streams;
 
 use bowline_backend::Backend;
@@ -55,6 +56,11 @@ mod everywhere {
             reads_that_bring_nothing_let_others_run,
             more_than_is_held_of_a_handshake_breaks_the_connection,
             an_alert_after_the_handshake_is_no_failure_of_it,
+        ;
+        starttls:
+            a_conversation_becomes_secure_over_memory,
+            a_conversation_becomes_secure_over_tcp,
+            a_conversation_becomes_secure_over_unix,
         ;
         exporter:
             both_ends_derive_the_same,
