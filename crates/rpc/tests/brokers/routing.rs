@@ -198,7 +198,6 @@ over_every_wire! {
                 // It offers the method, and leaves with the call.
                 loop {
                     let mut peer = listener.accept(&["who"]).await;
-                    peer.flush().await;
                     let call = peer.until_end(|event| matches!(event, Event::Opened(_))).await;
                     counted.fetch_add(usize::from(call.is_some()), Ordering::SeqCst);
                 }

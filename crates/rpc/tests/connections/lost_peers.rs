@@ -5,12 +5,13 @@ use std::time::Duration;
 use bowline_backend::Backend;
 use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time;
-use bowline_concurrency::{Root, TaskGroup, sleep, task_group};
-use bowline_rpc::proto::{Command, MethodId, Target};
-use bowline_rpc::{Broker, CallError, Caller, Certainty, Code, Error, Limits};
+use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
+use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::proto::{CodecId, Command, Event, MethodId, Open, Target};
+use bowline_rpc::{Broker, CallError, Caller, Certainty, Code, Error, Limits, TcpBroker};
 use bytes::Bytes;
 
-use crate::backends::on_every_backend;
+use crate::backends::{on_every_backend, registry};
 use crate::raw_peer::{RawPeer, listener, next_call};
 
 // R20
@@ -21,6 +22,41 @@ fn a_silent_peer_is_broken_within_three_heartbeats() {
         for _ in 0..20 {
             silence().await;
         }
+    });
+}
+
+// R20
+#[test]
+fn a_silent_dialer_is_broken_within_three_heartbeats_and_one_that_answers_pings_is_kept() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let server = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).listen("127.0.0.1:0");
+        let served = server.run(async |server| -> Result<(), Error> {
+            let address = server.local_addrs()[0];
+            let mut kept = RawPeer::dial(address, &Limits::default()).await;
+            for lost in 0..5 {
+                let silent = RawPeer::dial(address, &Limits::default()).await;
+                let began = time::now();
+                // The other has nothing to say but PONGs.
+                while server.statistics().lost == lost {
+                    let quiet = kept.until(|event| matches!(event, Event::Replied { .. }));
+                    assert!(timeout(Duration::from_millis(100), quiet).await.is_err());
+                }
+                let took = time::now() - began;
+                assert!(took <= Duration::from_millis(16_700), "{took:?}");
+                assert!(took >= Duration::from_millis(13_400), "{took:?}");
+                drop(silent);
+            }
+            // More than a minute without a word of its own but PONGs.
+            let args = Bytes::from_static(&[0x92, 2, 3]);
+            let add = Open::new(Target::Name("add".into()), CodecId::MESSAGE_PACK, args);
+            kept.command(Command::Open(add));
+            let replied = kept
+                .until(|event| matches!(event, Event::Replied { .. }))
+                .await;
+            assert!(matches!(replied, Event::Replied { body, .. } if body[..] == [5]));
+            Ok(())
+        });
+        served.await.expect("nothing fails");
     });
 }
 

@@ -11,6 +11,7 @@ mod admission;
 mod authentication;
 mod certainty;
 mod closing;
+mod intruders;
 mod large_messages;
 mod lost_peers;
 mod offers;

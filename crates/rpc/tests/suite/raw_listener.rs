@@ -57,10 +57,13 @@ impl RawListener {
     pub(crate) async fn accept(&mut self, methods: &[&str]) -> RawPeer<Box<dyn Duplex>> {
         let stream: Box<dyn Duplex> = match self {
             RawListener::Tcp(listener) => Box::new(TcpListener::accept(listener).await.unwrap().0),
-            RawListener::Tls(listener, config) => {
+            RawListener::Tls(listener, config) => loop {
                 let (stream, _) = TcpListener::accept(listener).await.unwrap();
-                Box::new(config.handshake(stream).unwrap().await.unwrap())
-            }
+                // A broker that ends in the middle is none to talk to.
+                if let Ok(stream) = config.handshake(stream).unwrap().await {
+                    break Box::new(stream);
+                }
+            },
             RawListener::Unix(listener) => {
                 Box::new(UnixListener::accept(listener).await.unwrap().0)
             }

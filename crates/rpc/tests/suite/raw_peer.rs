@@ -50,8 +50,12 @@ impl<S: ByteReader + ByteWriter> RawPeer<S> {
         let offered = methods.iter().zip(1..);
         let offered = offered.map(|(name, id)| Advertised::new(MethodId(id), *name));
         peer.command(Command::Advertise(offered.collect()));
-        peer.until(|event| matches!(event, Event::Ready(_))).await;
-        peer.flush().await;
+        // The broker may end in the middle; whoever waits for its calls hears of that.
+        let is_ready = |event: &Event| matches!(event, Event::Ready(_));
+        if peer.until_end(is_ready).await.is_some() {
+            let bytes = peer.bytes();
+            let _ = peer.stream.write_all(&bytes).await;
+        }
         peer
     }
 
