@@ -363,7 +363,8 @@ async fn on_blocking_thread<T: Send + 'static>(
             }));
             match receiver.await {
                 Ok(ended) => Some(ended),
-                Err(_) if !given => panic!("no thread could be started"),
+                // No panic of the handler, which did not begin: past the panic hook to who runs it.
+                Err(_) if !given => resume_unwind(Box::new(NoThread)),
                 Err(_) => None,
             }
         }
@@ -376,6 +377,9 @@ async fn on_blocking_thread<T: Send + 'static>(
         None => std::future::pending().await,
     }
 }
+
+/// Why a blocking function did not run, as what its handler unwinds with: there is no thread for it.
+pub(crate) struct NoThread;
 
 /// What a thread of an executor runs, and who hears of it.
 struct OnThread<F, T> {

@@ -10,6 +10,7 @@ use bowline_concurrency::{CancelScopeRun, Nesting, Outcome, in_nesting};
 
 use super::caught::{Caught, caught, discard};
 use super::job::{Job, JobBody, JobEnd};
+use crate::call::NoThread;
 use crate::context::Cancel;
 use crate::method::{Arguments, HandlerEnd, HandlerFuture};
 use crate::{Certainty, Code, trace};
@@ -278,6 +279,13 @@ impl From<HandlerEnd> for JobEnd {
 
 /// With what the panic said, if that is text.
 fn panicked(payload: Box<dyn Any + Send>) -> JobEnd {
+    if payload.is::<NoThread>() {
+        return JobEnd::Failed {
+            code: Code::Overloaded,
+            certainty: Certainty::Refused,
+            message: "no thread could be started".into(),
+        };
+    }
     let text = match payload.downcast_ref::<&str>() {
         Some(text) => Some(*text),
         None => payload.downcast_ref::<String>().map(String::as_str),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bowline_backend::Backend;
 use bowline_backend::task::{RunOptions, Threads};
 use bowline_channel::{Receiver, Sender, bounded};
-use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
-use bowline_rpc::executor::{AsyncExecutor, ThreadPoolExecutor};
+use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
+use bowline_rpc::executor::{AsyncExecutor, Executor, ThreadPoolExecutor};
 use bowline_rpc::{
     Broker, Caller, Certainty, Code, Context, Error, MemoryBroker, Registry, TcpBroker,
 };
@@ -177,4 +177,34 @@ fn threads_have_their_name_and_are_used_again() {
             .await
             .unwrap();
     });
+}
+
+// I4
+#[test]
+fn a_call_for_which_no_thread_can_be_started_is_refused() {
+    for backend in WITH_THREADS {
+        // A stack of more than there are addresses.
+        let executor = ThreadPoolExecutor::new(registry(), 4).stack_size(1 << 47);
+        Root::new().backend(backend).block_on(async {
+            let outcome =
+                MemoryBroker::new(executor.clone()).run(async |broker| -> Result<(), Error> {
+                    for _ in 0..3 {
+                        let error = broker
+                            .call_named::<i64>("mul", (1, 2, 3))
+                            .await
+                            .unwrap_err();
+                        assert_eq!(
+                            (error.code(), error.certainty()),
+                            (Code::Overloaded, Certainty::Refused)
+                        );
+                        assert_eq!(error.message(), "no thread could be started");
+                    }
+                    // What needs none is served.
+                    assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+                    Ok(())
+                });
+            outcome.await.unwrap();
+            assert_eq!(executor.capacity().running, 0);
+        });
+    }
 }

@@ -25,6 +25,8 @@ pub(crate) trait Function: Send {
 ///   takes one of them out and tells it, or starts a thread.
 /// - T2 `told` threads were taken out of `idle` and have not looked yet.
 /// - T3 nothing is run or dropped under the lock.
+/// - T4 a function waits only while a thread runs another one, or was told or started for it: whoever
+///   cannot start a thread takes its own function out again, unless a thread has it by then.
 #[derive(Clone)]
 pub(crate) struct Threads(Arc<Shared>);
 
@@ -37,11 +39,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    functions: VecDeque<Box<dyn Function>>,
+    /// With their numbers.
+    functions: VecDeque<(u64, Box<dyn Function>)>,
+    next: u64,
     idle: usize,
     told: usize,
-    /// Threads there are.
-    alive: usize,
     /// Threads there ever were.
     started: usize,
 }
@@ -56,12 +58,14 @@ impl Threads {
         }))
     }
 
-    /// Runs `function` on one of the threads; false if there is none and none can be started, with
-    /// the function gone.
+    /// Runs `function` on one of the threads; false if none is free and none can be started, with the
+    /// function gone.
     pub(crate) fn run(&self, function: Box<dyn Function>) -> bool {
         let shared = &self.0;
         let mut state = shared.state();
-        state.functions.push_back(function);
+        let number = state.next;
+        state.next += 1;
+        state.functions.push_back((number, function));
         if state.idle > 0 {
             state.idle -= 1;
             state.told += 1;
@@ -69,21 +73,16 @@ impl Threads {
             shared.more.notify_one();
             return true;
         }
-        let number = state.started;
+        let name = state.started;
         state.started += 1;
-        state.alive += 1;
         drop(state);
-        if shared.start(number) {
+        if shared.start(name) {
             return true;
         }
+        // Invariant T4.
         let mut state = shared.state();
-        state.alive -= 1;
-        // The others come to it later.
-        let dropped = if state.alive == 0 {
-            state.functions.pop_back()
-        } else {
-            None
-        };
+        let place = state.functions.iter().position(|(it, _)| *it == number);
+        let dropped = place.and_then(|place| state.functions.remove(place));
         drop(state);
         dropped.is_none()
     }
@@ -106,7 +105,7 @@ impl Shared {
     fn serve(&self) {
         let mut state = self.state();
         loop {
-            while let Some(mut function) = state.functions.pop_front() {
+            while let Some((_, mut function)) = state.functions.pop_front() {
                 drop(state);
                 function.run();
                 // Before anybody hears of the end: who calls again then gets this thread, not a new one.
@@ -131,7 +130,6 @@ impl Shared {
                 }
                 if waited.timed_out() {
                     state.idle -= 1;
-                    state.alive -= 1;
                     return;
                 }
             }
@@ -141,5 +139,45 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under the lock, so a poisoned state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Counts(Arc<AtomicUsize>);
+
+    impl Function for Counts {
+        fn run(&mut self) {}
+
+        fn tell(self: Box<Self>) {}
+    }
+
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn no_function_is_left_behind_where_no_thread_can_be_started() {
+        const MANY: usize = 8;
+        // More than there are addresses.
+        let threads = Threads::new("none".into(), Some(1 << 47));
+        let (dropped, barrier) = (Arc::default(), Barrier::new(MANY));
+        for round in 1..=200 {
+            thread::scope(|scope| {
+                for _ in 0..MANY {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        assert!(!threads.run(Box::new(Counts(Arc::clone(&dropped)))));
+                    });
+                }
+            });
+            assert_eq!(dropped.load(Ordering::SeqCst), MANY * round);
+        }
     }
 }
