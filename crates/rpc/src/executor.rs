@@ -91,6 +91,13 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Cancels the calls of one broker that run and wait for something. An executor that does not know
+    /// them cancels none.
+    #[doc(hidden)]
+    fn cancel(&self, broker: u64) {
+        let _ = broker;
+    }
+
     /// A broker starts with it. One that was [shut down](Self::shutdown) takes jobs again.
     fn start(&self) {}
 

@@ -99,6 +99,17 @@ impl Offers {
         &self.gate
     }
 
+    /// New calls of the program are refused from its first poll on, where they are asked for here;
+    /// completes when no call is open.
+    pub(crate) async fn last_call(&self) {
+        let mut ends = self.gate.close();
+        while self.ends().open > 0 {
+            if ends.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+
     /// How calls ended, of all methods together.
     pub(crate) fn ends(&self) -> Ends {
         let meters: Vec<_> = self.state().meters.values().cloned().collect();

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -31,6 +31,13 @@ pub(crate) enum Internals {
     Exposed,
 }
 
+/// The broker takes calls.
+const OPEN: u8 = 0;
+/// It drains, and its time is over.
+const CUT: u8 = 1;
+/// It has ended.
+const OVER: u8 = 2;
+
 /// One broker at an executor: the group its handlers run in, and the workers that run them.
 ///
 /// A worker is a task that runs one job to its end, and then the next; that workers stay makes a job
@@ -44,7 +51,7 @@ pub(crate) enum Internals {
 ///   while somebody who was told so by [`rouse`](Self::rouse) is going to rouse again, or one who
 ///   gathers is going to begin.
 /// - A2 a worker sleeps exactly while its waker is in `idle`, which holds at most 64.
-/// - A3 once `over` is true it stays, and nothing is ready any more.
+/// - A3 `phase` only grows. Once it is `OVER` nothing is ready any more.
 /// - A4 nothing is woken, spawned, run or dropped under the lock.
 /// - A5 no job ends its worker, whatever its handler or a destructor of its values does.
 pub struct Attachment {
@@ -56,7 +63,8 @@ pub struct Attachment {
     exposes: bool,
     /// What its executor keeps for this broker.
     own: OnceLock<Arc<dyn Any + Send + Sync>>,
-    over: AtomicBool,
+    /// `OPEN`, `CUT` or `OVER`.
+    phase: AtomicU8,
     state: Mutex<State>,
 }
 
@@ -84,7 +92,7 @@ impl Attachment {
             states: executor.states(),
             exposes: internals == Internals::Exposed,
             own: OnceLock::new(),
-            over: AtomicBool::new(false),
+            phase: AtomicU8::new(OPEN),
             state: Mutex::default(),
         });
         let end = EndOnDrop(this.clone(), executor.clone());
@@ -138,7 +146,20 @@ impl Attachment {
 
     /// Whether the broker has ended.
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        self.phase.load(Ordering::Acquire) == OVER
+    }
+
+    /// Whether its calls are cancelled, those to come too, or the broker has ended.
+    pub(super) fn is_cut(&self) -> bool {
+        self.phase.load(Ordering::Acquire) != OPEN
+    }
+
+    /// Cancels the calls that `executor` has for this broker, whoever waits for them, and those to come:
+    /// the ones that have not begun never do.
+    pub(crate) fn cut(&self, executor: &dyn Executor) {
+        self.phase.fetch_max(CUT, Ordering::AcqRel);
+        executor.purge();
+        executor.cancel(self.origin);
     }
 
     /// Completes when the broker has ended.
@@ -206,7 +227,7 @@ impl Attachment {
 
     fn end(&self) {
         let mut state = self.state();
-        self.over.store(true, Ordering::Release);
+        self.phase.store(OVER, Ordering::Release);
         let ready = std::mem::take(&mut state.ready);
         let idle = std::mem::take(&mut state.idle);
         state.looking += idle.len();

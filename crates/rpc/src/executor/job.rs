@@ -192,9 +192,9 @@ impl Job {
         self.limit
     }
 
-    /// Whether nobody waits for it: its caller gave it up, or its broker has ended.
+    /// Whether it is not to begin: its caller gave it up, or its broker has ended or cancels its calls.
     pub fn is_cancelled(&self) -> bool {
-        self.cancel.requested() || self.attachment.is_over()
+        self.cancel.requested() || self.attachment.is_cut()
     }
 
     /// What its caller said of it under this key.

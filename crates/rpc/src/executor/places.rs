@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use super::job::JobSight;
 use super::queue::{Queue, Spot};
-use super::{Capacity, Job, Refusal, Ticket};
+use super::{Attachment, Capacity, Job, Refusal, Ticket};
 use crate::Code;
 use crate::sys::RunningCall;
 
@@ -43,6 +43,9 @@ const PHASES: [Phase; 5] = [
     Phase::GivingUp,
     Phase::Closed,
 ];
+
+/// Why a broker that drains cancels what still runs.
+const DRAINED: &str = "the drain is over";
 
 /// A handler that waits for something.
 struct Asleep {
@@ -186,6 +189,18 @@ impl Places {
         }
     }
 
+    /// Cancels the handlers of the broker with this number that wait.
+    pub(super) fn cancel_of(&self, origin: u64) {
+        let state = self.state();
+        let sights = state.asleep.iter().map(|(_, it)| &it.sight);
+        let of_it = sights.filter(|sight| sight.origin == origin);
+        let cancels: Vec<_> = of_it.map(|sight| sight.cancel.clone()).collect();
+        drop(state);
+        for cancel in cancels {
+            cancel.request(DRAINED);
+        }
+    }
+
     /// Has every handler that waits answered for.
     pub(super) fn give_up(&self) {
         let mut state = self.state();
@@ -291,7 +306,7 @@ impl Place {
     }
 
     /// The handler of this job waits for something, in a task that `waker` wakes.
-    pub(super) fn sleeps(&mut self, sight: JobSight, waker: Waker) {
+    pub(super) fn sleeps(&mut self, sight: JobSight, attachment: &Attachment, waker: Waker) {
         let cancel = sight.cancel.clone();
         let mut state = self.places.state();
         let cut = state.phase >= Phase::Cancelling;
@@ -299,6 +314,9 @@ impl Place {
         drop(state);
         if cut {
             cancel.request("the executor shuts down");
+        } else if attachment.is_cut() {
+            // Now that it is found among those that sleep.
+            cancel.request(DRAINED);
         }
     }
 

@@ -210,6 +210,10 @@ impl Executor for ProcessPoolExecutor {
         self.places.purge();
     }
 
+    fn cancel(&self, broker: u64) {
+        self.places.cancel_of(broker);
+    }
+
     fn calls(&self, broker: u64) -> Vec<RunningCall> {
         self.places.calls(broker)
     }

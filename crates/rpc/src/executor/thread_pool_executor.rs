@@ -148,6 +148,10 @@ impl Executor for ThreadPoolExecutor {
         self.places.purge();
     }
 
+    fn cancel(&self, broker: u64) {
+        self.places.cancel_of(broker);
+    }
+
     fn calls(&self, broker: u64) -> Vec<RunningCall> {
         self.places.calls(broker)
     }

@@ -6,35 +6,38 @@ use std::time::Duration;
 use bowline_concurrency::timeout;
 
 use super::MemoryBroker;
-use crate::{Broker, CloseCause, DrainReport};
+use crate::{Broker, CloseCause, DrainReport, Limits};
 
 impl MemoryBroker {
-    /// Takes no new calls, lets those in flight end within `most`, and closes.
+    /// Takes no new calls, lets those in flight end within `most`, cancels the rest and gives that as long
+    /// as other brokers do, and closes.
     pub(super) async fn end_calls(&self, most: Duration) -> DrainReport {
         let shared = &self.shared;
         shared.ending.by(CloseCause::Drained);
         let before = shared.offers.ends();
         let refused = shared.refused.load(Ordering::Relaxed);
-        // What is left then is cancelled by the end of the broker.
-        let _ = timeout(most, self.last_call()).await;
+        let ended = timeout(most, shared.offers.last_call()).await;
         let left = shared.offers.ends();
+        let mut abandoned = 0;
+        if ended.is_err() {
+            shared.attachment.cut(&*shared.executor);
+            let grace = Limits::default().cancel_grace;
+            if timeout(grace, shared.offers.last_call()).await.is_err() {
+                abandoned = shared.offers.ends().open;
+            }
+        }
         self.close();
         DrainReport {
             finished: left.finished.saturating_sub(before.finished),
             refused: shared.refused.load(Ordering::Relaxed) - refused + left.queued,
-            cancelled: left.open.saturating_sub(left.queued),
-            abandoned: 0,
+            cancelled: left.open.saturating_sub(left.queued + abandoned),
+            abandoned,
         }
     }
 
-    /// Takes no new calls from its first poll on; completes when those there were have ended.
-    pub(crate) async fn last_call(&self) {
-        let offers = &self.shared.offers;
-        let mut ends = offers.gate().close();
-        while offers.ends().open > 0 {
-            if ends.changed().await.is_err() {
-                break;
-            }
-        }
+    /// What `run` does when its body is done.
+    pub(super) async fn shut_down(&self) {
+        self.shared.ending.by(CloseCause::Cancelled);
+        self.end_calls(Limits::default().drain).await;
     }
 }

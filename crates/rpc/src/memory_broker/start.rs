@@ -41,7 +41,9 @@ impl MemoryBrokerStart {
         self
     }
 
-    /// Runs the broker for as long as `body` takes: every handler has ended when it returns.
+    /// Runs the broker for as long as `body` takes, and then drains it: calls and notifications that it
+    /// left have 5 s, as elsewhere. Every handler has ended when it returns, but for those that hold a
+    /// thread.
     ///
     /// Starting locks the registry for good.
     ///
@@ -60,7 +62,9 @@ impl MemoryBrokerStart {
         scoped(|group| async move {
             let broker = self.open(group);
             broker.prepare().await?;
-            body(broker).await
+            let result = body(broker.clone()).await;
+            broker.shut_down().await;
+            result
         })
         .await
     }

@@ -38,8 +38,10 @@ impl TcpBroker {
         let (routes, limits) = (&shared.routes, &shared.limits);
         routes.drain(most);
         if timeout(most, self.all_ended()).await.is_err() {
+            // Those of notifications and those with a key too, which no connection cancels.
+            shared.attachment.cut(&*shared.executor);
             routes.cancel_calls();
-            if timeout(limits.cancel_grace, routes.fewer_than(1))
+            if timeout(limits.cancel_grace, self.all_ended())
                 .await
                 .is_err()
             {
@@ -48,22 +50,20 @@ impl TcpBroker {
                 let _ = timeout(FAREWELL, routes.fewer_than(1)).await;
             }
         }
-        shared.counters.ends().since(&before)
+        let mut report = shared.counters.ends().since(&before);
+        // Some of them are of no connection.
+        report.abandoned = report.abandoned.max(shared.offers.ends().open);
+        report
     }
 
-    /// Completes when no connection is left, and no call of this broker to itself.
+    /// Completes when no connection is left, and no handler runs: neither of notifications, nor of calls of
+    /// this broker to itself, or of peers that are gone.
     async fn all_ended(&self) {
-        let mut last_call = pin!(async {
-            if let Some(here) = &self.shared.here {
-                here.broker().last_call().await;
-            }
-        });
-        // No new one from now on.
-        let ended = poll_fn(|cx| Poll::Ready(last_call.as_mut().poll(cx).is_ready())).await;
+        let offers = &self.shared.offers;
+        // No new one of its own from now on.
+        drop(offers.gate().close());
         self.shared.routes.fewer_than(1).await;
-        if !ended {
-            last_call.await;
-        }
+        offers.last_call().await;
     }
 
     /// The same, so that who waits for [`closed`](Broker::closed) goes on and ends the broker.

@@ -33,11 +33,6 @@ impl Here {
         this
     }
 
-    /// What carries calls of them.
-    pub(super) fn broker(&self) -> &MemoryBroker {
-        &self.broker
-    }
-
     fn refresh(&self, routes: &Routes) {
         let mut offering = self.offering();
         // One change after the other reaches the table, in this order.

@@ -13,6 +13,7 @@ mod raw_peer;
 mod wire;
 
 mod calls;
+mod drained_handlers;
 mod draining;
 mod far_clocks;
 mod here;

@@ -46,7 +46,8 @@ impl Future for Work {
         let ended = Pin::new(&mut this.running).poll(cx);
         if let (true, Some(place)) = (ended.is_pending(), &mut this.place) {
             if !std::mem::replace(&mut this.sleeps, true) {
-                place.sleeps(this.running.job().sight(), cx.waker().clone());
+                let job = this.running.job();
+                place.sleeps(job.sight(), job.attachment(), cx.waker().clone());
             }
             if place.is_given_up() {
                 this.running.give_up();

@@ -80,12 +80,13 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
             }
         });
         let mut sight = Some(job.sight());
+        let attachment = job.attachment().clone();
         poll_fn(|cx| {
             let ended = running.as_mut().poll(cx);
             if ended.is_pending()
                 && let Some(sight) = sight.take()
             {
-                place.sleeps(sight, cx.waker().clone());
+                place.sleeps(sight, &attachment, cx.waker().clone());
             }
             if ended.is_pending() && place.is_given_up() {
                 return Poll::Ready(JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted));
