@@ -2,13 +2,13 @@
 //! byte accounted for, and what was decoded encodes to what decodes to the same.
 #![no_main]
 
-#[expect(dead_code, reason = "the other check is for other framings")]
 #[path = "../../crates/codec/tests/laws/suite.rs"]
 mod suite;
 
 use bowline_codec::{
-    CborFraming, Cobs, Delimiter, FixedSize, Framing, JsonFraming, Lines, MsgpackFraming,
-    Netstring, OutputBatch, Zlib, ZlibFraming,
+    BytesFraming, CborFraming, Cobs, Decode, Delimiter, ExpansionLimits, FixedSize, Framing,
+    JsonFraming, Lines, MsgpackFraming, Netstring, OutputBatch, Text, Unterminated, Zlib,
+    ZlibFraming,
 };
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
@@ -29,6 +29,33 @@ fn holds<F: Framing>(new: impl Fn() -> F, input: &[u8], pieces: &[usize], paddin
     }
 }
 
+/// The laws alone, where an item is all of its bytes: of a last one that has no end the way back is
+/// another.
+fn holds_with_ends<D: Decode>(new: impl Fn() -> D, input: &[u8], pieces: &[usize])
+where
+    D::Item: AsRef<[u8]> + std::fmt::Debug + PartialEq,
+{
+    suite::check(new, input, pieces, |item| item.as_ref().len() as u64);
+}
+
+/// What has no frames gives all that came, in pieces that are not too large.
+fn gives_all(mut framing: BytesFraming, most: usize, input: &[u8], pieces: &[usize]) {
+    let mut src = BytesMut::new();
+    let mut came = Vec::new();
+    let (mut rest, mut pieces) = (input, pieces.iter().cycle());
+    while !rest.is_empty() {
+        let piece = rest.len().min(*pieces.next().expect("a cycle"));
+        src.extend_from_slice(&rest[..piece]);
+        rest = &rest[piece..];
+        while let Some(item) = framing.decode(&mut src).expect("anything is an item") {
+            assert!((1..=most).contains(&item.len()));
+            came.extend_from_slice(&item);
+        }
+    }
+    assert_eq!(framing.decode_end(&mut src).expect("the end"), None);
+    assert_eq!(came, input);
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some(([kind, frame, skip, first, second], input)) = data.split_first_chunk::<5>() else {
         return;
@@ -36,7 +63,7 @@ fuzz_target!(|data: &[u8]| {
     let frame = usize::from(*frame) + 1;
     let skip = usize::from(*skip) + 1;
     let pieces = [usize::from(*first) + 1, usize::from(second % 16) + 1];
-    match kind % 10 {
+    match kind % 15 {
         0 => holds(
             || Lines::lf().max_frame(frame).max_skip(skip),
             input,
@@ -76,6 +103,29 @@ fuzz_target!(|data: &[u8]| {
             b"",
         ),
         8 => holds(|| CborFraming::new().max_frame(frame), input, &pieces, b""),
-        _ => holds(|| ZlibFraming::new(Zlib::new()), input, &pieces, b""),
+        9 => holds(|| ZlibFraming::new(Zlib::new()), input, &pieces, b""),
+        10 => holds(
+            || Lines::cr().max_frame(frame).max_skip(skip),
+            input,
+            &pieces,
+            b"",
+        ),
+        11 => {
+            // Limits that a few bytes pass.
+            let limits = ExpansionLimits::new().max_output(frame).max_ratio(skip);
+            let zlib = Zlib::new().within(limits);
+            holds(|| ZlibFraming::new(zlib), input, &pieces, b"");
+        }
+        12 => {
+            let lines = || Lines::crlf().max_frame(frame).max_skip(skip).keep_end();
+            let accept = || lines().last_without_delimiter(Unterminated::Accept);
+            holds_with_ends(accept, input, &pieces);
+        }
+        13 => {
+            // Text that is UTF-8 has as many bytes as came.
+            let text = || Lines::lf().max_frame(frame).max_skip(skip).keep_end();
+            holds_with_ends(|| text().with(Text::new()), input, &pieces);
+        }
+        _ => gives_all(BytesFraming::new().max_frame(frame), frame, input, &pieces),
     }
 });

@@ -3,8 +3,8 @@
 #![no_main]
 
 use bowline_codec::{
-    Base64, BinaryMessage, Cbor, HttpMessage, Json, JsonMessage, Key, Lz4, Message, MessageCodec,
-    Msgpack, Postcard, Raw, Zlib,
+    Base64, BinaryMessage, Cbor, Encoding, FixedStr, HttpMessage, Json, JsonMessage, Key,
+    LittleEndian, Lz4, Message, MessageCodec, Msgpack, Postcard, Raw, Struct, Text, Zlib,
 };
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
@@ -31,12 +31,24 @@ where
     }
 }
 
+bowline_codec::fixed_layout! {
+    /// Of each kind of field one.
+    #[derive(Debug)]
+    struct Fields {
+        flag: bool,
+        number: i32,
+        ratio: f64,
+        bytes: [u8; 3],
+        name: FixedStr<5>,
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((kind, frame)) = data.split_first() else {
         return;
     };
     let frame = Bytes::copy_from_slice(frame);
-    match kind % 11 {
+    match kind % 19 {
         0 => total(&Json::<Value>::new(), &frame),
         1 => total(&Msgpack::<Value>::new(), &frame),
         2 => total(&Postcard::<Value>::new(), &frame),
@@ -50,6 +62,19 @@ fuzz_target!(|data: &[u8]| {
             &frame,
         ),
         9 => total(&Raw::new().wrap(Lz4::new()), &frame),
+        10 => total(&Struct::<Fields>::new(), &frame),
+        11 => total(&Struct::<Fields, LittleEndian>::new(), &frame),
+        12 => total(&Text::new(), &frame),
+        13 => total(&Text::new().lossy(), &frame),
+        14 => total(&Text::new().encoding(Encoding::Ascii), &frame),
+        15 => total(&Text::new().encoding(Encoding::Latin1), &frame),
+        16 => total(&Msgpack::<Value>::new().compact(), &frame),
+        17 => total(
+            &Json::<Value>::new()
+                .wrap(Lz4::new())
+                .wrap(Base64::new().checksum().standard()),
+            &frame,
+        ),
         _ => total(&Raw::new().wrap(Zlib::new()), &frame),
     }
 });

@@ -16,7 +16,8 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Clink-dead-code -Cforce-frame-pointers=yes";
 
-/// Builds `target` and runs it for `seconds` on `fuzz/corpus/TARGET`.
+/// Builds `target` and runs it for `seconds`: on the inputs of `fuzz/seeds/TARGET`, which stay with
+/// the code since something failed on them once, and on `fuzz/corpus/TARGET`, which grows.
 ///
 /// # Errors
 /// It does not build, or an input fails; the input is then in `fuzz/artifacts/TARGET`.
@@ -37,8 +38,11 @@ pub(crate) fn run(root: &Path, target: &str, seconds: &str) -> Outcome {
         .set("RUSTFLAGS", FLAGS)
         .run(root)?;
     let program = root.join(format!("fuzz/target/{host}/release/{target}"));
+    let seeds = format!("fuzz/seeds/{target}");
+    let seeds = root.join(&seeds).is_dir().then_some(seeds);
     Step::program(&tree::relative(root, &program))
         .argument(corpus)
+        .arguments(seeds.as_deref().as_slice())
         .arguments(&["-rss_limit_mb=4096", "-timeout=10"])
         .argument(format!("-max_total_time={seconds}"))
         .argument(format!("-artifact_prefix={artifacts}/"))
