@@ -126,6 +126,7 @@ struct Shared {
     connect_timeout: Duration,
     reconnect: Backoff,
     retry_permanent: bool,
+    weight: u16,
     /// What calls of peers are cut to; `None` if they may run as long as their callers wait.
     longest_call: Option<Duration>,
     group: TaskGroup<Infallible>,

@@ -88,6 +88,13 @@ impl Advertised {
         self
     }
 
+    /// Sets its share among the peers that offer it, for callers that choose by what peers have to do;
+    /// 0 counts as 1.
+    pub fn weight(mut self, weight: u16) -> Self {
+        self.weight = weight;
+        self
+    }
+
     pub(super) fn wire_len(&self) -> usize {
         ENTRY + self.name.len()
     }

@@ -26,7 +26,7 @@ pub enum Balance {
     #[default]
     RoundRobin,
     /// Of two drawn at random, the one with less to do: by calls in flight, how long its calls took
-    /// of late, and its weight.
+    /// of late, and its [weight](crate::TcpBrokerBuilder::weight).
     PowerOfTwo,
     /// The same peer for the same [key](crate::CallBuilder::key), by rendezvous hashing: when a peer
     /// goes, only its keys move. Calls without a key go to each in turn.

@@ -58,6 +58,7 @@ pub struct TcpBrokerBuilder {
     connect_timeout: Duration,
     reconnect: Backoff,
     retry_permanent: bool,
+    weight: u16,
     allow_unbounded: bool,
     internals: Internals,
     drain_on_signals: bool,
@@ -89,6 +90,7 @@ impl TcpBrokerBuilder {
             connect_timeout: CONNECT_TIMEOUT,
             reconnect: RECONNECT,
             retry_permanent: false,
+            weight: 1,
             allow_unbounded: false,
             internals: Internals::Hidden,
             drain_on_signals: false,
@@ -356,6 +358,13 @@ impl TcpBrokerBuilder {
         self
     }
 
+    /// The share of calls that callers that choose by [`Balance::PowerOfTwo`] give this broker: with 3 it
+    /// counts as having a third of what it has to do. 1 unless told otherwise; 0 counts as 1.
+    pub fn weight(mut self, weight: u16) -> Self {
+        self.weight = weight;
+        self
+    }
+
     /// Runs the broker for as long as `body` takes. Then it takes no new connections and calls,
     /// waits for the calls in flight, in both directions, for
     /// [`drain`](crate::Limits::drain) at most, and closes. When this returns, the peers have been
@@ -494,7 +503,7 @@ impl TcpBrokerBuilder {
                 offers: offers.clone(),
                 me: Peer::new(None, instance, "".into()),
             };
-            Here::join(parts, &routes)
+            Here::join(parts, self.weight, &routes)
         });
         let longest_call = (!self.allow_unbounded).then_some(self.limits.max_deadline);
         let shared = Arc::new(Shared {
@@ -514,6 +523,7 @@ impl TcpBrokerBuilder {
             connect_timeout: self.connect_timeout,
             reconnect: self.reconnect,
             retry_permanent: self.retry_permanent,
+            weight: self.weight,
             longest_call,
             group: group.clone(),
             ending: Ending::default(),

@@ -20,14 +20,14 @@ pub(super) struct Here {
 
 impl Here {
     /// The methods that `parts` offer, in `routes` from now on.
-    pub(super) fn join(parts: Parts, routes: &Routes) -> Self {
+    pub(super) fn join(parts: Parts, weight: u16, routes: &Routes) -> Self {
         let workers = parts.executor.capacity().max_workers;
         let me = parts.me.clone();
         let broker = MemoryBroker::over(parts, true);
         routes.join(broker.clone(), me);
         let this = Self {
             broker,
-            offering: Mutex::new(Offering::new(workers)),
+            offering: Mutex::new(Offering::new(workers, weight)),
         };
         this.refresh(routes);
         this

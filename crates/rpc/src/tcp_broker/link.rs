@@ -97,7 +97,7 @@ async fn drive_stream<S: ByteStream>(
         place,
         address: stream.peer_addr().ok(),
         peer: None,
-        offering: Offering::new(shared.executor.capacity().max_workers),
+        offering: Offering::new(shared.executor.capacity().max_workers, shared.weight),
         attempt,
         restricted: shared.config.restricts(Right::Call),
         side,

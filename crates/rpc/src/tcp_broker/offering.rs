@@ -24,6 +24,8 @@ pub(super) struct Offering {
     ids: BTreeMap<Arc<str>, MethodId>,
     /// Handlers the executor runs at once; fixed, so it is not asked again for every call.
     workers: usize,
+    /// The share of the broker among those that offer the same.
+    weight: u16,
 }
 
 /// What is to be told: no longer, and from now on.
@@ -34,12 +36,13 @@ pub(super) struct Change {
 }
 
 impl Offering {
-    /// Of nothing, by an executor with so many workers.
-    pub(super) fn new(workers: usize) -> Self {
+    /// Of nothing, by an executor with so many workers, at a broker of `weight`.
+    pub(super) fn new(workers: usize, weight: u16) -> Self {
         Self {
             methods: Vec::new(),
             ids: BTreeMap::new(),
             workers,
+            weight,
         }
     }
 
@@ -95,9 +98,8 @@ impl Offering {
             let name = served.method.name.shared();
             if !self.ids.contains_key(name) {
                 let id = self.add(name.clone(), Offer::Served(served.clone()));
-                change
-                    .new
-                    .push(advertised(&served.method, id, self.workers));
+                let method = advertised(&served.method, id, self.workers);
+                change.new.push(method.weight(self.weight));
             }
         }
         change

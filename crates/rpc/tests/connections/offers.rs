@@ -3,7 +3,9 @@
 use bowline_concurrency::{timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{CodecId, Command, Event, Open, Target};
-use bowline_rpc::{Caller, Certainty, Code, ErrorKind, Limits, Registry, RegistryError, TcpBroker};
+use bowline_rpc::{
+    Caller, Certainty, Code, Error, ErrorKind, Limits, Registry, RegistryError, TcpBroker,
+};
 use bytes::Bytes;
 
 use crate::backends::within;
@@ -132,6 +134,28 @@ over_every_wire! {
             Ok(())
         }).await;
     }
+}
+
+#[test]
+fn methods_are_told_with_the_weight_of_their_broker() {
+    crate::backends::run(bowline_backend::Backend::Sim, async {
+        let server = TcpBroker::builder(AsyncExecutor::new(naming(&["a"]), 1)).weight(3);
+        let ran = server
+            .listen("127.0.0.1:0")
+            .run(async |server| -> Result<(), Error> {
+                let mut peer = RawPeer::dial(server.local_addrs()[0], &Limits::default()).await;
+                let told = peer
+                    .until(|event| matches!(event, Event::Advertised(_)))
+                    .await;
+                let Event::Advertised(methods) = told else {
+                    unreachable!("that is what was asked for")
+                };
+                let weights: Vec<_> = methods.iter().map(|m| (&*m.name, m.weight)).collect();
+                assert!(weights.contains(&("a", 3)), "{weights:?}");
+                Ok(())
+            });
+        ran.await.unwrap();
+    });
 }
 
 // P9

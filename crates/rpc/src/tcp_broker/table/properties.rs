@@ -318,6 +318,21 @@ pub(super) fn offered(table: &mut Table<u64>, peers: u64) {
 }
 
 #[test]
+fn a_peer_of_three_times_the_weight_has_three_times_as_much_to_do() {
+    let mut table = table(Balance::PowerOfTwo, 3);
+    let now = Instant::from_nanos(1);
+    for (id, weight) in [(1, 1), (2, 3)] {
+        connect(&mut table, id, 2 * id as u8);
+        table.discovered(ConnectionId(id));
+        let method = Advertised::new(MethodId(1), name(0)).weight(weight);
+        table.offer(ConnectionId(id), vec![method]);
+    }
+    let held = (0..400).map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap());
+    let second = held.filter(|picked| picked.handle == 2).count();
+    assert!((295..=305).contains(&second), "{second} of 400");
+}
+
+#[test]
 fn of_two_peers_the_one_with_less_to_do_is_taken() {
     let mut table = table(Balance::PowerOfTwo, 3);
     offered(&mut table, 2);
