@@ -188,6 +188,70 @@ impl MemoryBroker {
         self.begin(job, answer, codec).outcome().await
     }
 
+    /// Begins a call with items.
+    pub(crate) async fn begin_items(&self, mut call: OutCall) -> Result<RawStream, CallError> {
+        without_key(&call.options)?;
+        not_reserved(&call.method)?;
+        let served = self.find_for(&mut call).await?;
+        let (sends, codec) = (call.streaming.from_caller(), call.options.codec);
+        let (to_handler, to_caller) = (Pipe::new(WINDOW), Pipe::new(WINDOW));
+        let streams = HandlerStreams::new(
+            codec,
+            sends.then(|| to_handler.clone()),
+            call.streaming.from_executor().then(|| to_caller.clone()),
+            usize::MAX,
+        );
+        let answer = LocalAnswer::<Infallible>::new();
+        let sink = Arc::new(EndsItems {
+            answer: answer.clone(),
+            to_handler: to_handler.clone(),
+            to_caller: to_caller.clone(),
+        });
+        let job = self.encoded_job(served, call, sink, Some(streams))?;
+        let begun = self.begin(job, answer, codec);
+        let outcome: Outcome = match begun.deadline {
+            Instant::NEVER => Box::pin(async move { begun.outcome().await.map(Reply::new) }),
+            _ => {
+                let pipes = [to_handler.clone(), to_caller.clone()];
+                kept(&self.shared.group, begun, pipes)
+            }
+        };
+        Ok(RawStream::new(
+            (to_handler, sends),
+            to_caller,
+            outcome,
+            usize::MAX,
+        ))
+    }
+
+    /// Hands over a call that nobody answers.
+    pub(crate) async fn hand_over(&self, mut call: OutCall) -> Result<(), CallError> {
+        without_key(&call.options)?;
+        not_reserved(&call.method)?;
+        let served = self.find_for(&mut call).await?;
+        let places = &self.shared.notifications;
+        match timeout_at(call.options.deadline, places.acquire()).await {
+            Ok(place) => place.forget(),
+            Err(_) => return Err(CallError::new(Code::DeadlineExceeded, Certainty::NeverSent)),
+        }
+        let shared = self.shared.clone();
+        let sink = Notification::new(move |_| {
+            // As many are given back as were taken, so there is room for them.
+            let _ = shared.notifications.add_permits(1);
+        });
+        let refused = sink.clone();
+        match self.encoded_job(served, call, sink, None) {
+            Ok(job) => {
+                drop(job.give_to(&*self.shared.executor));
+                Ok(())
+            }
+            Err(error) => {
+                refused.settle(CallRef::Local(0), JobEnd::Reply(Bytes::new()));
+                Err(error)
+            }
+        }
+    }
+
     /// The method that `call` is for, if it is called as it may be.
     async fn find_for(&self, call: &mut OutCall) -> Result<Served, CallError> {
         let served = self.find(&call.method, &call.options).await?;
@@ -231,66 +295,14 @@ impl Broker for MemoryBroker {
         span.around(self.carry(call)).await.map(Reply::new)
     }
 
-    async fn open(&self, mut call: OutCall) -> Result<RawStream, CallError> {
-        without_key(&call.options)?;
-        not_reserved(&call.method)?;
-        let served = self.find_for(&mut call).await?;
-        let (sends, codec) = (call.streaming.from_caller(), call.options.codec);
-        let (to_handler, to_caller) = (Pipe::new(WINDOW), Pipe::new(WINDOW));
-        let streams = HandlerStreams::new(
-            codec,
-            sends.then(|| to_handler.clone()),
-            call.streaming.from_executor().then(|| to_caller.clone()),
-            usize::MAX,
-        );
-        let answer = LocalAnswer::<Infallible>::new();
-        let sink = Arc::new(EndsItems {
-            answer: answer.clone(),
-            to_handler: to_handler.clone(),
-            to_caller: to_caller.clone(),
-        });
-        let job = self.encoded_job(served, call, sink, Some(streams))?;
-        let begun = self.begin(job, answer, codec);
-        let outcome: Outcome = match begun.deadline {
-            Instant::NEVER => Box::pin(async move { begun.outcome().await.map(Reply::new) }),
-            _ => {
-                let pipes = [to_handler.clone(), to_caller.clone()];
-                kept(&self.shared.group, begun, pipes)
-            }
-        };
-        Ok(RawStream::new(
-            (to_handler, sends),
-            to_caller,
-            outcome,
-            usize::MAX,
-        ))
+    async fn open(&self, call: OutCall) -> Result<RawStream, CallError> {
+        let span = CallSpan::new(&call.method);
+        span.open(self.begin_items(call)).await
     }
 
-    async fn notify_raw(&self, mut call: OutCall) -> Result<(), CallError> {
-        without_key(&call.options)?;
-        not_reserved(&call.method)?;
-        let served = self.find_for(&mut call).await?;
-        let places = &self.shared.notifications;
-        match timeout_at(call.options.deadline, places.acquire()).await {
-            Ok(place) => place.forget(),
-            Err(_) => return Err(CallError::new(Code::DeadlineExceeded, Certainty::NeverSent)),
-        }
-        let shared = self.shared.clone();
-        let sink = Notification::new(move |_| {
-            // As many are given back as were taken, so there is room for them.
-            let _ = shared.notifications.add_permits(1);
-        });
-        let refused = sink.clone();
-        match self.encoded_job(served, call, sink, None) {
-            Ok(job) => {
-                drop(job.give_to(&*self.shared.executor));
-                Ok(())
-            }
-            Err(error) => {
-                refused.settle(CallRef::Local(0), JobEnd::Reply(Bytes::new()));
-                Err(error)
-            }
-        }
+    async fn notify_raw(&self, call: OutCall) -> Result<(), CallError> {
+        let span = CallSpan::new(&call.method);
+        span.around(self.hand_over(call)).await
     }
 
     async fn submit_typed<C: Call>(

@@ -7,7 +7,7 @@
 
 use crate::executor::{CallRef, JobEnd};
 use crate::meter::Meter;
-use crate::{CallError, Peer};
+use crate::{CallError, Peer, RawStream};
 
 /// Nothing is stored without the feature.
 #[cfg(not(feature = "tracing"))]
@@ -38,6 +38,16 @@ impl CallSpan {
         F: Future<Output = Result<T, CallError<E>>>,
     {
         future
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+impl CallSpan {
+    pub(crate) fn open<F>(self, opening: F) -> F
+    where
+        F: Future<Output = Result<RawStream, CallError>>,
+    {
+        opening
     }
 }
 
@@ -75,7 +85,7 @@ mod enabled {
     use tracing::field::{Empty, debug};
     use tracing::{Instrument, Span, debug_span};
 
-    use super::{CallError, CallRef, CallSpan, HandleSpan, JobEnd, Meter, Peer};
+    use super::{CallError, CallRef, CallSpan, HandleSpan, JobEnd, Meter, Peer, RawStream};
     use crate::{Certainty, Code};
 
     impl CallSpan {
@@ -108,6 +118,28 @@ mod enabled {
                     tell(&span, failed.map(|error| (error.code(), error.certainty())));
                 }
                 outcome
+            }
+        }
+    }
+
+    impl CallSpan {
+        /// Begins a call with items in the span, which tells what it came to.
+        pub(crate) async fn open<F>(self, opening: F) -> Result<RawStream, CallError>
+        where
+            F: Future<Output = Result<RawStream, CallError>>,
+        {
+            let mut unknown = Unknown(Some(self.span.clone()));
+            match opening.instrument(self.span.clone()).await {
+                Ok(stream) => {
+                    unknown.0 = None;
+                    Ok(stream.map_outcome(|outcome| Box::pin(self.around(outcome))))
+                }
+                Err(error) => {
+                    if let Some(span) = unknown.0.take() {
+                        tell(&span, Some((error.code(), error.certainty())));
+                    }
+                    Err(error)
+                }
             }
         }
     }

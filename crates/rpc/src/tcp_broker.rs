@@ -309,15 +309,17 @@ impl Broker for TcpBroker {
     }
 
     async fn open(&self, call: OutCall) -> Result<RawStream, CallError> {
-        self.open_call(call).await
+        let span = CallSpan::new(&call.method);
+        span.open(self.open_call(call)).await
     }
 
     async fn notify_raw(&self, call: OutCall) -> Result<(), CallError> {
         without_key(&call.options)?;
         let sent = Sent::of(call.named, CallKind::NOTIFY);
         let key = Key::Name(&call.method);
-        let sent = self.call_peer(key, call.body, sent, &call.options, false);
-        sent.await.map(|_| ())
+        let sending = self.call_peer(key, call.body, sent, &call.options, false);
+        let sent = CallSpan::new(&call.method).around(sending).await;
+        sent.map(|_| ())
     }
 
     async fn submit_typed<C: Call>(

@@ -10,7 +10,7 @@ use super::routes::Routes;
 use super::{Sent, Shared};
 use crate::memory_broker::{MemoryBroker, Parts};
 use crate::proto::CallKind;
-use crate::{Broker, CallError, CallOptions, OutCall, UnknownMethod};
+use crate::{CallError, CallOptions, OutCall, UnknownMethod};
 
 /// What the routing table knows of the broker's own methods.
 pub(super) struct Here {
@@ -83,7 +83,7 @@ pub(super) async fn call(
     kind: CallKind,
 ) -> Result<Bytes, CallError> {
     if kind.contains(CallKind::NOTIFY) {
-        broker.notify_raw(call).await.map(|()| Bytes::new())
+        broker.hand_over(call).await.map(|()| Bytes::new())
     } else {
         broker.carry(call).await
     }

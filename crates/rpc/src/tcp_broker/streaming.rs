@@ -8,8 +8,9 @@ use super::{Sent, TcpBroker, here, watched};
 use crate::broker::without_key;
 use crate::connection::{CallPipes, Flow};
 use crate::retry::Attempts;
+use crate::span;
 use crate::stream::Pipe;
-use crate::{Broker, CallError, OutCall, RawStream, Reply};
+use crate::{CallError, OutCall, RawStream, Reply};
 
 impl TcpBroker {
     /// Begins a call at a peer that offers its method, and at another one where it was not sent.
@@ -55,7 +56,7 @@ impl TcpBroker {
             Destination::Here(broker) => {
                 let mut here = here::out_call(&call.method, body, sent, options);
                 here.streaming = call.streaming;
-                return Box::pin(broker.open(here)).await;
+                return Box::pin(broker.begin_items(here)).await;
             }
         };
         let pipes = CallPipes::of(sent.kind, true).unwrap_or_default();
@@ -66,6 +67,7 @@ impl TcpBroker {
             Ok(call) => call,
             Err(error) => return watched(found.watching, Err(error)),
         };
+        span::goes_to(mailbox.peer(), None);
         let longest = mailbox.longest();
         let watching = found.watching;
         let outcome = Box::pin(async move { watched(watching, call.await).map(Reply::new) });

@@ -136,6 +136,25 @@ mod spans {
         Ok(())
     }
 
+    /// Calls with items that are taken, given up, and asked for where there are none.
+    async fn with_items<B: Broker>(broker: &B, name: &str) -> Result<(), Error> {
+        let mut items = broker
+            .call_named::<()>(name, (2_u32,))
+            .open::<u32>()
+            .await?;
+        while items.recv().await?.is_some() {}
+        drop(
+            broker
+                .call_named::<()>(name, (2_u32,))
+                .open::<u32>()
+                .await?,
+        );
+        let error = broker.call_named::<()>(name, (2_u32,)).await.unwrap_err();
+        assert_eq!(error.code(), Code::Unsupported);
+        broker.notify_named(format!("{name}.note"), ()).await?;
+        Ok(())
+    }
+
     const OK: (&str, &str) = ("Ok", "");
     const MISREAD: (&str, &str) = ("BadArguments", "Refused");
 
@@ -165,6 +184,30 @@ mod spans {
                     assert_eq!(ends(&spans(kind, &format!("{name}.{method}"))), [end], "{kind}");
                 }
             }
+        }
+
+        async fn calls_with_items_and_those_that_nobody_answers_have_spans() {
+            record();
+            let name = unique("items");
+            let counting = || {
+                let counts = Registry::new("example");
+                counts.register_stream(&*name, |(to,): (u32,)| futures_util::stream::iter(0..to)).unwrap();
+                counts.register_fn(format!("{name}.note"), |(): ()| async {}).unwrap();
+                AsyncExecutor::new(counts, 4)
+            };
+            TcpBroker::builder(counting()).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+                let client = TcpBroker::caller().project("example").connect(server.local_addrs()[0]);
+                client.run(async |client| with_items(&client, &name).await).await
+            }).await.unwrap();
+            MemoryBroker::new(counting()).run(async |broker| with_items(&broker, &name).await).await.unwrap();
+            let calls = spans("rpc.call", &name);
+            let each = [OK, ("Dropped", ""), ("Unsupported", "")];
+            assert_eq!(ends(&calls).iter().map(|end| end.0).collect::<Vec<_>>(), [each, each].concat().iter().map(|end| end.0).collect::<Vec<_>>());
+            assert_eq!(calls[3].field("call"), "1");
+            assert!(calls[0].field("peer").starts_with("Peer(127."), "{calls:?}");
+            let notes = spans("rpc.call", &format!("{name}.note"));
+            assert_eq!(ends(&notes), [OK; 2]);
+            assert!(notes.iter().all(|note| !note.field("peer").is_empty()), "{notes:?}");
         }
 
         async fn within_the_process_a_handler_stands_below_its_call() {
