@@ -502,15 +502,18 @@ impl Call for Whole {
 
     async fn run(self, context: Context) -> Result<String, NoError> {
         let mut items = context.incoming::<u32>();
+        let told = context.state::<Tells>().expect("it is there");
         let mut got = 0;
         let end = loop {
             match items.recv().await {
-                Ok(Some(_)) => got += 1,
+                Ok(Some(_)) => {
+                    got += 1;
+                    told.say(format!("{got} came"));
+                }
                 Ok(None) => break "all".to_owned(),
                 Err(error) => break error.to_string(),
             }
         };
-        let told = context.state::<Tells>().expect("it is there");
         told.say(format!("{got}: {end}"));
         Ok(end)
     }
@@ -527,10 +530,10 @@ async fn is_cut_short(broker: impl Broker, told: Receiver<String>) -> Result<(),
     for way in 0..4 {
         let opened = broker.call(Whole).open().await?;
         let (mut sender, receiver) = (opened.sender, opened.receiver);
-        sender.send(1).await.unwrap();
-        sender.send(2).await.unwrap();
-        // They are there, and the handler waits for more.
-        sleep(Duration::from_millis(20)).await;
+        for (item, came) in [(1, "1 came"), (2, "2 came")] {
+            sender.send(item).await.unwrap();
+            assert_eq!(heard(&told).await, came);
+        }
         match way {
             0 => {
                 drop(sender);
