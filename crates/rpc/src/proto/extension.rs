@@ -138,6 +138,22 @@ impl Extensions {
         Extensions(out.freeze())
     }
 
+    /// What a handler sees of them, for another process that runs it: trace and metadata, with one more
+    /// key that comes before all others.
+    #[cfg(unix)]
+    pub(crate) fn passed_on(&self, key: &str, value: &[u8]) -> Extensions {
+        let mut passed = ExtensionsBuilder {
+            trace: self.traceparent().map(str::to_owned),
+            ..ExtensionsBuilder::default()
+        }
+        .metadata(key, value);
+        let metadata = self.entries().filter(|(tag, _)| *tag == METADATA);
+        passed
+            .metadata
+            .extend(metadata.map(|(_, value)| value.to_vec()));
+        passed.build()
+    }
+
     /// Bytes of all metadata, as their limit counts them.
     pub(crate) fn metadata_bytes(&self) -> usize {
         let metadata = self.entries().filter(|(tag, _)| *tag == METADATA);

@@ -30,6 +30,7 @@ use crate::nested::{
     a_child_calls_back_into_its_pool_eight_deep,
     calls_of_children_end_with_those_that_wait_for_them,
     children_call_through_the_broker_of_their_parent, children_hear_of_methods_that_come_and_go,
+    handlers_in_children_have_what_came_with_the_call,
     items_and_notifications_of_children_pass_through_their_parent,
 };
 use crate::starts::{
@@ -406,6 +407,7 @@ pub(crate) fn run() {
         calls_run_in_children_and_no_more_than_there_are
         items_pass_through_to_children_and_back
         children_call_through_the_broker_of_their_parent
+        handlers_in_children_have_what_came_with_the_call
         children_hear_of_methods_that_come_and_go
         calls_of_children_end_with_those_that_wait_for_them
         items_and_notifications_of_children_pass_through_their_parent

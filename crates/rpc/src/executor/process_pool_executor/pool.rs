@@ -16,7 +16,7 @@ use super::build::{build_id, methods_id, this_program};
 use super::child::{Child, Socket};
 use super::lease::{Lease, Worker, tend};
 use super::relay::Relays;
-use super::worker::{IDENTITY, Identity};
+use super::worker::{IDENTITY, Identity, between_processes};
 use crate::executor::{AsyncExecutor, Attachment};
 use crate::proto::Side;
 use crate::{Broker, Caller, Error, ErrorKind, MethodTable, TcpBroker, brokers};
@@ -209,9 +209,7 @@ impl Pool {
         let table = brokers::find(self.origin).map(|broker| broker.methods());
         let table = table.unwrap_or_else(|| MethodTable::fixed::<&str>([]));
         let executor = AsyncExecutor::new(relays.registry(&table), RELAYED);
-        let broker = TcpBroker::builder(executor)
-            // Who ran the handler has taken out what is nobody's business.
-            .expose_internals()
+        let broker = between_processes(TcpBroker::builder(executor))?
             .adopt(stream, Side::Dialer)
             .start(&self.group)
             .await?;

@@ -16,7 +16,6 @@ use super::worker::{CALL, RUNS};
 use crate::context::Cancel;
 use crate::executor::places::Place;
 use crate::executor::{Job, JobBody, JobEnd};
-use crate::proto::Extensions;
 use crate::stream::HandlerStreams;
 use crate::{Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, Retry};
 
@@ -54,6 +53,8 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
     let spec = entry.spec;
     let mut options = CallOptions::new(codec);
     (options.deadline, options.hops) = (deadline, hops);
+    options.priority = context.priority();
+    options.extensions = context.extensions().clone();
     // There is one peer, and this is where another takes its place.
     options.retry = Retry::never();
     let mut call = OutCall::new(name.shared().clone(), body, options);
@@ -174,7 +175,8 @@ async fn call_child(
         };
         let worker = lease.worker.clone();
         let mut call = call.clone();
-        call.options.extensions = numbered(lease.number);
+        let number = lease.number.to_be_bytes();
+        call.options.extensions = call.options.extensions.passed_on(CALL, &number);
         leased.put(lease);
         tried += 1;
         // Items that were taken from the caller go to one child alone.
@@ -241,12 +243,6 @@ fn is_lost(worker: &Worker, error: &CallError) -> bool {
         Code::Cancelled => error.certainty() == Certainty::NeverSent || worker.is_lost(),
         _ => false,
     }
-}
-
-/// What tells the child which call it is.
-fn numbered(number: u64) -> Extensions {
-    let number = number.to_be_bytes();
-    Extensions::builder().metadata(CALL, &number).build()
 }
 
 /// Waits until a call that was given up has ended in its child; one that goes on too long ends with

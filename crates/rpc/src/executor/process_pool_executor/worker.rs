@@ -21,7 +21,7 @@ use super::numbers::Numbers;
 use super::relay::MOST;
 use crate::executor::AsyncExecutor;
 use crate::proto::Side;
-use crate::{Broker, Error, ErrorKind, Limits, Registry, TcpBroker};
+use crate::{Broker, Error, ErrorKind, Limits, Registry, TcpBroker, TcpBrokerBuilder};
 
 /// Names the pool that a child serves.
 pub(super) const POOL: &str = "BOWLINE_WORKER";
@@ -34,8 +34,22 @@ pub(super) const RUNS: &str = "sys.worker.runs";
 /// The metadata of a call that has its number.
 pub(super) const CALL: &str = "sys.worker.call";
 
+/// Bytes of metadata: as many as go with arguments into one frame.
+const MOST_METADATA: u16 = 60_000;
+
 /// What a child says of itself: its build and its methods.
 pub(super) type Identity = ([u8; 16], [u8; 16]);
+
+/// Either end of the socket between parent and child. Whoever called has had the limits of its broker put
+/// to the call, and is told by that broker what its callers are told.
+pub(super) fn between_processes(builder: TcpBrokerBuilder) -> Result<TcpBrokerBuilder, Error> {
+    let limits = Limits {
+        max_methods: MOST,
+        max_metadata: MOST_METADATA,
+        ..Limits::default()
+    };
+    Ok(builder.limits(limits)?.allow_unbounded().expose_internals())
+}
 
 /// How a child ends that cannot serve.
 const UNUSABLE: i32 = 70;
@@ -120,15 +134,10 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
     // place more is for the questions.
     let made = AsyncExecutor::that_begins(registry, 2 * calls + 8, numbers);
     let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
-        let limits = Limits {
-            max_methods: MOST,
-            ..Limits::default()
-        };
         let started = async {
             // What callers are told is for the parent to say.
-            let builder = TcpBroker::builder(made).expose_internals();
-            let broker = builder.limits(limits)?;
-            broker.adopt(stream, Side::Listener).start(&group).await
+            let builder = between_processes(TcpBroker::builder(made))?;
+            builder.adopt(stream, Side::Listener).start(&group).await
         };
         match started.await {
             Ok(broker) => {
