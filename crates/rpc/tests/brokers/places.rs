@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bowline_concurrency::{Backoff, timeout, yield_now};
+use bowline_concurrency::{Backoff, sleep, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
     Broker, Caller, Endpoint, Error, ErrorKind, Reach, Registry, TcpBroker, TcpBrokerBuilder,
@@ -39,7 +39,7 @@ fn reach(broker: &TcpBroker) -> Reach {
 async fn until(holds: impl Fn() -> bool) {
     let held = timeout(LONG, async {
         while !holds() {
-            yield_now().await;
+            sleep(Duration::from_millis(1)).await;
         }
     });
     held.await.expect("it comes to hold");
@@ -205,7 +205,8 @@ on_every_backend! {
             // Plain bytes where TLS is spoken, and the other way round.
             let plain = TcpBroker::caller().project("example").connect_timeout(SOON).connect(server.local_addrs()[0]);
             assert_eq!(started(plain).await.unwrap_err().kind(), ErrorKind::NotOurProtocol(bowline_rpc::proto::Guess::Tls));
-            assert_eq!((server.statistics().ready, server.statistics().calls_received), (0, 1));
+            until(|| server.statistics().ready == 0).await;
+            assert_eq!(server.statistics().calls_received, 1);
             Ok::<(), Error>(())
         }).await.unwrap();
         // Both do.

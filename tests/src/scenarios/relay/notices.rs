@@ -47,15 +47,14 @@ fn lasted(broker: &TcpBroker) -> bool {
 }
 
 async fn a_row(broker: &TcpBroker, first: u64) {
-    let (mut sent, mut failures) = (Vec::new(), 0);
+    let mut sent = Vec::new();
     for number in first..first + ROW {
         let notice = broker.notify_named("notice", (number,));
         // One whose deadline has passed at the router would not begin.
         let told = notice.no_deadline().retry(Retry::never()).await;
         Sim::ghost(|log: &mut Log| log.notices.check_told(number, &told));
-        match told {
-            Ok(()) => sent.push(number),
-            Err(_) => failures += 1,
+        if told.is_ok() {
+            sent.push(number);
         }
     }
     while lasted(broker) && !have_begun(&sent) {
@@ -67,7 +66,6 @@ async fn a_row(broker: &TcpBroker, first: u64) {
         sleep(Duration::from_millis(50)).await;
     }
     sometimes!("every notice came", lasted(broker));
-    sometimes!("a notice was not sent", failures > 0);
 }
 
 fn have_begun(sent: &[u64]) -> bool {
