@@ -55,7 +55,7 @@ impl MethodSpec {
     }
 
     /// The handler holds its thread, so it runs where blocking work runs. Such a handler is never
-    /// dropped half-way: cancelling only sets the flag its [`Context`] shows.
+    /// dropped half-way: cancelling only sets the flag its [`Context`](crate::Context) shows.
     pub const fn blocking(mut self) -> Self {
         self.blocking = true;
         self
