@@ -63,7 +63,7 @@ pub(super) const MAX_EVENTS: usize = 4096;
 /// use bowline_backend::time::Instant;
 /// use bowline_codec::OutputBatch;
 /// use bowline_rpc::proto::{CodecId, Command, Config, Event, Machine, Open, Side, Target};
-/// use bytes::BytesMut;
+/// use bytes::{Bytes, BytesMut};
 /// use std::sync::Arc;
 ///
 /// let now = Instant::from_nanos(0);
