@@ -1,3 +1,4 @@
+mod beginning;
 mod commands;
 mod ending;
 mod gauges;
@@ -16,7 +17,7 @@ use bytes::BytesMut;
 use super::adverts::Adverts;
 use super::auth::Handshake;
 use super::bucket::Bucket;
-use super::frame::{CHARGE, HELLO, Header, PREFACE};
+use super::frame::{CHARGE, Header};
 use super::handshake::{Agreed, Hello};
 use super::incoming::Incoming;
 use super::inlet::Inlets;
@@ -188,118 +189,6 @@ pub(super) enum Phase {
 }
 
 impl Machine {
-    /// One end of a connection that begins now.
-    ///
-    /// `seed` is what is random about it: fresh for each connection, from a cryptographic
-    /// generator. The peer sees it, as the nonce of the handshake; what nobody may guess is derived
-    /// from it and a secret of `config`.
-    pub fn new(config: Arc<Config>, side: Side, now: Instant, seed: [u8; 32]) -> Machine {
-        let limits = &config.limits;
-        // 0.9 to 1.1 of the heartbeat, so that many connections do not beat together.
-        let jitter = 900 + u32::from(u16::from_be_bytes([seed[30], seed[31]])) * 201 / 65536;
-        let interval = limits.heartbeat / 1000 * jitter;
-        let changes = Bucket::new(1000, u64::from(limits.max_methods));
-        let mut machine = Machine {
-            side,
-            seed,
-            phase: Phase::Preface,
-            handshake: None,
-            principal: "".into(),
-            silent_until: None,
-            started: now,
-            violation: None,
-            handshake_bytes: 0,
-            preface: [0; 8],
-            preface_len: 0,
-            tail: (0, PREFACE.len()),
-            holding: false,
-            peer: None,
-            agreed: Agreed::default(),
-            control: BytesMut::new(),
-            pongs: 0,
-            asked_to_drain: false,
-            adverts: Adverts::default(),
-            snapshot: Vec::new(),
-            offers_later: false,
-            outgoing: Outgoing::default(),
-            incoming: Incoming::default(),
-            outlets: Outlets::default(),
-            inlets: Inlets::default(),
-            since_part: 0,
-            directory: Directory::default(),
-            discovered: false,
-            draining: false,
-            leaving: false,
-            notifications: 0,
-            notifications_taken: 0,
-            forgiven: 10_000,
-            pings: Bucket::new(10, 20),
-            changes,
-            events: VecDeque::new(),
-            held: 0,
-            bodies: SmallBodies::default(),
-            handed: 0,
-            transmitted: 0,
-            received_at: now,
-            pinged_at: None,
-            interval,
-            round_trip: None,
-            stats: Stats::default(),
-            config,
-        };
-        if machine.config.asks_for_proof(side) {
-            machine.handshake = Some(Box::new(Handshake::new()));
-        }
-        if side == Side::Dialer {
-            let hello = Hello::dial(&machine.config, seed);
-            machine.put_hello(&hello);
-        }
-        machine
-    }
-
-    /// Binds the proofs of the handshake to the channel below: `binding` is what both its ends know and
-    /// nobody in between, as the 32 bytes that TLS exports under the label `EXPORTER-bowline-rpc`. Comes
-    /// before everything else; without a secret it changes nothing.
-    ///
-    /// # Panics
-    /// If it is longer than 65 535 bytes.
-    pub fn bound_to(mut self, binding: &[u8]) -> Machine {
-        assert!(
-            u16::try_from(binding.len()).is_ok(),
-            "a channel binding has at most 65 535 bytes"
-        );
-        if let Some(handshake) = &mut self.handshake {
-            handshake.bind(binding);
-        }
-        self
-    }
-
-    /// Has the methods that the peer is told first come with the first [`Command::Advertise`] after
-    /// [`Event::Ready`], which has to come, with no methods if there are none: so a peer that is a
-    /// stranger yet costs no list of them.
-    ///
-    /// [`Command::Advertise`]: super::Command::Advertise
-    pub fn offering_later(mut self) -> Machine {
-        self.offers_later = true;
-        self
-    }
-
-    /// Has the time for the handshake begin at `began`: what is below may have had one of its own since.
-    pub fn begun_at(mut self, began: Instant) -> Machine {
-        self.started = began;
-        self
-    }
-
-    pub(super) fn put_hello(&mut self, hello: &Hello) {
-        self.control.extend_from_slice(&PREFACE);
-        let payload = hello.encode();
-        if let Some(handshake) = &mut self.handshake {
-            let header = Header::new(HELLO, payload.len(), 0, 0);
-            handshake.hello(self.side, hello.nonce, &header, &payload);
-        }
-        self.put_control(HELLO, 0, &payload);
-    }
-
     pub(super) fn put_control(&mut self, kind: u8, aux: u16, payload: &[u8]) {
         let header = Header::new(kind, payload.len(), aux, 0);
         self.control.extend_from_slice(&header.to_bytes());
