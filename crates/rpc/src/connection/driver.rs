@@ -1,12 +1,16 @@
 //! The task of one connection: owns the stream and the machine, and moves what is between them.
 
+mod ending;
 mod flows;
+mod host;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod transfer;
 
 pub(crate) use flows::{CallPipes, Flow};
+pub(crate) use host::{Ended, Host};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -25,11 +29,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::Mailbox;
 use super::mailbox::Mail;
-use crate::context::DISCONNECTED;
-use crate::executor::{JobEnd, JobHandle};
-use crate::proto::{
-    BrokenKind, CallId, CallKind, CloseCause, Command, Event, IncomingCall, Machine, Stats,
-};
+use crate::executor::JobHandle;
+use crate::proto::{BrokenKind, CallId, CallKind, CloseCause, Command, Event, Machine};
 use crate::{Certainty, Code, Limits};
 
 /// Most slices of one write.
@@ -50,50 +51,6 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// How long a peer may take to read that it should open nothing new.
 const SETTLING: Duration = Duration::from_millis(100);
-
-/// What a driver tells the broker.
-pub(crate) trait Host: Send + Sync {
-    /// Something about the connection or the peer's methods.
-    fn event(&mut self, event: Event);
-    /// What the peer is to be told first, now that it is known.
-    fn introduce(&mut self) -> Command {
-        Command::Advertise(Vec::new())
-    }
-    /// What the peer is to be told of what is offered now.
-    fn refresh(&mut self) -> [Option<Command>; 2] {
-        [None, None]
-    }
-    /// What the peer is to be told when it is asked for no new calls: that nothing is offered any more.
-    /// Calls that are on their way are taken all the same.
-    fn leaving(&mut self) -> Option<Command> {
-        None
-    }
-    /// The peer answered a call of ours.
-    fn answered(&mut self) {}
-    /// A call of ours was lost with the connection, whose end will be told next.
-    fn lost(&mut self) {}
-    /// A call of the peer came to this end, which it is about to be told.
-    fn ended(&mut self, _end: &JobEnd) {}
-    /// The connection is over, and this is what its machine counted.
-    fn counted(&mut self, _stats: &Stats) {}
-    /// The connection is over with so many calls of the peer under way.
-    fn abandoned(&mut self, _calls: usize) {}
-    /// The peer calls; the answer is how to cancel the job. It is begun after the next
-    /// [`rouse`](Self::rouse). Its items, if it has any, go through `pipes`.
-    fn opened(&mut self, call: IncomingCall, pipes: Option<CallPipes>) -> JobHandle;
-    /// Has calls begun; whether there are more, for which to come again once other tasks have had
-    /// their turn.
-    fn rouse(&mut self) -> bool;
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// Why.
-    pub(crate) cause: CloseCause,
-    /// The error of the stream that broke.
-    pub(crate) error: Option<io::Error>,
-}
 
 /// The task of one connection.
 ///
@@ -347,79 +304,5 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             self.mailbox
                 .settle_ticket(*ticket, outcome, &mut self.wakers);
         }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let due = self.machine.poll_timeout().unwrap_or(Instant::NEVER);
-        let stall = self.stalls_at.unwrap_or(Instant::NEVER);
-        let leave = self.leaving.map_or(Instant::NEVER, |(at, _)| at);
-        let last_words = self.last_words.unwrap_or(Instant::NEVER);
-        let deadline = due.min(stall).min(leave).min(last_words);
-        if deadline == Instant::NEVER {
-            return false;
-        }
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(time::sleep_until(deadline)));
-        // A timer that is early costs one look; moving it for every call would cost more.
-        if timer.deadline() > deadline || timer.deadline() <= now {
-            timer.as_mut().reset(deadline);
-        }
-        if timer.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        let now = time::now();
-        if due <= now {
-            self.machine.handle_timeout(now);
-        }
-        if leave <= now
-            && let Some((_, within)) = self.leaving.take()
-        {
-            self.leave(now, within);
-        }
-        if stall <= now {
-            self.broken(BrokenKind::Stalled);
-        }
-        if last_words <= now {
-            self.writing = false;
-        }
-        true
-    }
-
-    /// The connection is over, which everybody hears of at once; what is left is to say why.
-    fn over(&mut self, now: Instant, cause: CloseCause) {
-        match cause {
-            // It does not listen, or nobody knows who it is.
-            CloseCause::Broken(_) | CloseCause::HeartbeatTimeout | CloseCause::HandshakeTimeout => {
-                self.writing = false;
-            }
-            // Answers are under way to a peer that reads them, however slowly.
-            CloseCause::Closed(_) => {}
-            _ => self.last_words = Some(now.saturating_add(LINGER)),
-        }
-        self.host.event(Event::Closed(cause.clone()));
-        self.cause = Some(cause);
-        self.stop();
-    }
-
-    /// Ends what others wait for here; again is fine.
-    fn stop(&mut self) {
-        // Invariant D5.
-        while self.host.rouse() {}
-        let running = std::mem::take(&mut self.running);
-        if !running.is_empty() {
-            self.host.abandoned(running.len());
-        }
-        for (_, job) in running {
-            job.request(DISCONNECTED);
-        }
-        self.flows.clear();
-        self.mailbox.end();
-    }
-}
-
-impl<S: ByteStream, H: Host> Drop for Driver<S, H> {
-    fn drop(&mut self) {
-        self.stop();
     }
 }

@@ -3,7 +3,7 @@ use bowline_concurrency::Root;
 use bowline_transport::MemoryStream;
 
 use super::*;
-use crate::proto::{CodecId, Command, Config, MethodId, Open, Side, Target};
+use crate::proto::{CodecId, Command, Config, IncomingCall, MethodId, Open, Side, Target};
 
 struct Nobody;
 
