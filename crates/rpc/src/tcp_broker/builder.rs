@@ -1,38 +1,23 @@
-//! Starting a [`TcpBroker`].
+//! What a [`TcpBroker`](crate::TcpBroker) is to be before it runs.
+
+mod opening;
+mod trust;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_backend::entropy;
 #[cfg(unix)]
 use bowline_backend::net::UnixStream;
-use bowline_concurrency::{Backoff, TaskGroup};
+use bowline_concurrency::Backoff;
 use bowline_transport::MemoryNetwork;
 
-#[cfg(unix)]
-use super::attempt::Attempt;
-#[cfg(unix)]
-use super::dial::keep;
-use super::drain::EndSignals;
-use super::here::Here;
-use super::network::Network;
-use super::places::Places;
-use super::routes::Routes;
-use super::statistics::Counters;
-use super::wires::{Way, Wires};
-use super::{Balance, Endpoint, Shared, TcpBroker};
-use crate::broker::Ending;
-use crate::executor::{Attachment, Executor, Internals};
-use crate::lifetime::{nested, scoped};
-use crate::memory_broker::Parts;
-use crate::offers::Offers;
+use super::wires::Wires;
+use super::{Balance, Endpoint};
+use crate::executor::{Executor, Internals};
 #[cfg(unix)]
 use crate::proto::Side;
-use crate::proto::{Config, MAX_KEY_ID, MAX_PROJECT};
-use crate::retry::Budget;
-use crate::{BadLimit, DynBroker, Error, ErrorKind, Limits, Peer, Registry, Right, Secret};
+use crate::{BadLimit, Limits, Registry, Right, Secret};
 
 /// How long the first connection to an address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RECONNECT: Backoff =
     Backoff::exponential(Duration::from_millis(50)).max(Duration::from_secs(30));
 
-/// A [`TcpBroker`] that does not run yet.
+/// A [`TcpBroker`](crate::TcpBroker) that does not run yet.
 #[must_use = "a broker exists once it is run or started"]
 #[derive(Debug)]
 pub struct TcpBrokerBuilder {
@@ -146,81 +131,6 @@ impl TcpBrokerBuilder {
         Ok(self)
     }
 
-    /// The secret that this broker shares with its peers. Each side of a connection proves to the other
-    /// that it has it, and whoever does not have it is not let in, on either side.
-    ///
-    /// It proves who opened a connection and does not hide what is sent on it: on a network that others
-    /// can write to, use TLS.
-    ///
-    /// # Examples
-    /// ```
-    /// use bowline_backend::Backend;
-    /// use bowline_rpc::{Caller, Error, ErrorKind, Registry, Secret, TcpBroker, executor::AsyncExecutor};
-    ///
-    /// let registry = Registry::new("example");
-    /// registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
-    /// let secret = Secret::new(*b"a secret that nobody can guess..")?;
-    /// let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
-    ///     .secret(secret.clone())
-    ///     .listen("127.0.0.1:0");
-    /// Backend::Tokio.block_on(server.run(async |server| -> Result<(), Error> {
-    ///     let client = || TcpBroker::caller().project("example").connect(server.local_addrs()[0]);
-    ///     let sum = client().secret(secret).run(async |c| -> Result<i64, Error> {
-    ///         Ok(c.call_named("add", (2, 3)).await?)
-    ///     }).await?;
-    ///     assert_eq!(sum, 5);
-    ///     let stranger = client().run(async |_| -> Result<(), Error> { Ok(()) }).await;
-    ///     assert_eq!(stranger.unwrap_err().kind(), ErrorKind::Unauthenticated);
-    ///     Ok(())
-    /// }))?;
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn secret(mut self, secret: Secret) -> Self {
-        self.secret = Some(secret);
-        self
-    }
-
-    /// The name of [`secret`](Self::secret), at most 64 bytes: what peers look it up by and know this
-    /// broker as. Without it the name is empty.
-    pub fn key_id(mut self, id: impl Into<Arc<str>>) -> Self {
-        self.key_id = id.into();
-        self
-    }
-
-    /// More secrets, each with its name, by which peers that connect here may prove themselves: one for
-    /// each of them, or the former and the next one while they are being changed.
-    pub fn keys<I: Into<Arc<str>>>(mut self, keys: impl IntoIterator<Item = (I, Secret)>) -> Self {
-        self.keys
-            .extend(keys.into_iter().map(|(id, secret)| (id.into(), secret)));
-        self
-    }
-
-    /// Gives `principal` a right to methods. Both may be a name, or the beginning of one and `*`: `*`
-    /// alone is everybody, or every method. A peer's principal is the name of the key it proved itself
-    /// by; that of one that proved nothing is empty.
-    ///
-    /// From the first rule for a right on, nobody has it whom no rule names; without a rule everybody
-    /// that is let in has it. A method that a peer may not call is not offered to it, and a call of it
-    /// all the same is answered with [`PermissionDenied`](crate::Code::PermissionDenied). What a peer may
-    /// not execute is not sent to it.
-    pub fn allow(
-        mut self,
-        principal: impl Into<Arc<str>>,
-        methods: impl Into<Arc<str>>,
-        right: Right,
-    ) -> Self {
-        self.rules.push((principal.into(), methods.into(), right));
-        self
-    }
-
-    /// Listens at and connects to addresses that are not loopback, though what is sent there is not
-    /// encrypted: whoever is on the way can read and change it. Without this such addresses fail the
-    /// start, or the connection, with [`InsecureNetwork`](ErrorKind::InsecureNetwork).
-    pub fn allow_insecure_network(mut self) -> Self {
-        self.insecure_network = true;
-        self
-    }
-
     /// Listens there, once started; port 0 is any free port. As often as wanted.
     pub fn listen(mut self, at: impl Into<Endpoint>) -> Self {
         self.listen.push(at.into());
@@ -247,19 +157,7 @@ impl TcpBrokerBuilder {
         self
     }
 
-    /// What makes `tls://` addresses secure: a [`TlsServerConfig`](bowline_transport::TlsServerConfig)
-    /// for those it listens at, a [`TlsClientConfig`](bowline_transport::TlsClientConfig) for those it
-    /// connects to; a broker that does both is given both.
-    #[cfg(feature = "tls")]
-    pub fn tls(mut self, config: impl Into<super::TlsConfig>) -> Self {
-        match config.into() {
-            super::TlsConfig::Server(config) => self.wires.server = Some(config),
-            super::TlsConfig::Client(config) => self.wires.client = Some(config),
-        }
-        self
-    }
-
-    /// How long the start, and [`connect`](TcpBroker::connect), wait for the first connection to an
+    /// How long the start, and [`connect`](crate::TcpBroker::connect), wait for the first connection to an
     /// address; 10 s unless told otherwise.
     pub fn connect_timeout(mut self, most: Duration) -> Self {
         self.connect_timeout = most;
@@ -363,214 +261,5 @@ impl TcpBrokerBuilder {
     pub fn weight(mut self, weight: u16) -> Self {
         self.weight = weight;
         self
-    }
-
-    /// Runs the broker for as long as `body` takes. Then it takes no new connections and calls,
-    /// waits for the calls in flight, in both directions, for
-    /// [`drain`](crate::Limits::drain) at most, and closes. When this returns, the peers have been
-    /// told, every socket is closed and every handler has ended.
-    ///
-    /// Starting locks the registry for good, and waits until the peer behind every
-    /// [`connect`](Self::connect) has told its methods.
-    ///
-    /// # Errors
-    /// What `body` returns. Before that [`Error`]: the project is longer than 255 bytes, an address is
-    /// none or could not be bound, or no connection came about within 10 s, or never will. Instead of that, of kind `Cancelled` and with the
-    /// cause: the broker was closed, or a listener broke, before `body` was done.
-    ///
-    /// # Cancel safety
-    /// *Peer told to stop*: dropped, it drops the body, every connection and every handler.
-    pub async fn run<T, E, F, Fut>(self, body: F) -> Result<T, E>
-    where
-        F: FnOnce(TcpBroker) -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-        T: Send,
-        E: From<Error> + Send,
-    {
-        scoped(|group| async move {
-            let broker = self.open(group).await?;
-            let result = body(broker.clone()).await;
-            broker.shut_down().await;
-            result
-        })
-        .await
-    }
-
-    /// Starts the broker as a child of `group`, which stays open until the broker is closed by
-    /// `close()` or the group is cancelled.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run) before its body; kind `Cancelled` if the group is closed.
-    ///
-    /// # Cancel safety
-    /// *Nothing happened*: the broker is closed again.
-    pub async fn start<E: Send + 'static>(self, group: &TaskGroup<E>) -> Result<TcpBroker, Error> {
-        let group = CancelUnlessKept(Some(nested(group).await?));
-        let broker = self
-            .open(group.0.clone().expect("it is kept below"))
-            .await?;
-        group.keep();
-        Ok(broker)
-    }
-
-    fn check_project(&self) -> Result<(), Error> {
-        if let Some(misused) = self.misused {
-            let message =
-                format!("{misused}; one with an executor has the setting of its registry");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        let length = self.registry.project().len();
-        if length > MAX_PROJECT {
-            let message = format!("a project of {length} bytes; {MAX_PROJECT} at most");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        Ok(())
-    }
-
-    fn check_keys(&self) -> Result<(), Error> {
-        let ids = self.keys.iter().map(|(id, _)| id);
-        let longest = ids.chain([&self.key_id]).map(|id| id.len()).max();
-        match longest {
-            Some(length) if length > MAX_KEY_ID => {
-                let message = format!("a key id of {length} bytes; {MAX_KEY_ID} at most");
-                Err(Error::new(ErrorKind::InvalidInput, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What all connections have in common.
-    fn config(&self, instance: [u8; 16]) -> Config {
-        let mut config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
-        for (id, secret) in &self.keys {
-            config = config.key(id.clone(), secret.clone());
-        }
-        if let Some(secret) = &self.secret {
-            config = config.secret(self.key_id.clone(), secret.clone());
-        }
-        for (principal, methods, right) in &self.rules {
-            config = config.allow(principal.clone(), methods.clone(), *right);
-        }
-        config
-    }
-
-    async fn open(mut self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
-        self.check_project()?;
-        self.check_keys()?;
-        self.wires.plain = Network {
-            insecure: self.insecure_network,
-        };
-        if let Err(bad) = self.reconnect.check() {
-            return Err(Error::new(ErrorKind::InvalidInput, bad.to_string()));
-        }
-        for endpoint in &self.listen {
-            self.wires.check(endpoint, Way::In)?;
-        }
-        for endpoint in &self.connect {
-            self.wires.check(endpoint, Way::Out)?;
-        }
-        let signals = match self.drain_on_signals {
-            true => Some(EndSignals::listen()?),
-            false => None,
-        };
-        let mut doors = Vec::new();
-        for endpoint in &self.listen {
-            doors.append(&mut self.wires.bind(endpoint).await?);
-        }
-        self.executor.registry().lock();
-        let mut instance = [0; 16];
-        entropy::fill(&mut instance);
-        let config = self.config(instance);
-        let routes = Routes::new(
-            self.balance,
-            self.balances,
-            &self.limits,
-            entropy::random_u64(),
-        );
-        let runs = self.executor.capacity().max_workers > 0;
-        let offers = Offers::new(
-            self.registry.project(),
-            runs.then(|| self.registry.clone()),
-            self.limits.max_methods as usize,
-        );
-        let offers = Arc::new(offers);
-        let attachment = Attachment::open(&group, &self.executor, self.internals);
-        let here = self.prefer_local.then(|| {
-            let parts = Parts {
-                executor: self.executor.clone(),
-                attachment: attachment.clone(),
-                group: group.clone(),
-                offers: offers.clone(),
-                me: Peer::new(None, instance, "".into()),
-            };
-            Here::join(parts, self.weight, &routes)
-        });
-        let longest_call = (!self.allow_unbounded).then_some(self.limits.max_deadline);
-        let shared = Arc::new(Shared {
-            registry: self.registry,
-            attachment,
-            executor: self.executor,
-            config: Arc::new(config),
-            limits: self.limits,
-            routes: Arc::new(routes),
-            counters: Counters::default(),
-            budget: Budget::default(),
-            dedupe: Arc::default(),
-            wires: self.wires,
-            places: Places::default(),
-            offers,
-            here,
-            connect_timeout: self.connect_timeout,
-            reconnect: self.reconnect,
-            retry_permanent: self.retry_permanent,
-            weight: self.weight,
-            longest_call,
-            group: group.clone(),
-            ending: Ending::default(),
-        });
-        let broker = TcpBroker {
-            shared: shared.clone(),
-        };
-        // Before anybody calls: handlers find it.
-        shared.attachment.introduce(DynBroker::new(broker.clone()));
-        for door in doors {
-            shared.open_door(door)?;
-        }
-        let connecting: Vec<_> = self
-            .connect
-            .into_iter()
-            .map(|endpoint| shared.keep_connected(endpoint))
-            .collect();
-        for connected in connecting {
-            connected.await?;
-        }
-        #[cfg(unix)]
-        if let Some((stream, side)) = self.adopted {
-            let attempt = Attempt::new();
-            drop(group.spawn_ok(keep(shared.clone(), stream, side, attempt.trying())));
-            attempt.settled().await?;
-        }
-        shared.executor.prepare(&shared.attachment).await?;
-        if let Some(signals) = signals {
-            drop(group.spawn_ok(signals.drain(broker.clone())));
-        }
-        Ok(broker)
-    }
-}
-
-/// Cancels a group, unless it is kept.
-struct CancelUnlessKept(Option<TaskGroup<Infallible>>);
-
-impl CancelUnlessKept {
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CancelUnlessKept {
-    fn drop(&mut self) {
-        if let Some(group) = &self.0 {
-            group.cancel("the broker did not start");
-        }
     }
 }

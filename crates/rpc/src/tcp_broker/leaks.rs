@@ -4,7 +4,7 @@ use std::task::{Context, Wake, Waker};
 
 use bowline_backend::Backend;
 use bowline_backend::net::TcpStream;
-use bowline_concurrency::{Root, task_group, timeout};
+use bowline_concurrency::{Root, sleep, task_group, timeout};
 
 use super::*;
 use crate::executor::AsyncExecutor;
@@ -78,7 +78,7 @@ fn connections_that_come_and_go_leave_no_task() {
                     .await?;
                 server.shared.routes.fewer_than(1).await;
                 // The task of the connection ends once its place is free.
-                bowline_concurrency::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
                 let now = server.shared.group.statistics().live;
                 assert_eq!(*live.get_or_insert(now), now);
             }

@@ -1,0 +1,123 @@
+//! Whom a broker trusts, and how it proves itself.
+
+use std::sync::Arc;
+
+use super::TcpBrokerBuilder;
+use crate::proto::{Config, MAX_KEY_ID};
+use crate::{Error, ErrorKind, Right, Secret};
+
+impl TcpBrokerBuilder {
+    /// The secret that this broker shares with its peers. Each side of a connection proves to the other
+    /// that it has it, and whoever does not have it is not let in, on either side.
+    ///
+    /// It proves who opened a connection and does not hide what is sent on it: on a network that others
+    /// can write to, use TLS.
+    ///
+    /// # Examples
+    /// ```
+    /// use bowline_backend::Backend;
+    /// use bowline_rpc::{Caller, Error, ErrorKind, Registry, Secret, TcpBroker, executor::AsyncExecutor};
+    ///
+    /// let registry = Registry::new("example");
+    /// registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
+    /// let secret = Secret::new(*b"a secret that nobody can guess..")?;
+    /// let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
+    ///     .secret(secret.clone())
+    ///     .listen("127.0.0.1:0");
+    /// Backend::Tokio.block_on(server.run(async |server| -> Result<(), Error> {
+    ///     let client = || TcpBroker::caller().project("example").connect(server.local_addrs()[0]);
+    ///     let sum = client().secret(secret).run(async |c| -> Result<i64, Error> {
+    ///         Ok(c.call_named("add", (2, 3)).await?)
+    ///     }).await?;
+    ///     assert_eq!(sum, 5);
+    ///     let stranger = client().run(async |_| -> Result<(), Error> { Ok(()) }).await;
+    ///     assert_eq!(stranger.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    ///     Ok(())
+    /// }))?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// The name of [`secret`](Self::secret), at most 64 bytes: what peers look it up by and know this
+    /// broker as. Without it the name is empty.
+    pub fn key_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.key_id = id.into();
+        self
+    }
+
+    /// More secrets, each with its name, by which peers that connect here may prove themselves: one for
+    /// each of them, or the former and the next one while they are being changed.
+    pub fn keys<I: Into<Arc<str>>>(mut self, keys: impl IntoIterator<Item = (I, Secret)>) -> Self {
+        self.keys
+            .extend(keys.into_iter().map(|(id, secret)| (id.into(), secret)));
+        self
+    }
+
+    /// Gives `principal` a right to methods. Both may be a name, or the beginning of one and `*`: `*`
+    /// alone is everybody, or every method. A peer's principal is the name of the key it proved itself
+    /// by; that of one that proved nothing is empty.
+    ///
+    /// From the first rule for a right on, nobody has it whom no rule names; without a rule everybody
+    /// that is let in has it. A method that a peer may not call is not offered to it, and a call of it
+    /// all the same is answered with [`PermissionDenied`](crate::Code::PermissionDenied). What a peer may
+    /// not execute is not sent to it.
+    pub fn allow(
+        mut self,
+        principal: impl Into<Arc<str>>,
+        methods: impl Into<Arc<str>>,
+        right: Right,
+    ) -> Self {
+        self.rules.push((principal.into(), methods.into(), right));
+        self
+    }
+
+    /// Listens at and connects to addresses that are not loopback, though what is sent there is not
+    /// encrypted: whoever is on the way can read and change it. Without this such addresses fail the
+    /// start, or the connection, with [`InsecureNetwork`](ErrorKind::InsecureNetwork).
+    pub fn allow_insecure_network(mut self) -> Self {
+        self.insecure_network = true;
+        self
+    }
+
+    /// What makes `tls://` addresses secure: a [`TlsServerConfig`](bowline_transport::TlsServerConfig)
+    /// for those it listens at, a [`TlsClientConfig`](bowline_transport::TlsClientConfig) for those it
+    /// connects to; a broker that does both is given both.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: impl Into<crate::TlsConfig>) -> Self {
+        match config.into() {
+            crate::TlsConfig::Server(config) => self.wires.server = Some(config),
+            crate::TlsConfig::Client(config) => self.wires.client = Some(config),
+        }
+        self
+    }
+
+    pub(super) fn check_keys(&self) -> Result<(), Error> {
+        let ids = self.keys.iter().map(|(id, _)| id);
+        let longest = ids.chain([&self.key_id]).map(|id| id.len()).max();
+        match longest {
+            Some(length) if length > MAX_KEY_ID => {
+                let message = format!("a key id of {length} bytes; {MAX_KEY_ID} at most");
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What all connections have in common.
+    pub(super) fn config(&self, instance: [u8; 16]) -> Config {
+        let mut config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
+        for (id, secret) in &self.keys {
+            config = config.key(id.clone(), secret.clone());
+        }
+        if let Some(secret) = &self.secret {
+            config = config.secret(self.key_id.clone(), secret.clone());
+        }
+        for (principal, methods, right) in &self.rules {
+            config = config.allow(principal.clone(), methods.clone(), *right);
+        }
+        config
+    }
+}

@@ -1,0 +1,165 @@
+//! Calls that go to peers.
+
+use std::sync::Arc;
+
+use bowline_backend::time;
+use bowline_concurrency::sleep;
+use bytes::Bytes;
+
+use super::routes::{Destination, Found, Key, Watching, find_peer};
+use super::{TcpBroker, here};
+use crate::broker::UnknownMethod;
+use crate::connection::{Flow, InFlight, Mailbox};
+use crate::proto::{CallKind, CodecId, MethodId, MethodOptions, Open, Target};
+use crate::retry::Attempts;
+use crate::span;
+use crate::{CallError, CallOptions, Certainty, Code, Reply};
+
+/// What kind of call it is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sent {
+    pub(super) kind: CallKind,
+    /// The hash of the types of its arguments and its reply.
+    pub(super) schema: Option<u64>,
+}
+
+impl Sent {
+    pub(super) fn of(named: bool, kind: CallKind) -> Self {
+        let names = if named {
+            CallKind::NAMED_ARGUMENTS
+        } else {
+            CallKind::UNARY
+        };
+        Self {
+            kind: CallKind(kind.0 | names.0),
+            schema: None,
+        }
+    }
+}
+
+impl TcpBroker {
+    /// Sends an encoded call to a peer that offers its method, and to another where that fails and may
+    /// be done. `repeatable` says that it may run twice, whatever its peer says.
+    pub(super) async fn call_peer(
+        &self,
+        key: Key<'_>,
+        body: Bytes,
+        sent: Sent,
+        options: &CallOptions,
+        repeatable: bool,
+    ) -> Result<Reply, CallError> {
+        let repeatable = repeatable || options.extensions.idempotency_key().is_some();
+        let mut attempts = Attempts::new(options.retry);
+        loop {
+            let found = match self.shared.routes.pick(key, options.hash) {
+                Some(found) => Ok(found),
+                None => self.wait_for_peer(key, body.len(), options).await,
+            };
+            let (outcome, repeatable) = match found {
+                Ok(found) => {
+                    let declared = found.options.contains(MethodOptions::IDEMPOTENT);
+                    let calling = self.call_found(found, key, body.clone(), sent, options);
+                    let outcome = calling.await;
+                    (outcome, repeatable || declared)
+                }
+                Err(error) => (Err(error), repeatable),
+            };
+            match outcome {
+                Ok(body) => {
+                    self.shared.budget.earn();
+                    return Ok(Reply::new(body));
+                }
+                Err(error) => {
+                    if self.shared.routes.is_closing() {
+                        attempts.give_up();
+                    }
+                    let left = options.deadline.saturating_duration_since(time::now());
+                    let pause = attempts.failed(error, repeatable, left, &self.shared.budget)?;
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    async fn call_found(
+        &self,
+        found: Found,
+        key: Key<'_>,
+        body: Bytes,
+        sent: Sent,
+        options: &CallOptions,
+    ) -> Result<Bytes, CallError> {
+        let outcome = match &found.to {
+            Destination::Peer(mailbox) => {
+                span::goes_to(mailbox.peer(), None);
+                let at = (mailbox, found.method);
+                match self.send(at, body, sent, options, None) {
+                    Ok(call) => call.await,
+                    Err(error) => Err(error),
+                }
+            }
+            Destination::Here(broker) => {
+                let call = here::out_call(key.name(), body, sent, options);
+                // Most calls go to others, and have no room for this.
+                Box::pin(here::call(broker, call, sent.kind)).await
+            }
+        };
+        watched(found.watching, outcome)
+    }
+
+    pub(super) fn send(
+        &self,
+        (mailbox, method): (&Arc<Mailbox>, MethodId),
+        body: Bytes,
+        sent: Sent,
+        options: &CallOptions,
+        flow: Option<Box<Flow>>,
+    ) -> Result<InFlight, CallError> {
+        let said = options.extensions.metadata_bytes();
+        let limit = self.shared.limits.max_metadata;
+        if said > usize::from(limit) {
+            let actual = u32::try_from(said).unwrap_or(u32::MAX);
+            let error = CallError::new(Code::TooLarge, Certainty::NeverSent);
+            return Err(error.with_sizes(limit.into(), actual));
+        }
+        let bytes = body.len();
+        let codec = CodecId(options.codec.id());
+        let open = Open::new(Target::Method(method), codec, body)
+            .deadline(options.deadline)
+            .hops(options.hops)
+            .priority(options.priority)
+            .kind(sent.kind);
+        let open = open.extensions(match sent.schema {
+            None => options.extensions.clone(),
+            Some(hash) => options.extensions.with_schema(hash),
+        });
+        let call = mailbox.open(open, bytes, flow)?;
+        self.shared.counters.calls_sent.add(1);
+        Ok(call)
+    }
+
+    pub(super) async fn wait_for_peer(
+        &self,
+        key: Key<'_>,
+        bytes: usize,
+        options: &CallOptions,
+    ) -> Result<Found, CallError> {
+        let routes = &self.shared.routes;
+        if options.unknown == UnknownMethod::FailFast {
+            let error = CallError::new(routes.why_nobody(), Certainty::NeverSent);
+            return Err(error.with_message(key.name()));
+        }
+        find_peer(routes, key, options.hash, bytes, options.deadline).await
+    }
+}
+
+/// Tells the table what a call of interest came to.
+pub(super) fn watched<T>(
+    watching: Option<Watching>,
+    outcome: Result<T, CallError>,
+) -> Result<T, CallError> {
+    if let Some(watching) = watching {
+        watching.ended(&outcome);
+    }
+    outcome
+}
