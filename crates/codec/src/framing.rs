@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{Decode, Encode, EncodeError, Framed, MessageCodec, OutputBatch};
 
+mod enclosed;
 mod items;
 pub(crate) mod place;
 pub(crate) mod work;

@@ -2,9 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{
-    Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Framing, Limits, OutputBatch,
-};
+use super::enclosed::{Enclose, encloses};
+use crate::{Decode, DecodeError, EncodeError, EncodeErrorKind, Limits, OutputBatch};
 
 /// No frames at all: whatever came is an item, and whatever is sent is just sent.
 ///
@@ -53,15 +52,6 @@ impl BytesFraming {
         self.max_frame = bytes;
         self
     }
-
-    fn check(&self, actual: usize) -> Result<(), EncodeError> {
-        let limit = self.max_frame;
-        if actual <= limit {
-            Ok(())
-        } else {
-            Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }))
-        }
-    }
 }
 
 impl Default for BytesFraming {
@@ -90,35 +80,16 @@ impl Decode for BytesFraming {
     }
 }
 
-impl Encode<[u8]> for BytesFraming {
-    fn encode(&mut self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.check(payload.len())?;
-        out.put_slice(payload);
-        out.frame_done();
-        Ok(())
+impl Enclose for BytesFraming {
+    #[inline]
+    fn open(&self, actual: usize, _: &mut OutputBatch) -> Result<(), EncodeError> {
+        let limit = self.max_frame;
+        if actual <= limit {
+            Ok(())
+        } else {
+            Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }))
+        }
     }
 }
 
-impl Encode<Bytes> for BytesFraming {
-    fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.check(payload.len())?;
-        out.put_shared(payload);
-        out.frame_done();
-        Ok(())
-    }
-}
-
-impl Framing for BytesFraming {
-    fn encode_parts(
-        &mut self,
-        start: &[u8],
-        rest: &Bytes,
-        out: &mut OutputBatch,
-    ) -> Result<(), EncodeError> {
-        self.check(start.len().saturating_add(rest.len()))?;
-        out.put_slice(start);
-        out.put_shared(rest);
-        out.frame_done();
-        Ok(())
-    }
-}
+encloses!(BytesFraming);

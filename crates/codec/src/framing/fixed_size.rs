@@ -2,11 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::enclosed::{Enclose, encloses};
 use super::place::Place;
 use super::take_frame;
-use crate::{
-    Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Framing, Limits, OutputBatch,
-};
+use crate::{Decode, DecodeError, EncodeError, EncodeErrorKind, Limits, OutputBatch};
 
 /// Frames of one size, with nothing between them.
 ///
@@ -52,15 +51,6 @@ impl FixedSize {
     pub fn size(&self) -> usize {
         self.size
     }
-
-    fn check(&self, actual: usize) -> Result<(), EncodeError> {
-        let expected = self.size;
-        if actual == expected {
-            Ok(())
-        } else {
-            Err(EncodeError::new(EncodeErrorKind::Size { expected, actual }))
-        }
-    }
 }
 
 impl Decode for FixedSize {
@@ -97,35 +87,16 @@ impl Decode for FixedSize {
     }
 }
 
-impl Encode<[u8]> for FixedSize {
-    fn encode(&mut self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.check(payload.len())?;
-        out.put_slice(payload);
-        out.frame_done();
-        Ok(())
+impl Enclose for FixedSize {
+    #[inline]
+    fn open(&self, actual: usize, _: &mut OutputBatch) -> Result<(), EncodeError> {
+        let expected = self.size;
+        if actual == expected {
+            Ok(())
+        } else {
+            Err(EncodeError::new(EncodeErrorKind::Size { expected, actual }))
+        }
     }
 }
 
-impl Encode<Bytes> for FixedSize {
-    fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.check(payload.len())?;
-        out.put_shared(payload);
-        out.frame_done();
-        Ok(())
-    }
-}
-
-impl Framing for FixedSize {
-    fn encode_parts(
-        &mut self,
-        start: &[u8],
-        rest: &Bytes,
-        out: &mut OutputBatch,
-    ) -> Result<(), EncodeError> {
-        self.check(start.len().saturating_add(rest.len()))?;
-        out.put_slice(start);
-        out.put_shared(rest);
-        out.frame_done();
-        Ok(())
-    }
-}
+encloses!(FixedSize);

@@ -6,10 +6,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use header::{Header, Read, Unstatable, Width};
 
+use super::enclosed::{Enclose, encloses};
 use super::{take_frame, work};
 use crate::{
-    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing, Limits,
-    OutputBatch,
+    Decode, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Limits, OutputBatch,
 };
 
 /// Frames of a length header and that many bytes.
@@ -237,22 +237,6 @@ impl LengthDelimited {
         self.state = State::Header;
         self.need = self.header.min_len();
     }
-
-    /// Writes the header of a payload of `payload` bytes, or nothing.
-    fn put_header(&self, payload: usize, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        let (limit, actual) = (self.limit, payload);
-        let written = if payload > limit {
-            Err(Unstatable::TooLong)
-        } else {
-            self.header.write(payload, out)
-        };
-        written.map_err(|why| {
-            EncodeError::new(match why {
-                Unstatable::TooLong => EncodeErrorKind::TooLong { limit, actual },
-                Unstatable::TooShort(minimum) => EncodeErrorKind::TooShort { minimum, actual },
-            })
-        })
-    }
 }
 
 impl Decode for LengthDelimited {
@@ -340,35 +324,21 @@ impl Decode for LengthDelimited {
     }
 }
 
-impl Encode<[u8]> for LengthDelimited {
-    fn encode(&mut self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.put_header(payload.len(), out)?;
-        out.put_slice(payload);
-        out.frame_done();
-        Ok(())
+impl Enclose for LengthDelimited {
+    fn open(&self, actual: usize, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        let limit = self.limit;
+        let written = if actual > limit {
+            Err(Unstatable::TooLong)
+        } else {
+            self.header.write(actual, out)
+        };
+        written.map_err(|why| {
+            EncodeError::new(match why {
+                Unstatable::TooLong => EncodeErrorKind::TooLong { limit, actual },
+                Unstatable::TooShort(minimum) => EncodeErrorKind::TooShort { minimum, actual },
+            })
+        })
     }
 }
 
-impl Encode<Bytes> for LengthDelimited {
-    fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.put_header(payload.len(), out)?;
-        out.put_shared(payload);
-        out.frame_done();
-        Ok(())
-    }
-}
-
-impl Framing for LengthDelimited {
-    fn encode_parts(
-        &mut self,
-        start: &[u8],
-        rest: &Bytes,
-        out: &mut OutputBatch,
-    ) -> Result<(), EncodeError> {
-        self.put_header(start.len().saturating_add(rest.len()), out)?;
-        out.put_slice(start);
-        out.put_shared(rest);
-        out.frame_done();
-        Ok(())
-    }
-}
+encloses!(LengthDelimited);

@@ -2,11 +2,11 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::enclosed::{Enclose, encloses};
 use super::place::Place;
 use super::work;
 use crate::{
-    Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind, Framing, Limits,
-    OutputBatch,
+    Decode, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Limits, OutputBatch,
 };
 
 /// Netstrings: the length in decimal digits, a colon, so many bytes, a comma.
@@ -110,28 +110,6 @@ impl Netstring {
             None => Err(DecodeErrorKind::BadLength),
         }
     }
-
-    /// Writes what comes before a payload of `actual` bytes, or nothing.
-    fn put_header(&self, actual: usize, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        let limit = self.max_frame;
-        if actual > limit {
-            return Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }));
-        }
-        let mut digits = [0; MOST_DIGITS];
-        let mut first = MOST_DIGITS;
-        let mut left = actual;
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (left % 10) as u8;
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        out.put_slice(&digits[first..]);
-        out.put_u8(b':');
-        Ok(())
-    }
 }
 
 impl Default for Netstring {
@@ -195,38 +173,32 @@ impl Decode for Netstring {
     }
 }
 
-impl Encode<[u8]> for Netstring {
-    fn encode(&mut self, payload: &[u8], out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.put_header(payload.len(), out)?;
-        out.put_slice(payload);
-        out.put_u8(b',');
-        out.frame_done();
+impl Enclose for Netstring {
+    fn open(&self, actual: usize, out: &mut OutputBatch) -> Result<(), EncodeError> {
+        let limit = self.max_frame;
+        if actual > limit {
+            return Err(EncodeError::new(EncodeErrorKind::TooLong { limit, actual }));
+        }
+        let mut digits = [0; MOST_DIGITS];
+        let mut first = MOST_DIGITS;
+        let mut left = actual;
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        out.put_slice(&digits[first..]);
+        out.put_u8(b':');
         Ok(())
+    }
+
+    #[inline]
+    fn close(&self, out: &mut OutputBatch) {
+        out.put_u8(b',');
     }
 }
 
-impl Encode<Bytes> for Netstring {
-    fn encode(&mut self, payload: &Bytes, out: &mut OutputBatch) -> Result<(), EncodeError> {
-        self.put_header(payload.len(), out)?;
-        out.put_shared(payload);
-        out.put_u8(b',');
-        out.frame_done();
-        Ok(())
-    }
-}
-
-impl Framing for Netstring {
-    fn encode_parts(
-        &mut self,
-        start: &[u8],
-        rest: &Bytes,
-        out: &mut OutputBatch,
-    ) -> Result<(), EncodeError> {
-        self.put_header(start.len().saturating_add(rest.len()), out)?;
-        out.put_slice(start);
-        out.put_shared(rest);
-        out.put_u8(b',');
-        out.frame_done();
-        Ok(())
-    }
-}
+encloses!(Netstring);
