@@ -42,8 +42,8 @@ pub trait Message: Sized {
     ///
     /// # Errors
     ///
-    /// [`EncodeErrorKind`](crate::EncodeErrorKind) `TooLong` for headers over `limits`, `Value` for
-    /// what cannot be expressed.
+    /// [`EncodeErrorKind`](crate::EncodeErrorKind) `TooLong` for headers over `limits`, `Depth`, and
+    /// `Value` for what cannot be expressed.
     fn put(&self, limits: &HeaderLimits, out: &mut BytesMut) -> Result<Bytes, EncodeError>;
 
     /// Reads the message that is all of `frame`.

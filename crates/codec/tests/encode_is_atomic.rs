@@ -120,6 +120,27 @@ fn a_message_that_fails_half_way() {
 
 // C4
 #[test]
+fn a_message_that_is_nested_too_deeply() {
+    fn all<M>(codec: fn() -> M)
+    where
+        M: MessageCodec<Sent = Vec<Vec<Vec<u8>>>> + 'static,
+    {
+        let (good, bad) = (vec![vec![]], vec![vec![], vec![vec![1]]]);
+        refused_in_wrappers(codec, &good, &bad, EncodeErrorKind::Depth { limit: 2 });
+    }
+    all(|| Json::new().max_depth(2));
+    all(|| Json::new().max_depth(2).spaced().ascii_only());
+    all(|| Msgpack::new().max_depth(2));
+    all(|| Postcard::new().max_depth(2));
+    all(|| Cbor::new().max_depth(2));
+    let limits = || HeaderLimits::new().max_depth(2);
+    let codec = || JsonMessage::<Option<Vec<u8>>>::codec().header_limits(limits());
+    let (good, bad) = (JsonMessage::new(None), JsonMessage::new(Some(vec![])));
+    refused_in_wrappers(codec, &good, &bad, EncodeErrorKind::Depth { limit: 2 });
+}
+
+// C4
+#[test]
 fn text_that_its_encoding_lacks() {
     let bad = "x".repeat(10_000) + "\u{20ac}";
     for encoding in [Encoding::Ascii, Encoding::Latin1] {

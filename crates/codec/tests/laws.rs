@@ -1,5 +1,7 @@
 //! The laws of `Decode`, for every codec of the crate.
 
+#[path = "laws/depth.rs"]
+mod depth;
 #[path = "laws/framings.rs"]
 mod framings;
 #[path = "laws/messages.rs"]

@@ -58,7 +58,7 @@ impl Message for BinaryMessage {
     fn put(&self, limits: &HeaderLimits, out: &mut BytesMut) -> Result<Bytes, EncodeError> {
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH]);
-        let actual = put_headers(&self.headers, limits, out)?;
+        let actual = put_headers(&self.headers, limits, 0, out)?;
         let limit = u32::MAX as usize;
         let length = u32::try_from(actual)
             .map_err(|_| EncodeError::new(EncodeErrorKind::TooLong { limit, actual }))?;

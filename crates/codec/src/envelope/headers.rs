@@ -141,7 +141,7 @@ impl Serialize for Headers {
 /// |---|---|---|---|
 /// | headers, those repeated included; and so of the `params`, the `form` and the `files` of an [`HttpMessage`](crate::HttpMessage) | 256 | [`max_count`](Self::max_count) | `TooLong` |
 /// | bytes of all of them | 64 KiB | [`max_bytes`](Self::max_bytes) | `TooLong` |
-/// | values inside one another, from the message or the headers of a binary one on | 128 | [`max_depth`](Self::max_depth) | decode: `Depth` |
+/// | values inside one another, from the message or the headers of a binary one on | 128 | [`max_depth`](Self::max_depth) | `Depth` |
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderLimits {
     max_count: usize,
@@ -182,7 +182,7 @@ impl HeaderLimits {
         self
     }
 
-    /// Sets how many values may be inside one another; 128 by default.
+    /// Sets how many values may be inside one another, both ways; 128 by default.
     ///
     /// # Panics
     ///

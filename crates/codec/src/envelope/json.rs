@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Message;
 use super::headers::{HeaderLimits, Headers};
 use super::reading::Reading;
+use crate::message::depth::EncodeDepth;
 use crate::message::json::python::{self, Alphabet, Spacing};
 use crate::{DecodeError, EncodeError, EncodeErrorKind};
 
@@ -88,19 +89,37 @@ pub(super) fn put(
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
     out.extend_from_slice(b"{\"headers\": ");
-    put_headers(headers, limits, out)?;
+    put_headers(headers, limits, IN_OBJECT, out)?;
     out.extend_from_slice(b", \"payload\": ");
-    python::write(payload, Spacing::Spaced, Alphabet::Ascii, out).map_err(|error| {
-        EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
-    })?;
+    put_value(payload, limits, IN_OBJECT, out)?;
     out.extend_from_slice(b"}");
     Ok(())
 }
 
-/// Appends the headers alone; how many bytes they took.
+/// Of what is in the object that a message is, how many values it is inside of.
+const IN_OBJECT: usize = 1;
+
+/// Appends what is inside of `levels` other values.
+fn put_value(
+    value: &impl Serialize,
+    limits: &HeaderLimits,
+    levels: usize,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let depth = EncodeDepth::of(limits.depth())
+        .listing_bytes()
+        .inside(levels);
+    let value = &depth.within(value);
+    python::write(value, Spacing::Spaced, Alphabet::Ascii, out).map_err(|error| {
+        depth.refused(|| EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string()))
+    })
+}
+
+/// Appends the headers alone, which are inside of `levels` other values; how many bytes they took.
 pub(super) fn put_headers(
     headers: &Headers,
     limits: &HeaderLimits,
+    levels: usize,
     out: &mut BytesMut,
 ) -> Result<usize, EncodeError> {
     let long = |limit, actual| EncodeError::new(EncodeErrorKind::TooLong { limit, actual });
@@ -108,9 +127,7 @@ pub(super) fn put_headers(
         return Err(long(limits.count(), headers.len()).with_message("too many headers"));
     }
     let before = out.len();
-    python::write(headers, Spacing::Spaced, Alphabet::Ascii, out).map_err(|error| {
-        EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
-    })?;
+    put_value(headers, limits, levels, out)?;
     match out.len() - before {
         actual if actual > limits.bytes() => {
             Err(long(limits.bytes(), actual).with_message("the headers are too long"))

@@ -49,6 +49,11 @@ pub enum EncodeErrorKind {
     },
     /// The format cannot express the value, or the value refused to be serialised.
     Value,
+    /// The value is nested deeper than the same limit lets it be decoded.
+    Depth {
+        /// The limit, in values inside one another.
+        limit: usize,
+    },
     /// The text has characters the stated encoding lacks.
     Text,
     /// The payload contains the delimiter that would end its frame early.
@@ -83,6 +88,7 @@ impl fmt::Display for EncodeErrorKind {
                 )
             }
             Self::Value => f.write_str("the format cannot express the value"),
+            Self::Depth { limit } => write!(f, "a message is nested deeper than {limit}"),
             Self::Text => f.write_str("the encoding cannot express the text"),
             Self::Delimiter { at } => {
                 write!(f, "the payload contains its own delimiter at byte {at}")
@@ -127,7 +133,9 @@ impl EncodeError {
     /// The limit that was passed, if it was one.
     pub fn limit(&self) -> Option<usize> {
         match self.0.kind {
-            EncodeErrorKind::TooLong { limit, .. } => Some(limit),
+            EncodeErrorKind::TooLong { limit, .. } | EncodeErrorKind::Depth { limit } => {
+                Some(limit)
+            }
             _ => None,
         }
     }

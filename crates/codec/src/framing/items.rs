@@ -308,6 +308,9 @@ impl Items {
         let mut scan = Scan::START;
         match scan.advance(payload, self.read, self.most) {
             Ok(Step::Whole(len)) if len == actual => Ok(()),
+            Err(DecodeErrorKind::Depth { limit }) => {
+                Err(EncodeError::new(EncodeErrorKind::Depth { limit }))
+            }
             _ => Err(EncodeError::new(EncodeErrorKind::Value)
                 .with_message("the payload is not one value of the format")),
         }

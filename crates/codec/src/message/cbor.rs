@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::depth::Nesting;
+use super::depth::{EncodeDepth, Nesting};
 use super::quote;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
@@ -44,7 +44,7 @@ impl<T> Cbor<T> {
         }
     }
 
-    /// Sets how many values may be inside one another; 128 by default.
+    /// Sets how many values may be inside one another, both ways; 128 by default.
     ///
     /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
     /// newtype. Each level takes some of the stack.
@@ -70,16 +70,20 @@ impl<T> Cbor<T> {
     ///
     /// # Errors
     ///
-    /// [`EncodeErrorKind::Value`] if `message` refuses.
+    /// [`EncodeErrorKind`] `Value` if `message` refuses, `Depth`.
     pub fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError>
     where
         T: Serialize,
     {
         let before = out.len();
+        let depth = EncodeDepth::of(self.max_depth);
         let mut serializer = minicbor_serde::Serializer::new(Appending(out));
-        message.serialize(&mut serializer).map_err(|error| {
+        let written = depth.within(message).serialize(&mut serializer);
+        written.map_err(|error| {
             out.truncate(before);
-            EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+            depth.refused(|| {
+                EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+            })
         })?;
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde_json::error::Category;
 
 use python::{Alphabet, Appending, Spacing};
 
-use super::depth::Nesting;
+use super::depth::{EncodeDepth, Nesting};
 use super::quote;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Framed, Framing, Lines};
 
@@ -97,7 +97,7 @@ impl<T> Json<T> {
         Lines::lf().with(self)
     }
 
-    /// Sets how many values may be inside one another; 128 by default.
+    /// Sets how many values may be inside one another, both ways; 128 by default.
     ///
     /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
     /// newtype. Each level takes some of the stack.
@@ -123,12 +123,14 @@ impl<T> Json<T> {
     ///
     /// # Errors
     ///
-    /// [`EncodeErrorKind::Value`] if `message` refuses, or is a map whose keys are no text.
+    /// [`EncodeErrorKind`] `Value` if `message` refuses, or is a map whose keys are no text; `Depth`.
     pub fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError>
     where
         T: Serialize,
     {
         let before = out.len();
+        let depth = EncodeDepth::of(self.max_depth).listing_bytes();
+        let message = &depth.within(message);
         let written = match (self.spacing, self.alphabet) {
             (Spacing::Compact, Alphabet::Utf8) => {
                 serde_json::to_writer(Appending(&mut *out), message)
@@ -137,7 +139,9 @@ impl<T> Json<T> {
         };
         written.map_err(|error| {
             out.truncate(before);
-            EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+            depth.refused(|| {
+                EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+            })
         })
     }
 

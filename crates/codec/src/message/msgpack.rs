@@ -7,7 +7,7 @@ use rmp_serde::decode::Error as Refusal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::depth::Nesting;
+use super::depth::{EncodeDepth, Nesting};
 use super::quote;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
@@ -59,7 +59,7 @@ impl<T> Msgpack<T> {
         self
     }
 
-    /// Sets how many values may be inside one another; 128 by default.
+    /// Sets how many values may be inside one another, both ways; 128 by default.
     ///
     /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
     /// newtype. Each level takes some of the stack.
@@ -85,12 +85,14 @@ impl<T> Msgpack<T> {
     ///
     /// # Errors
     ///
-    /// [`EncodeErrorKind::Value`] if `message` refuses, or is nested deeper than 1024.
+    /// [`EncodeErrorKind`] `Value` if `message` refuses, `Depth`.
     pub fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError>
     where
         T: Serialize,
     {
         let before = out.len();
+        let depth = EncodeDepth::of(self.max_depth);
+        let message = &depth.within(message);
         let mut writer = (&mut *out).writer();
         let written = match self.fields {
             Fields::Named => rmp_serde::encode::write_named(&mut writer, message),
@@ -98,7 +100,9 @@ impl<T> Msgpack<T> {
         };
         written.map_err(|error| {
             out.truncate(before);
-            EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+            depth.refused(|| {
+                EncodeError::new(EncodeErrorKind::Value).with_message(error.to_string())
+            })
         })
     }
 

@@ -7,7 +7,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
-use super::depth::Nesting;
+use super::depth::{EncodeDepth, Nesting};
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
 /// Messages as postcard: varints and lengths, no names and no types.
@@ -45,7 +45,7 @@ impl<T> Postcard<T> {
         }
     }
 
-    /// Sets how many values may be inside one another; 128 by default.
+    /// Sets how many values may be inside one another, both ways; 128 by default.
     ///
     /// Arrays and objects count, enum variants with a payload, and what is inside of `Some` and of a
     /// newtype. Each level takes some of the stack.
@@ -63,15 +63,17 @@ impl<T> Postcard<T> {
     ///
     /// # Errors
     ///
-    /// [`EncodeErrorKind::Value`] if `message` refuses, or has a sequence of unknown length.
+    /// [`EncodeErrorKind`] `Value` if `message` refuses, or has a sequence of unknown length; `Depth`.
     pub fn encode(&self, message: &T, out: &mut BytesMut) -> Result<(), EncodeError>
     where
         T: Serialize,
     {
         let before = out.len();
+        let depth = EncodeDepth::of(self.max_depth);
+        let message = &depth.within(message);
         postcard::serialize_with_flavor(message, Appending(out)).map_err(|error| {
             out.truncate(before);
-            EncodeError::new(EncodeErrorKind::Value).with_source(error)
+            depth.refused(|| EncodeError::new(EncodeErrorKind::Value).with_source(error))
         })
     }
 

@@ -89,7 +89,7 @@ fn deepest_frame<F: Framing>(
         .unwrap_err();
     assert_eq!(error.kind(), DecodeErrorKind::Depth { limit });
     let error = framing().encode(&deep, &mut batch).unwrap_err();
-    assert_eq!(error.kind(), EncodeErrorKind::Value);
+    assert_eq!(error.kind(), EncodeErrorKind::Depth { limit });
 }
 
 // C6, C13
