@@ -1,12 +1,14 @@
 //! Remote calls: Bowline, its rivals and a hand-written floor, client and server each in a process of
-//! its own with one thread, in alternating rounds of one run; and calls within a process.
+//! its own with one thread, in alternating rounds of one run; calls within a process, and to a child.
 
 mod bowline_echo;
 mod callers;
+mod child_process;
 mod floor;
 mod in_process;
 mod jsonrpsee_echo;
 mod streaming;
+mod system_calls;
 mod table;
 mod tarpc_echo;
 mod tonic_echo;
@@ -145,12 +147,20 @@ const SCENARIOS: [Scenario; 5] = [
 ];
 
 fn main() {
+    child_process::enter();
     let arguments: Vec<String> = std::env::args().collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[1..] {
         ["--serve", system, cpu] => {
             cpus::stay_on(cpu.parse().expect("a number"));
             serve(system);
+        }
+        ["--serve-unix", path] => {
+            server_process::answer_questions();
+            child_process::serve(path);
+        }
+        ["--call", system, port, in_flight, calls] => {
+            system_calls::client(system, port, in_flight, calls);
         }
         // One system alone, for a profiler.
         ["--only", system] => {
@@ -163,6 +173,11 @@ fn main() {
             }
         }
         ["--in-process"] => in_process::print(),
+        ["--process-pool"] => {
+            cpus::take_one_of_two();
+            child_process::print();
+        }
+        ["--system-calls"] => system_calls::print(cpus::take_one_of_two()),
         ["--streaming"] => streaming::print(cpus::take_one_of_two()),
         // The memory of idle connections alone: no machine is too busy for it.
         ["--idle"] => {
@@ -246,11 +261,14 @@ fn compare() {
             eprintln!("{name}");
         }
     }
+    system_calls::print(server_cpu);
     print_idle(server_cpu);
     println!();
     streaming::print(server_cpu);
     println!();
     in_process::print();
+    println!();
+    child_process::print();
     println!("<!-- /bench:rpc -->");
 }
 

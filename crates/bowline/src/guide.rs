@@ -11,6 +11,9 @@ mod pages {
     #[doc = include_str!("../../../docs/guide/first-call.md")]
     struct FirstCall;
 
+    #[doc = include_str!("../../../docs/guide/methods.md")]
+    struct Methods;
+
     #[doc = include_str!("../../../docs/guide/executors.md")]
     struct Executors;
 

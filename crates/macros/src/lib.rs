@@ -65,8 +65,33 @@ pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a function whose call is a value: awaited it runs here, given to a broker it runs
 /// wherever the broker finds an executor.
 ///
-/// The arguments and the reply are owned values that serde can carry. The facade's `rpc` module
-/// says what becomes of the value.
+/// The arguments, at most twelve, and the reply are owned values that serde can carry. An `async fn` is
+/// polled; a function without `async` holds its thread, and runs where blocking work does. The first
+/// parameter may be the `Context` of the call, and the last one `Incoming<T>`, the items of its caller;
+/// neither is an argument. What returns `impl Stream` or `Outgoing` sends items. `#[rpc(default)]` above a
+/// parameter lets calls by name leave it out.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `name = "shop.order"` | what the method is called, 1 to 200 bytes; without it the registry's project comes first, then the module, then the function |
+/// | `idempotent` | twice is as good as once: a call that may have run is made again where it failed in a way that passes |
+/// | `timeout = "5s"` | no call lasts longer, whatever its caller allows; the units are `ms`, `s`, `m`, `h` |
+/// | `concurrency = 2` | so many run at once in one executor |
+/// | `no_cancel` | runs to its end though its caller is gone |
+/// | `blocking` | says what the missing `async` says already |
+/// | `strict_schema` | a typed call with other types as written is refused with `WrongSchema` |
+/// | `max_args = 1024`, `max_reply = 1024` | the longest encoded arguments and reply, in bytes; longer ones are `TooLarge` |
+/// | `crate = path` | where the facade is, if not at `::bowline` |
+///
+/// ```text
+/// #[bowline::rpc(idempotent, timeout = "5s")]
+/// async fn order(context: Context, item: String, #[rpc(default)] count: u32) -> Result<u64, OrderError> { .. }
+///
+/// registry.register(order)?;
+/// let number = broker.call(order("beans".into(), 2)).await?;
+/// ```
+///
+/// The page "Methods and services" of the guide has whole programs.
 #[proc_macro_attribute]
 pub fn rpc(attribute: TokenStream, item: TokenStream) -> TokenStream {
     rpc::expand(attribute.into(), item.into()).into()
@@ -84,6 +109,23 @@ pub fn rpc(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|
 /// | `name = "math"` | the methods are called `math.add` and so on; without it the registry's project comes first, and then the trait in small letters |
 /// | `crate = path` | where the facade is, if not at `::bowline` |
+///
+/// ```text
+/// #[bowline::service(name = "math")]
+/// pub trait Math {
+///     #[rpc(idempotent)]
+///     async fn add(&self, a: i64, b: i64) -> i64;
+/// }
+///
+/// impl Math for Here {
+///     async fn add(&self, a: i64, b: i64) -> i64 { a + b }
+/// }
+///
+/// registry.register_all(math_service(Here))?;
+/// let sum = MathClient::new(broker).add(2, 3).await?;
+/// ```
+///
+/// The page "Methods and services" of the guide has whole programs.
 #[proc_macro_attribute]
 pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
     service::expand(attribute.into(), item.into()).into()

@@ -5,6 +5,7 @@ pub(crate) mod declaration;
 mod digest;
 pub(crate) mod items;
 pub(crate) mod options;
+pub(crate) mod refused;
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +18,11 @@ use call_type::CallType;
 use declaration::Declaration;
 use options::Options;
 
-/// The whole expansion; a refusal becomes a `compile_error!` beside the untouched function.
+/// The whole expansion; a refusal becomes a `compile_error!` beside the function.
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     match try_expand(attribute, item.clone()) {
         Ok(tokens) => tokens,
-        Err(error) => {
-            let error = error.to_compile_error();
-            quote!(#error #item)
-        }
+        Err(error) => refused::beside(&error, item),
     }
 }
 

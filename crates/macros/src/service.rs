@@ -15,15 +15,13 @@ use crate::rpc::call_type::CallType;
 use crate::rpc::declaration::Declaration;
 use crate::rpc::items::in_a_trait;
 use crate::rpc::options::{self as rpc_options, check_name};
+use crate::rpc::refused::{self, is_rpc};
 
-/// The whole expansion; a refusal becomes a `compile_error!` beside the untouched trait.
+/// The whole expansion; a refusal becomes a `compile_error!` beside the trait.
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     match try_expand(attribute, item.clone()) {
         Ok(tokens) => tokens,
-        Err(error) => {
-            let error = error.to_compile_error();
-            quote!(#error #item)
-        }
+        Err(error) => refused::beside(&error, item),
     }
 }
 
@@ -118,14 +116,10 @@ impl Method {
                 "a method of a service is an `async fn`, or returns a stream",
             ));
         }
-        let (rpc, attributes): (Vec<_>, Vec<_>) = method
-            .attrs
-            .iter()
-            .cloned()
-            .partition(|it| it.path().is_ident("rpc"));
+        let (rpc, attributes): (Vec<_>, Vec<_>) = method.attrs.iter().cloned().partition(is_rpc);
         let options = match &rpc[..] {
             [] => rpc_options::Options::parse(TokenStream::new())?,
-            [one] => rpc_options::Options::parse(one.meta.require_list()?.tokens.clone())?,
+            [one] => rpc_options::Options::of(one)?,
             [_, second, ..] => {
                 return Err(Error::new_spanned(second, "`#[rpc(..)]` stands here once"));
             }

@@ -9,6 +9,7 @@ use syn::{
 };
 
 use super::items::{Items, incoming};
+use super::refused::is_rpc;
 
 /// Most arguments, the context not counted.
 const MAX_ARGUMENTS: usize = 12;
@@ -124,6 +125,10 @@ impl Declaration {
             self.context = true;
             return Ok(());
         }
+        if last_segment(&argument.ty).is_some_and(|segment| segment == "Context") {
+            let text = "the context is the first parameter";
+            return Err(Error::new(argument.span(), text));
+        }
         if let Some(item) = incoming(&argument.ty) {
             if !last {
                 let text = "the items of the caller are the last parameter";
@@ -205,7 +210,7 @@ fn is_default(attributes: &[Attribute]) -> Result<bool> {
         return Ok(false);
     };
     let word = |attribute: &Attribute| attribute.parse_args::<Ident>();
-    if first.path().is_ident("rpc") && word(first).is_ok_and(|word| word == "default") {
+    if is_rpc(first) && word(first).is_ok_and(|word| word == "default") {
         return match attributes.get(1) {
             None => Ok(true),
             Some(second) => Err(Error::new(second.span(), ATTRIBUTES)),

@@ -2,11 +2,11 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, Ident, LitInt, LitStr, Path, Result};
+use syn::{Attribute, Error, Ident, LitStr, Meta, Path, Result};
 
 use super::declaration::Declaration;
 use super::digest;
-use crate::options::{default_facade, entries};
+use crate::options::{Entry, default_facade, entries};
 
 pub(crate) struct Options {
     pub(crate) facade: Path,
@@ -23,6 +23,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Those of `#[rpc]` or `#[rpc(..)]` above a method.
+    pub(crate) fn of(attribute: &Attribute) -> Result<Self> {
+        match &attribute.meta {
+            Meta::Path(_) => Self::parse(TokenStream::new()),
+            meta => Self::parse(meta.require_list()?.tokens.clone()),
+        }
+    }
+
     pub(crate) fn parse(attribute: TokenStream) -> Result<Self> {
         let mut options = Options {
             facade: default_facade(),
@@ -54,13 +62,13 @@ impl Options {
                 }
                 "blocking" => options.blocking = Some(entry.flag()?),
                 "timeout" => options.timeout = Some(milliseconds(&entry.string()?)?),
-                "concurrency" => options.concurrency = Some(positive(&entry.integer()?)?),
+                "concurrency" => options.concurrency = Some(positive(entry)?),
                 "strict_schema" => {
                     entry.flag()?;
                     options.strict_schema = true;
                 }
-                "max_args" => options.max_args = Some(positive(&entry.integer()?)?),
-                "max_reply" => options.max_reply = Some(positive(&entry.integer()?)?),
+                "max_args" => options.max_args = Some(positive(entry)?),
+                "max_reply" => options.max_reply = Some(positive(entry)?),
                 other => {
                     let text = format!(
                         "`{other}` is no option; there are `name`, `idempotent`, `no_cancel`, `blocking`, \
@@ -133,13 +141,16 @@ pub(crate) fn check_name(name: &LitStr) -> Result<()> {
 }
 
 /// A number above zero.
-fn positive<T: std::str::FromStr + Default + PartialEq>(number: &LitInt) -> Result<T>
+fn positive<T: std::str::FromStr + Default + PartialEq>(entry: Entry) -> Result<T>
 where
     T::Err: std::fmt::Display,
 {
+    let name = entry.name.clone();
+    let number = entry.integer()?;
     let value: T = number.base10_parse()?;
     if value == T::default() {
-        return Err(Error::new(number.span(), "this is a number above zero"));
+        let text = format!("`{name}` takes a number above zero");
+        return Err(Error::new(number.span(), text));
     }
     Ok(value)
 }

@@ -5,10 +5,14 @@ use quote::quote;
 
 use super::expand;
 
-/// The sentence of the one `compile_error!`, which stands beside the untouched function.
+/// The sentence of the one `compile_error!`, which stands beside the function, untouched but for what
+/// only the attribute knows.
 fn refusal(attribute: TokenStream, item: TokenStream) -> String {
     let expanded = expand(attribute, item.clone()).to_string();
     let item = item.to_string();
+    let item = item
+        .replace("# [rpc (default)] ", "")
+        .replace("# [rpc (later)] ", "");
     let error = expanded
         .strip_suffix(&item)
         .unwrap_or_else(|| panic!("the function is not untouched: {expanded}"));
@@ -200,6 +204,12 @@ fn functions_that_no_call_can_reach_are_refused() {
             ),
             "the context is no argument, so it has no default",
         ),
+        (
+            quote!(
+                async fn f(a: u8, context: rpc::Context) {}
+            ),
+            "the context is the first parameter",
+        ),
     ] {
         assert_eq!(refusal(quote!(), item.clone()), sentence, "{item}");
     }
@@ -218,7 +228,10 @@ fn options_that_do_not_fit_are_refused() {
         ),
         (quote!(idempotent = true), "`idempotent` takes no value"),
         (quote!(timeout = 5), "`timeout` takes a string in quotes"),
-        (quote!(concurrency = 0), "this is a number above zero"),
+        (
+            quote!(concurrency = 0),
+            "`concurrency` takes a number above zero",
+        ),
         (quote!(name = "a."), "a method name has no dot at its ends"),
         (
             quote!(name = "sys.a"),

@@ -7,7 +7,11 @@ use super::expand;
 
 fn refusal(attribute: TokenStream, item: TokenStream) -> String {
     let expanded = expand(attribute, item.clone()).to_string();
-    let item = item.to_string();
+    // But for what only the attribute knows.
+    let mut item = item.to_string();
+    for known in ["(idempotent)", "(no_cancel)", "(blocking)", "(idempotant)"] {
+        item = item.replace(&format!("# [rpc {known}] "), "");
+    }
     let error = expanded
         .strip_suffix(&item)
         .unwrap_or_else(|| panic!("the trait is not untouched: {expanded}"));
@@ -110,6 +114,24 @@ fn traits_that_are_no_service_are_refused() {
         (
             quote!(
                 trait M {
+                    #[rpc(idempotant)]
+                    async fn f(&self);
+                }
+            ),
+            "`idempotant` is no option; there are `name`, `idempotent`, `no_cancel`, `blocking`, \
+             `timeout`, `concurrency`, `strict_schema`, `max_args`, `max_reply` and `crate`",
+        ),
+        (
+            quote!(
+                trait M {
+                    async fn f(&self, a: u8, context: Context);
+                }
+            ),
+            "the context is the first parameter",
+        ),
+        (
+            quote!(
+                trait M {
                     async fn f(&self) -> Result<u8>;
                 }
             ),
@@ -127,4 +149,21 @@ fn traits_that_are_no_service_are_refused() {
         ),
         "`title` is no option; there are `name` and `crate`"
     );
+}
+
+#[test]
+fn options_stand_in_the_attribute_by_any_path() {
+    let expanded = |attribute: TokenStream| {
+        let item = quote!(
+            trait M {
+                #attribute
+                async fn f(&self);
+            }
+        );
+        expand(quote!(), item).to_string()
+    };
+    let short = expanded(quote!(#[rpc(idempotent)]));
+    assert!(short.contains(". idempotent ()"), "{short}");
+    assert_eq!(short, expanded(quote!(#[bowline::rpc(idempotent)])));
+    assert_eq!(expanded(quote!()), expanded(quote!(#[rpc])));
 }
