@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant as StdInstant;
 
@@ -18,7 +19,7 @@ use crate::signal::{Signal, SignalSource};
 use crate::socket::{self, Direction, Readiness};
 use crate::time::{Instant, origin};
 
-impl Readiness for Async<OwnedFd> {
+impl Readiness for Async<Arc<OwnedFd>> {
     fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,
@@ -43,7 +44,7 @@ impl Readiness for Async<OwnedFd> {
         direction: Direction,
         mut act: impl FnMut(&SockRef<'_>) -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        let act = |socket: &OwnedFd| {
+        let act = |socket: &Arc<OwnedFd>| {
             let socket = SockRef::from(socket);
             socket::uninterrupted(|| act(&socket))
         };
@@ -63,11 +64,15 @@ impl Readiness for Async<OwnedFd> {
     }
 
     fn register(socket: OwnedFd) -> io::Result<Self> {
-        Async::new_nonblocking(socket)
+        Async::new_nonblocking(Arc::new(socket))
     }
 
     fn unregister(self) -> io::Result<OwnedFd> {
-        self.into_inner()
+        socket::sole(self.into_inner()?)
+    }
+
+    fn registered(&self) -> &Arc<OwnedFd> {
+        self.get_ref()
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use async_io::Async;
 
@@ -85,5 +85,5 @@ impl Runtime for AsyncStd {
 }
 
 impl Kernel for AsyncStd {
-    type Socket = Async<OwnedFd>;
+    type Socket = Async<Arc<OwnedFd>>;
 }

@@ -2,12 +2,14 @@
 
 #[macro_use]
 mod byte_stream;
+#[macro_use]
+mod datagram;
 #[cfg(all(unix, feature = "ancillary"))]
 mod ancillary;
-mod datagram;
 mod listener;
 mod options;
 mod query;
+mod raw_socket;
 mod resolve;
 mod reverse;
 mod socket;
@@ -28,6 +30,7 @@ pub use datagram::Received;
 pub use listener::TcpListener;
 pub use options::{Keepalive, Nodelay, TcpListenOptions, TcpOptions};
 pub use query::{Family, Query, QueryFlags};
+pub use raw_socket::{RawSocket, SocketClosed};
 pub use resolve::{ResolveError, ResolveErrorKind, resolve};
 pub use reverse::{ReverseFlags, reverse};
 pub use tcp::{TcpReadHalf, TcpStream, TcpWriteHalf};

@@ -262,5 +262,5 @@ impl Runtime for Smol {
 }
 
 impl Kernel for Smol {
-    type Socket = Async<OwnedFd>;
+    type Socket = Async<Arc<OwnedFd>>;
 }

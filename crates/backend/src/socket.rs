@@ -8,6 +8,7 @@ mod connect;
 mod credentials;
 mod datagram;
 mod options;
+pub(crate) mod raw;
 mod stream;
 mod unix_datagram;
 mod unix_path;
@@ -17,6 +18,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -83,6 +85,8 @@ pub(crate) trait Readiness: AsFd + Debug + Send + Sync + Sized + 'static {
     /// As `register`, wherever this is called.
     fn register_at(home: &Self::Home, socket: OwnedFd) -> io::Result<Self>;
     fn unregister(self) -> io::Result<OwnedFd>;
+    /// What is registered. It has one owner, but for the calls of a [`RawSocket`](crate::net::RawSocket).
+    fn registered(&self) -> &Arc<OwnedFd>;
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -186,6 +190,16 @@ impl<S: Readiness> Socket for S {
     fn try_as_fd(&self) -> io::Result<BorrowedFd<'_>> {
         Ok(self.as_fd())
     }
+
+    fn downgrade(&self) -> io::Result<Weak<OwnedFd>> {
+        Ok(Arc::downgrade(self.registered()))
+    }
+}
+
+/// The descriptor by itself. While a [`RawSocket`](crate::net::RawSocket) is asked something on
+/// another thread it is one more of the same socket, and the shared one closes when that is done.
+pub(crate) fn sole(socket: Arc<OwnedFd>) -> io::Result<OwnedFd> {
+    Arc::try_unwrap(socket).or_else(|shared| shared.try_clone())
 }
 
 /// Checks that a descriptor from outside is a socket of `kind`.

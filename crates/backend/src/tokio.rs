@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -113,10 +114,10 @@ impl SignalSource for tokio::signal::unix::Signal {
 }
 
 impl Kernel for Tokio {
-    type Socket = AsyncFd<OwnedFd>;
+    type Socket = AsyncFd<Arc<OwnedFd>>;
 }
 
-impl Readiness for AsyncFd<OwnedFd> {
+impl Readiness for AsyncFd<Arc<OwnedFd>> {
     fn poll_io<T>(
         &self,
         cx: &mut Context<'_>,
@@ -195,7 +196,7 @@ impl Readiness for AsyncFd<OwnedFd> {
                   change it; an OwnedFd does neither"
     )]
     fn register(socket: OwnedFd) -> io::Result<Self> {
-        needing("IO", "enable_io", || AsyncFd::new(socket))
+        needing("IO", "enable_io", || AsyncFd::new(Arc::new(socket)))
     }
 
     fn register_at(home: &Handle, socket: OwnedFd) -> io::Result<Self> {
@@ -204,7 +205,11 @@ impl Readiness for AsyncFd<OwnedFd> {
     }
 
     fn unregister(self) -> io::Result<OwnedFd> {
-        Ok(self.into_inner())
+        socket::sole(self.into_inner())
+    }
+
+    fn registered(&self) -> &Arc<OwnedFd> {
+        self.get_ref()
     }
 }
 

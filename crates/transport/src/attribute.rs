@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 #[cfg(unix)]
 use bowline_backend::net::{Credentials, UnixDatagram, UnixStream};
-use bowline_backend::net::{TcpStream, UdpSocket};
+use bowline_backend::net::{RawSocket, TcpStream, UdpSocket};
 use bowline_backend::stream::{Address, ByteStream};
 
 /// Something that may be known of a connection: a type that stands for a question, with the type
@@ -14,7 +14,7 @@ use bowline_backend::stream::{Address, ByteStream};
 ///
 /// Those of this crate are [`LocalAddr`], [`PeerAddr`], [`LocalName`], [`PeerName`],
 /// [`SocketFamily`], on Unix `PeerCredentials`, and with the feature `tls` `TlsInfo` and `TlsExporter`.
-/// A byte stream of one's own may have its own.
+/// [`RawSocket`], of the backend, answers itself. A byte stream of one's own may have its own.
 pub trait Attribute: 'static {
     /// The answer.
     type Value: Clone + Send + Sync + 'static;
@@ -70,6 +70,33 @@ pub enum PeerCredentials {}
 #[cfg(unix)]
 impl Attribute for PeerCredentials {
     type Value = Credentials;
+}
+
+/// The options of the socket below, whatever is above it: to be read and changed as long as the
+/// connection is open, which it is no longer for that. There is none in memory and in the simulator.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "smol")] {
+/// use bowline_backend::Backend;
+/// use bowline_backend::net::RawSocket;
+/// use bowline_codec::Text;
+/// use bowline_transport::{DatagramEndpoint, Extra};
+///
+/// # Backend::Smol.block_on(async {
+/// let endpoint = DatagramEndpoint::udp("127.0.0.1:0".parse().unwrap(), Text::new())?;
+/// let raw = endpoint.extra::<RawSocket>().unwrap();
+/// raw.set_ttl(1).unwrap(); // no further than this network
+///
+/// drop(endpoint);
+/// assert!(!raw.is_open());
+/// # Ok::<(), bowline_transport::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+impl Attribute for RawSocket {
+    type Value = RawSocket;
 }
 
 /// A kind of addresses; the answer to [`SocketFamily`].
@@ -194,6 +221,7 @@ impl fmt::Debug for AttributeRequest<'_> {
 pub struct Attributes {
     local: Option<Address>,
     peer: Option<Address>,
+    raw: Option<RawSocket>,
     /// The attributes that not every connection has; outer layers first.
     others: Vec<Known>,
 }
@@ -226,9 +254,10 @@ impl Attributes {
 
     fn keep<A: Attribute>(&mut self, value: &mut dyn FnMut() -> Option<A::Value>) {
         let attribute = TypeId::of::<A>();
-        let address = match attribute {
+        let place: &mut dyn Any = match attribute {
             of if of == TypeId::of::<LocalAddr>() => &mut self.local,
             of if of == TypeId::of::<PeerAddr>() => &mut self.peer,
+            of if of == TypeId::of::<RawSocket>() => &mut self.raw,
             // These follow from the addresses.
             of if of == TypeId::of::<SocketFamily>() => return,
             of if of == TypeId::of::<LocalName>() => return,
@@ -244,10 +273,10 @@ impl Attributes {
                 return;
             }
         };
-        if address.is_none()
-            && let Some(value) = value()
+        if let Some(place) = place.downcast_mut::<Option<A::Value>>()
+            && place.is_none()
         {
-            *address = (&value as &dyn Any).downcast_ref().cloned();
+            *place = value();
         }
     }
 }
@@ -255,6 +284,7 @@ impl Attributes {
 impl Extra for Attributes {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
         give_addresses(request, || self.local.clone(), || self.peer.clone());
+        request.give::<RawSocket>(|| self.raw.clone());
         for known in &self.others {
             (known.give)(request);
         }
@@ -266,6 +296,7 @@ impl fmt::Debug for Attributes {
         f.debug_struct("Attributes")
             .field("local", &self.local)
             .field("peer", &self.peer)
+            .field("raw", &self.raw.is_some())
             .field("others", &self.others.len())
             .finish()
     }
@@ -316,6 +347,7 @@ fn family(local: Option<&Address>, peer: Option<&Address>) -> Option<AddressFami
 impl Extra for TcpStream {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
         addresses(self, request);
+        request.give::<RawSocket>(|| self.raw_socket().ok());
     }
 }
 
@@ -323,7 +355,9 @@ impl Extra for TcpStream {
 impl Extra for UnixStream {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
         addresses(self, request);
-        request.give::<PeerCredentials>(|| self.peer_credentials().ok());
+        request
+            .give::<PeerCredentials>(|| self.peer_credentials().ok())
+            .give::<RawSocket>(|| self.raw_socket().ok());
     }
 }
 
@@ -334,6 +368,7 @@ impl Extra for UdpSocket {
             || self.local_addr().ok().map(Address::Inet),
             || self.peer_addr().ok().map(Address::Inet),
         );
+        request.give::<RawSocket>(|| self.raw_socket().ok());
     }
 }
 
@@ -345,6 +380,7 @@ impl Extra for UnixDatagram {
             || self.local_addr().ok(),
             || self.peer_addr().ok(),
         );
+        request.give::<RawSocket>(|| self.raw_socket().ok());
     }
 }
 

@@ -3,9 +3,9 @@
 use std::error::Error as _;
 
 use bowline_backend::Backend;
-use bowline_backend::net::TcpListener;
 #[cfg(unix)]
 use bowline_backend::net::UnixListener;
+use bowline_backend::net::{Nodelay, RawSocket, TcpListener};
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
 use bowline_codec::{Framed, Lines, Text};
@@ -249,7 +249,7 @@ fn a_name_in_memory_is_not_waited_for_without_end() {
     });
 }
 
-// TR11
+// TR11, T10
 #[test]
 fn what_is_opened_connects_when_it_is_used() {
     on_each(async || {
@@ -263,7 +263,13 @@ fn what_is_opened_connects_when_it_is_used() {
         assert!(listener.accept().now_or_never().is_none());
         transport.send(&there).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
+        let raw = transport.extra::<RawSocket>();
+        let backend = Backend::current().unwrap();
+        assert_eq!(raw.is_some(), backend.capabilities().std_sockets);
+        let nodelay = raw.as_ref().map(|raw| raw.nodelay().unwrap());
+        assert!(nodelay.is_none_or(|nodelay| nodelay == Nodelay::Off));
         talk(&mut transport, MessageStream::new(stream, lines())).await;
+        assert!(raw.is_none_or(|raw| !raw.is_open()));
 
         // The same by its parameters.
         let mut params = registry.params("tcp").unwrap();

@@ -17,6 +17,8 @@ mod kinds;
 mod listeners;
 mod names;
 mod own_address;
+#[cfg(unix)]
+mod raw_sockets;
 mod reality;
 #[cfg(unix)]
 mod reality_cases;

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Weak;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ pub(crate) trait Socket: Send + Sync + Sized + 'static {
     fn into_owned(self) -> io::Result<OwnedSocket>;
     #[cfg(unix)]
     fn try_as_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>>;
+    /// What finds the descriptor for as long as this is open.
+    fn downgrade(&self) -> io::Result<Weak<OwnedSocket>>;
 }
 
 /// What a read that gave less than it had room for says of what is still there.

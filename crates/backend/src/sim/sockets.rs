@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Weak;
 
 use bowline_sim::net;
 
@@ -180,6 +181,10 @@ macro_rules! simulated {
             #[cfg(unix)]
             fn try_as_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>> {
                 no_std()
+            }
+
+            fn downgrade(&self) -> io::Result<Weak<OwnedSocket>> {
+                unsupported("a simulated socket is none of the system's")
             }
         }
     )*};

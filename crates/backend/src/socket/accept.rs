@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Weak;
 use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, SockRef, Socket as System, Type};
@@ -184,5 +185,9 @@ impl<S: Readiness> Socket for Listener<S> {
 
     fn try_as_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.socket.try_as_fd()
+    }
+
+    fn downgrade(&self) -> io::Result<Weak<OwnedFd>> {
+        self.socket.downgrade()
     }
 }

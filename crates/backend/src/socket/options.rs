@@ -18,12 +18,19 @@ pub(super) fn apply_tcp(socket: &SockRef<'_>, options: &TcpOptions) -> io::Resul
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(timeout) = options.user_timeout {
-        // Zero would be the system's own, so what is less than a millisecond is one.
-        let up = timeout.saturating_add(Duration::from_nanos(999_999));
-        let millis = up.as_millis().min(i32::MAX as u128) as u64;
-        socket.set_tcp_user_timeout(Some(Duration::from_millis(millis)))?;
+        set_user_timeout(socket, Some(timeout))?;
     }
     set_buffers(socket, options.send_buffer, options.recv_buffer)
+}
+
+/// Zero is the system's own, so what is less than a millisecond is one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn set_user_timeout(socket: &SockRef<'_>, timeout: Option<Duration>) -> io::Result<()> {
+    let in_millis = |timeout: Duration| {
+        let up = timeout.saturating_add(Duration::from_nanos(999_999));
+        Duration::from_millis(up.as_millis().min(i32::MAX as u128) as u64)
+    };
+    socket.set_tcp_user_timeout(timeout.map(in_millis))
 }
 
 pub(super) fn set_buffers(

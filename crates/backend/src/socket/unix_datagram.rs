@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Weak;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -235,5 +236,9 @@ impl<S: Readiness> Socket for UnixDatagram<S> {
 
     fn try_as_fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.socket.try_as_fd()
+    }
+
+    fn downgrade(&self) -> io::Result<Weak<OwnedFd>> {
+        self.socket.downgrade()
     }
 }

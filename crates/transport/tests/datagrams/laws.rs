@@ -1,7 +1,9 @@
 //! What holds for any pair of connected sockets.
 
 use std::error::Error as _;
+use std::time::Duration;
 
+use bowline_backend::net::RawSocket;
 use bowline_codec::{DecodeError, DecodeErrorKind, EncodeError, Raw, Text};
 use bowline_concurrency::sync::Semaphore;
 use bowline_transport::{
@@ -212,7 +214,9 @@ pub(crate) async fn many_tasks_share_one<S: DatagramSocket>(here: S, there: S) {
     assert_eq!(waited.unwrap_err().kind(), ErrorKind::Closed);
 }
 
+// T10
 pub(crate) async fn attributes_are_those_of_the_socket<S: DatagramSocket>(here: S, there: S) {
+    let raw = here.extra::<RawSocket>();
     let known = (
         here.extra::<LocalAddr>(),
         here.extra::<PeerAddr>(),
@@ -232,6 +236,16 @@ pub(crate) async fn attributes_are_those_of_the_socket<S: DatagramSocket>(here: 
         ),
         known
     );
+    let again = here.extra::<RawSocket>();
+    assert_eq!(again.is_some(), raw.is_some());
+    if let (Some(raw), Some(again)) = (raw, again) {
+        again.set_linger(Some(Duration::from_secs(7))).unwrap();
+        assert_eq!(raw.linger().unwrap(), Some(Duration::from_secs(7)));
+        let shared = Shared::new(here);
+        assert!(shared.extra::<RawSocket>().unwrap().is_open());
+        drop(shared);
+        assert!(!raw.is_open() && !again.is_open());
+    }
     drop(there);
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bowline_backend::net::UdpSocket;
+use bowline_backend::net::{RawSocket, UdpSocket};
 use bowline_codec::Text;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{AnyError, TaskGroup, now, task_group, yield_now};
@@ -23,7 +23,7 @@ pub(crate) const SEEDS: u64 = 20;
 
 const LONG: Duration = Duration::from_secs(60);
 
-// SV7
+// SV7, T10
 pub(crate) async fn a_peer_has_one_task_at_a_time() {
     let server = bind(PacketLimits::new()).await;
     let handle = server.handle();
@@ -31,15 +31,20 @@ pub(crate) async fn a_peer_has_one_task_at_a_time() {
         Arc::new(Mutex::new(BTreeMap::new())),
         Arc::new(AtomicUsize::new(0)),
     );
+    let socket = Arc::new(Mutex::new(None::<RawSocket>));
     let serving = {
-        let (running, runs) = (running.clone(), runs.clone());
+        let (running, runs, socket) = (running.clone(), runs.clone(), socket.clone());
         // Each run takes one packet, so the others begin runs of their own.
         server.serve_fn(
             move |peer: PacketPeer<_, Text>, mut packets: Packets<_, Text>| {
-                let (running, runs) = (running.clone(), runs.clone());
+                let (running, runs, socket) = (running.clone(), runs.clone(), socket.clone());
                 async move {
                     assert_eq!(peer.extra::<PeerAddr>().as_ref(), Some(peer.addr()));
                     assert!(peer.extra::<LocalAddr>().is_some());
+                    if let Some(raw) = peer.extra::<RawSocket>() {
+                        assert_eq!(Some(raw.local_addr().unwrap()), peer.extra::<LocalAddr>());
+                        *socket.lock().unwrap() = Some(raw);
+                    }
                     let before = running.lock().unwrap().insert(peer.addr().clone(), ());
                     assert!(before.is_none(), "{peer:?} has two");
                     for _ in 0..3 {
@@ -74,6 +79,8 @@ pub(crate) async fn a_peer_has_one_task_at_a_time() {
         (handle.counters().completed, handle.counters().panicked),
         (30, 0)
     );
+    let socket = socket.lock().unwrap().take();
+    assert!(socket.is_none_or(|socket| !socket.is_open()));
 }
 
 // SV7

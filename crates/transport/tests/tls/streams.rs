@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use bowline_backend::net::{UnixListener, UnixStream};
+use bowline_backend::Backend;
+use bowline_backend::net::{Nodelay, RawSocket, SocketClosed, UnixListener, UnixStream};
 use bowline_backend::stream::{
     ByteReader, ByteSide, ByteStream, ByteStreamExt, ByteWriter, UnixAddress,
 };
@@ -149,6 +150,18 @@ pub(crate) async fn attributes_pass_through() {
         assert_eq!(shared.extra::<Weather>(), None);
         let names = (shared.extra::<LocalName>(), shared.extra::<PeerName>());
         assert_eq!(names, (None, None));
+        let raw = shared.extra::<RawSocket>();
+        assert_eq!(raw.is_some(), has_sockets());
+        if let Some(raw) = raw {
+            assert_eq!(&raw.local_addr().unwrap(), local);
+            raw.set_nodelay(Nodelay::Off).unwrap();
+            let again = shared.extra::<RawSocket>().unwrap();
+            assert_eq!(again.nodelay().unwrap(), Nodelay::Off);
+            shared.abort();
+            drop(shared);
+            let closed = raw.nodelay().unwrap_err();
+            assert!(closed.get_ref().unwrap().is::<SocketClosed>());
+        }
     }
     let (here, _there) = tcp().await;
     assert!(here.extra::<TlsInfo>().is_none());
@@ -156,6 +169,7 @@ pub(crate) async fn attributes_pass_through() {
     let (here, _there) = secure(named).await;
     assert_eq!(here.extra::<LocalName>().as_deref(), Some("here"));
     assert_eq!(here.extra::<PeerName>().as_deref(), Some("there"));
+    assert!(here.extra::<RawSocket>().is_none());
     let listener = UnixListener::bind(&UnixAddress::autobind()).unwrap();
     let at = listener.local_addr().unwrap();
     let connecting = UnixStream::connect(at.as_unix().unwrap());
@@ -169,6 +183,12 @@ pub(crate) async fn attributes_pass_through() {
     let (here, _there) = secure(unix()).await;
     assert!(here.extra::<PeerCredentials>().is_some());
     assert_eq!(here.extra::<SocketFamily>(), Some(AddressFamily::Unix));
+    assert_eq!(here.extra::<RawSocket>().is_some(), has_sockets());
+}
+
+/// Whether the backend has sockets of the system.
+fn has_sockets() -> bool {
+    Backend::current().unwrap().capabilities().std_sockets
 }
 
 pub(crate) async fn halves_reunite_and_abort() {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
+use std::sync::Weak;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ impl Socket for Off {
 
     #[cfg(unix)]
     fn try_as_fd(&self) -> io::Result<std::os::fd::BorrowedFd<'_>> {
+        match *self {}
+    }
+
+    fn downgrade(&self) -> io::Result<Weak<OwnedSocket>> {
         match *self {}
     }
 }
