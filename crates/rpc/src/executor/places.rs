@@ -191,13 +191,8 @@ impl Places {
 
     /// Cancels the handlers of the broker with this number that wait.
     pub(super) fn cancel_of(&self, origin: u64) {
-        let state = self.state();
-        let sights = state.asleep.iter().map(|(_, it)| &it.sight);
-        let of_it = sights.filter(|sight| sight.origin == origin);
-        let cancels: Vec<_> = of_it.map(|sight| sight.cancel.clone()).collect();
-        drop(state);
-        for cancel in cancels {
-            cancel.request(DRAINED);
+        for sight in self.sights_of(origin) {
+            sight.cancel.request(DRAINED);
         }
     }
 
@@ -218,14 +213,15 @@ impl Places {
 
     /// The calls of the broker with this number whose handlers wait for something.
     pub(super) fn calls(&self, origin: u64) -> Vec<RunningCall> {
+        let sights = self.sights_of(origin);
+        sights.iter().map(JobSight::describe).collect()
+    }
+
+    fn sights_of(&self, origin: u64) -> Vec<JobSight> {
         let state = self.state();
         let asleep = state.asleep.iter().map(|(_, it)| &it.sight);
-        let sights: Vec<_> = asleep
-            .filter(|sight| sight.origin == origin)
-            .cloned()
-            .collect();
-        drop(state);
-        sights.iter().map(JobSight::describe).collect()
+        let of_it = asleep.filter(|sight| sight.origin == origin);
+        of_it.cloned().collect()
     }
 
     /// The shutdown is over.
