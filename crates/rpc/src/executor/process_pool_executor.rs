@@ -1,6 +1,5 @@
 //! Handlers in child processes.
 
-mod backoff;
 mod build;
 mod child;
 mod items;
@@ -8,6 +7,7 @@ mod lease;
 mod numbers;
 mod pool;
 mod relay;
+mod respawn;
 mod serving;
 mod worker;
 

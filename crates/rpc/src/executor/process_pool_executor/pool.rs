@@ -1,28 +1,20 @@
 //! The children of one broker.
 
+mod starting;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use bowline_backend::net::UnixStream;
+use bowline_backend::Backend;
 use bowline_backend::time::{self, Instant};
-use bowline_backend::{Backend, entropy};
 use bowline_channel::{WatchReceiver, WatchSender, watch};
-use bowline_concurrency::{Defer, TaskGroup, timeout_at};
+use bowline_concurrency::{TaskGroup, timeout_at};
 
 use super::Options;
-use super::backoff::Backoff;
-use super::build::{build_id, methods_id, this_program};
-use super::child::{Child, Socket};
-use super::lease::{Lease, Worker, tend};
-use super::relay::Relays;
-use super::worker::{IDENTITY, Identity, between_processes};
-use crate::executor::{AsyncExecutor, Attachment};
-use crate::proto::Side;
-use crate::{Broker, Caller, Error, ErrorKind, MethodTable, TcpBroker, brokers};
-
-/// Calls of one child that are passed on at once, as many as it may make: an eighth of it at each level.
-const RELAYED: usize = 1024;
+use super::lease::{Lease, Worker};
+use super::respawn::Respawn;
+use crate::executor::Attachment;
+use crate::{Error, ErrorKind};
 
 /// The children of one broker.
 ///
@@ -47,14 +39,13 @@ pub(super) struct Pool {
     changes: (WatchSender<()>, WatchReceiver<()>),
 }
 
-#[derive(Default)]
 struct State {
     workers: Vec<Entry>,
     /// Children that do not serve yet.
     starting: usize,
     /// Calls that wait for room.
     wanting: usize,
-    backoff: Backoff,
+    respawn: Respawn,
     /// There is no use in starting more.
     refuses: Option<Refuses>,
 }
@@ -84,7 +75,7 @@ impl Pool {
             options: options.clone(),
             origin: attachment.origin(),
             group: attachment.group().clone(),
-            state: Mutex::default(),
+            state: Mutex::new(State::new(options)),
             changes: watch(()),
         })
     }
@@ -130,13 +121,13 @@ impl Pool {
                     return Ok(lease);
                 }
                 wanting.get_or_insert_with(|| Wanting::new(self, &mut state));
-                let pause = state.backoff.until(time::now());
-                if pause.is_some() && state.backoff.is_broken() {
+                let pause = state.respawn.until(time::now());
+                if pause.is_some() && state.respawn.is_broken() {
                     let text = "the children of the pool die before they serve";
                     return Err(Error::new(ErrorKind::Transport, text));
                 }
                 // Invariant W3.
-                let expected = match state.backoff.is_failing() {
+                let expected = match state.respawn.is_failing() {
                     true if state.starting > 0 => usize::MAX,
                     _ => state.starting * self.options.calls_per_worker,
                 };
@@ -164,63 +155,6 @@ impl Pool {
         let most = self.options.max_tasks_per_child.unwrap_or(u64::MAX);
         entry.leaving |= entry.taken >= most;
         Some(Lease::new(self.clone(), entry.worker.clone(), entry.taken))
-    }
-
-    /// Starts a child that counts as starting.
-    fn start(self: &Arc<Self>) {
-        let starting = Starting {
-            pool: self.clone(),
-            ended: false,
-        };
-        // A closed group drops it; then the broker is over.
-        drop(self.group.spawn_ok(async move {
-            let started = starting.pool.start_one().await;
-            starting.ended(started);
-        }));
-    }
-
-    async fn start_one(&self) -> Result<(Worker, Defer<Child>), Error> {
-        let until = time::now() + self.options.start_timeout;
-        let failed = |error| Error::transport("no child was started", error);
-        let ours: Identity = (
-            this_program()
-                .and_then(|program| build_id(&program))
-                .map_err(failed)?,
-            methods_id(&self.options.registry),
-        );
-        let (child, socket) = Child::start(&self.options).await.map_err(failed)?;
-        let child = Defer::new(child, Child::kill);
-        let late = |_| Error::new(ErrorKind::Transport, "the child did not serve in time");
-        let served = timeout_at(until, self.meet(socket, ours)).await;
-        match served.map_err(late).flatten() {
-            Ok(broker) => Ok((Worker::new(broker, child.pid()), child)),
-            Err(error) => {
-                child.into_inner().kill().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Asks a child who it is, over its socket.
-    async fn meet(&self, socket: Socket, ours: Identity) -> Result<TcpBroker, Error> {
-        let failed = |error| Error::transport("no child was started", error);
-        let stream = UnixStream::from_std(socket).map_err(failed)?;
-        let mut relays = Relays::new(self.origin, self.options.registry.project());
-        let table = brokers::find(self.origin).map(|broker| broker.methods());
-        let table = table.unwrap_or_else(|| MethodTable::fixed::<&str>([]));
-        let executor = AsyncExecutor::new(relays.registry(&table), RELAYED);
-        let broker = between_processes(TcpBroker::builder(executor))?
-            .adopt(stream, Side::Dialer)
-            .start(&self.group)
-            .await?;
-        drop(self.group.spawn_ok(relays.follow(table, broker.clone())));
-        let broker = CloseOnDrop(Some(broker));
-        let theirs = broker.get().call_named::<Identity>(IDENTITY, ());
-        if theirs.fail_fast().await.map_err(Error::from)? == ours {
-            Ok(broker.keep())
-        } else {
-            Err(Refuses::Mismatch.into())
-        }
     }
 
     /// Whether the child has been idle for long enough; it is leaving then.
@@ -260,7 +194,7 @@ impl Pool {
             .position(|entry| entry.worker.pid == pid);
         let removed = place.map(|place| state.workers.swap_remove(place));
         if let Some(entry) = &removed {
-            state.backoff.lived(entry.since, time::now());
+            state.respawn.lived(entry.since, time::now());
         }
         drop(state);
         drop(removed);
@@ -284,6 +218,16 @@ impl Pool {
 }
 
 impl State {
+    fn new(options: &Options) -> Self {
+        Self {
+            workers: Vec::new(),
+            starting: 0,
+            wanting: 0,
+            respawn: Respawn::new(options.first_pause),
+            refuses: None,
+        }
+    }
+
     fn entry(&mut self, pid: u32) -> Option<&mut Entry> {
         let is_it = |entry: &&mut Entry| entry.worker.pid == pid;
         self.workers.iter_mut().find(is_it)
@@ -316,89 +260,4 @@ impl Drop for Wanting {
     fn drop(&mut self) {
         self.0.state().wanting -= 1;
     }
-}
-
-/// A child that counts as starting, until it serves or does not.
-struct Starting {
-    pool: Arc<Pool>,
-    ended: bool,
-}
-
-impl Starting {
-    fn ended(mut self, started: Result<(Worker, Defer<Child>), Error>) {
-        self.ended = true;
-        let pool = self.pool.clone();
-        let now = time::now();
-        let mut state = pool.state();
-        let served = match started {
-            Ok((worker, child)) => {
-                let worker = Arc::new(worker);
-                state.backoff.served();
-                state.workers.push(Entry {
-                    worker: worker.clone(),
-                    calls: 0,
-                    taken: 0,
-                    leaving: false,
-                    since: now,
-                    idle_since: now,
-                });
-                Some((worker, child))
-            }
-            Err(error) => {
-                if error.kind() == ErrorKind::WorkerMismatch {
-                    state.refuses = Some(Refuses::Mismatch);
-                }
-                let State {
-                    workers, backoff, ..
-                } = &mut *state;
-                for entry in workers {
-                    backoff.lived(entry.since, now);
-                }
-                backoff.failed(now, pool.options.first_pause, full_jitter);
-                None
-            }
-        };
-        drop(state);
-        if let Some((worker, child)) = served {
-            drop(pool.group.spawn_ok(tend(pool.clone(), worker, child)));
-        }
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        let mut state = self.pool.state();
-        state.starting -= 1;
-        if !self.ended {
-            state.refuses.get_or_insert(Refuses::Over);
-        }
-        drop(state);
-        self.pool.changed();
-    }
-}
-
-/// A broker to a child that is not known to fit yet.
-struct CloseOnDrop(Option<TcpBroker>);
-
-impl CloseOnDrop {
-    fn get(&self) -> &TcpBroker {
-        self.0.as_ref().expect("it is kept last")
-    }
-
-    fn keep(mut self) -> TcpBroker {
-        self.0.take().expect("it is kept once")
-    }
-}
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        if let Some(broker) = &self.0 {
-            broker.close();
-        }
-    }
-}
-
-fn full_jitter(longest: Duration) -> Duration {
-    let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(entropy::random_u64() % nanos.saturating_add(1).max(1))
 }

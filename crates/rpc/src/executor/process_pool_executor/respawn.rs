@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bowline_backend::time::Instant;
+use bowline_concurrency::Backoff;
 
 /// Children in a row that die before they serve, after which calls are refused at once while the pool
 /// pauses.
@@ -12,29 +13,32 @@ const LONGEST: Duration = Duration::from_secs(30);
 const HEALTH: Duration = Duration::from_secs(60);
 
 /// How long a pool pauses after children that died before they served.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
+#[derive(Debug)]
+pub(super) struct Respawn {
+    pauses: Backoff,
     /// Those in a row.
     row: u32,
     /// Those since a child was well.
-    failures: u32,
+    failures: usize,
     retry_at: Option<Instant>,
 }
 
-impl Backoff {
-    /// A child died before it served. The pause is at most `first`, or twice, four times that and so on;
-    /// `draw` says how much of the longest it is.
-    pub(super) fn failed(
-        &mut self,
-        now: Instant,
-        first: Duration,
-        draw: impl FnOnce(Duration) -> Duration,
-    ) {
-        let doubled = 1_u32 << self.failures.min(16);
-        let longest = first.saturating_mul(doubled).min(LONGEST);
-        self.retry_at = Some(now + draw(longest));
+impl Respawn {
+    /// Pauses of at most `first` to begin with.
+    pub(super) fn new(first: Duration) -> Self {
+        Self {
+            pauses: Backoff::exponential(first).max(LONGEST),
+            row: 0,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    /// A child died before it served.
+    pub(super) fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.row = self.row.saturating_add(1);
+        self.retry_at = Some(now + self.pauses.pause(self.failures));
     }
 
     /// A child serves; whether it is well has to be seen.
@@ -69,37 +73,39 @@ impl Backoff {
 mod tests {
     use super::*;
     use bowline_backend::time;
+    use bowline_concurrency::Jitter;
 
     const FIRST: Duration = Duration::from_millis(100);
 
     #[test]
     fn pauses_double_until_a_child_was_well_for_a_minute() {
-        let mut backoff = Backoff::default();
+        let mut respawn = Respawn::new(FIRST);
+        respawn.pauses = respawn.pauses.jitter(Jitter::None);
         let mut now = time::now();
-        let pause = |backoff: &mut Backoff, now| {
-            backoff.failed(now, FIRST, |longest| longest);
-            let until = backoff.until(now).expect("it pauses");
+        let pause = |respawn: &mut Respawn, now| {
+            respawn.failed(now);
+            let until = respawn.until(now).expect("it pauses");
             until.saturating_duration_since(now)
         };
         for (doubled, broken) in [(1, false), (2, false), (4, false), (8, false), (16, true)] {
-            assert_eq!(pause(&mut backoff, now), doubled * FIRST);
-            assert_eq!(backoff.is_broken(), broken);
+            assert_eq!(pause(&mut respawn, now), doubled * FIRST);
+            assert_eq!(respawn.is_broken(), broken);
         }
         // One that serves ends the pause and the row, and no more than that.
-        backoff.served();
-        assert_eq!(backoff.until(now), None);
-        assert!(!backoff.is_failing() && !backoff.is_broken());
+        respawn.served();
+        assert_eq!(respawn.until(now), None);
+        assert!(!respawn.is_failing() && !respawn.is_broken());
         let since = now;
         now = since + HEALTH - Duration::from_nanos(1);
-        backoff.lived(since, now);
-        assert_eq!(pause(&mut backoff, now), 32 * FIRST);
+        respawn.lived(since, now);
+        assert_eq!(pause(&mut respawn, now), 32 * FIRST);
         now = since + HEALTH;
-        backoff.lived(since, now);
-        assert_eq!(pause(&mut backoff, now), FIRST);
+        respawn.lived(since, now);
+        assert_eq!(pause(&mut respawn, now), FIRST);
         for _ in 0..100 {
-            assert!(pause(&mut backoff, now) <= LONGEST);
+            assert!(pause(&mut respawn, now) <= LONGEST);
         }
-        assert_eq!(pause(&mut backoff, now), LONGEST);
-        assert_eq!(backoff.until(now + LONGEST), None);
+        assert_eq!(pause(&mut respawn, now), LONGEST);
+        assert_eq!(respawn.until(now + LONGEST), None);
     }
 }
