@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowline_channel::{Receiver, Sender, bounded};
-use bowline_concurrency::{sleep, sleep_forever, timeout, yield_now};
+use bowline_concurrency::{TaskGroup, sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
-    Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker, MethodDef,
-    MethodSpec, NoError, Registry, Retry, TcpBroker,
+    Broker, Caller, Certainty, Code, Error, MemoryBroker, MethodDef, Registry, Retry, TcpBroker,
 };
 
 use crate::backends::{on_every_backend, registry, within};
+use crate::goes_on::GoesOn;
 use crate::held::{Held, LONG, client, ended, held, hold};
 
 const SOON: Duration = Duration::from_millis(50);
@@ -48,28 +48,18 @@ fn notes() -> Notes {
     }
 }
 
-/// A call whose handler goes on whatever it is told.
-#[derive(Debug)]
-struct GoesOn;
-
-impl Call for GoesOn {
-    type Args = ();
-    type Reply = ();
-    type Error = NoError;
-    const NAME: DeclaredName = DeclaredName::explicit("goes_on");
-    const SPEC: MethodSpec = MethodSpec::new().no_cancel();
-
-    fn into_args(self) {}
-
-    fn from_args((): ()) -> Self {
-        GoesOn
-    }
-
-    async fn run(self, context: Context) -> Result<(), NoError> {
-        let began = context.state::<Sender<()>>().expect("it is there");
-        let _ = began.send(()).await;
-        match sleep_forever().await {}
-    }
+/// A server in which the handler of a notification has begun, and the client that sent it.
+async fn noting(
+    registry: Registry,
+    began: &Receiver<()>,
+    group: &TaskGroup<Error>,
+) -> Result<(TcpBroker, TcpBroker), Error> {
+    let server = TcpBroker::builder(AsyncExecutor::new(registry, 2)).listen("127.0.0.1:0");
+    let server = server.start(group).await?;
+    let client = client(&server).start(group).await?;
+    client.notify_named("note", ()).await?;
+    began.recv().await.unwrap();
+    Ok((server, client))
 }
 
 fn goes_on() -> (AsyncExecutor, Receiver<()>, Held) {
@@ -96,11 +86,7 @@ on_every_backend! {
     async fn a_drain_waits_for_the_handlers_of_notifications() {
         let notes = notes();
         within(|group| async move {
-            let server = TcpBroker::builder(AsyncExecutor::new(notes.registry, 2)).listen("127.0.0.1:0");
-            let server = server.start(&group).await?;
-            let client = client(&server).start(&group).await?;
-            client.notify_named("note", ()).await?;
-            notes.began.recv().await.unwrap();
+            let (server, _client) = noting(notes.registry, &notes.began, &group).await?;
             let drains = server.clone();
             let drain = group.spawn_ok(async move { drains.drain(LONG).await });
             let gone = timeout(LONG, async {
@@ -120,11 +106,7 @@ on_every_backend! {
     async fn a_drain_that_is_too_short_cancels_the_handlers_of_notifications() {
         let notes = notes();
         within(|group| async move {
-            let server = TcpBroker::builder(AsyncExecutor::new(notes.registry, 2)).listen("127.0.0.1:0");
-            let server = server.start(&group).await?;
-            let client = client(&server).start(&group).await?;
-            client.notify_named("note", ()).await?;
-            notes.began.recv().await.unwrap();
+            let (server, _client) = noting(notes.registry, &notes.began, &group).await?;
             let report = timeout(LONG, server.drain(SOON)).await.expect("it ends");
             assert_eq!((notes.noted.load(Ordering::SeqCst), report.abandoned), (0, 0));
             Ok(())

@@ -2,6 +2,8 @@
 
 #[path = "../suite/backends.rs"]
 mod backends;
+#[path = "../suite/goes_on.rs"]
+mod goes_on;
 #[path = "../suite/held.rs"]
 mod held;
 #[path = "../suite/raw_listener.rs"]
@@ -23,6 +25,7 @@ mod memory_broker;
 mod methods;
 mod notifications;
 mod places;
+mod refused_starts;
 mod retries;
 mod rolling;
 mod routing;

@@ -3,6 +3,8 @@
 #[path = "../suite/backends.rs"]
 #[allow(dead_code)] // As much as these tests need.
 mod backends;
+#[path = "../suite/goes_on.rs"]
+mod goes_on;
 #[path = "../suite/held.rs"]
 mod held;
 #[path = "../suite/made.rs"]

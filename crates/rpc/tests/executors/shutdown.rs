@@ -12,6 +12,7 @@ use bowline_rpc::{
 };
 
 use crate::backends::{on_every_backend, registry};
+use crate::goes_on::GoesOn;
 use crate::held::{LONG, client, ended, held, hold};
 
 const SOON: Duration = Duration::from_millis(50);
@@ -221,29 +222,5 @@ on_every_backend! {
             assert_eq!((seen, count.load(Ordering::SeqCst)), ((7, true, true), 8));
             Ok(())
         }).await.unwrap();
-    }
-}
-
-/// Does not end, whatever it is told.
-#[derive(Debug)]
-struct GoesOn;
-
-impl Call for GoesOn {
-    type Args = ();
-    type Reply = ();
-    type Error = NoError;
-    const NAME: DeclaredName = DeclaredName::explicit("goes_on");
-    const SPEC: MethodSpec = MethodSpec::new().no_cancel();
-
-    fn into_args(self) {}
-
-    fn from_args((): ()) -> Self {
-        GoesOn
-    }
-
-    async fn run(self, context: Context) -> Result<(), NoError> {
-        context.cancelled().await;
-        assert!(context.is_cancelled());
-        std::future::pending().await
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bowline_rpc::Secret;
 use bowline_rpc::proto::{Config, Machine, Side};
 
-use crate::hostile::{Dice, ordeal};
+use crate::dice::Dice;
+use crate::hostile::ordeal;
 use crate::laws::{Joined, small, story};
 use crate::pair::{START, call, machine, open, ready, receive, sent};
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod calls;
+mod dice;
 mod discovery;
 mod fuzz;
 mod golden;
