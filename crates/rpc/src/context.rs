@@ -174,6 +174,12 @@ impl Context {
         self.priority
     }
 
+    /// The handler runs for another process: the call is `call` there, and of `caller`.
+    #[cfg(unix)]
+    pub(crate) fn is_of(&mut self, caller: Option<Peer>, call: u64) {
+        (self.caller, self.call) = (caller, call);
+    }
+
     /// Whether nobody waits for an answer.
     #[cfg(unix)]
     pub(crate) fn is_notification(&self) -> bool {

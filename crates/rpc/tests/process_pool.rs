@@ -18,6 +18,9 @@ mod methods;
 #[path = "process_pool/nested.rs"]
 mod nested;
 #[cfg(unix)]
+#[path = "process_pool/passed_on.rs"]
+mod passed_on;
+#[cfg(unix)]
 #[path = "process_pool/rules.rs"]
 mod rules;
 #[cfg(unix)]

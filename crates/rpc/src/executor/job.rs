@@ -206,6 +206,14 @@ impl Job {
         }
     }
 
+    /// It is run for another process: the call is `call` there, and of `caller`.
+    #[cfg(unix)]
+    pub(super) fn is_of(&mut self, caller: Option<Peer>, call: u64) {
+        if let Some(JobBody::Encoded { context, .. }) = &mut self.body {
+            context.is_of(caller, call);
+        }
+    }
+
     /// Runs it to its end; its answer is given by then, and by its deadline where its caller is a
     /// peer, whatever the handler does.
     ///

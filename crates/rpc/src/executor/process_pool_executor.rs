@@ -4,11 +4,13 @@ mod build;
 mod child;
 mod items;
 mod lease;
+mod note;
 mod numbers;
 mod pool;
 mod relay;
 mod respawn;
 mod serving;
+mod upward;
 mod worker;
 
 pub use worker::worker_entry;

@@ -120,11 +120,8 @@ impl Extensions {
     pub fn metadata(&self, key: &str) -> Option<&[u8]> {
         self.entries()
             .filter(|(tag, _)| *tag == METADATA)
-            .find_map(|(_, value)| {
-                let (k, rest) = value.split_first()?;
-                let (name, value) = rest.split_at_checked(usize::from(*k))?;
-                (name == key.as_bytes()).then_some(value)
-            })
+            .filter_map(|(_, value)| entry(value))
+            .find_map(|(name, value)| (name == key.as_bytes()).then_some(value))
     }
 
     /// The same with the schema hash that is expected; there is none so far.
@@ -132,26 +129,58 @@ impl Extensions {
         let mut out = BytesMut::with_capacity(self.0.len() + 11);
         out.put_slice(&self.0);
         // The highest tag, so it comes last.
-        out.put_u8(SCHEMA);
-        out.put_u16(8);
-        out.put_u64(hash);
+        put(&mut out, SCHEMA, &[&hash.to_be_bytes()]);
         Extensions(out.freeze())
     }
 
-    /// What a handler sees of them, for another process that runs it: trace and metadata, with one more
-    /// key that comes before all others.
+    /// What a handler sees of them, for another process that runs it: trace and metadata, and `value`
+    /// under `key` before all other metadata.
     #[cfg(unix)]
     pub(crate) fn passed_on(&self, key: &str, value: &[u8]) -> Extensions {
-        let mut passed = ExtensionsBuilder {
-            trace: self.traceparent().map(str::to_owned),
-            ..ExtensionsBuilder::default()
+        let mut seen = BytesMut::with_capacity(self.0.len());
+        for (tag, value) in self.entries() {
+            if matches!(tag, TRACE | METADATA) {
+                put(&mut seen, tag, &[value]);
+            }
         }
-        .metadata(key, value);
-        let metadata = self.entries().filter(|(tag, _)| *tag == METADATA);
-        passed
-            .metadata
-            .extend(metadata.map(|(_, value)| value.to_vec()));
-        passed.build()
+        Extensions(seen.freeze()).with_first(key, value)
+    }
+
+    /// The same with `value` under `key` before all other metadata.
+    #[cfg(unix)]
+    pub(crate) fn with_first(&self, key: &str, value: &[u8]) -> Extensions {
+        let (before, after) = self.0.split_at(self.metadata_begins());
+        let mut out = BytesMut::with_capacity(self.0.len() + 4 + key.len() + value.len());
+        out.put_slice(before);
+        put(
+            &mut out,
+            METADATA,
+            &[&[key.len() as u8], key.as_bytes(), value],
+        );
+        out.put_slice(after);
+        Extensions(out.freeze())
+    }
+
+    /// The same without the first metadata, if that is under `key`.
+    #[cfg(unix)]
+    pub(crate) fn without_first(&self, key: &str) -> Extensions {
+        let (before, rest) = self.0.split_at(self.metadata_begins());
+        let first = split(rest).filter(|(tag, ..)| *tag == METADATA);
+        match first {
+            Some((_, value, after))
+                if entry(value).is_some_and(|(name, _)| name == key.as_bytes()) =>
+            {
+                Extensions([before, after].concat().into())
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Where the metadata begins, or would.
+    #[cfg(unix)]
+    fn metadata_begins(&self) -> usize {
+        let before = self.entries().take_while(|(tag, _)| *tag < METADATA);
+        before.map(|(_, value)| 3 + value.len()).sum()
     }
 
     /// Bytes of all metadata, as their limit counts them.
@@ -174,6 +203,22 @@ fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (value, after) =
         rest.split_at_checked(usize::from(u16::from_be_bytes([head[1], head[2]])))?;
     Some((head[0], value, after))
+}
+
+/// Key and value of metadata.
+fn entry(metadata: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (k, rest) = metadata.split_first()?;
+    rest.split_at_checked(usize::from(*k))
+}
+
+/// Appends an entry of these parts, 65 535 bytes at most.
+fn put(out: &mut BytesMut, tag: u8, parts: &[&[u8]]) {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    out.put_u8(tag);
+    out.put_u16(length as u16);
+    for part in parts {
+        out.put_slice(part);
+    }
 }
 
 impl fmt::Debug for Extensions {
@@ -246,22 +291,17 @@ impl ExtensionsBuilder {
     /// The extensions.
     pub fn build(self) -> Extensions {
         let mut out = BytesMut::new();
-        let mut put = |tag, value: &[u8]| {
-            out.put_u8(tag);
-            out.put_u16(value.len() as u16);
-            out.put_slice(value);
-        };
         if let Some(key) = &self.key {
-            put(KEY, key);
+            put(&mut out, KEY, &[key]);
         }
         if let Some(trace) = &self.trace {
-            put(TRACE, trace.as_bytes());
+            put(&mut out, TRACE, &[trace.as_bytes()]);
         }
         for entry in &self.metadata {
-            put(METADATA, entry);
+            put(&mut out, METADATA, &[entry]);
         }
         if let Some(schema) = self.schema {
-            put(SCHEMA, &schema.to_be_bytes());
+            put(&mut out, SCHEMA, &[&schema.to_be_bytes()]);
         }
         Extensions(out.freeze())
     }

@@ -17,7 +17,7 @@ use super::{Balance, Endpoint};
 use crate::executor::{Executor, Internals};
 #[cfg(unix)]
 use crate::proto::Side;
-use crate::{BadLimit, Limits, Registry, Right, Secret};
+use crate::{BadLimit, DynBroker, Limits, Registry, Right, Secret, TcpBroker};
 
 /// How long the first connection to an address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +52,8 @@ pub struct TcpBrokerBuilder {
     balances: BTreeMap<Arc<str>, Balance>,
     /// A setting that does not go with the others.
     misused: Option<&'static str>,
+    /// What its handlers find of it.
+    introduced: fn(TcpBroker) -> DynBroker,
     /// Its one connection, where it has neither listeners nor endpoints.
     #[cfg(unix)]
     adopted: Option<(UnixStream, Side)>,
@@ -83,6 +85,7 @@ impl TcpBrokerBuilder {
             balance: Balance::default(),
             balances: BTreeMap::new(),
             misused: None,
+            introduced: DynBroker::new,
             #[cfg(unix)]
             adopted: None,
         }
@@ -148,6 +151,13 @@ impl TcpBrokerBuilder {
     #[cfg(unix)]
     pub(crate) fn adopt(mut self, stream: UnixStream, side: Side) -> Self {
         self.adopted = Some((stream, side));
+        self
+    }
+
+    /// Its handlers find what `made` makes of it as their broker.
+    #[cfg(unix)]
+    pub(crate) fn introduced_as(mut self, made: fn(TcpBroker) -> DynBroker) -> Self {
+        self.introduced = made;
         self
     }
 

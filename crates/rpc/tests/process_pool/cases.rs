@@ -20,8 +20,13 @@ use crate::nested::{
     a_child_calls_back_into_its_pool_eight_deep,
     calls_of_children_end_with_those_that_wait_for_them,
     children_call_through_the_broker_of_their_parent, children_hear_of_methods_that_come_and_go,
-    handlers_in_children_have_what_came_with_the_call,
     items_and_notifications_of_children_pass_through_their_parent,
+};
+use crate::passed_on::{
+    calls_of_children_go_to_the_peer_of_their_key,
+    calls_of_children_with_one_idempotency_key_run_once,
+    handlers_in_children_have_what_came_with_the_call, handlers_in_children_know_who_calls,
+    messages_between_parent_and_child_have_the_limits_of_their_calls,
 };
 use crate::rules::{
     a_child_of_another_build_or_with_other_methods_is_refused,
@@ -34,6 +39,7 @@ use crate::rules::{
 use crate::starts::{
     a_burst_starts_as_many_children_as_its_calls_fill,
     a_call_for_a_child_that_died_idle_goes_to_another,
+    a_child_may_take_longer_to_start_than_a_peer_to_greet,
     a_child_starts_though_no_caller_waits_for_so_long,
     a_handler_that_goes_on_ends_its_child_though_others_run_there,
 };
@@ -69,6 +75,10 @@ pub(crate) fn run() {
         items_pass_through_to_children_and_back
         children_call_through_the_broker_of_their_parent
         handlers_in_children_have_what_came_with_the_call
+        handlers_in_children_know_who_calls
+        messages_between_parent_and_child_have_the_limits_of_their_calls
+        calls_of_children_go_to_the_peer_of_their_key
+        calls_of_children_with_one_idempotency_key_run_once
         children_hear_of_methods_that_come_and_go
         calls_of_children_end_with_those_that_wait_for_them
         items_and_notifications_of_children_pass_through_their_parent
@@ -90,6 +100,7 @@ pub(crate) fn run() {
         programs_of_handlers_have_no_socket_and_hold_up_no_end
         signals_that_end_a_program_leave_the_calls_of_its_children_alone
         a_child_starts_though_no_caller_waits_for_so_long
+        a_child_may_take_longer_to_start_than_a_peer_to_greet
         a_burst_starts_as_many_children_as_its_calls_fill
         a_handler_that_goes_on_ends_its_child_though_others_run_there
         a_call_for_a_child_that_died_idle_goes_to_another

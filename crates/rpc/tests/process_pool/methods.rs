@@ -14,7 +14,7 @@ use bowline_rpc::{
 };
 use futures_util::{StreamExt, stream};
 
-use crate::nested;
+use crate::{nested, passed_on};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const SOON: Duration = Duration::from_millis(100);
@@ -131,6 +131,13 @@ call!(
         7
     }
 );
+// Takes 100 bytes.
+call!(
+    Short,
+    "short",
+    MethodSpec::new().max_args(100),
+    |path, _context| { path.len() as u32 }
+);
 // Goes on whatever it is told.
 call!(
     Stubborn,
@@ -230,6 +237,7 @@ pub(crate) fn registry() -> Registry {
             })
         })
         .and_then(|_| nested::register(&registry))
+        .and_then(|_| passed_on::register(&registry))
         .and_then(|_| registry.register_fn("crowd", |(): ()| crowd()))
         .and_then(|_| registry.register_fn("abort", |(): ()| async { std::process::abort() as () }))
         .and_then(|_| registry.register_blocking("overflow", |(depth,): (u64,)| deeper(depth)))
@@ -258,6 +266,7 @@ pub(crate) fn registry() -> Registry {
             MethodDef::of::<DiesOnce>(),
             MethodDef::of::<UntilTold>(),
             MethodDef::of::<Stubborn>(),
+            MethodDef::of::<Short>(),
             MethodDef::of::<Held>(),
             MethodDef::of::<DiesAlways>(),
             MethodDef::of::<Deaf>(),

@@ -77,17 +77,7 @@ async fn deeper(context: Context, (levels,): (u32,)) -> Result<Vec<u32>, (String
     Ok(processes)
 }
 
-/// What came with the call besides its arguments, and how long it may take.
-async fn besides(context: Context, (): ()) -> Besides {
-    let tenant = context.metadata("tenant").map(<[u8]>::to_vec);
-    let trace = context.traceparent().map(str::to_owned);
-    (tenant, trace, context.deadline().is_some())
-}
-
-type Besides = (Option<Vec<u8>>, Option<String>, bool);
-
 pub(crate) fn register(registry: &Registry) -> Result<MethodName, RegistryError> {
-    registry.register_fn("besides", besides)?;
     registry.register_fn("ask", ask)?;
     registry.register_fn("ask_now", ask_now)?;
     registry.register_fn("ask_items", ask_items)?;
@@ -242,28 +232,6 @@ pub(crate) async fn children_call_through_the_broker_of_their_parent() {
         Ok(())
     })
     .await;
-}
-
-pub(crate) async fn handlers_in_children_have_what_came_with_the_call() {
-    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    MemoryBroker::new(pool(1))
-        .run(async |broker| -> Result<(), Error> {
-            for tenant in [vec![7], vec![7; 8_000], vec![7; 50_000]] {
-                let call = broker
-                    .call_named::<Besides>("besides", ())
-                    // What numbers its calls for the parent is not what a caller says.
-                    .metadata("sys.worker.call", [9; 8])
-                    .metadata("tenant", tenant.clone())
-                    .metadata("traceparent", trace)
-                    .no_deadline();
-                assert_eq!(call.await?, (Some(tenant), Some(trace.to_owned()), false));
-            }
-            let none = broker.call_named::<Besides>("besides", ()).timeout(LONG);
-            assert_eq!(none.await?, (None, None, true));
-            Ok(())
-        })
-        .await
-        .expect("no call fails");
 }
 
 pub(crate) async fn children_hear_of_methods_that_come_and_go() {

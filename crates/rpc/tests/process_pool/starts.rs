@@ -37,6 +37,18 @@ pub(crate) async fn a_child_starts_though_no_caller_waits_for_so_long() {
         .expect("the case holds");
 }
 
+// EX2
+pub(crate) async fn a_child_may_take_longer_to_start_than_a_peer_to_greet() {
+    // A peer has 5 s for its handshake, and a child begins with that once its registry is built.
+    MemoryBroker::new(pool(1).env(SLOW, "5500"))
+        .run(async |broker| -> Result<(), Error> {
+            assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
 // EX3
 pub(crate) async fn a_burst_starts_as_many_children_as_its_calls_fill() {
     let starts = Scratch::new("starts");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::worker::CALL;
+use super::note::Note;
 use crate::executor::Job;
 use crate::executor::async_executor::InTasks;
 use crate::executor::places::{Begin, Place};
@@ -18,12 +18,12 @@ impl Numbers {
         self.numbers().contains(&number)
     }
 
-    fn enter(&self, job: &Job, place: &mut Place) {
-        // Questions have none.
-        let number = job.metadata(CALL).and_then(|said| said.try_into().ok());
-        if let Some(number) = number.map(u64::from_be_bytes) {
-            self.numbers().insert(number);
-            place.hold(Runs(self.clone(), number));
+    fn enter(&self, job: &mut Job, place: &mut Place) {
+        if let Some(note) = Note::read(job.metadata(Note::KEY)) {
+            self.numbers().insert(note.number);
+            place.hold(Runs(self.clone(), note.number));
+            let call = note.call;
+            job.is_of(note.caller(), call);
         }
     }
 
@@ -34,13 +34,13 @@ impl Numbers {
 }
 
 impl Begin for Numbers {
-    fn begin(&self, job: Job, mut place: Place) {
-        self.enter(&job, &mut place);
+    fn begin(&self, mut job: Job, mut place: Place) {
+        self.enter(&mut job, &mut place);
         InTasks.begin(job, place);
     }
 
-    fn begin_later(&self, job: Job, mut place: Place) {
-        self.enter(&job, &mut place);
+    fn begin_later(&self, mut job: Job, mut place: Place) {
+        self.enter(&mut job, &mut place);
         InTasks.begin_later(job, place);
     }
 }

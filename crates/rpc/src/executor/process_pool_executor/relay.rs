@@ -9,6 +9,7 @@ use std::task::Poll;
 use bowline_backend::time::Instant;
 
 use super::items::pass_on;
+use super::note::without_hash;
 use crate::method::{Arguments, ErasedHandler, HandlerEnd, HandlerFuture};
 use crate::{
     Broker, CallError, CallOptions, Certainty, Code, Context, MethodDef, MethodOffer, MethodSpec,
@@ -111,7 +112,7 @@ impl ErasedHandler for Relay {
         options.deadline = context.deadline().unwrap_or(Instant::NEVER);
         // It is the call of the handler in the child, and nested no deeper.
         (options.hops, options.priority) = (context.hops(), context.priority());
-        options.extensions = context.extensions().clone();
+        (options.extensions, options.hash) = without_hash(context.extensions());
         // The child waits for methods, and makes calls again, by what its handler said.
         (options.unknown, options.retry) = (UnknownMethod::FailFast, Retry::never());
         let mut call = OutCall::new(self.method.clone(), arguments.body.clone(), options);

@@ -11,13 +11,16 @@ use bowline_concurrency::{Outcome, sleep, timeout};
 
 use super::items::pass_on;
 use super::lease::{Lease, Worker};
+use super::note::Note;
 use super::pool::Pool;
-use super::worker::{CALL, RUNS};
+use super::worker::RUNS;
 use crate::context::Cancel;
 use crate::executor::places::Place;
 use crate::executor::{Job, JobBody, JobEnd};
 use crate::stream::HandlerStreams;
-use crate::{Broker, CallError, CallOptions, Caller, Certainty, Code, ErrorKind, OutCall, Retry};
+use crate::{
+    Broker, CallError, CallOptions, Caller, Certainty, Code, Context, ErrorKind, OutCall, Retry,
+};
 
 /// How often a child is asked whether a call that was cancelled has ended.
 const ASK: Duration = Duration::from_millis(5);
@@ -54,7 +57,6 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
     let mut options = CallOptions::new(codec);
     (options.deadline, options.hops) = (deadline, hops);
     options.priority = context.priority();
-    options.extensions = context.extensions().clone();
     // There is one peer, and this is where another takes its place.
     options.retry = Retry::never();
     let mut call = OutCall::new(name.shared().clone(), body, options);
@@ -63,9 +65,8 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
 
     let leased = Leased::default();
     let streams = context.streams().cloned();
-    drop(context);
     let again = spec.is_idempotent() && streams.is_none();
-    let calling = call_child(&pool, call, streams, again, &leased);
+    let calling = call_child(&pool, (call, context), streams, again, &leased);
     let end = {
         let mut running = pin!(async {
             match scope {
@@ -153,7 +154,7 @@ async fn until_told(cancel: &Cancel, calling: impl Future<Output = JobEnd>) -> O
 /// twice. What is left in `leased` is a child whose handler may still run.
 async fn call_child(
     pool: &Arc<Pool>,
-    call: OutCall,
+    (call, context): (OutCall, Context),
     streams: Option<Arc<HandlerStreams>>,
     mut again: bool,
     leased: &Leased,
@@ -175,8 +176,8 @@ async fn call_child(
         };
         let worker = lease.worker.clone();
         let mut call = call.clone();
-        let number = lease.number.to_be_bytes();
-        call.options.extensions = call.options.extensions.passed_on(CALL, &number);
+        let note = Note::new(lease.number, &context);
+        call.options.extensions = note.put(context.extensions());
         leased.put(lease);
         tried += 1;
         // Items that were taken from the caller go to one child alone.

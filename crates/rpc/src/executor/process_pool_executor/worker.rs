@@ -19,6 +19,7 @@ use rustix::stdio::dup2_stdin;
 use super::build::{build_id, methods_id, this_program};
 use super::numbers::Numbers;
 use super::relay::MOST;
+use super::upward::Upward;
 use crate::executor::AsyncExecutor;
 use crate::proto::Side;
 use crate::{Broker, Error, ErrorKind, Limits, Registry, TcpBroker, TcpBrokerBuilder};
@@ -31,21 +32,28 @@ pub(super) const CALLS: &str = "BOWLINE_WORKER_CALLS";
 pub(super) const IDENTITY: &str = "sys.worker.identity";
 /// Answers whether the call with this number, of those of the parent, goes on.
 pub(super) const RUNS: &str = "sys.worker.runs";
-/// The metadata of a call that has its number.
-pub(super) const CALL: &str = "sys.worker.call";
-
 /// Bytes of metadata: as many as go with arguments into one frame.
 const MOST_METADATA: u16 = 60_000;
+/// Bytes of a message: about as many as the credit of a call counts.
+const MOST_MESSAGE: u32 = (1 << 31) - (1 << 20);
+/// The first exchange with a child that starts: longer than anybody waits for one.
+const MEETING: Duration = Duration::from_secs(24 * 3600);
 
 /// What a child says of itself: its build and its methods.
 pub(super) type Identity = ([u8; 16], [u8; 16]);
 
-/// Either end of the socket between parent and child. Whoever called has had the limits of its broker put
-/// to the call, and is told by that broker what its callers are told.
+/// Either end of the socket between parent and child. Arguments, replies and items are those of another
+/// call, whose broker and method have their own limits, and callers are told by that broker what its
+/// callers are told.
 pub(super) fn between_processes(builder: TcpBrokerBuilder) -> Result<TcpBrokerBuilder, Error> {
     let limits = Limits {
         max_methods: MOST,
         max_metadata: MOST_METADATA,
+        max_message: MOST_MESSAGE,
+        reassembly: MOST_MESSAGE as usize,
+        queue_bytes: MOST_MESSAGE as usize,
+        // The start of a child has a time of its own, before which it builds its registry.
+        handshake_timeout: MEETING,
         ..Limits::default()
     };
     Ok(builder.limits(limits)?.allow_unbounded().expose_internals())
@@ -137,6 +145,7 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
         let started = async {
             // What callers are told is for the parent to say.
             let builder = between_processes(TcpBroker::builder(made))?;
+            let builder = builder.introduced_as(Upward::over);
             builder.adopt(stream, Side::Listener).start(&group).await
         };
         match started.await {

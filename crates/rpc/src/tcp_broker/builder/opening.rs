@@ -26,7 +26,7 @@ use crate::tcp_broker::routes::Routes;
 use crate::tcp_broker::statistics::Counters;
 use crate::tcp_broker::wires::Way;
 use crate::tcp_broker::{Shared, TcpBroker};
-use crate::{DynBroker, Error, ErrorKind, Peer};
+use crate::{Error, ErrorKind, Peer};
 
 impl TcpBrokerBuilder {
     /// Runs the broker for as long as `body` takes. Then it takes no new connections and calls,
@@ -169,7 +169,8 @@ impl TcpBrokerBuilder {
             shared: shared.clone(),
         };
         // Before anybody calls: handlers find it.
-        shared.attachment.introduce(DynBroker::new(broker.clone()));
+        let introduced = (self.introduced)(broker.clone());
+        shared.attachment.introduce(introduced);
         for door in doors {
             shared.open_door(door)?;
         }
