@@ -6,7 +6,7 @@
 //! | `sys.reflect` | [`Reflection`]: the methods, with their options |
 //! | `sys.health` | [`HealthStatus`]: whether it takes calls |
 //! | `sys.stats` | [`BrokerStats`]: what it counted, of methods and of connections |
-//! | `sys.tasks` | [`RunningCall`]s: what runs now, since when, and what it waits for |
+//! | `sys.tasks` | [`RunningCall`]s: which handlers have begun to wait, since when, and for what |
 //! | `sys.drain` | nothing: it takes no new calls and ends those it has |
 //!
 //! In the process itself the brokers have methods of these names. Elsewhere they are called as any other

@@ -191,7 +191,17 @@ pub struct ConnectionStats {
     pub refused_calls: u64,
 }
 
-/// A call whose handler runs, and waits for something: one that computes without waiting is not seen.
+/// A call whose handler runs, and has waited for something since it began.
+///
+/// It is told of from the first time it waits until it has ended: also while it computes in between, while the
+/// function of a blocking handler has its thread, and after the deadline if it goes on, as
+/// [`cancelled`](Self::cancelled). A call in a child process is told of while it waits for its child too. Not
+/// told of are
+/// - a handler that computes, or blocks the thread of its task, before it waits for the first time:
+///   [`MethodStats::running`] counts it from its beginning;
+/// - a call that waits for its place, which [`MethodStats::queued`] counts;
+/// - a handler that goes on though the [shutdown](crate::executor::Executor::shutdown) of its executor has given
+///   it up, which the report of that counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunningCall {

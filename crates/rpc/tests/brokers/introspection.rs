@@ -1,5 +1,6 @@
 //! What brokers tell of themselves, to whom, and how one is ended from afar.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bowline_concurrency::{timeout, yield_now};
@@ -165,6 +166,29 @@ over_every_wire! {
             assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 2));
             assert_eq!(client.call(sys::Tasks).await.unwrap(), []);
             assert_eq!(client.call(sys::Health).await.unwrap(), HealthStatus::Serving);
+            Ok(())
+        }).await;
+    }
+
+    async fn a_handler_is_counted_from_its_begin_and_listed_from_its_first_wait(wire: Wire) {
+        within(|group| async move {
+            let (server, registry) = (Arc::new(OnceLock::<TcpBroker>::new()), registry());
+            let asks = server.clone();
+            registry.register_fn("look", move |(): ()| {
+                let asks = asks.clone();
+                async move {
+                    let server = asks.get().expect("it runs");
+                    let look = || (method(&server.stats(), "look").running, server.tasks().len());
+                    let first = look();
+                    yield_now().await;
+                    (first, look())
+                }
+            })?;
+            let started = wire.serve(registry).start(&group).await?;
+            let _ = server.set(started.clone());
+            let client = wire.client(&started).start(&group).await?;
+            let looks = client.call_named::<((u64, usize), (u64, usize))>("look", ()).await?;
+            assert_eq!(looks, ((1, 0), (1, 1)));
             Ok(())
         }).await;
     }
