@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bowline_concurrency::{TaskGroup, sleep, task_group};
-use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::executor::{AsyncExecutor, ThreadPoolExecutor};
 use bowline_rpc::{
     Addressed, Broker, CallError, CallType, Caller, Certainty, CloseCause, Code, Context,
     DrainReport, DynBroker, Error, Limits, MemoryBroker, MethodName, MethodTable, OutCall,
@@ -14,6 +14,7 @@ use bowline_rpc::{
 
 use crate::backends::{DivError, div, on_every_backend, registry, within};
 use crate::held::{Held, LONG, client, held, hold};
+use crate::made::Made;
 
 /// A handle that a handler finds once its broker runs.
 type Later<B> = Arc<OnceLock<B>>;
@@ -83,10 +84,10 @@ async fn eight_and_no_more<B: Broker>(broker: B) {
     assert_eq!(goes_down(&broker, 8).await, Ok((0..=8).collect()));
 }
 
-async fn behind_memory(from: From) {
+async fn behind_memory<E: Made>(from: From) {
     let later = Later::<MemoryBroker>::default();
     let registry = down(&later, from, &Arc::default());
-    MemoryBroker::new(AsyncExecutor::new(registry, 1).queue(1))
+    MemoryBroker::new(E::made(registry, 1, 1))
         .run(async |broker| -> Result<(), Error> {
             let _ = later.set(broker.clone());
             eight_and_no_more(broker).await;
@@ -97,10 +98,10 @@ async fn behind_memory(from: From) {
 }
 
 /// Two brokers with one worker each, whose handlers call each other over one connection.
-async fn back_and_forth(from: From, log: Arc<Mutex<Vec<Duration>>>) {
+async fn back_and_forth<E: Made>(from: From, log: Arc<Mutex<Vec<Duration>>>) {
     let (here, there) = (Later::<TcpBroker>::default(), Later::<TcpBroker>::default());
-    let ours = AsyncExecutor::new(down(&here, from, &log), 1);
-    let theirs = AsyncExecutor::new(down(&there, from, &log), 1);
+    let ours = E::made(down(&here, from, &log), 1, 1024);
+    let theirs = E::made(down(&there, from, &log), 1, 1024);
     TcpBroker::builder(theirs)
         .listen("127.0.0.1:0")
         .run(async |server| -> Result<(), Error> {
@@ -312,19 +313,23 @@ on_every_backend! {
 
     // P5
     async fn handlers_with_one_worker_call_each_other_eight_deep() {
-        back_and_forth(From::Itself, Arc::default()).await;
-        back_and_forth(From::Child, Arc::default()).await;
+        for from in [From::Itself, From::Child] {
+            back_and_forth::<AsyncExecutor>(from, Arc::default()).await;
+            back_and_forth::<ThreadPoolExecutor>(from, Arc::default()).await;
+        }
     }
 
     // P5
     async fn handlers_with_one_worker_call_themselves_eight_deep() {
-        behind_memory(From::Itself).await;
-        behind_memory(From::Child).await;
+        for from in [From::Itself, From::Child] {
+            behind_memory::<AsyncExecutor>(from).await;
+            behind_memory::<ThreadPoolExecutor>(from).await;
+        }
     }
 
     async fn what_remains_gets_less_with_every_hop() {
         let log = Arc::new(Mutex::new(Vec::new()));
-        back_and_forth(From::Itself, log.clone()).await;
+        back_and_forth::<AsyncExecutor>(From::Itself, log.clone()).await;
         let log = log.lock().unwrap();
         // 8 handlers, 9, 9 and 9, each with less time than the one that called it.
         assert_eq!(log.len(), 8 + 9 + 9 + 9);

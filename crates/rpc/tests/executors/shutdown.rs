@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout, yield_now};
-use bowline_rpc::executor::{AsyncExecutor, Executor};
+use bowline_rpc::executor::{AsyncExecutor, Executor, ThreadPoolExecutor};
 use bowline_rpc::{
     Broker, Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker,
     MethodDef, MethodSpec, NoError, TcpBroker,
@@ -14,6 +14,7 @@ use bowline_rpc::{
 use crate::backends::{on_every_backend, registry};
 use crate::goes_on::GoesOn;
 use crate::held::{LONG, client, ended, held, hold};
+use crate::made::Made;
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -92,6 +93,147 @@ async fn ten_each(memory: impl Broker, client: impl Broker) {
     .unwrap();
 }
 
+async fn answers_every_caller<E: Made>() {
+    let held = held();
+    let executor = E::made(held.registry, 2, 1024);
+    task_group(|group: TaskGroup<Error>| async move {
+        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+        let server = TcpBroker::builder(executor.clone())
+            .listen("127.0.0.1:0")
+            .start(&group)
+            .await?;
+        client(&server)
+            .run(async |client| -> Result<(), Error> {
+                let running = [hold(&group, &memory, 1), hold(&group, &client, 2)];
+                for _ in 0..2 {
+                    held.started.recv().await.expect("it starts");
+                }
+                let waiting = [hold(&group, &memory, 3), hold(&group, &client, 4)];
+                timeout(LONG, async {
+                    while executor.capacity().waiting < 2 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                })
+                .await
+                .expect("they wait");
+                let shutdown = group.spawn_ok({
+                    let executor = executor.clone();
+                    async move { executor.shutdown(LONG).await }
+                });
+                for call in waiting {
+                    assert_eq!(ended(call.await), (Code::Draining, Certainty::Refused));
+                }
+                // Nothing new meanwhile.
+                let refused = client.call_named::<i64>("add", (2, 3)).await;
+                assert_eq!(ended(refused), (Code::Draining, Certainty::Refused));
+                // One ends by itself, and so does the other.
+                for _ in 0..2 {
+                    held.let_go.send(()).await.unwrap();
+                }
+                for (call, n) in running.into_iter().zip(1..) {
+                    assert_eq!(call.await.unwrap(), n);
+                }
+                let report = shutdown.join().await.expect("it ends");
+                assert_eq!(
+                    (
+                        report.finished,
+                        report.refused,
+                        report.cancelled,
+                        report.abandoned
+                    ),
+                    (2, 2, 0, 0)
+                );
+                let refused = memory.call_named::<i64>("add", (2, 3)).await;
+                assert_eq!(ended(refused), (Code::Draining, Certainty::Refused));
+                assert!(held.started.try_recv().is_err(), "a refused call ran");
+
+                // The next broker opens it.
+                let again = MemoryBroker::new(executor.clone()).start(&group).await?;
+                assert_eq!(again.call_named::<i64>("add", (2, 3)).await?, 5);
+                // What runs at its end is cancelled.
+                let running = [hold(&group, &again, 5), hold(&group, &client, 6)];
+                for _ in 0..2 {
+                    held.started.recv().await.expect("it starts");
+                }
+                let report = executor.shutdown(SOON).await;
+                assert_eq!(
+                    (
+                        report.finished,
+                        report.refused,
+                        report.cancelled,
+                        report.abandoned
+                    ),
+                    (0, 0, 2, 0)
+                );
+                for call in running {
+                    assert_eq!(
+                        ended(call.await),
+                        (Code::Cancelled, Certainty::MaybeExecuted)
+                    );
+                }
+                Ok(())
+            })
+            .await?;
+        group.cancel("done");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn is_answered_for<E: Made>() {
+    let registry = registry();
+    registry.register_all([MethodDef::of::<GoesOn>()]).unwrap();
+    let executor = E::made(registry, 2, 1024).grace(SOON);
+    task_group(|group: TaskGroup<Error>| async move {
+        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+        let server = TcpBroker::builder(executor.clone())
+            .listen("127.0.0.1:0")
+            .start(&group)
+            .await?;
+        client(&server)
+            .run(async |client| -> Result<(), Error> {
+                let calls = [
+                    group.spawn_ok({
+                        let memory = memory.clone();
+                        async move { memory.call(GoesOn).no_deadline().await.unwrap_err().code() }
+                    }),
+                    group.spawn_ok(async move {
+                        client.call(GoesOn).no_deadline().await.unwrap_err().code()
+                    }),
+                ];
+                timeout(LONG, async {
+                    while executor.capacity().running < 2 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                })
+                .await
+                .expect("they run");
+                let report = executor.shutdown(SOON).await;
+                assert_eq!(
+                    (
+                        report.finished,
+                        report.refused,
+                        report.cancelled,
+                        report.abandoned
+                    ),
+                    (0, 0, 0, 2)
+                );
+                for call in calls {
+                    let code = timeout(LONG, call.join()).await.expect("it has its answer");
+                    assert_eq!(code.expect("it is not cancelled"), Code::Cancelled);
+                }
+                assert_eq!(executor.capacity().running, 2);
+                Ok(())
+            })
+            .await?;
+        group.cancel("done");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 on_every_backend! {
     // RG17
     async fn a_method_with_a_limit_never_runs_oftener_than_that() {
@@ -114,98 +256,14 @@ on_every_backend! {
 
     // EX8
     async fn a_shutdown_answers_every_caller_and_a_new_broker_opens_it_again() {
-        let held = held();
-        let executor = AsyncExecutor::new(held.registry, 2);
-        task_group(|group: TaskGroup<Error>| async move {
-            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
-            client(&server).run(async |client| -> Result<(), Error> {
-                let running = [hold(&group, &memory, 1), hold(&group, &client, 2)];
-                for _ in 0..2 {
-                    held.started.recv().await.expect("it starts");
-                }
-                let waiting = [hold(&group, &memory, 3), hold(&group, &client, 4)];
-                timeout(LONG, async {
-                    while executor.capacity().waiting < 2 {
-                        sleep(Duration::from_millis(1)).await;
-                    }
-                }).await.expect("they wait");
-                let shutdown = group.spawn_ok({
-                    let executor = executor.clone();
-                    async move { executor.shutdown(LONG).await }
-                });
-                for call in waiting {
-                    assert_eq!(ended(call.await), (Code::Draining, Certainty::Refused));
-                }
-                // Nothing new meanwhile.
-                let refused = client.call_named::<i64>("add", (2, 3)).await;
-                assert_eq!(ended(refused), (Code::Draining, Certainty::Refused));
-                // One ends by itself, and so does the other.
-                for _ in 0..2 {
-                    held.let_go.send(()).await.unwrap();
-                }
-                for (call, n) in running.into_iter().zip(1..) {
-                    assert_eq!(call.await.unwrap(), n);
-                }
-                let report = shutdown.join().await.expect("it ends");
-                assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (2, 2, 0, 0));
-                let refused = memory.call_named::<i64>("add", (2, 3)).await;
-                assert_eq!(ended(refused), (Code::Draining, Certainty::Refused));
-                assert!(held.started.try_recv().is_err(), "a refused call ran");
-
-                // The next broker opens it.
-                let again = MemoryBroker::new(executor.clone()).start(&group).await?;
-                assert_eq!(again.call_named::<i64>("add", (2, 3)).await?, 5);
-                // What runs at its end is cancelled.
-                let running = [hold(&group, &again, 5), hold(&group, &client, 6)];
-                for _ in 0..2 {
-                    held.started.recv().await.expect("it starts");
-                }
-                let report = executor.shutdown(SOON).await;
-                assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (0, 0, 2, 0));
-                for call in running {
-                    assert_eq!(ended(call.await), (Code::Cancelled, Certainty::MaybeExecuted));
-                }
-                Ok(())
-            }).await?;
-            group.cancel("done");
-            Ok(())
-        }).await.unwrap();
+        answers_every_caller::<AsyncExecutor>().await;
+        answers_every_caller::<ThreadPoolExecutor>().await;
     }
 
     // EX8
     async fn a_handler_that_goes_on_is_answered_for_at_the_end_of_the_grace() {
-        let registry = registry();
-        registry.register_all([MethodDef::of::<GoesOn>()]).unwrap();
-        let executor = AsyncExecutor::new(registry, 2).cancel_grace(SOON);
-        task_group(|group: TaskGroup<Error>| async move {
-            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
-            client(&server).run(async |client| -> Result<(), Error> {
-                let calls = [
-                    group.spawn_ok({
-                        let memory = memory.clone();
-                        async move { memory.call(GoesOn).no_deadline().await.unwrap_err().code() }
-                    }),
-                    group.spawn_ok(async move { client.call(GoesOn).no_deadline().await.unwrap_err().code() }),
-                ];
-                timeout(LONG, async {
-                    while executor.capacity().running < 2 {
-                        sleep(Duration::from_millis(1)).await;
-                    }
-                }).await.expect("they run");
-                let report = executor.shutdown(SOON).await;
-                assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (0, 0, 0, 2));
-                for call in calls {
-                    let code = timeout(LONG, call.join()).await.expect("it has its answer");
-                    assert_eq!(code.expect("it is not cancelled"), Code::Cancelled);
-                }
-                assert_eq!(executor.capacity().running, 2);
-                Ok(())
-            }).await?;
-            group.cancel("done");
-            Ok(())
-        }).await.unwrap();
+        is_answered_for::<AsyncExecutor>().await;
+        is_answered_for::<ThreadPoolExecutor>().await;
     }
 
     async fn handlers_share_the_values_of_their_executor() {
