@@ -118,9 +118,14 @@ impl Error {
         Error::new(Operation::Send, kind).with_source(error)
     }
 
-    /// The refusal of a decoder.
+    /// The refusal of a decoder: [`Decode`](ErrorKind::Decode) where it goes on with the next frame,
+    /// else [`Broken`](ErrorKind::Broken) as [`Undecodable`](Break::Undecodable).
     pub fn from_decode(error: DecodeError) -> Self {
-        Error::new(Operation::Recv, ErrorKind::Decode)
+        let kind = match error.is_recoverable() {
+            true => ErrorKind::Decode,
+            false => ErrorKind::Broken(Break::Undecodable),
+        };
+        Error::new(Operation::Recv, kind)
             .with_delivery(Delivery::MaybeSent)
             .with_source(error)
     }
@@ -201,7 +206,9 @@ impl Error {
         )
     }
 
-    /// Whether it is about one message, and not about the connection.
+    /// Whether it is about one message, and not about the connection: the next one can be sent, or
+    /// received, as if nothing had happened. False of what leaves nothing to receive, such as
+    /// [`Undecodable`](Break::Undecodable): who asks on after it gets no other answer.
     pub fn is_message(&self) -> bool {
         use ErrorKind::*;
         matches!(self.kind(), Encode | Decode | TooLarge { .. })
@@ -222,15 +229,8 @@ impl Error {
     /// Whether the connection is over with it: it is not about one message, or one try.
     pub(crate) fn is_final(&self) -> bool {
         match self.kind() {
-            ErrorKind::Elapsed
-            | ErrorKind::Busy
-            | ErrorKind::Encode
-            | ErrorKind::TooLarge { .. } => false,
-            ErrorKind::Decode => {
-                let source = self.source().and_then(|source| source.downcast_ref());
-                source.is_some_and(|source: &DecodeError| !source.is_recoverable())
-            }
-            _ => true,
+            ErrorKind::Elapsed | ErrorKind::Busy => false,
+            _ => !self.is_message(),
         }
     }
 

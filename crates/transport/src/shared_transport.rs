@@ -275,6 +275,15 @@ impl<T: Transport> Shared<T> {
             .map_err(TryRecvError::Failed)?
     }
 
+    /// Whether every later `recv` says the same as this error of one.
+    pub(crate) fn ends_with(&self, error: &Error) -> bool {
+        let Ok(_entered) = self.parts.receiving.enter() else {
+            return false;
+        };
+        self.use_receiver(|receiver| receiver.ends_with(error))
+            .unwrap_or(true)
+    }
+
     /// Flushes, ends the sending side and releases the connection, as
     /// [`Transport::close`]. Whoever waits for something else meanwhile is told at once; a second
     /// `close` waits for the first, and has its result.

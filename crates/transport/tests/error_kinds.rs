@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::{ResolveError, TcpListener, TcpStream, UdpSocket};
-use bowline_backend::stream::{ByteReader, ByteSide, ByteStream};
+use bowline_backend::stream::{ByteReader, ByteSide, ByteStream, ByteStreamExt};
 use bowline_codec::{
     DecodeError, DecodeErrorKind, Delimiter, EncodeError, Framing, LengthDelimited, Lines, Raw,
 };
@@ -151,6 +151,22 @@ async fn codecs() {
         matches!(source.kind(), DecodeErrorKind::Text { .. }),
         "{source:?}"
     );
+
+    let (here, mut there) = MemoryStream::pair();
+    let mut here = MessageStream::new(here, LengthDelimited::u32().with(Raw::new()));
+    there.write_all(b"GET / HTTP/1.0").await.unwrap();
+    let error = here.recv().await.unwrap_err();
+    let undecodable = ErrorKind::Broken(Break::Undecodable);
+    let error = expect(error, undecodable, &["connection"]);
+    assert_eq!(
+        (error.to_string(), error.source().unwrap().to_string()),
+        (
+            "recv: the connection is broken: what came cannot be decoded, nor what follows it \
+             (peer memory:b)"
+                .to_owned(),
+            "a frame of 1195725856 bytes is over the limit of 1048576".to_owned()
+        )
+    );
 }
 
 /// A line to something that has error codes of its own.
@@ -221,7 +237,6 @@ async fn secure() {
 
     let (here, other) = MemoryStream::pair();
     there = other;
-    use bowline_backend::stream::ByteStreamExt;
     there.write_all(b"hello, who is there?").await.unwrap();
     there.shutdown().await.unwrap();
     let refused = tls.handshake(here, "localhost").unwrap().await.unwrap_err();

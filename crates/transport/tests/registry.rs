@@ -11,9 +11,9 @@ use bowline_backend::stream::UnixAddress;
 use bowline_codec::{Framed, Lines, Text};
 use bowline_concurrency::{Root, now, timeout};
 use bowline_transport::{
-    Client, DynTransport, Error, ErrorKind, Extra, KeySpec, Listener, MemoryStream, MessageStream,
-    ParamType, Params, PeerAddr, Transport, TransportFactory, TransportRecv, TransportRegistry,
-    TransportSend,
+    Break, Client, DynTransport, Error, ErrorKind, Extra, KeySpec, Listener, MemoryStream,
+    MessageStream, ParamType, Params, PeerAddr, Transport, TransportFactory, TransportRecv,
+    TransportRegistry, TransportSend,
 };
 use futures_util::FutureExt;
 
@@ -322,7 +322,7 @@ fn a_frame_above_the_limit_is_refused_both_ways() {
         assert_eq!(transport.recv().await.unwrap().as_deref(), Some("seven.."));
         for _ in 0..2 {
             let error = transport.recv().await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Decode);
+            assert_eq!(error.kind(), ErrorKind::Broken(Break::Undecodable));
         }
         // One that has no end yet is told from what has come.
         let mut transport = registry.open("mem://short?max_frame=8").unwrap();
@@ -332,7 +332,7 @@ fn a_frame_above_the_limit_is_refused_both_ways() {
         stream.write_all(b"no newline").await.unwrap();
         assert_eq!(
             transport.recv().await.unwrap_err().kind(),
-            ErrorKind::Decode
+            ErrorKind::Broken(Break::Undecodable)
         );
     });
 }

@@ -192,7 +192,7 @@ fn end_of(began: Instant, overall: Duration) -> Instant {
 fn is_worth_another(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Tls(how) => how == TlsFailure::Timeout,
-        ErrorKind::Broken(how) => how != Break::Panicked,
+        ErrorKind::Broken(how) => !matches!(how, Break::Panicked | Break::Undecodable),
         ErrorKind::Refused
         | ErrorKind::ConnectTimeout
         | ErrorKind::Connect

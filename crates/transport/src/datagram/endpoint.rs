@@ -13,7 +13,7 @@ use bowline_concurrency::yield_now;
 use bytes::{Bytes, BytesMut};
 
 use super::counters::{Counts, DatagramCounters};
-use super::receiver::{taken, truncated};
+use super::receiver::{refused, taken, truncated};
 use super::sender::{encode, too_long_for_system};
 use super::{DatagramSocket, MAX_PACKET, is_refusal, is_too_long};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
@@ -247,7 +247,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             true => Err(truncated(self.max_packet.get())),
             false => self.codec.decode(packet),
         };
-        decoded.map_err(Error::from_decode)
+        decoded.map_err(refused)
     }
 }
 

@@ -96,6 +96,11 @@ pub(super) fn taken(buffer: &mut BytesMut) -> Bytes {
     buffer.split().freeze()
 }
 
+/// The refusal of a packet: whatever the codec says of it, the next one begins anew.
+pub(super) fn refused(error: DecodeError) -> Error {
+    Error::from_decode(error.recoverable())
+}
+
 /// The error of a packet of which more came than was asked for.
 pub(super) fn truncated(limit: usize) -> DecodeError {
     DecodeError::new(DecodeErrorKind::TooLong {
@@ -153,7 +158,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
             };
             return Poll::Ready(match decoded {
                 Ok(message) => Ok(Some(message)),
-                Err(error) => Err(Error::from_decode(error).with_peer(self.outbound.peer())),
+                Err(error) => Err(refused(error).with_peer(self.outbound.peer())),
             });
         }
         cx.waker().wake_by_ref();
@@ -166,7 +171,7 @@ impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Receiv
 {
     /// A packet that cannot be decoded, or was refused, says nothing of the next one.
     fn ends_with(&self, error: &Error) -> bool {
-        !matches!(error.kind(), ErrorKind::Decode | ErrorKind::Refused) && error.is_final()
+        error.kind() != ErrorKind::Refused && error.is_final()
     }
 
     fn peer(&self) -> Option<Address> {

@@ -22,7 +22,7 @@ pub enum ErrorKind {
     Broken(Break),
     /// The codec refused the message; nothing was sent and the transport is usable.
     Encode,
-    /// The codec refused what came; whether reading can go on is the codec error's to say.
+    /// The codec refused one message that came; the next `recv` goes on with what comes after it.
     Decode,
     /// The message is above the limit; nothing was sent and the transport is usable.
     TooLarge {
@@ -73,6 +73,9 @@ pub enum Break {
     Stalled,
     /// A frame of the peer's had begun and was not whole in time.
     SlowFrame,
+    /// The codec refused what came and cannot tell where the next message begins; the source has its
+    /// error. Nothing can be received any more; what is sent still goes out.
+    Undecodable,
     /// The byte stream below panicked in a write.
     Panicked,
     /// Anything else; the source says what.
@@ -191,6 +194,7 @@ impl fmt::Display for Break {
             Break::WriteZero => "no more bytes are taken",
             Break::Stalled => "the peer took nothing for too long",
             Break::SlowFrame => "a frame took the peer too long",
+            Break::Undecodable => "what came cannot be decoded, nor what follows it",
             Break::Panicked => "the stream panicked",
             Break::Other => "the stream failed",
         })

@@ -334,15 +334,16 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         let error = if truncated && !recoverable {
             Error::new(Operation::Recv, ErrorKind::Broken(Break::Truncated))
                 .with_delivery(Delivery::MaybeSent)
-                .with_unsent_frames(self.outbound.unsent_frames())
                 .with_source(error)
         } else {
             Error::from_decode(error)
         };
         let error = error.with_peer(self.peer_addr().cloned());
-        if !recoverable {
-            self.state = State::Failed(error.clone());
+        if recoverable {
+            return error;
         }
+        let error = error.with_unsent_frames(self.outbound.unsent_frames());
+        self.state = State::Failed(error.clone());
         error
     }
 }

@@ -3,7 +3,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bowline_backend::stream::Address;
-use bowline_codec::DecodeError;
 use bowline_concurrency::CancelHandle;
 use bowline_concurrency::sync::Event;
 
@@ -36,6 +35,10 @@ pub(super) struct Link {
     pub(super) scope: CancelHandle,
     converses: AtomicBool,
     seen: Mutex<Option<Seen>>,
+    /// The handler was told an error after which nothing comes.
+    over: AtomicBool,
+    /// After that it was told that nothing comes, too.
+    over_told: AtomicBool,
 }
 
 /// What the handler was told of the end of its connection.
@@ -55,6 +58,8 @@ impl Link {
             scope,
             converses: AtomicBool::new(false),
             seen: Mutex::new(None),
+            over: AtomicBool::new(false),
+            over_told: AtomicBool::new(false),
         }
     }
 
@@ -83,23 +88,30 @@ impl Link {
         }
     }
 
+    /// Notes that the handler was told an error after which nothing comes.
+    pub(super) fn note_over(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// Whether it was.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// For a handler that asks after it, to be told that nothing comes; whether it asked before.
+    pub(super) fn tell_over(&self) -> bool {
+        self.over_told.swap(true, Ordering::AcqRel)
+    }
+
     /// Notes an error that the connection does not come back from.
     pub(super) fn note_error(&self, error: &Error) {
         let fatal = match error.kind() {
             ErrorKind::Closed => false,
             ErrorKind::Elapsed => true,
-            ErrorKind::Decode => !is_recoverable(error),
             _ => error.is_connection(),
         };
         if fatal {
             self.note(Seen::Broken(error.kind()));
         }
     }
-}
-
-/// Whether what comes next can be decoded.
-pub(super) fn is_recoverable(error: &Error) -> bool {
-    let source = std::error::Error::source(error);
-    let refusal = source.and_then(|source| source.downcast_ref::<DecodeError>());
-    refusal.is_some_and(DecodeError::is_recoverable)
 }

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,11 +31,14 @@ impl<T: Transport> Messages<T> {
     ///
     /// # Errors
     ///
-    /// As [`TransportRecv::recv`](crate::TransportRecv::recv): after a recoverable
+    /// As [`TransportRecv::recv`](crate::TransportRecv::recv): after a
     /// [`Decode`](crate::ErrorKind::Decode) the next call goes on.
     /// [`Elapsed`](crate::ErrorKind::Elapsed) where the peer was silent for longer than the
     /// [`idle_timeout`](crate::ServerLimits::idle_timeout); the next call waits as long once more.
     /// [`Closed`](crate::ErrorKind::Closed) once the [`Peer`](crate::Peer) was closed.
+    ///
+    /// An error after which nothing can come is told once, then `None`: a handler that answers every
+    /// error comes to its end. One that asks yet again has heard neither, and is cancelled.
     ///
     /// # Cancel safety
     ///
@@ -50,6 +53,9 @@ impl<T: Transport> Messages<T> {
     ///
     /// [`TryRecvError::Empty`] where `recv` would wait, else as `recv`.
     pub fn try_recv(&mut self) -> Result<Option<T::Received>, TryRecvError> {
+        if self.link.is_over() {
+            return Ok(None);
+        }
         let received = match self.shared.try_recv() {
             Err(TryRecvError::Empty) => return Err(TryRecvError::Empty),
             Err(TryRecvError::Failed(error)) => Err(error),
@@ -79,6 +85,14 @@ impl<T: Transport> Messages<T> {
         &self,
         recv: impl Future<Output = Result<Option<T::Received>, Error>>,
     ) -> Result<Option<T::Received>, Error> {
+        if self.link.is_over() {
+            if !self.link.tell_over() {
+                return Ok(None);
+            }
+            let cause = "its handler receives on from a connection that is over";
+            self.link.scope.cancel(cause);
+            return pending().await;
+        }
         let mut recv = pin!(recv);
         let mut draining = pin!(self.link.draining.wait());
         let mut told = false;
@@ -125,7 +139,12 @@ impl<T: Transport> Messages<T> {
         match &received {
             Ok(Some(_)) => self.link.note_message(),
             Ok(None) => self.link.note(Seen::Ended),
-            Err(error) => self.link.note_error(error),
+            Err(error) => {
+                self.link.note_error(error);
+                if self.shared.ends_with(error) {
+                    self.link.note_over();
+                }
+            }
         }
         received
     }

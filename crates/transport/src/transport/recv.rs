@@ -18,8 +18,10 @@ pub trait TransportRecv<T>: Send {
     ///
     /// [`Broken`](crate::ErrorKind::Broken) where the connection failed or ended inside a frame;
     /// whole frames that came before are delivered first.
-    /// [`Decode`](crate::ErrorKind::Decode) where the codec refused what came; after a
-    /// recoverable one the next call goes on, a fatal one is returned by every later call.
+    /// Every later call returns it again.
+    /// [`Decode`](crate::ErrorKind::Decode) where the codec refused one message: the next call goes
+    /// on. Where it lost its place in what came that is
+    /// [`Broken(Undecodable)`](crate::Break::Undecodable).
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, Error>>;
 
     /// Who is at the other end, as far as this half knows; it stands in the span of a `recv`.

@@ -252,7 +252,8 @@ pub(crate) async fn a_fatal_error_repeats<S: Stream>(mut here: S, there: S) {
         assert_eq!(there.recv().await.unwrap().unwrap(), "ok");
         for _ in 0..3 {
             let error = there.recv().await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Decode);
+            assert_eq!(error.kind(), ErrorKind::Broken(Break::Undecodable));
+            assert!(!error.is_message() && error.is_connection());
             let source = error.source().and_then(|s| s.downcast_ref::<DecodeError>());
             assert!(!source.unwrap().is_recoverable(), "{source:?}");
         }

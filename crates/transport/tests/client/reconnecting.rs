@@ -411,7 +411,8 @@ async fn a_shut_down_client_does_not_come_back() {
 
 // CL2
 async fn errors_that_no_time_mends_are_given_up_at_once() {
-    for kind in [ErrorKind::Config, ErrorKind::Permission, ErrorKind::Decode] {
+    let undecodable = ErrorKind::Broken(Break::Undecodable);
+    for kind in [ErrorKind::Config, ErrorKind::Permission, undecodable] {
         let (client, times) = dialled(move |_| Err(Error::new(Operation::Connect, kind)));
         let client = client.reconnecting();
         let error = client.connect().await.unwrap_err();

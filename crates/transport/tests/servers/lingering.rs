@@ -10,8 +10,8 @@ use bowline_backend::stream::ByteStreamExt;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{now, sleep};
 use bowline_transport::{
-    Error, ErrorKind, MessageStreamBuilder, Messages, Peer, Server, ServerHandle, ServerLimits,
-    TcpConnector,
+    Break, Error, ErrorKind, MessageStreamBuilder, Messages, Peer, Server, ServerHandle,
+    ServerLimits, TcpConnector,
 };
 use bytes::BytesMut;
 
@@ -40,8 +40,10 @@ async fn start(
         let set = set.clone();
         async move {
             match messages.recv().await {
-                Err(error) if error.kind() != ErrorKind::Decode => return Err(error),
-                _ => {}
+                Ok(_) => {}
+                // It cannot be understood any more, and is to hear why.
+                Err(error) if error.kind() == ErrorKind::Broken(Break::Undecodable) => {}
+                Err(error) => return Err(error),
             }
             for _ in 0..5 {
                 peer.send(&"x".repeat(ANSWER / 5 - 1)).await?;

@@ -93,6 +93,7 @@ mod everywhere {
         ;
         talking:
             what_cannot_be_decoded_reaches_the_handler,
+            a_stranger_costs_a_handler_one_error,
             a_receive_that_times_out_loses_nothing,
             many_messages_in_one_write,
             every_kind_of_place,

@@ -1,15 +1,16 @@
 //! What handlers hear.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use bowline_backend::stream::ByteStreamExt;
-use bowline_codec::Lines;
+use bowline_codec::{Framing, LengthDelimited, Lines, Text};
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{AnyError, TaskGroup, checkpoint, sleep, task_group, timeout};
 use bowline_transport::{
-    Error, ErrorKind, Extra, LocalAddr, MemoryNetwork, MessageStream, PeerAddr, Server,
-    TcpConnector, Transport,
+    Break, ConnectionHandler, End, Error, ErrorKind, Extra, LocalAddr, MemoryNetwork,
+    MessageStream, Messages, Peer, PeerAddr, Server, TcpConnector, Transport,
 };
 
 use crate::script::{Script, Scripted};
@@ -33,11 +34,7 @@ pub(crate) async fn what_cannot_be_decoded_reaches_the_handler() {
                 Ok(None) => return Ok::<(), Error>(()),
                 Err(error) if error.is_message() => {
                     assert_eq!(error.kind(), ErrorKind::Decode);
-                    let again = peer.send(&"pardon?".to_owned()).await;
-                    again?;
-                    if peer.id().as_u64() == 2 {
-                        return Err(messages.recv().await.unwrap_err());
-                    }
+                    peer.send(&"pardon?".to_owned()).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -61,14 +58,100 @@ pub(crate) async fn what_cannot_be_decoded_reaches_the_handler() {
         let mut stream = raw(&handle).await;
         stream.write_all(&[b'x'; 2000]).await.unwrap();
         let mut client = MessageStream::new(stream, line());
-        let heard = client.recv().await;
-        assert!(heard.is_err() || heard.unwrap().as_deref() == Some("pardon?"));
-        client.recv().await.unwrap_err();
+        let cut = client.recv().await.unwrap_err();
+        assert_eq!(cut.kind(), ErrorKind::Broken(Break::Reset));
         handle.drain(Duration::from_secs(10)).await;
         let counters = handle.counters();
         assert_eq!((counters.completed, counters.broken), (1, 1));
     })
     .await;
+}
+
+/// What a handler does with errors of `recv`.
+#[derive(Clone, Copy, Debug)]
+enum Habit {
+    /// It answers those of one message, as in the guide.
+    AnswersMessages,
+    /// It answers all.
+    AnswersAll,
+    /// It looks at nothing, the end included.
+    AsksOn,
+}
+
+/// Counts lines, and tells how its connections ended.
+struct Counter {
+    habit: Habit,
+    ends: Sender<End>,
+}
+
+impl<T> ConnectionHandler<T> for Counter
+where
+    T: Transport<Sent = String, Received = String> + 'static,
+{
+    type Error = Error;
+
+    async fn handle(&self, peer: &Peer<T>, messages: &mut Messages<T>) -> Result<(), Error> {
+        let mut count = 0;
+        loop {
+            match (messages.recv().await, self.habit) {
+                (Ok(Some(_)), _) => count += 1,
+                (_, Habit::AsksOn) => {}
+                (Ok(None), _) => break,
+                (Err(error), Habit::AnswersMessages) if !error.is_message() => return Err(error),
+                (Err(_), _) => peer.send(&"pardon?".to_owned()).await?,
+            }
+        }
+        peer.send(&format!("{count} lines")).await
+    }
+
+    async fn on_end(&self, _: &Peer<T>, end: End) {
+        self.ends.send(end).unwrap();
+    }
+}
+
+// SV3
+pub(crate) async fn a_stranger_costs_a_handler_one_error() {
+    let codec = || LengthDelimited::u32().with(Text::new());
+    let broken = End::Broken(ErrorKind::Broken(Break::Undecodable));
+    for (habit, answers, ends) in [
+        (Habit::AnswersMessages, 0, broken),
+        (Habit::AnswersAll, 2, broken),
+        (Habit::AsksOn, 0, End::Cancelled),
+    ] {
+        let server = Server::tcp(("127.0.0.1", 0)).codec(codec);
+        let bound = server.bind().await.unwrap();
+        let handle = bound.handle();
+        let (told, heard) = channel();
+        let serving = bound.serve(Counter { habit, ends: told });
+        beside(serving, async {
+            let mut stream = raw(&handle).await;
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+            let mut client = MessageStream::new(stream, codec());
+            let mut heard_back = Vec::new();
+            let end = loop {
+                match client.recv().await {
+                    Ok(Some(line)) => heard_back.push(line),
+                    end => break end.map_err(|error| error.kind()),
+                }
+            };
+            let due = &["pardon?", "0 lines"][..answers];
+            assert_eq!(heard_back, due, "{habit:?}");
+            match habit {
+                Habit::AnswersAll => assert_eq!(end, Ok(None)),
+                _ => assert_eq!(end, Err(ErrorKind::Broken(Break::Reset)), "{habit:?}"),
+            }
+            drop(client);
+            handle.drain(Duration::from_secs(10)).await;
+            let counters = handle.counters();
+            let cancelled = u64::from(matches!(habit, Habit::AsksOn));
+            assert_eq!(
+                (counters.broken, counters.cancelled, counters.completed),
+                (1 - cancelled, cancelled, 0)
+            );
+        })
+        .await;
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), [ends], "{habit:?}");
+    }
 }
 
 // SV3
