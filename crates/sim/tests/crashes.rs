@@ -5,10 +5,14 @@
 mod echo;
 
 use bowline_sim::host::{self, Sleep};
-use bowline_sim::net::{UnixAddress, UnixListenOptions, UnixListener, UnixOptions, UnixStream};
+use bowline_sim::net::{
+    TcpStream, UnixAddress, UnixListenOptions, UnixListener, UnixOptions, UnixStream,
+};
 use bowline_sim::{Builder, Crash, EventKind, FailureKind, Keep, Sim};
 use echo::{accept, dial, listen, read_some, write_all};
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
@@ -49,6 +53,47 @@ fn the_peers_of_a_killed_host_read_the_end_or_a_reset() {
         let report = world.clone().seed(seed).run().expect("peers are told");
         assert_eq!(report.crashes, 1);
     }
+}
+
+/// Aborts what it holds, as servers do with connections that nobody handles any more.
+struct Aborts(Option<TcpStream>, Arc<AtomicUsize>);
+
+impl Drop for Aborts {
+    fn drop(&mut self) {
+        if let Some(stream) = self.0.take() {
+            stream.abort();
+        }
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SIM42
+#[test]
+fn destructors_of_a_killed_host_may_use_what_it_had() {
+    let aborted = Arc::new(AtomicUsize::new(0));
+    let counter = aborted.clone();
+    let world = Sim::builder()
+        .host("server", move || {
+            let counter = counter.clone();
+            async move {
+                let listener = listen(80)?;
+                let _held = Aborts(Some(accept(&listener).await?), counter);
+                Sleep::new(Sleep::NEVER).await;
+                Ok::<(), io::Error>(())
+            }
+        })
+        .client("client", || async {
+            let stream = dial("server", 80).await?;
+            assert!(read_some(&stream, 1).await?.is_empty());
+            Ok::<(), io::Error>(())
+        })
+        .at(Duration::from_millis(900), |world| {
+            world.crash("server", Crash::Kill);
+        });
+    for seed in 0..20 {
+        world.clone().seed(seed).run().expect("its peer is told");
+    }
+    assert_eq!(aborted.load(Ordering::Relaxed), 20, "none panicked");
 }
 
 // SIM42

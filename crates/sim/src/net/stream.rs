@@ -252,8 +252,8 @@ impl TcpStream {
 
     /// Gives up: the peer is reset, what was queued is thrown away.
     pub fn abort(self) {
-        let zero = self.set_linger(Some(Duration::ZERO));
-        debug_assert!(zero.is_ok(), "an owned stream is open");
+        // An owned stream is open, unless its host was killed: then its peer has been told.
+        let _ = self.set_linger(Some(Duration::ZERO));
     }
 }
 
