@@ -3,10 +3,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bowline_concurrency::{Completed, as_completed};
 
-use crate::broker::{encode_arguments, typed};
+use crate::broker::{encode_arguments, named, typed};
 use crate::caller::Request;
 use crate::{Broker, Call, CallError, CallOptions, CallType, Codec, OutCall, Peer, Reply};
 
@@ -38,6 +39,10 @@ impl<C: Call> Request for ToAll<C> {
     type Reply = Broadcast<C>;
     type Error = C::Error;
 
+    fn named<E>(&self, broker: &impl Broker, error: CallError<E>) -> CallError<E> {
+        named(broker, CallType::of::<C>(), error)
+    }
+
     async fn send<B: Broker>(
         self,
         broker: B,
@@ -50,15 +55,16 @@ impl<C: Call> Request for ToAll<C> {
         })?;
         let body = encode_arguments(codec, &self.0.into_args())?;
         let call = OutCall::new(name.shared().clone(), body, options);
-        let sent = broker
-            .submit_each(call)
-            .await
-            .or_else(|error| typed::<C>(codec, Err(error)).map(|_| Vec::new()))?;
+        let sent = broker.submit_each(call).await.or_else(|error| {
+            let error = error.of_method(name.shared().clone());
+            typed::<C>(codec, Err(error)).map(|_| Vec::new())
+        })?;
         let (peers, outcomes): (Vec<_>, Vec<_>) = sent
             .into_iter()
             .map(|addressed| (addressed.peer, addressed.outcome))
             .unzip();
         Ok(Broadcast {
+            method: name.shared().clone(),
             peers,
             codec,
             outcomes: as_completed(outcomes),
@@ -71,6 +77,7 @@ impl<C: Call> Request for ToAll<C> {
 /// [`broadcast`](crate::Caller::broadcast). Dropping it cancels those to come.
 #[must_use = "dropping it cancels the calls"]
 pub struct Broadcast<C> {
+    method: Arc<str>,
     peers: Vec<Peer>,
     codec: Codec,
     outcomes: Completed<Outcome>,
@@ -84,7 +91,9 @@ impl<C: Call> Broadcast<C> {
     /// *Nothing happened.*
     pub async fn next(&mut self) -> Option<(Peer, Result<C::Reply, CallError<C::Error>>)> {
         let (at, outcome) = self.outcomes.next().await?;
-        Some((self.peers[at].clone(), typed::<C>(self.codec, outcome)))
+        let outcome = typed::<C>(self.codec, outcome);
+        let outcome = outcome.map_err(|error| error.of_method(self.method.clone()));
+        Some((self.peers[at].clone(), outcome))
     }
 
     /// The peers it went to.

@@ -20,6 +20,10 @@ const DEFAULT_PRIORITY: u8 = 4;
 ///
 /// A handle: clones are the same broker, and a handle does not keep the broker alive. Programs
 /// call through [`Caller`](crate::Caller), which every broker has.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no broker that runs",
+    note = "a broker is there once it was started: `.run(async |broker| ..)` or `.start(&group)`"
+)]
 pub trait Broker: Clone + Send + Sync + 'static {
     /// Sends an encoded call and waits for its outcome.
     ///
@@ -295,6 +299,15 @@ pub(crate) fn encoded<C: Call, E>(
     call.idempotent = C::SPEC.is_idempotent();
     call.streaming = C::SPEC.streams();
     Ok(call)
+}
+
+/// The failure of a call of that type, with the name that the type goes by.
+#[cold]
+pub(crate) fn named<E>(broker: &impl Broker, call: CallType, error: CallError<E>) -> CallError<E> {
+    match broker.name_of(call) {
+        Ok(name) => error.of_method(name.shared().clone()),
+        Err(_) => error,
+    }
 }
 
 /// The outcome of an encoded call as that of a typed one.

@@ -50,6 +50,11 @@ use crate::{Codec, Context, DeclaredName, Incoming, MethodSpec, Streaming};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no call",
+    note = "a call is what a function with `#[bowline::rpc]` returns: `broker.call(add(1, 2))`",
+    note = "by name it is `broker.call_named(\"add\", (1, 2))`"
+)]
 pub trait Call: Send + Sized + 'static {
     /// The arguments as a tuple, in order.
     type Args: Serialize + DeserializeOwned + Send + 'static;
@@ -134,6 +139,11 @@ impl std::error::Error for NoError {}
 ///
 /// Implemented for every function of at most 12 arguments that returns a [`Call`]; `M` only tells
 /// the arities apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no function with `#[bowline::rpc]`",
+    note = "register the function, not a call of it: `register(add)`, not `register(add(1, 2))`",
+    note = "a function or closure without the attribute goes to `register_fn` or `register_blocking`"
+)]
 pub trait Method<M> {
     /// The call the function makes.
     type Call: Call;
@@ -170,6 +180,12 @@ methods!(A B D E G H I J K L N O);
 ///
 /// Implemented for such functions; `M` tells the forms apart. What the function returns is the
 /// reply, a `Result` included: only methods with a [`Call`] type have errors of their own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot handle calls",
+    note = "a handler takes one tuple and returns a future: `|(a, b): (i64, i64)| async move {{ a + b }}`",
+    note = "a `Context` may come before the tuple, and an `Incoming<T>` after it",
+    note = "what is not `async` goes to `register_blocking`, what returns a stream to `register_stream`"
+)]
 pub trait Handler<M>: Send + Sync + 'static {
     /// The tuple of arguments.
     type Args: DeserializeOwned + Send + 'static;
@@ -272,6 +288,11 @@ where
 ///
 /// Implemented for such functions; `M` tells the forms apart. Nothing interrupts it: where it runs
 /// for long, it asks [`Context::is_cancelled`] from time to time whether anybody still waits.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot handle calls",
+    note = "a handler takes one tuple: `|(a, b): (i64, i64)| a + b`; a `Context` may come before it",
+    note = "what is `async` goes to `register_fn`"
+)]
 pub trait BlockingHandler<M>: Send + Sync + 'static {
     /// The tuple of arguments.
     type Args: DeserializeOwned + Send + 'static;

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::broker::{decode_reply, encode_arguments, encoded};
+use crate::broker::{decode_reply, encode_arguments, encoded, named};
 use crate::{
-    Broker, Call, CallError, CallOptions, Certainty, Code, Codec, ErrorBody, NamedValues, OutCall,
-    Pairs, Streaming, ToAll,
+    Broker, Call, CallError, CallOptions, CallType, Certainty, Code, Codec, ErrorBody, NamedValues,
+    OutCall, Pairs, Streaming, ToAll,
 };
 
 /// Calls methods through a broker; every [`Broker`] has it.
@@ -140,6 +140,9 @@ pub trait Request: Send + Sized + 'static {
     /// What a call that fails in the method's own terms gives.
     type Error: Send;
 
+    /// The failure with the name of the method that was to be called through `broker`.
+    fn named<E>(&self, broker: &impl Broker, error: CallError<E>) -> CallError<E>;
+
     /// Sends it through `broker` and waits for the outcome.
     ///
     /// # Errors
@@ -162,6 +165,10 @@ impl<C: Call> Request for Typed<C> {
     type Reply = C::Reply;
     type Error = C::Error;
 
+    fn named<E>(&self, broker: &impl Broker, error: CallError<E>) -> CallError<E> {
+        named(broker, CallType::of::<C>(), error)
+    }
+
     async fn send<B: Broker>(
         self,
         broker: B,
@@ -169,9 +176,11 @@ impl<C: Call> Request for Typed<C> {
     ) -> Result<C::Reply, CallError<C::Error>> {
         if C::SPEC.streams() != Streaming::No {
             let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
-            return Err(error.with_message(C::SPEC.streams().asked_wrongly("the method")));
+            let error = error.with_message(C::SPEC.streams().asked_wrongly());
+            return Err(named(&broker, CallType::of::<C>(), error));
         }
-        broker.submit_typed(self.0, options).await
+        let outcome = broker.submit_typed(self.0, options).await;
+        outcome.map_err(|error| named(&broker, CallType::of::<C>(), error))
     }
 }
 
@@ -183,9 +192,19 @@ impl<C: Call> Request for Notify<C> {
     type Reply = ();
     type Error = ErrorBody;
 
+    fn named<E>(&self, broker: &impl Broker, error: CallError<E>) -> CallError<E> {
+        named(broker, CallType::of::<C>(), error)
+    }
+
     async fn send<B: Broker>(self, broker: B, options: CallOptions) -> Result<(), CallError> {
+        if C::SPEC.streams() != Streaming::No {
+            let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
+            let error = error.with_message(C::SPEC.streams().asked_wrongly());
+            return Err(named(&broker, CallType::of::<C>(), error));
+        }
         let call = encoded(&broker, self.0, options)?;
-        broker.notify_raw(call).await
+        let outcome = broker.notify_raw(call).await;
+        outcome.map_err(|error| named(&broker, CallType::of::<C>(), error))
     }
 }
 
@@ -197,9 +216,15 @@ impl Request for NotifyNamed {
     type Reply = ();
     type Error = ErrorBody;
 
+    fn named<E>(&self, _: &impl Broker, error: CallError<E>) -> CallError<E> {
+        error.of_method(self.0.method.clone())
+    }
+
     async fn send<B: Broker>(self, broker: B, options: CallOptions) -> Result<(), CallError> {
+        let method = self.0.method.clone();
         let call = self.0.encoded(options)?;
-        broker.notify_raw(call).await
+        let outcome = broker.notify_raw(call).await;
+        outcome.map_err(|error| error.of_method(method))
     }
 }
 
@@ -235,11 +260,19 @@ impl<R: DeserializeOwned + Send + 'static> Request for Named<R> {
     type Reply = R;
     type Error = ErrorBody;
 
+    fn named<E>(&self, _: &impl Broker, error: CallError<E>) -> CallError<E> {
+        error.of_method(self.method.clone())
+    }
+
     async fn send<B: Broker>(self, broker: B, options: CallOptions) -> Result<R, CallError> {
         let codec = options.codec;
-        let call = self.encoded(options)?;
-        let reply = broker.submit(call).await?;
-        decode_reply(codec, &reply)
+        let method = self.method.clone();
+        let outcome = async {
+            let call = self.encoded(options)?;
+            let reply = broker.submit(call).await?;
+            decode_reply(codec, &reply)
+        };
+        outcome.await.map_err(|error| error.of_method(method))
     }
 }
 

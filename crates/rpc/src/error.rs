@@ -79,19 +79,26 @@ impl ErrorBody {
 /// ```
 /// use bowline_rpc::{CallError, Certainty, Code};
 ///
-/// let error: CallError = CallError::new(Code::NoPeer, Certainty::NeverSent).with_message("math.add");
+/// let error: CallError = CallError::new(Code::NoPeer, Certainty::NeverSent).of_method("math.add");
 /// assert_eq!(error.code(), Code::NoPeer);
 /// assert!(error.certainty().did_not_run());
-/// assert_eq!(error.to_string(), "no peer offers the method: math.add");
+/// assert_eq!(error.to_string(), "math.add: no peer offers the method");
 /// ```
 #[derive(Clone)]
 pub struct CallError<E = ErrorBody> {
     code: Code,
     certainty: Certainty,
+    application: Option<E>,
+    /// What else is known, if anything is. Apart, as every outcome has room for an error.
+    known: Option<Box<Known>>,
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    method: Option<Arc<str>>,
     size: Option<(u32, u32)>,
     retry_after: Option<Duration>,
     message: Option<Box<str>>,
-    application: Option<E>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -104,12 +111,13 @@ impl<E> CallError<E> {
         Self {
             code,
             certainty,
-            size: None,
-            retry_after: None,
-            message: None,
             application: None,
-            cause: None,
+            known: None,
         }
+    }
+
+    fn known(&mut self) -> &mut Known {
+        self.known.get_or_insert_default()
     }
 
     /// The method failed in its own terms, with `error`.
@@ -123,21 +131,28 @@ impl<E> CallError<E> {
     /// Says more. Control characters are escaped and everything past 4 KiB is cut.
     #[must_use = "this returns the error with the message and changes nothing"]
     pub fn with_message(mut self, message: impl AsRef<str>) -> Self {
-        self.message = escape(message.as_ref(), MAX_MESSAGE);
+        self.known().message = escape(message.as_ref(), MAX_MESSAGE);
         self
     }
 
     /// Says when to try again.
     #[must_use = "this returns the error with the time and changes nothing"]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
-        self.retry_after = Some(after);
+        self.known().retry_after = Some(after);
         self
     }
 
     /// Says which limit was passed, and by what, in bytes.
     #[must_use = "this returns the error with the sizes and changes nothing"]
     pub fn with_sizes(mut self, limit: u32, actual: u32) -> Self {
-        self.size = Some((limit, actual));
+        self.known().size = Some((limit, actual));
+        self
+    }
+
+    /// Says which method was called, by its full name, if nobody has said so.
+    #[must_use = "this returns the error with the name and changes nothing"]
+    pub fn of_method(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.known().method.get_or_insert_with(|| name.into());
         self
     }
 
@@ -155,7 +170,7 @@ impl<E> CallError<E> {
     /// Says what it came from.
     #[must_use = "this returns the error with the cause and changes nothing"]
     pub fn with_cause(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
-        self.cause = Some(Arc::new(cause));
+        self.known().cause = Some(Arc::new(cause));
         self
     }
 
@@ -169,19 +184,32 @@ impl<E> CallError<E> {
         self.certainty
     }
 
+    /// The full name of the method that was called; empty where it is not known.
+    pub fn method(&self) -> &str {
+        let method = self
+            .known
+            .as_ref()
+            .and_then(|known| known.method.as_deref());
+        method.unwrap_or_default()
+    }
+
     /// What was said about it; empty if nothing was.
     pub fn message(&self) -> &str {
-        self.message.as_deref().unwrap_or_default()
+        let message = self
+            .known
+            .as_ref()
+            .and_then(|known| known.message.as_deref());
+        message.unwrap_or_default()
     }
 
     /// When the peer suggests to try again.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.known.as_ref()?.retry_after
     }
 
     /// The limit and the actual size, in bytes, of [`Code::TooLarge`].
     pub fn sizes(&self) -> Option<(u32, u32)> {
-        self.size
+        self.known.as_ref()?.size
     }
 
     /// The application error, if that is what it is.
@@ -206,23 +234,19 @@ impl<E> CallError<E> {
         self,
         f: impl FnOnce(E) -> Result<T, D>,
     ) -> CallError<T> {
-        let mut message = self.message;
-        let application = match self.application.map(f) {
-            None => None,
-            Some(Ok(value)) => Some(value),
-            Some(Err(error)) => {
-                message = escape(&format!("its error did not decode: {error}"), MAX_MESSAGE);
-                None
-            }
-        };
-        CallError {
+        let mapped = CallError {
             code: self.code,
             certainty: self.certainty,
-            size: self.size,
-            retry_after: self.retry_after,
-            message,
-            application,
-            cause: self.cause,
+            application: None,
+            known: self.known,
+        };
+        match self.application.map(f) {
+            None => mapped,
+            Some(Ok(value)) => CallError {
+                application: Some(value),
+                ..mapped
+            },
+            Some(Err(error)) => mapped.with_message(format!("its error did not decode: {error}")),
         }
     }
 }
@@ -248,34 +272,48 @@ pub(crate) fn escape(text: &str, max: usize) -> Option<Box<str>> {
 impl<E: fmt::Debug> fmt::Debug for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("CallError");
+        if let Some(method) = self.known.as_ref().and_then(|known| known.method.as_ref()) {
+            out.field("method", method);
+        }
         out.field("code", &self.code)
             .field("certainty", &self.certainty);
-        if let Some(message) = &self.message {
-            out.field("message", message);
-        }
-        if let Some(sizes) = &self.size {
-            out.field("sizes", sizes);
-        }
-        if let Some(after) = &self.retry_after {
-            out.field("retry_after", after);
-        }
         if let Some(application) = &self.application {
             out.field("application", application);
         }
-        if let Some(cause) = &self.cause {
+        let Some(known) = &self.known else {
+            return out.finish();
+        };
+        if let Some(message) = &known.message {
+            out.field("message", message);
+        }
+        if let Some(sizes) = &known.size {
+            out.field("sizes", sizes);
+        }
+        if let Some(after) = &known.retry_after {
+            out.field("retry_after", after);
+        }
+        if let Some(cause) = &known.cause {
             out.field("cause", cause);
         }
         out.finish()
     }
 }
 
-impl<E> fmt::Display for CallError<E> {
+/// The method, why the call of it failed, and what was said about it; of a method that failed in its own
+/// terms, those.
+impl<E: fmt::Debug> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.code)?;
-        if let Some(message) = &self.message {
-            write!(f, ": {message}")?;
+        match self.method() {
+            "" => write!(f, "{}", self.code)?,
+            method => write!(f, "{method}: {}", self.code)?,
         }
-        if let Some((limit, actual)) = self.size {
+        if let Some(error) = &self.application {
+            write!(f, ": {error:?}")?;
+        }
+        if !self.message().is_empty() {
+            write!(f, ": {}", self.message())?;
+        }
+        if let Some((limit, actual)) = self.sizes() {
             write!(f, " ({actual} bytes, limit {limit})")?;
         }
         Ok(())
@@ -284,9 +322,8 @@ impl<E> fmt::Display for CallError<E> {
 
 impl<E: fmt::Debug> StdError for CallError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.cause
-            .as_ref()
-            .map(|cause| &**cause as &(dyn StdError + 'static))
+        let cause = self.known.as_ref()?.cause.as_ref();
+        cause.map(|cause| &**cause as &(dyn StdError + 'static))
     }
 }
 

@@ -103,6 +103,17 @@ impl Error {
             };
             return Self::new(kind, format!("no connection to {peer}: {theirs}"));
         }
+        if matches!(
+            cause,
+            CloseCause::ClosedByPeer {
+                code: crate::Code::Unauthenticated,
+                ..
+            }
+        ) {
+            // The wire says no more, whatever it was.
+            let why = "the peer did not accept this side's proof: it has another secret, or none was given here";
+            return Self::new(kind, format!("no connection to {peer}: {why}"));
+        }
         Self::with_source(kind, format_args!("no connection to {peer}"), cause)
     }
 

@@ -152,38 +152,61 @@ impl Limits {
     /// waits.
     ///
     /// # Errors
-    /// The name of the first field that does not.
+    /// The first field that does not, and what it has to be.
     pub fn check(&self) -> Result<(), BadLimit> {
         let heartbeat = self.heartbeat.as_millis();
+        let some = "above zero";
         let checks = [
-            ("max_frame", (1024..=16_777_215).contains(&self.max_frame)),
-            ("max_message", self.max_message >= self.max_frame),
-            ("call_window", (4096..=1 << 31).contains(&self.call_window)),
-            ("reassembly", self.reassembly >= self.max_message as usize),
-            ("max_calls", self.max_calls > 0),
-            ("notify_window", self.notify_window > 0),
-            ("max_methods", self.max_methods > 0),
-            ("max_metadata", self.max_metadata > 0),
-            ("queue_calls", self.queue_calls > 0),
-            ("queue_bytes", self.queue_bytes > 0),
-            ("write_buffer", self.write_buffer > 0),
-            ("write_stall", !self.write_stall.is_zero()),
-            ("handshake_bytes", self.handshake_bytes >= 1024),
-            ("handshake_timeout", !self.handshake_timeout.is_zero()),
-            ("unauthenticated", self.unauthenticated > 0),
+            (
+                "max_frame",
+                (1024..=16_777_215).contains(&self.max_frame),
+                "1024 to 16777215",
+            ),
+            (
+                "max_message",
+                self.max_message >= self.max_frame,
+                "at least max_frame",
+            ),
+            (
+                "call_window",
+                (4096..=1 << 31).contains(&self.call_window),
+                "4096 to 2147483648",
+            ),
+            (
+                "reassembly",
+                self.reassembly >= self.max_message as usize,
+                "at least max_message",
+            ),
+            ("max_calls", self.max_calls > 0, some),
+            ("notify_window", self.notify_window > 0, some),
+            ("max_methods", self.max_methods > 0, some),
+            ("max_metadata", self.max_metadata > 0, some),
+            ("queue_calls", self.queue_calls > 0, some),
+            ("queue_bytes", self.queue_bytes > 0, some),
+            ("write_buffer", self.write_buffer > 0, some),
+            ("write_stall", !self.write_stall.is_zero(), some),
+            (
+                "handshake_bytes",
+                self.handshake_bytes >= 1024,
+                "at least 1024",
+            ),
+            ("handshake_timeout", !self.handshake_timeout.is_zero(), some),
+            ("unauthenticated", self.unauthenticated > 0, some),
             (
                 "unauthenticated_per_prefix",
                 self.unauthenticated_per_prefix > 0,
+                some,
             ),
-            ("connections", self.connections > 0),
-            ("max_deadline", !self.max_deadline.is_zero()),
+            ("connections", self.connections > 0, some),
+            ("max_deadline", !self.max_deadline.is_zero(), some),
             (
                 "heartbeat",
                 heartbeat > 0 && heartbeat <= u128::from(u32::MAX),
+                "1 ms to 4294967295 ms",
             ),
         ];
-        match checks.iter().find(|(_, holds)| !holds) {
-            Some((field, _)) => Err(BadLimit { field }),
+        match checks.iter().find(|(_, holds, _)| !holds) {
+            Some((field, _, has_to_be)) => Err(BadLimit { field, has_to_be }),
             None => Ok(()),
         }
     }
@@ -204,9 +227,10 @@ impl Limits {
 
 /// A limit that is zero, out of range or does not fit another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the limit {field} is out of range")]
+#[error("the limit {field} has to be {has_to_be}")]
 pub struct BadLimit {
     field: &'static str,
+    has_to_be: &'static str,
 }
 
 impl BadLimit {
@@ -309,7 +333,7 @@ mod tests {
             for (field, spoil) in &wrong {
                 let mut limits = preset.clone();
                 spoil(&mut limits);
-                assert_eq!(limits.check(), Err(BadLimit { field }));
+                assert_eq!(limits.check().map_err(|bad| bad.field()), Err(*field));
             }
             let mut at_once = preset;
             (at_once.cancel_grace, at_once.drain) = (Duration::ZERO, Duration::ZERO);

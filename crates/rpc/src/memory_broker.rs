@@ -259,7 +259,7 @@ impl MemoryBroker {
         if spec.streams() != call.streaming {
             served.meter.refused(Code::Unsupported);
             let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
-            return Err(error.with_message(spec.streams().asked_wrongly(&served.method.name)));
+            return Err(error.with_message(spec.streams().asked_wrongly()));
         }
         if served
             .method
@@ -268,7 +268,7 @@ impl MemoryBroker {
         {
             served.meter.refused(Code::WrongSchema);
             let error = CallError::new(Code::WrongSchema, Certainty::NeverSent);
-            return Err(error.with_message(&*call.method));
+            return Err(error);
         }
         cap(&mut call.options, spec.max_duration());
         Ok(served)
@@ -428,5 +428,5 @@ fn not_reserved(method: &str) -> Result<(), CallError> {
         return Ok(());
     }
     let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
-    Err(error.with_message(Streaming::No.asked_wrongly(method)))
+    Err(error.with_message(Streaming::No.asked_wrongly()))
 }

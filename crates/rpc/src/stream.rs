@@ -61,14 +61,13 @@ impl Streaming {
     }
 
     /// Why a call of `method`, which streams so, is refused.
-    pub(crate) fn asked_wrongly(self, method: &str) -> String {
-        let items = match self {
-            Streaming::No => "no items: it is awaited",
-            Streaming::Executor => "items of its executor: it is opened",
-            Streaming::Caller => "items of its caller: it is opened",
-            Streaming::Both => "items both ways: it is opened",
-        };
-        format!("a call of {method} has {items}")
+    pub(crate) fn asked_wrongly(self) -> &'static str {
+        match self {
+            Streaming::No => "it has no items, so it is awaited, not opened",
+            Streaming::Executor => "it has items of its executor, so it is opened, not awaited",
+            Streaming::Caller => "it has items of its caller, so it is opened, not awaited",
+            Streaming::Both => "it has items both ways, so it is opened, not awaited",
+        }
     }
 
     /// As an advertised method says it.

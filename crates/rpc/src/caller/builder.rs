@@ -54,30 +54,31 @@ impl Said {
     }
 
     /// In the form of the wire, or what is wrong with it; `ambient` is the trace where none is said.
-    fn extensions(&self, ambient: Option<&str>) -> Result<Extensions, String> {
+    fn extensions<E>(&self, ambient: Option<&str>) -> Result<Extensions, CallError<E>> {
+        let failed = |code| CallError::new(code, Certainty::NeverSent);
         let mut extensions = Extensions::builder();
         if let Some(key) = &self.key {
             if !(1..=MAX_KEY).contains(&key.len()) {
                 let length = key.len();
-                return Err(format!(
-                    "an idempotency key of {length} bytes; it has 1 to {MAX_KEY}"
-                ));
+                let text = format!("an idempotency key of {length} bytes; it has 1 to {MAX_KEY}");
+                return Err(failed(Code::BadArguments).with_message(text));
             }
             extensions = extensions.idempotency_key(key);
         }
         if let Some(trace) = self.traceparent().or(ambient) {
             if !trace::is_one(trace) {
-                return Err(BadTraceparent.to_string());
+                let text = BadTraceparent.to_string();
+                return Err(failed(Code::BadArguments).with_message(text));
             }
             extensions = extensions.traceparent(trace);
         }
         for (key, value) in self.metadata.iter().filter(|(key, _)| key != TRACEPARENT) {
             if key.len() > MAX_METADATA_KEY || key.len() + value.len() > MAX_METADATA {
                 let (key, value) = (key.len(), value.len());
-                return Err(format!(
+                return Err(failed(Code::TooLarge).with_message(format!(
                     "metadata with a key of {key} bytes and a value of {value}; a key has at most \
                      {MAX_METADATA_KEY} and both together {MAX_METADATA}"
-                ));
+                )));
             }
             extensions = extensions.metadata(key, value);
         }
@@ -97,6 +98,29 @@ const MAX_METADATA: usize = 65_000;
 enum Until {
     Timeout(Duration),
     At(Instant),
+}
+
+impl Until {
+    /// Says whose deadline it was that passed, of a call that was to end until `deadline`.
+    #[cold]
+    fn say<E>(self, deadline: Instant, error: CallError<E>) -> CallError<E> {
+        if error.code() != Code::DeadlineExceeded || !error.message().is_empty() {
+            return error;
+        }
+        if time::now() < deadline {
+            return error
+                .with_message("where it runs a call of it gets less time than its caller gave");
+        }
+        if ambient_deadline() <= deadline {
+            return error.with_message("it was that of a scope around the call");
+        }
+        match self {
+            Until::Timeout(timeout) => {
+                error.with_message(format!("its caller gave it {timeout:?}"))
+            }
+            Until::At(_) => error,
+        }
+    }
 }
 
 impl<B: Broker, R: Request> CallBuilder<B, R> {
@@ -155,7 +179,8 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
 
     /// The executor runs calls of this caller with the same key once, and answers all of them with
     /// what that came to: as long as it remembers, which is 10 minutes, unless there are very many.
-    /// So a call that may have run can be made again, and is.
+    /// So a call that may have run can be made again, and is. Arguments are not compared: a key stands for
+    /// one thing that is to happen.
     ///
     /// Such a call runs to its end or its deadline, even if its caller gives up. A key of other than
     /// 1 to 64 bytes fails the call with [`BadArguments`](crate::Code::BadArguments).
@@ -187,7 +212,7 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
     }
 }
 
-impl<B, R> CallBuilder<B, R> {
+impl<B: Broker, R: Request> CallBuilder<B, R> {
     /// What it is about, once it is sent.
     fn ready<E>(self) -> Result<(B, R, CallOptions), CallError<E>> {
         let deadline = match self.until {
@@ -198,9 +223,9 @@ impl<B, R> CallBuilder<B, R> {
         let extensions = match (&self.said, trace.as_deref()) {
             (None, None) => Extensions::new(),
             (None, Some(trace)) => Extensions::builder().traceparent(trace).build(),
-            (Some(said), trace) => said.extensions(trace).map_err(|why| {
-                CallError::new(Code::BadArguments, Certainty::NeverSent).with_message(why)
-            })?,
+            (Some(said), trace) => said
+                .extensions(trace)
+                .map_err(|error| self.request.named(&self.broker, error))?,
         };
         let options = CallOptions {
             deadline: deadline.min(ambient_deadline()),
@@ -222,8 +247,11 @@ impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
+            let until = self.until;
             let (broker, request, options) = self.ready()?;
-            request.send(broker, options).await
+            let deadline = options.deadline;
+            let outcome = request.send(broker, options).await;
+            outcome.map_err(|error| until.say(deadline, error))
         })
     }
 }
@@ -241,8 +269,10 @@ impl<B: Broker, C: StreamingCall> CallBuilder<B, Typed<C>> {
         let (broker, request, options) = self.ready()?;
         let codec = options.codec;
         let call = encoded(&broker, request.0, options)?;
+        let method = call.method.clone();
         let opened = broker.open(call).await;
-        let raw = opened.map_err(|error| typed_error::<C::Error>(codec, error))?;
+        let raw =
+            opened.map_err(|error| typed_error::<C::Error>(codec, error).of_method(method))?;
         Ok(StreamCall::new(raw, codec, typed_error))
     }
 }
@@ -298,7 +328,9 @@ impl<B: Broker, T: DeserializeOwned + Send + 'static> CallBuilder<B, Named<T>> {
         let codec = options.codec;
         let mut call = request.encoded(options)?;
         call.streaming = streaming;
-        let raw = broker.open(call).await?;
+        let method = call.method.clone();
+        let opened = broker.open(call).await;
+        let raw = opened.map_err(|error| error.of_method(method))?;
         Ok(StreamCall::new(raw, codec, |_, error| error))
     }
 }

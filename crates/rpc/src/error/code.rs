@@ -22,7 +22,7 @@ pub enum Code {
     UnknownMethod = 4,
     /// Caller and executor disagree about the types of the method.
     WrongSchema = 5,
-    /// The arguments did not decode.
+    /// The arguments, or what was said besides, do not fit the method.
     BadArguments = 6,
     /// The handler panicked.
     Panic = 7,
@@ -30,7 +30,7 @@ pub enum Code {
     Overloaded = 8,
     /// The arguments or the reply are larger than a limit.
     TooLarge = 9,
-    /// The peer could not prove who it is.
+    /// The caller did not prove who it is.
     Unauthenticated = 10,
     /// The caller may not call this method.
     PermissionDenied = 11,
@@ -128,18 +128,18 @@ impl fmt::Display for Code {
             Code::Application => "the method failed",
             Code::UnknownMethod => "the peer has no such method",
             Code::WrongSchema => "the peer has the method with other types",
-            Code::BadArguments => "the arguments did not decode",
+            Code::BadArguments => "the arguments do not fit",
             Code::Panic => "the handler panicked",
             Code::Overloaded => "there is no room for the call",
             Code::TooLarge => "the arguments or the reply are too large",
-            Code::Unauthenticated => "the peer is not authenticated",
+            Code::Unauthenticated => "the caller is not authenticated",
             Code::PermissionDenied => "the caller may not call this method",
             Code::NoExecutor => "nothing runs handlers at the peer",
             Code::NoPeer => "no peer offers the method",
             Code::RateLimited => "the caller calls too often",
             Code::ConnectionLost => "the connection was lost",
             Code::Protocol => "the protocol was broken",
-            Code::Unsupported => "the peer does not support this call",
+            Code::Unsupported => "this kind of call is not supported",
             Code::HopLimit => "the call is nested too deep",
             Code::Draining => "the peer takes no new calls",
             Code::BadReply => "the reply did not decode",

@@ -26,7 +26,7 @@ impl MemoryBroker {
         if let Some(served) = offers.now().find(name) {
             return Ok(served.clone());
         }
-        let error = |code| CallError::new(code, Certainty::NeverSent).with_message(name);
+        let error = |code| CallError::new(code, Certainty::NeverSent).of_method(name);
         if options.unknown == UnknownMethod::FailFast {
             return Err(error(Code::UnknownMethod));
         }

@@ -86,6 +86,11 @@ impl fmt::Debug for HandlerStreams {
 /// [`Registry::register_stream`](crate::Registry::register_stream) takes.
 ///
 /// It returns a stream or an [`Outgoing`]. Implemented for such functions; `M` tells the forms apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot give its caller a stream",
+    note = "it takes one tuple and returns a stream: `|(to,): (u32,)| stream::iter(0..to)`",
+    note = "a `Context` may come before the tuple, and an `Incoming<T>` after it"
+)]
 pub trait StreamHandler<M>: Send + Sync + 'static {
     /// The tuple of arguments.
     type Args: DeserializeOwned + Send + 'static;

@@ -147,7 +147,7 @@ impl TcpBroker {
         let routes = &self.shared.routes;
         if options.unknown == UnknownMethod::FailFast {
             let error = CallError::new(routes.why_nobody(), Certainty::NeverSent);
-            return Err(error.with_message(key.name()));
+            return Err(error.of_method(key.name().clone()));
         }
         find_peer(routes, key, options.hash, bytes, options.deadline).await
     }

@@ -194,13 +194,20 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// The kinds of addresses that there are.
+const KINDS: &str = if cfg!(feature = "tls") {
+    "there are host:port, tcp://, tls://, unix: and mem://"
+} else {
+    "there are host:port, tcp://, unix: and mem://, and tls:// with the feature `tls`"
+};
+
 impl Endpoint {
     /// Whether it is an address at all.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.0 {
             Place::OtherKind(text) => Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("{text} is an address of a kind that is unknown here"),
+                format!("{text} is an address of a kind that is unknown here: {KINDS}"),
             )),
             Place::None { text, why } => Err(Error::new(
                 ErrorKind::InvalidInput,

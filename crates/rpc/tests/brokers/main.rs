@@ -17,6 +17,7 @@ mod wire;
 mod calls;
 mod drained_handlers;
 mod draining;
+mod errors;
 mod far_clocks;
 mod here;
 mod introspection;

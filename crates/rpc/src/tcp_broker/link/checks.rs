@@ -72,10 +72,7 @@ impl Link {
             CallKind::NAMED_ARGUMENTS => {
                 Err((Code::BadArguments, "its arguments have no names".into()))
             }
-            _ => Err((
-                Code::Unsupported,
-                Streaming::No.asked_wrongly(reserved.name()),
-            )),
+            _ => Err((Code::Unsupported, Streaming::No.asked_wrongly().into())),
         }
     }
 }
@@ -89,11 +86,11 @@ fn check_served(served: &Served, incoming: &IncomingCall) -> Result<Codec, (Code
     let method = &served.method;
     let codec = codec_of(incoming)?;
     if method.entry.is_other_schema(incoming.extensions.schema()) {
-        return Err((Code::WrongSchema, method.name.to_string()));
+        return Err((Code::WrongSchema, String::new()));
     }
     let has = method.entry.spec.streams();
     if has != Streaming::of(incoming.kind) {
-        return Err((Code::Unsupported, has.asked_wrongly(&method.name)));
+        return Err((Code::Unsupported, has.asked_wrongly().into()));
     }
     Ok(codec)
 }

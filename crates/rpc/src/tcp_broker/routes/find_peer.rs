@@ -22,7 +22,7 @@ pub(in crate::tcp_broker) async fn find_peer(
     bytes: usize,
     deadline: Instant,
 ) -> Result<Found, CallError> {
-    let failed = |code| CallError::new(code, Certainty::NeverSent).with_message(key.name());
+    let failed = |code| CallError::new(code, Certainty::NeverSent).of_method(key.name().clone());
     let mut waiting = pin!(FindPeer {
         routes,
         key,
