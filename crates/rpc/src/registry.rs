@@ -88,8 +88,8 @@ impl Registry {
         self
     }
 
-    /// Registers a function with the attribute `#[bowline::rpc]` under its automatic name, or the
-    /// one its attribute gives.
+    /// Registers a function with the attribute `#[bowline::rpc]` under the one its attribute gives, or its
+    /// automatic name: project, module and function, as `shop.till.orders.order`.
     ///
     /// # Errors
     /// Every kind of [`RegistryError`] but `Unknown`; nothing has changed then.
@@ -101,7 +101,8 @@ impl Registry {
         self.add(MethodDef::of::<F::Call>())
     }
 
-    /// Registers a function with the attribute under `name`; one function may have several names.
+    /// Registers a function with the attribute under `name`; one function may have several names. Calls that
+    /// are values ask for the one it declares: another is for who calls by name.
     ///
     /// # Errors
     /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.

@@ -7,7 +7,10 @@ use std::time::Duration;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::{Caller, Certainty, Code, DynBroker, Error, MemoryBroker, Registry};
+use bowline_rpc::{
+    Call, Caller, Certainty, Code, Context, DeclaredName, DynBroker, Error, MemoryBroker,
+    MethodSpec, NoError, Registry, Streaming,
+};
 
 use crate::backends::{fall, on_every_backend, registry, within};
 use crate::wire::{Wire, over_every_wire};
@@ -17,6 +20,28 @@ const LONG: Duration = Duration::from_secs(30);
 /// Those that have not begun, before one more waits.
 const WINDOW: usize = 256;
 const WORKERS: usize = 4;
+
+/// A call that has items, as the attribute would make it.
+#[derive(Debug)]
+struct Numbers;
+
+impl Call for Numbers {
+    type Args = ();
+    type Reply = ();
+    type Error = NoError;
+    const NAME: DeclaredName = DeclaredName::explicit("numbers");
+    const SPEC: MethodSpec = MethodSpec::new().streaming(Streaming::Executor);
+
+    fn into_args(self) {}
+
+    fn from_args((): ()) -> Self {
+        Numbers
+    }
+
+    async fn run(self, _: Context) -> Result<(), NoError> {
+        Ok(())
+    }
+}
 
 #[derive(Clone, Default)]
 struct Seen {
@@ -101,6 +126,11 @@ async fn nobody_hears_of_failures(broker: DynBroker, seen: Seen) -> Result<(), E
     assert_eq!(
         (error.code(), error.certainty()),
         (Code::BadArguments, Certainty::NeverSent)
+    );
+    let with_items = broker.notify(Numbers).await.unwrap_err();
+    assert_eq!(
+        (with_items.code(), with_items.certainty()),
+        (Code::Unsupported, Certainty::NeverSent)
     );
     let unknown = broker.notify_named("unknown", ()).fail_fast().await;
     assert_eq!(unknown.unwrap_err().code(), Code::UnknownMethod);

@@ -223,7 +223,7 @@ on_every_backend! {
                     assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::NeverSent), "{error}");
                 }
                 let error = call().metadata("k".repeat(256), "v").await.unwrap_err();
-                assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::NeverSent), "{error}");
+                assert_eq!((error.code(), error.certainty()), (Code::TooLarge, Certainty::NeverSent), "{error}");
                 let error = call().metadata("k", vec![7; 9000]).await.unwrap_err();
                 assert_eq!((error.code(), error.certainty()), (Code::TooLarge, Certainty::NeverSent), "{error}");
                 assert_eq!(call().metadata("k", vec![7; 8000]).idempotency_key([7; 64]).priority(9).await?, 5);

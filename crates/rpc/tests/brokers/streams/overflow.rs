@@ -9,6 +9,7 @@ use bowline_rpc::{
     Broker, Caller, Certainty, Code, Error, ItemReceiver, Limits, Lossy, Overflow, OverflowExt,
     TcpBroker,
 };
+use futures_util::StreamExt;
 
 use super::LONG;
 use crate::backends::{registry, within};
@@ -23,18 +24,21 @@ async fn until(reached: impl Fn() -> bool) {
     timeout(LONG, reached).await.expect("it comes to that");
 }
 
+/// A number, and so much with it that few of them are on the way to who reads none.
+type Line = (u32, Vec<u8>);
+
 /// A method whose items come from a channel of the test, dropped as `policy` says beyond 8.
 async fn tail(
     wire: &Wire,
     group: &TaskGroup<Error>,
     policy: Overflow,
-) -> Result<(Sender<u32>, ItemReceiver<Lossy<u32>>, TcpBroker), Error> {
+) -> Result<(Sender<u32>, ItemReceiver<Lossy<Line>>, TcpBroker), Error> {
     let (sender, lines) = unbounded::<u32>();
     let registry = registry();
     let most = NonZeroUsize::new(8).expect("it is 8");
     registry.register_stream("tail", move |(): ()| {
         let lines = lines.clone();
-        // Long items, so that few of them are on the way.
+        let lines = lines.map(|number| -> Line { (number, vec![0; 500]) });
         lines.overflow_after(most, policy)
     })?;
     let mut limits = Limits::default();
@@ -65,7 +69,8 @@ over_every_wire! {
             drop(sender);
             sleep(Duration::from_millis(50)).await;
             for number in 0..5_000 {
-                assert_eq!(items.recv().await?, Some(Lossy::Item(number)));
+                let item = items.recv().await?;
+                assert!(matches!(item, Some(Lossy::Item((it, _))) if it == number), "{number}");
             }
             assert_eq!(items.recv().await?, None);
             Ok(())
@@ -85,14 +90,14 @@ over_every_wire! {
                         sleep(Duration::from_millis(1)).await;
                     }
                 }
-                // All are at the handler before the first is read.
+                // All are at the handler before the first is read: what is on the way is long full.
                 until(|| sender.is_empty()).await;
                 let (mut next, mut lost) = (0_u32, 0);
                 let mut last_lag = (0, 0);
                 drop(sender);
                 while let Some(item) = items.recv().await? {
                     match item {
-                        Lossy::Item(number) => {
+                        Lossy::Item((number, _)) => {
                             assert_eq!(number, next, "the gap is where it is said to be");
                             next += 1;
                         }
@@ -132,7 +137,7 @@ over_every_wire! {
             let mut next = 0;
             let error = loop {
                 match items.recv().await {
-                    Ok(Some(Lossy::Item(number))) => {
+                    Ok(Some(Lossy::Item((number, _)))) => {
                         assert_eq!(number, next);
                         next += 1;
                     }
