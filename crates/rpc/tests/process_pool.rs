@@ -29,6 +29,7 @@ mod starts;
 
 #[cfg(unix)]
 fn main() {
+    starts::forget_the_entry();
     bowline_rpc::worker_entry(&[
         ("pool", methods::registry),
         ("other", methods::other_registry),

@@ -42,6 +42,7 @@ use crate::starts::{
     a_child_may_take_longer_to_start_than_a_peer_to_greet,
     a_child_starts_though_no_caller_waits_for_so_long,
     a_handler_that_goes_on_ends_its_child_though_others_run_there,
+    a_program_that_forgets_its_entry_starts_no_children_of_children,
 };
 
 /// Runs the cases as a test harness would, each on every backend with processes.
@@ -91,6 +92,7 @@ pub(crate) fn run() {
         children_of_a_parent_that_is_killed_end_whatever_they_do
         a_full_queue_makes_callers_within_the_process_wait_and_refuses_peers
         children_that_crash_at_their_start_are_started_rarely
+        a_program_that_forgets_its_entry_starts_no_children_of_children
         a_child_is_replaced_after_its_calls
         an_idle_child_is_retired_and_the_least_are_kept
         a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on

@@ -1,14 +1,18 @@
 //! When children start and how many, and which calls they get.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
 use std::future::IntoFuture;
+use std::io::Write;
 use std::time::Duration;
 
-use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
+use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::Executor;
 use bowline_rpc::{CallError, Caller, Code, Error, MemoryBroker};
 
-use crate::methods::{LONG, SLOW, SOON, STARTS, Scratch, Stubborn, dead, exists, gone, kill, pool};
+use crate::methods::{
+    LONG, SLOW, SOON, STARTS, Scratch, Stubborn, dead, ended, exists, gone, kill, pool,
+};
 
 // EX2
 pub(crate) async fn a_child_starts_though_no_caller_waits_for_so_long() {
@@ -144,4 +148,40 @@ pub(crate) async fn a_call_for_a_child_that_died_idle_goes_to_another() {
         })
         .await
         .expect("it certainly did not run");
+}
+
+/// Names a file that gets a line for each child which runs the program instead of serving.
+const FORGETS: &str = "FORGETS_ITS_ENTRY";
+
+/// In a child that is told to: starts a pool as its parent did, and tells what came of it.
+pub(crate) fn forget_the_entry() {
+    let Ok(path) = std::env::var(FORGETS) else {
+        return;
+    };
+    let outcome = Root::new()
+        .block_on(MemoryBroker::new(pool(1)).run(async |_| -> Result<(), Error> { Ok(()) }));
+    let told = outcome.map_or_else(|error| error.to_string(), |()| "it started".into());
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let written = file.and_then(|mut file| writeln!(file, "{told}"));
+    std::process::exit(i32::from(written.is_err()));
+}
+
+// EX11
+pub(crate) async fn a_program_that_forgets_its_entry_starts_no_children_of_children() {
+    let told = Scratch::new("told");
+    MemoryBroker::new(pool(1).env(FORGETS, told.text()))
+        .run(async |broker| -> Result<(), Error> {
+            let refused = async {
+                while ended(broker.call_named::<i64>("add", (1, 2)).await).0 != Code::NoExecutor {}
+            };
+            timeout(LONG, refused).await.expect("no child serves");
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+    let told = std::fs::read_to_string(told.text()).expect("children told");
+    for line in told.lines() {
+        assert!(line.contains("`worker_entry`"), "{line}");
+    }
+    assert!((5..50).contains(&told.lines().count()), "{told}");
 }

@@ -13,6 +13,7 @@ use bowline_concurrency::{TaskGroup, timeout_at};
 use super::Options;
 use super::lease::{Lease, Worker};
 use super::respawn::Respawn;
+use super::worker::check_entered;
 use crate::executor::Attachment;
 use crate::{Error, ErrorKind};
 
@@ -90,6 +91,7 @@ impl Pool {
             let text = "a simulated world has no child processes";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
+        check_entered()?;
         let mut changes = self.changes.0.subscribe();
         self.state().starting += 1;
         self.start();
@@ -123,7 +125,7 @@ impl Pool {
                 wanting.get_or_insert_with(|| Wanting::new(self, &mut state));
                 let pause = state.respawn.until(time::now());
                 if pause.is_some() && state.respawn.is_broken() {
-                    let text = "the children of the pool die before they serve";
+                    let text = "the children of the pool die before they serve; their standard error may say why";
                     return Err(Error::new(ErrorKind::Transport, text));
                 }
                 // Invariant W3.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -59,6 +60,20 @@ pub(super) fn between_processes(builder: TcpBrokerBuilder) -> Result<TcpBrokerBu
     Ok(builder.limits(limits)?.allow_unbounded().expose_internals())
 }
 
+/// Whether this process came to its [`worker_entry`] as a child.
+static ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// Refuses in a child that went past where it was to serve: it runs the whole program once more, and a
+/// child of its own would do so too, without end.
+pub(super) fn check_entered() -> Result<(), Error> {
+    if ENTERED.load(Ordering::Relaxed) || std::env::var_os(POOL).is_none() {
+        return Ok(());
+    }
+    let text = "this process is a child of a pool and did not come to its `worker_entry`, which has to be \
+                the first statement of `main`, as `workers(..)` of `#[bowline::main]` makes it";
+    Err(Error::new(ErrorKind::InvalidInput, text))
+}
+
 /// How a child ends that cannot serve.
 const UNUSABLE: i32 = 70;
 /// What handlers get to clean up once the parent is gone; more than they get from it.
@@ -87,9 +102,11 @@ pub fn worker_entry(pools: &[(&str, fn() -> Registry)]) {
         return;
     };
     let Some((_, build)) = pools.iter().find(|(pool, _)| *pool == name) else {
-        eprintln!("this program has no pool of workers called {name:?}");
+        let known: Vec<_> = pools.iter().map(|(pool, _)| *pool).collect();
+        eprintln!("this program has no pool of workers called {name:?}; there are {known:?}");
         exit(UNUSABLE);
     };
+    ENTERED.store(true, Ordering::Relaxed);
     let calls = std::env::var(CALLS).ok();
     let calls = calls.and_then(|calls| calls.parse().ok()).unwrap_or(1);
     let root = Root::new().backend(Backend::default());
