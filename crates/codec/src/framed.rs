@@ -14,6 +14,11 @@ use crate::{
 ///
 /// A stream whose halves are used by different tasks decodes and encodes at once, so a codec can
 /// be [split](Self::split).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no codec of a stream",
+    note = "a stream takes a framing joined to a message codec, by `framing.with(codec)`, \
+            `Lines::lf().text()`, `Json::<T>::new().lines()` or `Struct::<T>::new().framed()`"
+)]
 pub trait Codec: Decode + Encode<<Self as Codec>::Sent> {
     /// What is encoded; what is decoded is [`Decode::Item`].
     type Sent;

@@ -85,7 +85,67 @@ pub(crate) mod text;
 /// Turns one value into one whole frame, and one whole frame into one value.
 ///
 /// Used alone for datagrams, and joined to a [`Framing`](crate::Framing) for streams. It has no
-/// state, so one value serves both directions at once.
+/// state, so one value serves both directions at once. A codec of your own for datagrams is one of
+/// these, for each of them is a frame as it is.
+///
+/// # Examples
+///
+/// A codec of your own, with the errors that fit:
+///
+/// ```
+/// use bowline_codec::{DecodeError, DecodeErrorKind, EncodeError, MessageCodec};
+/// use bytes::{BufMut, Bytes, BytesMut};
+///
+/// #[derive(Debug, PartialEq)]
+/// enum Order {
+///     Hoist(u16),
+///     Lower,
+/// }
+///
+/// struct Orders;
+///
+/// impl MessageCodec for Orders {
+///     type Sent = Order;
+///     type Received = Order;
+///
+///     fn encode(&self, order: &Order, out: &mut BytesMut) -> Result<(), EncodeError> {
+///         match order {
+///             Order::Hoist(feet) => {
+///                 out.put_u8(1);
+///                 out.put_u16(*feet);
+///             }
+///             Order::Lower => out.put_u8(2),
+///         }
+///         Ok(())
+///     }
+///
+///     fn decode(&self, frame: &Bytes) -> Result<Order, DecodeError> {
+///         let size = |expected, actual| Err(DecodeErrorKind::Size { expected, actual });
+///         let order = match frame[..] {
+///             [1, high, low] => Ok(Order::Hoist(u16::from_be_bytes([high, low]))),
+///             [2] => Ok(Order::Lower),
+///             [1, ..] => size(3, frame.len()),
+///             [2, ..] => size(1, frame.len()),
+///             // Nothing that it knows; the place is the whole frame.
+///             _ => Err(DecodeErrorKind::Syntax { line: 0, column: 0 }),
+///         };
+///         order.map_err(DecodeError::new)
+///     }
+/// }
+///
+/// let mut frame = BytesMut::new();
+/// Orders.encode(&Order::Hoist(12), &mut frame)?;
+/// assert_eq!(Orders.decode(&frame.freeze())?, Order::Hoist(12));
+/// let unknown = Orders.decode(&Bytes::from_static(&[9])).unwrap_err();
+/// assert_eq!(unknown.to_string(), "a message is malformed");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no codec of one message",
+    note = "what goes into one frame or datagram is a message codec, such as `Text::new()` or \
+            `Json::<T>::new()`; a framing, such as `Lines`, and what `with`, `lines` and `text` make \
+            of one are for streams, and datagrams take the message codec alone"
+)]
 pub trait MessageCodec: Send + Sync {
     /// What is encoded.
     type Sent;

@@ -62,7 +62,8 @@ pub enum DecodeErrorKind {
         /// How many bytes of the frame are.
         valid_up_to: usize,
     },
-    /// The message codec refused the frame.
+    /// The message codec refused the frame: a mistake of its grammar, or something that it does not
+    /// know, such as an unknown tag or variant.
     Syntax {
         /// Line of the fault, from 1; 0 where the format has no lines.
         line: usize,
