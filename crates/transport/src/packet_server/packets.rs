@@ -62,7 +62,7 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
     ///
     /// *Nothing happened*: a packet is taken in the poll that returns.
     pub async fn recv(&mut self) -> Result<Option<C::Received>, Error> {
-        let span = OperationSpan::new(Operation::Recv, || Some(self.peer.addr().clone()));
+        let span = OperationSpan::new(Operation::Recv, || Some(self.peer.peer_addr().clone()));
         span.around(self.next()).await
     }
 
@@ -94,7 +94,7 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
         let endpoint = self.peer.endpoint(Operation::Recv)?;
         match endpoint.decode(packet.truncated, &packet.bytes) {
             Ok(message) => Ok(Some(message)),
-            Err(error) => Err(error.with_peer(Some(self.peer.addr().clone()))),
+            Err(error) => Err(error.with_peer(Some(self.peer.peer_addr().clone()))),
         }
     }
 }
@@ -102,7 +102,7 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
 impl<S, C> fmt::Debug for Packets<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packets")
-            .field("peer", self.peer.addr())
+            .field("peer", self.peer.peer_addr())
             .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }

@@ -32,7 +32,7 @@ impl<S, C> PacketPeer<S, C> {
     }
 
     /// Where its packets come from.
-    pub fn addr(&self) -> &Address {
+    pub fn peer_addr(&self) -> &Address {
         &self.link.address
     }
 
@@ -111,6 +111,6 @@ impl<S, C> Clone for PacketPeer<S, C> {
 
 impl<S, C> fmt::Debug for PacketPeer<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PacketPeer").field(self.addr()).finish()
+        f.debug_tuple("PacketPeer").field(self.peer_addr()).finish()
     }
 }

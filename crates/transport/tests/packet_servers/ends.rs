@@ -143,7 +143,7 @@ pub(crate) async fn a_peer_outlives_its_server() {
     let error = peer.send(&"late".to_owned()).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.peer()),
-        (ErrorKind::Closed, Some(peer.addr()))
+        (ErrorKind::Closed, Some(peer.peer_addr()))
     );
 }
 

@@ -139,10 +139,10 @@ impl<S: DatagramSocket> PacketHandler<S, Text> for InOrder {
             let number: u64 = text.parse().unwrap();
             let due = {
                 let mut seen = self.0.lock().unwrap();
-                let next = seen.entry(peer.addr().to_string()).or_default();
+                let next = seen.entry(peer.peer_addr().to_string()).or_default();
                 std::mem::replace(next, number + 1)
             };
-            assert_eq!(number, due, "of {}", peer.addr());
+            assert_eq!(number, due, "of {}", peer.peer_addr());
             yield_now().await;
             peer.send(&text).await?;
             if number.is_multiple_of(3) {

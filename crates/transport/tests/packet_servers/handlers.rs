@@ -39,13 +39,13 @@ pub(crate) async fn a_peer_has_one_task_at_a_time() {
             move |peer: PacketPeer<_, Text>, mut packets: Packets<_, Text>| {
                 let (running, runs, socket) = (running.clone(), runs.clone(), socket.clone());
                 async move {
-                    assert_eq!(peer.extra::<PeerAddr>().as_ref(), Some(peer.addr()));
+                    assert_eq!(peer.extra::<PeerAddr>().as_ref(), Some(peer.peer_addr()));
                     assert!(peer.extra::<LocalAddr>().is_some());
                     if let Some(raw) = peer.extra::<RawSocket>() {
                         assert_eq!(Some(raw.local_addr().unwrap()), peer.extra::<LocalAddr>());
                         *socket.lock().unwrap() = Some(raw);
                     }
-                    let before = running.lock().unwrap().insert(peer.addr().clone(), ());
+                    let before = running.lock().unwrap().insert(peer.peer_addr().clone(), ());
                     assert!(before.is_none(), "{peer:?} has two");
                     for _ in 0..3 {
                         yield_now().await;
@@ -53,7 +53,7 @@ pub(crate) async fn a_peer_has_one_task_at_a_time() {
                     let text = packets.recv().await?.unwrap();
                     peer.send(&text).await?;
                     runs.fetch_add(1, Ordering::Relaxed);
-                    running.lock().unwrap().remove(peer.addr());
+                    running.lock().unwrap().remove(peer.peer_addr());
                     Ok::<_, Error>(())
                 }
             },
@@ -194,7 +194,7 @@ impl PacketHandler<UdpSocket, Text> for Answering {
                 Err(error) => {
                     assert_eq!(
                         (error.kind(), error.peer()),
-                        (ErrorKind::Decode, Some(peer.addr()))
+                        (ErrorKind::Decode, Some(peer.peer_addr()))
                     );
                     "what?".to_owned()
                 }
