@@ -4,7 +4,7 @@ mod thread;
 
 use std::fmt;
 use std::future::Future;
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -133,6 +133,7 @@ where
     ///
     /// As there; [`Elapsed`](ErrorKind::Elapsed) and [`Unsupported`](ErrorKind::Unsupported) as said
     /// above, also of all that follow.
+    #[track_caller]
     pub fn connect_blocking(&self) -> Result<(), Error> {
         let client = self.parts.client.clone();
         self.run(Operation::Connect, async move { client.connect().await })
@@ -145,6 +146,7 @@ where
     ///
     /// As there; the [`delivery`](Error::delivery) of [`Elapsed`](ErrorKind::Elapsed) says whether
     /// the message had been queued: then the rest of it goes out with the next operation.
+    #[track_caller]
     pub fn send_blocking(&self, message: S) -> Result<(), Error> {
         let client = self.parts.client.clone();
         self.run_sending(|queued| async move {
@@ -163,6 +165,7 @@ where
     /// # Errors
     ///
     /// As there.
+    #[track_caller]
     pub fn feed_blocking(&self, message: S) -> Result<(), Error> {
         let client = self.parts.client.same();
         self.run(Operation::Send, async move { client.feed(&message).await })
@@ -173,6 +176,7 @@ where
     /// # Errors
     ///
     /// As there.
+    #[track_caller]
     pub fn flush_blocking(&self) -> Result<(), Error> {
         let client = self.parts.client.same();
         self.run(Operation::Flush, async move { client.flush().await })
@@ -183,6 +187,7 @@ where
     /// # Errors
     ///
     /// As there.
+    #[track_caller]
     pub fn recv_blocking(&self) -> Result<Option<R>, Error> {
         let client = self.parts.client.clone();
         let receiving = self.parts.receiving.clone();
@@ -197,14 +202,20 @@ where
     /// # Errors
     ///
     /// As there; the [`delivery`](Error::delivery) of [`Elapsed`](ErrorKind::Elapsed) says whether
-    /// the message had been queued.
+    /// the message had been queued: then what was late is the reply, and the operation a `Recv`.
+    #[track_caller]
     pub fn call_blocking(&self, message: S) -> Result<R, Error> {
         let client = self.parts.client.clone();
         let receiving = self.parts.receiving.clone();
-        self.run_sending(|queued| async move {
+        let called = self.run_sending(|queued| async move {
             let _turn = receiving.lock().await;
             let queued = || queued.store(true, Ordering::Release);
             client.call_telling(&message, queued).await
+        });
+        // What was not sent in time is one thing, what was not answered is another.
+        called.map_err(|error| match (error.kind(), error.delivery()) {
+            (ErrorKind::Elapsed, Delivery::MaybeSent) => error.of(Operation::Recv),
+            _ => error,
         })
     }
 
@@ -222,6 +233,7 @@ where
     /// # Errors
     ///
     /// As there.
+    #[track_caller]
     pub fn close(&self) -> Result<(), Error> {
         let client = self.parts.client.clone();
         self.run(Operation::Close, async move { client.close().await })
@@ -234,6 +246,7 @@ where
 
     /// As [`run`](Self::run), for a body that sends: its error depends on whether the body has said
     /// that the message was queued.
+    #[track_caller]
     fn run_sending<T, F>(&self, body: impl FnOnce(Arc<AtomicBool>) -> F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -248,14 +261,16 @@ where
     }
 
     /// Runs `future` in the thread of the client, and parks this one.
+    #[track_caller]
     fn run<T: Send + 'static>(
         &self,
         operation: Operation,
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
+        let at = Location::caller();
         let unsupported = || Error::new(operation, ErrorKind::Unsupported);
         if in_poll() {
-            return Err(unsupported().with_source(PortalError::WouldDeadlock));
+            return Err(unsupported().with_source(InTask));
         }
         let thread = self.parts.thread.get_or_init(|| {
             let chosen = self.parts.backend.get().copied();
@@ -272,20 +287,49 @@ where
             Limit::After(most) => thread.backend().now().saturating_add(most),
             Limit::At(at) => at,
         };
-        let called = thread.portal().call(move || async move {
-            let done = timeout_at(deadline, future).await;
-            done.unwrap_or_else(|elapsed| {
-                Err(Error::new(operation, ErrorKind::Elapsed).with_source(elapsed))
-            })
-        });
+        let called = thread
+            .portal()
+            .call(move || async move { timeout_at(deadline, future).await.ok() });
         match called {
-            Ok(result) => result,
+            Ok(Some(result)) => result,
+            Ok(None) => Err(Error::new(operation, ErrorKind::Elapsed)
+                .with_peer(self.peer_addr())
+                .with_source(Late {
+                    limit: self.limit,
+                    at,
+                })),
             Err(PortalError::Panicked(panic)) => resume_unwind(panic.into_payload()),
-            Err(error @ PortalError::WouldDeadlock) => Err(unsupported().with_source(error)),
+            Err(PortalError::WouldDeadlock) => Err(unsupported().with_source(InTask)),
             Err(error) => Err(Error::new(operation, ErrorKind::Closed).with_source(error)),
         }
     }
 }
+
+/// A task would wait for other tasks of its thread.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a task that waits here stops its thread, maybe for ever: in a task use the `Client` itself"
+)]
+struct InTask;
+
+/// Which limit of a view passed, and in which call.
+#[derive(Debug)]
+struct Late {
+    limit: Limit,
+    at: &'static Location<'static>,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.limit {
+            Limit::After(most) => write!(f, "it took longer than {most:?}")?,
+            Limit::At(_) | Limit::None => f.write_str("the deadline of the client passed")?,
+        }
+        write!(f, "; called at {}", self.at)
+    }
+}
+
+impl std::error::Error for Late {}
 
 impl<S, R> Drop for Parts<S, R>
 where
@@ -339,6 +383,7 @@ where
 {
     type Item = Result<R, Error>;
 
+    #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;

@@ -13,7 +13,7 @@ use bowline_backend::net::{Keepalive, Nodelay, Query, TcpOptions, TcpStream, res
 use bowline_concurrency::timeout;
 
 use self::target::Where;
-use crate::error::{Error, ErrorKind, Operation};
+use crate::error::{Error, ErrorKind, Operation, TimeLimit};
 use crate::scheme::CONNECT_WITHIN;
 use crate::span::OperationSpan;
 
@@ -148,10 +148,13 @@ impl TcpConnector {
             .await
         })
         .await;
-        connected.unwrap_or_else(|elapsed| {
+        connected.unwrap_or_else(|_| {
             Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
                 .with_attempts(eyeballs::taken(&failed))
-                .with_source(elapsed))
+                .with_source(TimeLimit::new(
+                    "there was no connection",
+                    self.connect_timeout,
+                )))
         })
     }
 

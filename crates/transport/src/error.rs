@@ -2,9 +2,11 @@
 
 mod attempt;
 mod kind;
+mod time_limit;
 
 pub use attempt::Attempt;
 pub use kind::{Break, Delivery, ErrorKind, Operation, TlsFailure};
+pub(crate) use time_limit::TimeLimit;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -98,7 +100,10 @@ impl Error {
         if let Some(last) = attempts.last() {
             error = error.with_source(last.clone());
         }
-        if let [only] = &attempts[..] {
+        // Where we would listen is nobody else's address.
+        if let [only] = &attempts[..]
+            && operation != Operation::Bind
+        {
             error = error.with_peer(Some(only.address().clone()));
         }
         error.with_attempts(attempts)

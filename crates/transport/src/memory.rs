@@ -95,6 +95,7 @@ impl MemoryStreamBuilder {
     /// # Panics
     ///
     /// If `bytes` is zero: nothing could ever be written.
+    #[track_caller]
     pub fn capacity(mut self, bytes: usize) -> Self {
         assert!(bytes > 0, "the capacity of a memory stream is at least 1");
         self.capacity = bytes;

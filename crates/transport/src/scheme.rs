@@ -26,7 +26,7 @@ use self::reading::{connector, memory_name};
 use crate::attribute::Extra;
 use crate::connector::TcpConnector;
 use crate::dyn_transport::DynTransport;
-use crate::error::{Error, ErrorKind, Operation};
+use crate::error::{Error, ErrorKind, Operation, TimeLimit};
 use crate::memory::MemoryNetwork;
 use crate::message_stream::MessageStreamBuilder;
 use crate::params::{KeySpec, ParamType, Params};
@@ -315,8 +315,9 @@ pub(crate) async fn connected_within<T>(
     most: Duration,
     connecting: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    timeout(most, connecting).await.unwrap_or_else(|elapsed| {
-        Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout).with_source(elapsed))
+    timeout(most, connecting).await.unwrap_or_else(|_| {
+        Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
+            .with_source(TimeLimit::new("there was no connection", most)))
     })
 }
 

@@ -4,8 +4,11 @@ use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::panic;
 use std::pin::{Pin, pin};
+use std::sync::mpsc::channel;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use bowline_backend::Backend;
@@ -18,7 +21,8 @@ use bowline_concurrency::sleep;
 use bowline_sim::{HostLimits, Sim};
 use bowline_transport::{
     Break, Client, Delivery, Error, ErrorKind, Listeners, MemoryStream, MessageStream,
-    MessageStreamBuilder, Operation, Shared, StapledStream, TcpConnector, Transport,
+    MessageStreamBuilder, Operation, PacketLimits, ServerLimits, Shared, StapledStream,
+    TcpConnector, Transport,
 };
 use bytes::{Bytes, BytesMut};
 use futures_io::AsyncRead;
@@ -78,7 +82,13 @@ async fn connecting() {
         .bind()
         .await
         .unwrap_err();
-    expect(error, ErrorKind::Address, &[]);
+    let error = expect(error, ErrorKind::Address, &[]);
+    // The address is ours, or would be.
+    assert_eq!(error.peer(), None);
+    assert_eq!(
+        error.attempts()[0].address().to_string(),
+        format!("127.0.0.1:{port}")
+    );
 
     let unconnected = UdpSocket::bind(local()).unwrap();
     let error = Error::from_io(Operation::Send, unconnected.peer_addr().unwrap_err());
@@ -98,11 +108,10 @@ async fn messages() {
     assert!(error.source().unwrap().is::<EncodeError>());
     assert_eq!(error.delivery(), Delivery::NotSent);
 
-    expect(
-        here.recv().await.unwrap_err(),
-        ErrorKind::Elapsed,
-        &["timeout"],
-    );
+    let error = here.recv().await.unwrap_err();
+    let error = expect(error, ErrorKind::Elapsed, &["timeout"]);
+    let limit = error.source().unwrap().to_string();
+    assert_eq!(limit, "no byte came within 1ms");
     here.close().await.unwrap();
     let error = here.send(&Bytes::new()).await.unwrap_err();
     expect(error, ErrorKind::Closed, &["connection", "closed"]);
@@ -216,6 +225,13 @@ async fn secure() {
     let error = CertStore::new("no certificate", "no key").unwrap_err();
     let error = expect(error, ErrorKind::Config, &[]);
     assert!(error.source().is_some());
+    let chain = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let error = CertStore::new(chain, "").unwrap_err();
+    let error = expect(error, ErrorKind::Config, &[]);
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        "there is no private key in the PEM text"
+    );
 
     let tls = TlsClientConfig::builder()
         .danger_skip_verification()
@@ -232,7 +248,9 @@ async fn secure() {
         .unwrap()
         .await
         .unwrap_err();
-    expect(waits, ErrorKind::Tls(TlsFailure::Timeout), &["timeout"]);
+    let waits = expect(waits, ErrorKind::Tls(TlsFailure::Timeout), &["timeout"]);
+    let limit = waits.source().unwrap().to_string();
+    assert_eq!(limit, "the handshake was not done within 1ms");
     drop(there);
 
     let (here, other) = MemoryStream::pair();
@@ -265,6 +283,38 @@ fn every_kind_has_its_condition() {
             secure().await;
         });
     }
+}
+
+// TR12
+#[test]
+fn a_limit_that_cannot_be_is_refused_where_it_is_set() {
+    let (told, heard) = channel();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let _ = told.send((
+            thread::current().id(),
+            info.location().map(|at| at.to_string()),
+        ));
+        before(info);
+    }));
+    let limits: [fn(); 4] = [
+        || drop(ServerLimits::new().max_connections(0)),
+        || drop(ServerLimits::new().max_per_peer(0)),
+        || drop(PacketLimits::new().max_packets(0)),
+        || drop(MessageStreamBuilder::default().max_frame(0)),
+    ];
+    for limit in limits {
+        panic::catch_unwind(limit).unwrap_err();
+    }
+    let ours = heard
+        .try_iter()
+        .filter(|(of, _)| *of == thread::current().id());
+    let places: Vec<_> = ours.filter_map(|(_, place)| place).collect();
+    assert_eq!(places.len(), 4);
+    assert!(
+        places.iter().all(|at| at.starts_with(file!())),
+        "{places:?}"
+    );
 }
 
 // TR12

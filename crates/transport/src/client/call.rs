@@ -120,6 +120,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "batch_request")]
+    #[track_caller]
     pub fn call_all(
         &self,
         messages: impl IntoIterator<Item = S>,

@@ -8,7 +8,7 @@ use bowline_concurrency::{Backoff, now, sleep_until, timeout_at};
 
 use super::board::{Board, ClientState};
 use crate::dyn_transport::{BoxFuture, DynTransport};
-use crate::error::{Break, Error, ErrorKind, Operation, TlsFailure};
+use crate::error::{Break, Error, ErrorKind, Operation, TimeLimit, TlsFailure};
 use crate::scheme::DialOptions;
 
 /// How long a connection has to last for the next attempts to be counted from one again.
@@ -127,9 +127,8 @@ impl<S, R> Dialling<S, R> {
             let error = match made {
                 Ok(Ok(transport)) => return Ok(transport),
                 Ok(Err(error)) => error,
-                Err(elapsed) => {
-                    Error::new(Operation::Connect, ErrorKind::ConnectTimeout).with_source(elapsed)
-                }
+                Err(_) => Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
+                    .with_source(TimeLimit::new("there was no connection", setup.overall)),
             };
             if !is_worth_another(&error) || !self.goes_on(&setup, backoff) {
                 return Err(error);

@@ -102,6 +102,7 @@ where
     /// # Panics
     ///
     /// If `most` is zero.
+    #[track_caller]
     pub fn reconnect_attempts(self, most: usize) -> Self {
         assert!(most > 0, "a client attempts to connect at least once");
         self.line().dialling().set(|setup| setup.attempts = most);

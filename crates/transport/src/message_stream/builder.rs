@@ -57,6 +57,7 @@ impl MessageStreamBuilder {
     /// # Panics
     ///
     /// If `bytes` is zero.
+    #[track_caller]
     pub fn high_water(mut self, bytes: usize) -> Self {
         assert!(
             bytes > 0,
@@ -133,6 +134,7 @@ impl MessageStreamBuilder {
     /// # Panics
     ///
     /// If `bytes` is zero.
+    #[track_caller]
     pub fn max_frame(mut self, bytes: usize) -> Self {
         assert!(bytes > 0, "a frame has at least one byte");
         self.max_frame = bytes;

@@ -20,7 +20,7 @@ use self::late::Late;
 use super::inbox::{Answer, Inbox};
 use super::lingering::Peer;
 use super::outbound::Outbound;
-use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
+use crate::error::{Break, Delivery, Error, ErrorKind, Operation, TimeLimit};
 use crate::half_wakers::Half;
 use crate::transport::{TransportRecv, TryRecvError};
 
@@ -154,10 +154,10 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 State::Open if self.starved => {
                     self.outbound.drive_and_wait(Half::Receiver, cx);
                     match self.read_more(cx) {
-                        Poll::Pending if self.poll_late(cx).is_ready() => {
-                            self.state = State::Failed(self.too_slow());
-                        }
-                        Poll::Pending => return self.poll_idle(cx).map(Err),
+                        Poll::Pending => match self.poll_late(cx) {
+                            Poll::Ready(most) => self.state = State::Failed(self.too_slow(most)),
+                            Poll::Pending => return self.poll_idle(cx).map(Err),
+                        },
                         Poll::Ready(Ok(0)) => self.state = State::Draining,
                         Poll::Ready(Ok(_)) => self.starved = false,
                         Poll::Ready(Err(error)) => self.state = State::Failed(error),
@@ -298,14 +298,15 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         };
         ready!(poll_after(&mut self.idle, most, cx));
         self.idle = None;
-        let error = Error::new(Operation::Recv, ErrorKind::Elapsed);
+        let error = Error::new(Operation::Recv, ErrorKind::Elapsed)
+            .with_source(TimeLimit::new("no byte came", most));
         Poll::Ready(error.with_peer(self.peer_addr().cloned()))
     }
 
-    /// For a read that waits: ready once a frame took longer than is allowed.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// For a read that waits: ready once a frame took longer than is allowed, with how long that is.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
         match self.outbound.setup().frame_timeout {
-            Some(most) if self.in_frame => self.late.poll(most, cx),
+            Some(most) if self.in_frame => self.late.poll(most, cx).map(|()| most),
             _ => {
                 self.late.rest(cx);
                 Poll::Pending
@@ -313,8 +314,12 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         }
     }
 
-    fn too_slow(&self) -> Error {
+    fn too_slow(&self, most: Duration) -> Error {
         Error::new(Operation::Recv, ErrorKind::Broken(Break::SlowFrame))
+            .with_source(TimeLimit::new(
+                "a message that had begun was not whole",
+                most,
+            ))
             .with_delivery(Delivery::MaybeSent)
             .with_peer(self.peer_addr().cloned())
             .with_unsent_frames(self.outbound.unsent_frames())

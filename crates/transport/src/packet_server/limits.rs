@@ -70,6 +70,7 @@ impl PacketLimits {
     /// # Panics
     ///
     /// If it is zero.
+    #[track_caller]
     pub fn max_peers(mut self, most: usize) -> Self {
         assert!(most > 0, "a server of packets takes at least 1 peer");
         self.max_peers = most;
@@ -81,6 +82,7 @@ impl PacketLimits {
     /// # Panics
     ///
     /// If it is zero.
+    #[track_caller]
     pub fn max_packets(mut self, most: usize) -> Self {
         assert!(most > 0, "a peer may have at least 1 packet wait");
         self.max_packets = most;

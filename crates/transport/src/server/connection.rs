@@ -16,7 +16,7 @@ use super::log;
 use super::messages::Messages;
 use super::peer::Peer;
 use super::state::{Entry, State};
-use crate::error::{Error, ErrorKind, Operation, TlsFailure};
+use crate::error::{Error, ErrorKind, Operation, TimeLimit, TlsFailure};
 use crate::message_stream::{MessageStream, MessageStreamBuilder};
 use crate::shared_transport::Shared;
 use crate::transport::Transport;
@@ -101,10 +101,12 @@ impl<H, F> Service<H, F> {
     async fn establish<I: Incoming>(&self, incoming: I) -> Result<I::Stream, Error> {
         // Those before it may be slow on purpose: the wait takes nothing of its own time.
         let _turn = self.handshakes.acquire().await;
-        let shaken = timeout(self.state.limits.handshake_timeout, incoming.establish()).await;
-        shaken.unwrap_or_else(|elapsed| {
+        let most = self.state.limits.handshake_timeout;
+        let shaken = timeout(most, incoming.establish()).await;
+        shaken.unwrap_or_else(|_| {
             let kind = ErrorKind::Tls(TlsFailure::Timeout);
-            Err(Error::new(Operation::Handshake, kind).with_source(elapsed))
+            Err(Error::new(Operation::Handshake, kind)
+                .with_source(TimeLimit::new("the handshake was not done", most)))
         })
     }
 

@@ -79,6 +79,7 @@ impl ServerLimits {
     /// # Panics
     ///
     /// If it is zero.
+    #[track_caller]
     pub fn max_connections(mut self, most: usize) -> Self {
         assert!(most > 0, "a server takes at least 1 connection");
         self.max_connections = most;
@@ -97,6 +98,7 @@ impl ServerLimits {
     /// # Panics
     ///
     /// If it is zero.
+    #[track_caller]
     pub fn max_per_peer(mut self, most: impl Into<Option<usize>>) -> Self {
         self.max_per_peer = most.into();
         assert!(
@@ -130,6 +132,7 @@ impl ServerLimits {
     /// # Panics
     ///
     /// If it is zero.
+    #[track_caller]
     pub fn max_handshakes(mut self, most: usize) -> Self {
         assert!(most > 0, "a server makes at least 1 handshake");
         self.max_handshakes = most;

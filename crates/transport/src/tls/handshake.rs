@@ -15,7 +15,7 @@ use super::session::{Session, Stage};
 use super::stream::{Fetched, TlsStream};
 use super::{CloseMode, Manner, failure};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
-use crate::error::{Error, ErrorKind, Operation, TlsFailure};
+use crate::error::{Error, ErrorKind, Operation, TimeLimit, TlsFailure};
 use crate::span::{OperationSpan, Outcome};
 
 /// How long a peer that was refused has to read why.
@@ -75,12 +75,11 @@ impl<S: ByteStream> TlsHandshake<S> {
         let peer = self.peer_addr().cloned();
         let mut begun = false;
         let shaken = poll_fn(|cx| poll_handshake(&mut self.stream, &mut begun, cx));
-        let shaken = timeout(self.timeout, shaken)
-            .await
-            .unwrap_or_else(|elapsed| {
-                let kind = ErrorKind::Tls(TlsFailure::Timeout);
-                Err(Error::new(Operation::Handshake, kind).with_source(elapsed))
-            });
+        let shaken = timeout(self.timeout, shaken).await.unwrap_or_else(|_| {
+            let kind = ErrorKind::Tls(TlsFailure::Timeout);
+            Err(Error::new(Operation::Handshake, kind)
+                .with_source(TimeLimit::new("the handshake was not done", self.timeout)))
+        });
         if let Err(error) = shaken {
             if matches!(error.kind(), ErrorKind::Tls(how) if how != TlsFailure::Timeout) {
                 // A stream that is closed with bytes unread may take the alert with it.

@@ -32,7 +32,10 @@ pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, E
 }
 
 pub(super) fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, Error> {
-    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(config_error)
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
+        pem::Error::NoItemsFound => wrong("there is no private key in the PEM text"),
+        error => config_error(error),
+    })
 }
 
 /// A chain with the key of its first certificate, which must belong together.

@@ -1,5 +1,6 @@
 //! Clients for threads: every operation parks its thread, and no longer than it may.
 
+use std::error::Error as _;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -119,8 +120,8 @@ fn a_wait_for_the_turn_counts(backend: Backend) {
             assert_eq!(late.kind(), ErrorKind::Elapsed);
             let late = hurried.call_blocking(text(1)).unwrap_err();
             assert_eq!(
-                (late.kind(), late.delivery()),
-                (ErrorKind::Elapsed, Delivery::NotSent),
+                (late.kind(), late.delivery(), late.operation()),
+                (ErrorKind::Elapsed, Delivery::NotSent, Operation::Send),
                 "it never had its turn"
             );
             assert!(!waiting.is_finished());
@@ -184,6 +185,8 @@ fn inside_a_task_it_is_unsupported(backend: Backend) {
     Root::new().backend(backend).block_on(async {
         let error = client.recv_blocking().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let what_to_do = error.source().unwrap().to_string();
+        assert!(what_to_do.ends_with("use the `Client` itself"), "{error}");
         let error = client.close().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     });
@@ -200,11 +203,16 @@ fn a_call_cut_off_is_not_answered_later(backend: Backend) {
     beside(backend, serve, |at| {
         let (client, _) = blocking(backend, at);
         let hurried = client.timeout(Duration::from_millis(50));
-        let late = hurried.call_blocking(text("first")).unwrap_err();
+        let (late, line) = (hurried.call_blocking(text("first")).unwrap_err(), line!());
         assert_eq!(
-            (late.kind(), late.delivery()),
-            (ErrorKind::Elapsed, Delivery::MaybeSent)
+            (late.kind(), late.delivery(), late.operation()),
+            (ErrorKind::Elapsed, Delivery::MaybeSent, Operation::Recv)
         );
+        // With whom, how long it may take, and which call of the program it was.
+        assert_eq!(late.peer(), Some(&at.into()));
+        let why = late.source().unwrap().to_string();
+        let due = format!("it took longer than 50ms; called at {}:{line}:", file!());
+        assert!(why.starts_with(&due), "{why}");
         assert_eq!(client.call_blocking(text("second")).unwrap(), "re second");
         client.close().unwrap();
     });
