@@ -99,15 +99,17 @@ impl<H, F> Service<H, F> {
     }
 
     async fn establish<I: Incoming>(&self, incoming: I) -> Result<I::Stream, Error> {
-        // Those before it may be slow on purpose: the wait takes nothing of its own time.
-        let _turn = self.handshakes.acquire().await;
         let most = self.state.limits.handshake_timeout;
-        let shaken = timeout(most, incoming.establish()).await;
-        shaken.unwrap_or_else(|_| {
+        let late = |what| {
             let kind = ErrorKind::Tls(TlsFailure::Timeout);
-            Err(Error::new(Operation::Handshake, kind)
-                .with_source(TimeLimit::new("the handshake was not done", most)))
-        })
+            Error::new(Operation::Handshake, kind).with_source(TimeLimit::new(what, most))
+        };
+        // Those before it may be slow on purpose: the wait takes nothing of its own time, and has an end of
+        // its own, or a crowd that says nothing would have the server's places for many times as long.
+        let turn = timeout(most, self.handshakes.acquire()).await;
+        let _turn = turn.map_err(|_| late("there was no turn for the handshake"))?;
+        let shaken = timeout(most, incoming.establish()).await;
+        shaken.unwrap_or_else(|_| Err(late("the handshake was not done")))
     }
 
     /// Closes or aborts the connection after its handler, and counts what it came to.

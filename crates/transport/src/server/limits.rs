@@ -6,7 +6,7 @@ const MAX_CONNECTIONS: usize = 10_000;
 /// Handshakes at once.
 const MAX_HANDSHAKES: usize = 256;
 
-/// How long a connection may take to become secure, its turn included.
+/// How long a connection may wait for its turn, and then take to become secure.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a message may be under way.
@@ -126,8 +126,8 @@ impl ServerLimits {
         self
     }
 
-    /// Handshakes at once; default 256. Further connections wait for their turn, and delay nobody
-    /// who has had it.
+    /// Handshakes at once; default 256. Further connections wait for their turn, as long as a
+    /// [handshake may take](Self::handshake_timeout), and delay nobody who has had it.
     ///
     /// # Panics
     ///
@@ -139,8 +139,9 @@ impl ServerLimits {
         self
     }
 
-    /// How long a connection may take to become secure, once it has its turn; default 60 s. Who would
-    /// hold up every turn is kept from that by [`max_per_peer`](Self::max_per_peer).
+    /// How long a connection may wait for its turn, and how long it may then take to become secure;
+    /// default 60 s. So one that says nothing has a place for at most twice that, however many there are.
+    /// Who would hold up every turn is kept from that by [`max_per_peer`](Self::max_per_peer).
     pub fn handshake_timeout(mut self, most: Duration) -> Self {
         self.handshake_timeout = most;
         self

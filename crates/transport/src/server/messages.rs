@@ -1,9 +1,11 @@
 use std::fmt;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+
+use bowline_concurrency::yield_now;
 
 use super::link::{Link, Seen};
 use crate::error::Error;
@@ -91,7 +93,9 @@ impl<T: Transport> Messages<T> {
             }
             let cause = "its handler receives on from a connection that is over";
             self.link.scope.cancel(cause);
-            return pending().await;
+            // Under a shield it goes on, and is told so again.
+            yield_now().await;
+            return Ok(None);
         }
         let mut recv = pin!(recv);
         let mut draining = pin!(self.link.draining.wait());

@@ -9,7 +9,7 @@ use bowline_backend::Backend;
 use bowline_backend::stream::Address;
 use bowline_codec::{Codec, MessageCodec};
 use bowline_concurrency::sync::Once;
-use bowline_concurrency::{GroupError, Root, task_group};
+use bowline_concurrency::{GroupError, PortalError, Root, in_poll, task_group};
 
 use super::bind::Bind;
 use super::bound::Served;
@@ -194,9 +194,14 @@ impl<H> ServerThread<H> {
     /// # Errors
     ///
     /// What ended the server before; [`Panic`](ErrorKind::Panic) where that was a panic, whose text
-    /// is the source.
+    /// is the source. In a task, which the server may wait for, it is
+    /// [`Unsupported`](ErrorKind::Unsupported): the server drains, and nobody waits for its thread.
     pub fn stop(mut self, timeout: Duration) -> Result<DrainReport, Error> {
         let _ = self.stopping.set(timeout);
+        if in_poll() {
+            let error = Error::new(Operation::Serve, ErrorKind::Unsupported);
+            return Err(error.with_source(PortalError::WouldDeadlock));
+        }
         if let Some(thread) = self.thread.take() {
             joined(thread)?;
         }
@@ -207,7 +212,10 @@ impl<H> ServerThread<H> {
 impl<H> Drop for ServerThread<H> {
     fn drop(&mut self) {
         let _ = self.stopping.set(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
+        // In a task, which the server may wait for, its thread ends by itself.
+        if let Some(thread) = self.thread.take()
+            && !in_poll()
+        {
             let _ = joined(thread); // nobody is left to be told
         }
     }

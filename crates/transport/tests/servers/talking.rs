@@ -7,7 +7,7 @@ use std::time::Duration;
 use bowline_backend::stream::ByteStreamExt;
 use bowline_codec::{Framing, LengthDelimited, Lines, Text};
 use bowline_concurrency::sync::Event;
-use bowline_concurrency::{AnyError, TaskGroup, checkpoint, sleep, task_group, timeout};
+use bowline_concurrency::{AnyError, TaskGroup, checkpoint, shield, sleep, task_group, timeout};
 use bowline_transport::{
     Break, ConnectionHandler, End, Error, ErrorKind, Extra, LocalAddr, MemoryNetwork,
     MessageStream, Messages, Peer, PeerAddr, Server, TcpConnector, Transport,
@@ -76,6 +76,8 @@ enum Habit {
     AnswersAll,
     /// It looks at nothing, the end included.
     AsksOn,
+    /// It looks at nothing while no cancel reaches it.
+    AsksOnShielded,
 }
 
 /// Counts lines, and tells how its connections ended.
@@ -92,10 +94,18 @@ where
 
     async fn handle(&self, peer: &Peer<T>, messages: &mut Messages<T>) -> Result<(), Error> {
         let mut count = 0;
+        if matches!(self.habit, Habit::AsksOnShielded) {
+            let asked = shield(async {
+                for _ in 0..10 {
+                    let _ = messages.recv().await;
+                }
+            });
+            asked.await;
+        }
         loop {
             match (messages.recv().await, self.habit) {
                 (Ok(Some(_)), _) => count += 1,
-                (_, Habit::AsksOn) => {}
+                (_, Habit::AsksOn | Habit::AsksOnShielded) => {}
                 (Ok(None), _) => break,
                 (Err(error), Habit::AnswersMessages) if !error.is_message() => return Err(error),
                 (Err(_), _) => peer.send(&"pardon?".to_owned()).await?,
@@ -117,6 +127,7 @@ pub(crate) async fn a_stranger_costs_a_handler_one_error() {
         (Habit::AnswersMessages, 0, broken),
         (Habit::AnswersAll, 2, broken),
         (Habit::AsksOn, 0, End::Cancelled),
+        (Habit::AsksOnShielded, 0, End::Cancelled),
     ] {
         let server = Server::tcp(("127.0.0.1", 0)).codec(codec);
         let bound = server.bind().await.unwrap();
@@ -143,7 +154,7 @@ pub(crate) async fn a_stranger_costs_a_handler_one_error() {
             drop(client);
             handle.drain(Duration::from_secs(10)).await;
             let counters = handle.counters();
-            let cancelled = u64::from(matches!(habit, Habit::AsksOn));
+            let cancelled = u64::from(matches!(habit, Habit::AsksOn | Habit::AsksOnShielded));
             assert_eq!(
                 (counters.broken, counters.cancelled, counters.completed),
                 (1 - cancelled, cancelled, 0)

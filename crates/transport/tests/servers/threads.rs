@@ -6,7 +6,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bowline_backend::Backend;
@@ -237,4 +238,54 @@ fn a_thread_can_serve_packets_by_itself() {
     let error = packets_at(taken).serve_blocking(Packeted(OnceLock::new()));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Address);
     drop(socket);
+}
+
+/// Stops its server, or drops it, from a handler.
+struct Stops {
+    server: Arc<Mutex<Option<ServerThread>>>,
+    drops: bool,
+    told: Sender<Option<ErrorKind>>,
+}
+
+impl<T: Transport<Sent = String, Received = String> + 'static> ConnectionHandler<T> for Stops {
+    type Error = Error;
+
+    async fn handle(&self, _: &Peer<T>, messages: &mut Messages<T>) -> Result<(), Error> {
+        messages.recv().await?;
+        let server = self.server.lock().unwrap().take().unwrap();
+        let refused = match self.drops {
+            true => None,
+            false => server.stop(Duration::from_secs(60)).err(),
+        };
+        self.told.send(refused.map(|error| error.kind())).unwrap();
+        Ok(())
+    }
+}
+
+// SV9
+#[test]
+fn a_handler_that_stops_its_own_server_waits_for_nobody() {
+    for backend in REAL {
+        for (drops, refused) in [(false, Some(ErrorKind::Unsupported)), (true, None)] {
+            let (told, heard) = channel();
+            let server = Arc::new(Mutex::new(None));
+            let handler = Stops {
+                server: server.clone(),
+                drops,
+                told,
+            };
+            let mut place = server.lock().unwrap();
+            let thread = ServerThread::start(backend, at(anywhere()), handler).unwrap();
+            let bound = address(&thread);
+            *place = Some(thread);
+            drop(place);
+            let mut stream = BufReader::new(TcpStream::connect(bound).unwrap());
+            stream.get_mut().write_all(b"go\n").unwrap();
+            assert_eq!(heard.recv().unwrap(), refused, "{backend}");
+            // Its thread ends all the same, and with it the handler.
+            let _ = stream.read_line(&mut String::new());
+            assert!(heard.recv().is_err());
+            TcpStream::connect(bound).unwrap_err();
+        }
+    }
 }
