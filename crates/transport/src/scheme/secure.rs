@@ -29,14 +29,35 @@ enum Config {
     Trusting(Arc<Trusting>),
 }
 
-/// Trusts the authorities in a file.
+/// What a configuration is made of, for which files may have to be read.
 #[derive(Debug)]
 struct Trusting {
-    file: String,
+    whom: Whom,
     alpn: Vec<String>,
     close: CloseMode,
     made: OnceLock<TlsClientConfig>,
 }
+
+/// The authorities that are trusted.
+#[derive(Clone, Debug)]
+enum Whom {
+    /// Those in a file.
+    File(String),
+    /// Mozilla's, which need no reading.
+    #[cfg(feature = "webpki-roots")]
+    Mozilla,
+    /// The system's.
+    #[cfg(feature = "native-roots")]
+    System,
+}
+
+/// Whom programs trust where nothing is said: the first of those there are.
+const USUAL: &[Whom] = &[
+    #[cfg(feature = "webpki-roots")]
+    Whom::Mozilla,
+    #[cfg(feature = "native-roots")]
+    Whom::System,
+];
 
 impl Tls {
     pub(crate) fn with(config: TlsClientConfig) -> Tls {
@@ -50,25 +71,35 @@ impl Tls {
     pub(super) fn of(params: &Params) -> Result<Tls, Error> {
         let alpn = params.list("alpn").unwrap_or_default();
         let close = CloseMode::of(params)?;
-        let config = match params.text("ca") {
-            Some(file) => Config::Trusting(Arc::new(Trusting {
-                file: file.to_owned(),
-                alpn: alpn.to_vec(),
-                close,
-                made: OnceLock::new(),
-            })),
-            None => {
-                let builder = trusting_usual(TlsClientConfig::builder())?;
-                Config::Made(speaking(builder, alpn, close).build()?)
+        let whom = match (params.text("ca"), USUAL.first()) {
+            (Some(file), _) => Whom::File(file.to_owned()),
+            (None, Some(usual)) => usual.clone(),
+            (None, None) => {
+                let missing = "the key `ca` is missing: a file with the authorities that are trusted \
+                               (PEM); with the feature `webpki-roots` or `native-roots` there are others";
+                return Err(wrong(missing.to_owned()));
             }
         };
         Ok(Tls {
-            config,
             name: params.text("sni").map(str::to_owned),
+            ..Tls::trusting(whom, alpn, close)
         })
     }
 
-    /// The configuration; the file of authorities is read for the first one that is made of it.
+    fn trusting(whom: Whom, alpn: &[String], close: CloseMode) -> Tls {
+        let trusting = Trusting {
+            whom,
+            alpn: alpn.to_vec(),
+            close,
+            made: OnceLock::new(),
+        };
+        Tls {
+            config: Config::Trusting(Arc::new(trusting)),
+            name: None,
+        }
+    }
+
+    /// The configuration; what it is made of is read for the first one.
     pub(super) async fn config(&self) -> Result<TlsClientConfig, Error> {
         let trusting = match &self.config {
             Config::Made(config) => return Ok(config.clone()),
@@ -77,19 +108,41 @@ impl Tls {
         if let Some(config) = trusting.made.get() {
             return Ok(config.clone());
         }
-        let roots = read_file("ca", &trusting.file).await?;
-        let builder = TlsClientConfig::builder().root_pem(roots);
-        let config = speaking(builder, &trusting.alpn, trusting.close).build()?;
+        let config = trusting.make().await?;
         // Of two that were made at once all take the one that was first: it knows the tickets.
         Ok(trusting.made.get_or_init(|| config).clone())
     }
 }
 
-fn speaking(builder: TlsClientBuilder, alpn: &[String], close: CloseMode) -> TlsClientBuilder {
-    let protocols = alpn.iter().map(String::as_bytes);
-    protocols
-        .fold(builder, TlsClientBuilder::alpn)
-        .close_mode(close)
+impl Trusting {
+    async fn make(&self) -> Result<TlsClientConfig, Error> {
+        let builder = TlsClientConfig::builder();
+        match &self.whom {
+            Whom::File(file) => {
+                let roots = read_file("ca", file).await?;
+                self.speaking(builder.root_pem(roots)).build()
+            }
+            #[cfg(feature = "webpki-roots")]
+            Whom::Mozilla => self.speaking(builder.webpki_roots()).build(),
+            #[cfg(feature = "native-roots")]
+            Whom::System => {
+                let builder = self.speaking(builder.native_roots());
+                // A hundred files and more.
+                let built = spawn_blocking(move || builder.build()).await;
+                built.unwrap_or_else(|error| {
+                    let why = format!("the authorities of the system cannot be read: {error}");
+                    Err(wrong(why))
+                })
+            }
+        }
+    }
+
+    fn speaking(&self, builder: TlsClientBuilder) -> TlsClientBuilder {
+        let protocols = self.alpn.iter().map(String::as_bytes);
+        protocols
+            .fold(builder, TlsClientBuilder::alpn)
+            .close_mode(self.close)
+    }
 }
 
 impl CloseMode {
@@ -100,21 +153,6 @@ impl CloseMode {
             Some("lenient") => Ok(CloseMode::Lenient),
             Some(_) => Err(wrong("`close` has to be `strict` or `lenient`".to_owned())),
         }
-    }
-}
-
-/// Trusts whom programs trust where nothing is said: Mozilla's authorities, or the system's.
-fn trusting_usual(builder: TlsClientBuilder) -> Result<TlsClientBuilder, Error> {
-    #[cfg(feature = "webpki-roots")]
-    return Ok(builder.webpki_roots());
-    #[cfg(all(feature = "native-roots", not(feature = "webpki-roots")))]
-    return Ok(builder.native_roots());
-    #[cfg(not(any(feature = "webpki-roots", feature = "native-roots")))]
-    {
-        let _ = builder;
-        let missing = "the key `ca` is missing: a file with the authorities that are trusted (PEM); with \
-                       the feature `webpki-roots` or `native-roots` there are others";
-        Err(wrong(missing.to_owned()))
     }
 }
 
@@ -140,4 +178,98 @@ fn read_at_most(path: &str, most: usize) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(all(test, feature = "native-roots", unix))]
+mod tests {
+    use std::env;
+    use std::fs;
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    use bowline_backend::Backend;
+    use futures_util::future::join;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// Runs the test of this name once more, in a process to which the system trusts what is in `file`.
+    fn as_told_by(file: &PathBuf, test: &str) {
+        let status = Command::new(env::current_exe().unwrap())
+            .args(["--exact", &format!("scheme::secure::tests::{test}")])
+            .env("SSL_CERT_FILE", file)
+            .env_remove("SSL_CERT_DIR")
+            .env("BOWLINE_TOLD", "1")
+            .status();
+        fs::remove_file(file).unwrap();
+        assert!(status.unwrap().success());
+    }
+
+    fn is_told() -> Option<String> {
+        env::var("BOWLINE_TOLD").ok()?;
+        Some(env::var("SSL_CERT_FILE").unwrap())
+    }
+
+    fn file(name: &str) -> PathBuf {
+        env::temp_dir().join(format!("bowline-{name}-{}.pem", std::process::id()))
+    }
+
+    const BACKENDS: [Backend; 3] = [Backend::Tokio, Backend::Smol, Backend::AsyncStd];
+
+    // T2
+    #[test]
+    fn the_authorities_of_the_system_are_read_once_and_where_nobody_waits() {
+        let Some(pipe) = is_told() else {
+            // To open it waits for who writes, which begins below once the reader has been asked.
+            let pipe = file("pipe");
+            assert!(
+                Command::new("mkfifo")
+                    .arg(&pipe)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            return as_told_by(
+                &pipe,
+                "the_authorities_of_the_system_are_read_once_and_where_nobody_waits",
+            );
+        };
+        for backend in BACKENDS {
+            let tls = Tls::trusting(Whom::System, &[], CloseMode::Strict);
+            let made = rcgen::generate_simple_self_signed(["there".to_owned()]).unwrap();
+            let (pipe, text) = (pipe.clone(), made.cert.pem());
+            backend.block_on(async {
+                // Were it read here, nobody would come to write.
+                let written = async { spawn_blocking(move || fs::write(pipe, text)).await };
+                let (first, written) = join(tls.config(), written).await;
+                first.unwrap();
+                written.unwrap().unwrap();
+                // Nobody writes again.
+                tls.clone().config().await.unwrap();
+            });
+        }
+    }
+
+    // T2, TR12
+    #[test]
+    fn a_system_that_trusts_nobody_is_an_error_of_the_first_use() {
+        if is_told().is_none() {
+            let empty = file("empty");
+            fs::write(&empty, "").unwrap();
+            return as_told_by(
+                &empty,
+                "a_system_that_trusts_nobody_is_an_error_of_the_first_use",
+            );
+        }
+        for backend in BACKENDS {
+            let tls = Tls::trusting(Whom::System, &[], CloseMode::Strict);
+            // Nothing is kept of it.
+            for _ in 0..2 {
+                let error = backend.block_on(tls.config()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Config);
+                let why = std::error::Error::source(&error).unwrap().to_string();
+                assert_eq!(why, "the system trusts no authority");
+            }
+        }
+    }
 }

@@ -138,7 +138,9 @@ impl TlsClientBuilder {
     }
 
     /// Trusts the authorities that the system does; with the feature `native-roots`.
-    /// [`build`](TlsClientBuilder::build) reads them, which may take a moment.
+    /// [`build`](TlsClientBuilder::build) reads them, from a hundred files or more: in a task, let
+    /// [`spawn_blocking`](bowline_backend::blocking::spawn_blocking) do it. It refuses a system that
+    /// trusts none.
     #[cfg(feature = "native-roots")]
     pub fn native_roots(mut self) -> Self {
         self.native_roots = true;
