@@ -16,16 +16,19 @@ impl Wake for Asleep {
     fn wake(self: Arc<Self>) {}
 }
 
+/// A broker that offers `add`.
+fn adding() -> TcpBrokerBuilder {
+    let registry = Registry::new("example");
+    let add = |(a, b): (i64, i64)| async move { a + b };
+    registry.register_fn("add", add).expect("it is the first");
+    TcpBroker::builder(AsyncExecutor::new(registry, 4)).listen("127.0.0.1:0")
+}
+
 #[test]
 fn whoever_stops_waiting_for_the_end_leaves_no_task() {
     Root::new().backend(Backend::Sim).block_on(async {
         let ended = task_group(|group: TaskGroup<Error>| async move {
-            let registry = Registry::new("example");
-            registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
-            let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
-                .listen("127.0.0.1:0")
-                .start(&group)
-                .await?;
+            let server = adding().start(&group).await?;
             let tasks = server.shared.group.statistics();
             let waiting = server.shared.routes.departures();
             for _ in 0..1000 {
@@ -60,12 +63,7 @@ fn whoever_stops_waiting_for_the_end_leaves_no_task() {
 fn connections_that_come_and_go_leave_no_task() {
     Root::new().backend(Backend::Sim).block_on(async {
         let ended = task_group(|group: TaskGroup<Error>| async move {
-            let registry = Registry::new("example");
-            registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b })?;
-            let server = TcpBroker::builder(AsyncExecutor::new(registry, 4))
-                .listen("127.0.0.1:0")
-                .start(&group)
-                .await?;
+            let server = adding().start(&group).await?;
             let mut live = None;
             for _ in 0..1_000 {
                 TcpBroker::caller()
@@ -93,11 +91,7 @@ fn connections_that_come_and_go_leave_no_task() {
 #[test]
 fn who_has_not_proved_itself_costs_no_list_of_methods() {
     Root::new().backend(Backend::Sim).block_on(async {
-        let registry = Registry::new("example");
-        let add = |(a, b): (i64, i64)| async move { a + b };
-        registry.register_fn("add", add).expect("it is the first");
-        let server = TcpBroker::builder(AsyncExecutor::new(registry, 4)).listen("127.0.0.1:0");
-        let ran = server.run(async |server| -> Result<(), Error> {
+        let ran = adding().run(async |server| -> Result<(), Error> {
             let at = server.local_addrs()[0];
             let lists = || {
                 let offered = server.shared.offers.now();

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_backend::accept_error::AcceptErrorKind;
-use bowline_backend::entropy;
 use bowline_backend::stream::Address;
 use bowline_backend::time;
-use bowline_concurrency::{sleep, timeout_at};
+use bowline_concurrency::{Backoff, Jitter, sleep, timeout_at};
 
 use super::Shared;
 use super::link::{Place, drive};
@@ -16,18 +15,20 @@ use super::routes::{NoRoom, Origin};
 use super::wires::{Door, Visitor};
 use crate::proto::{CloseCause, Side};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses while the system has no descriptors or memory.
+const EXHAUSTED: Backoff = Backoff::exponential(Duration::from_millis(100))
+    .max(Duration::from_secs(1))
+    .jitter(Jitter::Equal);
 
 /// Accepts until the listener breaks; each connection becomes a task of the broker's group. While
 /// there are as many connections as may be, those to come wait at the system.
 pub(super) async fn accept(shared: Arc<Shared>, mut door: Door) {
-    let mut pause = FIRST_PAUSE;
+    let mut exhausted = 0_usize;
     loop {
         shared.routes.fewer_than(shared.limits.connections).await;
         match door.accept().await {
             Ok((visitor, address)) => {
-                pause = FIRST_PAUSE;
+                exhausted = 0;
                 take_on(&shared, visitor, &address).await;
             }
             Err(error) => {
@@ -36,8 +37,8 @@ pub(super) async fn accept(shared: Arc<Shared>, mut door: Door) {
                 match kind {
                     AcceptErrorKind::Skip => {}
                     AcceptErrorKind::Exhausted => {
-                        sleep(jittered(pause)).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        exhausted = exhausted.saturating_add(1);
+                        sleep(EXHAUSTED.pause(exhausted)).await;
                     }
                     // Its owner learns of it by the end of the broker: nothing else would tell
                     // that no peer will come any more.
@@ -82,16 +83,4 @@ async fn take_on(shared: &Arc<Shared>, visitor: Visitor, address: &Address) {
             Err(_) => shared.counters.closed(&CloseCause::HandshakeTimeout),
         }
     }));
-}
-
-/// Between half of `pause` and all of it.
-fn jittered(pause: Duration) -> Duration {
-    let half = pause / 2;
-    half + full_jitter(half)
-}
-
-/// Anything from nothing to `longest`.
-pub(super) fn full_jitter(longest: Duration) -> Duration {
-    let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(entropy::random_u64() % nanos.saturating_add(1).max(1))
 }
