@@ -3,19 +3,22 @@ use std::collections::{BTreeSet, VecDeque};
 use bowline_backend::time::Instant;
 use bytes::{Bytes, BytesMut};
 
-use super::MethodId;
 use super::pace::Pace;
+use super::{Advertised, MethodId};
 
 /// What the peer is told of the methods of this side.
 // Invariants
 // A1 `told` has the methods that the peer knows once all of `frames` have come to it.
 // A2 `entries` adds up those of `frames`.
+// A3 there are methods in `hidden` only while the peer has no room for one more.
 #[derive(Debug, Default)]
 pub(super) struct Adverts {
     /// What is still to be sent, and how many entries each has.
     frames: VecDeque<(u32, Bytes)>,
     entries: usize,
     told: BTreeSet<MethodId>,
+    /// Methods that the peer had no room for, the first first.
+    hidden: VecDeque<Advertised>,
     pace: Pace,
     /// The peer was asked to open nothing new, so it is told nothing more.
     over: bool,
@@ -33,6 +36,35 @@ impl Adverts {
     /// How many methods the peer knows of.
     pub(super) fn told(&self) -> usize {
         self.told.len()
+    }
+
+    /// How many methods there are, those that the peer had no room for included.
+    pub(super) fn known(&self) -> usize {
+        self.told.len() + self.hidden.len()
+    }
+
+    /// How many methods the peer has no room for.
+    pub(super) fn hidden(&self) -> usize {
+        self.hidden.len()
+    }
+
+    /// The peer has no room for these.
+    pub(super) fn hide(&mut self, methods: Vec<Advertised>) {
+        self.hidden.extend(methods);
+    }
+
+    /// These are offered no longer, so the peer need never hear of those it had no room for.
+    pub(super) fn unhide(&mut self, methods: &[MethodId]) {
+        if !self.hidden.is_empty() {
+            let gone: BTreeSet<_> = methods.iter().collect();
+            self.hidden.retain(|method| !gone.contains(&method.method));
+        }
+    }
+
+    /// The first of those that the peer had no room for: it has room for so many now.
+    pub(super) fn reveal(&mut self, room: usize) -> Vec<Advertised> {
+        let count = room.min(self.hidden.len());
+        self.hidden.drain(..count).collect()
     }
 
     /// Whether the peer is told nothing more.
@@ -118,12 +150,18 @@ impl Adverts {
     /// Nothing more is sent.
     pub(super) fn clear(&mut self) {
         self.frames = VecDeque::new();
+        self.hidden = VecDeque::new();
         self.entries = 0;
     }
 
     pub(super) fn memory(&self) -> usize {
         let frames: usize = self.frames.iter().map(|(_, frame)| frame.len()).sum();
+        let hidden: usize = self.hidden.iter().map(Advertised::wire_len).sum();
         // Of the nodes of the set half are in use, at worst.
-        frames + self.frames.capacity() * size_of::<(u32, Bytes)>() + self.told.len() * 16
+        frames
+            + hidden
+            + self.hidden.capacity() * size_of::<Advertised>()
+            + self.frames.capacity() * size_of::<(u32, Bytes)>()
+            + self.told.len() * 16
     }
 }

@@ -38,9 +38,18 @@ fn offering(count: u32, most: u32) -> (Machine, Machine) {
 
 /// What the dialer hears of methods within `within`, gone and new.
 fn heard(dialer: &mut Machine, listener: &mut Machine, within: Duration) -> (Vec<u32>, Vec<u32>) {
+    heard_from(START, dialer, listener, within)
+}
+
+fn heard_from(
+    from: Instant,
+    dialer: &mut Machine,
+    listener: &mut Machine,
+    within: Duration,
+) -> (Vec<u32>, Vec<u32>) {
     let (mut gone, mut new) = (Vec::new(), Vec::new());
     for at in 0..=within.as_millis() as u64 / 10 {
-        pump(dialer, listener, START + millis(10 * at));
+        pump(dialer, listener, from + millis(10 * at));
     }
     for event in events(dialer) {
         match event {
@@ -60,16 +69,40 @@ fn what_was_not_advertised_is_not_withdrawn() {
     let hidden = Command::Withdraw(ids([299, 7_000]));
     listener.command(START, hidden).unwrap();
     assert!(sent(&mut listener, START).is_empty());
-    // So there is no place for another one.
-    let more = || Command::Advertise(methods([301]));
-    assert_eq!(listener.command(START, more()), Err(Rejected::Overloaded));
+    // One of 300 has gone, so there may be another one, and no more.
+    let advertise = |n| Command::Advertise(methods([n]));
+    listener.command(START, advertise(301)).unwrap();
+    assert!(sent(&mut listener, START).is_empty());
+    let second = listener.command(START, advertise(302));
+    assert_eq!(second, Err(Rejected::Overloaded));
     let known = Command::Withdraw(ids([7]));
     listener.command(START, known).unwrap();
-    listener.command(START, more()).unwrap();
-    let second = Command::Advertise(methods([302]));
-    assert_eq!(listener.command(START, second), Err(Rejected::Overloaded));
     let changes = heard(&mut dialer, &mut listener, millis(500));
-    assert_eq!(changes, (vec![7], vec![301]));
+    assert_eq!(changes, (vec![7], vec![257]));
+}
+
+#[test]
+fn what_the_peer_had_no_room_for_it_hears_of_when_others_are_gone() {
+    let (mut dialer, mut listener) = offering(20, 8);
+    let (_, first) = heard(&mut dialer, &mut listener, millis(0));
+    assert_eq!(first, (1..=8).collect::<Vec<_>>());
+    let mut from = START;
+    let mut withdraw = |gone: &[u32]| {
+        let gone = Command::Withdraw(ids(gone.iter().copied()));
+        listener.command(from, gone).unwrap();
+        let within = Duration::from_secs(2);
+        let heard = heard_from(from, &mut dialer, &mut listener, within);
+        from += within;
+        heard
+    };
+    // In their order, and not those that went before the peer ever heard of them.
+    assert_eq!(withdraw(&[2, 9, 3]), (vec![2, 3], vec![10, 11]));
+    assert_eq!(withdraw(&[12]), (vec![], vec![]));
+    let known = [1, 4, 5, 6, 7, 8, 10, 11];
+    assert_eq!(withdraw(&known), (known.to_vec(), (13..=20).collect()));
+    // A peer that is left hears of no more.
+    let all: Vec<_> = (13..=20).collect();
+    assert_eq!(withdraw(&all), (all.clone(), vec![]));
 }
 
 #[test]

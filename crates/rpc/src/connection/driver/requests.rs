@@ -132,7 +132,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     self.changes.push_front(change);
                     return taken;
                 }
-                // It never takes it: the peer wants no more methods, or the connection is over.
+                // It never takes it: there are more than this side may have, or the connection is over.
                 Err(_) => {}
             }
         }

@@ -19,9 +19,20 @@ impl Machine {
         }
         self.adverts = Adverts::to(self.agreed.max_methods);
         methods.retain(|method| self.may_call(method));
-        // What the peer has no room for it can still call by name.
-        methods.truncate(self.agreed.max_methods as usize);
+        self.hide_beyond(&mut methods);
         self.put_advertise(&methods, usize::from(u16::MAX));
+    }
+
+    /// Takes out what the peer has no room for: it can still call that by name, and hears of it once others
+    /// are gone.
+    fn hide_beyond(&mut self, methods: &mut Vec<Advertised>) {
+        let room = self.room_at_peer().min(methods.len());
+        self.adverts.hide(methods.split_off(room));
+    }
+
+    /// How many methods more the peer takes.
+    fn room_at_peer(&self) -> usize {
+        (self.agreed.max_methods as usize).saturating_sub(self.adverts.told())
     }
 
     /// Queues ADVERTISEs of `methods`, with at most `most` in each.
@@ -74,13 +85,14 @@ impl Machine {
             if methods.is_empty() || self.adverts.is_over() {
                 return Ok(CallId::CONNECTION);
             }
-            if self.adverts.told() + methods.len() > room.min(self.agreed.max_methods as usize) {
+            if self.adverts.known() + methods.len() > room {
                 return Err(Rejected::Overloaded);
             }
             if !self.adverts.has_room(methods.len(), room) {
                 return Err(Rejected::NoRoom);
             }
-            self.put_advertise(&methods, self.adverts.most_of_frame());
+            self.hide_beyond(&mut methods);
+            self.put_more(&methods);
         } else {
             if self.snapshot.len() + methods.len() > room {
                 return Err(Rejected::Overloaded);
@@ -104,12 +116,12 @@ impl Machine {
             return Ok(CallId::CONNECTION);
         }
         let room = self.config.limits.max_methods as usize;
-        if !self
-            .adverts
-            .has_room(methods.len().min(self.adverts.told()), room)
-        {
+        let gone = methods.len().min(self.adverts.told());
+        let shown = gone.min(self.adverts.hidden());
+        if !self.adverts.has_room(gone + shown, room) {
             return Err(Rejected::NoRoom);
         }
+        self.adverts.unhide(&methods);
         // What the peer was not told of it need not be told is gone: it counts that all the same.
         methods.retain(|method| self.adverts.untell(*method));
         if self.adverts.is_over() {
@@ -123,7 +135,16 @@ impl Machine {
             part.iter().for_each(|method| frame.put_u32(method.0));
             self.adverts.push(part.len(), frame.freeze());
         }
+        let shown = self.adverts.reveal(self.room_at_peer());
+        self.put_more(&shown);
         Ok(CallId::CONNECTION)
+    }
+
+    /// Queues ADVERTISEs of `methods`, if there are any.
+    fn put_more(&mut self, methods: &[Advertised]) {
+        if !methods.is_empty() {
+            self.put_advertise(methods, self.adverts.most_of_frame());
+        }
     }
 
     /// Sends what is to be told of methods, as far as the peer lets it through.
