@@ -180,17 +180,42 @@ fn peers_that_do_not_fit_are_told_why() {
 fn frames_out_of_order_are_violations() {
     let mut dialer = machine(Side::Dialer, &Limits::default());
     let hello = sent(&mut dialer, START);
-    for early in [
-        frame(0x03, 0, 0, 0, &[0]),
-        frame(0x10, 0, 0, 1, &[0; 16]),
-        frame(0x7F, 0, 0, 0, &[]),
+    // It takes no frame of any length.
+    let mut wrong_hello = hello[8..].to_vec();
+    wrong_hello[16 + 60..16 + 64].fill(0);
+    let long = [0xFF, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (early, violation) in [
+        (
+            frame(0x03, 0, 0, 0, &[0]),
+            Violation::Rule("handshake-order"),
+        ),
+        (
+            frame(0x10, 0, 0, 1, &[0; 16]),
+            Violation::Rule("handshake-order"),
+        ),
+        (
+            frame(0x7F, 0, 0, 0, &[]),
+            Violation::Rule("handshake-order"),
+        ),
+        (
+            frame(0x01, 0, 0, 0, &[0; 20]),
+            Violation::Rule("hello-length"),
+        ),
+        (wrong_hello, Violation::Rule("hello-limits")),
+        (
+            long.to_vec(),
+            Violation::FrameTooLong {
+                declared: u32::MAX,
+                limit: 65_536,
+            },
+        ),
     ] {
         let mut listener = machine(Side::Listener, &Limits::default());
         let bytes = [&hello[..8], &early].concat();
-        assert_eq!(
-            receive(&mut listener, START, &bytes),
-            Err(Violation::Rule("handshake-order"))
-        );
+        assert_eq!(receive(&mut listener, START, &bytes), Err(violation));
+        // Not even that it speaks the protocol.
+        assert!(sent(&mut listener, START).is_empty(), "{violation}");
+        assert!(listener.is_finished());
     }
     let (_, mut listener) = ready(&Limits::default());
     assert_eq!(

@@ -99,7 +99,7 @@ impl Machine {
             }
             CloseCause::Violation(violation) => {
                 self.incoming.clear();
-                if !matches!(violation, Violation::NotOurProtocol { .. }) && self.may_say_why() {
+                if self.may_say_why(violation) {
                     self.put_close(violation.code(), violation.rule());
                 }
             }
@@ -109,9 +109,16 @@ impl Machine {
         self.push(Event::Closed(cause));
     }
 
-    /// A listener says nothing to a stranger whose HELLO it has not seen.
-    fn may_say_why(&self) -> bool {
-        self.side == Side::Dialer || self.phase != Phase::Preface
+    /// A listener says nothing to a stranger before its HELLO was in order: then, if the two do not go
+    /// together, what the HELLO asked for.
+    fn may_say_why(&self, violation: &Violation) -> bool {
+        match violation {
+            Violation::NotOurProtocol { .. } => false,
+            Violation::NothingCommon(_) | Violation::WrongProject | Violation::Unauthenticated => {
+                true
+            }
+            _ => self.side == Side::Dialer || !matches!(self.phase, Phase::Preface | Phase::Hello),
+        }
     }
 
     /// The CLOSE goes out after everything else: `poll_transmit` writes `control` last once the
