@@ -11,7 +11,9 @@ use crate::{CallError, Peer, RawStream};
 
 /// Nothing is stored without the feature.
 #[cfg(not(feature = "tracing"))]
-const _: () = assert!(size_of::<CallSpan>() == 0 && size_of::<HandleSpan>() == 0);
+const _: () = assert!(
+    size_of::<CallSpan>() == 0 && size_of::<HandleSpan>() == 0 && size_of::<Unnumbered>() == 0
+);
 
 /// The span of a call.
 #[must_use = "a call is traced where its future is put into its span"]
@@ -27,10 +29,43 @@ pub(crate) struct HandleSpan {
     span: tracing::Span,
 }
 
+/// The span of a call whose number is given when the call goes out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unnumbered {
+    #[cfg(feature = "tracing")]
+    span: Option<tracing::Span>,
+}
+
+impl Unnumbered {
+    /// The current span.
+    pub(crate) fn current() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: Some(tracing::Span::current()),
+        }
+    }
+
+    /// The call has this number, if it has any; the first time counts.
+    pub(crate) fn number(&mut self, call: Option<u64>) {
+        #[cfg(feature = "tracing")]
+        if let Some(span) = self.span.take()
+            && let Some(call) = call
+        {
+            span.record("call", call);
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = call;
+    }
+}
+
 #[cfg(not(feature = "tracing"))]
 impl CallSpan {
     pub(crate) fn new(_: &str) -> Self {
         Self {}
+    }
+
+    pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
     }
 
     pub(crate) fn around<F, T, E>(self, future: F) -> F
@@ -100,6 +135,10 @@ mod enabled {
                 certainty = Empty,
             );
             Self { span }
+        }
+
+        pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+            self.span.in_scope(f)
         }
 
         /// Runs `future` in the span, and tells what it came to.

@@ -47,7 +47,7 @@ use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::offers::Offers;
 use crate::proto::{CallKind, Config};
 use crate::retry::Budget;
-use crate::span::CallSpan;
+use crate::span::{self, CallSpan};
 use crate::stream::Outcome;
 use crate::{
     Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
@@ -226,21 +226,26 @@ impl Broker for TcpBroker {
             }
             let each = peers.into_iter().map(|(peer, found)| {
                 let watching = found.watching;
+                let span = CallSpan::new(&method);
                 let outcome: Outcome = match found.to {
                     Destination::Peer(mailbox) => {
                         let at = (&mailbox, found.method);
-                        let sent = self.send(at, body.clone(), kind, &options, None);
-                        Box::pin(async move {
+                        let sent = span.in_scope(|| {
+                            span::goes_to(mailbox.peer(), None);
+                            self.send(at, body.clone(), kind, &options, None)
+                        });
+                        Box::pin(span.around(async move {
                             let outcome = match sent {
                                 Ok(call) => call.await,
                                 Err(error) => Err(error),
                             };
                             watched(watching, outcome).map(Reply::new)
-                        })
+                        }))
                     }
                     Destination::Here(broker) => {
                         let call = here::out_call(&method, body.clone(), kind, &options);
-                        Box::pin(async move { broker.carry(call).await.map(Reply::new) })
+                        let outcome = async move { broker.carry(call).await.map(Reply::new) };
+                        Box::pin(span.around(outcome))
                     }
                 };
                 Addressed { peer, outcome }

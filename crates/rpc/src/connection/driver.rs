@@ -31,6 +31,7 @@ use super::Mailbox;
 use super::mailbox::Mail;
 use crate::executor::JobHandle;
 use crate::proto::{BrokenKind, CallId, CallKind, CloseCause, Command, Event, Machine};
+use crate::span::Unnumbered;
 use crate::{Certainty, Code, Limits};
 
 /// Most slices of one write.
@@ -58,7 +59,7 @@ const SETTLING: Duration = Duration::from_millis(100);
 /// - D1 nothing is polled twice in a turn, and a turn that moved nothing sleeps: every waker is
 ///   registered by then (stream both ways, timer, mailbox).
 /// - D2 `tickets[call.slot()]` is the ticket of the call of ours that holds that place of the
-///   machine.
+///   machine, and its span until that has the number of the call.
 /// - D3 `running` holds a peer's call from its event until its answer.
 /// - D4 the machine hears of the end of the stream after every frame that came before it: while it
 ///   holds frames back nothing is read, and a broken stream waits in `broken`.
@@ -79,7 +80,7 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     /// Until when the peer may take what says why the connection is over.
     last_words: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    tickets: Vec<usize>,
+    tickets: Vec<(usize, Unnumbered)>,
     running: BTreeMap<CallId, JobHandle>,
     flows: BTreeMap<CallId, Flow>,
     /// Calls of the peer wait for somebody to begin them.
@@ -300,7 +301,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             self.flows.remove(&call);
         }
         // Invariant D2.
-        if let Some(ticket) = self.tickets.get(call.slot()) {
+        if let Some((ticket, span)) = self.tickets.get_mut(call.slot()) {
+            span.number(self.machine.number_of(call));
             self.mailbox
                 .settle_ticket(*ticket, outcome, &mut self.wakers);
         }

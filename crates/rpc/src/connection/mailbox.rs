@@ -17,6 +17,7 @@ use super::Flow;
 use super::gauges::Seen;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::{CallId, Open};
+use crate::span::Unnumbered;
 use crate::{CallError, Certainty, Code, Limits, Peer};
 use tickets::{Ticket, Tickets};
 
@@ -59,6 +60,7 @@ pub(crate) enum Mail {
         ticket: usize,
         open: Open,
         flow: Option<Box<Flow>>,
+        span: Unnumbered,
     },
     Cancel(CallId),
     Answer {
@@ -121,7 +123,7 @@ impl Mailbox {
         self.state().tickets.set_slots(slots);
     }
 
-    /// Hands a call over; what it carries was encoded to `bytes` bytes.
+    /// Hands a call over, whose span is the current one; what it carries was encoded to `bytes` bytes.
     pub(crate) fn open(
         self: &Arc<Self>,
         open: Open,
@@ -129,6 +131,8 @@ impl Mailbox {
         flow: Option<Box<Flow>>,
     ) -> Result<InFlight, CallError> {
         let level = open.level();
+        // Of the user's, so not under the lock.
+        let span = Unnumbered::current();
         let mut state = self.state();
         let held = state.bytes + self.waiting.load(Ordering::Relaxed);
         let refused = if state.ended {
@@ -144,7 +148,12 @@ impl Mailbox {
         }
         let ticket = state.tickets.insert(level);
         state.bytes += bytes;
-        state.inbox.push(Mail::Open { ticket, open, flow });
+        state.inbox.push(Mail::Open {
+            ticket,
+            open,
+            flow,
+            span,
+        });
         let driver = state.driver.take();
         drop(state);
         wake(driver);

@@ -162,6 +162,7 @@ impl Outgoing {
         call.generation = (call.generation + 1) & 0x7FFF_FFFF;
         call.state = State::Queued;
         call.reported = false;
+        call.wire = 0;
         call.level = level;
         call.codec = codec;
         call.deadline = deadline;
@@ -246,6 +247,7 @@ impl Outgoing {
         self.opened += 1;
         if usize::from(call.level) == LEVELS {
             call.state = State::Over;
+            call.wire = wire;
             self.forget_deadline(slot);
             return Some((wire, open));
         }
@@ -336,6 +338,13 @@ impl Outgoing {
         self.live(id)
             .filter(|call| self.by_wire.contains_key(&call.wire))
             .map(|call| call.wire)
+    }
+
+    /// The number on the wire of the last call in this place, if that is `id` and was sent.
+    pub(super) fn number(&self, id: CallId) -> Option<u64> {
+        let call = self.calls.get(id.slot())?;
+        let fits = CallId::ours(call.generation, id.slot() as u32) == id && call.wire != 0;
+        fits.then_some(call.wire)
     }
 
     pub(super) fn memory(&self) -> usize {

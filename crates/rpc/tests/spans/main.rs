@@ -170,6 +170,10 @@ mod spans {
                 let calls = spans("rpc.call", &name);
                 assert_eq!(ends(&calls), [OK, ("Dropped", ""), MISREAD]);
                 assert!(calls.iter().all(|span| span.field("peer") == format!("Peer({address})")), "{calls:?}");
+                // The one given up was not sent, or was the second.
+                assert_eq!(calls[0].field("call"), "1");
+                let given_up = ["", "3"].iter().position(|number| calls[1].field("call") == *number);
+                assert_eq!(calls[2].field("call"), ["3", "5"][given_up.expect("it has no other")]);
                 Ok(())
             }).await.unwrap();
             // The broker has ended, and with it what was given up.
@@ -203,11 +207,42 @@ mod spans {
             let calls = spans("rpc.call", &name);
             let each = [OK, ("Dropped", ""), ("Unsupported", "")];
             assert_eq!(ends(&calls).iter().map(|end| end.0).collect::<Vec<_>>(), [each, each].concat().iter().map(|end| end.0).collect::<Vec<_>>());
-            assert_eq!(calls[3].field("call"), "1");
+            assert_eq!([0, 3].map(|at: usize| calls[at].field("call")), ["1"; 2]);
             assert!(calls[0].field("peer").starts_with("Peer(127."), "{calls:?}");
             let notes = spans("rpc.call", &format!("{name}.note"));
             assert_eq!(ends(&notes), [OK; 2]);
-            assert!(notes.iter().all(|note| !note.field("peer").is_empty()), "{notes:?}");
+            assert!(notes.iter().all(|note| !note.field("peer").is_empty() && !note.field("call").is_empty()), "{notes:?}");
+        }
+
+        async fn each_call_of_a_broadcast_has_a_span() {
+            record();
+            let serve = || {
+                let registry = Registry::new("example");
+                registry.register(div).unwrap();
+                TcpBroker::builder(AsyncExecutor::new(registry, 4)).listen("127.0.0.1:0")
+            };
+            let outer = info_span!("outer");
+            let number = outer.id().map(|id| id.into_u64());
+            within(|group| async move {
+                let servers = [serve().start(&group).await?, serve().prefer_local().start(&group).await?];
+                let client = servers[1].clone();
+                client.connect(servers[0].endpoints()[0].clone()).await?;
+                let calling = async {
+                    let mut all = client.broadcast(div(6, 2)).await?;
+                    while let Some((_, outcome)) = all.next().await {
+                        assert_eq!(outcome?, 3);
+                    }
+                    Ok::<_, Error>(())
+                };
+                calling.instrument(outer).await?;
+                let methods = client.methods();
+                let (name, _) = methods.iter().next().expect("it is offered");
+                let calls = spans("rpc.call", name);
+                let calls: Vec<_> = calls.into_iter().filter(|span| span.parent == number).collect();
+                assert_eq!(ends(&calls), [OK; 2]);
+                assert!(calls.iter().all(|span| !span.field("peer").is_empty() && !span.field("call").is_empty()), "{calls:?}");
+                Ok(())
+            }).await;
         }
 
         async fn within_the_process_a_handler_stands_below_its_call() {

@@ -10,11 +10,17 @@ use crate::Code;
 use crate::connection::mailbox::Mail;
 use crate::executor::JobEnd;
 use crate::proto::{CallId, CancelReason, Command, Failure, Rejected};
+use crate::span::Unnumbered;
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn handle(&mut self, now: Instant, mail: Mail) {
         match mail {
-            Mail::Open { ticket, open, flow } => {
+            Mail::Open {
+                ticket,
+                open,
+                flow,
+                span,
+            } => {
                 if !self.mailbox.is_wanted(ticket) {
                     return;
                 }
@@ -22,9 +28,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     Ok(call) => {
                         let slot = call.slot();
                         if self.tickets.len() <= slot {
-                            self.tickets.resize(slot + 1, usize::MAX);
+                            let none = (usize::MAX, Unnumbered::default());
+                            self.tickets.resize(slot + 1, none);
                         }
-                        self.tickets[slot] = ticket;
+                        self.tickets[slot] = (ticket, span);
                         if !self.mailbox.sent(ticket, call) {
                             self.cancel(now, call, CancelReason::Dropped);
                         } else if let Some(flow) = flow {

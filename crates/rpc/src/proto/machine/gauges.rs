@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Machine, Stats};
+use crate::proto::CallId;
 use crate::proto::outgoing::slots_at;
 
 /// What a connection has open, and what either side may still send.
@@ -25,6 +26,11 @@ pub(crate) struct Gauges {
 }
 
 impl Machine {
+    /// The number on the wire of a call of ours, until another one has its place; none if it was never sent.
+    pub(crate) fn number_of(&self, call: CallId) -> Option<u64> {
+        self.outgoing.number(call)
+    }
+
     /// What is to be seen of it now.
     pub(crate) fn gauges(&self) -> Gauges {
         let taken = self.outgoing.at_level(0);
