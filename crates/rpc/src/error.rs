@@ -202,7 +202,8 @@ impl<E> CallError<E> {
         message.unwrap_or_default()
     }
 
-    /// When the peer suggests to try again.
+    /// After what time the peer suggests to try again: one that answers [`Code::Overloaded`] says how long it
+    /// takes to begin the calls that wait there, 10 s at most. None where it is not known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.known.as_ref()?.retry_after
     }

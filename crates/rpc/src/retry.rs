@@ -16,7 +16,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// A call that certainly did not run is made again; one that may have run only if its method is
 /// declared idempotent or it has an
 /// [`idempotency_key`](crate::CallBuilder::idempotency_key). It is made again within its deadline,
-/// after a pause of random length, up to 10 ms at first, twice that then. All retries of a broker
+/// after a pause of random length, up to 10 ms at first, twice that then. A peer that has no room may say
+/// [how long](crate::CallError::retry_after) it takes until it has: where no other offers the method, the
+/// pause is so much longer, and up to a quarter of it more. All retries of a broker
 /// together that cost a peer anything are few: 10, and one more for every 10 calls that succeed, so that
 /// an outage is not made worse.
 ///
@@ -94,6 +96,8 @@ pub(crate) struct Attempts {
     made: u32,
     /// How far any of them got.
     reached: Certainty,
+    /// The next one may go to another peer.
+    elsewhere: bool,
 }
 
 impl Attempts {
@@ -102,12 +106,19 @@ impl Attempts {
             left: retry.attempts,
             made: 0,
             reached: Certainty::NeverSent,
+            elsewhere: false,
         }
     }
 
     /// The attempt that fails next is the last.
     pub(crate) fn give_up(&mut self) {
         self.left = 1;
+    }
+
+    /// Whether there is another peer than the one that failed: what that one said about when to come back,
+    /// holds for itself.
+    pub(crate) fn others(&mut self, others: bool) {
+        self.elsewhere = others;
     }
 
     /// An attempt failed: how long to wait before the next, or the failure of the call. `repeatable`
@@ -132,8 +143,12 @@ impl Attempts {
         }
         let longest = FIRST_PAUSE * (1 << (self.made - 1).min(10));
         let nanos = longest.as_nanos() as u64;
-        let pause = Duration::from_nanos(entropy::random_u64() % (nanos + 1));
-        let pause = pause.max(error.retry_after().unwrap_or_default());
+        let mut pause = up_to(nanos);
+        if let Some(after) = error.retry_after().filter(|_| !self.elsewhere) {
+            // Those who were refused together do not come back together.
+            let spread = u64::try_from(after.as_nanos() / 4).unwrap_or(u64::MAX);
+            pause = pause.saturating_add(after).saturating_add(up_to(spread));
+        }
         // One that was never sent has cost nobody anything.
         let sent = error.certainty() != Certainty::NeverSent;
         if pause >= left || sent && !budget.spend() {
@@ -141,6 +156,10 @@ impl Attempts {
         }
         Ok(pause)
     }
+}
+
+fn up_to(nanos: u64) -> Duration {
+    Duration::from_nanos(entropy::random_u64() % nanos.saturating_add(1).max(1))
 }
 
 /// Whether another attempt may end better, and may be made.
@@ -233,6 +252,26 @@ mod tests {
                 budget.earn();
             }
             assert_eq!(retries(1000), 10);
+        });
+    }
+
+    #[test]
+    fn it_waits_as_long_as_the_peer_says_unless_there_is_another() {
+        let after = Duration::from_secs(2);
+        Backend::Sim.block_on(async {
+            let budget = Budget::default();
+            let pause = |others, left| {
+                let error = CallError::new(Code::Overloaded, Certainty::Refused);
+                let mut attempts = Attempts::new(Retry::default());
+                attempts.others(others);
+                attempts.failed(error.with_retry_after(after), false, left, &budget)
+            };
+            let alone = pause(false, Duration::MAX).unwrap();
+            assert!(after <= alone && alone <= after * 5 / 4 + FIRST_PAUSE);
+            assert!(pause(true, Duration::MAX).unwrap() <= FIRST_PAUSE);
+            // Its caller does not wait that long.
+            let error = pause(false, after).unwrap_err();
+            assert_eq!(error.retry_after(), Some(after));
         });
     }
 

@@ -20,6 +20,7 @@ mod offering;
 mod offers;
 mod places;
 mod prefix;
+mod pressure;
 mod routes;
 mod statistics;
 mod streaming;
@@ -58,6 +59,7 @@ use calls::{Sent, watched};
 use dedupe::Dedupe;
 use here::Here;
 use places::Places;
+use pressure::Pressure;
 use routes::{Destination, Key, Routes};
 use statistics::Counters;
 use wires::Wires;
@@ -117,6 +119,7 @@ struct Shared {
     counters: Counters,
     budget: Budget,
     dedupe: Arc<Dedupe>,
+    pressure: Pressure,
     wires: Wires,
     places: Places,
     offers: Arc<Offers>,

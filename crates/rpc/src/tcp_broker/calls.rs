@@ -73,12 +73,18 @@ impl TcpBroker {
                     if self.shared.routes.is_closing() {
                         attempts.give_up();
                     }
+                    attempts.others(self.has_others(key, &error));
                     let left = options.deadline.saturating_duration_since(time::now());
                     let pause = attempts.failed(error, repeatable, left, &self.shared.budget)?;
                     sleep(pause).await;
                 }
             }
         }
+    }
+
+    /// Whether a call that came to `error` may go to another peer.
+    pub(super) fn has_others(&self, key: Key<'_>, error: &CallError) -> bool {
+        error.retry_after().is_some() && self.shared.routes.offers_of(key) > 1
     }
 
     async fn call_found(

@@ -5,6 +5,7 @@ mod offering;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_backend::entropy;
 use bowline_backend::stream::{Address, ByteStream};
@@ -245,6 +246,10 @@ impl Host for Link {
 
     fn ended(&mut self, end: &JobEnd) {
         self.place.shared.counters.ended(end);
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.place.shared.retry_after()
     }
 
     fn counted(&mut self, stats: &Stats) {

@@ -151,6 +151,11 @@ impl Routes {
             .collect()
     }
 
+    /// How many offer the method.
+    pub(super) fn offers_of(&self, key: Key<'_>) -> usize {
+        self.state().table.offers_of(key)
+    }
+
     fn found(self: &Arc<Self>, picked: Picked<Destination>) -> Found {
         let watching = picked.watch.map(|watch| Watching {
             routes: self.clone(),

@@ -38,6 +38,7 @@ impl TcpBroker {
             if self.shared.routes.is_closing() {
                 attempts.give_up();
             }
+            attempts.others(self.has_others(key, &error));
             let left = call.options.deadline.saturating_duration_since(time::now());
             let pause = attempts.failed(error, false, left, &self.shared.budget)?;
             sleep(pause).await;

@@ -276,6 +276,12 @@ impl<P: Clone> Table<P> {
         self.connections.len()
     }
 
+    /// How many offer the method.
+    pub(super) fn offers_of(&self, key: Key<'_>) -> usize {
+        self.find(key)
+            .map_or(0, |route| self.routes[route].offers.len())
+    }
+
     fn find(&self, key: Key<'_>) -> Option<usize> {
         match key {
             Key::Name(name) => self.by_name.get(name).copied(),

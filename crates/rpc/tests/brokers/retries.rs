@@ -4,10 +4,11 @@ use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_concurrency::{TaskGroup, timeout, yield_now};
+use bowline_concurrency::{TaskGroup, sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{
     CodecId, Command, Config, Event, Extensions, Failure, Open, Side, Target,
@@ -94,6 +95,32 @@ on_every_backend! {
                 }
             }
             assert_eq!(refused, 2);
+            Ok(())
+        }).await;
+    }
+
+    async fn who_is_refused_for_load_hears_how_long_the_others_take_and_waits() {
+        within(|group| async move {
+            let registry = Registry::new("example");
+            let work = |(): ()| sleep(Duration::from_millis(20));
+            registry.register_fn("work", work)?;
+            let executor = AsyncExecutor::new(registry, 1).queue(10);
+            let server = TcpBroker::builder(executor).listen("127.0.0.1:0").start(&group).await?;
+            let client = client(&server).start(&group).await?;
+            let work = |retry| client.call_named::<()>("work", ()).retry(retry).into_future();
+            work(Retry::never()).await?;
+            let outcomes = join_all((0..30).map(|_| work(Retry::never()))).await;
+            let refused: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+            assert!(!refused.is_empty(), "all had room");
+            for error in refused {
+                assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::Refused));
+                // Ten of 20 ms, roughly: one has ended by now, and took longer than its handler did.
+                let after = error.retry_after().expect("one has ended");
+                assert!(after >= Duration::from_millis(50) && after <= Duration::from_secs(10), "{after:?}");
+            }
+            // Those that wait that long find room.
+            let outcomes = join_all((0..15).map(|_| work(Retry::default()))).await;
+            assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
             Ok(())
         }).await;
     }

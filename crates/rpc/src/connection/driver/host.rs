@@ -1,6 +1,7 @@
 //! What a driver and its broker tell each other.
 
 use std::io;
+use std::time::Duration;
 
 use super::CallPipes;
 use crate::executor::{JobEnd, JobHandle};
@@ -29,6 +30,10 @@ pub(crate) trait Host: Send + Sync {
     fn lost(&mut self) {}
     /// A call of the peer came to this end, which it is about to be told.
     fn ended(&mut self, _end: &JobEnd) {}
+    /// When a peer whose call is refused for load may try again, if that is known.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
     /// The connection is over, and this is what its machine counted.
     fn counted(&mut self, _stats: &Stats) {}
     /// The connection is over with so many calls of the peer under way.

@@ -111,10 +111,14 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 code,
                 certainty,
                 message,
-            } => Command::Fail {
-                call,
-                failure: Failure::new(code).certainty(certainty).message(message),
-            },
+            } => {
+                let mut failure = Failure::new(code).certainty(certainty).message(message);
+                if code == Code::Overloaded && certainty.did_not_run() {
+                    let after = self.host.retry_after();
+                    failure = failure.retry_after(after.unwrap_or_default());
+                }
+                Command::Fail { call, failure }
+            }
         };
         // Rejected only if the connection is over: then the peer waits no more.
         let _ = self.machine.command(now, command);

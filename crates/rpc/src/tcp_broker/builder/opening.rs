@@ -22,6 +22,7 @@ use crate::tcp_broker::drain::EndSignals;
 use crate::tcp_broker::here::Here;
 use crate::tcp_broker::network::Network;
 use crate::tcp_broker::places::Places;
+use crate::tcp_broker::pressure::Pressure;
 use crate::tcp_broker::routes::Routes;
 use crate::tcp_broker::statistics::Counters;
 use crate::tcp_broker::wires::Way;
@@ -153,6 +154,7 @@ impl TcpBrokerBuilder {
             counters: Counters::default(),
             budget: Budget::default(),
             dedupe: Arc::default(),
+            pressure: Pressure::default(),
             wires: self.wires,
             places: Places::default(),
             offers,
