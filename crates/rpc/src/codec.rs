@@ -1,4 +1,8 @@
-//! How arguments and replies travel: three payload formats and their numbers on the wire.
+//! How arguments and replies travel: payload formats and their numbers on the wire.
+
+mod private;
+
+pub use private::{PayloadCodec, PayloadError, PrivateCodec};
 
 use std::cell::RefCell;
 use std::fmt;
@@ -34,6 +38,8 @@ pub enum Codec {
     MessagePack,
     /// JSON; self-describing text.
     Json,
+    /// One of your own.
+    Private(PrivateCodec),
 }
 
 impl Codec {
@@ -43,10 +49,12 @@ impl Codec {
             Codec::Postcard => 1,
             Codec::MessagePack => 2,
             Codec::Json => 3,
+            Codec::Private(codec) => codec.id,
         }
     }
 
-    /// The codec of a number on the wire.
+    /// The codec of a number on the wire; none of those of your own, which a broker
+    /// [is given](crate::TcpBrokerBuilder::codecs).
     pub const fn from_id(id: u8) -> Option<Self> {
         match id {
             1 => Some(Codec::Postcard),
@@ -74,6 +82,9 @@ impl Codec {
             Codec::Json => serde_json::to_vec(value)
                 .map(Bytes::from)
                 .map_err(FormatError::new),
+            Codec::Private(codec) => {
+                codec.wrap(&rmp_serde::to_vec_named(value).map_err(FormatError::new)?)
+            }
         }
     }
 
@@ -83,6 +94,9 @@ impl Codec {
             Codec::Postcard => Postcard::<T>::new().decode(body),
             Codec::MessagePack => Msgpack::<T>::new().diagnostics(DIAGNOSTICS).decode(body),
             Codec::Json => Json::<T>::new().diagnostics(DIAGNOSTICS).decode(body),
+            Codec::Private(codec) => Msgpack::<T>::new()
+                .diagnostics(DIAGNOSTICS)
+                .decode(&codec.unwrap(body)?),
         }
         .map_err(FormatError::new)
     }

@@ -334,6 +334,7 @@ impl<E> From<Rejected> for CallError<E> {
         let error = CallError::new(rejected.code(), Certainty::NeverSent);
         match rejected {
             Rejected::TooLarge { limit, actual } => error.with_sizes(limit, actual),
+            Rejected::Codec(_) => error.with_message(rejected.to_string()),
             _ => error,
         }
     }

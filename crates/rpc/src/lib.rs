@@ -76,7 +76,7 @@ pub use broker::{
 pub use brokers::current_broker;
 pub use call::{BadArguments, BlockingHandler, Call, Handler, Method, NamedArguments, NoError};
 pub use caller::{CallBuilder, CallStream, Caller, Named, Notify, NotifyNamed, Request, Typed};
-pub use codec::Codec;
+pub use codec::{Codec, PayloadCodec, PayloadError, PrivateCodec};
 pub use context::{Context, Peer};
 pub use dyn_broker::DynBroker;
 pub use error::{CallError, Certainty, Code, ErrorBody};

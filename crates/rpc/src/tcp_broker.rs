@@ -51,7 +51,7 @@ use crate::retry::Budget;
 use crate::span::{self, CallSpan};
 use crate::stream::Outcome;
 use crate::{
-    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
+    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code, Codec,
     DrainReport, Limits, MethodName, MethodTable, OutCall, RawStream, Registry, RegistryError,
     Reply,
 };
@@ -120,6 +120,8 @@ struct Shared {
     budget: Budget,
     dedupe: Arc<Dedupe>,
     pressure: Pressure,
+    /// The payload formats it has, the preferred one first.
+    codecs: Vec<Codec>,
     wires: Wires,
     places: Places,
     offers: Arc<Offers>,

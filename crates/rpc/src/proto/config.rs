@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use super::auth::{Keys, MAX_KEY_ID};
@@ -38,6 +39,17 @@ impl CodecId {
     pub const MESSAGE_PACK: CodecId = CodecId(2);
     /// JSON.
     pub const JSON: CodecId = CodecId(3);
+}
+
+impl fmt::Display for CodecId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            CodecId::POSTCARD => f.write_str("codec 1 (postcard)"),
+            CodecId::MESSAGE_PACK => f.write_str("codec 2 (MessagePack)"),
+            CodecId::JSON => f.write_str("codec 3 (JSON)"),
+            CodecId(id) => write!(f, "codec {id}"),
+        }
+    }
 }
 
 /// What all connections of a broker have in common.

@@ -1,3 +1,4 @@
+use super::CodecId;
 use crate::Code;
 
 /// A command the machine did not take. Nothing has changed, and no event will come of it.
@@ -34,9 +35,9 @@ pub enum Rejected {
     /// The bits of the kind of the call do not go together.
     #[error("there is no such kind of call")]
     Kind,
-    /// The peer does not understand the codec.
-    #[error("the peer does not know the codec")]
-    Codec,
+    /// The two sides did not agree on the codec.
+    #[error("the two sides have no {0} in common")]
+    Codec(CodecId),
     /// The handshake is not done.
     #[error("the connection is not ready")]
     NotReady,
@@ -54,7 +55,7 @@ impl Rejected {
             Rejected::Overloaded | Rejected::NoRoom => Code::Overloaded,
             Rejected::TooLarge { .. } => Code::TooLarge,
             Rejected::HopLimit => Code::HopLimit,
-            Rejected::Codec | Rejected::Kind => Code::Unsupported,
+            Rejected::Codec(_) | Rejected::Kind => Code::Unsupported,
             Rejected::NoSuchCall | Rejected::NotReady => Code::Internal,
             Rejected::BadName => Code::UnknownMethod,
         }

@@ -17,7 +17,7 @@ use super::{Balance, Endpoint};
 use crate::executor::{Executor, Internals};
 #[cfg(unix)]
 use crate::proto::Side;
-use crate::{BadLimit, DynBroker, Limits, Registry, Right, Secret, TcpBroker};
+use crate::{BadLimit, Codec, DynBroker, Limits, Registry, Right, Secret, TcpBroker};
 
 /// How long the first connection to an address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +32,7 @@ pub struct TcpBrokerBuilder {
     executor: Arc<dyn Executor>,
     registry: Registry,
     limits: Limits,
+    codecs: Vec<Codec>,
     listen: Vec<Endpoint>,
     connect: Vec<Endpoint>,
     secret: Option<Secret>,
@@ -66,6 +67,7 @@ impl TcpBrokerBuilder {
             executor,
             registry,
             limits: Limits::default(),
+            codecs: vec![Codec::Postcard, Codec::MessagePack, Codec::Json],
             listen: Vec::new(),
             connect: Vec::new(),
             secret: None,
@@ -122,6 +124,19 @@ impl TcpBrokerBuilder {
 
     fn only_calls(&self) -> bool {
         self.executor.capacity().max_workers == 0
+    }
+
+    /// The payload formats that this broker takes and sends, the preferred one first; postcard, MessagePack and
+    /// JSON unless told otherwise. A connection has those that both sides have, and if there are none it fails
+    /// with [`Unsupported`](crate::ErrorKind::Unsupported). A call in another one fails with
+    /// [`Unsupported`](crate::Code::Unsupported): typed calls are in postcard and those by name in
+    /// MessagePack, unless they [say otherwise](crate::CallBuilder::codec). Handlers in child processes are called
+    /// in these three alone.
+    ///
+    /// The start fails if there are none, more than 16, or two of one number.
+    pub fn codecs(mut self, codecs: impl IntoIterator<Item = Codec>) -> Self {
+        self.codecs = codecs.into_iter().collect();
+        self
     }
 
     /// Other limits than the default ones.

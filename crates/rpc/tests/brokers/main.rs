@@ -15,6 +15,7 @@ mod raw_peer;
 mod wire;
 
 mod calls;
+mod codecs;
 mod drained_handlers;
 mod draining;
 mod errors;

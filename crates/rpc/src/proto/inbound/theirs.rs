@@ -77,11 +77,12 @@ impl Machine {
             Some(total) if total > limit => {
                 Some(Failure::too_large(Certainty::Refused, limit, total))
             }
-            _ if checked == Err(Refused::Unsupported)
-                || !kind.is_known()
-                || !self.has_codec(codec) =>
-            {
+            _ if checked == Err(Refused::Unsupported) || !kind.is_known() => {
                 Some(Failure::new(Code::Unsupported))
+            }
+            _ if !self.has_codec(codec) => {
+                let unknown = CodecId(codec).to_string();
+                Some(Failure::new(Code::Unsupported).message(unknown))
             }
             _ if hops > 8 => Some(Failure::new(Code::HopLimit)),
             _ => None,

@@ -134,7 +134,7 @@ impl Machine {
             });
         }
         if ready && !self.agreed.codecs.contains(&open.codec) {
-            return Err(Rejected::Codec);
+            return Err(Rejected::Codec(open.codec));
         }
         Ok(())
     }

@@ -92,9 +92,26 @@ impl TcpBrokerBuilder {
         Ok(())
     }
 
+    fn check_codecs(&self) -> Result<(), Error> {
+        let count = self.codecs.len();
+        if !(1..=16).contains(&count) {
+            let message = format!("{count} codecs; a broker has 1 to 16");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        for (at, codec) in self.codecs.iter().enumerate() {
+            let (before, id) = (&self.codecs[..at], codec.id());
+            if let Some(twin) = before.iter().find(|twin| twin.id() == id) {
+                let message = format!("two codecs of number {id}: {twin:?} and {codec:?}");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+        }
+        Ok(())
+    }
+
     async fn open(mut self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
         self.check_project()?;
         self.check_keys()?;
+        self.check_codecs()?;
         self.wires.plain = Network {
             insecure: self.insecure_network,
         };
@@ -155,6 +172,7 @@ impl TcpBrokerBuilder {
             budget: Budget::default(),
             dedupe: Arc::default(),
             pressure: Pressure::default(),
+            codecs: self.codecs,
             wires: self.wires,
             places: Places::default(),
             offers,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use bowline_backend::entropy;
+
 use super::TcpBrokerBuilder;
-use crate::proto::{Config, MAX_KEY_ID};
+use crate::proto::{CodecId, Config, MAX_KEY_ID};
 use crate::{Error, ErrorKind, Right, Secret};
 
 impl TcpBrokerBuilder {
@@ -108,7 +110,10 @@ impl TcpBrokerBuilder {
 
     /// What all connections have in common.
     pub(super) fn config(&self, instance: [u8; 16]) -> Config {
-        let mut config = Config::new(self.registry.project(), instance).limits(self.limits.clone());
+        let codecs = self.codecs.iter().map(|codec| CodecId(codec.id()));
+        let mut config = Config::new(self.registry.project(), instance)
+            .limits(self.limits.clone())
+            .codecs(codecs);
         for (id, secret) in &self.keys {
             config = config.key(id.clone(), secret.clone());
         }

@@ -45,7 +45,7 @@ impl Link {
         };
         let checked = match &offer {
             Offer::Reserved(reserved) => self.check_reserved(*reserved, incoming),
-            Offer::Served(served) => check_served(served, incoming),
+            Offer::Served(served) => self.check_served(served, incoming),
         };
         match checked {
             Ok(codec) => Ok((offer, codec)),
@@ -68,29 +68,36 @@ impl Link {
             return Err((Code::PermissionDenied, String::new()));
         }
         match incoming.kind {
-            CallKind::UNARY => codec_of(incoming),
+            CallKind::UNARY => self.codec_of(incoming),
             CallKind::NAMED_ARGUMENTS => {
                 Err((Code::BadArguments, "its arguments have no names".into()))
             }
             _ => Err((Code::Unsupported, Streaming::No.asked_wrongly().into())),
         }
     }
-}
 
-fn codec_of(incoming: &IncomingCall) -> Result<Codec, (Code, String)> {
-    let codec = Codec::from_id(incoming.codec.0);
-    codec.ok_or_else(|| (Code::Unsupported, "no such codec".into()))
-}
+    /// The codec of what `incoming` carries: one that this broker has, as the two agreed on it.
+    fn codec_of(&self, incoming: &IncomingCall) -> Result<Codec, (Code, String)> {
+        let id = incoming.codec;
+        let codecs = &self.place.shared.codecs;
+        let codec = codecs.iter().find(|codec| codec.id() == id.0).copied();
+        codec.ok_or_else(|| (Code::Unsupported, id.to_string()))
+    }
 
-fn check_served(served: &Served, incoming: &IncomingCall) -> Result<Codec, (Code, String)> {
-    let method = &served.method;
-    let codec = codec_of(incoming)?;
-    if method.entry.is_other_schema(incoming.extensions.schema()) {
-        return Err((Code::WrongSchema, String::new()));
+    fn check_served(
+        &self,
+        served: &Served,
+        incoming: &IncomingCall,
+    ) -> Result<Codec, (Code, String)> {
+        let method = &served.method;
+        let codec = self.codec_of(incoming)?;
+        if method.entry.is_other_schema(incoming.extensions.schema()) {
+            return Err((Code::WrongSchema, String::new()));
+        }
+        let has = method.entry.spec.streams();
+        if has != Streaming::of(incoming.kind) {
+            return Err((Code::Unsupported, has.asked_wrongly().into()));
+        }
+        Ok(codec)
     }
-    let has = method.entry.spec.streams();
-    if has != Streaming::of(incoming.kind) {
-        return Err((Code::Unsupported, has.asked_wrongly().into()));
-    }
-    Ok(codec)
 }
