@@ -361,7 +361,8 @@ impl Peer {
     }
 
     /// Whom it has proved to be: the name of the key it proved itself by, which is empty if it was given
-    /// none, or if it proved nothing.
+    /// none; the subject of its certificate, as `cert:CN=shop`; or its user, as `uid:1000`. Empty if it
+    /// proved nothing.
     pub fn principal(&self) -> &str {
         &self.0.principal
     }

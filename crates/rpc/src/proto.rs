@@ -31,6 +31,7 @@ mod outgoing;
 mod outlet;
 mod pace;
 mod rejected;
+mod stream_proof;
 mod violation;
 
 pub(crate) use auth::MAX_KEY_ID;
@@ -44,6 +45,7 @@ pub use machine::{Machine, Stats, charge};
 pub use methods::{Advertised, MethodId, MethodOptions};
 pub(crate) use outgoing::{LEVELS, slots_at};
 pub use rejected::Rejected;
+pub use stream_proof::StreamProof;
 pub use violation::{Guess, Violation};
 
 /// The error of a call as it comes off the wire.

@@ -5,6 +5,8 @@ mod attempt;
 mod balance;
 mod builder;
 mod calls;
+#[cfg(feature = "tls")]
+mod certificate;
 mod dedupe;
 mod dial;
 mod drain;

@@ -15,6 +15,8 @@ use crate::Secret;
 
 /// Bytes of a proof.
 pub(super) const PROOF_LEN: usize = 32;
+/// Bytes of a pass.
+pub(super) const PASS_LEN: usize = 16;
 /// The longest key id, in bytes.
 pub(crate) const MAX_KEY_ID: usize = 64;
 
@@ -99,6 +101,11 @@ impl Handshake {
         }
     }
 
+    /// Nothing was said yet.
+    pub(super) fn begin_again(&mut self) {
+        self.transcript = Sha256::new();
+    }
+
     pub(super) fn memory(&self) -> usize {
         size_of::<Self>() + self.binding.capacity()
     }
@@ -141,6 +148,18 @@ impl Handshake {
         let fits = self.proof(side).ct_eq(proof);
         bool::from(fits & subtle::Choice::from(u8::from(self.known)))
     }
+}
+
+/// The pass that a side with `secret` shows whom it dials at the place `of`, or answers whoever showed it `of`.
+pub(super) fn pass(secret: &[u8; 32], side: Side, of: &[u8]) -> [u8; PASS_LEN] {
+    let label: &[u8] = match side {
+        Side::Dialer => b"bowline-rpc/1 dialer's pass",
+        Side::Listener => b"bowline-rpc/1 listener's pass",
+    };
+    let whole = hmac(secret, &[label, of]);
+    let mut pass = [0; PASS_LEN];
+    pass.copy_from_slice(&whole[..PASS_LEN]);
+    pass
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {

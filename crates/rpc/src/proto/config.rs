@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::auth::{Keys, MAX_KEY_ID};
 use crate::access::Access;
 use crate::sys::Reserved;
@@ -61,13 +63,19 @@ impl fmt::Display for CodecId {
 /// let config = Config::new("example", [7; 16]).codecs([CodecId::JSON]);
 /// assert_eq!(config.project(), "example");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub(super) project: Arc<str>,
     pub(super) instance: [u8; 16],
     pub(super) codecs: Vec<CodecId>,
     pub(super) principal: Arc<str>,
     pub(super) keys: Keys,
+    /// Peers are known by their certificates.
+    pub(super) certificates: bool,
+    /// The users that peers on Unix sockets are known as.
+    pub(super) users: Vec<u32>,
+    /// What the passes are made of that peers are shown.
+    pub(super) passes: Option<Arc<Zeroizing<[u8; 32]>>>,
     pub(super) access: Access,
     pub(super) limits: Limits,
 }
@@ -90,6 +98,9 @@ impl Config {
             codecs: vec![CodecId::POSTCARD, CodecId::MESSAGE_PACK, CodecId::JSON],
             principal: "".into(),
             keys: Keys::default(),
+            certificates: false,
+            users: Vec::new(),
+            passes: None,
             access: Access::default(),
             limits: Limits::default(),
         }
@@ -142,6 +153,30 @@ impl Config {
         self
     }
 
+    /// Lets in peers that dial over TLS and have shown a certificate, as [`StreamProof::Certificate`] tells.
+    ///
+    /// [`StreamProof::Certificate`]: super::StreamProof::Certificate
+    pub fn certificates(mut self) -> Self {
+        self.certificates = true;
+        self
+    }
+
+    /// Lets in peers that dial over a Unix socket and run as one of these users, as [`StreamProof::User`]
+    /// tells.
+    ///
+    /// [`StreamProof::User`]: super::StreamProof::User
+    pub fn users(mut self, users: impl IntoIterator<Item = u32>) -> Self {
+        self.users.extend(users);
+        self
+    }
+
+    /// Shows each peer a pass of its own, derived from `secret`: fresh for each start of a broker, from a
+    /// cryptographic generator. A peer that has proved nothing is recognised by it when it comes back.
+    pub fn passes(mut self, secret: [u8; 32]) -> Self {
+        self.passes = Some(Arc::new(Zeroizing::new(secret)));
+        self
+    }
+
     /// Gives `principal` a right to the methods named by a pattern: a name, or its beginning and `*`.
     /// From the first rule for a right on, nobody has it whom no rule names.
     pub fn allow(
@@ -181,11 +216,19 @@ impl Config {
         self.access.tells(self.asks_for_proof(side))
     }
 
+    /// Whether such a peer may prove itself by a secret.
+    pub(super) fn takes_secrets(&self, side: Side) -> bool {
+        match side {
+            Side::Dialer => self.keys.own.is_some(),
+            Side::Listener => !self.keys.is_empty(),
+        }
+    }
+
     /// Whether such a peer has to prove itself.
     pub(super) fn asks_for_proof(&self, side: Side) -> bool {
         match side {
             Side::Dialer => self.keys.own.is_some(),
-            Side::Listener => !self.keys.is_empty(),
+            Side::Listener => !self.keys.is_empty() || self.certificates || !self.users.is_empty(),
         }
     }
 
@@ -204,6 +247,21 @@ impl Config {
     /// The project.
     pub fn project(&self) -> &str {
         &self.project
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("project", &self.project)
+            .field("instance", &self.instance)
+            .field("codecs", &self.codecs)
+            .field("keys", &self.keys)
+            .field("certificates", &self.certificates)
+            .field("users", &self.users)
+            .field("access", &self.access)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

@@ -251,8 +251,13 @@ pub struct PeerHello {
     pub codecs: Vec<CodecId>,
     /// The name the peer gives us; may be empty.
     pub principal: Box<str>,
-    /// Whom the peer has proved to be: the id of the key; empty without a proof.
+    /// Whom the peer has proved to be: the id of the key, the principal of its certificate, or its user, as
+    /// `uid:1000`. Empty without a proof, or if the id is.
     pub proven: Arc<str>,
+    /// Whether the peer has proved anything.
+    pub is_known: bool,
+    /// What it shows nobody but this side, and shows this side whenever it comes.
+    pub pass: Option<[u8; 16]>,
     /// Longest message to this peer, in bytes.
     pub max_body: u32,
     /// Calls to this peer that may be open at once, at hop level 0.

@@ -1,17 +1,22 @@
 //! HELLO: what each side says about itself, and what the two agree on.
 
 mod encoding;
+#[cfg(test)]
+mod tests;
 
 pub(super) use encoding::{decode_ready, encode_ready};
 
 use std::time::Duration;
 
-use super::{CodecId, Config, Violation};
+use super::auth::{PASS_LEN, pass};
+use super::{CodecId, Config, Side, StreamProof, Violation};
 use crate::Limits;
 
 const VERSION: u16 = 1;
 pub(super) const AUTH_NONE: u8 = 1;
 pub(super) const AUTH_PSK: u8 = 2;
+pub(super) const AUTH_CERTIFICATE: u8 = 4;
+pub(super) const AUTH_USER: u8 = 8;
 
 /// The payload of a HELLO.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub(super) struct Hello {
     pub(super) codecs: Vec<CodecId>,
     pub(super) project: Vec<u8>,
     pub(super) key_id: Vec<u8>,
+    /// By which its sender is recognised when it comes back, by whom it showed it to.
+    pub(super) pass: Option<[u8; PASS_LEN]>,
 }
 
 /// What the peer takes, once the two have agreed. Zero before: nothing may be sent.
@@ -74,16 +81,27 @@ impl Hello {
             codecs: config.codecs.clone(),
             project: config.project.as_bytes().to_vec(),
             key_id: Vec::new(),
+            pass: None,
         }
     }
 
-    /// The same as a dialer says it: it proves itself if it has a secret, and offers nothing less.
-    pub(super) fn dial(config: &Config, nonce: [u8; 32]) -> Hello {
+    /// The same as a dialer says it at `place`: it proves itself if it has a secret, and offers nothing less;
+    /// otherwise it may be known by the stream.
+    pub(super) fn dial(
+        config: &Config,
+        nonce: [u8; 32],
+        stream: &StreamProof,
+        place: &[u8],
+    ) -> Hello {
         let mut hello = Hello::offer(config, nonce);
         if let Some((id, _)) = &config.keys.own {
             hello.auth = AUTH_PSK;
             hello.key_id = id.as_bytes().to_vec();
+        } else {
+            hello.auth = stream.offers();
         }
+        let passes = config.passes.as_ref();
+        hello.pass = passes.map(|secret| pass(secret, Side::Dialer, place));
         hello
     }
 
@@ -92,16 +110,11 @@ impl Hello {
         config: &Config,
         nonce: [u8; 32],
         offered: &Hello,
+        stream: &StreamProof,
     ) -> Result<Hello, Violation> {
         offered.check(config)?;
-        let auth = if config.keys.is_empty() {
-            AUTH_NONE
-        } else {
-            AUTH_PSK
-        };
-        if offered.auth & auth == 0 {
-            return Err(Violation::Unauthenticated);
-        }
+        let auth = offered.choose(config, stream);
+        let auth = auth.ok_or(Violation::Unauthenticated)?;
         let mut answer = Hello::offer(config, nonce);
         answer.auth = auth;
         answer.codecs.retain(|codec| offered.codecs.contains(codec));
@@ -109,18 +122,42 @@ impl Hello {
             return Err(Violation::NothingCommon("codec"));
         }
         answer.key_id.clone_from(&offered.key_id);
+        // Who shows none is not recognised, and so has nothing to recognise.
+        let passes = config.passes.as_ref().zip(offered.pass);
+        answer.pass = passes.map(|(secret, shown)| pass(secret, Side::Listener, &shown));
         Ok(answer)
     }
 
+    /// How the dialer that said `self` proves itself to the listener with `config`, if it offers a way.
+    fn choose(&self, config: &Config, stream: &StreamProof) -> Option<u8> {
+        let known_by_stream = match stream {
+            StreamProof::Certificate(Some(_)) if config.certificates => AUTH_CERTIFICATE,
+            StreamProof::User(Some(user)) if config.users.contains(user) => AUTH_USER,
+            _ => 0,
+        };
+        let ways = if !config.asks_for_proof(Side::Listener) {
+            [AUTH_NONE, 0]
+        } else if config.keys.is_empty() {
+            [known_by_stream, 0]
+        } else {
+            [AUTH_PSK, known_by_stream]
+        };
+        ways.into_iter().find(|way| self.auth & way != 0)
+    }
+
     /// Whether `self`, the listener's answer, fits what the dialer with `config` offered.
-    pub(super) fn check_answer(&self, config: &Config) -> Result<(), Violation> {
+    pub(super) fn check_answer(
+        &self,
+        config: &Config,
+        stream: &StreamProof,
+    ) -> Result<(), Violation> {
         self.check(config)?;
         if self.versions.0 != self.versions.1 {
             return Err(Violation::Rule("hello-version"));
         }
         let own = config.keys.own.as_ref();
-        let auth = if own.is_some() { AUTH_PSK } else { AUTH_NONE };
-        if self.auth != auth {
+        let offered = own.map_or(stream.offers(), |_| AUTH_PSK);
+        if !self.auth.is_power_of_two() || self.auth & offered == 0 {
             return Err(Violation::Unauthenticated);
         }
         if !self
@@ -187,110 +224,4 @@ impl Hello {
 
 pub(super) fn millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::frame::{HELLO, Header};
-    use super::*;
-    use sha2::{Digest, Sha256};
-
-    fn example() -> Hello {
-        let mut hello = Hello::offer(&Config::new("example", [0x0D; 16]), [0xD0; 32]);
-        hello.auth = 2;
-        hello.key_id = b"k1".to_vec();
-        hello
-    }
-
-    // R11: the HELLO of the dialer with a key, the whole frame.
-    #[test]
-    fn hello_has_the_golden_bytes() {
-        let payload = example().encode();
-        let frame = [
-            &Header::new(HELLO, payload.len(), 0, 0).to_bytes()[..],
-            &payload,
-        ]
-        .concat();
-        assert_eq!(frame.len(), 122);
-        let hash: String = Sha256::digest(&frame)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(
-            hash,
-            "1eb94113e86cc0e8add2bd2cedd035bdc867a346ef18a7a009b68e9759074abc"
-        );
-        assert_eq!(Hello::decode(&payload), Ok(example()));
-    }
-
-    #[test]
-    fn a_longer_hello_is_fine_and_every_shorter_one_is_not() {
-        let payload = example().encode();
-        let longer = [&payload[..], b"later"].concat();
-        assert_eq!(Hello::decode(&longer), Ok(example()));
-        for cut in 0..payload.len() {
-            assert_eq!(
-                Hello::decode(&payload[..cut]),
-                Err(Violation::Rule("hello-length")),
-                "{cut}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_by_name() {
-        let config = Config::new("example", [7; 16]);
-        let good = Hello::offer(&config, [1; 32]);
-        let answer = |change: &dyn Fn(&mut Hello)| {
-            let mut hello = good.clone();
-            change(&mut hello);
-            Hello::answer(&config, [2; 32], &hello).map(|_| ())
-        };
-        let limits = Err(Violation::Rule("hello-limits"));
-        assert_eq!(answer(&|_| ()), Ok(()));
-        assert_eq!(answer(&|h| h.optional = u32::MAX), Ok(()));
-        assert_eq!(answer(&|h| h.versions = (0, 9)), Ok(()));
-        assert_eq!(
-            answer(&|h| h.versions = (2, 9)),
-            Err(Violation::NothingCommon("version"))
-        );
-        assert_eq!(
-            answer(&|h| h.versions = (1, 0)),
-            Err(Violation::Rule("hello-version"))
-        );
-        assert_eq!(
-            answer(&|h| h.required = 1 << 31),
-            Err(Violation::NothingCommon("feature"))
-        );
-        assert_eq!(
-            answer(&|h| h.codecs = vec![CodecId(200)]),
-            Err(Violation::NothingCommon("codec"))
-        );
-        assert_eq!(
-            answer(&|h| h.project = b"other".to_vec()),
-            Err(Violation::WrongProject)
-        );
-        assert_eq!(answer(&|h| h.auth = 2), Err(Violation::Unauthenticated));
-        assert_eq!(answer(&|h| h.call_window = 4095), limits);
-        assert_eq!(answer(&|h| h.max_frame = 1023), limits);
-        assert_eq!(answer(&|h| h.max_frame = 1 << 24), limits);
-        assert_eq!(answer(&|h| h.max_message = h.max_frame - 1), limits);
-        assert_eq!(answer(&|h| h.max_calls = 0), limits);
-        assert_eq!(answer(&|h| h.heartbeat_ms = 0), limits);
-    }
-
-    #[test]
-    fn the_answer_holds_the_common_codecs_in_the_listeners_order() {
-        let dialer = Config::new("", [1; 16]).codecs([CodecId(1), CodecId(2), CodecId(128)]);
-        let listener = Config::new("", [2; 16]).codecs([CodecId(2), CodecId(3), CodecId(1)]);
-        let answer = Hello::answer(&listener, [0; 32], &Hello::offer(&dialer, [0; 32])).unwrap();
-        assert_eq!(answer.codecs, [CodecId(2), CodecId(1)]);
-        assert_eq!(answer.check_answer(&dialer), Ok(()));
-        let mut wrong = answer.clone();
-        wrong.codecs.push(CodecId(3));
-        assert_eq!(
-            wrong.check_answer(&dialer),
-            Err(Violation::Rule("hello-codecs"))
-        );
-    }
 }

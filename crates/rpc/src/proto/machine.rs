@@ -24,7 +24,7 @@ use super::inlet::Inlets;
 use super::methods::Directory;
 use super::outgoing::Outgoing;
 use super::outlet::Outlets;
-use super::{Advertised, CodecId, Config, Event, Side, Violation};
+use super::{Advertised, CodecId, Config, Event, Side, StreamProof, Violation};
 use crate::small_bodies::SmallBodies;
 
 pub(super) use ending::Sent;
@@ -120,6 +120,10 @@ pub struct Machine {
     pub(super) handshake: Option<Box<Handshake>>,
     /// Whom the peer has proved to be.
     pub(super) principal: Arc<str>,
+    /// What the stream says of it.
+    pub(super) stream: StreamProof,
+    /// The peer has proved who it is.
+    pub(super) known: bool,
     /// The last frame waits until then.
     pub(super) silent_until: Option<Instant>,
     pub(super) started: Instant,

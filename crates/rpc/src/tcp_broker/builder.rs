@@ -38,6 +38,10 @@ pub struct TcpBrokerBuilder {
     secret: Option<Secret>,
     key_id: Arc<str>,
     keys: Vec<(Arc<str>, Secret)>,
+    #[cfg(feature = "tls")]
+    certificates: bool,
+    #[cfg(unix)]
+    users: Vec<u32>,
     rules: Vec<(Arc<str>, Arc<str>, Right)>,
     insecure_network: bool,
     wires: Wires,
@@ -73,6 +77,10 @@ impl TcpBrokerBuilder {
             secret: None,
             key_id: "".into(),
             keys: Vec::new(),
+            #[cfg(feature = "tls")]
+            certificates: false,
+            #[cfg(unix)]
+            users: Vec::new(),
             rules: Vec::new(),
             insecure_network: false,
             wires: Wires::default(),

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bowline_backend::time::Instant;
 
+use super::routes::ConnectionId;
 use crate::Codec;
 use crate::connection::Mailbox;
 use crate::executor::{CallRef, JobEnd, ReplySink};
+use crate::proto::PeerHello;
 
 /// How long an answer is kept, from the begin of its call.
 const KEPT_FOR: Duration = Duration::from_secs(600);
@@ -20,11 +22,31 @@ const PER_ENTRY: usize = 256;
 /// What makes two calls one: who calls, which method, and the key it gave.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DedupeKey {
-    /// Whom the caller has proved to be: what it says of itself, another can say.
-    pub(super) principal: Arc<str>,
-    pub(super) caller: [u8; 16],
+    pub(super) caller: CallerId,
     pub(super) method: Arc<str>,
     pub(super) key: Arc<[u8]>,
+}
+
+/// By what a caller is recognised: never by what it says of itself alone, as another can say that too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CallerId {
+    /// By whom it has proved to be, and which start of its broker it is.
+    Proven(Arc<str>, [u8; 16]),
+    /// It has proved nothing: by which start of its broker it is, and the pass that it shows this broker alone.
+    Shown([u8; 16], [u8; 16]),
+    /// Not at all: another connection is another caller.
+    Unknown(ConnectionId),
+}
+
+impl CallerId {
+    /// The peer of `connection`, by what it said there.
+    pub(super) fn of(hello: &PeerHello, connection: ConnectionId) -> Self {
+        match (hello.is_known, hello.pass) {
+            (true, _) => Self::Proven(hello.proven.clone(), hello.instance),
+            (false, Some(pass)) => Self::Shown(hello.instance, pass),
+            (false, None) => Self::Unknown(connection),
+        }
+    }
 }
 
 /// Which calls with a key run, and what those that ran came to. `W` waits for an answer.
@@ -216,8 +238,7 @@ mod tests {
 
     fn key(n: u8) -> DedupeKey {
         DedupeKey {
-            principal: "a".into(),
-            caller: [1; 16],
+            caller: CallerId::Proven("a".into(), [1; 16]),
             method: "pay".into(),
             key: Arc::from([n]),
         }
@@ -251,11 +272,20 @@ mod tests {
         assert!(runs(&admit(&mut window, &key(2), 'c', at(1))));
         // Another caller, or one that only says that it is this one, another method: other calls.
         let mut other = key(1);
-        other.principal = "b".into();
+        other.caller = CallerId::Proven("b".into(), [1; 16]);
         assert!(runs(&admit(&mut window, &other, 'd', at(1))));
         let mut other = key(1);
-        other.caller = [2; 16];
+        other.caller = CallerId::Proven("a".into(), [2; 16]);
         assert!(runs(&admit(&mut window, &other, 'd', at(1))));
+        for caller in [
+            CallerId::Shown([1; 16], [1; 16]),
+            CallerId::Shown([1; 16], [2; 16]),
+            CallerId::Unknown(ConnectionId(1)),
+            CallerId::Unknown(ConnectionId(2)),
+        ] {
+            other.caller = caller;
+            assert!(runs(&admit(&mut window, &other, 'd', at(1))), "{other:?}");
+        }
         let mut other = key(1);
         other.method = "refund".into();
         assert!(runs(&admit(&mut window, &other, 'e', at(1))));

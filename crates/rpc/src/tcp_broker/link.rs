@@ -13,7 +13,7 @@ use bowline_backend::time::{self, Instant};
 
 use super::Shared;
 use super::attempt::Attempt;
-use super::dedupe::{Admitted, DedupeKey};
+use super::dedupe::{Admitted, CallerId, DedupeKey};
 use super::offering::{Offer, Offering};
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
@@ -24,7 +24,8 @@ use crate::executor::{
 };
 use crate::offers::Served;
 use crate::proto::{
-    BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, Side, Stats, Target,
+    BrokenKind, CallKind, CloseCause, Command, Event, IncomingCall, Machine, Side, Stats,
+    StreamProof, Target,
 };
 use crate::stream::HandlerStreams;
 use crate::sys::Reserved;
@@ -75,7 +76,12 @@ pub(super) async fn drive(
         let cause = CloseCause::Broken(BrokenKind::Io(io::ErrorKind::Other));
         return Over { cause, error: None };
     };
-    let shape = (side, began, &*binding);
+    let shape = Shape {
+        side,
+        began,
+        binding,
+        proof: wire.proof(),
+    };
     match wire {
         Wire::Tcp(stream) => drive_stream(place, stream, shape, attempt).await,
         #[cfg(feature = "tls")]
@@ -86,18 +92,29 @@ pub(super) async fn drive(
     }
 }
 
+/// What is known of a connection before anything is said.
+struct Shape {
+    side: Side,
+    began: Instant,
+    /// What only the two ends of the channel below know.
+    binding: Vec<u8>,
+    proof: StreamProof,
+}
+
 async fn drive_stream<S: ByteStream>(
     place: Place,
     stream: S,
-    (side, began, binding): (Side, Instant, &[u8]),
+    shape: Shape,
     attempt: Option<Arc<Attempt>>,
 ) -> Over {
-    let shared = place.shared.clone();
+    let side = shape.side;
+    let (shared, connection) = (place.shared.clone(), place.connection);
     let mailbox = place.mailbox.clone();
     let link = Link {
         place,
         address: stream.peer_addr().ok(),
         peer: None,
+        caller: CallerId::Unknown(connection),
         offering: Offering::new(shared.executor.capacity().max_workers, shared.weight),
         attempt,
         restricted: shared.config.restricts(Right::Call),
@@ -107,9 +124,12 @@ async fn drive_stream<S: ByteStream>(
     let mut seed = [0; 32];
     entropy::fill(&mut seed);
     let now = time::now();
+    let at = shared.routes.dialed(connection);
     let machine = Machine::new(shared.config.clone(), side, now, seed)
-        .bound_to(binding)
-        .begun_at(began)
+        .over(shape.proof)
+        .dialing(at.as_deref().unwrap_or_default().as_bytes())
+        .bound_to(&shape.binding)
+        .begun_at(shape.began)
         .offering_later();
     let driver = Driver::new(stream, machine, mailbox.clone(), link, &shared.limits);
     let Ended { cause, error } = driver.run().await;
@@ -123,6 +143,8 @@ struct Link {
     place: Place,
     address: Option<Address>,
     peer: Option<Peer>,
+    /// By what its calls with a key are recognised.
+    caller: CallerId,
     /// What the peer was told.
     offering: Offering,
     attempt: Option<Arc<Attempt>>,
@@ -202,6 +224,7 @@ impl Host for Link {
                 let peer = Peer::new(self.address.clone(), hello.instance, hello.proven.clone());
                 self.place.shared.routes.ready(self.place.connection, &peer);
                 self.place.mailbox.introduce(&peer);
+                self.caller = CallerId::of(&hello, self.place.connection);
                 self.peer = Some(peer);
             }
             Event::Advertised(mut methods) => {
@@ -301,8 +324,7 @@ impl Host for Link {
         let is_once = once.is_some();
         if let Some(key) = once {
             let key = DedupeKey {
-                principal: self.principal().into(),
-                caller: self.peer.as_ref().map(Peer::instance).unwrap_or_default(),
+                caller: self.caller.clone(),
                 method: method.name.shared().clone(),
                 key: key.into(),
             };

@@ -7,13 +7,16 @@ use std::net::SocketAddr;
 use bowline_backend::net::{Stale, UnixListenOptions, UnixListener, UnixStream};
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::Address;
-use bowline_transport::{Listener, MemoryListener, MemoryNetwork, MemoryStream};
 #[cfg(feature = "tls")]
-use bowline_transport::{TlsClientConfig, TlsHandshake, TlsServerConfig, TlsStream};
+use bowline_transport::{
+    Extra, TlsClientConfig, TlsHandshake, TlsInfo, TlsServerConfig, TlsStream,
+};
+use bowline_transport::{Listener, MemoryListener, MemoryNetwork, MemoryStream};
 
 use super::Endpoint;
 use super::endpoint::Place;
 use super::network::Network;
+use crate::proto::StreamProof;
 use crate::{Error, ErrorKind};
 
 /// How one side of `tls://` addresses is made secure.
@@ -156,6 +159,26 @@ impl Wire {
                 Ok(binding)
             }
             _ => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Wire {
+    /// What the stream proves of the peer.
+    pub(super) fn proof(&self) -> StreamProof {
+        match self {
+            #[cfg(feature = "tls")]
+            Wire::Tls(stream) => {
+                let details = stream.extra::<TlsInfo>();
+                let own = details.as_ref().and_then(|it| it.peer_certificates.first());
+                StreamProof::Certificate(own.and_then(|own| super::certificate::principal(own)))
+            }
+            #[cfg(unix)]
+            Wire::Unix(stream) => {
+                let credentials = stream.peer_credentials().ok();
+                StreamProof::User(credentials.map(|it| it.uid))
+            }
+            _ => StreamProof::Nothing,
         }
     }
 }

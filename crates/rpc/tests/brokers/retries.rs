@@ -73,6 +73,24 @@ fn serve_counting() -> TcpBrokerBuilder {
     TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0")
 }
 
+/// What `count` answers to a peer of its own connection, with the key that all have.
+async fn counts_with_a_key(server: &TcpBroker, config: Config) -> String {
+    let stream = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
+    let mut peer = RawPeer::with(stream, Side::Dialer, config);
+    peer.until(|event| matches!(event, Event::Ready(_))).await;
+    let none = Bytes::from_static(b"null");
+    let key = Extensions::builder().idempotency_key(b"k").build();
+    let open = Open::new(Target::Name("count".into()), CodecId::JSON, none).extensions(key);
+    peer.command(Command::Open(open));
+    let replied = peer
+        .until(|event| matches!(event, Event::Replied { .. }))
+        .await;
+    let Event::Replied { body, .. } = replied else {
+        unreachable!()
+    };
+    String::from_utf8(body.to_vec()).expect("it is JSON")
+}
+
 fn secret(n: u8) -> Secret {
     Secret::new([n; 16]).expect("it is long enough")
 }
@@ -211,17 +229,29 @@ on_every_backend! {
         server.run(async |server| -> Result<(), Error> {
             for (id, n, runs) in [("a", 1, 0), ("b", 2, 1), ("a", 1, 0)] {
                 // Each says that it is the same broker.
-                let stream = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
                 let config = Config::new("example", [9; 16]).secret(id, secret(n));
-                let mut peer = RawPeer::with(stream, Side::Dialer, config);
-                peer.until(|event| matches!(event, Event::Ready(_))).await;
-                let none = Bytes::from_static(b"null");
-                let key = Extensions::builder().idempotency_key(b"k").build();
-                let open = Open::new(Target::Name("count".into()), CodecId::JSON, none).extensions(key);
-                peer.command(Command::Open(open));
-                let replied = peer.until(|event| matches!(event, Event::Replied { .. })).await;
-                let Event::Replied { body, .. } = replied else { unreachable!() };
-                assert_eq!(body, Bytes::from(format!("{runs}")), "{id}");
+                assert_eq!(counts_with_a_key(&server, config).await, format!("{runs}"), "{id}");
+            }
+            Ok(())
+        }).await.unwrap();
+    }
+
+    // R24
+    async fn who_says_that_it_is_another_gets_none_of_its_answers() {
+        serve_counting().run(async |server| -> Result<(), Error> {
+            // Nobody proves anything.
+            let same = || Config::new("example", [9; 16]);
+            for (config, runs) in [
+                (same(), 0),
+                (same(), 1),
+                (same().passes([1; 32]), 2),
+                (same().passes([1; 32]), 2),
+                (same().passes([2; 32]), 3),
+                (Config::new("example", [8; 16]).passes([1; 32]), 4),
+                (same().passes([1; 32]), 2),
+                (same(), 5),
+            ] {
+                assert_eq!(counts_with_a_key(&server, config).await, format!("{runs}"));
             }
             Ok(())
         }).await.unwrap();

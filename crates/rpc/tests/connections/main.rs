@@ -12,6 +12,7 @@ mod authentication;
 mod certainty;
 mod closing;
 mod intruders;
+mod known_by_stream;
 mod large_messages;
 mod lost_peers;
 mod offers;

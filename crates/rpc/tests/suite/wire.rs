@@ -6,7 +6,7 @@ use bowline_rpc::executor::{AsyncExecutor, Executor};
 use bowline_rpc::{Registry, TcpBroker, TcpBrokerBuilder};
 use bowline_transport::{CertStore, MemoryNetwork, TlsClientConfig, TlsServerConfig};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ED25519,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ED25519,
     date_time_ymd,
 };
 
@@ -158,6 +158,7 @@ impl Authority {
     /// A chain and its key.
     pub(crate) fn sign(&self, name: &str, expired: bool) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         if expired {
             params.not_before = date_time_ymd(1990, 1, 1);
             params.not_after = date_time_ymd(1991, 1, 1);

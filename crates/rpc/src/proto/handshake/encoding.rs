@@ -30,6 +30,7 @@ impl Hello {
             out.push(text.len() as u8);
             out.extend_from_slice(text);
         }
+        out.extend(self.pass.iter().flatten());
         out
     }
 
@@ -54,6 +55,8 @@ impl Hello {
             codecs: fields.counted()?.iter().map(|id| CodecId(*id)).collect(),
             project: fields.counted()?.to_vec(),
             key_id: fields.counted()?.to_vec(),
+            // It may be missing, and so may what later versions append.
+            pass: fields.array().ok(),
         };
         if !(1..=16).contains(&hello.codecs.len()) {
             return Err(Violation::Rule("hello-codecs"));

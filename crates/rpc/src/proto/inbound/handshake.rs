@@ -4,7 +4,7 @@ use bowline_backend::time::Instant;
 
 use crate::proto::auth::PROOF_LEN;
 use crate::proto::frame::{CLOSE, HELLO, Header, PROOF, READY};
-use crate::proto::handshake::{AUTH_PSK, Hello, decode_ready, encode_ready};
+use crate::proto::handshake::{AUTH_NONE, AUTH_PSK, Hello, decode_ready, encode_ready};
 use crate::proto::machine::{Phase, saturate};
 use crate::proto::{Event, Machine, PeerHello, Side, Violation};
 
@@ -36,17 +36,19 @@ impl Machine {
         let hello = Hello::decode(payload)?;
         let codecs = match self.side {
             Side::Listener => {
-                let answer = Hello::answer(&self.config, self.seed, &hello)?;
+                let answer = Hello::answer(&self.config, self.seed, &hello, &self.stream)?;
                 self.note_hello(Side::Dialer, hello.nonce, header, payload);
                 self.put_hello(&answer);
+                self.note_stream(answer.auth);
                 if answer.auth != AUTH_PSK {
-                    self.put_ready("");
+                    self.put_ready(&self.principal.clone());
                 }
                 answer.codecs
             }
             Side::Dialer => {
-                hello.check_answer(&self.config)?;
+                hello.check_answer(&self.config, &self.stream)?;
                 self.note_hello(Side::Listener, hello.nonce, header, payload);
+                self.note_stream(hello.auth);
                 hello.codecs.clone()
             }
         };
@@ -68,6 +70,20 @@ impl Machine {
         self.agreed = hello.agree(&self.config.limits, codecs);
         self.peer = Some(Box::new(hello));
         Ok(())
+    }
+
+    /// The two agreed on this way of authentication: by any other than a secret it is done.
+    fn note_stream(&mut self, auth: u8) {
+        if auth == AUTH_PSK {
+            return;
+        }
+        self.handshake = None;
+        if auth != AUTH_NONE
+            && let Some(principal) = self.stream.principal()
+        {
+            self.principal = principal;
+            self.known = true;
+        }
     }
 
     fn note_hello(&mut self, side: Side, nonce: [u8; 32], header: &Header, payload: &[u8]) {
@@ -94,6 +110,7 @@ impl Machine {
         if let Some((id, _)) = key_id.and_then(|id| self.config.keys.find(id)) {
             self.principal = id.clone();
         }
+        self.known = true;
         if self.side == Side::Listener {
             self.put_control(PROOF, 0, &handshake.proof(Side::Listener));
             self.put_ready(&self.principal.clone());
@@ -119,12 +136,15 @@ impl Machine {
             self.put_ready(&self.principal.clone());
         }
         self.phase = Phase::Open;
-        let instance = self.peer.take().map_or([0; 16], |hello| hello.instance);
+        let peer = self.peer.take();
+        let (instance, pass) = peer.map_or(([0; 16], None), |hello| (hello.instance, hello.pass));
         self.push(Event::Ready(Box::new(PeerHello {
             instance,
             codecs: self.agreed.codecs.clone(),
             principal,
             proven: self.principal.clone(),
+            is_known: self.known,
+            pass,
             max_body: saturate(self.agreed.max_body),
             max_calls: self.agreed.max_calls,
         })));

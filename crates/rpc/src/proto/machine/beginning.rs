@@ -17,7 +17,7 @@ use crate::proto::inlet::Inlets;
 use crate::proto::methods::Directory;
 use crate::proto::outgoing::Outgoing;
 use crate::proto::outlet::Outlets;
-use crate::proto::{Config, Side};
+use crate::proto::{Config, Side, StreamProof};
 use crate::small_bodies::SmallBodies;
 
 impl Machine {
@@ -38,6 +38,8 @@ impl Machine {
             phase: Phase::Preface,
             handshake: None,
             principal: "".into(),
+            stream: StreamProof::Nothing,
+            known: false,
             silent_until: None,
             started: now,
             violation: None,
@@ -80,14 +82,46 @@ impl Machine {
             stats: Stats::default(),
             config,
         };
-        if machine.config.asks_for_proof(side) {
+        if machine.config.takes_secrets(side) {
             machine.handshake = Some(Box::new(Handshake::new()));
         }
-        if side == Side::Dialer {
-            let hello = Hello::dial(&machine.config, seed);
-            machine.put_hello(&hello);
-        }
+        machine.begin(b"");
         machine
+    }
+
+    /// Takes what the stream below proves of the peer. A dialer without a secret of its own offers to be known
+    /// by the stream, and a listener lets it in by that if its configuration says so. Comes before
+    /// everything else.
+    ///
+    /// # Panics
+    /// If a principal is longer than 255 bytes.
+    pub fn over(mut self, stream: StreamProof) -> Machine {
+        assert!(
+            stream.principal().is_none_or(|name| name.len() <= 255),
+            "a principal has at most 255 bytes"
+        );
+        self.stream = stream;
+        self.begin(b"");
+        self
+    }
+
+    /// Says where this side dials: at `place` it shows another [pass](Config::passes) than
+    /// elsewhere, so that whoever listens at one place cannot take it for this one at another. Comes right
+    /// after [`over`](Self::over), and before everything else.
+    pub fn dialing(mut self, place: &[u8]) -> Machine {
+        self.begin(place);
+        self
+    }
+
+    fn begin(&mut self, place: &[u8]) {
+        if self.side == Side::Dialer {
+            self.control.clear();
+            if let Some(handshake) = &mut self.handshake {
+                handshake.begin_again();
+            }
+            let hello = Hello::dial(&self.config, self.seed, &self.stream, place);
+            self.put_hello(&hello);
+        }
     }
 
     /// Binds the proofs of the handshake to the channel below: `binding` is what both its ends know and

@@ -58,9 +58,69 @@ impl TcpBrokerBuilder {
         self
     }
 
+    /// Peers that connect over TLS and show a certificate are let in by it, without a secret: the
+    /// [configuration](Self::tls) of the server asks for certificates and says whose it trusts. Such a peer's
+    /// principal is `cert:` and the subject of its certificate as RFC 4514 writes it, as
+    /// `cert:CN=shop,O=Example`.
+    ///
+    /// From here on everybody that connects has to prove who it is, in one of the ways that this broker takes:
+    /// others end with [`Unauthenticated`](ErrorKind::Unauthenticated), and so does a peer whose certificate has
+    /// no subject, or one of more than 250 bytes. A peer that has a secret proves itself by that.
+    #[cfg(feature = "tls")]
+    pub fn certificates(mut self) -> Self {
+        self.certificates = true;
+        self
+    }
+
+    /// Peers that connect over a Unix socket and run as one of these users are let in by that, without a
+    /// secret. Such a peer's principal is `uid:` and the number, as `uid:1000`. On systems other than Linux
+    /// the user of a peer is not known.
+    ///
+    /// From here on everybody that connects has to prove who it is, as with
+    /// [`secret`](Self::secret).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bowline_backend::Backend;
+    /// use bowline_rpc::{Caller, Context, Error, ErrorKind, Registry, TcpBroker, executor::AsyncExecutor};
+    ///
+    /// let registry = Registry::new("example");
+    /// registry.register_fn("who", |context: Context, (): ()| async move {
+    ///     context.caller().map(|peer| peer.principal().to_owned())
+    /// })?;
+    /// let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?);
+    /// let serve = |user| {
+    ///     let name = format!("unix:@bowline-example-{}-{user}", std::process::id());
+    ///     TcpBroker::builder(AsyncExecutor::new(registry.clone(), 4)).listen(name).unix_users([user])
+    /// };
+    /// Backend::Tokio.block_on(serve(me).run(async |server| -> Result<(), Error> {
+    ///     let client = TcpBroker::caller().project("example").connect(server.endpoints()[0].clone());
+    ///     client.run(async |client| -> Result<(), Error> {
+    ///         let who: Option<String> = client.call_named("who", ()).await?;
+    ///         assert_eq!(who, Some(format!("uid:{me}")));
+    ///         Ok(())
+    ///     }).await
+    /// }))?;
+    /// Backend::Tokio.block_on(serve(me + 1).run(async |server| -> Result<(), Error> {
+    ///     let client = TcpBroker::caller().project("example").connect(server.endpoints()[0].clone());
+    ///     let refused = client.run(async |_| -> Result<(), Error> { Ok(()) }).await;
+    ///     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    ///     Ok(())
+    /// }))?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn unix_users(mut self, users: impl IntoIterator<Item = u32>) -> Self {
+        self.users.extend(users);
+        self
+    }
+
     /// Gives `principal` a right to methods. Both may be a name, or the beginning of one and `*`: `*`
     /// alone is everybody, or every method. A peer's principal is the name of the key it proved itself
-    /// by; that of one that proved nothing is empty.
+    /// by, or what it is known by without one (`certificates`, `unix_users`); that of one that proved
+    /// nothing is empty.
     ///
     /// From the first rule for a right on, nobody has it whom no rule names; without a rule everybody
     /// that is let in has it. A method that a peer may not call is not offered to it, and a call of it
@@ -120,6 +180,17 @@ impl TcpBrokerBuilder {
         if let Some(secret) = &self.secret {
             config = config.secret(self.key_id.clone(), secret.clone());
         }
+        #[cfg(feature = "tls")]
+        if self.certificates {
+            config = config.certificates();
+        }
+        #[cfg(unix)]
+        {
+            config = config.users(self.users.iter().copied());
+        }
+        let mut secret = [0; 32];
+        entropy::fill(&mut secret);
+        config = config.passes(secret);
         for (principal, methods, right) in &self.rules {
             config = config.allow(principal.clone(), methods.clone(), *right);
         }

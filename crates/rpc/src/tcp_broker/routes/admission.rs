@@ -65,6 +65,14 @@ impl Routes {
         Ok(connection)
     }
 
+    /// To which endpoint this side opened `connection`, if it did.
+    pub(in crate::tcp_broker) fn dialed(&self, connection: ConnectionId) -> Option<Arc<str>> {
+        match &self.state().connections.get(&connection)?.origin {
+            Origin::Dialed(endpoint) => Some(endpoint.clone()),
+            Origin::Accepted(_) => None,
+        }
+    }
+
     /// Whether no more connections are taken on.
     pub(in crate::tcp_broker) fn is_closing(&self) -> bool {
         let state = self.state();
