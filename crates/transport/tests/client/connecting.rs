@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bowline_codec::Lines;
 use bowline_concurrency::sync::Event;
-use bowline_concurrency::{cancel_scope, move_on_after, sleep, sleep_forever, timeout, yield_now};
+use bowline_concurrency::{sleep, yield_now};
 use bowline_transport::{
-    Client, ClientState, DynTransport, Error, ErrorKind, Extra, MemoryStream, MessageStream,
-    Operation, PeerAddr, Transport, TransportRecv,
+    Client, ClientState, Error, ErrorKind, Extra, Operation, PeerAddr, Transport, TransportRecv,
 };
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join, join_all, select};
@@ -26,10 +24,6 @@ on_every_backend!(
     a_close_ends_the_attempt,
     a_close_before_the_first_use,
     a_second_connect_does_nothing,
-    who_is_cancelled_hands_the_attempt_over,
-    who_is_not_polled_holds_nobody_up,
-    an_attempt_nobody_waits_for_is_dropped,
-    a_panicking_attempt_is_not_the_last,
     an_on_connect_comes_before_all_messages,
     the_last_drop_resets,
     an_address_is_known_once_connected,
@@ -131,7 +125,7 @@ async fn a_failed_first_use_is_not_the_last() {
 }
 
 /// A client whose attempt never ends; counts dials begun and dropped.
-fn never() -> (Text, Count, Count) {
+pub(crate) fn never() -> (Text, Count, Count) {
     let (begun, dropped) = (Count::default(), Count::default());
     let (counted, told) = (begun.clone(), dropped.clone());
     let client = Client::with_dial(move || {
@@ -144,7 +138,6 @@ fn never() -> (Text, Count, Count) {
     });
     (client, begun, dropped)
 }
-
 // CL1
 async fn a_close_ends_the_attempt() {
     let (client, begun, dropped) = never();
@@ -199,104 +192,6 @@ async fn a_second_connect_does_nothing() {
     let _peer = accept(&listener).await;
     client.connect().await.unwrap();
     assert!(listener.accept().now_or_never().is_none());
-}
-
-/// Polls once, and no more.
-async fn begin<F: Future + Unpin>(future: &mut F) {
-    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_ready())).await;
-    assert!(!polled, "it was to wait");
-}
-
-// CL1
-async fn who_is_cancelled_hands_the_attempt_over() {
-    let dials = Count::default();
-    let counted = dials.clone();
-    // Deadlines inside: they must not be those of who polls first, nor ring in his task alone.
-    let client: Text = Client::with_dial(move || {
-        counted.up();
-        async move {
-            for _ in 0..3 {
-                let late = timeout(Duration::from_millis(5), sleep_forever()).await;
-                assert!(late.is_err());
-                yield_now().await;
-            }
-            let (here, there) = MemoryStream::pair();
-            let mut there = MessageStream::new(there, Lines::lf().text());
-            there.send(&text("welcome")).await?;
-            there.flush().await?;
-            std::mem::forget(there);
-            Ok(DynTransport::new(MessageStream::new(
-                here,
-                Lines::lf().text(),
-            )))
-        }
-    });
-    let (first, message) = (client.clone(), text(1));
-    let second = async { client.recv().await.unwrap() };
-    let first = async move {
-        let cut = move_on_after(Duration::from_millis(2), first.send(&message)).await;
-        assert!(cut.done().is_none());
-        let cut = cancel_scope(async |scope| {
-            scope.cancel("at once");
-            first.send(&message).await
-        });
-        assert!(cut.await.done().is_none());
-    };
-    let ((), got) = join(first, second).await;
-    assert_eq!(got, Some(text("welcome")));
-    assert_eq!(dials.get(), 1);
-}
-
-// CL1
-async fn who_is_not_polled_holds_nobody_up() {
-    let (listener, at) = listen();
-    let client = client(at);
-    let mut receiving = pin!(client.recv());
-    begin(&mut receiving).await;
-    // The one who began the attempt is not polled while this waits.
-    client.send(&text(1)).await.unwrap();
-    let mut peer = accept(&listener).await;
-    assert_eq!(peer.recv().await.unwrap(), Some(text(1)));
-    peer.send(&text(2)).await.unwrap();
-    assert_eq!(receiving.await.unwrap(), Some(text(2)));
-}
-
-// CL1
-async fn an_attempt_nobody_waits_for_is_dropped() {
-    let (client, begun, dropped) = never();
-    {
-        let (mut one, mut two) = (Box::pin(client.connect()), Box::pin(client.recv()));
-        begin(&mut one).await;
-        begin(&mut two).await;
-        drop(one);
-        assert_eq!((begun.get(), dropped.get()), (1, 0));
-    }
-    assert_eq!((begun.get(), dropped.get()), (1, 1));
-    assert_eq!(*client.state().latest(), ClientState::Idle);
-    let mut again = Box::pin(client.connect());
-    begin(&mut again).await;
-    assert_eq!(begun.get(), 2);
-}
-
-// CL1
-async fn a_panicking_attempt_is_not_the_last() {
-    let dials = Count::default();
-    let counted = dials.clone();
-    let client: Text = Client::with_dial(move || {
-        let dial = counted.up();
-        async move {
-            assert!(dial > 1, "the first one");
-            Err(Error::new(Operation::Connect, ErrorKind::Refused))
-        }
-    });
-    let panicked = std::panic::AssertUnwindSafe(client.connect())
-        .catch_unwind()
-        .await;
-    assert!(panicked.is_err());
-    assert_eq!(
-        client.connect().await.unwrap_err().kind(),
-        ErrorKind::Refused
-    );
 }
 
 async fn an_on_connect_comes_before_all_messages() {
@@ -400,4 +295,10 @@ async fn senders_take_turns() {
     let receiving = pin!(receiving);
     select(receiving, talk).await;
     sleep(Duration::ZERO).await;
+}
+
+/// Polls once, and no more.
+pub(crate) async fn begin<F: Future + Unpin>(future: &mut F) {
+    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_ready())).await;
+    assert!(!polled, "it was to wait");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bowline_backend::stream::ByteStream;
 use bowline_codec::{Framing, LengthDelimited, Lines, Raw};
-use bowline_concurrency::{Backoff, Jitter, sleep, timeout};
+use bowline_concurrency::{Backoff, sleep, timeout};
 use bowline_transport::{
     Break, Client, Delivery, DynTransport, ErrorKind, Listener, MemoryStream, MessageStream,
     Transport, TransportRecv, TransportRegistry, TransportSend,
@@ -15,19 +15,8 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{Either, join, select};
 
-use crate::{Count, Dialled, Lined, Text, accept, client, in_sim, listen, on_every_backend, text};
-
-on_every_backend!(
-    a_call_leaves_what_came_and_broke_before_it_to_who_receives,
-    a_break_that_a_call_finds_is_told_to_who_receives,
-    breaks_that_only_calls_find_are_told_together,
-);
-
-const MS: Duration = Duration::from_millis(1);
-
-fn plain(base: Duration) -> Backoff {
-    Backoff::exponential(base).jitter(Jitter::None)
-}
+use crate::reconnecting::{MS, plain};
+use crate::{Count, accept, client, in_sim, listen, text};
 
 // CL2
 #[test]
@@ -345,125 +334,4 @@ fn what_is_fed_goes_out_together() {
         client.flush().await.unwrap();
         assert_eq!(there.recv().await.unwrap(), Some(text("last")));
     });
-}
-
-/// The far ends of what was dialled.
-type Peers = Arc<Mutex<Vec<MemoryStream>>>;
-
-/// A client that reconnects, over streams that hold `capacity` bytes.
-fn small(capacity: usize) -> (Text, Peers) {
-    let peers = Peers::default();
-    let other = peers.clone();
-    let client = Client::with_dial(move || -> std::future::Ready<Dialled> {
-        let (here, there) = MemoryStream::builder().capacity(capacity).pair();
-        other.lock().unwrap().push(there);
-        let here = MessageStream::new(here, Lines::lf().text());
-        std::future::ready(Ok(DynTransport::new(here)))
-    });
-    (client.reconnect(plain(MS)), peers)
-}
-
-/// The far end of the connection that was made last.
-fn far_end(peers: &Peers) -> MemoryStream {
-    peers.lock().unwrap().pop().unwrap()
-}
-
-/// Calls, answered by the connection that the call makes, or by `peer`.
-async fn called(
-    client: &Text,
-    peers: &Peers,
-    peer: Option<Lined<MemoryStream>>,
-) -> Lined<MemoryStream> {
-    let asked = text("asked");
-    let call = async { assert_eq!(client.call(&asked).await.unwrap(), "re asked") };
-    let answer = async {
-        let mut peer = match peer {
-            Some(peer) => peer,
-            None => loop {
-                if let Some(there) = peers.lock().unwrap().pop() {
-                    break MessageStream::new(there, Lines::lf().text());
-                }
-                sleep(MS).await;
-            },
-        };
-        assert_eq!(peer.recv().await.unwrap().as_deref(), Some("asked"));
-        peer.send(&text("re asked")).await.unwrap();
-        peer.flush().await.unwrap();
-        peer
-    };
-    join(call, answer).await.1
-}
-
-async fn told_once(client: &Text, unsent: usize) {
-    let error = client.recv().await.unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::Broken(_) | ErrorKind::Ended),
-        "{error}"
-    );
-    assert_eq!(error.unsent_frames(), unsent);
-    let quiet = client.recv().now_or_never();
-    assert!(quiet.is_none(), "told twice: {quiet:?}");
-}
-
-// CL2, CL4
-async fn a_call_leaves_what_came_and_broke_before_it_to_who_receives() {
-    let (client, peers) = small(16);
-    client
-        .send(&text("longer than the stream holds"))
-        .await
-        .unwrap();
-    let mut there = MessageStream::new(far_end(&peers), Lines::lf().text());
-    // They come in one read, and one is asked for.
-    there.send(&text("first")).await.unwrap();
-    there.send(&text("second")).await.unwrap();
-    assert_eq!(client.recv().await.unwrap().as_deref(), Some("first"));
-    there.abort();
-    // The first finds the stream broken, the second that there is another one.
-    client.send(&text("lost")).await.unwrap();
-    client.send(&text("sent")).await.unwrap();
-    let mut there = MessageStream::new(far_end(&peers), Lines::lf().text());
-    assert_eq!(there.recv().await.unwrap().as_deref(), Some("sent"));
-    let there = called(&client, &peers, Some(there)).await;
-    let there = called(&client, &peers, Some(there)).await;
-    assert_eq!(client.recv().await.unwrap().as_deref(), Some("second"));
-    let there = called(&client, &peers, Some(there)).await;
-    told_once(&client, 2).await;
-    drop(there);
-}
-
-// CL2, CL4
-async fn a_break_that_a_call_finds_is_told_to_who_receives() {
-    let (client, peers) = small(16);
-    client
-        .send(&text("longer than the stream holds"))
-        .await
-        .unwrap();
-    far_end(&peers).abort();
-    let mut there = called(&client, &peers, None).await;
-    there.send(&text("unasked")).await.unwrap();
-    // It comes after the break, however often somebody looks.
-    let there = called(&client, &peers, Some(there)).await;
-    let there = called(&client, &peers, Some(there)).await;
-    let error = client.recv().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
-    assert_eq!(error.unsent_frames(), 1);
-    assert_eq!(client.recv().await.unwrap().as_deref(), Some("unasked"));
-    assert!(client.recv().now_or_never().is_none());
-    drop(there);
-}
-
-// CL2, CL4
-async fn breaks_that_only_calls_find_are_told_together() {
-    let (client, peers) = small(16);
-    let mut there = called(&client, &peers, None).await;
-    for _ in 0..3 {
-        client
-            .send(&text("longer than the stream holds"))
-            .await
-            .unwrap();
-        there.abort();
-        there = called(&client, &peers, None).await;
-    }
-    told_once(&client, 3).await;
-    drop(there);
 }

@@ -12,11 +12,14 @@ use bowline_codec::Lines;
 use bowline_concurrency::{Root, timeout};
 use bowline_transport::{Client, DynTransport, Error, MessageStream};
 
+mod attempts;
 mod blocking;
 mod calls;
 mod connecting;
+mod found_by_calls;
 mod losses;
 mod messages;
+mod pauses;
 mod reconnecting;
 mod restarts;
 

@@ -1,0 +1,115 @@
+//! An attempt to connect belongs to nobody: who waits for it moves it on.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bowline_codec::Lines;
+use bowline_concurrency::{cancel_scope, move_on_after, sleep_forever, timeout, yield_now};
+use bowline_transport::{
+    Client, ClientState, DynTransport, Error, ErrorKind, MemoryStream, MessageStream, Operation,
+    Transport,
+};
+use futures_util::FutureExt;
+use futures_util::future::join;
+
+use crate::connecting::{begin, never};
+use crate::{Count, Text, accept, client, listen, on_every_backend, text};
+
+on_every_backend!(
+    who_is_cancelled_hands_the_attempt_over,
+    who_is_not_polled_holds_nobody_up,
+    an_attempt_nobody_waits_for_is_dropped,
+    a_panicking_attempt_is_not_the_last,
+);
+
+// CL1
+async fn who_is_cancelled_hands_the_attempt_over() {
+    let dials = Count::default();
+    let counted = dials.clone();
+    // Deadlines inside: they must not be those of who polls first, nor ring in his task alone.
+    let client: Text = Client::with_dial(move || {
+        counted.up();
+        async move {
+            for _ in 0..3 {
+                let late = timeout(Duration::from_millis(5), sleep_forever()).await;
+                assert!(late.is_err());
+                yield_now().await;
+            }
+            let (here, there) = MemoryStream::pair();
+            let mut there = MessageStream::new(there, Lines::lf().text());
+            there.send(&text("welcome")).await?;
+            there.flush().await?;
+            std::mem::forget(there);
+            Ok(DynTransport::new(MessageStream::new(
+                here,
+                Lines::lf().text(),
+            )))
+        }
+    });
+    let (first, message) = (client.clone(), text(1));
+    let second = async { client.recv().await.unwrap() };
+    let first = async move {
+        let cut = move_on_after(Duration::from_millis(2), first.send(&message)).await;
+        assert!(cut.done().is_none());
+        let cut = cancel_scope(async |scope| {
+            scope.cancel("at once");
+            first.send(&message).await
+        });
+        assert!(cut.await.done().is_none());
+    };
+    let ((), got) = join(first, second).await;
+    assert_eq!(got, Some(text("welcome")));
+    assert_eq!(dials.get(), 1);
+}
+
+// CL1
+async fn who_is_not_polled_holds_nobody_up() {
+    let (listener, at) = listen();
+    let client = client(at);
+    let mut receiving = pin!(client.recv());
+    begin(&mut receiving).await;
+    // The one who began the attempt is not polled while this waits.
+    client.send(&text(1)).await.unwrap();
+    let mut peer = accept(&listener).await;
+    assert_eq!(peer.recv().await.unwrap(), Some(text(1)));
+    peer.send(&text(2)).await.unwrap();
+    assert_eq!(receiving.await.unwrap(), Some(text(2)));
+}
+
+// CL1
+async fn an_attempt_nobody_waits_for_is_dropped() {
+    let (client, begun, dropped) = never();
+    {
+        let (mut one, mut two) = (Box::pin(client.connect()), Box::pin(client.recv()));
+        begin(&mut one).await;
+        begin(&mut two).await;
+        drop(one);
+        assert_eq!((begun.get(), dropped.get()), (1, 0));
+    }
+    assert_eq!((begun.get(), dropped.get()), (1, 1));
+    assert_eq!(*client.state().latest(), ClientState::Idle);
+    let mut again = Box::pin(client.connect());
+    begin(&mut again).await;
+    assert_eq!(begun.get(), 2);
+}
+
+// CL1
+async fn a_panicking_attempt_is_not_the_last() {
+    let dials = Count::default();
+    let counted = dials.clone();
+    let client: Text = Client::with_dial(move || {
+        let dial = counted.up();
+        async move {
+            assert!(dial > 1, "the first one");
+            Err(Error::new(Operation::Connect, ErrorKind::Refused))
+        }
+    });
+    let panicked = std::panic::AssertUnwindSafe(client.connect())
+        .catch_unwind()
+        .await;
+    assert!(panicked.is_err());
+    assert_eq!(
+        client.connect().await.unwrap_err().kind(),
+        ErrorKind::Refused
+    );
+}
