@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
 
+use bowline_backend::net::ReceivedFds;
+
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 
 /// Descriptors that go, or came, with a message over a Unix socket.
@@ -208,6 +210,18 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    /// More than there was room for; it is closed.
+    pub(crate) fn cut() -> Arrived {
+        Arrived {
+            fds: Vec::new(),
+            truncated: true,
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.fds.len()
+    }
+
     /// Adds what came with a further read of the same message.
     pub(crate) fn join(&mut self, mut other: Arrived) {
         self.fds.append(&mut other.fds);
@@ -215,6 +229,15 @@ impl Arrived {
         if self.fds.len() > Ancillary::MAX_FDS {
             self.fds.clear();
             self.truncated = true;
+        }
+    }
+}
+
+impl From<ReceivedFds> for Arrived {
+    fn from(received: ReceivedFds) -> Arrived {
+        Arrived {
+            fds: received.fds,
+            truncated: received.truncated,
         }
     }
 }

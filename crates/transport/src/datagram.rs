@@ -6,6 +6,7 @@ mod descriptors;
 mod endpoint;
 mod memory;
 mod outbound;
+mod packet;
 mod receiver;
 mod sender;
 mod stapled;
@@ -14,6 +15,7 @@ mod transport;
 pub use counters::DatagramCounters;
 pub use endpoint::{DatagramEndpoint, DatagramEndpointBuilder, UnnamedSender, UnnamedSenders};
 pub use memory::{MemoryDatagram, MemoryDatagramBuilder};
+pub(crate) use packet::{Came, Descriptors, Packet};
 pub use receiver::DatagramReceiver;
 pub use sender::DatagramSender;
 pub use stapled::StapledDatagram;
@@ -26,6 +28,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::task::{Context, Poll};
 
+#[cfg(all(unix, feature = "ancillary"))]
+use bowline_backend::net::ReceivedFds;
 #[cfg(unix)]
 use bowline_backend::net::UnixDatagram;
 use bowline_backend::net::{Received, UdpSocket};
@@ -78,6 +82,33 @@ pub trait DatagramRecv: Send + Sync + 'static {
         max: NonZeroUsize,
     ) -> impl Future<Output = io::Result<Received>> + Send;
 
+    /// As [`recv_from`](DatagramRecv::recv_from), with the descriptors that came with the packet, at
+    /// most `max_fds` of them: more are closed, and that is said. By default there are none, as of
+    /// every socket but those of Unix.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for more than [`Ancillary::MAX_FDS`](crate::Ancillary::MAX_FDS);
+    /// else as [`recv_from`](DatagramRecv::recv_from).
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened*: packet and descriptors are taken in the poll that reports them.
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn recv_with_fds(
+        &self,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> impl Future<Output = io::Result<(Received, ReceivedFds)>> + Send {
+        let _ = max_fds;
+        async move {
+            let received = self.recv_from(buffer, max).await?;
+            let none = ReceivedFds::none(received.len);
+            Ok((received, none))
+        }
+    }
+
     /// The one whom it hears alone, where it is connected.
     fn hears(&self) -> Option<Address>;
 }
@@ -117,7 +148,7 @@ impl<S: DatagramRecv + DatagramSend + Extra> DatagramSocket for S {}
 
 /// Both sides of a socket of the backend.
 macro_rules! socket {
-    ($socket:ty, $hears:expr, $max_packet:expr) => {
+    ($socket:ty, $hears:expr, $max_packet:expr $(, $more:item)?) => {
         impl DatagramRecv for $socket {
             fn poll_recv_from(
                 &self,
@@ -139,6 +170,8 @@ macro_rules! socket {
             fn hears(&self) -> Option<Address> {
                 $hears(self)
             }
+
+            $($more)?
         }
 
         impl DatagramSend for $socket {
@@ -171,7 +204,24 @@ socket!(
 socket!(
     UnixDatagram,
     |socket: &UnixDatagram| socket.peer_addr().ok(),
-    |_: &UnixDatagram| usize::MAX
+    |_: &UnixDatagram| usize::MAX,
+    #[cfg(feature = "ancillary")]
+    async fn recv_with_fds(
+        &self,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> io::Result<(Received, ReceivedFds)> {
+        match UnixDatagram::recv_with_fds(self, buffer, max, max_fds).await {
+            // In the simulator, which passes none.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                let received = UnixDatagram::recv_from(self, buffer, max).await?;
+                let none = ReceivedFds::none(received.len);
+                Ok((received, none))
+            }
+            received => received,
+        }
+    }
 );
 
 /// `EMSGSIZE` of Linux, of Windows, and of the BSDs and macOS.

@@ -2,8 +2,11 @@
 
 mod bound;
 mod builder;
+mod carried;
 mod closures;
 mod counters;
+#[cfg(all(unix, feature = "ancillary"))]
+mod descriptors;
 mod handle;
 mod handler;
 mod limits;

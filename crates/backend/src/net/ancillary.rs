@@ -27,6 +27,17 @@ pub struct ReceivedFds {
     pub truncated: bool,
 }
 
+impl ReceivedFds {
+    /// Of `len` bytes with which no descriptor came; for a socket of one's own.
+    pub fn none(len: usize) -> ReceivedFds {
+        ReceivedFds {
+            len,
+            fds: Vec::new(),
+            truncated: false,
+        }
+    }
+}
+
 impl fmt::Debug for ReceivedFds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceivedFds")

@@ -1,16 +1,18 @@
 //! Messages in packets of a Unix socket, with descriptors.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::task::{Poll, ready};
 
 use bowline_backend::net::UnixDatagram;
 use bowline_backend::stream::Address;
 use bowline_codec::MessageCodec;
-use bowline_concurrency::yield_now;
 
-use super::endpoint::{OF_NOBODY_IN_A_ROW, Packet, not_sent};
-use super::{DatagramEndpoint, DatagramReceiver, DatagramSender, DatagramTransport};
+use super::endpoint::not_sent;
+use super::packet::Descriptors;
+use super::{
+    DatagramEndpoint, DatagramReceiver, DatagramSender, DatagramSocket, DatagramTransport,
+};
 use crate::ancillary::{Ancillary, Arrived, borrowed, or_plain};
 use crate::error::{Error, Operation};
 use crate::span::OperationSpan;
@@ -82,8 +84,7 @@ impl<C: MessageCodec<Received: Send>> DatagramReceiver<UnixDatagram, C> {
                     let most = Ancillary::MAX_FDS;
                     let read = socket.poll_recv_with_fds(cx, buffer, max, most);
                     let read = read.map_ok(|(packet, fds)| {
-                        came.fds = fds.fds;
-                        came.truncated = fds.truncated;
+                        came = Arrived::from(fds);
                         packet
                     });
                     or_plain(read, || socket.poll_recv_from(cx, buffer, max))
@@ -138,9 +139,12 @@ impl<C: MessageCodec> DatagramEndpoint<UnixDatagram, C> {
         };
         span.around(sent).await
     }
+}
 
-    /// Receives a message, who sent it, and puts the descriptors that came with it into `ancillary`.
-    /// Those that were there are closed. A plain [`recv_from`](DatagramEndpoint::recv_from) closes
+impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
+    /// Receives a message, who sent it, and puts the descriptors that came with it into `ancillary`,
+    /// none where the socket [passes none](super::DatagramRecv::recv_with_fds). Those that were there
+    /// are closed. A plain [`recv_from`](DatagramEndpoint::recv_from) closes
     /// what comes.
     ///
     /// # Errors
@@ -160,11 +164,11 @@ impl<C: MessageCodec> DatagramEndpoint<UnixDatagram, C> {
     ) -> Result<(C::Received, Address), Error> {
         let span = OperationSpan::new(Operation::Recv, || None::<Address>);
         let received = async {
-            let received = self.recv_packet_with().await;
-            let decoded = received.and_then(|(packet, came)| {
+            let received = self.recv_packet(Descriptors::Kept).await;
+            let decoded = received.and_then(|packet| {
                 let named = |error: Error| error.with_peer(Some(packet.from.clone()));
                 let message = self.decode(packet.truncated, &packet.bytes);
-                Ok((message.map_err(named)?, packet.from, came))
+                Ok((message.map_err(named)?, packet.from, packet.came))
             });
             match decoded {
                 Ok((message, from, came)) => {
@@ -179,37 +183,6 @@ impl<C: MessageCodec> DatagramEndpoint<UnixDatagram, C> {
             }
         };
         span.around(received).await
-    }
-
-    /// The next packet that is somebody's, and what came with it.
-    async fn recv_packet_with(&self) -> Result<(Packet, Arrived), Error> {
-        let mut lent = self.lend();
-        let mut in_a_row = 0;
-        loop {
-            if in_a_row >= OF_NOBODY_IN_A_ROW {
-                in_a_row = 0;
-                yield_now().await;
-            }
-            in_a_row += 1;
-            lent.buffer.clear();
-            let (buffer, max) = (&mut lent.buffer, self.max_packet);
-            let most = Ancillary::MAX_FDS;
-            let mut came = Arrived::default();
-            let received = match self.socket.recv_with_fds(buffer, max, most).await {
-                Ok((packet, fds)) => {
-                    came.fds = fds.fds;
-                    came.truncated = fds.truncated;
-                    Ok(packet)
-                }
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    self.socket.recv_from(buffer, max).await
-                }
-                Err(error) => Err(error),
-            };
-            if let Some(packet) = self.sorted(received, buffer)? {
-                return Ok((packet, came));
-            }
-        }
     }
 }
 

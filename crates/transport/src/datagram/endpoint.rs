@@ -1,3 +1,5 @@
+mod builder;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +14,19 @@ use bowline_codec::MessageCodec;
 use bowline_concurrency::yield_now;
 use bytes::{Bytes, BytesMut};
 
+pub use builder::{DatagramEndpointBuilder, UnnamedSender, UnnamedSenders};
+
 use super::counters::{Counts, DatagramCounters};
+use super::packet::{self, Came, Descriptors, Packet};
 use super::receiver::{refused, taken, truncated};
 use super::sender::{encode, too_long_for_system};
-use super::{DatagramSocket, MAX_PACKET, is_refusal, is_too_long};
+use super::{DatagramSocket, is_refusal, is_too_long};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::span::OperationSpan;
 
 /// After as many packets that are nobody's a receiver lets other tasks run.
-pub(super) const OF_NOBODY_IN_A_ROW: usize = 32;
+const OF_NOBODY_IN_A_ROW: usize = 32;
 
 /// A socket of datagrams without a peer, and a codec: messages from and to anybody.
 ///
@@ -55,7 +60,7 @@ pub(super) const OF_NOBODY_IN_A_ROW: usize = 32;
 pub struct DatagramEndpoint<S, C> {
     pub(super) socket: S,
     codec: C,
-    pub(super) max_packet: NonZeroUsize,
+    max_packet: NonZeroUsize,
     limit: usize,
     unnamed: UnnamedSenders,
     connected: bool,
@@ -63,42 +68,6 @@ pub struct DatagramEndpoint<S, C> {
     counts: Counts,
     /// Room for a packet, lent to whoever receives.
     spare: Mutex<BytesMut>,
-}
-
-/// What to do with the packet of a Unix socket that has no address to answer to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UnnamedSenders {
-    /// Drops and counts it.
-    #[default]
-    Ignore,
-    /// Drops and counts it, and [`recv_from`](DatagramEndpoint::recv_from) says so by an error with
-    /// [`UnnamedSender`] as its source.
-    Warn,
-    /// Gives it to the program as of [`UnixAddress::UNNAMED`].
-    Handle,
-}
-
-/// A packet was dropped, for its sender has no address; see [`UnnamedSenders::Warn`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a packet of {len} bytes was dropped: its sender has no address to answer to")]
-pub struct UnnamedSender {
-    len: usize,
-}
-
-impl UnnamedSender {
-    /// How long the packet was.
-    #[expect(clippy::len_without_is_empty, reason = "it is no collection")]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-}
-
-/// One packet as it came.
-pub(crate) struct Packet {
-    pub(crate) bytes: Bytes,
-    pub(crate) truncated: bool,
-    pub(crate) from: Address,
 }
 
 impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
@@ -147,7 +116,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
         // Of whom it will be is not known before.
         let span = OperationSpan::new(Operation::Recv, || None::<Address>);
         let received = async {
-            let packet = self.recv_packet().await?;
+            let packet = self.recv_packet(Descriptors::Closed).await?;
             let message = self.decode(packet.truncated, &packet.bytes);
             match message {
                 Ok(message) => Ok((message, packet.from)),
@@ -172,7 +141,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
     }
 
     /// The next packet that is somebody's.
-    pub(crate) async fn recv_packet(&self) -> Result<Packet, Error> {
+    pub(crate) async fn recv_packet(&self, descriptors: Descriptors) -> Result<Packet, Error> {
         let mut lent = self.lend();
         let mut in_a_row = 0;
         loop {
@@ -182,15 +151,22 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             }
             in_a_row += 1;
             lent.buffer.clear();
-            let received = self.socket.recv_from(&mut lent.buffer, self.max_packet);
-            if let Some(packet) = self.sorted(received.await, &mut lent.buffer)? {
-                return Ok(packet);
+            let buffer = &mut lent.buffer;
+            let received = packet::receive(&self.socket, buffer, self.max_packet, descriptors);
+            match received.await {
+                Ok((received, came)) => {
+                    if let Some(packet) = self.of_somebody(received, came, buffer)? {
+                        return Ok(packet);
+                    }
+                }
+                Err(error) if is_refusal(&error) && !self.connected => self.counts.refused.one(),
+                Err(error) => return Err(Error::from_io(Operation::Recv, error)),
             }
         }
     }
 
     /// Room for a packet.
-    pub(super) fn lend(&self) -> Lent<'_> {
+    fn lend(&self) -> Lent<'_> {
         Lent {
             buffer: std::mem::take(&mut *self.lock()),
             spare: &self.spare,
@@ -198,24 +174,10 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
     }
 
     /// The packet that was received into `buffer`, if it is somebody's.
-    pub(super) fn sorted(
-        &self,
-        received: io::Result<Received>,
-        buffer: &mut BytesMut,
-    ) -> Result<Option<Packet>, Error> {
-        match received {
-            Ok(received) => self.of_somebody(received, buffer),
-            Err(error) if is_refusal(&error) && !self.connected => {
-                self.counts.refused.one();
-                Ok(None)
-            }
-            Err(error) => Err(Error::from_io(Operation::Recv, error)),
-        }
-    }
-
     fn of_somebody(
         &self,
         received: Received,
+        came: Came,
         buffer: &mut BytesMut,
     ) -> Result<Option<Packet>, Error> {
         let from = match (received.from, self.unnamed) {
@@ -239,6 +201,7 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramEndpoint<S, C> {
             bytes: taken(buffer),
             truncated: received.truncated,
             from,
+            came,
         }))
     }
 
@@ -281,8 +244,8 @@ pub(super) fn not_sent(len: usize, error: io::Error, to: &Address) -> Error {
 }
 
 /// The room for a packet on loan; dropped, the next receiver has it.
-pub(super) struct Lent<'a> {
-    pub(super) buffer: BytesMut,
+struct Lent<'a> {
+    buffer: BytesMut,
     spare: &'a Mutex<BytesMut>,
 }
 
@@ -331,57 +294,6 @@ fn bound<S: DatagramSocket, C: MessageCodec>(
     match socket {
         Ok(socket) => Ok(DatagramEndpoint::new(socket, codec)),
         Err(error) => Err(Error::from_io(Operation::Bind, error)),
-    }
-}
-
-/// The limits of a [`DatagramEndpoint`].
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `over` is called"]
-pub struct DatagramEndpointBuilder {
-    max_packet: NonZeroUsize,
-    unnamed: UnnamedSenders,
-}
-
-impl Default for DatagramEndpointBuilder {
-    fn default() -> Self {
-        DatagramEndpointBuilder {
-            max_packet: MAX_PACKET,
-            unnamed: UnnamedSenders::default(),
-        }
-    }
-}
-
-impl DatagramEndpointBuilder {
-    /// The longest packet that is sent, if the socket does not take less, and the most that is
-    /// received of one; default 64 KiB. Of a longer one nothing is decoded.
-    pub fn max_packet(mut self, bytes: NonZeroUsize) -> Self {
-        self.max_packet = bytes;
-        self
-    }
-
-    /// What to do with packets of Unix sockets that have no address; ignored unless set.
-    pub fn unnamed(mut self, senders: UnnamedSenders) -> Self {
-        self.unnamed = senders;
-        self
-    }
-
-    /// Speaks `codec` over `socket`.
-    pub fn over<S: DatagramSocket, C: MessageCodec>(
-        self,
-        socket: S,
-        codec: C,
-    ) -> DatagramEndpoint<S, C> {
-        DatagramEndpoint {
-            max_packet: self.max_packet,
-            limit: self.max_packet.get().min(socket.max_packet()),
-            unnamed: self.unnamed,
-            connected: socket.hears().is_some(),
-            attributes: Attributes::of(&socket),
-            counts: Counts::default(),
-            spare: Mutex::default(),
-            socket,
-            codec,
-        }
     }
 }
 

@@ -3,6 +3,8 @@ use std::num::NonZeroUsize;
 use std::task::{Context, Poll};
 
 use bowline_backend::net::Received;
+#[cfg(all(unix, feature = "ancillary"))]
+use bowline_backend::net::ReceivedFds;
 use bowline_backend::stream::Address;
 use bytes::BytesMut;
 
@@ -67,6 +69,16 @@ impl<R: DatagramRecv, W: Send + Sync + 'static> DatagramRecv for StapledDatagram
         max: NonZeroUsize,
     ) -> impl Future<Output = io::Result<Received>> + Send {
         self.receiving.recv_from(buffer, max)
+    }
+
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn recv_with_fds(
+        &self,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+        max_fds: usize,
+    ) -> impl Future<Output = io::Result<(Received, ReceivedFds)>> + Send {
+        self.receiving.recv_with_fds(buffer, max, max_fds)
     }
 
     fn hears(&self) -> Option<Address> {

@@ -63,13 +63,7 @@ fn read_with(
     max: NonZeroUsize,
 ) -> Poll<io::Result<(usize, Arrived)>> {
     let read = half.poll_recv_with_fds(cx, buffer, max, Ancillary::MAX_FDS);
-    let read = read.map_ok(|received| {
-        let arrived = Arrived {
-            fds: received.fds,
-            truncated: received.truncated,
-        };
-        (received.len, arrived)
-    });
+    let read = read.map_ok(|received| (received.len, Arrived::from(received)));
     or_plain(read, || {
         let read = Pin::new(half).poll_read_into(cx, buffer, max);
         read.map_ok(|count| (count, Arrived::default()))

@@ -17,6 +17,8 @@ counters! {
         /// Those dropped because the handler that they began returned without taking any, or was
         /// cancelled, or could not begin.
         unhandled,
+        /// Packets whose descriptors were closed because more waited than may.
+        stripped,
         /// Failed receives that say nothing of the socket.
         skipped,
         /// Failed receives for want of memory, each followed by a pause.

@@ -9,6 +9,9 @@ const MAX_PACKETS: usize = 64;
 /// Bytes of them.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// Descriptors that came with packets that wait: a quarter of what a process mostly may have open.
+const MAX_DESCRIPTORS: usize = 256;
+
 /// How long a handler waits for the next packet of its peer.
 const PEER_IDLE: Duration = Duration::from_secs(30);
 
@@ -35,6 +38,7 @@ pub struct PacketLimits {
     pub(super) max_peers: usize,
     pub(super) max_packets: usize,
     pub(super) max_bytes: usize,
+    pub(super) max_descriptors: usize,
     pub(super) overflow: Overflow,
     pub(super) peer_idle: Duration,
     pub(super) grace: Duration,
@@ -58,6 +62,7 @@ impl PacketLimits {
             max_peers: MAX_PEERS,
             max_packets: MAX_PACKETS,
             max_bytes: MAX_BYTES,
+            max_descriptors: MAX_DESCRIPTORS,
             overflow: Overflow::default(),
             peer_idle: PEER_IDLE,
             grace: GRACE,
@@ -96,7 +101,18 @@ impl PacketLimits {
         self
     }
 
-    /// What becomes of packets beyond that; by default the [oldest](Overflow::DropOldest) are
+    /// Descriptors that wait with packets of a Unix socket, of all peers together; default 256. Those
+    /// of a packet that brings more are closed, and it is counted: [`Packets::recv_with`] says so by
+    /// an error, and [`recv`](crate::Packets::recv) wants none. Zero closes all.
+    ///
+    /// [`Packets::recv_with`]: crate::Packets::recv_with
+    #[cfg(all(unix, feature = "ancillary"))]
+    pub fn max_descriptors(mut self, most: usize) -> Self {
+        self.max_descriptors = most;
+        self
+    }
+
+    /// What becomes of packets beyond `max_packets` and `max_bytes`; by default the [oldest](Overflow::DropOldest) are
     /// dropped.
     pub fn overflow(mut self, policy: Overflow) -> Self {
         self.overflow = policy;

@@ -9,12 +9,14 @@ use bowline_backend::stream::Address;
 use bowline_concurrency::CancelHandle;
 use bytes::Bytes;
 
+use super::carried::Carried;
 use super::limits::{Overflow, PacketLimits};
 
 /// A packet as it came.
 pub(super) struct Waiting {
     pub(super) bytes: Bytes,
     pub(super) truncated: bool,
+    pub(super) carried: Carried,
 }
 
 /// What is known of one peer while a handler runs for it.
@@ -25,6 +27,7 @@ pub(super) struct Waiting {
 /// 3. A waker is stored in the critical section that found no packet, so none is missed; it is
 ///    cloned, woken and dropped outside.
 /// 4. Only the run that goes on takes packets; one that is over is told that there is none.
+/// 5. What a packet carries is dropped outside of the lock, as wakers are.
 pub(super) struct Link {
     pub(super) address: Address,
     /// What ends its task.
@@ -49,6 +52,8 @@ struct Queue {
 pub(super) struct Pushed {
     /// How many were dropped for it, itself among them.
     pub(super) overflowed: usize,
+    /// What they carried, to be closed outside of all locks.
+    pub(super) carried: Vec<Carried>,
     pub(super) woken: Option<Waker>,
 }
 
@@ -65,6 +70,13 @@ impl Link {
     pub(super) fn push(&self, packet: Waiting, limits: &PacketLimits) -> Pushed {
         let mut queue = self.lock();
         let mut overflowed = 0;
+        let mut carried = Vec::new();
+        let mut leave_out = |packet: Waiting| {
+            overflowed += 1;
+            if !packet.carried.is_empty() {
+                carried.push(packet.carried);
+            }
+        };
         let len = packet.bytes.len();
         let is_full = |queue: &Queue| {
             queue.packets.len() >= limits.max_packets || queue.bytes + len > limits.max_bytes
@@ -74,12 +86,12 @@ impl Link {
                 && let Some(oldest) = queue.packets.pop_front()
             {
                 queue.bytes -= oldest.bytes.len();
-                overflowed += 1;
+                leave_out(oldest);
             }
         }
         let woken = match is_full(&queue) {
             true => {
-                overflowed += 1;
+                leave_out(packet);
                 None
             }
             false => {
@@ -89,7 +101,11 @@ impl Link {
             }
         };
         queue.overflowed += overflowed as u64;
-        Pushed { overflowed, woken }
+        Pushed {
+            overflowed,
+            carried,
+            woken,
+        }
     }
 
     /// The number of a new run.

@@ -7,6 +7,7 @@ use std::task::Poll;
 use bowline_codec::MessageCodec;
 use bowline_concurrency::sleep;
 
+use super::link::Waiting;
 use super::peer::PacketPeer;
 use super::state::State;
 use crate::datagram::DatagramSocket;
@@ -15,7 +16,7 @@ use crate::span::OperationSpan;
 
 /// The packets of one peer, for the handler that runs for it.
 pub struct Packets<S, C> {
-    peer: PacketPeer<S, C>,
+    pub(super) peer: PacketPeer<S, C>,
     state: Arc<State>,
     /// The handler's run that it is for; afterwards there is nothing in it.
     run: u64,
@@ -45,6 +46,8 @@ impl<S, C> Packets<S, C> {
 impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
     /// Waits for the next packet of the peer, in the order in which they came, and decodes it here.
     ///
+    /// Descriptors that came with it are closed; `recv_with` gives them.
+    ///
     /// `None` once none came for [`peer_idle`](crate::PacketLimits::peer_idle), or none waits and
     /// the server receives no more: the handler is to return. A packet that comes after all begins
     /// it again.
@@ -63,10 +66,17 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
     /// *Nothing happened*: a packet is taken in the poll that returns.
     pub async fn recv(&mut self) -> Result<Option<C::Received>, Error> {
         let span = OperationSpan::new(Operation::Recv, || Some(self.peer.peer_addr().clone()));
-        span.around(self.next()).await
+        let received = async {
+            match self.next().await {
+                Some(packet) => self.decode(&packet).map(Some),
+                None => Ok(None),
+            }
+        };
+        span.around(received).await
     }
 
-    async fn next(&mut self) -> Result<Option<C::Received>, Error> {
+    /// The next packet, which is taken with that.
+    pub(super) async fn next(&self) -> Option<Waiting> {
         let link = self.peer.link();
         let mut stopping = pin!(self.state.stopping.wait());
         // The clock is asked only once something waits.
@@ -87,15 +97,16 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
             }
         })
         .await;
-        let Some(packet) = taken else {
-            return Ok(None);
-        };
-        self.state.counters.taken.one();
-        let endpoint = self.peer.endpoint(Operation::Recv)?;
-        match endpoint.decode(packet.truncated, &packet.bytes) {
-            Ok(message) => Ok(Some(message)),
-            Err(error) => Err(error.with_peer(Some(self.peer.peer_addr().clone()))),
+        if taken.is_some() {
+            self.state.counters.taken.one();
         }
+        taken
+    }
+
+    pub(super) fn decode(&self, packet: &Waiting) -> Result<C::Received, Error> {
+        let endpoint = self.peer.endpoint(Operation::Recv)?;
+        let message = endpoint.decode(packet.truncated, &packet.bytes);
+        message.map_err(|error| error.with_peer(Some(self.peer.peer_addr().clone())))
     }
 }
 

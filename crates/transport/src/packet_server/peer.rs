@@ -1,14 +1,10 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-#[cfg(all(unix, feature = "ancillary"))]
-use bowline_backend::net::UnixDatagram;
 use bowline_backend::stream::Address;
 use bowline_codec::MessageCodec;
 
 use super::link::Link;
-#[cfg(all(unix, feature = "ancillary"))]
-use crate::ancillary::Ancillary;
 use crate::attribute::{AttributeRequest, Extra, PeerAddr};
 use crate::datagram::{DatagramEndpoint, DatagramSocket};
 use crate::error::{Error, ErrorKind, Operation};
@@ -68,26 +64,6 @@ impl<S: DatagramSocket, C: MessageCodec> PacketPeer<S, C> {
     pub async fn send(&self, message: &C::Sent) -> Result<(), Error> {
         let endpoint = self.endpoint(Operation::Send)?;
         endpoint.send_to(message, &self.link.address).await
-    }
-}
-
-#[cfg(all(unix, feature = "ancillary"))]
-impl<C: MessageCodec> PacketPeer<UnixDatagram, C> {
-    /// Sends `message` and descriptors, in one packet. Those that come with packets to a server are
-    /// closed: who wants them receives by a [`DatagramEndpoint`].
-    ///
-    /// # Errors
-    ///
-    /// As [`DatagramEndpoint::send_to_with`]; [`Closed`](ErrorKind::Closed) once the server has ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`DatagramEndpoint::send_to_with`].
-    pub async fn send_with(&self, message: &C::Sent, ancillary: Ancillary) -> Result<(), Error> {
-        let endpoint = self.endpoint(Operation::Send)?;
-        endpoint
-            .send_to_with(message, &self.link.address, ancillary)
-            .await
     }
 }
 

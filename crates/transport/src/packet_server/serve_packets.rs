@@ -14,12 +14,12 @@ use bowline_concurrency::{Backoff, SpawnError, TaskGroup, sleep, yield_now};
 use super::handle::PacketServerHandle;
 use super::handler::PacketHandler;
 use super::limits::PacketLimits;
-use super::link::{Link, Waiting};
+use super::link::Link;
 use super::log;
 use super::packets::Packets;
 use super::peer::PacketPeer;
 use super::state::{Entry, State};
-use crate::datagram::{DatagramEndpoint, DatagramSocket, UnnamedSender};
+use crate::datagram::{DatagramEndpoint, DatagramSocket, Descriptors, UnnamedSender};
 use crate::error::Error;
 use crate::server::{Caught, Panicked};
 
@@ -147,7 +147,7 @@ where
         let (mut burst, mut failures) = (0, 0);
         loop {
             let mut waited = false;
-            let mut receiving = pin!(self.endpoint.recv_packet());
+            let mut receiving = pin!(self.endpoint.recv_packet(Descriptors::Kept));
             let received = poll_fn(|cx| {
                 if stopping.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
@@ -162,11 +162,7 @@ where
                 None => return Ok(()),
                 Some(Ok(packet)) => {
                     failures = 0;
-                    let waiting = Waiting {
-                        bytes: packet.bytes,
-                        truncated: packet.truncated,
-                    };
-                    if let Some(entry) = state.admit(packet.from, waiting)
+                    if let Some(entry) = state.admit(packet)
                         && !self.begin(group, entry)
                     {
                         return Ok(());

@@ -7,9 +7,11 @@ use bowline_backend::stream::Address;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelHandle, CancelScope};
 
+use super::carried::{Carried, Room};
 use super::counters::Counters;
 use super::limits::PacketLimits;
 use super::link::{Link, Waiting};
+use crate::datagram::Packet;
 use crate::drain::{Cut, DrainReport, Returned};
 
 /// What the server, its handles and the tasks of its peers share.
@@ -22,12 +24,13 @@ use crate::drain::{Cut, DrainReport, Returned};
 /// 4. `ended` is set once nobody receives and the table is empty, and not before.
 /// 5. Nobody enters once `stopped`, and who is in the table can be cancelled: so a drain that cancels
 ///    all has cancelled the last.
-/// 6. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled. The
-///    lock of a link may be taken under it, never the other way round.
+/// 6. Under the lock no waker is cloned, woken or dropped, no event set, no scope cancelled and no
+///    descriptor closed. The lock of a link may be taken under it, never the other way round.
 pub(super) struct State {
     pub(super) limits: PacketLimits,
     pub(super) local_addrs: Vec<Address>,
     pub(super) counters: Counters,
+    room: Arc<Room>,
     /// Set when no more is to be received.
     pub(super) stopping: Event,
     pub(super) ended: Event,
@@ -51,6 +54,7 @@ impl Table {
 impl State {
     pub(super) fn new(limits: PacketLimits, local_addrs: Vec<Address>) -> Self {
         State {
+            room: Arc::new(Room::new(limits.max_descriptors)),
             limits,
             local_addrs,
             counters: Counters::default(),
@@ -66,8 +70,18 @@ impl State {
     }
 
     /// Leaves a packet for its peer. The entry of a peer that had none, which wants a task.
-    pub(super) fn admit(self: &Arc<Self>, from: Address, packet: Waiting) -> Option<Entry> {
+    pub(super) fn admit(self: &Arc<Self>, packet: Packet) -> Option<Entry> {
         self.counters.received.one();
+        let carried = self.room.admit(packet.came).unwrap_or_else(|| {
+            self.counters.stripped.one();
+            Carried::stripped()
+        });
+        let from = packet.from;
+        let packet = Waiting {
+            bytes: packet.bytes,
+            truncated: packet.truncated,
+            carried,
+        };
         let mut table = self.lock();
         let known = table.peers.get(&from).cloned();
         // A drain that goes on has taken the scopes of those that it knew.
@@ -92,6 +106,7 @@ impl State {
         }
         drop(table);
         self.counters.overflowed.add(pushed.overflowed);
+        drop(pushed.carried);
         if let Some(waker) = pushed.woken {
             waker.wake();
         }
@@ -220,11 +235,14 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datagram::Came;
 
-    fn packet() -> Waiting {
-        Waiting {
+    fn packet(from: &Address) -> Packet {
+        Packet {
             bytes: bytes::Bytes::from_static(b"ping"),
             truncated: false,
+            from: from.clone(),
+            came: Came::default(),
         }
     }
 
@@ -233,11 +251,11 @@ mod tests {
     fn who_comes_after_the_stop_is_refused_and_who_was_there_is_heard() {
         let state = Arc::new(State::new(PacketLimits::new(), Vec::new()));
         let [known, new] = ["known", "new"].map(|name| Address::Named(name.into()));
-        let entry = state.admit(known.clone(), packet()).unwrap();
+        let entry = state.admit(packet(&known)).unwrap();
         assert_eq!(state.scopes().len(), 1);
         state.stop_accepting();
-        assert!(state.admit(new, packet()).is_none());
-        assert!(state.admit(known, packet()).is_none());
+        assert!(state.admit(packet(&new)).is_none());
+        assert!(state.admit(packet(&known)).is_none());
         let counters = state.counters.snapshot();
         assert_eq!((counters.received, counters.refused), (3, 1));
         assert_eq!((state.peers(), state.waiting()), (1, (2, 8)));

@@ -4,6 +4,7 @@
 #![cfg(all(target_os = "linux", feature = "ancillary"))]
 
 mod datagrams;
+mod packets;
 mod schedule;
 mod servers;
 mod streams;

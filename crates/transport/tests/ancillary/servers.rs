@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use bowline_backend::net::{UnixDatagram, UnixStream};
 use bowline_backend::stream::{Address, UnixAddress};
-use bowline_codec::{Lines, Raw, Text};
-use bowline_concurrency::sync::Event;
+use bowline_codec::{Framed, Lines, Raw, Text};
 use bowline_concurrency::{AnyError, GroupError, TaskGroup, task_group};
 use bowline_transport::{
-    Ancillary, AncillaryError, DatagramEndpoint, DatagramTransport, Error, ErrorKind,
-    MessageStream, Messages, PacketPeer, Packets, Peer, Server, Shared, Transport,
+    Ancillary, AncillaryError, DatagramEndpoint, Error, ErrorKind, MessageStream, Messages, Peer,
+    Server, ServerHandle, Shared, Transport,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -25,26 +24,27 @@ on_the_kernel!(
     tasks_share_a_stream_of_descriptors,
     endpoints_pass_descriptors,
     what_an_endpoint_does_not_take_is_closed,
-    a_server_of_packets_gives_descriptors,
 );
 
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-fn line() -> bowline_codec::Framed<Lines, Text> {
+type Client = MessageStream<UnixStream, Framed<Lines, Text>>;
+
+fn line() -> Framed<Lines, Text> {
     Lines::lf().text()
 }
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// An address that nobody else has.
-fn address() -> UnixAddress {
+pub(crate) fn address() -> UnixAddress {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("bowline-descriptors-{}-{number}", std::process::id());
     UnixAddress::from_abstract(name.as_str()).unwrap()
 }
 
 /// A server and what talks with it.
-async fn in_a_group<F>(body: impl FnOnce(TaskGroup<AnyError>) -> F + Send)
+pub(crate) async fn in_a_group<F>(body: impl FnOnce(TaskGroup<AnyError>) -> F + Send)
 where
     F: Future<Output = Result<(), AnyError>> + Send,
 {
@@ -53,10 +53,7 @@ where
 }
 
 /// Sends descriptors back with their message, in turn.
-async fn give_back(
-    peer: Peer<MessageStream<UnixStream, bowline_codec::Framed<Lines, Text>>>,
-    mut messages: Messages<MessageStream<UnixStream, bowline_codec::Framed<Lines, Text>>>,
-) -> Result<(), Error> {
+async fn give_back(peer: Peer<Client>, mut messages: Messages<Client>) -> Result<(), Error> {
     let mut came = Ancillary::new();
     while let Some(line) = messages.recv_with(&mut came).await? {
         let back: Vec<OwnedFd> = came.take_fds().into_iter().rev().collect();
@@ -65,14 +62,25 @@ async fn give_back(
     Ok(())
 }
 
-// T8, SV3
-async fn a_handler_gets_and_gives_descriptors() {
+/// A server that gives descriptors back, and a client of it.
+async fn with_who_gives_back<F>(talk: impl FnOnce(Client, ServerHandle) -> F + Send)
+where
+    F: Future<Output = Result<(), AnyError>> + Send,
+{
     in_a_group(|group| async move {
         let at = address();
         let bound = Server::unix(at.clone()).codec(line).bind().await?;
         let handle = bound.handle();
         group.spawn(async move { Ok(bound.serve_fn(give_back).await?) });
-        let mut client = MessageStream::new(UnixStream::connect(&at).await?, line());
+        let client = MessageStream::new(UnixStream::connect(&at).await?, line());
+        talk(client, handle).await
+    })
+    .await;
+}
+
+// T8, SV3
+async fn a_handler_gets_and_gives_descriptors() {
+    with_who_gives_back(|mut client, handle| async move {
         for count in [0, 2, 64] {
             let fds = (0..count).map(|n| marked(&n.to_string()));
             let asked = format!("{count} of them");
@@ -92,12 +100,7 @@ async fn a_handler_gets_and_gives_descriptors() {
 
 // T8, SV5
 async fn a_drain_ends_who_waits_for_descriptors() {
-    in_a_group(|group| async move {
-        let at = address();
-        let bound = Server::unix(at.clone()).codec(line).bind().await?;
-        let handle = bound.handle();
-        group.spawn(async move { Ok(bound.serve_fn(give_back).await?) });
-        let mut client = MessageStream::new(UnixStream::connect(&at).await?, line());
+    with_who_gives_back(|mut client, handle| async move {
         client.send(&"here".to_owned()).await?;
         assert_eq!(client.recv().await?.as_deref(), Some("here"));
         let report = handle.drain(LONG).await;
@@ -217,43 +220,4 @@ async fn what_an_endpoint_does_not_take_is_closed() {
     assert_eq!((received, from), (message, ours));
     assert_eq!((came.fds().len(), there.counters().unnamed), (0, 1));
     watch.all_closed();
-}
-
-// T8, SV7
-async fn a_server_of_packets_gives_descriptors() {
-    in_a_group(|group| async move {
-        let name = format!("bowline-descriptors-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        let at = UnixAddress::from_path(&path)?;
-        let bound = Server::unix_datagram(&path).codec(Text::new);
-        let bound = bound.bind().await?;
-        let handle = bound.handle();
-        let ended = std::sync::Arc::new(Event::new());
-        let told = ended.clone();
-        group.spawn(async move {
-            let give = |peer: PacketPeer<UnixDatagram, Text>, mut packets: Packets<_, Text>| async move {
-                while let Some(text) = packets.recv().await? {
-                    let ancillary = Ancillary::new().fd(marked(&text));
-                    peer.send_with(&text, ancillary).await?;
-                }
-                Ok::<_, Error>(())
-            };
-            bound.serve_fn(give).await?;
-            told.set();
-            Ok(())
-        });
-        let mut client = DatagramTransport::unix_datagram(&at, Text::new())?;
-        let mut came = Ancillary::new();
-        for asked in ["log", "state"] {
-            client.send(&asked.to_owned()).await?;
-            let answer = client.recv_with(&mut came).await?;
-            assert_eq!(answer.as_deref(), Some(asked));
-            assert_eq!(marks(came.take_fds()), [asked]);
-        }
-        handle.drain(LONG).await;
-        ended.wait().await;
-        let _ = std::fs::remove_file(&path);
-        Ok(())
-    })
-    .await;
 }
