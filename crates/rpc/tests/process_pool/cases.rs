@@ -43,6 +43,7 @@ use crate::starts::{
     a_child_starts_though_no_caller_waits_for_so_long,
     a_handler_that_goes_on_ends_its_child_though_others_run_there,
     a_program_that_forgets_its_entry_starts_no_children_of_children,
+    calls_that_follow_each_other_start_no_more_children_than_there_are_places,
 };
 
 /// Runs the cases as a test harness would, each on every backend with processes.
@@ -104,6 +105,7 @@ pub(crate) fn run() {
         a_child_starts_though_no_caller_waits_for_so_long
         a_child_may_take_longer_to_start_than_a_peer_to_greet
         a_burst_starts_as_many_children_as_its_calls_fill
+        calls_that_follow_each_other_start_no_more_children_than_there_are_places
         a_handler_that_goes_on_ends_its_child_though_others_run_there
         a_call_for_a_child_that_died_idle_goes_to_another
     }

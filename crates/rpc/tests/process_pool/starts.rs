@@ -87,6 +87,27 @@ pub(crate) async fn a_burst_starts_as_many_children_as_its_calls_fill() {
         .expect("the case holds");
 }
 
+// EX3
+pub(crate) async fn calls_that_follow_each_other_start_no_more_children_than_there_are_places() {
+    let starts = Scratch::new("starts");
+    let executor = pool(4).queue(1000).env(STARTS, starts.text());
+    MemoryBroker::new(executor)
+        .run(async |broker| -> Result<(), Error> {
+            let ended = task_group(|group: TaskGroup<CallError>| async move {
+                for _ in 0..600 {
+                    let broker = broker.clone();
+                    drop(group.spawn(async move { broker.call_named::<u32>("pid", ()).await }));
+                }
+                Ok(())
+            });
+            ended.await.expect("each is answered");
+            assert!((1..=4).contains(&starts.length()), "{}", starts.length());
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
 // EX14
 pub(crate) async fn a_handler_that_goes_on_ends_its_child_though_others_run_there() {
     let executor = pool(1).calls_per_worker(2).cancel_grace(SOON);

@@ -112,7 +112,7 @@ impl Pool {
     /// Room for one call in a child, which is started if need be.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
         let mut changes = self.changes.0.subscribe();
-        let mut wanting = None;
+        let mut wanting: Option<Wanting> = None;
         loop {
             let (pause, starts) = {
                 let mut state = self.state();
@@ -120,6 +120,10 @@ impl Pool {
                     return Err(refuses.into());
                 }
                 if let Some(lease) = self.take(&mut state) {
+                    // At once: one who looks next would count this call twice.
+                    if let Some(wanting) = wanting.take() {
+                        wanting.end(&mut state);
+                    }
                     return Ok(lease);
                 }
                 wanting.get_or_insert_with(|| Wanting::new(self, &mut state));
@@ -249,17 +253,25 @@ impl From<Refuses> for Error {
 }
 
 /// A call that waits for room.
-struct Wanting(Arc<Pool>);
+struct Wanting(Option<Arc<Pool>>);
 
 impl Wanting {
     fn new(pool: &Arc<Pool>, state: &mut State) -> Self {
         state.wanting += 1;
-        Self(pool.clone())
+        Self(Some(pool.clone()))
+    }
+
+    /// It has room, or waits no longer.
+    fn end(mut self, state: &mut State) {
+        state.wanting -= 1;
+        self.0 = None;
     }
 }
 
 impl Drop for Wanting {
     fn drop(&mut self) {
-        self.0.state().wanting -= 1;
+        if let Some(pool) = self.0.take() {
+            pool.state().wanting -= 1;
+        }
     }
 }
