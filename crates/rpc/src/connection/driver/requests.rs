@@ -9,7 +9,7 @@ use super::{Driver, Host, SETTLING};
 use crate::Code;
 use crate::connection::mailbox::Mail;
 use crate::executor::JobEnd;
-use crate::proto::{CallId, CancelReason, Command, Failure, Rejected};
+use crate::proto::{CallId, CancelReason, Command, Failure, Rejected, StreamEnd};
 use crate::span::Unnumbered;
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
@@ -167,6 +167,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     }
 
     fn close(&mut self, now: Instant, code: Code, message: &str) {
+        if let Some(kind) = self.broken.take() {
+            // Nobody would hear why it ends, and what the stream has not taken was never sent.
+            self.reading = false;
+            self.machine.handle_end(now, StreamEnd::Broken(kind));
+            return;
+        }
         let message = message.into();
         let _ = self.machine.command(now, Command::Close { code, message });
     }

@@ -73,3 +73,32 @@ fn to_a_peer_that_does_not_read_the_write_buffer_fills_up_and_no_further() {
         });
     }
 }
+
+// R7
+#[test]
+fn what_a_broken_stream_did_not_take_was_never_sent_though_the_broker_closes_meanwhile() {
+    Root::new().block_on(async {
+        let limits = Limits::default();
+        let now = time::now();
+        let (stream, _peer) = MemoryStream::builder().capacity(1).pair();
+        let mailbox = Arc::new(Mailbox::new(&limits));
+        mailbox.ready(1, 1000);
+        let machine = ready(&limits, now);
+        let mut driver = Driver::new(stream, machine, mailbox.clone(), Nobody, &limits);
+        let open = Open::new(Target::Method(MethodId(1)), CodecId::JSON, Bytes::new());
+        let call = mailbox.open(open, 0, None).unwrap();
+        driver.take_mail(now);
+        driver
+            .machine
+            .poll_transmit(now, &mut driver.out, usize::MAX);
+        driver.broken(BrokenKind::Io(io::ErrorKind::BrokenPipe));
+        mailbox.close(Code::Cancelled, "");
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(driver.poll(&mut cx).is_ready());
+        let error = call.await.unwrap_err();
+        assert_eq!(
+            (error.code(), error.certainty()),
+            (Code::ConnectionLost, Certainty::NeverSent)
+        );
+    });
+}
