@@ -1,5 +1,6 @@
 //! Methods that come and go while a broker runs, and peers that learn of it.
 
+use bowline_backend::time;
 use bowline_concurrency::{timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{CodecId, Command, Event, Open, Target};
@@ -155,6 +156,40 @@ fn methods_are_told_with_the_weight_of_their_broker() {
                 Ok(())
             });
         ran.await.unwrap();
+    });
+}
+
+// P9
+#[test]
+fn a_method_that_is_attached_is_called_within_a_round_trip() {
+    crate::backends::run(bowline_backend::Backend::Sim, async {
+        within(|group| async move {
+            let executor = AsyncExecutor::new(naming(&["a"]), 4);
+            let server = TcpBroker::builder(executor).listen("127.0.0.1:0");
+            let server = server.start(&group).await?;
+            let client = TcpBroker::caller().project("example");
+            let client = client
+                .connect(server.local_addrs()[0])
+                .start(&group)
+                .await?;
+            let began = time::now();
+            client.call_named::<String>("a", ()).await?;
+            let round_trip = time::now().saturating_duration_since(began);
+            let waiting = client.clone();
+            let call = group.spawn_ok(async move {
+                let late = waiting.call_named::<String>("late", ()).timeout(LONG).await;
+                late.map(|_| time::now())
+            });
+            until(&client, "late", false).await;
+            let attached = time::now();
+            server.attach(&naming(&["late"]))?;
+            let answered = call.join().await.expect("it is not cancelled")?;
+            // Half of one until the client hears of it, and one for the call.
+            let took = answered.saturating_duration_since(attached);
+            assert!(took < 2 * round_trip, "{took:?} of {round_trip:?}");
+            Ok(())
+        })
+        .await;
     });
 }
 

@@ -154,12 +154,15 @@ fn attempts_to_connect_again_are_spread_and_become_rare() {
             }
             let mut longest = Duration::from_millis(50);
             let slack = Duration::from_millis(20);
+            let mut short = 0;
             for pause in &pauses[1..] {
                 assert!(*pause <= longest + slack, "{pauses:?}");
+                short += usize::from(*pause < longest / 2);
                 longest = (longest * 2).min(Duration::from_secs(30));
             }
             let sum: Duration = pauses.iter().sum();
             assert!(sum > Duration::from_secs(5), "{pauses:?}");
+            assert!(short > 0, "they are not spread: {pauses:?}");
             connecting.cancel("done");
             group.cancel("done");
             Ok(())
