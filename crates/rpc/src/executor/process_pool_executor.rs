@@ -55,6 +55,11 @@ use serving::serve;
 /// [`methods`](crate::Broker::methods) that calls of this program find. What they call back in the pool runs
 /// in further children.
 ///
+/// A handler in a child knows of its call what it would know here, except why it is given up:
+/// [`disconnected`](crate::Context::disconnected) completes there when this program is gone, and not where the
+/// connection of the caller is lost. A [`broadcast`](crate::Caller::broadcast) of a child has one outcome, that of
+/// a single call.
+///
 /// Calls wait for one of `max_workers` places as in an [`AsyncExecutor`](super::AsyncExecutor).
 /// Brokers that share the executor have children of their own. There are no processes in a simulated
 /// world: calls end with [`Unsupported`](crate::Code::Unsupported) there.
