@@ -134,6 +134,14 @@ impl CancelScope {
         self
     }
 
+    /// As [`deadline`](CancelScope::deadline), of one that the clock was just seen not to have come to:
+    /// the first poll does not look at it again. One that has passed nevertheless cancels the body
+    /// when that waits for the first time.
+    pub fn deadline_ahead(mut self, deadline: Instant) -> CancelScope {
+        self.limit = Limit::Ahead(deadline);
+        self
+    }
+
     /// Hides cancels from outside from the body, and keeps the scopes around it until it is done:
     /// a [`shield`](crate::shield) that has a handle.
     pub fn shielded(self) -> CancelScope {

@@ -1,7 +1,9 @@
 use crate::ambient;
+use crate::node::NodeRef;
 use crate::outcome::Outcome;
 use crate::owner::Limit;
 use crate::scoped::Scoped;
+use crate::thread;
 use bowline_backend::time::Instant;
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -204,11 +206,11 @@ impl From<Instant> for Deadline {
 /// The earliest deadline of all scopes around the caller, up to the first shield. During the grace
 /// of a cancelled scope its end counts.
 pub fn current_effective_deadline() -> Deadline {
-    let Some(node) = ambient::standpoint() else {
-        return Deadline::Never;
+    let of = |node: &NodeRef| match node.is_cancelled() {
+        true => Deadline::Cancelled,
+        false => Deadline::from(node.effective_deadline()),
     };
-    if node.is_cancelled() {
-        return Deadline::Cancelled;
-    }
-    Deadline::from(node.effective_deadline())
+    let here = ambient::with(|node| node.map(of));
+    here.or_else(|| thread::place().as_ref().map(of))
+        .unwrap_or(Deadline::Never)
 }

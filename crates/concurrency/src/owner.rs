@@ -22,6 +22,8 @@ use timer::Timer;
 pub(crate) enum Limit {
     Never,
     At(Instant),
+    /// The same, and the clock was just seen not to have come to it.
+    Ahead(Instant),
     /// Counted from the first poll.
     After(Duration),
 }
@@ -30,7 +32,7 @@ impl Limit {
     fn deadline(self, clock: impl FnOnce() -> Instant) -> Instant {
         match self {
             Limit::Never | Limit::After(Duration::MAX) => Instant::NEVER,
-            Limit::At(deadline) => deadline,
+            Limit::At(deadline) | Limit::Ahead(deadline) => deadline,
             Limit::After(span) => clock().saturating_add(span),
         }
     }

@@ -109,7 +109,7 @@ impl Future for Sleep {
                 let now = backend.now();
                 let deadline = match *this.limit {
                     Limit::Never => Instant::NEVER,
-                    Limit::At(deadline) => deadline,
+                    Limit::At(deadline) | Limit::Ahead(deadline) => deadline,
                     Limit::After(span) => now.saturating_add(span),
                 };
                 if deadline <= now {

@@ -27,6 +27,7 @@ every_backend!(
     of_equal_deadlines_the_outer_returns,
     a_cancel_before_the_deadline_is_the_cause,
     a_deadline_before_the_cancel_is_the_cause,
+    a_deadline_that_is_said_to_lie_ahead_fires_and_one_that_does_not_lets_the_body_go_on_until_it_waits,
     a_deadline_moved_by_another_task_fires_earlier,
     a_deadline_moved_by_another_task_fires_later_or_never,
     a_relative_deadline_counts_from_the_first_poll,
@@ -216,6 +217,24 @@ fn a_scope_follows_the_task_it_is_moved_to(root: Root) {
     }));
     assert_eq!(result.ok().as_deref(), Some("the task"));
     assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
+
+fn a_deadline_that_is_said_to_lie_ahead_fires_and_one_that_does_not_lets_the_body_go_on_until_it_waits(
+    root: Root,
+) {
+    root.block_on(async {
+        let ahead = CancelScope::new().deadline_ahead(now() + 5 * MS);
+        let outcome = ahead.run(sleep_forever()).await;
+        let cause = outcome.into_result().unwrap_err();
+        assert_eq!(cause.kind(), CauseKind::Deadline);
+        let scope = CancelScope::new().deadline_ahead(now());
+        let outcome = scope.run(async {
+            assert!(!is_cancelled());
+            sleep_forever().await
+        });
+        let cause = outcome.await.into_result().unwrap_err();
+        assert_eq!(cause.kind(), CauseKind::Deadline);
+    });
 }
 
 // CS32

@@ -81,12 +81,15 @@ impl Node<dyn Payload> {
 
     /// The smallest deadline of this node and its ancestors up to the first mask.
     pub(crate) fn effective_deadline(self: &Arc<Self>) -> Instant {
+        let above = |node: &Node<dyn Payload>| match node.has(MASK) {
+            true => None,
+            false => node.parent(),
+        };
         let mut found = self.due();
-        let mut at = self.clone();
-        while !at.has(MASK) {
-            let Some(parent) = at.parent() else { break };
-            found = found.min(parent.due());
-            at = parent;
+        let mut next = above(self);
+        while let Some(node) = next {
+            found = found.min(node.due());
+            next = above(&node);
         }
         found
     }

@@ -160,10 +160,13 @@ impl Owner {
     fn watch_deadline(&self) {
         let node = self.node();
         let deadline = node.deadline();
-        // A span that was just counted from now lies ahead: no need to ask the clock.
-        let lies_ahead =
-            matches!(self.limit, Limit::After(span) if !span.is_zero()) && !node.is_rescheduled();
-        if !deadline.is_never() && !lies_ahead {
+        // What was just counted from now, or compared with it, lies ahead: no need to ask the clock.
+        let lies_ahead = match self.limit {
+            Limit::After(span) => !span.is_zero(),
+            Limit::Ahead(_) => true,
+            Limit::Never | Limit::At(_) => false,
+        };
+        if !deadline.is_never() && (!lies_ahead || node.is_rescheduled()) {
             let now = ambient_clock(node);
             if deadline <= now {
                 node.cancel(|| Cause::deadline(node, now));
