@@ -88,6 +88,29 @@ impl Codec {
         }
     }
 
+    /// Encodes a value to the front of `room`; how long it is, or none if it does not fit, or not at all.
+    /// What else is in `room` is of no use then.
+    pub(crate) fn encode_within<T: Serialize>(self, value: &T, room: &mut [u8]) -> Option<usize> {
+        let size = room.len();
+        match self {
+            Codec::Postcard => postcard::to_slice(value, room)
+                .ok()
+                .map(|written| written.len()),
+            Codec::MessagePack => {
+                let mut rest = room;
+                let written = rmp_serde::encode::write_named(&mut rest, value);
+                written.ok().map(|()| size - rest.len())
+            }
+            Codec::Json => {
+                let mut rest = room;
+                let written = serde_json::to_writer(&mut rest, value);
+                written.ok().map(|()| size - rest.len())
+            }
+            // It is made of another one, in memory of its own.
+            Codec::Private(_) => None,
+        }
+    }
+
     /// Decodes a value that takes up all of `body` and nests at most 128 deep.
     pub(crate) fn decode<T: DeserializeOwned>(self, body: &[u8]) -> Result<T, FormatError> {
         match self {

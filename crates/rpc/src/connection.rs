@@ -6,4 +6,6 @@ mod gauges;
 mod mailbox;
 
 pub(crate) use driver::{CallPipes, Driver, Ended, Flow, Host};
+#[cfg(test)]
+pub(crate) use mailbox::Mail;
 pub(crate) use mailbox::{InFlight, Mailbox};

@@ -1,12 +1,16 @@
 //! Calls that carry more than one message each way: items to the executor, items back, or both.
 
+mod bunch;
 mod caller;
 mod handler;
 mod incoming;
 mod outgoing;
 mod overflow;
 mod pipe;
+#[cfg(test)]
+mod properties;
 mod raw;
+mod reader;
 
 pub use caller::{
     ItemReceiver, ItemSender, SendItemError, StreamCall, StreamingCall, TryRecvItemError,
@@ -18,6 +22,7 @@ pub use outgoing::Outgoing;
 pub use overflow::{Lossy, Overflow, OverflowExt};
 pub use raw::{RawReceiver, RawSendError, RawSender, RawStream};
 
+pub(crate) use bunch::Bunch;
 pub(crate) use handler::HandlerStreams;
 pub(crate) use pipe::{End, Fed, Pipe};
 pub(crate) use raw::Outcome;

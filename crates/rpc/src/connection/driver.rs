@@ -32,6 +32,7 @@ use super::mailbox::Mail;
 use crate::executor::JobHandle;
 use crate::proto::{BrokenKind, CallId, CallKind, CloseCause, Command, Event, Machine};
 use crate::span::Unnumbered;
+use crate::stream::Bunch;
 use crate::{Certainty, Code, Limits};
 
 /// Most slices of one write.
@@ -269,7 +270,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     }
                     self.give_up_items(now, call);
                 }
-                Event::Item { call, body } => self.item_came(now, call, body),
+                Event::Item { call, body } => self.items_came(now, call, Bunch::One(body)),
+                Event::Items { call, items } => self.items_came(now, call, Bunch::Several(items)),
                 Event::Ended { call } => self.items_ended(call),
                 Event::Room { call } => self.feed(now, call),
                 Event::Notified { call } => self.settle(call, Ok(Bytes::new())),

@@ -6,7 +6,7 @@ use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use super::outgoing::LEVELS;
-use super::{Advertised, CodecId, Extensions, MethodId};
+use super::{Advertised, CodecId, Extensions, Items, MethodId};
 use crate::{Certainty, Code};
 
 /// One call of one machine, of ours or of the peer's, or the connection itself.
@@ -93,6 +93,17 @@ pub enum Command {
         call: CallId,
         /// The encoded item.
         body: Bytes,
+    },
+    /// Send several items on a call that streams from here, none longer than
+    /// [`Items::LONGEST`]: [`TooLarge`](super::Rejected::TooLarge) if one is.
+    ///
+    /// [`NoRoom`](super::Rejected::NoRoom) if the peer has granted too little for all of them; nothing is
+    /// sent then.
+    Items {
+        /// The call.
+        call: CallId,
+        /// The encoded items.
+        items: Items,
     },
     /// The items of a call of ours are complete. Like an item where there is no room for one.
     End {

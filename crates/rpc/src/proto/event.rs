@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::Guess;
 use super::{
-    Advertised, CallId, CallKind, CancelReason, CodecId, Extensions, MethodId, Target, Violation,
+    Advertised, CallId, CallKind, CancelReason, CodecId, Extensions, Items, MethodId, Target,
+    Violation,
 };
 use crate::{CallError, Code};
 
@@ -153,6 +154,14 @@ pub enum Event {
         /// The encoded item.
         body: Bytes,
     },
+    /// Several items of a call that streams to here, each to be counted as [`Item`](Self::Item) is. How
+    /// many come together is a matter of how the bytes came.
+    Items {
+        /// The call.
+        call: CallId,
+        /// The encoded items.
+        items: Items,
+    },
     /// The items of a call of the peer are complete.
     Ended {
         /// The peer's call.
@@ -203,6 +212,7 @@ impl Event {
         match self {
             Event::Opened(call) => call.body.len() + call.extensions.len(),
             Event::Replied { body, .. } | Event::Item { body, .. } => body.len(),
+            Event::Items { items, .. } => items.charge() as usize,
             Event::Failed { error, .. } => {
                 error.message().len() + error.application().map_or(0, |body| body.bytes.len())
             }

@@ -1,7 +1,7 @@
 //! The frame header and the numbers of frames.
 
 /// Bytes of a header: `len u32 | type u8 | flags u8 | aux u16 | id u64`.
-pub(super) const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// Bytes of an OPEN's payload before its extensions.
 pub(super) const OPEN_HEAD: usize = 16;
 /// Bytes of a FAIL's payload before its message.

@@ -119,6 +119,11 @@ impl Inlets {
             .map_or(0, |inlet| inlet.credit / CHARGE as u64 + 4)
     }
 
+    /// What the peer may still send.
+    pub(super) fn credit(&self, wire: u64) -> u64 {
+        self.by_wire.get(&wire).map_or(0, |inlet| inlet.credit)
+    }
+
     /// A whole message has come in one frame.
     pub(super) fn whole(&mut self, wire: u64, length: usize) -> Result<(), Violation> {
         let Some(inlet) = self.by_wire.get_mut(&wire) else {

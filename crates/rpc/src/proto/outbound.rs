@@ -116,6 +116,7 @@ impl Machine {
         };
         match part {
             Part::Whole(Message::Item(body)) => put_body(out, ITEM, wire, false, None, body),
+            Part::Whole(Message::Items(items)) => out.put_bytes(items.into_frames().freeze()),
             Part::Whole(Message::Reply(body)) => put_body(out, REPLY, wire, false, None, body),
             Part::Whole(Message::End) => out.put_slice(&Header::new(END, 0, 0, wire).to_bytes()),
             Part::Whole(Message::Fail(failure)) => put_fail(out, wire, *failure),

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::frame::CHARGE;
 use super::incoming::IdHash;
-use super::{CallId, Failure};
+use super::{CallId, Failure, Items};
 
 /// Longest part of a message that goes out in parts.
 pub(super) const FRAGMENT: usize = 32 * 1024;
@@ -18,6 +18,8 @@ const PRIORITIES: usize = 8;
 pub(super) enum Message {
     /// An item, or what is left of the arguments.
     Item(Bytes),
+    /// Items that are one frame each.
+    Items(Items),
     /// The reply: nothing comes after it.
     Reply(Bytes),
     /// The error: nothing comes after it.
@@ -30,28 +32,32 @@ impl Message {
     fn body(&self) -> Option<&Bytes> {
         match self {
             Message::Item(body) | Message::Reply(body) => Some(body),
-            Message::Fail(_) | Message::End => None,
+            Message::Items(_) | Message::Fail(_) | Message::End => None,
         }
     }
 
     /// What it takes of the credit.
     fn charge(&self) -> usize {
-        self.body().map_or(0, |body| body.len() + CHARGE)
+        match self {
+            Message::Items(items) => items.charge() as usize,
+            _ => self.body().map_or(0, |body| body.len() + CHARGE),
+        }
     }
 
     fn held(&self) -> usize {
-        let failure = match self {
+        let more = match self {
             Message::Fail(failure) => size_of::<Failure>() + failure.held(),
+            Message::Items(items) => items.charge() as usize,
             _ => 0,
         };
-        size_of::<Message>() + self.body().map_or(0, Bytes::len) + failure
+        size_of::<Message>() + self.body().map_or(0, Bytes::len) + more
     }
 }
 
 /// What goes into one frame.
 #[derive(Debug)]
 pub(super) enum Part {
-    /// A whole item or reply.
+    /// A whole item or reply, or several items.
     Whole(Message),
     /// The first part of an item, or of a reply; what it is a part of has so many bytes.
     First {
@@ -97,6 +103,7 @@ pub(super) struct Terms {
 
 // Invariants
 // L1 `rings` name each outlet at most once, those and only those that can send.
+// L3 items that go together have their credit when they are pushed, and what is before them has its own.
 // L2 `held` is what all queues hold, and `held_by_calls` what those of calls of ours do.
 #[derive(Debug, Default)]
 pub(super) struct Outlets {
@@ -166,6 +173,14 @@ impl Outlets {
         let room = fits || (outlet.queue.is_empty() && outlet.credit > outlet.window / 2);
         outlet.wanted |= !room;
         Some(room)
+    }
+
+    /// What may be pushed of charge so that it has its credit already.
+    pub(super) fn room(&self, wire: u64) -> u64 {
+        let outlet = self.by_wire.get(&wire);
+        outlet.map_or(0, |outlet| {
+            (outlet.credit as usize).saturating_sub(outlet.charge) as u64
+        })
     }
 
     pub(super) fn push(&mut self, wire: u64, message: Message) {
@@ -274,10 +289,11 @@ impl Outlets {
         let wire = self.next_wire()?;
         let outlet = self.by_wire.get_mut(&wire)?;
         outlet.in_ring = false;
+        let waiting = outlet.queue.len();
         let before: usize = outlet.queue.front().map_or(0, Message::held);
         let part = outlet.take_part(room.min(FRAGMENT))?;
-        let after = match &part {
-            Part::Whole(_) | Part::Further { more: false, .. } => 0,
+        let after = match outlet.queue.len() {
+            left if left < waiting => 0,
             _ => outlet.queue.front().map_or(0, Message::held),
         };
         self.held -= before - after;
@@ -334,13 +350,24 @@ impl Outlet {
     }
 
     fn take_part(&mut self, room: usize) -> Option<Part> {
+        let credit = self.credit as usize;
         let message = self.queue.front_mut()?;
+        if let Message::Items(items) = message {
+            // Invariant L3.
+            let part = items.split_front(FRAGMENT as u64);
+            let length = part.charge() as usize;
+            self.credit -= length as u32;
+            self.charge -= length;
+            if items.is_empty() {
+                self.queue.pop_front();
+            }
+            return Some(Part::Whole(Message::Items(part)));
+        }
         let reply = matches!(message, Message::Reply(_));
         let (Message::Item(body) | Message::Reply(body)) = message else {
             self.reply |= matches!(message, Message::Fail(_));
             return self.queue.pop_front().map(Part::Whole);
         };
-        let credit = self.credit as usize;
         if self.begun {
             let length = body.len().min(room).min(credit);
             let part = body.split_to(length);

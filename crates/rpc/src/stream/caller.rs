@@ -5,13 +5,13 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::NoItem;
 use super::raw::{RawReceiver, RawSendError, RawSender, RawStream};
+use super::reader::Item;
 use crate::broker::decode_reply;
 use crate::{CallError, Certainty, Code, Codec, ErrorBody};
 
@@ -97,15 +97,17 @@ impl<S: Serialize> ItemSender<S> {
     }
 
     fn put(&mut self, item: S) -> Result<(), SendItemError<S>> {
-        let body = match self.codec.encode(&item) {
-            Ok(body) => body,
+        let encoded = match self.raw.encode(self.codec, &item) {
+            Ok(encoded) => encoded,
             Err(error) => {
                 let why = error.to_string();
                 return Err(SendItemError::Encode { item, why });
             }
         };
-        let sent = self.raw.start_send(body);
-        sent.map_err(|error| SendItemError::of(item, error))
+        match encoded.and_then(|_| self.raw.flush()) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(SendItemError::of(item, error)),
+        }
     }
 }
 
@@ -269,19 +271,21 @@ impl<R: DeserializeOwned, T, E> ItemReceiver<R, T, E> {
         let Some(raw) = &mut self.raw else {
             return Poll::Ready(Ok(None));
         };
-        raw.poll_recv(cx).map(|received| match received {
+        let codec = self.codec;
+        let mut decode = |item: Item<'_>| codec.decode(item.as_slice());
+        if let Some(Ok(item)) = raw.take_in_hand(&mut decode) {
+            return Poll::Ready(Ok(Some(item)));
+        }
+        raw.poll_take(cx, decode).map(|received| match received {
             Ok(None) => Ok(None),
-            Ok(Some(item)) => self.decode(&item).map(Some),
-            Err(error) => Err((self.decode_error)(self.codec, error)),
-        })
-    }
-
-    fn decode(&mut self, item: &Bytes) -> Result<R, CallError<E>> {
-        self.codec.decode(item).map_err(|error| {
-            // Dropped, it cancels the call.
-            self.raw = None;
-            CallError::new(Code::BadReply, Certainty::MaybeExecuted)
-                .with_message(format!("an item did not decode: {error}"))
+            Ok(Some(Ok(item))) => Ok(Some(item)),
+            Ok(Some(Err(error))) => {
+                // Dropped, it cancels the call.
+                self.raw = None;
+                let failed = CallError::new(Code::BadReply, Certainty::MaybeExecuted);
+                Err(failed.with_message(format!("an item did not decode: {error}")))
+            }
+            Err(error) => Err((self.decode_error)(codec, error)),
         })
     }
 }

@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::pipe::{End, Pipe};
+use super::reader::{Item, Reader};
 use crate::Codec;
+use crate::small_bodies::SmallBodies;
 
 /// The items that the caller of a method sends: what a handler takes as its last parameter.
 ///
@@ -64,19 +66,14 @@ impl<T: DeserializeOwned> Incoming<T> {
         let Some(raw) = &mut self.raw else {
             return Poll::Ready(Ok(None));
         };
-        let received = match raw.poll_recv(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(received) => received,
-        };
+        let codec = self.codec;
+        let decode = |item: Item<'_>| codec.decode(item.as_slice());
+        let received = std::task::ready!(raw.poll_take(cx, decode));
         let decoded = match received {
-            Ok(Some(item)) => {
-                self.codec
-                    .decode(&item)
-                    .map(Some)
-                    .map_err(|error| ItemError::Malformed {
-                        why: error.to_string(),
-                    })
-            }
+            Ok(Some(Ok(item))) => Ok(Some(item)),
+            Ok(Some(Err(error))) => Err(ItemError::Malformed {
+                why: error.to_string(),
+            }),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -120,18 +117,36 @@ pub enum ItemError {
 
 /// Encoded items of a caller.
 #[derive(Debug)]
-pub(crate) struct RawIncoming(Arc<Pipe>);
+pub(crate) struct RawIncoming {
+    reader: Reader,
+    bodies: SmallBodies,
+}
 
 impl RawIncoming {
     pub(crate) fn new(pipe: Arc<Pipe>) -> Self {
-        Self(pipe)
+        Self {
+            reader: Reader::new(pipe),
+            bodies: SmallBodies::default(),
+        }
     }
 
     pub(crate) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, ItemError>> {
-        self.0.poll_item(cx).map(|item| match item {
+        let mut bodies = std::mem::take(&mut self.bodies);
+        let received = self.poll_take(cx, |item| item.into_bytes(&mut bodies));
+        self.bodies = bodies;
+        received
+    }
+
+    /// The same, where `take` is given the item in place.
+    fn poll_take<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Item<'_>) -> R,
+    ) -> Poll<Result<Option<R>, ItemError>> {
+        self.reader.poll_item(cx, &mut take).map(|item| match item {
             Ok(item) => Ok(Some(item)),
             Err(End::Complete) => Ok(None),
             Err(End::Broken) => Err(ItemError::Incomplete),
@@ -141,6 +156,6 @@ impl RawIncoming {
 
 impl Drop for RawIncoming {
     fn drop(&mut self) {
-        self.0.discard();
+        self.reader.pipe().discard();
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use futures_core::Stream;
 use serde::Serialize;
 
+use super::bunch::TOGETHER;
 use super::raw::{RawSendError, RawSender};
 use crate::method::HandlerEnd;
 use crate::{Certainty, Code, Codec, Context, NoError};
@@ -74,54 +75,87 @@ impl<T, E> Outgoing<T, E> {
 /// `goes_on` then. An end other than theirs is that of the call.
 async fn send_from<T: Serialize, E, S: Source<T, E> + ?Sized>(
     mut source: Pin<&mut S>,
-    mut sender: Option<RawSender>,
+    sender: Option<RawSender>,
     codec: Codec,
     goes_on: bool,
 ) -> Result<Option<HandlerEnd>, E> {
-    let mut gone = false;
-    loop {
-        if let Some(sender) = &mut sender {
-            let room = poll_fn(|cx| {
-                let room = sender.poll_ready(cx);
-                if room.is_pending() {
-                    source.as_mut().poll_ahead(cx);
+    let mut sending = Sending {
+        sender,
+        codec,
+        goes_on,
+        room: 0,
+    };
+    poll_fn(|cx| sending.poll(source.as_mut(), cx)).await
+}
+
+/// Items on their way from a source to a sender, handed over many at a time: when there is no room for
+/// more, and before anything is waited for.
+struct Sending {
+    sender: Option<RawSender>,
+    codec: Codec,
+    goes_on: bool,
+    /// Charge of items for which there is room, as far as it was asked for.
+    room: u64,
+}
+
+impl Sending {
+    fn poll<T: Serialize, E, S: Source<T, E> + ?Sized>(
+        &mut self,
+        mut source: Pin<&mut S>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Option<HandlerEnd>, E>> {
+        let end = loop {
+            if self.room == 0
+                && let Some(sender) = &mut self.sender
+            {
+                // That it is closed the next look says again.
+                let _ = sender.flush();
+                match sender.poll_room(cx) {
+                    Poll::Ready(Ok(room)) => self.room = room.min(TOGETHER),
+                    Poll::Pending => {
+                        source.as_mut().poll_ahead(cx);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(_)) if self.goes_on => self.sender = None,
+                    Poll::Ready(Err(_)) => break Ok(Some(given_up())),
                 }
-                room
-            });
-            if room.await.is_err() {
-                if !goes_on {
-                    return Ok(Some(given_up()));
+            }
+            let item = match source.as_mut().poll_next(cx) {
+                Poll::Ready(Next::Item(item)) => item,
+                Poll::Ready(Next::End) => break Ok(None),
+                Poll::Ready(Next::Failed(error)) => break Err(error),
+                Poll::Ready(Next::Lagged) => break Ok(Some(lagged())),
+                Poll::Pending => {
+                    self.flush();
+                    return Poll::Pending;
                 }
-                gone = true;
+            };
+            let Some(sender) = &mut self.sender else {
+                continue;
+            };
+            match sender.encode(self.codec, &item) {
+                Ok(Ok(charge)) => self.room = self.room.saturating_sub(charge),
+                Ok(Err(RawSendError::Closed)) => self.room = 0,
+                Ok(Err(error @ RawSendError::TooLarge { .. })) => {
+                    break Ok(Some(HandlerEnd::TooLarge {
+                        certainty: Certainty::Executed,
+                        message: error.to_string(),
+                    }));
+                }
+                Err(error) => {
+                    let text = format!("an item did not encode: {error}");
+                    break Ok(Some(HandlerEnd::Internal(text)));
+                }
             }
-        }
-        if gone {
-            sender = None;
-        }
-        let item = match poll_fn(|cx| source.as_mut().poll_next(cx)).await {
-            Next::Item(item) => item,
-            Next::End => return Ok(None),
-            Next::Failed(error) => return Err(error),
-            Next::Lagged => return Ok(Some(lagged())),
         };
-        let Some(sender) = &mut sender else { continue };
-        let sent = match codec.encode(&item) {
-            Ok(body) => sender.start_send(body),
-            Err(error) => {
-                let text = format!("an item did not encode: {error}");
-                return Ok(Some(HandlerEnd::Internal(text)));
-            }
-        };
-        match sent {
-            Ok(()) => {}
-            // The next look says so again.
-            Err(RawSendError::Closed) => {}
-            Err(error @ RawSendError::TooLarge { .. }) => {
-                return Ok(Some(HandlerEnd::TooLarge {
-                    certainty: Certainty::Executed,
-                    message: error.to_string(),
-                }));
-            }
+        self.flush();
+        Poll::Ready(end)
+    }
+
+    fn flush(&mut self) {
+        if let Some(sender) = &mut self.sender {
+            let _ = sender.flush();
+            self.room = 0;
         }
     }
 }

@@ -6,10 +6,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-
+use super::bunch::Bunch;
 use crate::connection::Mailbox;
-use crate::proto::{CallId, charge};
+use crate::proto::CallId;
 
 /// How the items of a pipe end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +32,16 @@ pub(crate) enum Fed {
     Part,
 }
 
+/// What a reader has in hand.
+pub(crate) struct InHand {
+    pub(crate) items: Bunch,
+    /// It reports what it has taken of them when it is so much, and when it wants others.
+    pub(crate) reports_at: u64,
+}
+
+/// Taken while a driver has not looked at what was taken before, for it to look at together.
+pub(crate) const BETWEEN_LOOKS: u64 = 1024;
+
 /// Encoded items on their way, with one writer and one reader; at either end may be a driver.
 ///
 /// Invariants:
@@ -40,14 +49,16 @@ pub(crate) enum Fed {
 /// - P2 a writer that keeps to [`poll_room`](Self::poll_room) goes beyond `room` by one item at most;
 ///   a driver that puts in what a peer sent is bounded by the credit of the call.
 /// - P3 the driver is told once until it has looked: `told` stands from a post to its look.
+/// - P4 `charge` is of the items that wait and of those that a reader of the program has in hand and has
+///   not reported as taken. It reports when that changes something for somebody: see `reports_at`.
 pub(crate) struct Pipe {
     state: Mutex<State>,
     room: u64,
 }
 
 struct State {
-    items: VecDeque<Bytes>,
-    /// Of the items that wait.
+    items: VecDeque<Bunch>,
+    /// Invariant P4.
     charge: u64,
     end: Option<End>,
     closed: bool,
@@ -122,8 +133,8 @@ impl Pipe {
         drop(former);
     }
 
-    /// Whether the writer may put an item in.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+    /// Whether the writer may put items in, and up to which charge.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<u64, Closed>> {
         let waker = cx.waker().clone();
         let mut state = self.state();
         let ready = state.room(self.room);
@@ -137,24 +148,28 @@ impl Pipe {
     }
 
     /// The same for a writer that does not wait: none while there is no room.
-    pub(crate) fn room(&self) -> Option<Result<(), Closed>> {
+    pub(crate) fn room(&self) -> Option<Result<u64, Closed>> {
         self.state().room(self.room)
     }
 
-    /// Puts an item in, whether there is room or not.
-    pub(crate) fn put(&self, item: Bytes) -> Result<(), Closed> {
+    /// Puts items in, whether there is room or not.
+    pub(crate) fn put(&self, items: Bunch) -> Result<(), Closed> {
         let mut state = self.state();
         if state.closed || state.end.is_some() {
             return Err(Closed);
         }
         if state.discards {
-            let post = state.took(charge(item.len()));
+            let post = state.took(items.charge());
             drop(state);
             notify(None, post);
             return Ok(());
         }
-        state.charge += charge(item.len());
-        state.items.push_back(item);
+        state.charge += items.charge();
+        let apart = match state.items.back_mut() {
+            Some(last) => last.join(items),
+            None => Some(items),
+        };
+        state.items.extend(apart);
         let reader = state.reader.take();
         let post = state.came();
         drop(state);
@@ -196,14 +211,18 @@ impl Pipe {
         end
     }
 
-    /// The next item; none at the end.
-    pub(crate) fn poll_item(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, End>> {
+    /// The next items; none at the end. Of what the reader was given before it has taken `taken`.
+    pub(crate) fn poll_items(
+        &self,
+        cx: &mut Context<'_>,
+        taken: &mut u64,
+    ) -> Poll<Result<InHand, End>> {
         let waker = cx.waker().clone();
-        if let Some(item) = self.try_item() {
-            return Poll::Ready(item);
+        if let Some(items) = self.try_items(taken) {
+            return Poll::Ready(items);
         }
         let mut state = self.state();
-        // Another item may have come in between.
+        // Others may have come in between.
         let waits = state.items.is_empty() && state.end().is_none();
         let former = waits.then(|| state.reader.replace(waker));
         drop(state);
@@ -212,23 +231,34 @@ impl Pipe {
                 drop(former);
                 Poll::Pending
             }
-            None => self.try_item().map_or(Poll::Pending, Poll::Ready),
+            None => self.try_items(taken).map_or(Poll::Pending, Poll::Ready),
         }
     }
 
-    /// The next item, if it is there, or how they ended.
-    pub(crate) fn try_item(&self) -> Option<Result<Bytes, End>> {
+    /// The next items, if some are there, or how they ended.
+    pub(crate) fn try_items(&self, taken: &mut u64) -> Option<Result<InHand, End>> {
         let mut state = self.state();
-        let Some(item) = state.items.pop_front() else {
-            return state.end().map(Err);
+        let told = state.reported(mem::take(taken), self.room);
+        let next = match state.items.pop_front() {
+            Some(items) => Some(Ok(InHand {
+                items,
+                reports_at: state.reports_at(self.room),
+            })),
+            None => state.end().map(Err),
         };
-        let taken = charge(item.len());
-        state.charge -= taken;
-        let writer = state.writer_with_room(self.room);
-        let post = state.took(taken);
         drop(state);
-        notify(writer, post);
-        Some(Ok(item))
+        notify(told.0, told.1);
+        next
+    }
+
+    /// The reader has taken so much of what it has in hand; when it has to report again.
+    pub(crate) fn report(&self, taken: u64) -> u64 {
+        let mut state = self.state();
+        let told = state.reported(taken, self.room);
+        let reports_at = state.reports_at(self.room);
+        drop(state);
+        notify(told.0, told.1);
+        reports_at
     }
 
     /// The reader wants no more items: those that wait are dropped, and those that come.
@@ -269,20 +299,23 @@ impl Pipe {
         self.state().closed
     }
 
-    /// The driver looks: gives the items to `take` while it takes them.
+    /// The driver looks: gives the items to `take` while it takes all it is given.
     pub(crate) fn feed(
         &self,
         wakers: &mut Vec<Waker>,
-        mut take: impl FnMut(&Bytes) -> bool,
+        mut take: impl FnMut(&mut Bunch) -> bool,
     ) -> Fed {
         let mut state = self.state();
         let mut fed = None;
-        while let Some(item) = state.items.front() {
-            if !take(item) {
+        while let Some(item) = state.items.front_mut() {
+            let before = item.charge();
+            let all = take(item);
+            let left = if all { 0 } else { item.charge() };
+            state.charge -= before - left;
+            if !all {
                 fed = Some(Fed::Part);
                 break;
             }
-            state.charge -= charge(item.len());
             state.items.pop_front();
         }
         let end = state.end;
@@ -291,6 +324,7 @@ impl Pipe {
             // Until there is room again it need not be told of more.
             port.told = fed.is_some();
         }
+        drop(state);
         fed.unwrap_or(Fed::All(end))
     }
 
@@ -328,11 +362,11 @@ impl State {
         self.end.or(self.closed.then_some(End::Broken))
     }
 
-    fn room(&self, room: u64) -> Option<Result<(), Closed>> {
+    fn room(&self, room: u64) -> Option<Result<u64, Closed>> {
         if self.closed {
             return Some(Err(Closed));
         }
-        (self.charge < room).then_some(Ok(()))
+        (self.charge < room).then(|| Ok(room - self.charge))
     }
 
     /// Woken at half of the room, so that it has several items to put in.
@@ -340,6 +374,33 @@ impl State {
         (self.charge <= room / 2)
             .then(|| self.writer.take())
             .flatten()
+    }
+
+    /// The reader has taken so much of what it has in hand.
+    fn reported(&mut self, taken: u64, room: u64) -> (Option<Waker>, Post) {
+        // None after its end: then all was given back.
+        let taken = taken.min(self.charge);
+        if taken == 0 {
+            return (None, None);
+        }
+        self.charge -= taken;
+        (self.writer_with_room(room), self.took(taken))
+    }
+
+    /// When the reader has to report what it takes, for nobody to wait longer than if it did at each item:
+    /// a writer is woken at half of the room, and a driver told when it has to grant.
+    fn reports_at(&self, room: u64) -> u64 {
+        let writer = self.charge.saturating_sub(room / 2);
+        let driver = match &self.port {
+            Some(port) if port.side == Side::Writes && port.told => port.until.min(BETWEEN_LOOKS),
+            Some(port) if port.side == Side::Writes => port.until.saturating_sub(port.taken),
+            _ => 0,
+        };
+        match (writer, driver) {
+            (0, 0) => u64::MAX,
+            (0, at) | (at, 0) => at,
+            (writer, driver) => writer.min(driver),
+        }
     }
 
     /// Something was put in, or its end.

@@ -6,9 +6,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use serde::Serialize;
 
+use super::bunch::{Buffer, Buffered, Bunch};
 use super::pipe::{Closed, End, Pipe};
-use crate::{CallError, Certainty, Code, Reply};
+use super::reader::{Item, Reader};
+use crate::codec::FormatError;
+use crate::proto::charge;
+use crate::small_bodies::SmallBodies;
+use crate::{CallError, Certainty, Code, Codec, Reply};
 
 /// What becomes of a call.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<Reply, CallError>> + Send>>;
@@ -41,7 +47,8 @@ impl RawStream {
             sender: RawSender::new(sent.clone(), longest),
             receiver: RawReceiver {
                 sent: sends.then_some(sent),
-                received,
+                received: Reader::new(received),
+                bodies: SmallBodies::default(),
                 outcome: Some(outcome),
                 end: None,
                 turn: 0,
@@ -82,12 +89,18 @@ pub enum RawSendError {
 pub struct RawSender {
     pipe: Arc<Pipe>,
     longest: usize,
+    /// Items that the pipe has not got yet.
+    buffer: Buffer,
 }
 
 impl RawSender {
     /// `longest` bytes an item may have.
     pub(crate) fn new(pipe: Arc<Pipe>, longest: usize) -> Self {
-        Self { pipe, longest }
+        Self {
+            pipe,
+            longest,
+            buffer: Buffer::default(),
+        }
     }
 
     /// Whether there is room for an item.
@@ -95,8 +108,13 @@ impl RawSender {
     /// # Errors
     /// [`Closed`](RawSendError::Closed).
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RawSendError>> {
-        let ready = self.pipe.poll_room(cx);
-        ready.map_err(|Closed| RawSendError::Closed)
+        self.poll_room(cx).map_ok(drop)
+    }
+
+    /// The same, and up to which charge.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64, RawSendError>> {
+        let room = self.pipe.poll_room(cx);
+        room.map_err(|Closed| RawSendError::Closed)
     }
 
     /// Whether there is room for an item now; the error of [`poll_ready`](Self::poll_ready).
@@ -106,7 +124,7 @@ impl RawSender {
     pub fn is_ready(&self) -> Result<bool, RawSendError> {
         match self.pipe.room() {
             None => Ok(false),
-            Some(Ok(())) => Ok(true),
+            Some(Ok(_)) => Ok(true),
             Some(Err(Closed)) => Err(RawSendError::Closed),
         }
     }
@@ -126,7 +144,44 @@ impl RawSender {
     /// Every kind.
     pub fn start_send(&mut self, item: Bytes) -> Result<(), RawSendError> {
         self.check(item.len())?;
-        self.pipe.put(item).map_err(|Closed| RawSendError::Closed)
+        match self.buffer.push(item) {
+            None => self.flush(),
+            Some(item) => self.put(Bunch::One(item)),
+        }
+    }
+
+    /// Encodes an item, which is handed over by the next [`flush`](Self::flush) if it is not at once. Gives
+    /// its charge.
+    pub(crate) fn encode<T: Serialize>(
+        &mut self,
+        codec: Codec,
+        item: &T,
+    ) -> Result<Result<u64, RawSendError>, FormatError> {
+        let sent = match self.buffer.encode(codec, item, self.longest)? {
+            Buffered::Here(charge) => Ok(charge),
+            Buffered::Apart(item) => {
+                let charge = charge(item.len());
+                let sent = self.flush().and_then(|()| self.put(Bunch::One(item)));
+                sent.map(|()| charge)
+            }
+            Buffered::TooLong(actual) => Err(RawSendError::TooLarge {
+                limit: self.longest,
+                actual,
+            }),
+        };
+        Ok(sent)
+    }
+
+    /// Hands over what was encoded.
+    pub(crate) fn flush(&mut self) -> Result<(), RawSendError> {
+        match self.buffer.take() {
+            Some(items) => self.put(items),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&self, items: Bunch) -> Result<(), RawSendError> {
+        self.pipe.put(items).map_err(|Closed| RawSendError::Closed)
     }
 
     /// Sends an item, once there is room for it.
@@ -155,6 +210,8 @@ impl RawSender {
 
 impl Drop for RawSender {
     fn drop(&mut self) {
+        // What came before the end comes before it there too.
+        let _ = self.flush();
         // Nothing, after `close`.
         self.pipe.end(End::Broken);
     }
@@ -176,7 +233,8 @@ const TURNS: u8 = 64;
 pub struct RawReceiver {
     /// Of the items to the executor, if there are any.
     sent: Option<Arc<Pipe>>,
-    received: Arc<Pipe>,
+    received: Reader,
+    bodies: SmallBodies,
     /// Until it is known.
     outcome: Option<Outcome>,
     /// What it was, until somebody asks.
@@ -190,13 +248,27 @@ impl RawReceiver {
     /// # Errors
     /// The outcome of a call that did not succeed, once, after the items that came before.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CallError>> {
+        let mut bodies = std::mem::take(&mut self.bodies);
+        let received = self.poll_take(cx, |item| item.into_bytes(&mut bodies));
+        self.bodies = bodies;
+        received
+    }
+
+    /// The same, where `take` is given the item in place.
+    pub(crate) fn poll_take<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(Item<'_>) -> R,
+    ) -> Poll<Result<Option<R>, CallError>> {
+        let take = &mut take;
         // Now and then the outcome is asked for though there are items: it has the deadline.
-        self.turn = self.turn.wrapping_add(1);
-        if !self.turn.is_multiple_of(TURNS)
-            && let Some(Ok(item)) = self.received.try_item()
+        if self.turn < TURNS
+            && let Some(Ok(item)) = self.received.try_item(take)
         {
+            self.turn += 1;
             return Poll::Ready(Ok(Some(item)));
         }
+        self.turn = 0;
         if let Some(outcome) = &mut self.outcome {
             // One that was dropped before it was told of the end cancels the call, whatever comes.
             let end = match self.sent.as_ref().and_then(|sent| sent.watch(cx)) {
@@ -208,19 +280,18 @@ impl RawReceiver {
                 self.end = Some(self.unless_cut_short(end));
                 self.close_sent();
                 // No item comes after it.
-                self.received.end(End::Broken);
+                self.received.pipe().end(End::Broken);
             }
         }
         if self.outcome.is_some() {
-            let item = self.received.poll_item(cx);
-            return match item {
+            return match self.received.poll_item(cx, take) {
                 Poll::Ready(Ok(item)) => Poll::Ready(Ok(Some(item))),
                 // What comes next is the outcome, which wakes too.
                 Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
             };
         }
         // The last items came before the outcome.
-        if let Some(Ok(item)) = self.received.try_item() {
+        if let Some(Ok(item)) = self.received.try_item(take) {
             return Poll::Ready(Ok(Some(item)));
         }
         match self.end.take() {
@@ -230,6 +301,18 @@ impl RawReceiver {
                 Poll::Ready(Ok(None))
             }
         }
+    }
+
+    /// The next item if it has been taken out of the pipe with others, and nothing is to be looked at before
+    /// it is given. The short way, for those that are not the first of their bunch.
+    #[inline]
+    pub(crate) fn take_in_hand<R>(&mut self, take: &mut impl FnMut(Item<'_>) -> R) -> Option<R> {
+        if self.turn >= TURNS {
+            return None;
+        }
+        let item = self.received.take_in_hand(take)?;
+        self.turn += 1;
+        Some(item)
     }
 
     /// Waits for the next item; `None` once the executor has replied.
@@ -286,7 +369,7 @@ impl RawReceiver {
 
 impl Drop for RawReceiver {
     fn drop(&mut self) {
-        self.received.close();
+        self.received.pipe().close();
         self.close_sent();
     }
 }
@@ -299,7 +382,7 @@ fn unfinished() -> CallError {
 impl fmt::Debug for RawReceiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawReceiver")
-            .field("pipe", &self.received)
+            .field("pipe", self.received.pipe())
             .field("ended", &self.outcome.is_none())
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use bowline_codec::OutputBatch;
 use bowline_rpc::Code;
 use bowline_rpc::proto::{
     Advertised, BrokenKind, CallId, CallKind, CancelReason, CodecId, Command, Event, Failure,
-    Machine, MethodId, Open, Side, StreamEnd, Target,
+    Items, Machine, MethodId, Open, Side, StreamEnd, Target,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -261,6 +261,14 @@ impl Victim {
                     _ => Failure::new(Code::Panic),
                 };
                 Command::Fail { call: any, failure }
+            }
+            29 if dice.one_in(3) => {
+                let mut items = Items::new();
+                let most = 1 + dice.below(1040) as usize;
+                for _ in 0..dice.below(200) {
+                    items.push(&vec![4; dice.below(20_000) as usize % most]);
+                }
+                Command::Items { call: mixed, items }
             }
             29 => Command::Item {
                 call: mixed,

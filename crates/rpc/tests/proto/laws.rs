@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bowline_backend::time::Instant;
 use bowline_codec::OutputBatch;
 use bowline_rpc::proto::{
-    BrokenKind, CallId, CallKind, CancelReason, CodecId, Command, Event, Failure, Machine, Open,
-    Rejected, Side, StreamEnd, Target, charge,
+    BrokenKind, CallId, CallKind, CancelReason, CodecId, Command, Event, Failure, Items, Machine,
+    Open, Rejected, Side, StreamEnd, Target, charge,
 };
 use bowline_rpc::{Certainty, Code, Limits};
 use bytes::{Bytes, BytesMut};
@@ -216,6 +216,16 @@ impl End {
         let call = *call;
         if n.is_multiple_of(41) {
             let _ = self.machine.command(now, Command::End { call });
+            return;
+        }
+        if n.is_multiple_of(11) {
+            let together: Vec<_> = (0..n % 7).map(|k| vec![k as u8; n * k % 400]).collect();
+            let mut items = Items::new();
+            together.iter().for_each(|item| items.push(item));
+            let sent = self.machine.command(now, Command::Items { call, items });
+            if sent.is_ok() {
+                said.extend(together);
+            }
             return;
         }
         let length = if n.is_multiple_of(13) { n * 100 } else { n };

@@ -38,7 +38,23 @@ pub(crate) fn handed_out(machine: &mut Machine, now: Instant) -> Vec<u8> {
 }
 
 pub(crate) fn events(machine: &mut Machine) -> Vec<Event> {
-    std::iter::from_fn(|| machine.poll_event()).collect()
+    let events = std::iter::from_fn(|| machine.poll_event());
+    events.flat_map(one_by_one).collect()
+}
+
+/// How many items come together is a matter of how the bytes came.
+pub(crate) fn one_by_one(event: Event) -> Vec<Event> {
+    match event {
+        Event::Items { call, items } => {
+            assert!(items.iter().count() > 1, "one comes alone");
+            let item = |body| Event::Item {
+                call,
+                body: Bytes::copy_from_slice(body),
+            };
+            items.iter().map(item).collect()
+        }
+        event => vec![event],
+    }
 }
 
 pub(crate) fn receive(machine: &mut Machine, now: Instant, bytes: &[u8]) -> Result<(), Violation> {

@@ -33,6 +33,10 @@ fn conversation(second: usize) -> Vec<u8> {
     bytes.extend(stream);
     bytes.extend(frame(0x11, 1, 0, 7, &[4, 5]));
     bytes.extend(frame(0x11, 0, 0, 9, b"item"));
+    // Some that come together, if they do.
+    for length in [2usize, 0, 1, 3] {
+        bytes.extend(frame(0x11, 0, 0, 9, &vec![length as u8; length]));
+    }
     bytes.extend(frame(0x11, 1, 0, 9, &[0, 0, 0, 3, 1]));
     bytes.extend(frame(0x11, 0, 0, 7, &[6, 7, 8, 9]));
     bytes.extend(frame(0x11, 0, 0, 9, &[2, 3]));

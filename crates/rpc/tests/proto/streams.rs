@@ -1,7 +1,8 @@
 //! Items in both directions, and credit by what the application took.
 
 use bowline_rpc::proto::{
-    CallId, CallKind, CancelReason, Command, Event, Failure, Machine, Rejected, Violation, charge,
+    CallId, CallKind, CancelReason, Command, Event, Failure, Items, Machine, Rejected, Violation,
+    charge,
 };
 use bowline_rpc::{Certainty, Code, Limits};
 use bytes::Bytes;
@@ -372,4 +373,135 @@ fn items_and_parts_have_their_bytes() {
     );
     receive(&mut dialer, START, &bytes).unwrap();
     assert!(ends(&mut dialer) == [(ours, Ok(vec![9; 32_769]))]);
+}
+
+fn together(bodies: &[Vec<u8>]) -> Items {
+    let mut items = Items::new();
+    bodies.iter().for_each(|body| items.push(body));
+    items
+}
+
+// R11
+#[test]
+fn items_that_are_sent_together_have_the_bytes_of_each() {
+    let (mut dialer, mut listener, ours, theirs) =
+        streaming(CallKind::BOTH_STREAM, &Limits::default());
+    let bodies = [vec![2], vec![], vec![3; Items::LONGEST]];
+    let items = together(&bodies);
+    let command = Command::Items { call: ours, items };
+    dialer.command(START, command).unwrap();
+    let none = Command::Items {
+        call: ours,
+        items: Items::new(),
+    };
+    dialer.command(START, none).unwrap();
+    let bytes = sent(&mut dialer, START);
+    let expected: Vec<_> = bodies
+        .iter()
+        .flat_map(|body| frame(0x11, 0, 0, 1, body))
+        .collect();
+    assert!(bytes == expected);
+    receive(&mut listener, START, &bytes).unwrap();
+    let Some(Event::Items { call, items }) = listener.poll_event() else {
+        panic!("they came together");
+    };
+    assert_eq!(call, theirs);
+    assert!(items.iter().eq(&bodies));
+    assert_eq!(items.charge(), 1 + 3 * 16 + Items::LONGEST as u64);
+    // As they are they may go on with another call.
+    consumed(&mut listener, theirs, items.charge());
+    let command = Command::Items { call, items };
+    listener.command(START, command).unwrap();
+    pump(&mut dialer, &mut listener, START);
+    assert_eq!(self::items(events(&mut dialer)), bodies);
+}
+
+// R17
+#[test]
+fn items_that_are_sent_together_keep_to_what_was_granted() {
+    let mut limits = Limits::default();
+    limits.call_window = 4096;
+    let (mut dialer, mut listener, ours, theirs) = streaming(CallKind::CALLER_STREAMS, &limits);
+    let send = |dialer: &mut Machine, bodies: &[Vec<u8>]| {
+        let items = together(bodies);
+        dialer.command(START, Command::Items { call: ours, items })
+    };
+    // One that has to go in parts, or may have to, goes alone.
+    let long = Items::LONGEST + 1;
+    let refused = send(&mut dialer, &[vec![], vec![1; long]]);
+    let (limit, actual) = (Items::LONGEST as u32, long as u32);
+    assert_eq!(refused, Err(Rejected::TooLarge { limit, actual }));
+    // The arguments took 20 of the window: 4076 are left, which are 84 of 48 and 44 more.
+    let bodies = vec![vec![7; 32]; 85];
+    assert_eq!(send(&mut dialer, &bodies), Err(Rejected::NoRoom));
+    send(&mut dialer, &bodies[1..]).unwrap();
+    assert_eq!(send(&mut dialer, &[vec![7; 29]]), Err(Rejected::NoRoom));
+    send(&mut dialer, &[vec![7; 28]]).unwrap();
+    assert_eq!(send(&mut dialer, &[vec![]]), Err(Rejected::NoRoom));
+    pump(&mut dialer, &mut listener, START);
+    assert_eq!(items(events(&mut listener)).len(), 85);
+    assert!(events(&mut dialer).is_empty());
+    assert_eq!(send(&mut dialer, &[vec![]]), Err(Rejected::NoRoom));
+    consumed(&mut listener, theirs, 2048);
+    pump(&mut dialer, &mut listener, START);
+    let seen = events(&mut dialer);
+    assert!(
+        matches!(&seen[..], [Event::Room { call }] if *call == ours),
+        "{seen:?}"
+    );
+    send(&mut dialer, &vec![vec![]; 128]).unwrap();
+    assert_eq!(send(&mut dialer, &[vec![]]), Err(Rejected::NoRoom));
+}
+
+// R10, R12
+#[test]
+fn of_items_that_come_together_those_that_were_granted_come_before_the_violation() {
+    let mut limits = Limits::default();
+    limits.call_window = 4096;
+    let mut stream = open_frame(1, b"");
+    stream[20] = 2;
+    let all = frame(0x11, 0, 0, 1, &[7; 84]).repeat(41);
+    for cut in 0..all.len() {
+        let (_, mut listener) = ready(&limits);
+        receive(&mut listener, START, &stream).unwrap();
+        let mut input = bytes::BytesMut::from(&all[..cut]);
+        let _ = listener.handle_bytes(START, &mut input);
+        input.extend_from_slice(&all[cut..]);
+        assert_eq!(
+            listener.handle_bytes(START, &mut input),
+            Err(Violation::Rule("call-window"))
+        );
+        assert_eq!(items(events(&mut listener)).len(), 4080 / 100, "{cut}");
+    }
+}
+
+// R16
+#[test]
+fn items_that_are_sent_together_leave_others_their_turn() {
+    let mut limits = Limits::default();
+    limits.call_window = 1024 * 1024;
+    let (mut dialer, mut listener, _, theirs) = streaming(CallKind::EXECUTOR_STREAMS, &limits);
+    let bodies = vec![vec![7; 1000]; 500];
+    let items = together(&bodies);
+    let command = Command::Items {
+        call: theirs,
+        items,
+    };
+    listener.command(START, command).unwrap();
+    let other = open(&mut dialer, call(b"other").kind(CallKind::EXECUTOR_STREAMS));
+    pump_one_way(&mut dialer, &mut listener);
+    let call = opened(events(&mut listener))[0].call;
+    item(&mut listener, call, b"among them").unwrap();
+    let bytes = sent(&mut listener, START);
+    let place = bytes.windows(10).position(|window| window == b"among them");
+    assert!(place.expect("it is there") < 64 * 1024, "{place:?}");
+    receive(&mut dialer, START, &bytes).unwrap();
+    let seen = events(&mut dialer);
+    let of_other = |event: &&Event| matches!(event, Event::Item { call, .. } if *call == other);
+    assert_eq!((seen.len(), seen.iter().filter(of_other).count()), (501, 1));
+}
+
+fn pump_one_way(from: &mut Machine, to: &mut Machine) {
+    let bytes = sent(from, START);
+    receive(to, START, &bytes).unwrap();
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::{Driver, Host};
 use crate::Code;
 use crate::executor::JobEnd;
-use crate::proto::{CallId, CallKind, CancelReason, Command, Rejected, charge};
-use crate::stream::{End, Fed, Pipe};
+use crate::proto::{CallId, CallKind, CancelReason, Command, Machine, Rejected, charge};
+use crate::stream::{Bunch, End, Fed, Pipe};
 
 /// Charge of items that wait in a pipe for the machine to take them: enough that a writer is woken for
 /// many at once.
@@ -143,17 +143,17 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         }
     }
 
-    /// An item of `call` has come.
-    pub(super) fn item_came(&mut self, now: Instant, call: CallId, body: Bytes) {
-        let length = body.len();
+    /// Items of `call` have come.
+    pub(super) fn items_came(&mut self, now: Instant, call: CallId, items: Bunch) {
+        let charge = items.charge();
         let pipe = self
             .flows
             .get(&call)
             .and_then(|it| it.pipes.from_peer.as_ref());
-        let put = pipe.map(|pipe| pipe.put(body));
+        let put = pipe.map(|pipe| pipe.put(items));
         if !matches!(put, Some(Ok(()))) {
-            // Nobody wants it.
-            self.consumed(now, call, charge(length));
+            // Nobody wants them.
+            self.consumed(now, call, charge);
         }
     }
 
@@ -183,10 +183,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         if let Some(pipe) = &flow.pipes.to_peer {
             let machine = &mut self.machine;
             let mut over = false;
-            let fed = pipe.feed(&mut self.wakers, |item| {
-                let body = item.clone();
-                match machine.command(now, Command::Item { call, body }) {
-                    Ok(_) => true,
+            let fed = pipe.feed(&mut self.wakers, |items| {
+                match give(machine, now, call, items) {
+                    Ok(()) => true,
                     Err(Rejected::NoRoom) => false,
                     Err(_) => {
                         over = true;
@@ -257,4 +256,34 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             self.feed(now, call);
         }
     }
+}
+
+/// Gives the machine as many of these items as it has room for; `NoRoom` if some are left.
+fn give(
+    machine: &mut Machine,
+    now: Instant,
+    call: CallId,
+    bunch: &mut Bunch,
+) -> Result<(), Rejected> {
+    let items = match bunch {
+        Bunch::One(item) => {
+            let body = item.clone();
+            return machine.command(now, Command::Item { call, body }).map(drop);
+        }
+        Bunch::Several(items) => items,
+    };
+    while let Some((first, charge)) = items.item_at(0) {
+        let room = machine.room_for_items(call);
+        if room < charge as u64 {
+            // Alone it may go in parts, with credit that comes later; if not, the machine says when to
+            // come again.
+            let body = Bytes::copy_from_slice(first);
+            machine.command(now, Command::Item { call, body })?;
+            items.drop_first();
+            continue;
+        }
+        let items = items.split_front(room);
+        machine.command(now, Command::Items { call, items })?;
+    }
+    Ok(())
 }

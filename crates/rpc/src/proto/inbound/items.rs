@@ -2,11 +2,12 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::take_body;
-use crate::proto::frame::{HEADER, Header};
+use super::{SHARE, take_body};
+use crate::proto::frame::{CHARGE, HEADER, Header};
 use crate::proto::inlet::What;
+use crate::proto::items::together;
 use crate::proto::machine::saturate;
-use crate::proto::{CallId, CancelReason, ErrorOf, Event, Failure, Machine, Violation};
+use crate::proto::{CallId, CancelReason, ErrorOf, Event, Failure, Items, Machine, Violation};
 use crate::{CallError, Certainty, Code};
 
 impl Machine {
@@ -87,9 +88,17 @@ impl Machine {
             }
             input.advance(length);
         } else {
-            self.inlets.whole(wire, body.len())?;
-            let body = take_body(&mut self.bodies, input, HEADER, length);
-            self.push(Event::Item { call, body });
+            // What was granted for some of them is used before the others break the rules.
+            let credit = self.inlets.credit(wire);
+            let together = together(input, header, credit, self.config.limits.max_frame);
+            self.inlets.whole(wire, together - CHARGE)?;
+            if together == length {
+                let body = take_body(&mut self.bodies, input, HEADER, length);
+                self.push(Event::Item { call, body });
+            } else {
+                let items = Items::of_frames(take_frames(input, together));
+                self.push(Event::Items { call, items });
+            }
         }
         Ok(())
     }
@@ -174,6 +183,17 @@ impl Machine {
             return Err(Violation::Rule("call-window"));
         }
         Ok(())
+    }
+}
+
+/// The first bytes of `input`, which are frames.
+fn take_frames(input: &mut BytesMut, length: usize) -> BytesMut {
+    let frames = input.split_to(length);
+    if length < SHARE {
+        // They would keep a large buffer.
+        BytesMut::from(&frames[..])
+    } else {
+        frames
     }
 }
 

@@ -32,6 +32,7 @@ impl Machine {
             Command::Reply { call, body } => self.reply(call, body),
             Command::Fail { call, failure } => self.fail(call, failure),
             Command::Item { call, body } => self.item(call, body),
+            Command::Items { call, items } => self.items(call, items),
             Command::End { call } => self.end_items(call),
             Command::Consumed { call, amount } => self.consumed(call, amount),
             Command::Cancel { call, reason } => self.cancel(call, reason),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Machine, saturate};
 use crate::proto::frame::CREDIT;
 use crate::proto::outlet::{FRAGMENT, Message, Terms};
-use crate::proto::{CallId, Failure, Rejected};
+use crate::proto::{CallId, Failure, Items, Rejected};
 
 impl Machine {
     /// Most bytes of messages whose credit may be granted beyond their windows now.
@@ -47,6 +47,34 @@ impl Machine {
             Some(false) => Err(Rejected::NoRoom),
             None => Err(Rejected::NoSuchCall),
         }
+    }
+
+    pub(super) fn items(&mut self, call: CallId, mut items: Items) -> Result<CallId, Rejected> {
+        let wire = self.open_wire(call)?;
+        if !self.outlets.streams(wire) {
+            return Err(Rejected::NoSuchCall);
+        }
+        if let Err(actual) = items.address(wire) {
+            return Err(Rejected::TooLarge {
+                limit: saturate(Items::LONGEST),
+                actual: saturate(actual),
+            });
+        }
+        if items.is_empty() {
+            return Ok(call);
+        }
+        if items.charge() > self.outlets.room(wire) {
+            self.outlets.want(wire);
+            return Err(Rejected::NoRoom);
+        }
+        self.outlets.push(wire, Message::Items(items));
+        Ok(call)
+    }
+
+    /// What several items may have of charge together, to be taken now.
+    pub(crate) fn room_for_items(&self, call: CallId) -> u64 {
+        self.open_wire(call)
+            .map_or(0, |wire| self.outlets.room(wire))
     }
 
     pub(super) fn end_items(&mut self, call: CallId) -> Result<CallId, Rejected> {
