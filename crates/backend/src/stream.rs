@@ -66,13 +66,24 @@ pub trait ByteReader: AsyncRead + ByteSide {
 /// The writing side of a byte stream.
 ///
 /// `poll_write` and `poll_write_vectored` report what was taken; short writes are normal.
-/// Nothing is buffered above the system, so `poll_flush` is immediate. `poll_close` of
+/// Nothing is buffered above the system, so `poll_flush` is immediate; a writer that has to hold
+/// bytes back, as TLS does, tells of them by [`passed_on`](Self::passed_on). `poll_close` of
 /// [`AsyncWrite`] is *our* shutdown: it ends the sending side after everything written, leaves
 /// reading as it is, may be repeated, and a write after it fails with
 /// [`io::ErrorKind::BrokenPipe`].
 pub trait ByteWriter: AsyncWrite + ByteSide {
     /// Whether one `poll_write_vectored` is one system call over many slices.
     fn is_write_vectored(&self) -> bool;
+
+    /// How many bytes went out so far, of a writer that takes more than goes out at once.
+    ///
+    /// Such a writer takes nothing more for as long as what it took goes out: whoever times how long a
+    /// peer takes nothing sees by a change of this count that it does take bytes. They are counted as
+    /// they are below, as records where this is TLS; only changes mean something. It is 0 for good,
+    /// which is the default, where a write takes no more than goes out.
+    fn passed_on(&self) -> u64 {
+        0
+    }
 }
 
 /// An ordered stream of bytes in both directions, with a peer at the other end.

@@ -66,6 +66,10 @@ macro_rules! delegate_writes {
             fn is_write_vectored(&self) -> bool {
                 self.$part.is_write_vectored()
             }
+
+            fn passed_on(&self) -> u64 {
+                self.$part.passed_on()
+            }
         }
     };
 }

@@ -174,6 +174,10 @@ macro_rules! writes {
             fn is_write_vectored(&self) -> bool {
                 whichever!($private, &self.0, one => one.is_write_vectored())
             }
+
+            fn passed_on(&self) -> u64 {
+                whichever!($private, &self.0, one => one.passed_on())
+            }
         }
     };
 }

@@ -93,6 +93,9 @@ impl MessageStreamBuilder {
     /// How long the peer may take no byte of what waits for it before the connection is
     /// [`Broken(Stalled)`](crate::Break::Stalled); default 30 s, `None` for ever.
     ///
+    /// What counts are bytes that go out, also of those that the stream took and holds back, as TLS does
+    /// ([`ByteWriter::passed_on`](bowline_backend::stream::ByteWriter::passed_on)).
+    ///
     /// Whoever sends, flushes or receives then learns of it; a transport that nobody polls is not
     /// watched. Where no backend runs there is no clock, and nothing stalls.
     pub fn write_stall_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bowline_backend::stream::ByteStream;
+use bowline_backend::stream::{ByteStream, ByteWriter};
 use bowline_codec::OutputBatch;
 use futures_io::AsyncWrite;
 
@@ -101,6 +101,7 @@ impl<S: ByteStream> Outbound<S> {
             half,
             front: OutputBatch::new(),
             stall: Stall::new(setup.write_stall_timeout),
+            passed_on: 0,
             #[cfg(all(unix, feature = "ancillary"))]
             attached: None,
         };
@@ -238,7 +239,10 @@ impl<S: ByteStream> Outbound<S> {
             writing.stall.over();
             return round;
         }
-        let progress = match writing.front.len() < before {
+        // The reading half of the stream may have passed some on, too, between two rounds.
+        let passed_on = writing.half.passed_on();
+        let passed_before = mem::replace(&mut writing.passed_on, passed_on);
+        let progress = match writing.front.len() < before || passed_on != passed_before {
             true => Progress::Made,
             false => Progress::None,
         };

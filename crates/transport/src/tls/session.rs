@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bowline_backend::stream::ByteStream;
+use bowline_backend::stream::{ByteStream, ByteWriter};
 use bytes::{Buf, BufMut, BytesMut};
 use futures_io::AsyncWrite;
 use rustls::{Connection, ProtocolVersion};
@@ -52,6 +52,8 @@ struct State<S: ByteStream> {
     again: bool,
     /// Records were made that are not written, or written and not flushed.
     unflushed: bool,
+    /// Bytes that the stream below took, and what it passed on of others itself.
+    passed_on: u64,
     phase: Phase,
     /// The peer said that it is done.
     peer_ended: bool,
@@ -64,6 +66,8 @@ struct State<S: ByteStream> {
 struct Writing<W> {
     half: W,
     records: BytesMut,
+    /// Bytes of records that the half took.
+    taken: u64,
 }
 
 /// How far the sending side has come; only ever downwards.
@@ -88,9 +92,11 @@ impl<S: ByteStream> Session<S> {
                 writing: Some(Writing {
                     half,
                     records: BytesMut::new(),
+                    taken: 0,
                 }),
                 again: false,
                 unflushed: false,
+                passed_on: 0,
                 phase: Phase::Open,
                 peer_ended: false,
                 heard: false,
@@ -139,8 +145,11 @@ impl<S: ByteStream> Session<S> {
             state.take_records(&mut writing.records);
             state.unflushed = true;
             drop(state);
-            let written = catch_unwind(AssertUnwindSafe(|| self.write(&mut writing, ending)));
-            let written = written.unwrap_or_else(|panic| {
+            let written = catch_unwind(AssertUnwindSafe(|| {
+                let written = self.write(&mut writing, ending);
+                (written, writing.taken + writing.half.passed_on())
+            }));
+            let (written, passed_on) = written.unwrap_or_else(|panic| {
                 let error = io::Error::other("the byte stream panicked in a write");
                 self.lock().phase.becomes(Phase::Failed(Arc::new(error)));
                 self.write_waker.wake_by_ref();
@@ -148,6 +157,7 @@ impl<S: ByteStream> Session<S> {
             });
 
             let mut state = self.lock();
+            state.passed_on = passed_on;
             let again = mem::take(&mut state.again);
             let more = match &written {
                 Poll::Pending => again,
@@ -189,11 +199,18 @@ impl<S: ByteStream> Session<S> {
     /// Writes all of `records`, flushes, and ends the side if it is `ending`.
     fn write(&self, writing: &mut Writing<S::WriteHalf>, ending: bool) -> Poll<io::Result<()>> {
         let mut cx = Context::from_waker(&self.write_waker);
-        let Writing { half, records } = writing;
+        let Writing {
+            half,
+            records,
+            taken,
+        } = writing;
         while !records.is_empty() {
             match ready!(Pin::new(&mut *half).poll_write(&mut cx, records))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => records.advance(count),
+                count => {
+                    records.advance(count);
+                    *taken += count as u64;
+                }
             }
         }
         // A stream that waits holds no buffer.
@@ -242,6 +259,11 @@ impl<S: ByteStream> Session<S> {
             Phase::Open | Phase::Ending if state.unflushed || state.has_records() => Poll::Pending,
             Phase::Open | Phase::Ending => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Bytes that went out below, whoever drove them there.
+    pub(super) fn passed_on(&self) -> u64 {
+        self.lock().passed_on
     }
 
     /// Takes nothing more; the side ends once all is written, with a `close_notify` if that is

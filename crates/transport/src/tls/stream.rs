@@ -340,6 +340,10 @@ impl<S: ByteStream> ByteWriter for TlsWriteHalf<S> {
     fn is_write_vectored(&self) -> bool {
         true // slices are joined to records
     }
+
+    fn passed_on(&self) -> u64 {
+        self.session.passed_on()
+    }
 }
 
 delegate_reads!((S: ByteStream) TlsStream<S>, read);

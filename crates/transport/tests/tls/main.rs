@@ -7,6 +7,7 @@ mod exporter;
 mod handshakes;
 mod pairs;
 mod reload;
+mod stalls;
 mod starttls;
 mod streams;
 

@@ -23,6 +23,8 @@ pub(super) struct Writing<W> {
     pub(super) half: W,
     pub(super) front: OutputBatch,
     pub(super) stall: Stall,
+    /// What the half had passed on when it last took no more.
+    pub(super) passed_on: u64,
     /// Descriptors that go with the first frame of the front.
     #[cfg(all(unix, feature = "ancillary"))]
     pub(super) attached: Option<Attached<W>>,
