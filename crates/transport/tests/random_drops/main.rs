@@ -1,5 +1,5 @@
-//! Futures of transports dropped at random, in more than ten thousand simulated runs: what arrives is
-//! what was said to be sent, in order, and whole.
+//! Futures of transports dropped at random, in more than ten thousand simulated runs and some hundred
+//! on each other backend: what arrives is what was said to be sent, in order, and whole.
 
 #[cfg(feature = "tls")]
 #[expect(dead_code, reason = "this needs one kind of certificate")]
@@ -10,6 +10,7 @@ mod many_users;
 #[expect(dead_code, reason = "this needs few of them")]
 #[path = "../datagrams/pairs.rs"]
 mod pairs;
+mod real_backends;
 #[cfg(feature = "tls")]
 mod secure;
 
@@ -206,7 +207,7 @@ pub(crate) async fn halves<T: Frames>(here: T, there: T, ends: Ends) {
 }
 
 /// The methods of the whole, which borrow it in turn.
-async fn whole<T: Frames>(here: T, there: T) {
+pub(crate) async fn whole<T: Frames>(here: T, there: T) {
     let (mut here, mut there) = (here, there);
     let talk = async {
         let mut sent = Vec::new();

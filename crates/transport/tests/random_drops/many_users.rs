@@ -122,10 +122,8 @@ async fn client<S: ByteStream + Extra>(stream: S) -> Client<Bytes, Bytes> {
     client
 }
 
-// TR1
-#[test]
-fn nothing_is_lost_or_cut_by_clients() {
-    runs(0..1500, async |seed| match seed % 3 {
+pub(crate) async fn of_clients(seed: u64) {
+    match seed % 3 {
         0 => {
             let (here, there) = tcp().await;
             many_users(client(here).await, Shared::new(over(there))).await;
@@ -138,5 +136,11 @@ fn nothing_is_lost_or_cut_by_clients() {
             let (here, there) = narrow();
             many_users(client(here).await, client(there).await).await;
         }
-    });
+    }
+}
+
+// TR1
+#[test]
+fn nothing_is_lost_or_cut_by_clients() {
+    runs(0..1500, of_clients);
 }
