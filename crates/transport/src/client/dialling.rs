@@ -58,9 +58,12 @@ pub(super) struct Dialling<S, R> {
 }
 
 /// Attempts and short connections since the last good one.
+///
+/// An attempt counts once it has ended: one that is dropped before, as nobody waits for it any more,
+/// leaves nothing but the pause after it.
 #[derive(Clone, Copy, Default)]
 struct Series {
-    /// Connections that were tried.
+    /// Connections that were made, or not.
     attempts: usize,
     /// Of them those that failed, or broke.
     failures: usize,
@@ -115,15 +118,18 @@ impl<S, R> Dialling<S, R> {
                 self.board.show(ClientState::Waiting(until));
                 sleep_until(until).await;
             }
-            let (number, deadline) = {
-                let now = now();
+            let begins = now();
+            let (number, began) = {
                 let mut series = self.series();
-                series.attempts += 1;
-                let began = *series.began.get_or_insert(now);
-                (series.attempts, end_of(began, setup.overall))
+                // Said before it begins: who drops it may have no clock.
+                let pause = backoff.pause(series.failures.max(1));
+                series.until = Some(begins.saturating_add(pause));
+                (series.attempts + 1, series.began.unwrap_or(begins))
             };
             self.board.show(ClientState::Connecting(number));
+            let deadline = end_of(began, setup.overall);
             let made = timeout_at(deadline, attempt(&setup)).await;
+            self.ended(began);
             let error = match made {
                 Ok(Ok(transport)) => return Ok(transport),
                 Ok(Err(error)) => error,
@@ -134,6 +140,13 @@ impl<S, R> Dialling<S, R> {
                 return Err(error);
             }
         }
+    }
+
+    /// Counts an attempt that ended, well or not, of a series that began then.
+    fn ended(&self, began: Instant) {
+        let mut series = self.series();
+        series.attempts += 1;
+        series.began.get_or_insert(began);
     }
 
     /// For an attempt that failed, or a connection that broke: decides when the next one is, or that

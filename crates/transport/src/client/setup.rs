@@ -99,6 +99,10 @@ where
 
     /// Gives up after so many attempts without a connection that lasts; no bound unless set.
     ///
+    /// An attempt that is dropped because nobody waits for it any more is none of them. The next one
+    /// keeps the pause of the backoff from when that one began, so an operation that is given up again
+    /// and again dials no more often.
+    ///
     /// # Panics
     ///
     /// If `most` is zero.
@@ -109,7 +113,8 @@ where
         self
     }
 
-    /// Gives up once so long has passed without a connection that lasts; no bound unless set.
+    /// Gives up once so long has passed without a connection that lasts; no bound unless set. It runs
+    /// from the break, or from when the first attempt began that was not dropped.
     pub fn reconnect_overall(self, most: Duration) -> Self {
         self.line().dialling().set(|setup| setup.overall = most);
         self

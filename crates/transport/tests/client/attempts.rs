@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::join;
 
 use crate::connecting::{begin, never};
+use crate::reconnecting::{SECOND, plain};
 use crate::{Count, Text, accept, client, listen, on_every_backend, text};
 
 on_every_backend!(
@@ -20,6 +21,7 @@ on_every_backend!(
     who_is_not_polled_holds_nobody_up,
     an_attempt_nobody_waits_for_is_dropped,
     a_panicking_attempt_is_not_the_last,
+    who_gives_up_again_and_again_dials_once_a_pause,
 );
 
 // CL1
@@ -112,4 +114,15 @@ async fn a_panicking_attempt_is_not_the_last() {
         client.connect().await.unwrap_err().kind(),
         ErrorKind::Refused
     );
+}
+
+// CL2, CL3
+async fn who_gives_up_again_and_again_dials_once_a_pause() {
+    let (client, begun, dropped) = never();
+    let client = client.reconnect(plain(3600 * SECOND));
+    for _ in 0..5 {
+        assert!(client.recv().now_or_never().is_none());
+        assert!(client.connect().now_or_never().is_none());
+    }
+    assert_eq!((begun.get(), dropped.get()), (1, 1));
 }

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
-use bowline_concurrency::{Backoff, now, sleep};
+use bowline_concurrency::{Backoff, now, sleep, timeout};
 use bowline_transport::{
     Client, ClientState, Error, ErrorKind, Operation, Transport, TryRecvError, TrySendError,
 };
@@ -24,6 +24,13 @@ pub(crate) fn refused() -> Error {
 pub(crate) fn dialled(
     dial: impl Fn(usize) -> Dialled + Send + Sync + 'static,
 ) -> (Text, Arc<Mutex<Vec<u128>>>) {
+    slow(move |number| Some(dial(number)))
+}
+
+/// As `dialled`, but that a dial without an answer never ends.
+fn slow(
+    dial: impl Fn(usize) -> Option<Dialled> + Send + Sync + 'static,
+) -> (Text, Arc<Mutex<Vec<u128>>>) {
     let (times, begun) = (Arc::new(Mutex::new(Vec::new())), now());
     let noted = times.clone();
     let client = Client::with_dial(move || {
@@ -33,7 +40,12 @@ pub(crate) fn dialled(
             noted.len()
         };
         let made = dial(number);
-        async move { made }
+        async move {
+            match made {
+                Some(made) => made,
+                None => std::future::pending().await,
+            }
+        }
     });
     (client, times)
 }
@@ -138,6 +150,40 @@ fn all_of_it_takes_no_longer_than_it_may() {
         let error = hanging.connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
         assert_eq!(now() - begun, 4 * SECOND);
+    });
+}
+
+// CL2, CL3
+#[test]
+fn an_attempt_that_is_given_up_keeps_its_pause_and_costs_no_other() {
+    in_sim(3, async {
+        let peers = Peers::default();
+        let other = peers.clone();
+        let (client, times) = slow(move |n| match n {
+            1..=3 => None,
+            6 => Some(connected(&other)),
+            _ => Some(Err(refused())),
+        });
+        let client = client.reconnect(plain(100 * MS));
+        let client = client.reconnect_attempts(3).reconnect_overall(5 * SECOND);
+        for _ in 0..7 {
+            timeout(30 * MS, client.recv()).await.unwrap_err();
+        }
+        assert_eq!(*times.lock().unwrap(), [0, 100, 200]);
+        assert_eq!(*client.state().latest(), ClientState::Idle);
+        // Longer than all of it may take: it has not begun yet.
+        sleep(10 * SECOND).await;
+        client.connect().await.unwrap();
+        assert_eq!(times.lock().unwrap()[3..], [10_210, 10_310, 10_510]);
+
+        // Between others that fail it has the pause of those.
+        let (client, times) = slow(|n| (n != 3).then(|| Err(refused())));
+        let client = client.reconnect(plain(100 * MS)).reconnect_attempts(4);
+        timeout(310 * MS, client.connect()).await.unwrap_err();
+        assert_eq!(*times.lock().unwrap(), [0, 100, 300]);
+        let error = client.connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert_eq!(times.lock().unwrap()[3..], [500, 900]);
     });
 }
 
