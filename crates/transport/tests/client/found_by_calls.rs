@@ -1,4 +1,4 @@
-//! What a call finds broken is told to who receives.
+//! What a call finds broken is told to who receives, and what came before that is its reply.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,7 @@ on_every_backend!(
     a_call_leaves_what_came_and_broke_before_it_to_who_receives,
     a_break_that_a_call_finds_is_told_to_who_receives,
     breaks_that_only_calls_find_are_told_together,
+    replies_that_came_before_the_last_break_are_those_of_their_calls,
 );
 
 /// The far ends of what was dialled.
@@ -139,4 +140,36 @@ async fn breaks_that_only_calls_find_are_told_together() {
     }
     told_once(&client, 3).await;
     drop(there);
+}
+
+// CL2, CL4
+async fn replies_that_came_before_the_last_break_are_those_of_their_calls() {
+    let (client, peers) = small(1024);
+    let client = client.reconnect_attempts(1);
+    client.connect().await.unwrap();
+    let mut there = MessageStream::new(far_end(&peers), Lines::lf().text());
+    let answer = async {
+        for n in 0..4 {
+            assert_eq!(there.recv().await.unwrap(), Some(text(n)));
+        }
+        for n in 0..4 {
+            there.send(&format!("re {n}")).await.unwrap();
+        }
+        there.flush().await.unwrap();
+        there.abort();
+    };
+    // Two more are sent between the first replies: one is lost, and the other finds it out.
+    let calls = client.call_all((0..6).map(text), 4).into_future();
+    let (results, ()) = join(calls, answer).await;
+    for (n, result) in results[..4].iter().enumerate() {
+        assert_eq!(result.as_deref().unwrap(), format!("re {n}"));
+    }
+    let kinds = results[4..]
+        .iter()
+        .map(|result| result.as_ref().unwrap_err().kind());
+    let kinds: Vec<_> = kinds.collect();
+    assert!(matches!(kinds[0], ErrorKind::Broken(_)), "{kinds:?}");
+    assert_eq!(kinds[1], ErrorKind::NotConnected);
+    let late = client.recv().await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::NotConnected);
 }

@@ -155,7 +155,12 @@ where
     fn receiver(&self, from: Source) -> Next<'_, S, R> {
         let mut state = self.lock();
         let connection = match from {
-            Source::Generation(_) if state.over.is_some() && state.now.is_none() => {
+            // What came before the last connection broke is still received.
+            Source::Generation(generation)
+                if state.over.is_some()
+                    && state.now.is_none()
+                    && state.old.as_ref().map(|old| old.generation) != Some(generation) =>
+            {
                 return Next::Nothing;
             }
             Source::Generation(generation) => {
