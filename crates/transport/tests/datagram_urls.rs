@@ -1,14 +1,20 @@
 //! Sockets of datagrams by URL.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use bowline_backend::Backend;
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
 use bowline_codec::{Lines, Text};
-use bowline_concurrency::now;
+use bowline_concurrency::{now, sleep};
 use bowline_sim::{Answer, Sim};
 use bowline_transport::{
-    DatagramEndpoint, DatagramSocket, ErrorKind, Extra, LocalAddr, Transport, TransportRegistry,
+    DatagramEndpoint, DatagramSocket, ErrorKind, Extra, LocalAddr, Transport, TransportRecv,
+    TransportRegistry, TransportSend,
 };
+use futures_util::StreamExt;
+use futures_util::future::{Either, join, select};
 
 fn registry() -> TransportRegistry<String, String> {
     let registry = TransportRegistry::with_builtin(|| Lines::lf().text());
@@ -48,6 +54,56 @@ fn urls_lead_to_sockets_of_datagrams() {
                 let at = UnixAddress::from_abstract(name.as_str()).unwrap();
                 let server = DatagramEndpoint::unix_datagram(&at, Text::new()).unwrap();
                 ask(server, &format!("unixgram:@{name}")).await;
+            }
+        });
+    }
+}
+
+// TR11, T9, CL6
+#[test]
+fn a_stream_by_url_goes_on_after_a_refusal() {
+    for backend in [
+        Backend::Tokio,
+        Backend::Smol,
+        Backend::AsyncStd,
+        Backend::Sim,
+    ] {
+        backend.block_on(async {
+            let bind = |at| DatagramEndpoint::udp(at, Text::new()).unwrap();
+            let server = bind("127.0.0.1:0".parse().unwrap());
+            let at = server.extra::<LocalAddr>().unwrap().as_inet().unwrap();
+            drop(server);
+            let transport = registry().open(&format!("udp://{at}")).unwrap();
+            let (mut sender, receiver) = transport.into_split();
+            let mut stream = receiver.into_stream();
+            // Some systems tell of a refusal only who sends again.
+            let asking = async {
+                loop {
+                    let _ = sender.send(&"is anybody there?".to_owned()).await;
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            let hearing = async {
+                let error = stream.next().await.unwrap().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Refused);
+                let server = bind(at);
+                let answering = async {
+                    let (_, peer) = server.recv_from().await.unwrap();
+                    server.send_to(&"yes".to_owned(), &peer).await.unwrap();
+                };
+                let answered = async {
+                    loop {
+                        match stream.next().await.expect("it goes on") {
+                            Ok(answer) => return answer,
+                            Err(error) => assert_eq!(error.kind(), ErrorKind::Refused),
+                        }
+                    }
+                };
+                join(answered, answering).await.0
+            };
+            match select(pin!(hearing), pin!(asking)).await {
+                Either::Left((answer, _)) => assert_eq!(answer, "yes"),
+                Either::Right(((), _)) => unreachable!("it asks on"),
             }
         });
     }

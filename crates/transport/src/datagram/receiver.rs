@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::outbound::Outbound;
 use super::{DatagramSocket, is_refusal};
-use crate::error::{Error, ErrorKind, Operation};
+use crate::error::{Break, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::transport::TransportRecv;
 
@@ -169,9 +169,13 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
 impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Received>
     for DatagramReceiver<S, C>
 {
-    /// A packet that cannot be decoded, or was refused, says nothing of the next one.
+    /// An error of a packet says nothing of the next one. None comes once we closed, or where the other
+    /// end of a pair in memory is gone.
     fn ends_with(&self, error: &Error) -> bool {
-        error.kind() != ErrorKind::Refused && error.is_final()
+        matches!(
+            error.kind(),
+            ErrorKind::Closed | ErrorKind::Broken(Break::Reset)
+        )
     }
 
     fn peer(&self) -> Option<Address> {

@@ -12,8 +12,8 @@ use bowline_transport::{
     Extra, MemoryDatagram, Transport, TransportRecv, TransportSend, TrySendError,
 };
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
 use futures_util::future::join;
+use futures_util::{FutureExt, StreamExt};
 
 use crate::pairs::{free, loopback};
 use crate::scripted::{self, Scripted};
@@ -24,6 +24,7 @@ on_every_backend!(
     super::a_connected_socket_hears_its_peer_alone as a_connected_socket_hears_its_peer_alone,
     super::what_came_before_the_connect_is_dropped as what_came_before_the_connect_is_dropped,
     super::a_refusal_costs_no_packet as a_refusal_costs_no_packet,
+    super::a_stream_goes_on_after_errors_of_packets as a_stream_goes_on_after_errors_of_packets,
     super::a_packet_that_is_refused_itself_is_an_error
         as a_packet_that_is_refused_itself_is_an_error,
     super::a_held_packet_goes_while_the_other_half_receives
@@ -117,6 +118,32 @@ async fn a_refusal_costs_no_packet() {
     there.send(&packet("four")).await.unwrap();
     assert_eq!(here.recv().await.unwrap_err().kind(), ErrorKind::Refused);
     assert_eq!(here.recv().await.unwrap(), Some(packet("four")));
+}
+
+// T9, CL6
+async fn a_stream_goes_on_after_errors_of_packets() {
+    let (here, there) = scripted::pair();
+    let errors = [
+        (Io::ConnectionRefused, ErrorKind::Refused),
+        (Io::HostUnreachable, ErrorKind::Connect),
+        (Io::NetworkUnreachable, ErrorKind::Connect),
+        (Io::PermissionDenied, ErrorKind::Permission),
+        (Io::Other, ErrorKind::Broken(Break::Other)),
+    ];
+    let here = over(here.recv_errors(errors.map(|(error, _)| error)));
+    let (_sender, receiver) = here.into_split();
+    let mut stream = receiver.into_stream();
+    for (_, kind) in errors {
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), kind);
+    }
+    let mut there = over(there);
+    there.send(&packet("here")).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap(), packet("here"));
+    drop(there);
+    let gone = stream.next().await.unwrap().unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Broken(Break::Reset));
+    assert!(stream.next().await.is_none());
 }
 
 // T9

@@ -21,6 +21,8 @@ where
     pub(super) since: Option<Instant>,
     /// What the sending side broke with.
     pub(super) broken: Option<Error>,
+    /// More can follow, its receiver said, though its last error is one that ends others.
+    pub(super) goes_on: bool,
 }
 
 impl<S, R> Connection<S, R>
@@ -38,6 +40,7 @@ where
             receiver: Some(receiver),
             since,
             broken: None,
+            goes_on: false,
         }
     }
 

@@ -59,7 +59,9 @@ where
                     .with_unsent_frames(receiver.unsent_frames()),
                 Poll::Ready(Err(error)) if !error.is_final() => return Poll::Ready(Err(error)),
                 Poll::Ready(Err(error)) if !self.replaces() => {
-                    self.dialling.board.show(ClientState::Closed);
+                    let goes_on = !receiver.ends_with(&error);
+                    drop(receiver);
+                    self.told(generation, goes_on);
                     return Poll::Ready(Err(error));
                 }
                 Poll::Ready(Err(error)) => error,
@@ -104,8 +106,25 @@ where
     pub(in crate::client) fn ends_with(&self, error: &Error) -> bool {
         match error.kind() {
             ErrorKind::Closed | ErrorKind::NotConnected | ErrorKind::Unsupported => true,
-            _ => error.is_final() && !self.replaces(),
+            _ => error.is_final() && !self.replaces() && !self.goes_on(),
         }
+    }
+
+    /// Notes of a connection that is not replaced whether more can follow its error.
+    fn told(&self, generation: u64, goes_on: bool) {
+        if let Some(connection) = self.lock().connection(generation) {
+            connection.goes_on = goes_on;
+        }
+        if !goes_on {
+            self.dialling.board.show(ClientState::Closed);
+        }
+    }
+
+    /// Whether more can follow the last error of the connection that is received from.
+    fn goes_on(&self) -> bool {
+        let state = self.lock();
+        let connection = state.old.as_ref().or(state.now.as_ref());
+        connection.is_some_and(|connection| connection.goes_on)
     }
 
     /// The error of a connection that the sender saw break, once nothing more comes of it.

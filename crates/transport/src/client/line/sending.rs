@@ -214,7 +214,7 @@ where
         goes_on
     }
 
-    fn connection(&mut self, generation: u64) -> Option<&mut Connection<S, R>> {
+    pub(super) fn connection(&mut self, generation: u64) -> Option<&mut Connection<S, R>> {
         let closing = self.closing.as_mut().map(|closing| &mut closing.connection);
         let mut known = [self.now.as_mut(), self.old.as_mut(), closing].into_iter();
         known.find_map(|one| one.filter(|one| one.generation == generation))
