@@ -19,8 +19,7 @@ pub use permit::ClientPermit;
 pub use target::ClientTarget;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -32,6 +31,7 @@ use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
 use self::line::{Line, QueueBy, Queued};
 use crate::attribute::{AttributeRequest, Extra};
+use crate::ended::unless_closed;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::span::OperationSpan;
@@ -331,16 +331,8 @@ where
 
     /// Waits until it is this task's turn to send.
     async fn turn(&self, operation: Operation) -> Result<LockGuard<'_, ()>, Error> {
-        let mut turn = pin!(self.parts.turn.lock());
-        let mut closed = pin!(self.parts.closed.wait());
-        poll_fn(|cx| {
-            if let Poll::Ready(turn) = turn.as_mut().poll(cx) {
-                return Poll::Ready(Ok(turn));
-            }
-            let closed = closed.as_mut().poll(cx);
-            closed.map(|()| Err(self.closed_error(operation)))
-        })
-        .await
+        let turn = unless_closed(&self.parts.closed, self.parts.turn.lock()).await;
+        turn.ok_or_else(|| self.closed_error(operation))
     }
 
     fn closed_error(&self, operation: Operation) -> Error {

@@ -1,9 +1,6 @@
-//! How a server ends, of connections or of packets.
+//! What became of those whom a server found when it ended.
 
-use std::time::Duration;
-
-use bowline_concurrency::sync::Event;
-use bowline_concurrency::{CancelHandle, timeout};
+use bowline_concurrency::CancelHandle;
 
 /// What became of those whom a drain found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,20 +54,4 @@ impl Cut {
 pub(crate) enum Returned {
     Yes,
     No,
-}
-
-/// Waits for `ended`; those who are late are cancelled after `most`, and dropped `grace` later.
-pub(crate) async fn end_within(
-    most: Duration,
-    ended: &Event,
-    scopes: impl FnOnce() -> Vec<CancelHandle>,
-    grace: Duration,
-) {
-    if timeout(most, ended.wait()).await.is_ok() {
-        return;
-    }
-    for scope in scopes() {
-        scope.shutdown(grace);
-    }
-    ended.wait().await;
 }

@@ -1,6 +1,11 @@
-//! What a close came to, for all who want to know.
+//! What a close came to, for all who want to know; and for who waits for something else, that there is
+//! one.
 
-use bowline_concurrency::sync::Once;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use bowline_concurrency::sync::{Event, Once};
 
 use crate::error::Error;
 
@@ -54,4 +59,15 @@ impl<F: Fn() -> Error> Drop for Telling<'_, F> {
             let _ = self.ended.0.set(Err((self.aborted)()));
         }
     }
+}
+
+/// What `future` gives; `None` where it has to wait once something is `closed`.
+pub(crate) async fn unless_closed<F: Future>(closed: &Event, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut closed = pin!(closed.wait());
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => closed.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }

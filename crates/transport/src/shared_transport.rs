@@ -3,10 +3,10 @@
 #[cfg(all(unix, feature = "ancillary"))]
 mod descriptors;
 mod halves;
+mod permit;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -14,8 +14,9 @@ use bowline_backend::stream::Address;
 use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
 use self::halves::Halves;
+pub use self::permit::SharedPermit;
 use crate::attribute::{AttributeRequest, Attributes, Extra};
-use crate::ended::Ended;
+use crate::ended::{Ended, unless_closed};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
@@ -247,15 +248,9 @@ impl<T: Transport> Shared<T> {
             self.error(Operation::Recv, ErrorKind::Busy)
                 .with_source(busy)
         })?;
-        let mut closed = pin!(parts.closed.wait());
-        poll_fn(|cx| {
-            let polled = self.use_receiver(|receiver| poll(receiver, cx))?;
-            if polled.is_pending() && closed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(self.closed(Operation::Recv)));
-            }
-            polled
-        })
-        .await
+        let received = poll_fn(|cx| self.use_receiver(|receiver| poll(receiver, cx))?);
+        let received = unless_closed(&parts.closed, received).await;
+        received.unwrap_or_else(|| Err(self.closed(Operation::Recv)))
     }
 
     /// The next message if it is there now.
@@ -321,18 +316,8 @@ impl<T: Transport> Shared<T> {
 
     /// Waits until it is this task's turn to use the sender.
     async fn turn(&self, operation: Operation) -> Result<LockGuard<'_, ()>, Error> {
-        let mut turn = pin!(self.parts.turn.lock());
-        let mut closed = pin!(self.parts.closed.wait());
-        poll_fn(|cx| {
-            if let Poll::Ready(turn) = turn.as_mut().poll(cx) {
-                return Poll::Ready(Ok(turn));
-            }
-            closed
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(self.closed(operation)))
-        })
-        .await
+        let turn = unless_closed(&self.parts.closed, self.parts.turn.lock()).await;
+        turn.ok_or_else(|| self.closed(operation))
     }
 
     /// Polls the sender, whose turn this task has, until it is ready or somebody closes it.
@@ -341,15 +326,9 @@ impl<T: Transport> Shared<T> {
         operation: Operation,
         mut poll: impl FnMut(&mut T::SendHalf, &mut Context<'_>) -> Poll<Result<(), Error>>,
     ) -> Result<(), Error> {
-        let mut closed = pin!(self.parts.closed.wait());
-        poll_fn(|cx| {
-            let polled = self.use_sender(operation, |sender| poll(sender, cx))?;
-            if polled.is_pending() && closed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(self.closed(operation)));
-            }
-            polled
-        })
-        .await
+        let done = poll_fn(|cx| self.use_sender(operation, |sender| poll(sender, cx))?);
+        let done = unless_closed(&self.parts.closed, done).await;
+        done.unwrap_or_else(|| Err(self.closed(operation)))
     }
 
     fn use_sender<R>(
@@ -399,36 +378,5 @@ impl<T: Transport> fmt::Debug for Shared<T> {
             .field("peer", &self.peer_addr())
             .field("closed", &self.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-/// A turn, and room for one message; made by [`Shared::reserve`].
-#[must_use = "a permit dropped unused sends nothing, and nobody else sends until it is dropped"]
-pub struct SharedPermit<'a, T: Transport> {
-    shared: &'a Shared<T>,
-    _turn: LockGuard<'a, ()>,
-}
-
-impl<T: Transport> SharedPermit<'_, T> {
-    /// Queues the whole message or nothing, and tries to write without waiting.
-    ///
-    /// # Errors
-    ///
-    /// The codec refused the message, or somebody closed the transport: nothing was queued.
-    pub fn send(self, message: &T::Sent) -> Result<(), Error> {
-        let span = OperationSpan::new(Operation::Send, || self.shared.peer_addr());
-        span.of(|| self.queue(message))
-    }
-
-    fn queue(&self, message: &T::Sent) -> Result<(), Error> {
-        self.shared
-            .use_sender(Operation::Send, |sender| sender.queue(message))?
-            .map_err(Error::from_encode)
-    }
-}
-
-impl<T: Transport> fmt::Debug for SharedPermit<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SharedPermit")
     }
 }

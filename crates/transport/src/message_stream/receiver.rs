@@ -1,5 +1,6 @@
 mod filling;
 mod late;
+mod patience;
 
 use std::fmt;
 use std::io;
@@ -7,10 +8,9 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bowline_backend::stream::{Address, ByteStream};
-use bowline_backend::time::{self, Sleep};
+use bowline_backend::time::Sleep;
 use bowline_codec::{Codec, Decode, DecodeError, DecodeErrorKind};
 use bytes::{Bytes, BytesMut};
 
@@ -20,7 +20,7 @@ use self::late::Late;
 use super::inbox::{Answer, Inbox};
 use super::lingering::Peer;
 use super::outbound::Outbound;
-use crate::error::{Break, Delivery, Error, ErrorKind, Operation, TimeLimit};
+use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::transport::{TransportRecv, TryRecvError};
 
@@ -291,40 +291,6 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         Poll::Ready(filled.map_err(|error| self.broken(error)))
     }
 
-    /// For a read that waits: ready once that took longer than is allowed.
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let Some(most) = self.outbound.setup().read_idle_timeout else {
-            return Poll::Pending;
-        };
-        ready!(poll_after(&mut self.idle, most, cx));
-        self.idle = None;
-        let error = Error::new(Operation::Recv, ErrorKind::Elapsed)
-            .with_source(TimeLimit::new("no byte came", most));
-        Poll::Ready(error.with_peer(self.peer_addr().cloned()))
-    }
-
-    /// For a read that waits: ready once a frame took longer than is allowed, with how long that is.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
-        match self.outbound.setup().frame_timeout {
-            Some(most) if self.in_frame => self.late.poll(most, cx).map(|()| most),
-            _ => {
-                self.late.rest(cx);
-                Poll::Pending
-            }
-        }
-    }
-
-    fn too_slow(&self, most: Duration) -> Error {
-        Error::new(Operation::Recv, ErrorKind::Broken(Break::SlowFrame))
-            .with_source(TimeLimit::new(
-                "a message that had begun was not whole",
-                most,
-            ))
-            .with_delivery(Delivery::MaybeSent)
-            .with_peer(self.peer_addr().cloned())
-            .with_unsent_frames(self.outbound.unsent_frames())
-    }
-
     fn broken(&self, error: io::Error) -> Error {
         Error::from_io(Operation::Recv, error)
             .with_peer(self.peer_addr().cloned())
@@ -351,16 +317,6 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         self.state = State::Failed(error.clone());
         error
     }
-}
-
-/// Ready once `most` has passed since it was first polled.
-fn poll_after(
-    since: &mut Option<Pin<Box<Sleep>>>,
-    most: Duration,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let end = || Box::pin(time::sleep_until(time::now().saturating_add(most)));
-    since.get_or_insert_with(end).as_mut().poll(cx)
 }
 
 impl<S: ByteStream, C: Codec<Item: Send>> TransportRecv<C::Item> for MessageReceiver<S, C> {

@@ -6,7 +6,7 @@ use bowline_backend::stream::Address;
 
 use super::counters::PacketCounters;
 use super::state::State;
-use crate::drain::{DrainReport, end_within};
+use crate::drain::DrainReport;
 
 /// What can be asked of a server of packets, and told to it, from anywhere.
 ///
@@ -28,7 +28,7 @@ impl PacketServerHandle {
 
     /// How many peers a handler runs for.
     pub fn peers(&self) -> usize {
-        self.state.peers()
+        self.state.serving.count()
     }
 
     /// How many packets wait for handlers.
@@ -48,18 +48,18 @@ impl PacketServerHandle {
 
     /// Whether it receives, or has handlers that have not ended.
     pub fn is_serving(&self) -> bool {
-        self.state.is_serving()
+        self.state.serving.is_on()
     }
 
     /// What became of the handlers that a drain found, so far.
     pub(crate) fn report(&self) -> DrainReport {
-        self.state.report()
+        self.state.serving.report()
     }
 
     /// Receives no more. Handlers get what waits for them and then `None`, and `serve` returns when
     /// none is left.
     pub fn stop_accepting(&self) {
-        self.state.stop_accepting();
+        self.state.serving.stop();
     }
 
     /// Ends the server: receives no more, waits until all handlers have ended or `timeout` passed,
@@ -73,10 +73,12 @@ impl PacketServerHandle {
     ///
     /// The server is stopped; nothing is cancelled.
     pub async fn drain(&self, timeout_after: Duration) -> DrainReport {
-        self.state.stop_accepting();
+        self.state.serving.stop();
         let (state, grace) = (&self.state, self.state.limits.grace);
-        end_within(timeout_after, &state.ended, || state.scopes(), grace).await;
-        state.report()
+        let ended = state
+            .serving
+            .end_within(timeout_after, || state.scopes(), grace);
+        ended.await
     }
 }
 

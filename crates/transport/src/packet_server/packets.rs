@@ -34,7 +34,7 @@ impl<S, C> Packets<S, C> {
 
     /// Whether the server receives no more: what waits is still handed out.
     pub fn is_draining(&self) -> bool {
-        self.state.stopping.is_set()
+        self.state.serving.stopping().is_set()
     }
 
     /// How many packets wait.
@@ -78,7 +78,7 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
     /// The next packet, which is taken with that.
     pub(super) async fn next(&self) -> Option<Waiting> {
         let link = self.peer.link();
-        let mut stopping = pin!(self.state.stopping.wait());
+        let mut stopping = pin!(self.state.serving.stopping().wait());
         // The clock is asked only once something waits.
         let mut idle = pin!(None);
         let taken = poll_fn(|cx| {

@@ -142,8 +142,8 @@ where
         group: &TaskGroup<E>,
     ) -> Result<(), Error> {
         let state = &self.state;
-        let _receiving = state.begin_receiving();
-        let mut stopping = pin!(state.stopping.wait());
+        let _receiving = state.serving.begin_taking();
+        let mut stopping = pin!(state.serving.stopping().wait());
         let (mut burst, mut failures) = (0, 0);
         loop {
             let mut waited = false;

@@ -1,10 +1,9 @@
 //! What a server of packets knows of itself and of its peers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bowline_backend::stream::Address;
-use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelHandle, CancelScope};
 
 use super::carried::{Carried, Room};
@@ -12,7 +11,8 @@ use super::counters::Counters;
 use super::limits::PacketLimits;
 use super::link::{Link, Waiting};
 use crate::datagram::Packet;
-use crate::drain::{Cut, DrainReport, Returned};
+use crate::drain::{Cut, Returned};
+use crate::serving::{self, Present, Serving};
 
 /// What the server, its handles and the tasks of its peers share.
 ///
@@ -21,33 +21,26 @@ use crate::drain::{Cut, DrainReport, Returned};
 /// 2. An entry retires only while no packet of its peer waits, in the critical section in which a
 ///    packet would be left for it: so no packet waits for a peer without a task.
 /// 3. At most `max_peers` are in the table.
-/// 4. `ended` is set once nobody receives and the table is empty, and not before.
-/// 5. Nobody enters once `stopped`, and who is in the table can be cancelled: so a drain that cancels
+/// 4. Nobody enters once `stopped`, and who is in the table can be cancelled: so a drain that cancels
 ///    all has cancelled the last.
-/// 6. Under the lock no waker is cloned, woken or dropped, no event set, no scope cancelled and no
+/// 5. Under the lock no waker is cloned, woken or dropped, no event set, no scope cancelled and no
 ///    descriptor closed. The lock of a link may be taken under it, never the other way round.
 pub(super) struct State {
     pub(super) limits: PacketLimits,
     pub(super) local_addrs: Vec<Address>,
     pub(super) counters: Counters,
     room: Arc<Room>,
-    /// Set when no more is to be received.
-    pub(super) stopping: Event,
-    pub(super) ended: Event,
-    table: Mutex<Table>,
+    pub(super) serving: Serving<Table>,
 }
 
 #[derive(Default)]
-struct Table {
+pub(super) struct Table {
     peers: BTreeMap<Address, Arc<Link>>,
-    receiving: bool,
-    stopped: bool,
-    report: DrainReport,
 }
 
-impl Table {
-    fn has_ended(&self) -> bool {
-        self.stopped && !self.receiving && self.peers.is_empty()
+impl Present for Table {
+    fn count(&self) -> usize {
+        self.peers.len()
     }
 }
 
@@ -58,15 +51,8 @@ impl State {
             limits,
             local_addrs,
             counters: Counters::default(),
-            stopping: Event::new(),
-            ended: Event::new(),
-            table: Mutex::default(),
+            serving: Serving::default(),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // Nothing of the user's runs under the lock, so nothing can leave it half changed.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves a packet for its peer. The entry of a peer that had none, which wants a task.
@@ -82,10 +68,10 @@ impl State {
             truncated: packet.truncated,
             carried,
         };
-        let mut table = self.lock();
+        let mut table = self.serving.lock();
         let known = table.peers.get(&from).cloned();
         // A drain that goes on has taken the scopes of those that it knew.
-        if known.is_none() && (table.stopped || table.peers.len() >= self.limits.max_peers) {
+        if known.is_none() && (table.is_stopped() || table.peers.len() >= self.limits.max_peers) {
             drop(table);
             self.counters.refused.one();
             return None;
@@ -118,57 +104,17 @@ impl State {
         })
     }
 
-    /// For the time that somebody receives; afterwards the server is stopped.
-    pub(super) fn begin_receiving(self: &Arc<Self>) -> Receiving {
-        self.lock().receiving = true;
-        Receiving(self.clone())
-    }
-
-    pub(super) fn stop_accepting(&self) {
-        let mut table = self.lock();
-        table.stopped = true;
-        let ended = table.has_ended();
-        drop(table);
-        self.stopping.set();
-        if ended {
-            self.ended.set();
-        }
-    }
-
     /// Scopes of all peers.
     pub(super) fn scopes(&self) -> Vec<CancelHandle> {
-        let links: Vec<Arc<Link>> = self.lock().peers.values().cloned().collect();
+        let links: Vec<Arc<Link>> = self.serving.lock().peers.values().cloned().collect();
         links.iter().map(|link| link.scope.clone()).collect()
-    }
-
-    pub(super) fn peers(&self) -> usize {
-        self.lock().peers.len()
     }
 
     /// How many packets of all peers wait, and of how many bytes together.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        let links: Vec<Arc<Link>> = self.lock().peers.values().cloned().collect();
+        let links: Vec<Arc<Link>> = self.serving.lock().peers.values().cloned().collect();
         let all = links.iter().map(|link| link.waiting());
         all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-    }
-
-    pub(super) fn is_serving(&self) -> bool {
-        let table = self.lock();
-        table.receiving || !table.peers.is_empty()
-    }
-
-    pub(super) fn report(&self) -> DrainReport {
-        self.lock().report
-    }
-}
-
-/// Somebody receives.
-pub(super) struct Receiving(Arc<State>);
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.0.lock().receiving = false;
-        self.0.stop_accepting();
     }
 }
 
@@ -193,7 +139,7 @@ impl Entry {
 
     /// Gives the place up if no packet waits.
     pub(super) fn retire(&mut self) -> bool {
-        let mut table = self.state.lock();
+        let mut table = self.state.serving.lock();
         if self.link.waiting().0 > 0 {
             return false;
         }
@@ -201,15 +147,15 @@ impl Entry {
         let ended = self.leave(&mut table, Returned::Yes);
         drop(table);
         if ended {
-            self.state.ended.set();
+            self.state.serving.end();
         }
         true
     }
 
     /// Out of the table; whether the server has ended by that.
-    fn leave(&self, table: &mut Table, returned: Returned) -> bool {
+    fn leave(&self, table: &mut serving::Table<Table>, returned: Returned) -> bool {
         table.peers.remove(&self.link.address);
-        if table.stopped {
+        if table.is_stopped() {
             table.report.count(Cut::of(&self.link.scope, returned));
         }
         table.has_ended()
@@ -221,13 +167,13 @@ impl Drop for Entry {
         if self.retired {
             return;
         }
-        let mut table = self.state.lock();
+        let mut table = self.state.serving.lock();
         let ended = self.leave(&mut table, Returned::No);
         drop(table);
         let left = self.link.clear();
         self.state.counters.unhandled.add(left);
         if ended {
-            self.state.ended.set();
+            self.state.serving.end();
         }
     }
 }
@@ -253,13 +199,13 @@ mod tests {
         let [known, new] = ["known", "new"].map(|name| Address::Named(name.into()));
         let entry = state.admit(packet(&known)).unwrap();
         assert_eq!(state.scopes().len(), 1);
-        state.stop_accepting();
+        state.serving.stop();
         assert!(state.admit(packet(&new)).is_none());
         assert!(state.admit(packet(&known)).is_none());
         let counters = state.counters.snapshot();
         assert_eq!((counters.received, counters.refused), (3, 1));
-        assert_eq!((state.peers(), state.waiting()), (1, (2, 8)));
+        assert_eq!((state.serving.count(), state.waiting()), (1, (2, 8)));
         drop(entry);
-        assert!(state.ended.is_set());
+        assert!(state.serving.has_ended());
     }
 }

@@ -6,7 +6,7 @@ use bowline_backend::stream::Address;
 
 use super::counters::ServerCounters;
 use super::state::State;
-use crate::drain::{DrainReport, end_within};
+use crate::drain::DrainReport;
 
 /// What can be asked of a server, and told to it, from anywhere.
 ///
@@ -28,7 +28,7 @@ impl ServerHandle {
 
     /// How many connections there are, those in a handshake included.
     pub fn connections(&self) -> usize {
-        self.state.connections()
+        self.state.serving.count()
     }
 
     /// What the server has seen.
@@ -38,18 +38,18 @@ impl ServerHandle {
 
     /// Whether it accepts, or has connections that have not ended.
     pub fn is_serving(&self) -> bool {
-        self.state.is_serving()
+        self.state.serving.is_on()
     }
 
     /// What became of the connections that a drain found, so far.
     pub(super) fn report(&self) -> DrainReport {
-        self.state.report()
+        self.state.serving.report()
     }
 
     /// Closes the listeners. The connections there are go on, and `serve` returns when none is
     /// left.
     pub fn stop_accepting(&self) {
-        self.state.stop_accepting();
+        self.state.serving.stop();
     }
 
     /// Ends the server: closes the listeners and tells the handlers, waits until all have ended or
@@ -68,11 +68,13 @@ impl ServerHandle {
     ///
     /// The listeners stay closed and the handlers told; nothing is cancelled.
     pub async fn drain(&self, timeout_after: Duration) -> DrainReport {
-        self.state.stop_accepting();
+        self.state.serving.stop();
         self.state.begin_drain();
         let (state, grace) = (&self.state, self.state.limits.grace);
-        end_within(timeout_after, &state.ended, || state.scopes(), grace).await;
-        state.report()
+        let ended = state
+            .serving
+            .end_within(timeout_after, || state.scopes(), grace);
+        ended.await
     }
 }
 

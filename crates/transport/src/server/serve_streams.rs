@@ -201,9 +201,9 @@ pub(super) async fn accept_all<L>(
 where
     L: Listener<Connection: Incoming>,
 {
-    let _accepting = state.begin_accepting();
+    let _accepting = state.serving.begin_taking();
     let mut listener = listener; // closed before the server counts as stopped
-    let mut stopping = pin!(state.stopping.wait());
+    let mut stopping = pin!(state.serving.stopping().wait());
     let mut exhausted = Exhausted::default();
     let mut burst = 0;
     loop {
@@ -244,7 +244,7 @@ where
                         Poll::Pending => pause.as_mut().poll(cx),
                     })
                     .await;
-                    if state.stopping.is_set() {
+                    if state.serving.stopping().is_set() {
                         return Ok(());
                     }
                 }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bowline_backend::stream::Address;
-use bowline_concurrency::sync::Event;
 use bowline_concurrency::{CancelHandle, CancelScope};
 
 use super::counters::Counters;
 use super::limits::ServerLimits;
 use super::link::{ConnectionId, Link};
 use crate::counters::Count;
-use crate::drain::{Cut, DrainReport, Returned};
+use crate::drain::{Cut, Returned};
+use crate::serving::{Present, Serving};
 
 /// What the server, its handles and its connections share.
 ///
@@ -23,39 +23,30 @@ use crate::drain::{Cut, DrainReport, Returned};
 ///    so a place is given back on every one.
 /// 2. Nothing enters once `stopped`, and what is in the table can be cancelled: so a drain that
 ///    cancels all has cancelled the last.
-/// 3. `ended` is set once the server is stopped, nobody accepts and the table is empty, and not
-///    before.
-/// 4. Who is accepted is counted before anybody can see its entry, and how it ended before its place
+/// 3. Who is accepted is counted before anybody can see its entry, and how it ended before its place
 ///    is free: so `accepted` is the sum of all ends and of those in the table, whenever nobody enters
 ///    or leaves.
-/// 5. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled.
+/// 4. Under the lock no waker is cloned, woken or dropped, no event set and no scope cancelled.
 pub(super) struct State {
     pub(super) limits: ServerLimits,
     pub(super) local_addrs: Vec<Address>,
     pub(super) counters: Counters,
-    /// Set when no more is to be accepted.
-    pub(super) stopping: Event,
-    pub(super) ended: Event,
-    table: Mutex<Table>,
+    pub(super) serving: Serving<Table>,
 }
 
 #[derive(Default)]
-struct Table {
+pub(super) struct Table {
     last_id: u64,
     links: BTreeMap<ConnectionId, Arc<Link>>,
     per_ip: BTreeMap<IpAddr, usize>,
-    accepting: bool,
-    stopped: bool,
     draining: bool,
-    /// What became of the connections that a drain found.
-    report: DrainReport,
     /// Of whoever waits for a place.
     room: Option<Waker>,
 }
 
-impl Table {
-    fn has_ended(&self) -> bool {
-        self.stopped && !self.accepting && self.links.is_empty()
+impl Present for Table {
+    fn count(&self) -> usize {
+        self.links.len()
     }
 }
 
@@ -73,21 +64,14 @@ impl State {
             limits,
             local_addrs,
             counters: Counters::default(),
-            stopping: Event::new(),
-            ended: Event::new(),
-            table: Mutex::default(),
+            serving: Serving::default(),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        // Nothing of the user's runs under the lock, so nothing can leave it half changed.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ready while there is a place; else whoever gives one back wakes this task.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
-        let mut table = self.lock();
+        let mut table = self.serving.lock();
         if table.links.len() < self.limits.max_connections {
             return Poll::Ready(());
         }
@@ -102,8 +86,8 @@ impl State {
         let scope = CancelScope::new().name("connection");
         let ip = address.as_inet().map(|address| address.ip().to_canonical());
         let ip = ip.filter(|_| self.limits.max_per_peer.is_some());
-        let mut table = self.lock();
-        if table.stopped {
+        let mut table = self.serving.lock();
+        if table.is_stopped() {
             return Err(Refusal::Stopped);
         }
         if table.links.len() >= self.limits.max_connections {
@@ -132,27 +116,10 @@ impl State {
         })
     }
 
-    /// For the time that somebody accepts; afterwards the server is stopped.
-    pub(super) fn begin_accepting(self: &Arc<Self>) -> Accepting {
-        self.lock().accepting = true;
-        Accepting(self.clone())
-    }
-
-    pub(super) fn stop_accepting(&self) {
-        let mut table = self.lock();
-        table.stopped = true;
-        let ended = table.has_ended();
-        drop(table);
-        self.stopping.set();
-        if ended {
-            self.ended.set();
-        }
-    }
-
     /// Tells every connection to end, and ends those that do not converse yet.
     pub(super) fn begin_drain(&self) {
         let links = {
-            let mut table = self.lock();
+            let mut table = self.serving.lock();
             table.draining = true;
             self.links_of(&table)
         };
@@ -166,7 +133,7 @@ impl State {
 
     /// A connection is ready for its handler. False where it is to end instead.
     pub(super) fn begin_conversation(&self, link: &Link) -> bool {
-        let table = self.lock();
+        let table = self.serving.lock();
         if table.draining {
             return false;
         }
@@ -176,35 +143,12 @@ impl State {
 
     /// Scopes of all connections.
     pub(super) fn scopes(&self) -> Vec<CancelHandle> {
-        let links = self.links_of(&self.lock());
+        let links = self.links_of(&self.serving.lock());
         links.iter().map(|link| link.scope.clone()).collect()
     }
 
     fn links_of(&self, table: &Table) -> Vec<Arc<Link>> {
         table.links.values().cloned().collect()
-    }
-
-    pub(super) fn connections(&self) -> usize {
-        self.lock().links.len()
-    }
-
-    pub(super) fn is_serving(&self) -> bool {
-        let table = self.lock();
-        table.accepting || !table.links.is_empty()
-    }
-
-    pub(super) fn report(&self) -> DrainReport {
-        self.lock().report
-    }
-}
-
-/// Somebody accepts.
-pub(super) struct Accepting(Arc<State>);
-
-impl Drop for Accepting {
-    fn drop(&mut self) {
-        self.0.lock().accepting = false;
-        self.0.stop_accepting();
     }
 }
 
@@ -255,7 +199,7 @@ impl Drop for Entry {
             false => Returned::No,
         };
         let cut = Cut::of(&self.link.scope, returned);
-        let mut table = self.state.lock();
+        let mut table = self.state.serving.lock();
         table.links.remove(&self.link.id);
         if let Some(ip) = self.ip
             && let Some(count) = table.per_ip.get_mut(&ip)
@@ -278,7 +222,7 @@ impl Drop for Entry {
             waker.wake();
         }
         if ended {
-            self.state.ended.set();
+            self.state.serving.end();
         }
     }
 }

@@ -9,8 +9,9 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
 
 use super::handshake::TlsHandshake;
+use super::manner::{CloseMode, Manner, takes_manner};
 use super::verify::AcceptAnybody;
-use super::{CloseMode, Manner, WallClock, pem, provider};
+use super::{WallClock, pem, provider};
 use crate::attribute::Extra;
 use crate::error::Error;
 
@@ -166,26 +167,6 @@ impl TlsClientBuilder {
         self
     }
 
-    /// How streams end; strictly by default.
-    pub fn close_mode(mut self, mode: CloseMode) -> Self {
-        self.manner.close = mode;
-        self
-    }
-
-    /// How long a handshake may take; default 60 s.
-    pub fn handshake_timeout(mut self, most: Duration) -> Self {
-        self.manner.handshake_timeout = most;
-        self
-    }
-
-    /// How long a stream that is shut down may wait for its peer to take what is left, the
-    /// `close_notify` included; default 30 s. It never waits for that of the peer. Afterwards it has
-    /// failed, and what is left is lost.
-    pub fn close_timeout(mut self, most: Duration) -> Self {
-        self.manner.close_timeout = most;
-        self
-    }
-
     /// Accepts any certificate, whoever shows it: what is sent is secret, but who reads it is not
     /// known. For tests against servers without a certificate that anybody trusts.
     pub fn danger_skip_verification(mut self) -> Self {
@@ -252,6 +233,8 @@ impl TlsClientBuilder {
         })
     }
 }
+
+takes_manner!(TlsClientBuilder);
 
 impl fmt::Debug for TlsClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,10 +10,11 @@ use bowline_concurrency::timeout;
 use rustls::Connection;
 
 use super::exporter::{KeyExporter, TlsExporter};
+use super::failure;
 use super::info::{TlsDetails, TlsInfo};
+use super::manner::{CloseMode, Manner};
 use super::session::{Session, Stage};
 use super::stream::{Fetched, TlsStream};
-use super::{CloseMode, Manner, failure};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Error, ErrorKind, Operation, TimeLimit, TlsFailure};
 use crate::span::{OperationSpan, Outcome};

@@ -8,7 +8,8 @@ use rustls::{Connection, ServerConfig, ServerConnection};
 
 use super::cert_store::CertStore;
 use super::handshake::TlsHandshake;
-use super::{CloseMode, Manner, WallClock, pem, provider};
+use super::manner::{CloseMode, Manner, takes_manner};
+use super::{WallClock, pem, provider};
 use crate::attribute::Extra;
 use crate::error::Error;
 
@@ -129,26 +130,6 @@ impl TlsServerBuilder {
         self
     }
 
-    /// How streams end; strictly by default.
-    pub fn close_mode(mut self, mode: CloseMode) -> Self {
-        self.manner.close = mode;
-        self
-    }
-
-    /// How long a handshake may take; default 60 s.
-    pub fn handshake_timeout(mut self, most: Duration) -> Self {
-        self.manner.handshake_timeout = most;
-        self
-    }
-
-    /// How long a stream that is shut down may wait for its peer to take what is left, the
-    /// `close_notify` included; default 30 s. It never waits for that of the peer. Afterwards it has
-    /// failed, and what is left is lost.
-    pub fn close_timeout(mut self, most: Duration) -> Self {
-        self.manner.close_timeout = most;
-        self
-    }
-
     /// The configuration.
     ///
     /// # Errors
@@ -180,3 +161,5 @@ impl TlsServerBuilder {
         })
     }
 }
+
+takes_manner!(TlsServerBuilder);

@@ -1,5 +1,7 @@
 //! What both halves of a secure stream share: the state of TLS, and the way out.
 
+mod phase;
+
 use std::io::{self, BufRead, IoSlice, Write};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,9 +15,11 @@ use bytes::{Buf, BufMut, BytesMut};
 use futures_io::AsyncWrite;
 use rustls::{Connection, ProtocolVersion};
 
+use phase::{Phase, again};
+
 use super::failure::{self, Accepted};
 use super::info::TlsDetails;
-use super::{CloseMode, Manner};
+use super::manner::{CloseMode, Manner};
 use crate::error::{Error, Operation};
 use crate::half_wakers::{Half, HalfWakers};
 
@@ -68,18 +72,6 @@ struct Writing<W> {
     records: BytesMut,
     /// Bytes of records that the half took.
     taken: u64,
-}
-
-/// How far the sending side has come; only ever downwards.
-#[derive(Clone)]
-enum Phase {
-    Open,
-    /// Nothing more is taken; the side below ends once all is written.
-    Ending,
-    Ended,
-    Failed(Arc<io::Error>),
-    /// The writing half is gone.
-    Released,
 }
 
 impl<S: ByteStream> Session<S> {
@@ -396,15 +388,6 @@ pub(super) enum Stage {
     Done,
 }
 
-impl Phase {
-    /// Only downwards.
-    fn becomes(&mut self, next: Phase) {
-        if matches!(self, Phase::Open | Phase::Ending) {
-            *self = next;
-        }
-    }
-}
-
 impl<S: ByteStream> State<S> {
     fn has_records(&self) -> bool {
         self.tls.wants_write()
@@ -415,14 +398,5 @@ impl<S: ByteStream> State<S> {
             // A buffer in memory takes everything.
             let _ = self.tls.write_tls(&mut records.writer());
         }
-    }
-}
-
-/// The same failure for whoever asks next.
-fn again(error: &Arc<io::Error>) -> io::Error {
-    match (error.raw_os_error(), Error::inside(error)) {
-        (Some(code), _) => io::Error::from_raw_os_error(code),
-        (None, Some(inside)) => io::Error::new(error.kind(), inside.clone()),
-        (None, None) => io::Error::new(error.kind(), error.clone()),
     }
 }
