@@ -24,12 +24,12 @@ pub(crate) struct Packet {
 /// What comes with a packet where no descriptors are passed: nothing.
 #[cfg(not(all(unix, feature = "ancillary")))]
 #[derive(Default)]
-pub(crate) struct Came;
+pub(crate) struct Came {}
 
 #[cfg(not(all(unix, feature = "ancillary")))]
 impl Came {
     pub(crate) fn cut() -> Came {
-        Came
+        Came {}
     }
 
     pub(crate) fn count(&self) -> usize {

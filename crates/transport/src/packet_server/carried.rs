@@ -1,5 +1,6 @@
 //! Descriptors that wait with their packets.
 
+#[cfg(all(unix, feature = "ancillary"))]
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,9 +78,8 @@ impl Carried {
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        let came = mem::take(&mut self.came);
-        let count = came.count();
-        drop(came); // closed before others come in its place
+        let count = self.came.count();
+        self.came = Came::default(); // closed before others come in its place
         self.leave(count);
     }
 }
