@@ -1,24 +1,27 @@
 //! Calls as values, and the functions that handle them.
 
+mod blocking;
+mod functions;
 mod handlers;
+mod handling;
 
+pub use functions::{BlockingHandler, Handler};
+
+pub(crate) use blocking::NoThread;
+pub(crate) use functions::Blocking;
 pub(crate) use handlers::{CallHandler, FunctionHandler, ServedHandler, StreamFunctionHandler};
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use bowline_backend::{Backend, blocking};
-use bowline_channel::{OneshotSender, oneshot};
-use bowline_concurrency::{current_nesting, in_nesting};
-
-use crate::executor::{Function, discard};
 use crate::named;
-use crate::{Codec, Context, DeclaredName, Incoming, MethodSpec, Streaming};
+use crate::{Codec, Context, DeclaredName, MethodSpec};
+use blocking::on_blocking_thread;
+use handling::Handling;
 
 /// A call as a value: a method and its arguments.
 ///
@@ -175,268 +178,22 @@ methods!(A B D E G H I J K L);
 methods!(A B D E G H I J K L N);
 methods!(A B D E G H I J K L N O);
 
-/// A function or closure that handles calls without a [`Call`] type: one tuple of arguments, which
-/// a [`Context`] may precede and an [`Incoming`] may follow.
-///
-/// Implemented for such functions; `M` tells the forms apart. What the function returns is the
-/// reply, a `Result` included: only methods with a [`Call`] type have errors of their own.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot handle calls",
-    note = "a handler takes one tuple and returns a future: `|(a, b): (i64, i64)| async move {{ a + b }}`",
-    note = "a `Context` may come before the tuple, and an `Incoming<T>` after it",
-    note = "what is not `async` goes to `register_blocking`, what returns a stream to `register_stream`"
-)]
-pub trait Handler<M>: Send + Sync + 'static {
-    /// The tuple of arguments.
-    type Args: DeserializeOwned + Send + 'static;
-    /// What it returns.
-    type Reply: Serialize + Send + 'static;
-    /// Who sends items.
-    const STREAMING: Streaming = Streaming::No;
-
-    /// Runs the function.
-    fn handle(
-        &self,
-        context: Context,
-        arguments: Self::Args,
-    ) -> impl Future<Output = Self::Reply> + Send + 'static;
-}
-
-impl<F, A, Fut> Handler<fn(A) -> Fut> for F
-where
-    F: Fn(A) -> Fut + Send + Sync + 'static,
-    A: DeserializeOwned + Send + 'static,
-    Fut: Future + Send + 'static,
-    Fut::Output: Serialize + Send + 'static,
-{
-    type Args = A;
-    type Reply = Fut::Output;
-
-    fn handle(
-        &self,
-        _: Context,
-        arguments: A,
-    ) -> impl Future<Output = Self::Reply> + Send + 'static {
-        self(arguments)
-    }
-}
-
-impl<F, A, Fut> Handler<fn(Context, A) -> Fut> for F
-where
-    F: Fn(Context, A) -> Fut + Send + Sync + 'static,
-    A: DeserializeOwned + Send + 'static,
-    Fut: Future + Send + 'static,
-    Fut::Output: Serialize + Send + 'static,
-{
-    type Args = A;
-    type Reply = Fut::Output;
-
-    fn handle(
-        &self,
-        context: Context,
-        arguments: A,
-    ) -> impl Future<Output = Self::Reply> + Send + 'static {
-        self(context, arguments)
-    }
-}
-
-impl<F, A, I, Fut> Handler<fn(A, Incoming<I>) -> Fut> for F
-where
-    F: Fn(A, Incoming<I>) -> Fut + Send + Sync + 'static,
-    A: DeserializeOwned + Send + 'static,
-    I: DeserializeOwned + 'static,
-    Fut: Future + Send + 'static,
-    Fut::Output: Serialize + Send + 'static,
-{
-    type Args = A;
-    type Reply = Fut::Output;
-    const STREAMING: Streaming = Streaming::Caller;
-
-    fn handle(
-        &self,
-        context: Context,
-        arguments: A,
-    ) -> impl Future<Output = Self::Reply> + Send + 'static {
-        self(arguments, context.incoming())
-    }
-}
-
-impl<F, A, I, Fut> Handler<fn(Context, A, Incoming<I>) -> Fut> for F
-where
-    F: Fn(Context, A, Incoming<I>) -> Fut + Send + Sync + 'static,
-    A: DeserializeOwned + Send + 'static,
-    I: DeserializeOwned + 'static,
-    Fut: Future + Send + 'static,
-    Fut::Output: Serialize + Send + 'static,
-{
-    type Args = A;
-    type Reply = Fut::Output;
-    const STREAMING: Streaming = Streaming::Caller;
-
-    fn handle(
-        &self,
-        context: Context,
-        arguments: A,
-    ) -> impl Future<Output = Self::Reply> + Send + 'static {
-        let items = context.incoming();
-        self(context, arguments, items)
-    }
-}
-
-/// A function or closure that may hold its thread: one tuple of arguments, which a [`Context`] may
-/// precede. What it returns is the reply.
-///
-/// Implemented for such functions; `M` tells the forms apart. Nothing interrupts it: where it runs
-/// for long, it asks [`Context::is_cancelled`] from time to time whether anybody still waits.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot handle calls",
-    note = "a handler takes one tuple: `|(a, b): (i64, i64)| a + b`; a `Context` may come before it",
-    note = "what is `async` goes to `register_fn`"
-)]
-pub trait BlockingHandler<M>: Send + Sync + 'static {
-    /// The tuple of arguments.
-    type Args: DeserializeOwned + Send + 'static;
-    /// What it returns.
-    type Reply: Serialize + Send + 'static;
-
-    /// Runs the function.
-    fn handle(&self, context: Context, arguments: Self::Args) -> Self::Reply;
-}
-
-impl<F, A, R> BlockingHandler<fn(A) -> R> for F
-where
-    F: Fn(A) -> R + Send + Sync + 'static,
-    A: DeserializeOwned + Send + 'static,
-    R: Serialize + Send + 'static,
-{
-    type Args = A;
-    type Reply = R;
-
-    fn handle(&self, _: Context, arguments: A) -> R {
-        self(arguments)
-    }
-}
-
-impl<F, A, R> BlockingHandler<fn(Context, A) -> R> for F
-where
-    F: Fn(Context, A) -> R + Send + Sync + 'static,
-    A: DeserializeOwned + Send + 'static,
-    R: Serialize + Send + 'static,
-{
-    type Args = A;
-    type Reply = R;
-
-    fn handle(&self, context: Context, arguments: A) -> R {
-        self(context, arguments)
-    }
-}
-
-/// A blocking function as a [`Handler`]: its job runs where blocking work runs.
-pub(crate) struct Blocking<H>(std::sync::Arc<H>);
-
-impl<H> Blocking<H> {
-    pub(crate) fn new(function: H) -> Self {
-        Self(std::sync::Arc::new(function))
-    }
-}
-
-impl<H, M> Handler<(M,)> for Blocking<H>
-where
-    H: BlockingHandler<M>,
-{
-    type Args = H::Args;
-    type Reply = H::Reply;
-
-    fn handle(
-        &self,
-        context: Context,
-        arguments: H::Args,
-    ) -> impl Future<Output = H::Reply> + Send + 'static {
-        let function = self.0.clone();
-        on_blocking_thread(context, move |context| function.handle(context, arguments))
-    }
-}
-
-/// Runs `function` where blocking work of its executor runs; its panic goes on here.
-async fn on_blocking_thread<T: Send + 'static>(
+/// Runs `call` where its options say; `end` makes of what it returned how it ended.
+pub(crate) fn run_call<C: Call, T>(
+    call: C,
     context: Context,
-    function: impl FnOnce(Context) -> T + Send + 'static,
-) -> T {
-    let threads = context.threads();
-    // The place of the job is held until the function has returned.
-    let stay = context.enter_thread();
-    let nesting = current_nesting();
-    let function = move || {
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            in_nesting(nesting, || function(context))
-        }));
-        drop(stay);
-        ended
-    };
-    // A simulated world has one thread.
-    let ended = match threads.filter(|_| has_threads()) {
-        Some(threads) => {
-            let (sender, receiver) = oneshot();
-            let given = threads.run(Box::new(OnThread {
-                function: Some(function),
-                ended: None,
-                sender,
-            }));
-            match receiver.await {
-                Ok(ended) => Some(ended),
-                // No panic of the handler, which did not begin: past the panic hook to who runs it.
-                Err(_) if !given => resume_unwind(Box::new(NoThread)),
-                Err(_) => None,
-            }
+    end: impl FnOnce(Result<C::Reply, C::Error>) -> T + Send + 'static,
+) -> Pin<Box<dyn Future<Output = T> + Send>> {
+    if !C::SPEC.is_blocking() {
+        return Box::pin(Handling::new(move || call.run(context), end));
+    }
+    let on_thread = |context: Context| {
+        let mut running = std::pin::pin!(call.run(context));
+        match Pin::as_mut(&mut running).poll(&mut TaskContext::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("a method declared blocking awaited something"),
         }
-        None => blocking::spawn_blocking(function).await.ok(),
     };
-    match ended {
-        Some(Ok(value)) => value,
-        Some(Err(payload)) => resume_unwind(payload),
-        // The backend is shutting down: this task is dropped in a moment.
-        None => std::future::pending().await,
-    }
-}
-
-/// Why a blocking function did not run, as what its handler unwinds with: there is no thread for it.
-pub(crate) struct NoThread;
-
-/// What a thread of an executor runs, and who hears of it.
-struct OnThread<F, T> {
-    function: Option<F>,
-    ended: Option<T>,
-    sender: OneshotSender<T>,
-}
-
-impl<T: Send, F: FnOnce() -> T + Send> Function for OnThread<F, T> {
-    fn run(&mut self) {
-        self.ended = self.function.take().map(|function| function());
-    }
-
-    fn tell(self: Box<Self>) {
-        if let Some(ended) = self.ended {
-            discard(self.sender.send(ended));
-        }
-    }
-}
-
-fn has_threads() -> bool {
-    Backend::current().is_ok_and(|backend| backend.capabilities().multi_thread)
-}
-
-/// Runs `call` where its options say.
-pub(crate) async fn run_call<C: Call>(call: C, context: Context) -> Result<C::Reply, C::Error> {
-    if C::SPEC.is_blocking() {
-        on_blocking_thread(context, move |context| {
-            let mut running = std::pin::pin!(call.run(context));
-            match Pin::as_mut(&mut running).poll(&mut TaskContext::from_waker(Waker::noop())) {
-                Poll::Ready(result) => result,
-                Poll::Pending => panic!("a method declared blocking awaited something"),
-            }
-        })
-        .await
-    } else {
-        call.run(context).await
-    }
+    let start = move || on_blocking_thread(context, on_thread);
+    Box::pin(Handling::new(start, end))
 }

@@ -10,11 +10,14 @@ use crate::executor::{CallRef, JobEnd, ReplySink, discard};
 ///
 /// Invariants:
 /// - L1 `end` is set at most once, by whoever has the job; what [`leave`](Self::leave) left was
-///   left before.
+///   left before. Both are taken together.
 /// - L2 no waker is cloned or woken, and nothing is dropped, under the lock.
 pub(crate) struct LocalAnswer<T> {
     state: Mutex<State<T>>,
 }
+
+/// How a job ended, and the value that it left.
+pub(crate) type Left<T> = (JobEnd, Option<T>);
 
 struct State<T> {
     value: Option<T>,
@@ -39,9 +42,9 @@ impl<T> LocalAnswer<T> {
         drop(former);
     }
 
-    /// Takes what was left.
-    pub(crate) fn take(&self) -> Option<T> {
-        self.state().value.take()
+    /// The outcome and what was left, if the job has ended.
+    pub(crate) fn at_once(&self) -> Option<Left<T>> {
+        self.state().take()
     }
 
     /// Completes when the job has ended; for one task at a time.
@@ -55,10 +58,20 @@ impl<T> LocalAnswer<T> {
     }
 }
 
+impl<T> State<T> {
+    fn take(&mut self) -> Option<Left<T>> {
+        let end = self.end.take()?;
+        Some((end, self.value.take()))
+    }
+}
+
 impl<T> Drop for LocalAnswer<T> {
     fn drop(&mut self) {
-        // Its caller did not wait for the value.
-        discard(self.take());
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = state.value.take() {
+            // Its caller did not wait for it.
+            discard(value);
+        }
     }
 }
 
@@ -81,19 +94,14 @@ pub(crate) struct Ended<'a, T> {
 }
 
 impl<T> Future for Ended<'_, T> {
-    type Output = JobEnd;
+    type Output = Left<T>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<JobEnd> {
-        let mut state = self.answer.state();
-        if let Some(end) = state.end.take() {
-            return Poll::Ready(end);
-        }
-        drop(state);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Left<T>> {
         let waker = cx.waker().clone();
         let mut state = self.answer.state();
-        if let Some(end) = state.end.take() {
+        if let Some(left) = state.take() {
             drop(state);
-            return Poll::Ready(end);
+            return Poll::Ready(left);
         }
         let former = state.waker.replace(waker);
         drop(state);
@@ -147,7 +155,10 @@ mod tests {
         );
         let mut ended = answer.ended();
         let polled = Pin::new(&mut ended).poll(&mut Context::from_waker(Waker::noop()));
-        assert!(polled.is_ready());
-        assert_eq!((answer.take(), answer.take()), (Some(7), None));
+        assert!(matches!(
+            polled,
+            Poll::Ready((JobEnd::Failed { .. }, Some(7)))
+        ));
+        assert!(answer.at_once().is_none());
     }
 }

@@ -5,6 +5,7 @@ mod drain;
 mod find;
 mod insight;
 mod start;
+mod values;
 
 pub use start::MemoryBrokerStart;
 
@@ -19,14 +20,13 @@ use std::time::Duration;
 
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::sync::Semaphore;
-use bowline_concurrency::{TaskGroup, timeout_at};
+use bowline_concurrency::{CancelHandle, TaskGroup, timeout_at};
 use bytes::Bytes;
 
-use crate::broker::{Ending, submit_encoded, typed, without_key};
-use crate::call::run_call;
+use crate::broker::{Ending, submit_encoded, without_key};
 use crate::executor::{
-    Attachment, CallRef, Executor, Internals, Job, JobBody, JobEnd, JobFacts, MethodKey,
-    MethodLimit, Notification, ReplySink, Stop, discard,
+    Attachment, CallRef, Executor, Internals, Job, JobBody, JobEnd, JobFacts, MethodLimit,
+    Notification, ReplySink, Stop,
 };
 use crate::local_answer::LocalAnswer;
 use crate::meter::Meter;
@@ -34,9 +34,8 @@ use crate::offers::{Offered, Offers, Served};
 use crate::span::{self, CallSpan};
 use crate::stream::{HandlerStreams, Outcome, Pipe, Streaming};
 use crate::sys::Reserved;
-use crate::trace;
 use crate::{
-    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code, Codec,
+    Addressed, Broker, Call, CallError, CallOptions, CallType, Certainty, CloseCause, Code,
     Context, DrainReport, DynBroker, Error, MethodName, MethodTable, OutCall, Peer, RawStream,
     RegistryError, Reply,
 };
@@ -83,6 +82,8 @@ struct Shared {
     executor: Arc<dyn Executor>,
     attachment: Arc<Attachment>,
     group: TaskGroup<Infallible>,
+    /// Of that group.
+    cancel: CancelHandle,
     me: Peer,
     next_call: AtomicU64,
     offers: Arc<Offers>,
@@ -124,46 +125,60 @@ impl MemoryBroker {
         body: impl FnOnce(Context) -> JobBody + Send,
         (stop, limit): (Stop, Option<MethodLimit>),
         meter: Arc<Meter>,
-        options: &CallOptions,
-        sink: Arc<dyn ReplySink>,
+        options: CallOptions,
+        (call, sink): (CallRef, Arc<dyn ReplySink>),
         streams: Option<Arc<HandlerStreams>>,
     ) -> Result<Job, CallError> {
-        if self.shared.group.handle().cancel_called() {
+        let shared = &*self.shared;
+        if shared.cancel.cancel_called() {
             return Err(closed());
         }
-        if options.hops > MAX_HOPS {
+        let hops = options.hops;
+        if hops > MAX_HOPS {
             return Err(CallError::new(Code::HopLimit, Certainty::NeverSent));
         }
-        let number = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
         let facts = JobFacts {
             stop,
             deadline: options.deadline,
-            caller: Some(self.shared.me.clone()),
-            call: CallRef::Local(number),
-            hops: options.hops,
+            caller: Some(shared.me.clone()),
+            call,
+            hops,
             priority: options.priority,
             limit,
-            extensions: options.extensions.clone(),
+            extensions: options.extensions,
             streams,
-            meter,
             arrived: time::now(),
         };
-        let job = Job::new(body, facts, self.shared.attachment.clone(), sink);
+        let job = Job::new(body, facts, meter, shared.attachment.clone(), sink);
         // The job is counted by now.
-        if options.hops == 0 && self.shared.offers.gate().is_closed() {
+        if hops == 0 && shared.offers.gate().is_closed() {
             job.refuse(Code::Draining);
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            shared.refused.fetch_add(1, Ordering::Relaxed);
             return Err(CallError::new(Code::Draining, Certainty::NeverSent));
         }
-        span::goes_to(Some(&self.shared.me), Some(number));
+        span::goes_to(Some(&shared.me), Some(call.number()));
         Ok(job)
+    }
+
+    /// The next call, which ends with its caller.
+    fn next_call(&self) -> CallRef {
+        CallRef::Local(self.next_number())
+    }
+
+    fn next_number(&self) -> u64 {
+        self.shared.next_call.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether arguments and replies move as they are.
+    fn moves_values(&self) -> bool {
+        !self.shared.encode_always && self.shared.executor.takes_values()
     }
 
     fn encoded_job(
         &self,
         Served { method, meter }: Served,
         call: OutCall,
-        sink: Arc<dyn ReplySink>,
+        sink: (CallRef, Arc<dyn ReplySink>),
         streams: Option<Arc<HandlerStreams>>,
     ) -> Result<Job, CallError> {
         let how = (Stop::of(method.entry.spec), method.entry.limit());
@@ -176,7 +191,7 @@ impl MemoryBroker {
             body: call.body,
             context,
         };
-        self.job(body, how, meter, &call.options, sink, streams)
+        self.job(body, how, meter, call.options, sink, streams)
     }
 
     /// Has the executor answer an encoded call.
@@ -184,8 +199,9 @@ impl MemoryBroker {
         let served = self.find_for(&mut call).await?;
         let codec = call.options.codec;
         let answer = LocalAnswer::<Infallible>::new();
-        let job = self.encoded_job(served, call, answer.clone(), None)?;
-        self.begin(job, answer, codec).outcome().await
+        let sink = (self.next_call(), answer.clone() as Arc<dyn ReplySink>);
+        let job = self.encoded_job(served, call, sink, None)?;
+        self.begin(job, answer).outcome(codec).await
     }
 
     /// Begins a call with items.
@@ -207,13 +223,13 @@ impl MemoryBroker {
             to_handler: to_handler.clone(),
             to_caller: to_caller.clone(),
         });
-        let job = self.encoded_job(served, call, sink, Some(streams))?;
-        let begun = self.begin(job, answer, codec);
+        let job = self.encoded_job(served, call, (self.next_call(), sink), Some(streams))?;
+        let begun = self.begin(job, answer);
         let outcome: Outcome = match begun.deadline {
-            Instant::NEVER => Box::pin(async move { begun.outcome().await.map(Reply::new) }),
+            Instant::NEVER => Box::pin(async move { begun.outcome(codec).await.map(Reply::new) }),
             _ => {
                 let pipes = [to_handler.clone(), to_caller.clone()];
-                kept(&self.shared.group, begun, pipes)
+                kept(&self.shared.group, begun.outcome(codec), pipes)
             }
         };
         Ok(RawStream::new(
@@ -240,7 +256,7 @@ impl MemoryBroker {
             let _ = shared.notifications.add_permits(1);
         });
         let refused = sink.clone();
-        match self.encoded_job(served, call, sink, None) {
+        match self.encoded_job(served, call, (self.next_call(), sink), None) {
             Ok(job) => {
                 drop(job.give_to(&*self.shared.executor));
                 Ok(())
@@ -252,36 +268,13 @@ impl MemoryBroker {
         }
     }
 
-    /// The method that `call` is for, if it is called as it may be.
-    async fn find_for(&self, call: &mut OutCall) -> Result<Served, CallError> {
-        let served = self.find(&call.method, &call.options).await?;
-        let spec = served.method.entry.spec;
-        if spec.streams() != call.streaming {
-            served.meter.refused(Code::Unsupported);
-            let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
-            return Err(error.with_message(spec.streams().asked_wrongly()));
-        }
-        if served
-            .method
-            .entry
-            .is_other_schema(call.options.extensions.schema())
-        {
-            served.meter.refused(Code::WrongSchema);
-            let error = CallError::new(Code::WrongSchema, Certainty::NeverSent);
-            return Err(error);
-        }
-        cap(&mut call.options, spec.max_duration());
-        Ok(served)
-    }
-
     /// Gives the executor a job whose outcome `answer` gets.
-    fn begin<T>(&self, job: Job, answer: Arc<LocalAnswer<T>>, codec: Codec) -> Begun<T> {
+    fn begin<T>(&self, job: Job, answer: Arc<LocalAnswer<T>>) -> Begun<T> {
         // Whatever becomes of the job, it is answered.
         Begun {
             deadline: job.deadline(),
             given: Given(Some(job.give_to(&*self.shared.executor))),
             answer,
-            codec,
         }
     }
 }
@@ -308,64 +301,20 @@ impl Broker for MemoryBroker {
     async fn submit_typed<C: Call>(
         &self,
         call: C,
-        mut options: CallOptions,
+        options: CallOptions,
     ) -> Result<C::Reply, CallError<C::Error>> {
-        let offered = self.shared.offers.now();
-        let served = offered.find_call(TypeId::of::<C>());
-        let as_values = !self.shared.encode_always && self.shared.executor.takes_values();
         // What is no function with the attribute, of a service for instance, goes by its name.
-        let Some(Served { meter, .. }) = served.filter(|_| as_values) else {
-            drop(offered);
-            return Box::pin(submit_encoded(self, call, options)).await;
-        };
-        let meter = meter.clone();
-        drop(offered);
-        cap(&mut options, C::SPEC.max_duration());
-        let answer = LocalAnswer::new();
-        let result = answer.clone();
-        let body = move |context: Context| {
-            JobBody::Local(Box::pin(async move {
-                let trace = context.traceparent().map(Arc::from);
-                let running = run_call(call, context);
-                let ended = match trace {
-                    Some(trace) => trace::inside(trace, running).await,
-                    None => running.await,
-                };
-                let end = match &ended {
-                    Ok(_) => JobEnd::Reply(Bytes::new()),
-                    Err(_) => JobEnd::Application(Bytes::new()),
-                };
-                result.leave(ended);
-                end
-            }))
-        };
-        let limit = C::SPEC.max_concurrency();
-        let limit = limit.map(|most| (MethodKey::Call(TypeId::of::<C>()), most as usize));
-        let how = (Stop::of(C::SPEC), limit);
-        let codec = options.codec;
-        let span = CallSpan::new(meter.name());
-        let calling = async {
-            let end = match self.job(body, how, meter, &options, answer.clone(), None) {
-                Ok(job) => self.begin(job, answer.clone(), codec).outcome().await,
-                Err(error) => Err(error),
-            };
-            let result = answer.take();
-            match (end, result) {
-                (Ok(_), Some(Ok(reply))) => Ok(reply),
-                (Err(end), Some(Err(error))) if end.code() == Code::Application => {
-                    Err(CallError::from_application(error))
-                }
-                (Ok(_), unwanted) => {
-                    discard(unwanted);
-                    Err(CallError::new(Code::Internal, Certainty::MaybeExecuted))
-                }
-                (Err(error), unwanted) => {
-                    discard(unwanted);
-                    typed::<C>(Codec::Postcard, Err(error))
-                }
+        let offers = &self.shared.offers;
+        match offers
+            .meter_of(TypeId::of::<C>())
+            .filter(|_| self.moves_values())
+        {
+            Some(meter) => {
+                let span = CallSpan::new(meter.name());
+                span.around(self.carry_value(call, options, meter)).await
             }
-        };
-        span.around(calling).await
+            None => Box::pin(submit_encoded(self, call, options)).await,
+        }
     }
 
     async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
@@ -408,13 +357,6 @@ impl fmt::Debug for MemoryBroker {
         f.debug_struct("MemoryBroker")
             .field("executor", &self.shared.executor)
             .finish_non_exhaustive()
-    }
-}
-
-/// Cuts the deadline to what the method allows.
-fn cap(options: &mut CallOptions, longest: Option<Duration>) {
-    if let Some(longest) = longest {
-        options.deadline = options.deadline.min(time::now() + longest);
     }
 }
 

@@ -11,8 +11,8 @@ use crate::executor::JobEnd;
 use crate::sys::{Failures, Latencies, MethodStats};
 use crate::{Code, MethodName};
 
-/// Replies, and one place for each code.
-const ENDS: usize = 22;
+/// One place for each code.
+const CODES: usize = 22;
 /// Powers of two of a microsecond: the last holds all of half an hour and more.
 const BUCKETS: usize = 32;
 
@@ -44,12 +44,13 @@ impl Gate {
     }
 }
 
-/// The counters of one method at one broker: a call costs four additions and two looks at the clock.
+/// The counters of one method at one broker: a call costs three additions and two looks at the clock.
 ///
 /// Invariants:
 /// - C1 a call adds to `arrived` when it comes, to `begun` when its handler may begin, and to one of
-///   `ends` at its end, to `unbegun` as well if it had not begun. So those that wait are `arrived - begun -
-///   unbegun`, and those that run `begun` and `unbegun` less all `ends`.
+///   `latencies` at its end; before that to `unbegun` if it had not begun, and to one of `failures` if it
+///   has no reply. So those that wait are `arrived - begun - unbegun`, and those that run `begun` and
+///   `unbegun` less all `latencies`.
 /// - C2 they are read in the order in which a call adds to them, the last first: no difference is
 ///   ever less than nothing.
 pub(crate) struct Meter {
@@ -58,7 +59,7 @@ pub(crate) struct Meter {
     arrived: AtomicU64,
     begun: AtomicU64,
     unbegun: AtomicU64,
-    ends: [AtomicU64; ENDS],
+    failures: [AtomicU64; CODES],
     latencies: [AtomicU64; BUCKETS],
 }
 
@@ -70,7 +71,7 @@ impl Meter {
             arrived: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             unbegun: AtomicU64::new(0),
-            ends: [const { AtomicU64::new(0) }; ENDS],
+            failures: [const { AtomicU64::new(0) }; CODES],
             latencies: [const { AtomicU64::new(0) }; BUCKETS],
         }
     }
@@ -92,12 +93,11 @@ impl Meter {
         if !begun {
             add(&self.unbegun);
         }
-        let end = match end {
-            JobEnd::Reply(_) => 0,
-            JobEnd::Application(_) => Code::Application.as_u16(),
-            JobEnd::Failed { code, .. } => code.as_u16(),
-        };
-        add(&self.ends[usize::from(end)]);
+        match end {
+            JobEnd::Reply(_) => {}
+            JobEnd::Application(_) => self.failed(Code::Application),
+            JobEnd::Failed { code, .. } => self.failed(*code),
+        }
         let took = time::now().saturating_duration_since(arrived);
         add(&self.latencies[bucket(took.as_micros())]);
         if self.gate.is_closed() {
@@ -106,10 +106,14 @@ impl Meter {
         }
     }
 
+    fn failed(&self, code: Code) {
+        add(&self.failures[usize::from(code.as_u16())]);
+    }
+
     /// How its calls ended, and how many did not.
     pub(crate) fn ends(&self) -> Ends {
         // Invariant C2.
-        let ended: u64 = self.ends.iter().map(get).sum();
+        let ended: u64 = self.latencies.iter().map(get).sum();
         let unbegun = get(&self.unbegun);
         let begun = get(&self.begun);
         let arrived = get(&self.arrived);
@@ -135,19 +139,19 @@ impl Meter {
     pub(crate) fn refused(&self, code: Code) {
         self.arrived();
         add(&self.unbegun);
-        add(&self.ends[usize::from(code.as_u16())]);
+        self.failed(code);
         add(&self.latencies[0]);
     }
 
     pub(crate) fn read(&self) -> MethodStats {
         // Invariant C2.
         let latencies = self.latencies.each_ref().map(get);
-        let ends = self.ends.each_ref().map(get);
+        let failures = self.failures.each_ref().map(get);
         let unbegun = get(&self.unbegun);
         let begun = get(&self.begun);
         let arrived = get(&self.arrived);
-        let ended: u64 = ends.iter().sum();
-        let failures = (0..).zip(ends).filter(|(_, calls)| *calls > 0);
+        let ended: u64 = latencies.iter().sum();
+        let failures = (0..).zip(failures).filter(|(_, calls)| *calls > 0);
         MethodStats {
             method: self.name.to_string(),
             calls: arrived,

@@ -35,8 +35,8 @@ struct State {
 #[derive(Default)]
 pub(crate) struct Offered {
     methods: BTreeMap<Arc<str>, Served>,
-    /// The first name of each call type.
-    calls: BTreeMap<TypeId, Arc<str>>,
+    /// What counts the calls of each call type: of the first method that runs them.
+    calls: BTreeMap<TypeId, Arc<Meter>>,
     /// In the order of the registries.
     order: Vec<Arc<str>>,
 }
@@ -51,11 +51,6 @@ pub(crate) struct Served {
 impl Offered {
     pub(crate) fn find(&self, name: &str) -> Option<&Served> {
         self.methods.get(name)
-    }
-
-    /// The method that runs calls of this type.
-    pub(crate) fn find_call(&self, call: TypeId) -> Option<&Served> {
-        self.find(self.calls.get(&call)?)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Served> {
@@ -87,6 +82,11 @@ impl Offers {
     /// What is offered now.
     pub(crate) fn now(&self) -> Arc<Offered> {
         self.state().offered.clone()
+    }
+
+    /// What counts the calls of this type, if a method that runs them is offered now.
+    pub(crate) fn meter_of(&self, call: TypeId) -> Option<Arc<Meter>> {
+        self.state().offered.calls.get(&call).cloned()
     }
 
     /// Tells of every change from now on.
@@ -214,10 +214,11 @@ impl State {
             if self.paused.contains(&name) {
                 continue;
             }
-            if let Some(call) = method.entry.call {
-                offered.calls.entry(call).or_insert_with(|| name.clone());
-            }
             let meter = meter.clone();
+            if let Some(call) = method.entry.call {
+                let first = offered.calls.entry(call);
+                first.or_insert_with(|| meter.clone());
+            }
             offered.order.push(name.clone());
             offered.methods.insert(name, Served { method, meter });
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::handling::Handling;
 use super::{NO_NAMES, run_call};
 use crate::method::{Arguments, ErasedHandler, HandlerEnd, HandlerFuture};
 use crate::stream::HandlerStreams;
@@ -29,8 +30,7 @@ impl<C: Call> ErasedHandler for CallHandler<C> {
         let codec = arguments.codec;
         let call: C = call_of(arguments)?;
         let streams = context.streams().cloned();
-        Ok(Box::pin(async move {
-            let result = run_call(call, context).await;
+        Ok(run_call(call, context, move |result| {
             end_of(codec, result, streams.as_deref())
         }))
     }
@@ -68,9 +68,8 @@ where
         let codec = arguments.codec;
         let arguments: H::Args = tuple_of(arguments)?;
         let running = self.handler.handle(context, arguments);
-        Ok(Box::pin(async move {
-            encoded(codec, &running.await, HandlerEnd::Reply)
-        }))
+        let end = move |reply| encoded(codec, &reply, HandlerEnd::Reply);
+        Ok(Box::pin(Handling::new(move || running, end)))
     }
 }
 
@@ -104,9 +103,8 @@ where
         let call: C = call_of(arguments)?;
         let streams = context.streams().cloned();
         let running = (self.handler)(context, call.into_args());
-        Ok(Box::pin(async move {
-            end_of(codec, running.await, streams.as_deref())
-        }))
+        let end = move |result| end_of(codec, result, streams.as_deref());
+        Ok(Box::pin(Handling::new(move || running, end)))
     }
 
     fn knows_names(&self) -> bool {

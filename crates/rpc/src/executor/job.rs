@@ -40,8 +40,14 @@ pub(crate) enum JobBody {
         context: Context,
     },
     /// A future of the caller's, which keeps its result itself.
-    Local(Pin<Box<dyn Future<Output = JobEnd> + Send>>),
+    Local {
+        running: LocalFuture,
+        /// The trace that its calls belong to.
+        trace: Option<Arc<str>>,
+    },
 }
+
+pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = JobEnd> + Send>>;
 
 /// One call on its way through an executor.
 ///
@@ -78,8 +84,6 @@ pub(crate) struct JobFacts {
     pub(crate) limit: Option<MethodLimit>,
     /// What came with it besides its arguments.
     pub(crate) extensions: Extensions,
-    /// What counts the calls of its method.
-    pub(crate) meter: Arc<Meter>,
     /// When it came.
     pub(crate) arrived: Instant,
     /// Items of either side.
@@ -87,11 +91,12 @@ pub(crate) struct JobFacts {
 }
 
 impl Job {
-    /// A job whose outcome goes to `sink`; `body` makes what it runs from the context of the
-    /// handler.
+    /// A job whose outcome goes to `sink`, and which `meter` counts; `body` makes what it runs from the
+    /// context of the handler.
     pub(crate) fn new(
         body: impl FnOnce(Context) -> JobBody,
         facts: JobFacts,
+        meter: Arc<Meter>,
         attachment: Arc<Attachment>,
         sink: Arc<dyn ReplySink>,
     ) -> Self {
@@ -112,8 +117,8 @@ impl Job {
             sink: Some(sink),
             call: facts.call,
             certainty: Certainty::Refused,
-            span: HandleSpan::new(&facts.meter, facts.caller.as_ref(), facts.call),
-            meter: facts.meter.clone(),
+            span: HandleSpan::new(&meter, facts.caller.as_ref(), facts.call),
+            meter,
             arrived: facts.arrived,
         };
         answer.meter.arrived();
@@ -152,7 +157,7 @@ impl Job {
         &self.attachment
     }
 
-    /// Whether its caller is a task of this process.
+    /// Whether a task of this process waits for it, and gives it up itself.
     pub(super) fn is_local(&self) -> bool {
         matches!(self.answer.call, CallRef::Local(_))
     }
@@ -202,7 +207,7 @@ impl Job {
     pub(super) fn metadata(&self, key: &str) -> Option<&[u8]> {
         match self.body.as_ref()? {
             JobBody::Encoded { context, .. } => context.metadata(key),
-            JobBody::Local(_) => None,
+            JobBody::Local { .. } => None,
         }
     }
 

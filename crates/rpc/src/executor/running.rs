@@ -9,7 +9,7 @@ use bowline_backend::time::{self, Instant, Sleep};
 use bowline_concurrency::{CancelScopeRun, Nesting, Outcome, in_nesting};
 
 use super::caught::{Caught, caught, discard};
-use super::job::{Job, JobBody, JobEnd};
+use super::job::{Job, JobBody, JobEnd, LocalFuture};
 use crate::call::NoThread;
 use crate::context::Cancel;
 use crate::method::{Arguments, HandlerEnd, HandlerFuture};
@@ -77,7 +77,7 @@ impl Running {
         let (body, scope) = job.begin()?;
         let body = Body::New(body);
         self.stage = match scope {
-            Some(scope) => Stage::Scoped(caught(scope.run(body))),
+            Some(scope) => Stage::Scoped(caught(scope.deadline_ahead(deadline).run(body))),
             None => Stage::Told(caught(body), CancelOnDrop(Some(job.cancel().clone()))),
         };
         None
@@ -195,7 +195,7 @@ impl Drop for CancelOnDrop {
 enum Body {
     New(JobBody),
     Handler(HandlerFuture),
-    Local(Pin<Box<dyn Future<Output = JobEnd> + Send>>),
+    Local(LocalFuture),
     Over,
 }
 
@@ -209,7 +209,14 @@ impl Future for Body {
                 unreachable!("it was matched")
             };
             *this = match body {
-                JobBody::Local(running) => Body::Local(running),
+                JobBody::Local {
+                    running,
+                    trace: None,
+                } => Body::Local(running),
+                JobBody::Local {
+                    running,
+                    trace: Some(trace),
+                } => Body::Local(Box::pin(trace::inside(trace, running))),
                 JobBody::Encoded {
                     entry,
                     codec,

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -12,7 +12,7 @@ use bowline_concurrency::{TaskGroup, timeout_at};
 use bytes::Bytes;
 
 use crate::executor::{CallRef, JobEnd, JobHandle, ReplySink};
-use crate::local_answer::LocalAnswer;
+use crate::local_answer::{Left, LocalAnswer};
 use crate::stream::{End, Outcome, Pipe};
 use crate::{CallError, Certainty, Code, Codec, ErrorBody, Reply};
 
@@ -21,47 +21,62 @@ pub(super) struct Begun<T> {
     pub(super) given: Given,
     pub(super) answer: Arc<LocalAnswer<T>>,
     pub(super) deadline: Instant,
-    pub(super) codec: Codec,
 }
 
 impl<T> Begun<T> {
-    pub(super) async fn outcome(self) -> Result<Bytes, CallError> {
-        let Some(end) = end_of(&self.answer, self.deadline).await else {
-            let certainty = if self.given.take_back() {
-                Certainty::Refused
-            } else {
-                Certainty::MaybeExecuted
-            };
-            return Err(CallError::new(Code::DeadlineExceeded, certainty));
-        };
-        self.given.answered();
-        match end {
-            JobEnd::Reply(body) => Ok(body),
-            JobEnd::Application(body) => {
-                let codec = crate::proto::CodecId(self.codec.id());
-                Err(CallError::from_application(ErrorBody::new(codec, body)))
+    /// How it ended, and the value that it left.
+    pub(super) async fn end(self) -> Result<Left<T>, CallError> {
+        match end_of(&self.answer, self.deadline).await {
+            Some(left) => {
+                self.given.answered();
+                Ok(left)
             }
-            JobEnd::Failed {
-                code,
-                certainty,
-                message,
-            } => Err(CallError::new(code, certainty).with_message(message)),
+            None => {
+                let certainty = if self.given.take_back() {
+                    Certainty::Refused
+                } else {
+                    Certainty::MaybeExecuted
+                };
+                Err(CallError::new(Code::DeadlineExceeded, certainty))
+            }
         }
     }
 }
 
+impl Begun<Infallible> {
+    /// The reply of a call in this codec.
+    pub(super) async fn outcome(self, codec: Codec) -> Result<Bytes, CallError> {
+        let (end, _) = self.end().await?;
+        reply_of(codec, end)
+    }
+}
+
+/// What the caller of an encoded call gets.
+pub(super) fn reply_of(codec: Codec, end: JobEnd) -> Result<Bytes, CallError> {
+    match end {
+        JobEnd::Reply(body) => Ok(body),
+        JobEnd::Application(body) => {
+            let codec = crate::proto::CodecId(codec.id());
+            Err(CallError::from_application(ErrorBody::new(codec, body)))
+        }
+        JobEnd::Failed {
+            code,
+            certainty,
+            message,
+        } => Err(CallError::new(code, certainty).with_message(message)),
+    }
+}
+
 /// The end of the job that answers `answer`; `None` once `deadline` passed before.
-async fn end_of<T>(answer: &LocalAnswer<T>, deadline: Instant) -> Option<JobEnd> {
-    let mut ended = answer.ended();
+pub(super) async fn end_of<T>(answer: &LocalAnswer<T>, deadline: Instant) -> Option<Left<T>> {
+    // Most calls have ended by now, and need neither a waker nor a timeout.
+    if let Some(left) = answer.at_once() {
+        return Some(left);
+    }
     if deadline == Instant::NEVER {
-        return Some(ended.await);
+        return Some(answer.ended().await);
     }
-    // Most calls have ended by now, and need no timeout, which would need memory.
-    let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut ended).poll(cx))).await;
-    match at_once {
-        Poll::Ready(end) => Some(end),
-        Poll::Pending => timeout_at(deadline, ended).await.ok(),
-    }
+    timeout_at(deadline, answer.ended()).await.ok()
 }
 
 /// A job given to the executor; dropped before it is answered, it is cancelled.
@@ -90,13 +105,13 @@ impl Drop for Given {
 /// The outcome of a call with items and a deadline, which is kept whether or not anybody polls this.
 pub(super) fn kept(
     group: &TaskGroup<Infallible>,
-    begun: Begun<Infallible>,
+    running: impl Future<Output = Result<Bytes, CallError>> + Send + 'static,
     [to_handler, to_caller]: [Arc<Pipe>; 2],
 ) -> Outcome {
     let (mut told, outcome) = oneshot();
     drop(group.spawn_ok(async move {
         let ended = {
-            let mut running = pin!(begun.outcome());
+            let mut running = pin!(running);
             let mut given_up = pin!(told.closed());
             poll_fn(|cx| match running.as_mut().poll(cx) {
                 Poll::Ready(outcome) => Poll::Ready(Some(outcome)),

@@ -4,18 +4,42 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
+use bowline_backend::time;
 use bowline_concurrency::timeout_at;
 
 use super::{MemoryBroker, closed};
 use crate::broker::UnknownMethod;
 use crate::offers::Served;
-use crate::{CallError, CallOptions, Certainty, Code};
+use crate::{CallError, CallOptions, Certainty, Code, OutCall};
 
 /// Calls that wait at one broker.
 const MAX_WAITING: usize = 1024;
 
 impl MemoryBroker {
+    /// The method that `call` is for, if it is called as it may be.
+    pub(super) async fn find_for(&self, call: &mut OutCall) -> Result<Served, CallError> {
+        let served = self.find(&call.method, &call.options).await?;
+        let spec = served.method.entry.spec;
+        if spec.streams() != call.streaming {
+            served.meter.refused(Code::Unsupported);
+            let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
+            return Err(error.with_message(spec.streams().asked_wrongly()));
+        }
+        if served
+            .method
+            .entry
+            .is_other_schema(call.options.extensions.schema())
+        {
+            served.meter.refused(Code::WrongSchema);
+            let error = CallError::new(Code::WrongSchema, Certainty::NeverSent);
+            return Err(error);
+        }
+        cap(&mut call.options, spec.max_duration());
+        Ok(served)
+    }
+
     /// The method called `name`, once it is offered.
     pub(super) async fn find(
         &self,
@@ -57,6 +81,13 @@ impl MemoryBroker {
             Ok(outcome) => outcome,
             Err(_) => Err(error(Code::NoPeer)),
         }
+    }
+}
+
+/// Cuts the deadline to what the method allows.
+pub(super) fn cap(options: &mut CallOptions, longest: Option<Duration>) {
+    if let Some(longest) = longest {
+        options.deadline = options.deadline.min(time::now() + longest);
     }
 }
 

@@ -65,7 +65,7 @@ impl MemoryBroker {
 
     /// Calls a reserved method.
     pub(super) fn ask(&self, reserved: Reserved, call: &OutCall) -> Result<Reply, CallError> {
-        if self.shared.group.handle().cancel_called() {
+        if self.shared.cancel.cancel_called() {
             return Err(closed());
         }
         match reserved.answer(self, call.options.codec, &call.body) {
@@ -115,7 +115,7 @@ impl Inspected for MemoryBroker {
 
     fn health(&self) -> HealthStatus {
         let shared = &self.shared;
-        let over = shared.group.handle().cancel_called() || shared.offers.gate().is_closed();
+        let over = shared.cancel.cancel_called() || shared.offers.gate().is_closed();
         HealthStatus::of(over, self.shared.executor.capacity())
     }
 

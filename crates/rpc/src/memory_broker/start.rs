@@ -130,6 +130,7 @@ impl MemoryBroker {
             shared: Arc::new(Shared {
                 executor: parts.executor,
                 attachment: parts.attachment,
+                cancel: parts.group.handle(),
                 group: parts.group,
                 me: parts.me,
                 next_call: AtomicU64::new(1),

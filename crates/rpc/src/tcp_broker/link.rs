@@ -357,7 +357,6 @@ impl Host for Link {
             priority: incoming.priority,
             limit: method.entry.limit(),
             extensions: incoming.extensions,
-            meter,
             arrived: now,
             streams,
         };
@@ -369,7 +368,7 @@ impl Host for Link {
             body: incoming.body,
             context,
         };
-        let job = Job::new(body, facts, self.place.shared.attachment.clone(), sink);
+        let job = Job::new(body, facts, meter, self.place.shared.attachment.clone(), sink);
         let _until_roused = self.place.shared.attachment.gather();
         let handle = job.give_to(&*self.place.shared.executor);
         // Others may wait for it, or come to.
