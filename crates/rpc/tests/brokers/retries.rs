@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_concurrency::{TaskGroup, sleep, timeout, yield_now};
+use bowline_concurrency::{TaskGroup, sleep, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{
     CodecId, Command, Config, Event, Extensions, Failure, Open, Side, Target,
 };
 use bowline_rpc::{
-    Caller, Certainty, Code, Codec, Error, Limits, Registry, Retry, Secret, TcpBroker,
+    Broker, Caller, Certainty, Code, Codec, Error, Limits, Registry, Retry, Secret, TcpBroker,
     TcpBrokerBuilder,
 };
 use bytes::Bytes;
@@ -150,8 +150,9 @@ on_every_backend! {
             let client = client(&server).connect(leaves).start(&group).await?;
             let connected = async || {
                 let both = timeout(LONG, async {
-                    while client.connections() < 2 {
-                        yield_now().await;
+                    let mut methods = client.methods();
+                    while methods.get("add").is_none_or(|add| add.peers < 2) {
+                        assert!(methods.changed().await);
                     }
                 });
                 both.await.expect("it connects again");
