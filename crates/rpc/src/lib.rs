@@ -42,6 +42,7 @@ mod caller;
 mod codec;
 mod connection;
 mod context;
+mod dedupe;
 mod dyn_broker;
 mod error;
 pub mod executor;

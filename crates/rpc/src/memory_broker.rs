@@ -4,6 +4,7 @@ mod begun;
 mod drain;
 mod find;
 mod insight;
+mod once;
 mod start;
 mod values;
 
@@ -24,6 +25,7 @@ use bowline_concurrency::{CancelHandle, TaskGroup, timeout_at};
 use bytes::Bytes;
 
 use crate::broker::{Ending, submit_encoded, without_key};
+use crate::dedupe::Dedupe;
 use crate::executor::{
     Attachment, CallRef, Executor, Internals, Job, JobBody, JobEnd, JobFacts, MethodLimit,
     Notification, ReplySink, Stop,
@@ -94,6 +96,8 @@ struct Shared {
     waiting: AtomicUsize,
     /// Places of notifications that have not begun.
     notifications: Semaphore,
+    /// Calls with a key.
+    dedupe: Arc<Dedupe>,
     encode_always: bool,
 }
 
@@ -197,6 +201,9 @@ impl MemoryBroker {
     /// Has the executor answer an encoded call.
     pub(crate) async fn carry(&self, mut call: OutCall) -> Result<Bytes, CallError> {
         let served = self.find_for(&mut call).await?;
+        if call.options.extensions.idempotency_key().is_some() {
+            return Box::pin(self.carry_once(served, call)).await;
+        }
         let codec = call.options.codec;
         let answer = LocalAnswer::<Infallible>::new();
         let sink = (self.next_call(), answer.clone() as Arc<dyn ReplySink>);
@@ -303,12 +310,11 @@ impl Broker for MemoryBroker {
         call: C,
         options: CallOptions,
     ) -> Result<C::Reply, CallError<C::Error>> {
-        // What is no function with the attribute, of a service for instance, goes by its name.
+        // What is no function with the attribute, of a service for instance, goes by its name. So does
+        // what has a key: a value cannot be given to two callers.
+        let moves = self.moves_values() && options.extensions.idempotency_key().is_none();
         let offers = &self.shared.offers;
-        match offers
-            .meter_of(TypeId::of::<C>())
-            .filter(|_| self.moves_values())
-        {
+        match offers.meter_of(TypeId::of::<C>()).filter(|_| moves) {
             Some(meter) => {
                 let span = CallSpan::new(meter.name());
                 span.around(self.carry_value(call, options, meter)).await

@@ -7,7 +7,6 @@ mod builder;
 mod calls;
 #[cfg(feature = "tls")]
 mod certificate;
-mod dedupe;
 mod dial;
 mod drain;
 mod endpoint;
@@ -46,6 +45,7 @@ use std::time::Duration;
 use bowline_concurrency::{Backoff, TaskGroup};
 
 use crate::broker::{Ending, encode_arguments, typed, without_key};
+use crate::dedupe::Dedupe;
 use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::offers::Offers;
 use crate::proto::{CallKind, Config};
@@ -58,7 +58,6 @@ use crate::{
     Reply,
 };
 use calls::{Sent, watched};
-use dedupe::Dedupe;
 use here::Here;
 use places::Places;
 use pressure::Pressure;

@@ -139,6 +139,7 @@ impl MemoryBroker {
                 refused: AtomicU64::new(0),
                 waiting: AtomicUsize::new(0),
                 notifications: Semaphore::new(NOTIFICATIONS),
+                dedupe: Arc::default(),
                 encode_always,
             }),
         }

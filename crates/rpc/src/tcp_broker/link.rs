@@ -13,12 +13,12 @@ use bowline_backend::time::{self, Instant};
 
 use super::Shared;
 use super::attempt::Attempt;
-use super::dedupe::{Admitted, CallerId, DedupeKey};
 use super::offering::{Offer, Offering};
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
 use super::wires::Wire;
 use crate::connection::{CallPipes, Driver, Ended, Host, Mailbox};
+use crate::dedupe::{Admitted, CallerId, DedupeKey};
 use crate::executor::{
     CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, Notification, ReplySink, Stop,
 };
@@ -114,7 +114,7 @@ async fn drive_stream<S: ByteStream>(
         place,
         address: stream.peer_addr().ok(),
         peer: None,
-        caller: CallerId::Unknown(connection),
+        caller: CallerId::Unknown(connection.0),
         offering: Offering::new(shared.executor.capacity().max_workers, shared.weight),
         attempt,
         restricted: shared.config.restricts(Right::Call),
@@ -224,7 +224,7 @@ impl Host for Link {
                 let peer = Peer::new(self.address.clone(), hello.instance, hello.proven.clone());
                 self.place.shared.routes.ready(self.place.connection, &peer);
                 self.place.mailbox.introduce(&peer);
-                self.caller = CallerId::of(&hello, self.place.connection);
+                self.caller = CallerId::of(&hello, self.place.connection.0);
                 self.peer = Some(peer);
             }
             Event::Advertised(mut methods) => {
@@ -329,7 +329,7 @@ impl Host for Link {
                 key: key.into(),
             };
             let dedupe = &self.place.shared.dedupe;
-            let (admitted, settles) = dedupe.admit(key, codec, &self.place.mailbox, call, now);
+            let (admitted, settles) = dedupe.admit(key, codec, (sink.clone(), call), now);
             match admitted {
                 Admitted::Run => sink = settles,
                 Admitted::Waits => return JobHandle::of_none(),
@@ -368,7 +368,13 @@ impl Host for Link {
             body: incoming.body,
             context,
         };
-        let job = Job::new(body, facts, meter, self.place.shared.attachment.clone(), sink);
+        let job = Job::new(
+            body,
+            facts,
+            meter,
+            self.place.shared.attachment.clone(),
+            sink,
+        );
         let _until_roused = self.place.shared.attachment.gather();
         let handle = job.give_to(&*self.place.shared.executor);
         // Others may wait for it, or come to.

@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_channel::Sender;
 use bowline_concurrency::{TaskGroup, sleep, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{
     CodecId, Command, Config, Event, Extensions, Failure, Open, Side, Target,
 };
 use bowline_rpc::{
-    Broker, Caller, Certainty, Code, Codec, Error, Limits, Registry, Retry, Secret, TcpBroker,
-    TcpBrokerBuilder,
+    Broker, Caller, Certainty, Code, Codec, Error, Limits, MemoryBroker, Registry, Retry, Secret,
+    TcpBroker, TcpBrokerBuilder,
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-use crate::backends::{on_every_backend, registry, within};
+use crate::backends::{Div, DivError, on_every_backend, registry, within};
 use crate::held::{Held, client, held};
 use crate::raw_peer::{LONG, RawPeer};
 
@@ -89,6 +91,56 @@ async fn counts_with_a_key(server: &TcpBroker, config: Config) -> String {
         unreachable!()
     };
     String::from_utf8(body.to_vec()).expect("it is JSON")
+}
+
+/// Methods that are not to run twice.
+struct Counted {
+    let_go: Sender<()>,
+    runs: Arc<AtomicUsize>,
+}
+
+fn counted() -> (Counted, AsyncExecutor) {
+    let Held {
+        registry, let_go, ..
+    } = held();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = runs.clone();
+    let count = move |(): ()| {
+        let number = counted.fetch_add(1, Ordering::SeqCst);
+        async move { number }
+    };
+    registry.register_fn("count", count).unwrap();
+    let executor = AsyncExecutor::new(registry, 64);
+    (Counted { let_go, runs }, executor)
+}
+
+impl Counted {
+    /// They run once for each key, however often `broker` is asked.
+    async fn runs_once(&self, broker: &impl Broker) -> Result<(), Error> {
+        let held = |n: i64| broker.call_named::<i64>("held", (n,));
+        let twins = [1, 2].map(|n| held(n).idempotency_key("twins").into_future());
+        let (outcomes, ()) = futures_util::future::join(join_all(twins), async {
+            // One is let go, and there is no second.
+            self.let_go.send(()).await.unwrap();
+        })
+        .await;
+        let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+        assert_eq!(outcomes[0], outcomes[1]);
+        let count = |key: &str| {
+            let count = broker.call_named::<usize>("count", ());
+            count.idempotency_key(key)
+        };
+        let counts = [count("a"), count("a"), count("b"), count("a")];
+        for (call, expected) in counts.into_iter().zip([0, 0, 1, 0]) {
+            assert_eq!(call.await?, expected);
+        }
+        let twins = (0..50).map(|_| count("many").into_future());
+        for outcome in join_all(twins).await {
+            assert_eq!(outcome?, 2);
+        }
+        assert_eq!(self.runs.load(Ordering::SeqCst), 3);
+        Ok(())
+    }
 }
 
 fn secret(n: u8) -> Secret {
@@ -177,36 +229,62 @@ on_every_backend! {
 
     // R24
     async fn calls_with_one_key_run_once_and_have_equal_replies() {
-        let Held { registry, started, let_go } = held();
-        let runs = Arc::new(AtomicUsize::new(0));
-        let counted = runs.clone();
-        registry.register_fn("count", move |(): ()| {
-            let (runs, started) = (counted.clone(), started.clone());
-            async move {
-                let number = runs.fetch_add(1, Ordering::SeqCst);
-                drop(started);
-                number
+        let (counted, executor) = counted();
+        TcpBroker::builder(executor).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
+            client(&server).run(async |client| counted.runs_once(&client).await).await
+        }).await.unwrap();
+    }
+
+    // R24
+    async fn a_broker_that_runs_its_calls_itself_keeps_their_answers() {
+        let (counted_in_memory, executor) = counted();
+        MemoryBroker::new(executor).run(async |broker| -> Result<(), Error> {
+            counted_in_memory.runs_once(&broker).await?;
+            let count = |codec, key: &str| broker.call_named::<usize>("count", ()).codec(codec).idempotency_key(key);
+            assert_eq!(count(Codec::MessagePack, "k").await?, 3);
+            let error = count(Codec::Json, "k").await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::BadArguments, Certainty::Refused));
+            // A value, too, which goes as postcard then.
+            let div = |n| broker.call(Div(n, 2)).idempotency_key("d");
+            assert_eq!((div(7).await.unwrap(), div(9).await.unwrap()), (3, 3));
+            let error = broker.call_named::<i64>("example.shop.math.div", (7, 2)).idempotency_key("d").await.unwrap_err();
+            assert_eq!(error.code(), Code::BadArguments);
+            let by_zero = || broker.call(Div(7, 0)).idempotency_key("z");
+            for error in [by_zero().await.unwrap_err(), by_zero().await.unwrap_err()] {
+                assert_eq!(error.application(), Some(&DivError::ByZero { dividend: 7 }));
             }
-        }).unwrap();
-        TcpBroker::builder(AsyncExecutor::new(registry, 64)).listen("127.0.0.1:0").run(async |server| -> Result<(), Error> {
-            client(&server).run(async |client| {
-                let twins = [1, 2].map(|n| client.call_named::<i64>("held", (n,)).idempotency_key("twins").into_future());
-                let both = join_all(twins);
-                let (outcomes, ()) = futures_util::future::join(both, async {
-                    // One is let go, and there is no second.
-                    let_go.send(()).await.unwrap();
-                }).await;
-                let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
-                assert_eq!(outcomes[0], outcomes[1]);
-                let count = |key: &str| client.call_named::<usize>("count", ()).idempotency_key(key);
-                assert_eq!((count("a").await?, count("a").await?, count("b").await?, count("a").await?), (0, 0, 1, 0));
-                let twins = (0..50).map(|_| count("many").into_future());
-                for outcome in join_all(twins).await {
-                    assert_eq!(outcome?, 2);
-                }
-                assert_eq!(runs.load(Ordering::SeqCst), 3);
-                Ok(())
-            }).await
+            // What did not run is not kept, and nobody waits for it.
+            broker.close();
+            for _ in 0..2 {
+                let error = count(Codec::Postcard, "late").await.unwrap_err();
+                assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::NeverSent));
+            }
+            Ok(())
+        }).await.unwrap();
+        let (counted_here, executor) = counted();
+        TcpBroker::builder(executor).prefer_local().run(async |broker| counted_here.runs_once(&broker).await).await.unwrap();
+    }
+
+    // R24, EX4
+    async fn a_call_with_a_key_goes_on_without_its_caller_and_needs_room_in_the_queue() {
+        let Held { registry, started, let_go } = held();
+        let executor = AsyncExecutor::new(registry, 1).queue(1);
+        MemoryBroker::new(executor).run(async |broker| -> Result<(), Error> {
+            let held = |n: i64, key: &str| broker.call_named::<i64>("held", (n,)).idempotency_key(key);
+            let mut first = held(1, "a").into_future();
+            assert!((&mut first).now_or_never().is_none());
+            started.recv().await.unwrap();
+            drop(first);
+            let mut second = held(2, "b").into_future();
+            assert!((&mut second).now_or_never().is_none());
+            let error = held(3, "c").await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::Refused));
+            let_go.send(()).await.unwrap();
+            let_go.send(()).await.unwrap();
+            assert_eq!((held(1, "a").await?, second.await?), (1, 2));
+            started.recv().await.unwrap();
+            assert!(started.try_recv().is_err(), "a call ran twice");
+            Ok(())
         }).await.unwrap();
     }
 

@@ -22,8 +22,10 @@ pub(crate) trait ReplySink: Send + Sync {
 /// Which call of a sink a job belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallRef {
-    /// A call within this process.
+    /// A call within this process, which ends with its caller.
     Local(u64),
+    /// One that goes on without its caller, for others may get its answer.
+    Kept(u64),
     /// A call of a peer.
     Peer(CallId),
     /// A notification of a peer, which has the credit of the peer until its handler runs.
@@ -33,7 +35,7 @@ pub(crate) enum CallRef {
 impl CallRef {
     pub(crate) fn number(self) -> u64 {
         match self {
-            CallRef::Local(number) => number,
+            CallRef::Local(number) | CallRef::Kept(number) => number,
             CallRef::Peer(call) | CallRef::Notification(call) => call.as_u64(),
         }
     }

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bowline_backend::time::Instant;
 
-use super::routes::ConnectionId;
 use crate::Codec;
-use crate::connection::Mailbox;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::PeerHello;
 
@@ -21,26 +19,26 @@ const PER_ENTRY: usize = 256;
 
 /// What makes two calls one: who calls, which method, and the key it gave.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct DedupeKey {
-    pub(super) caller: CallerId,
-    pub(super) method: Arc<str>,
-    pub(super) key: Arc<[u8]>,
+pub(crate) struct DedupeKey {
+    pub(crate) caller: CallerId,
+    pub(crate) method: Arc<str>,
+    pub(crate) key: Arc<[u8]>,
 }
 
 /// By what a caller is recognised: never by what it says of itself alone, as another can say that too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum CallerId {
+pub(crate) enum CallerId {
     /// By whom it has proved to be, and which start of its broker it is.
     Proven(Arc<str>, [u8; 16]),
     /// It has proved nothing: by which start of its broker it is, and the pass that it shows this broker alone.
     Shown([u8; 16], [u8; 16]),
-    /// Not at all: another connection is another caller.
-    Unknown(ConnectionId),
+    /// Not at all: another connection, of this number, is another caller.
+    Unknown(u64),
 }
 
 impl CallerId {
     /// The peer of `connection`, by what it said there.
-    pub(super) fn of(hello: &PeerHello, connection: ConnectionId) -> Self {
+    pub(crate) fn of(hello: &PeerHello, connection: u64) -> Self {
         match (hello.is_known, hello.pass) {
             (true, _) => Self::Proven(hello.proven.clone(), hello.instance),
             (false, Some(pass)) => Self::Shown(hello.instance, pass),
@@ -82,7 +80,7 @@ enum Entry<W> {
 
 /// What to do with a call.
 #[derive(Debug)]
-pub(super) enum Admitted {
+pub(crate) enum Admitted {
     /// Run it; its end is to be settled.
     Run,
     /// Its twin runs; it gets the same answer.
@@ -178,12 +176,12 @@ fn held(key: &DedupeKey, end: &JobEnd) -> usize {
 }
 
 /// The calls with a key of one broker.
-pub(super) struct Dedupe {
+pub(crate) struct Dedupe {
     window: Mutex<Window<Waiter>>,
 }
 
-/// A call of a peer that waits for the answer.
-type Waiter = (Arc<Mailbox>, CallRef);
+/// A call that waits for the answer, and where it gets it.
+type Waiter = (Arc<dyn ReplySink>, CallRef);
 
 impl Default for Dedupe {
     fn default() -> Self {
@@ -195,15 +193,13 @@ impl Default for Dedupe {
 
 impl Dedupe {
     /// Whether the call is to be run, and where its end goes then.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         self: &Arc<Self>,
         key: DedupeKey,
         codec: Codec,
-        mailbox: &Arc<Mailbox>,
-        call: CallRef,
+        waiter: Waiter,
         now: Instant,
     ) -> (Admitted, Arc<dyn ReplySink>) {
-        let waiter = (mailbox.clone(), call);
         let admitted = self.window().admit(&key, codec, waiter, now);
         let dedupe = self.clone();
         (admitted, Arc::new(Settles { dedupe, key }))
@@ -224,8 +220,8 @@ struct Settles {
 impl ReplySink for Settles {
     fn settle(&self, _: CallRef, end: JobEnd) {
         let waiting = self.dedupe.window().settle(&self.key, &end);
-        for (mailbox, call) in waiting {
-            mailbox.settle(call, end.clone());
+        for (sink, call) in waiting {
+            sink.settle(call, end.clone());
         }
     }
 }
@@ -280,8 +276,8 @@ mod tests {
         for caller in [
             CallerId::Shown([1; 16], [1; 16]),
             CallerId::Shown([1; 16], [2; 16]),
-            CallerId::Unknown(ConnectionId(1)),
-            CallerId::Unknown(ConnectionId(2)),
+            CallerId::Unknown(1),
+            CallerId::Unknown(2),
         ] {
             other.caller = caller;
             assert!(runs(&admit(&mut window, &other, 'd', at(1))), "{other:?}");
