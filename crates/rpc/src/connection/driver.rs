@@ -78,6 +78,8 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     write_stall: Duration,
     /// When the connection is broken if the transport takes nothing until then.
     stalls_at: Option<Instant>,
+    /// What had gone out below a transport that holds some back, when it was last looked at.
+    passed_on: u64,
     /// Until when the peer may take what says why the connection is over.
     last_words: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -123,6 +125,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             write_buffer: limits.write_buffer,
             write_stall: limits.write_stall,
             stalls_at: None,
+            passed_on: 0,
             last_words: None,
             timer: None,
             tickets: Vec::new(),

@@ -1,6 +1,10 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bowline_backend::entropy;
+use bowline_backend::stream::{ByteSide, ByteWriter};
 use bowline_concurrency::Root;
-use bowline_transport::MemoryStream;
+use bowline_transport::{MemoryStream, StapledStream};
+use futures_util::io::AsyncWrite;
 
 use super::*;
 use crate::proto::{CodecId, Command, Config, IncomingCall, MethodId, Open, Side, Target};
@@ -100,5 +104,65 @@ fn what_a_broken_stream_did_not_take_was_never_sent_though_the_broker_closes_mea
             (error.code(), error.certainty()),
             (Code::ConnectionLost, Certainty::NeverSent)
         );
+    });
+}
+
+/// Takes nothing, and tells how much of what it took before went out.
+struct Holds(Arc<AtomicU64>);
+
+impl ByteSide for Holds {}
+
+impl ByteWriter for Holds {
+    fn is_write_vectored(&self) -> bool {
+        false
+    }
+
+    fn passed_on(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl AsyncWrite for Holds {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_transport_that_holds_bytes_back_stalls_only_while_none_go_out() {
+    let limits = Limits::default();
+    let count = Arc::new(AtomicU64::new(0));
+    Root::new().block_on(async {
+        let begun = time::now();
+        let mut machine = ready(&limits, begun);
+        let open = Open::new(Target::Method(MethodId(1)), CodecId::JSON, Bytes::new());
+        machine.command(begun, Command::Open(open)).unwrap();
+        let (reader, _) = MemoryStream::pair().0.into_split();
+        let stream = StapledStream::new(reader, Holds(count.clone()));
+        let mailbox = Arc::new(Mailbox::new(&limits));
+        let mut driver = Driver::new(stream, machine, mailbox, Nobody, &limits);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut stalls_after = |seconds: u64| {
+            let now = begun + Duration::from_secs(seconds);
+            driver.poll_write(&mut cx, now);
+            driver
+                .stalls_at
+                .map(|at| at.saturating_duration_since(begun))
+        };
+        let patience = Some(limits.write_stall);
+        assert_eq!(stalls_after(0), patience);
+        assert_eq!(stalls_after(2), patience, "nothing went out");
+        count.fetch_add(1, Ordering::Relaxed);
+        let later = patience.map(|most| most + Duration::from_secs(3));
+        assert_eq!(stalls_after(3), later);
+        assert_eq!(stalls_after(4), later, "nothing more went out");
     });
 }

@@ -61,6 +61,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             match self.poll_write_once(cx) {
                 Poll::Pending => {
+                    let passed_on = self.stream.passed_on();
+                    if std::mem::replace(&mut self.passed_on, passed_on) != passed_on {
+                        self.stalls_at = None;
+                    }
                     self.stalls_at.get_or_insert(now + self.write_stall);
                     break;
                 }
