@@ -40,7 +40,7 @@ pub async fn add(a: i64, b: i64) -> i64 {
 
 pub fn registers(registry: &Registry) {
     let _ = registry.register(add);
-    let _ = registry.register(plain); //~ Method<_>` is not satisfied
+    let _ = registry.register(plain); //~ is no function with `#[bowline::rpc]`
 }
 
 pub struct Plain;

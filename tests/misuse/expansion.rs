@@ -70,7 +70,14 @@ pub mod functions {
 
     #[bowline::rpc]
     pub async fn default_context(
-        #[rpc(default)] context: super::Context, //~ the context is no argument, so it has no default //~ cannot find attribute `rpc`
+        #[rpc(default)] context: super::Context, //~ the context is no argument, so it has no default
+    ) {
+    }
+
+    #[bowline::rpc]
+    pub async fn late_context(
+        a: u8,
+        context: super::Context, //~ the context is the first parameter
     ) {
     }
 }
@@ -79,7 +86,7 @@ pub mod options {
     #[bowline::rpc(blocking)] //~ an `async fn` is not blocking: leave out `async`
     pub async fn blocks() {}
 
-    #[bowline::rpc(concurrency = 0)] //~ this is a number above zero
+    #[bowline::rpc(concurrency = 0)] //~ `concurrency` takes a number above zero
     pub async fn never() {}
 
     #[bowline::rpc(name = "sys.stop")] //~ names that start with `sys.` are reserved
