@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bowline_backend::time::Instant;
 
-use crate::Codec;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::PeerHello;
+use crate::{Certainty, Code, Codec};
 
 /// How long an answer is kept, from the begin of its call.
 const KEPT_FOR: Duration = Duration::from_secs(600);
@@ -85,10 +85,9 @@ pub(crate) enum Admitted {
     Run,
     /// Its twin runs; it gets the same answer.
     Waits,
-    /// Its twin ran, and this is the answer.
+    /// This is the answer: of its twin, which ran, or that its twin is in another codec, so that what that
+    /// is answered says nothing to this one.
     Answered(JobEnd),
-    /// Its twin is in another codec, so its answer says nothing to this one.
-    OtherCodec,
 }
 
 impl<W> Window<W> {
@@ -108,7 +107,11 @@ impl<W> Window<W> {
             Some(Entry::Runs { codec: its, .. } | Entry::Ended { codec: its, .. })
                 if *its != codec =>
             {
-                Admitted::OtherCodec
+                Admitted::Answered(JobEnd::Failed {
+                    code: Code::BadArguments,
+                    certainty: Certainty::Refused,
+                    message: "its key is that of a call in another codec".into(),
+                })
             }
             Some(Entry::Runs { waiting, .. }) => {
                 waiting.push(waiter);
@@ -229,7 +232,6 @@ impl ReplySink for Settles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Certainty, Code};
     use bytes::Bytes;
 
     fn key(n: u8) -> DedupeKey {
@@ -290,7 +292,11 @@ mod tests {
         assert!(matches!(again, Admitted::Answered(JobEnd::Reply(body)) if body.len() == 3));
         // It could not read that answer, and must not run again.
         let other = window.admit(&key(1), Codec::Json, 'f', at(2));
-        assert!(matches!(other, Admitted::OtherCodec), "{other:?}");
+        let Admitted::Answered(JobEnd::Failed { code, message, .. }) = other else {
+            panic!("{other:?}")
+        };
+        assert_eq!(code, Code::BadArguments);
+        assert!(message.contains("another codec"), "{message}");
         assert!(runs(&admit(&mut window, &key(1), 'g', at(600))));
     }
 

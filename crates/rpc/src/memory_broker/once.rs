@@ -50,10 +50,6 @@ impl MemoryBroker {
             }
             Admitted::Waits => {}
             Admitted::Answered(end) => return reply_of(codec, end),
-            Admitted::OtherCodec => {
-                let error = CallError::new(Code::BadArguments, Certainty::Refused);
-                return Err(error.with_message("its key is that of a call in another codec"));
-            }
         }
         match end_of(&answer, deadline).await {
             Some((end, _)) => reply_of(codec, end),

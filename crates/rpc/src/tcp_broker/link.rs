@@ -29,7 +29,7 @@ use crate::proto::{
 };
 use crate::stream::HandlerStreams;
 use crate::sys::Reserved;
-use crate::{Certainty, Code, Codec, Peer, Right};
+use crate::{Certainty, Codec, Peer, Right};
 
 /// The place of one connection in the broker's table; given up by dropping it.
 pub(super) struct Place {
@@ -333,15 +333,6 @@ impl Host for Link {
             match admitted {
                 Admitted::Run => sink = settles,
                 Admitted::Waits => return JobHandle::of_none(),
-                Admitted::OtherCodec => {
-                    let end = JobEnd::Failed {
-                        code: Code::BadArguments,
-                        certainty: Certainty::Refused,
-                        message: "its key is that of a call in another codec".into(),
-                    };
-                    self.place.mailbox.settle(call, end);
-                    return JobHandle::of_none();
-                }
                 Admitted::Answered(end) => {
                     self.place.mailbox.settle(call, end);
                     return JobHandle::of_none();
