@@ -157,6 +157,17 @@ pub trait Request: Send + Sized + 'static {
     ) -> impl Future<Output = Result<Self::Reply, CallError<Self::Error>>> + Send;
 }
 
+/// Refuses to await a call that is to be opened.
+fn has_no_items<C: Call, E>(broker: &impl Broker) -> Result<(), CallError<E>> {
+    let streams = C::SPEC.streams();
+    if streams == Streaming::No {
+        return Ok(());
+    }
+    let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
+    let error = error.with_message(streams.asked_wrongly());
+    Err(named(broker, CallType::of::<C>(), error))
+}
+
 /// A call that is a value, as a [`Request`].
 #[derive(Debug)]
 pub struct Typed<C>(C);
@@ -174,11 +185,7 @@ impl<C: Call> Request for Typed<C> {
         broker: B,
         options: CallOptions,
     ) -> Result<C::Reply, CallError<C::Error>> {
-        if C::SPEC.streams() != Streaming::No {
-            let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
-            let error = error.with_message(C::SPEC.streams().asked_wrongly());
-            return Err(named(&broker, CallType::of::<C>(), error));
-        }
+        has_no_items::<C, _>(&broker)?;
         let outcome = broker.submit_typed(self.0, options).await;
         outcome.map_err(|error| named(&broker, CallType::of::<C>(), error))
     }
@@ -197,11 +204,7 @@ impl<C: Call> Request for Notify<C> {
     }
 
     async fn send<B: Broker>(self, broker: B, options: CallOptions) -> Result<(), CallError> {
-        if C::SPEC.streams() != Streaming::No {
-            let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
-            let error = error.with_message(C::SPEC.streams().asked_wrongly());
-            return Err(named(&broker, CallType::of::<C>(), error));
-        }
+        has_no_items::<C, _>(&broker)?;
         let call = encoded(&broker, self.0, options)?;
         let outcome = broker.notify_raw(call).await;
         outcome.map_err(|error| named(&broker, CallType::of::<C>(), error))
