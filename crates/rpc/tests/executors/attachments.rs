@@ -18,6 +18,7 @@ use futures_util::future::{Either, select};
 
 use crate::backends::{on_every_backend, registry};
 use crate::held::{LONG, client, ended, held, hold};
+use crate::made::of_both_kinds;
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -26,8 +27,7 @@ on_every_backend! {
         let held = held();
         let executor = AsyncExecutor::new(held.registry, 4);
         task_group(|group: TaskGroup<Error>| async move {
-            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
+            let (memory, server) = of_both_kinds(&executor, &group).await?;
             let other = MemoryBroker::new(executor).start(&group).await?;
             client(&server).run(async |client| -> Result<(), Error> {
                 let first = hold(&group, &memory, 1);

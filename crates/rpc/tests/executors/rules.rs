@@ -15,7 +15,7 @@ use futures_util::future::{Either, select};
 
 use crate::backends::{fall, on_every_backend, registry};
 use crate::held::{LONG, client, ended, held, hold};
-use crate::made::Made;
+use crate::made::{Made, of_both_kinds};
 
 /// Counts how often it is asked for its capacity, which takes a lock.
 #[derive(Debug)]
@@ -172,11 +172,7 @@ async fn a_full_queue<E: Made>() {
     let held = held();
     let executor = E::made(held.registry, 1, 1);
     task_group(|group: TaskGroup<Error>| async move {
-        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-        let server = TcpBroker::builder(executor.clone())
-            .listen("127.0.0.1:0")
-            .start(&group)
-            .await?;
+        let (memory, server) = of_both_kinds(&executor, &group).await?;
         let mut calls = vec![hold(&group, &memory, 0)];
         held.started.recv().await.expect("it starts");
         for n in 1..4 {
@@ -213,11 +209,7 @@ async fn a_caller_that_is_gone<E: Made>() {
     let held = held();
     let executor = E::made(held.registry, 1, 1);
     task_group(|group: TaskGroup<Error>| async move {
-        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-        let server = TcpBroker::builder(executor.clone())
-            .listen("127.0.0.1:0")
-            .start(&group)
-            .await?;
+        let (memory, server) = of_both_kinds(&executor, &group).await?;
         client(&server)
             .run(async |client| -> Result<(), Error> {
                 let running = hold(&group, &memory, 1);

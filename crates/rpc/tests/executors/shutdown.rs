@@ -8,13 +8,13 @@ use bowline_concurrency::{TaskGroup, sleep, task_group, timeout, yield_now};
 use bowline_rpc::executor::{AsyncExecutor, Executor, ThreadPoolExecutor};
 use bowline_rpc::{
     Broker, Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker,
-    MethodDef, MethodSpec, NoError, TcpBroker,
+    MethodDef, MethodSpec, NoError,
 };
 
 use crate::backends::{on_every_backend, registry};
 use crate::goes_on::GoesOn;
 use crate::held::{LONG, client, ended, held, hold};
-use crate::made::Made;
+use crate::made::{Made, of_both_kinds};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -97,11 +97,7 @@ async fn answers_every_caller<E: Made>() {
     let held = held();
     let executor = E::made(held.registry, 2, 1024);
     task_group(|group: TaskGroup<Error>| async move {
-        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-        let server = TcpBroker::builder(executor.clone())
-            .listen("127.0.0.1:0")
-            .start(&group)
-            .await?;
+        let (memory, server) = of_both_kinds(&executor, &group).await?;
         client(&server)
             .run(async |client| -> Result<(), Error> {
                 let running = [hold(&group, &memory, 1), hold(&group, &client, 2)];
@@ -186,11 +182,7 @@ async fn is_answered_for<E: Made>() {
     registry.register_all([MethodDef::of::<GoesOn>()]).unwrap();
     let executor = E::made(registry, 2, 1024).grace(SOON);
     task_group(|group: TaskGroup<Error>| async move {
-        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-        let server = TcpBroker::builder(executor.clone())
-            .listen("127.0.0.1:0")
-            .start(&group)
-            .await?;
+        let (memory, server) = of_both_kinds(&executor, &group).await?;
         client(&server)
             .run(async |client| -> Result<(), Error> {
                 let calls = [
@@ -242,8 +234,7 @@ on_every_backend! {
         let counted = Arc::<Counted>::default();
         let executor = AsyncExecutor::new(registry, 4).state(counted.clone());
         task_group(|group: TaskGroup<Error>| async move {
-            let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
-            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
+            let (memory, server) = of_both_kinds(&executor, &group).await?;
             client(&server).run(async |client| -> Result<(), Error> {
                 ten_each(memory, client).await;
                 Ok(())

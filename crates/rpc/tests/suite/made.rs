@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use bowline_rpc::Registry;
+use bowline_concurrency::TaskGroup;
 use bowline_rpc::executor::{AsyncExecutor, Executor, ThreadPoolExecutor};
+use bowline_rpc::{Error, MemoryBroker, Registry, TcpBroker};
 
 /// An executor of a registry, with so many workers and places in the queue.
 pub(crate) trait Made: Executor + Clone {
@@ -31,4 +32,17 @@ impl Made for ThreadPoolExecutor {
     fn grace(self, grace: Duration) -> Self {
         self.cancel_grace(grace)
     }
+}
+
+/// Two brokers that share an executor: one in memory, and a server.
+pub(crate) async fn of_both_kinds<E: Executor + Clone>(
+    executor: &E,
+    group: &TaskGroup<Error>,
+) -> Result<(MemoryBroker, TcpBroker), Error> {
+    let memory = MemoryBroker::new(executor.clone()).start(group).await?;
+    let server = TcpBroker::builder(executor.clone())
+        .listen("127.0.0.1:0")
+        .start(group)
+        .await?;
+    Ok((memory, server))
 }
