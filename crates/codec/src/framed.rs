@@ -31,6 +31,32 @@ pub trait Codec: Decode + Encode<<Self as Codec>::Sent> {
     fn split(self) -> (Self::Encoder, Self::Decoder);
 }
 
+/// A [`Codec`] of a stream that can do without its framing: a datagram is a frame as it is.
+///
+/// # Examples
+///
+/// ```
+/// use bowline_codec::{Lines, MessageCodec, Unframe};
+/// use bytes::Bytes;
+///
+/// let text = Lines::lf().text().unframe();
+/// assert_eq!(text.decode(&Bytes::from("no newline"))?, "no newline");
+/// # Ok::<(), bowline_codec::DecodeError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no message codec that could do without its framing",
+    note = "what `framing.with(codec)` makes has one; of a registry of transports `with_streams` takes \
+            any codec of a stream, and `with_datagrams` adds a message codec to it"
+)]
+pub trait Unframe: Codec {
+    /// What is left: the codec of one message.
+    type Message: MessageCodec<Sent = <Self as Codec>::Sent, Received = <Self as Decode>::Item>
+        + 'static;
+
+    /// Lets go of the framing.
+    fn unframe(self) -> Self::Message;
+}
+
 /// A [`Framing`] joined to the [`MessageCodec`] of its frames; made by [`Framing::with`].
 ///
 /// # Examples
@@ -152,6 +178,18 @@ where
             progress: self.progress,
         };
         (encoder, decoder)
+    }
+}
+
+impl<F, M> Unframe for Framed<F, M>
+where
+    F: Framing + Clone + Send + 'static,
+    M: MessageCodec + 'static,
+{
+    type Message = M;
+
+    fn unframe(self) -> M {
+        self.codec
     }
 }
 

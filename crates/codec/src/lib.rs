@@ -76,7 +76,7 @@ pub use convert::{Conversion, Convert, ConvertError, ConvertFn, Converted, Stapl
 pub use decode::Decode;
 pub use encode::Encode;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
-pub use framed::{Codec, Framed, FramedDecoder, FramedEncoder};
+pub use framed::{Codec, Framed, FramedDecoder, FramedEncoder, Unframe};
 pub use framing::Framing;
 pub use framing::bytes_framing::BytesFraming;
 pub use framing::cbor::CborFraming;

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     Codec, Decode, DecodeError, Encode, EncodeError, Framing, Limits, MessageCodec, OutputBatch,
+    Unframe,
 };
 
 /// Encodes with one codec and decodes with another.
@@ -85,6 +86,14 @@ impl<E: Codec, D: Codec> Codec for Stapled<E, D> {
 
     fn split(self) -> (E::Encoder, D::Decoder) {
         (self.encoder.split().0, self.decoder.split().1)
+    }
+}
+
+impl<E: Unframe, D: Unframe> Unframe for Stapled<E, D> {
+    type Message = Stapled<E::Message, D::Message>;
+
+    fn unframe(self) -> Self::Message {
+        Stapled::new(self.encoder.unframe(), self.decoder.unframe())
     }
 }
 

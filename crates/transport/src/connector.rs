@@ -3,6 +3,7 @@
 mod eyeballs;
 mod target;
 
+pub(crate) use eyeballs::in_turns;
 pub use target::TcpTarget;
 
 use std::net::SocketAddr;
@@ -182,6 +183,6 @@ impl TcpConnector {
             return Err(Error::new(Operation::Connect, ErrorKind::Address)
                 .with_source(std::io::Error::new(std::io::ErrorKind::InvalidInput, why)));
         }
-        Ok(eyeballs::in_turns(fitting))
+        Ok(in_turns(fitting))
     }
 }

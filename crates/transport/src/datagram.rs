@@ -40,7 +40,7 @@ use crate::attribute::Extra;
 
 /// The longest packet that is sent, and the most that is received of one, unless a builder says
 /// otherwise. No packet of UDP is longer.
-const MAX_PACKET: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+pub(crate) const MAX_PACKET: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 
 /// What a packet of UDP holds over IPv4: 65 535 bytes less the headers of IP and UDP.
 const MOST_OF_UDP_V4: usize = 65_507;

@@ -6,9 +6,10 @@ mod datagrams;
 use std::fmt;
 use std::sync::Arc;
 
-use bowline_codec::{Codec, MessageCodec};
+use bowline_codec::{Codec, MessageCodec, Unframe};
 
 use self::builtin::Builtin;
+use self::datagrams::{OfMessages, Unframed};
 use crate::dyn_transport::DynTransport;
 use crate::error::Error;
 use crate::memory::MemoryNetwork;
@@ -37,16 +38,22 @@ pub trait TransportFactory<S, R>: Send + Sync {
 /// | `tcp` | `//host:port` | `connect_timeout`, `nodelay`, `max_frame`, `reconnect` |
 /// | `unix` | a path, or `@name` | `connect_timeout`, `max_frame`, `reconnect` |
 /// | `tls` | `//host:port` | those of `tcp`, `sni`, `alpn`, `ca` (a file), `close=lenient` |
+/// | `udp` | `//host:port` | `connect_timeout`, `max_frame` |
+/// | `unixgram` | a path, or `@name` | `connect_timeout`, `max_frame` |
 /// | `mem` | `//name` | `connect_timeout`, `max_frame`, `reconnect` |
-/// | `udp`, by [`with_datagrams`](TransportRegistry::with_datagrams) | `//host:port` | `connect_timeout`, `max_frame` |
-/// | `unixgram`, the same | a path, or `@name` | `max_frame` |
 ///
 /// What it makes connects when it is first used, within 10 s unless `connect_timeout` says otherwise,
 /// which over `tls` bounds the handshake too; then it reads the file of `ca`, of 1 MiB at most, and
 /// tells what is wrong with it. Without `ca` Mozilla's authorities are trusted, with the feature
 /// `webpki-roots`, or, with `native-roots` alone, the system's, which are read then as well, once. With `reconnect=yes` it connects again when the connection breaks, as a
 /// [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a
-/// frame on the wire.
+/// frame on the wire, or of a packet.
+///
+/// `udp` and `unixgram` carry each message in a packet, as a
+/// [`DatagramTransport`](crate::DatagramTransport) does: there is no connection, so nothing says
+/// whether anybody is there but an error of a later operation, and there is none to make again. Of the
+/// addresses of a host `udp` takes the first that a socket can be connected to, which says no more than
+/// that there is a way: where a host may be at one of several, name the one by its address.
 ///
 /// # Examples
 ///
@@ -88,8 +95,29 @@ impl<S, R> TransportRegistry<S, R> {
         }
     }
 
-    /// A table of what is built in, which speaks what `codec` makes, a codec for each connection.
+    /// A table of what is built in, which speaks what `codec` makes, a codec for each connection. In
+    /// packets its messages go without their frames; one is no longer than a frame may be.
     pub fn with_builtin<C>(codec: impl Fn() -> C + Send + Sync + 'static) -> Self
+    where
+        C: Unframe<Sent = S, Item = R> + 'static,
+        S: Send + Sync + 'static,
+        R: Send + 'static,
+    {
+        let codec = Arc::new(codec);
+        let streams = codec.clone();
+        let mut registry = TransportRegistry::with_streams(move || streams());
+        let before_memory = registry.entries.len() - 1;
+        let packets = datagrams::factories(&Arc::new(Unframed(codec)));
+        let packets = packets.map(|(name, factory)| (name.to_owned(), factory));
+        registry
+            .entries
+            .splice(before_memory..before_memory, packets);
+        registry
+    }
+
+    /// As [`with_builtin`](TransportRegistry::with_builtin) without `udp` and `unixgram`: for a codec
+    /// that finds the ends of its messages itself, and has none for a message alone.
+    pub fn with_streams<C>(codec: impl Fn() -> C + Send + Sync + 'static) -> Self
     where
         C: Codec<Sent = S, Item = R> + 'static,
         S: Send + Sync + 'static,
@@ -106,9 +134,8 @@ impl<S, R> TransportRegistry<S, R> {
         registry
     }
 
-    /// Adds `udp` and, on Unix, `unixgram`, each message in a packet as `codec` makes it; of a
-    /// [`DatagramTransport`](crate::DatagramTransport). They have no frames, so their codec is one of
-    /// messages.
+    /// Adds `udp` and, on Unix, `unixgram`, each message in a packet as `codec` makes it: to
+    /// [`with_streams`](TransportRegistry::with_streams), or to a table that is empty.
     ///
     /// # Errors
     ///
@@ -122,10 +149,9 @@ impl<S, R> TransportRegistry<S, R> {
         S: Send + Sync + 'static,
         R: Send + 'static,
     {
-        let codec = Arc::new(codec);
-        self.register("udp", datagrams::Udp(codec.clone()))?;
-        #[cfg(unix)]
-        self.register("unixgram", datagrams::Unixgram(codec))?;
+        for (name, factory) in datagrams::factories(&Arc::new(OfMessages(codec))) {
+            self.add(name.to_owned(), factory)?;
+        }
         Ok(self)
     }
 
@@ -145,14 +171,7 @@ impl<S, R> TransportRegistry<S, R> {
         name: impl Into<String>,
         factory: impl TransportFactory<S, R> + 'static,
     ) -> Result<(), Error> {
-        let name = checked(name.into())?;
-        if self.find(&name).is_some() {
-            return Err(wrong(format!(
-                "there is a transport `{name}` already; `replace` is for that"
-            )));
-        }
-        self.entries.push((name, Arc::new(factory)));
-        Ok(())
+        self.add(checked(name.into())?, Arc::new(factory))
     }
 
     /// Puts a factory in the place of the one of that name, or adds it.
@@ -214,6 +233,16 @@ impl<S, R> TransportRegistry<S, R> {
         let url: Url = url.parse()?;
         let factory = self.known(url.scheme())?;
         factory.create(&params_of(&url, factory.keys())?)
+    }
+
+    fn add(&mut self, name: String, factory: Arc<dyn TransportFactory<S, R>>) -> Result<(), Error> {
+        if self.find(&name).is_some() {
+            return Err(wrong(format!(
+                "there is a transport `{name}` already; `replace` is for that"
+            )));
+        }
+        self.entries.push((name, factory));
+        Ok(())
     }
 
     fn find(&self, name: &str) -> Option<&Arc<dyn TransportFactory<S, R>>> {

@@ -15,7 +15,7 @@ use crate::error::{Attempt, Error, Operation};
 pub(super) type Failed = Mutex<Vec<Attempt>>;
 
 /// The families by turns, IPv6 first; each keeps its order.
-pub(super) fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+pub(crate) fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
     let mut ordered = Vec::with_capacity(v6.len() + v4.len());

@@ -69,11 +69,14 @@ fn peer(transport: &DynTransport<String, String>) -> String {
 fn names_keep_their_order_and_are_taken_once() {
     let mut registry = registry();
     let builtin: Vec<&str> = registry.names().collect();
-    assert_eq!(builtin, ["tcp", "unix", "tls", "mem"]);
+    assert_eq!(builtin, ["tcp", "unix", "tls", "udp", "unixgram", "mem"]);
     registry.register("zz", Own("first")).unwrap();
     registry.register("aa", Own("other")).unwrap();
     let names: Vec<&str> = registry.names().collect();
-    assert_eq!(names, ["tcp", "unix", "tls", "mem", "zz", "aa"]);
+    assert_eq!(
+        names,
+        ["tcp", "unix", "tls", "udp", "unixgram", "mem", "zz", "aa"]
+    );
 
     let taken = why(registry.register("zz", Own("second")));
     assert_eq!(
@@ -87,7 +90,12 @@ fn names_keep_their_order_and_are_taken_once() {
     let opened = registry.open("ZZ://?loudness=11").unwrap();
     assert_eq!(peer(&opened), "second at Some(11)");
     let names: Vec<&str> = registry.names().collect();
-    assert_eq!(names, ["tcp", "unix", "tls", "mem", "zz", "aa", "new"]);
+    assert_eq!(
+        names,
+        [
+            "tcp", "unix", "tls", "udp", "unixgram", "mem", "zz", "aa", "new"
+        ]
+    );
 
     for name in ["", "Tcp", "1a", "a b", "a:b"] {
         assert!(why(registry.register(name, Own("?"))).contains("can be no scheme"));
@@ -98,7 +106,7 @@ fn names_keep_their_order_and_are_taken_once() {
 #[test]
 fn what_is_not_known_is_told_with_what_there_is() {
     let registry = registry();
-    let names = "there are tcp, unix, tls, mem";
+    let names = "there are tcp, unix, tls, udp, unixgram, mem";
     assert_eq!(
         why(registry.open("tpc://h:1")),
         format!("there is no transport `tpc`; {names}")
