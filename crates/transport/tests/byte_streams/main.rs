@@ -9,10 +9,18 @@ use bowline_transport::Extra;
 
 mod bitten;
 mod byte_stream;
+#[cfg(feature = "tls")]
+#[expect(dead_code, reason = "this needs few kinds of certificates")]
+#[path = "../tls/certificates.rs"]
+mod certificates;
 mod endings;
 mod many_tasks;
 mod message_stream;
 mod pairs;
+#[cfg(feature = "tls")]
+#[expect(dead_code, reason = "this has streams of its own to make secure")]
+#[path = "../tls/pairs.rs"]
+mod tls_pairs;
 
 /// What carries messages.
 pub(crate) trait Stream: ByteStream + Extra {}
@@ -85,22 +93,36 @@ macro_rules! messages {
             messages!(@all $backend, $pair);
         }
     };
+    // A peer that is done takes nothing more: TLS says so.
+    ($name:ident, $backend:expr, $pair:path, secure) => {
+        mod $name {
+            use super::*;
+            messages!(@any $backend, $pair);
+        }
+    };
     (@all $backend:expr, $pair:path) => {
+        messages!(@any $backend, $pair);
+        suite!(@laws message_stream, $backend, $pair,
+            split_halves_work_in_both_directions_at_once,
+            a_shut_down_sender_still_receives,
+        );
+        suite!(@laws endings, $backend, $pair,
+            an_end_flushes_and_leaves_the_other_direction,
+        );
+    };
+    (@any $backend:expr, $pair:path) => {
         suite!(@laws message_stream, $backend, $pair,
             messages_go_both_ways,
             an_end_between_frames_is_none_for_ever,
             an_end_inside_a_frame_is_broken,
             frames_before_a_reset_come_first,
             a_dropped_stream_is_no_clean_end,
-            split_halves_work_in_both_directions_at_once,
-            a_shut_down_sender_still_receives,
             a_full_queue_makes_senders_wait,
             a_refused_frame_is_followed_by_a_good_one,
             a_fatal_error_repeats,
             a_message_above_the_limit_leaves_the_stream_usable,
         );
         suite!(@laws endings, $backend, $pair,
-            an_end_flushes_and_leaves_the_other_direction,
             a_close_is_idempotent_and_final,
             a_dropped_close_aborts,
             an_upgrade_loses_no_byte,
@@ -163,11 +185,27 @@ suite!(
     stapled
 );
 
+/// The laws of messages over `pair` on every backend.
+macro_rules! messages_everywhere {
+    ($name:ident, $pair:path $(, $kind:ident)?) => {
+        mod $name {
+            use super::*;
+            messages!(on_tokio, Backend::Tokio, $pair $(, $kind)?);
+            messages!(on_smol, Backend::Smol, $pair $(, $kind)?);
+            messages!(on_async_std, Backend::AsyncStd, $pair $(, $kind)?);
+            messages!(in_sim, Backend::Sim, $pair $(, $kind)?);
+        }
+    };
+}
+
 // TR2
-messages!(bitten_memory_on_tokio, Backend::Tokio, pairs::bitten_memory);
-messages!(bitten_memory_in_sim, Backend::Sim, pairs::bitten_memory);
-messages!(bitten_tcp_on_tokio, Backend::Tokio, pairs::bitten_tcp);
-messages!(bitten_tcp_in_sim, Backend::Sim, pairs::bitten_tcp);
+messages_everywhere!(bitten_memory, pairs::bitten_memory);
+messages_everywhere!(bitten_tcp, pairs::bitten_tcp);
+// Records that are cut on their way, and such as hold a byte each.
+#[cfg(feature = "tls")]
+messages_everywhere!(tls_over_bitten_tcp, pairs::tls_over_bitten_tcp, secure);
+#[cfg(feature = "tls")]
+messages_everywhere!(bitten_tls, pairs::bitten_tls, secure);
 
 // TR2
 #[test]

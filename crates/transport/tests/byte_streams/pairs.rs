@@ -1,10 +1,16 @@
 //! The pairs of streams that the laws are tried on.
 
-use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::net::{TcpListenOptions, TcpListener, TcpOptions, TcpStream};
 use bowline_backend::stream::{Address, ByteStream};
+#[cfg(feature = "tls")]
+use bowline_transport::TlsStream;
 use bowline_transport::{MemoryStream, StapledStream};
 
 use crate::bitten::Bitten;
+#[cfg(feature = "tls")]
+use crate::tls_pairs::secure;
+
+const NARROW: usize = 32 * 1024;
 
 pub(crate) async fn memory() -> (MemoryStream, MemoryStream) {
     MemoryStream::pair()
@@ -27,8 +33,26 @@ pub(crate) async fn bitten_memory() -> (Bitten<MemoryStream>, Bitten<MemoryStrea
     (Bitten::new(here), Bitten::new(there))
 }
 
+/// With buffers that single bytes fill in little time.
 pub(crate) async fn bitten_tcp() -> (Bitten<TcpStream>, Bitten<TcpStream>) {
-    let (here, there) = tcp().await;
+    let narrow = TcpOptions::new().send_buffer(NARROW).recv_buffer(NARROW);
+    let listening = TcpListenOptions::new().accept_options(narrow.clone());
+    let listener = TcpListener::bind_with("127.0.0.1:0".parse().unwrap(), listening).unwrap();
+    let connecting = TcpStream::connect_with(listener.local_addr().unwrap(), narrow);
+    let (connected, accepted) = futures_util::future::join(connecting, listener.accept()).await;
+    let (here, there) = (connected.unwrap(), accepted.unwrap().0);
+    (Bitten::new(here), Bitten::new(there))
+}
+
+#[cfg(feature = "tls")]
+pub(crate) async fn tls_over_bitten_tcp()
+-> (TlsStream<Bitten<TcpStream>>, TlsStream<Bitten<TcpStream>>) {
+    secure(bitten_tcp().await).await
+}
+
+#[cfg(feature = "tls")]
+pub(crate) async fn bitten_tls() -> (Bitten<TlsStream<TcpStream>>, Bitten<TlsStream<TcpStream>>) {
+    let (here, there) = secure(tcp().await).await;
     (Bitten::new(here), Bitten::new(there))
 }
 
