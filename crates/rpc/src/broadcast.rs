@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bowline_concurrency::{Completed, as_completed};
 
-use crate::broker::{encode_arguments, named, typed};
+use crate::broker::{encoded, named, typed};
 use crate::caller::Request;
-use crate::{Broker, Call, CallError, CallOptions, CallType, Codec, OutCall, Peer, Reply};
+use crate::{Broker, Call, CallError, CallOptions, CallType, Codec, Peer, Reply, Streaming};
 
 /// What becomes of a call at one peer.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = Result<Reply, CallError>> + Send>>;
@@ -49,14 +49,12 @@ impl<C: Call> Request for ToAll<C> {
         options: CallOptions,
     ) -> Result<Broadcast<C>, CallError<C::Error>> {
         let codec = options.codec;
-        let name = broker.name_of(CallType::of::<C>()).map_err(|error| {
-            CallError::new(crate::Code::UnknownMethod, crate::Certainty::NeverSent)
-                .with_cause(error)
-        })?;
-        let body = encode_arguments(codec, &self.0.into_args())?;
-        let call = OutCall::new(name.shared().clone(), body, options);
+        let mut call = encoded(&broker, self.0, options)?;
+        let method = call.method.clone();
+        // Each replies, and has no items.
+        call.streaming = Streaming::No;
         let sent = broker.submit_each(call).await.or_else(|error| {
-            let error = error.of_method(name.shared().clone());
+            let error = error.of_method(method.clone());
             typed::<C>(codec, Err(error)).map(|_| Vec::new())
         })?;
         let (peers, outcomes): (Vec<_>, Vec<_>) = sent
@@ -64,7 +62,7 @@ impl<C: Call> Request for ToAll<C> {
             .map(|addressed| (addressed.peer, addressed.outcome))
             .unzip();
         Ok(Broadcast {
-            method: name.shared().clone(),
+            method,
             peers,
             codec,
             outcomes: as_completed(outcomes),

@@ -8,6 +8,7 @@ use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use crate::proto::Extensions;
+use crate::schema::Expected;
 use crate::{
     Addressed, Call, CallError, Certainty, Code, Codec, DeclaredName, ErrorBody, MethodName,
     MethodTable, RawStream, RegistryError, Retry, Streaming,
@@ -240,6 +241,8 @@ pub struct OutCall {
     pub streaming: Streaming,
     /// What else was said.
     pub options: CallOptions,
+    /// Of a typed call, its types.
+    pub(crate) expected: Expected,
 }
 
 impl OutCall {
@@ -252,6 +255,7 @@ impl OutCall {
             idempotent: false,
             streaming: Streaming::No,
             options,
+            expected: Expected::default(),
         }
     }
 }
@@ -260,14 +264,17 @@ impl OutCall {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Reply {
-    /// The encoded result, in the codec of the call.
+    /// Its format: the one that was asked for, unless that is postcard, a typed call was made and who
+    /// replied has other types, as [`Codec`] says.
+    pub codec: Codec,
+    /// The encoded result.
     pub body: Bytes,
 }
 
 impl Reply {
-    /// A reply with the encoded result `body`.
-    pub fn new(body: Bytes) -> Self {
-        Self { body }
+    /// A reply with the result `body`, encoded with `codec`.
+    pub fn new(codec: Codec, body: Bytes) -> Self {
+        Self { codec, body }
     }
 }
 
@@ -296,6 +303,7 @@ pub(crate) fn encoded<C: Call, E>(
         options.extensions = options.extensions.with_schema(C::SPEC.schema_hash());
     }
     let mut call = OutCall::new(name.shared().clone(), body, options);
+    call.expected = Expected::of::<C>();
     call.idempotent = C::SPEC.is_idempotent();
     call.streaming = C::SPEC.streams();
     Ok(call)
@@ -316,7 +324,7 @@ pub(crate) fn typed<C: Call>(
     outcome: Result<Reply, CallError>,
 ) -> Result<C::Reply, CallError<C::Error>> {
     match outcome {
-        Ok(reply) => decode_reply(codec, &reply),
+        Ok(reply) => decode_reply(&reply),
         Err(error) => Err(typed_error(codec, error)),
     }
 }
@@ -330,19 +338,22 @@ pub(crate) fn without_key(options: &CallOptions) -> Result<(), CallError> {
     Err(error.with_message("only a call with one answer and no items has an idempotency key"))
 }
 
-/// An encoded application error as a value.
+/// An encoded application error as a value; `codec` was asked for.
 pub(crate) fn typed_error<E: serde::de::DeserializeOwned>(
     codec: Codec,
     error: CallError,
 ) -> CallError<E> {
-    error.try_map_application(|body: ErrorBody| codec.decode::<E>(&body.bytes))
+    error.try_map_application(|body: ErrorBody| {
+        // As that of a reply: another one only if it is one of those that every broker knows.
+        let other = Codec::from_id(body.codec.0).filter(|_| codec == Codec::Postcard);
+        other.unwrap_or(codec).decode::<E>(&body.bytes)
+    })
 }
 
 pub(crate) fn decode_reply<T: serde::de::DeserializeOwned, E>(
-    codec: Codec,
     reply: &Reply,
 ) -> Result<T, CallError<E>> {
-    codec.decode(&reply.body).map_err(|error| {
+    reply.codec.decode(&reply.body).map_err(|error| {
         CallError::new(Code::BadReply, Certainty::Executed).with_message(error.to_string())
     })
 }

@@ -268,12 +268,11 @@ impl<R: DeserializeOwned + Send + 'static> Request for Named<R> {
     }
 
     async fn send<B: Broker>(self, broker: B, options: CallOptions) -> Result<R, CallError> {
-        let codec = options.codec;
         let method = self.method.clone();
         let outcome = async {
             let call = self.encoded(options)?;
             let reply = broker.submit(call).await?;
-            decode_reply(codec, &reply)
+            decode_reply(&reply)
         };
         outcome.await.map_err(|error| error.of_method(method))
     }

@@ -26,9 +26,10 @@ thread_local! {
 
 /// The format of arguments and replies.
 ///
-/// Typed calls use [`Postcard`](Codec::Postcard): compact, but it carries no types, so both sides
-/// have to be compiled from the same declaration. Calls by name use
-/// [`MessagePack`](Codec::MessagePack), where a type error is found and reported.
+/// Typed calls use [`Postcard`](Codec::Postcard): compact, but it carries no types. So one for a method
+/// whose types are written otherwise at the other side goes in another format that the two have,
+/// [`MessagePack`](Codec::MessagePack) or [`Json`](Codec::Json), where a type error is found and reported; if
+/// they have none it is [`WrongSchema`](crate::Code::WrongSchema). Calls by name use MessagePack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {

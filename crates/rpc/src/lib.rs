@@ -60,6 +60,7 @@ mod offers;
 pub mod proto;
 mod registry;
 mod retry;
+mod schema;
 mod secret;
 mod small_bodies;
 mod span;

@@ -199,7 +199,7 @@ impl MemoryBroker {
     }
 
     /// Has the executor answer an encoded call.
-    pub(crate) async fn carry(&self, mut call: OutCall) -> Result<Bytes, CallError> {
+    pub(crate) async fn carry(&self, mut call: OutCall) -> Result<Reply, CallError> {
         let served = self.find_for(&mut call).await?;
         if call.options.extensions.idempotency_key().is_some() {
             return Box::pin(self.carry_once(served, call)).await;
@@ -233,7 +233,7 @@ impl MemoryBroker {
         let job = self.encoded_job(served, call, (self.next_call(), sink), Some(streams))?;
         let begun = self.begin(job, answer);
         let outcome: Outcome = match begun.deadline {
-            Instant::NEVER => Box::pin(async move { begun.outcome(codec).await.map(Reply::new) }),
+            Instant::NEVER => Box::pin(begun.outcome(codec)),
             _ => {
                 let pipes = [to_handler.clone(), to_caller.clone()];
                 kept(&self.shared.group, begun.outcome(codec), pipes)
@@ -243,7 +243,7 @@ impl MemoryBroker {
             (to_handler, sends),
             to_caller,
             outcome,
-            usize::MAX,
+            (codec, usize::MAX),
         ))
     }
 
@@ -292,7 +292,7 @@ impl Broker for MemoryBroker {
             return self.ask(reserved, &call);
         }
         let span = CallSpan::new(&call.method);
-        span.around(self.carry(call)).await.map(Reply::new)
+        span.around(self.carry(call)).await
     }
 
     async fn open(&self, call: OutCall) -> Result<RawStream, CallError> {

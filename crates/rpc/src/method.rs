@@ -219,10 +219,12 @@ impl Entry {
         self.handler.knows_names()
     }
 
-    /// Whether a call that expects `schema` is for another version of the method.
-    pub(crate) fn is_other_schema(&self, schema: Option<u64>) -> bool {
+    /// Whether a call in `codec` that expects `schema` is refused, as one for another version of the method.
+    pub(crate) fn refuses(&self, schema: Option<u64>, codec: Codec) -> bool {
         let (ours, theirs) = (self.spec.schema, schema.unwrap_or(0));
-        self.spec.strict_schema && ours != 0 && theirs != 0 && ours != theirs
+        let differs = ours != 0 && theirs != 0 && ours != theirs;
+        // Postcard carries no types: it would be taken for what it is not.
+        differs && (self.spec.strict_schema || codec == Codec::Postcard)
     }
 }
 

@@ -23,7 +23,7 @@ pub struct MethodOffer {
     pub named_arguments: bool,
     /// Who sends items besides arguments and reply.
     pub streaming: Streaming,
-    /// The hash of its argument and reply types, as the first of them says it; 0 is unknown.
+    /// The hash of its argument and reply types, where each of them says the same; 0 is unknown.
     pub schema: u64,
 }
 

@@ -50,6 +50,7 @@ use crate::executor::{Attachment, Executor, NullExecutor};
 use crate::offers::Offers;
 use crate::proto::{CallKind, Config};
 use crate::retry::Budget;
+use crate::schema::Expected;
 use crate::span::{self, CallSpan};
 use crate::stream::Outcome;
 use crate::{
@@ -163,7 +164,7 @@ impl TcpBroker {
 
 impl Broker for TcpBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
-        let sent = Sent::of(call.named, CallKind::UNARY);
+        let sent = Sent::of(&call, CallKind::UNARY);
         let key = Key::Name(&call.method);
         let calling = self.call_peer(key, call.body, sent, &call.options, call.idempotent);
         CallSpan::new(&call.method).around(calling).await
@@ -176,7 +177,7 @@ impl Broker for TcpBroker {
 
     async fn notify_raw(&self, call: OutCall) -> Result<(), CallError> {
         without_key(&call.options)?;
-        let sent = Sent::of(call.named, CallKind::NOTIFY);
+        let sent = Sent::of(&call, CallKind::NOTIFY);
         let key = Key::Name(&call.method);
         let sending = self.call_peer(key, call.body, sent, &call.options, false);
         let sent = CallSpan::new(&call.method).around(sending).await;
@@ -202,7 +203,7 @@ impl Broker for TcpBroker {
         let body = encode_arguments(options.codec, &call.into_args())?;
         let sent = Sent {
             kind: CallKind::UNARY,
-            schema: C::SPEC.is_strict_schema().then(|| C::SPEC.schema_hash()),
+            expected: Expected::of::<C>(),
         };
         let key = Key::Call(id, &name);
         let repeatable = C::SPEC.is_idempotent();
@@ -212,14 +213,13 @@ impl Broker for TcpBroker {
     }
 
     async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
+        let kind = Sent::of(&call, CallKind::UNARY);
         let OutCall {
             method,
             body,
-            named,
             options,
             ..
         } = call;
-        let kind = Sent::of(named, CallKind::UNARY);
         let key = Key::Name(&method);
         loop {
             let peers = self.shared.routes.pick_all(key);
@@ -235,22 +235,22 @@ impl Broker for TcpBroker {
                 let span = CallSpan::new(&method);
                 let outcome: Outcome = match found.to {
                     Destination::Peer(mailbox) => {
-                        let at = (&mailbox, found.method);
+                        let at = (&mailbox, found.method, found.schema);
                         let sent = span.in_scope(|| {
                             span::goes_to(mailbox.peer(), None);
                             self.send(at, body.clone(), kind, &options, None)
                         });
                         Box::pin(span.around(async move {
                             let outcome = match sent {
-                                Ok(call) => call.await,
+                                Ok((call, codec)) => call.await.map(|body| Reply::new(codec, body)),
                                 Err(error) => Err(error),
                             };
-                            watched(watching, outcome).map(Reply::new)
+                            watched(watching, outcome)
                         }))
                     }
                     Destination::Here(broker) => {
                         let call = here::out_call(&method, body.clone(), kind, &options);
-                        let outcome = async move { broker.carry(call).await.map(Reply::new) };
+                        let outcome = async move { broker.carry(call).await };
                         Box::pin(span.around(outcome))
                     }
                 };

@@ -164,7 +164,8 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
         self
     }
 
-    /// Sends arguments and reply in another format.
+    /// Sends arguments and reply in another format. [`Postcard`](Codec::Postcard) gives way to one that
+    /// carries types where a call that is a value goes to who declares the method otherwise.
     pub fn codec(mut self, codec: Codec) -> Self {
         self.codec = codec;
         self
@@ -273,7 +274,7 @@ impl<B: Broker, C: StreamingCall> CallBuilder<B, Typed<C>> {
         let opened = broker.open(call).await;
         let raw =
             opened.map_err(|error| typed_error::<C::Error>(codec, error).of_method(method))?;
-        Ok(StreamCall::new(raw, codec, typed_error))
+        Ok(StreamCall::new(raw, typed_error))
     }
 }
 
@@ -325,13 +326,12 @@ impl<B: Broker, T: DeserializeOwned + Send + 'static> CallBuilder<B, Named<T>> {
 
     async fn begin<S, R>(self, streaming: Streaming) -> Result<StreamCall<S, R, T>, CallError> {
         let (broker, request, options) = self.ready()?;
-        let codec = options.codec;
         let mut call = request.encoded(options)?;
         call.streaming = streaming;
         let method = call.method.clone();
         let opened = broker.open(call).await;
         let raw = opened.map_err(|error| error.of_method(method))?;
-        Ok(StreamCall::new(raw, codec, |_, error| error))
+        Ok(StreamCall::new(raw, |_, error| error))
     }
 }
 

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use super::Flow;
 use super::gauges::Seen;
 use crate::executor::{CallRef, JobEnd, ReplySink};
-use crate::proto::{CallId, Open};
+use crate::proto::{CallId, CodecId, Open};
 use crate::span::Unnumbered;
-use crate::{CallError, Certainty, Code, Limits, Peer};
+use crate::{CallError, Certainty, Code, Codec, Limits, Peer};
 use tickets::{Ticket, Tickets};
 
 /// The meeting point of one connection's driver with callers and handlers.
@@ -41,8 +41,8 @@ pub(crate) struct Mailbox {
     longest: AtomicUsize,
     max_bytes: usize,
     seen: Seen,
-    /// Who is there, once that is known.
-    peer: OnceLock<Peer>,
+    /// Who is there, once that is known, and the format agreed on that carries types, if there is one.
+    peer: OnceLock<(Peer, Option<Codec>)>,
 }
 
 struct State {
@@ -102,14 +102,21 @@ impl Mailbox {
         }
     }
 
-    /// It is `peer` that is there.
-    pub(crate) fn introduce(&self, peer: &Peer) {
-        let _ = self.peer.set(peer.clone());
+    /// It is `peer` that is there, with these formats.
+    pub(crate) fn introduce(&self, peer: &Peer, codecs: &[CodecId]) {
+        let mut typed = [Codec::MessagePack, Codec::Json].into_iter();
+        let typed = typed.find(|codec| codecs.contains(&CodecId(codec.id())));
+        let _ = self.peer.set((peer.clone(), typed));
     }
 
     /// Who is there, once that is known.
     pub(crate) fn peer(&self) -> Option<&Peer> {
-        self.peer.get()
+        self.peer.get().map(|(peer, _)| peer)
+    }
+
+    /// The format for calls that have to carry their types.
+    pub(crate) fn carrying_types(&self) -> Option<Codec> {
+        self.peer.get()?.1
     }
 
     /// What the driver saw last of the connection.

@@ -9,7 +9,6 @@ use std::task::Poll;
 use bowline_backend::time::Instant;
 use bowline_channel::oneshot;
 use bowline_concurrency::{TaskGroup, timeout_at};
-use bytes::Bytes;
 
 use crate::executor::{CallRef, JobEnd, JobHandle, ReplySink};
 use crate::local_answer::{Left, LocalAnswer};
@@ -45,16 +44,16 @@ impl<T> Begun<T> {
 
 impl Begun<Infallible> {
     /// The reply of a call in this codec.
-    pub(super) async fn outcome(self, codec: Codec) -> Result<Bytes, CallError> {
+    pub(super) async fn outcome(self, codec: Codec) -> Result<Reply, CallError> {
         let (end, _) = self.end().await?;
         reply_of(codec, end)
     }
 }
 
 /// What the caller of an encoded call gets.
-pub(super) fn reply_of(codec: Codec, end: JobEnd) -> Result<Bytes, CallError> {
+pub(super) fn reply_of(codec: Codec, end: JobEnd) -> Result<Reply, CallError> {
     match end {
-        JobEnd::Reply(body) => Ok(body),
+        JobEnd::Reply(body) => Ok(Reply::new(codec, body)),
         JobEnd::Application(body) => {
             let codec = crate::proto::CodecId(codec.id());
             Err(CallError::from_application(ErrorBody::new(codec, body)))
@@ -105,7 +104,7 @@ impl Drop for Given {
 /// The outcome of a call with items and a deadline, which is kept whether or not anybody polls this.
 pub(super) fn kept(
     group: &TaskGroup<Infallible>,
-    running: impl Future<Output = Result<Bytes, CallError>> + Send + 'static,
+    running: impl Future<Output = Result<Reply, CallError>> + Send + 'static,
     [to_handler, to_caller]: [Arc<Pipe>; 2],
 ) -> Outcome {
     let (mut told, outcome) = oneshot();
@@ -127,7 +126,7 @@ pub(super) fn kept(
     }));
     Box::pin(async move {
         match outcome.await {
-            Ok(outcome) => outcome.map(Reply::new),
+            Ok(outcome) => outcome,
             // The broker has ended, and everything with it.
             Err(_) => Err(CallError::new(Code::Cancelled, Certainty::MaybeExecuted)),
         }

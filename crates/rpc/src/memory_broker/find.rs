@@ -12,7 +12,7 @@ use bowline_concurrency::timeout_at;
 use super::{MemoryBroker, closed};
 use crate::broker::UnknownMethod;
 use crate::offers::Served;
-use crate::{CallError, CallOptions, Certainty, Code, OutCall};
+use crate::{CallError, CallOptions, Certainty, Code, Codec, OutCall};
 
 /// Calls that wait at one broker.
 const MAX_WAITING: usize = 1024;
@@ -27,13 +27,8 @@ impl MemoryBroker {
             let error = CallError::new(Code::Unsupported, Certainty::NeverSent);
             return Err(error.with_message(spec.streams().asked_wrongly()));
         }
-        if served
-            .method
-            .entry
-            .is_other_schema(call.options.extensions.schema())
-        {
-            served.meter.refused(Code::WrongSchema);
-            let error = CallError::new(Code::WrongSchema, Certainty::NeverSent);
+        if let Err(error) = fit(call, &served) {
+            served.meter.refused(error.code());
             return Err(error);
         }
         cap(&mut call.options, spec.max_duration());
@@ -81,6 +76,22 @@ impl MemoryBroker {
             Ok(outcome) => outcome,
             Err(_) => Err(error(Code::NoPeer)),
         }
+    }
+}
+
+/// Brings `call` into a format in which the method takes it for what it is.
+fn fit(call: &mut OutCall, served: &Served) -> Result<(), CallError> {
+    let entry = &served.method.entry;
+    let expected = call.expected;
+    let options = &mut call.options;
+    let fits = expected.fits(options.codec, entry.spec.schema_hash(), &options.extensions);
+    let told = expected.told(fits).or(options.extensions.schema());
+    if !fits {
+        (options.codec, call.body) = expected.recoded(&call.body, Some(Codec::MessagePack))?;
+    }
+    match entry.refuses(told, options.codec) {
+        true => Err(CallError::new(Code::WrongSchema, Certainty::NeverSent)),
+        false => Ok(()),
     }
 }
 

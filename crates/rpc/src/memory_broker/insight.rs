@@ -68,13 +68,14 @@ impl MemoryBroker {
         if self.shared.cancel.cancel_called() {
             return Err(closed());
         }
-        match reserved.answer(self, call.options.codec, &call.body) {
+        let codec = call.options.codec;
+        match reserved.answer(self, codec, &call.body) {
             JobEnd::Failed {
                 code,
                 certainty,
                 message,
             } => Err(CallError::new(code, certainty).with_message(message)),
-            JobEnd::Reply(body) | JobEnd::Application(body) => Ok(Reply::new(body)),
+            JobEnd::Reply(body) | JobEnd::Application(body) => Ok(Reply::new(codec, body)),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bowline_backend::time;
-use bytes::Bytes;
 
 use super::MemoryBroker;
 use super::begun::{end_of, reply_of};
@@ -12,7 +11,7 @@ use crate::dedupe::{Admitted, CallerId, DedupeKey};
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::local_answer::LocalAnswer;
 use crate::offers::Served;
-use crate::{CallError, Certainty, Code, OutCall};
+use crate::{CallError, Certainty, Code, OutCall, Reply};
 
 impl MemoryBroker {
     /// Has the executor answer a call with a key, unless a twin of it has been answered or is going to be.
@@ -23,7 +22,7 @@ impl MemoryBroker {
         &self,
         served: Served,
         call: OutCall,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<Reply, CallError> {
         let (codec, deadline) = (call.options.codec, call.options.deadline);
         let me = &self.shared.me;
         let key = call.options.extensions.idempotency_key();

@@ -74,14 +74,15 @@ impl MethodSpec {
         self
     }
 
-    /// The hash of its argument and reply types as written; 0 is unknown.
+    /// The hash of its argument and reply types as written; 0 is unknown. Typed calls between two that
+    /// differ go in a [format](crate::Codec) that carries types.
     pub const fn schema(mut self, hash: u64) -> Self {
         self.schema = hash;
         self
     }
 
     /// A typed call whose [`schema`](Self::schema) is another is refused with
-    /// [`WrongSchema`](crate::Code::WrongSchema), instead of being decoded as what it may not be.
+    /// [`WrongSchema`](crate::Code::WrongSchema), even if it could be decoded.
     pub const fn strict_schema(mut self) -> Self {
         self.strict_schema = true;
         self

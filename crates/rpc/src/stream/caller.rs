@@ -32,7 +32,8 @@ pub struct StreamCall<S, R, T = (), E = ErrorBody> {
 }
 
 impl<S, R, T, E> StreamCall<S, R, T, E> {
-    pub(crate) fn new(raw: RawStream, codec: Codec, decode_error: DecodeError<E>) -> Self {
+    pub(crate) fn new(raw: RawStream, decode_error: DecodeError<E>) -> Self {
+        let codec = raw.codec;
         Self {
             sender: ItemSender {
                 raw: raw.sender,
@@ -303,7 +304,7 @@ impl<R, T: DeserializeOwned, E> ItemReceiver<R, T, E> {
             return Err(CallError::new(Code::BadReply, Certainty::MaybeExecuted));
         };
         match raw.reply().await {
-            Ok(reply) => decode_reply(self.codec, &reply),
+            Ok(reply) => decode_reply(&reply),
             Err(error) => Err((self.decode_error)(self.codec, error)),
         }
     }

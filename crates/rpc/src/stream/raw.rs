@@ -29,15 +29,18 @@ pub struct RawStream {
     pub sender: RawSender,
     /// Items from the executor, and the outcome.
     pub receiver: RawReceiver,
+    /// The format of the items, as that of a [`Reply`].
+    pub codec: Codec,
 }
 
 impl RawStream {
-    /// `sent` and `received` are the pipes of the call; without `sends` nothing is sent.
+    /// `sent` and `received` are the pipes of the call; without `sends` nothing is sent. An item has at
+    /// most `longest` bytes.
     pub(crate) fn new(
         (sent, sends): (Arc<Pipe>, bool),
         received: Arc<Pipe>,
         outcome: Outcome,
-        longest: usize,
+        (codec, longest): (Codec, usize),
     ) -> Self {
         if !sends {
             sent.end(End::Complete);
@@ -53,6 +56,7 @@ impl RawStream {
                 end: None,
                 turn: 0,
             },
+            codec,
         }
     }
 }

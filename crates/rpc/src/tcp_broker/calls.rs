@@ -12,27 +12,28 @@ use crate::broker::UnknownMethod;
 use crate::connection::{Flow, InFlight, Mailbox};
 use crate::proto::{CallKind, CodecId, MethodId, MethodOptions, Open, Target};
 use crate::retry::Attempts;
+use crate::schema::Expected;
 use crate::span;
-use crate::{CallError, CallOptions, Certainty, Code, Reply};
+use crate::{CallError, CallOptions, Certainty, Code, Codec, OutCall, Reply};
 
 /// What kind of call it is.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sent {
     pub(super) kind: CallKind,
-    /// The hash of the types of its arguments and its reply.
-    pub(super) schema: Option<u64>,
+    /// What is known of the types of its arguments and its reply.
+    pub(super) expected: Expected,
 }
 
 impl Sent {
-    pub(super) fn of(named: bool, kind: CallKind) -> Self {
-        let names = if named {
+    pub(super) fn of(call: &OutCall, kind: CallKind) -> Self {
+        let names = if call.named {
             CallKind::NAMED_ARGUMENTS
         } else {
             CallKind::UNARY
         };
         Self {
             kind: CallKind(kind.0 | names.0),
-            schema: None,
+            expected: call.expected,
         }
     }
 }
@@ -65,9 +66,9 @@ impl TcpBroker {
                 Err(error) => (Err(error), repeatable),
             };
             match outcome {
-                Ok(body) => {
+                Ok(reply) => {
                     self.shared.budget.earn();
-                    return Ok(Reply::new(body));
+                    return Ok(reply);
                 }
                 Err(error) => {
                     if self.shared.routes.is_closing() {
@@ -94,13 +95,13 @@ impl TcpBroker {
         body: Bytes,
         sent: Sent,
         options: &CallOptions,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<Reply, CallError> {
         let outcome = match &found.to {
             Destination::Peer(mailbox) => {
                 span::goes_to(mailbox.peer(), None);
-                let at = (mailbox, found.method);
+                let at = (mailbox, found.method, found.schema);
                 match self.send(at, body, sent, options, None) {
-                    Ok(call) => call.await,
+                    Ok((call, codec)) => call.await.map(|body| Reply::new(codec, body)),
                     Err(error) => Err(error),
                 }
             }
@@ -113,14 +114,16 @@ impl TcpBroker {
         watched(found.watching, outcome)
     }
 
+    /// Hands a call to the connection of `mailbox`, where its method goes by an id and has types of a hash.
+    /// The answer has the format that it goes in, which may be another one than it came in.
     pub(super) fn send(
         &self,
-        (mailbox, method): (&Arc<Mailbox>, MethodId),
+        (mailbox, method, theirs): (&Arc<Mailbox>, MethodId, u64),
         body: Bytes,
         sent: Sent,
         options: &CallOptions,
         flow: Option<Box<Flow>>,
-    ) -> Result<InFlight, CallError> {
+    ) -> Result<(InFlight, Codec), CallError> {
         let said = options.extensions.metadata_bytes();
         let limit = self.shared.limits.max_metadata;
         if said > usize::from(limit) {
@@ -128,20 +131,26 @@ impl TcpBroker {
             let error = CallError::new(Code::TooLarge, Certainty::NeverSent);
             return Err(error.with_sizes(limit.into(), actual));
         }
+        let (expected, extensions) = (sent.expected, &options.extensions);
+        let fits = expected.fits(options.codec, theirs, extensions);
+        let (codec, body) = match fits {
+            true => (options.codec, body),
+            false => expected.recoded(&body, mailbox.carrying_types())?,
+        };
         let bytes = body.len();
-        let codec = CodecId(options.codec.id());
-        let open = Open::new(Target::Method(method), codec, body)
+        let open = Open::new(Target::Method(method), CodecId(codec.id()), body)
             .deadline(options.deadline)
             .hops(options.hops)
             .priority(options.priority)
             .kind(sent.kind);
-        let open = open.extensions(match sent.schema {
-            None => options.extensions.clone(),
-            Some(hash) => options.extensions.with_schema(hash),
+        let told = expected.told(fits);
+        let open = open.extensions(match told.filter(|_| extensions.schema().is_none()) {
+            None => extensions.clone(),
+            Some(hash) => extensions.with_schema(hash),
         });
         let call = mailbox.open(open, bytes, flow)?;
         self.shared.counters.calls_sent.add(1);
-        Ok(call)
+        Ok((call, codec))
     }
 
     pub(super) async fn wait_for_peer(

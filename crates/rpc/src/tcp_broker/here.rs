@@ -10,7 +10,7 @@ use super::routes::Routes;
 use super::{Sent, Shared};
 use crate::memory_broker::{MemoryBroker, Parts};
 use crate::proto::CallKind;
-use crate::{CallError, CallOptions, OutCall, UnknownMethod};
+use crate::{CallError, CallOptions, OutCall, Reply, UnknownMethod};
 
 /// What the routing table knows of the broker's own methods.
 pub(super) struct Here {
@@ -68,10 +68,8 @@ pub(super) fn out_call(
     let mut options = options.clone();
     // It was chosen as one that offers the method; if that has just changed, another one is chosen.
     options.unknown = UnknownMethod::FailFast;
-    if let Some(hash) = sent.schema {
-        options.extensions = options.extensions.with_schema(hash);
-    }
     let mut call = OutCall::new(method.clone(), body, options);
+    call.expected = sent.expected;
     call.named = sent.kind.contains(CallKind::NAMED_ARGUMENTS);
     call
 }
@@ -81,9 +79,10 @@ pub(super) async fn call(
     broker: &MemoryBroker,
     call: OutCall,
     kind: CallKind,
-) -> Result<Bytes, CallError> {
+) -> Result<Reply, CallError> {
     if kind.contains(CallKind::NOTIFY) {
-        broker.hand_over(call).await.map(|()| Bytes::new())
+        let nothing = Reply::new(call.options.codec, Bytes::new());
+        broker.hand_over(call).await.map(|()| nothing)
     } else {
         broker.carry(call).await
     }

@@ -223,7 +223,7 @@ impl Host for Link {
             Event::Ready(hello) => {
                 let peer = Peer::new(self.address.clone(), hello.instance, hello.proven.clone());
                 self.place.shared.routes.ready(self.place.connection, &peer);
-                self.place.mailbox.introduce(&peer);
+                self.place.mailbox.introduce(&peer, &hello.codecs);
                 self.caller = CallerId::of(&hello, self.place.connection.0);
                 self.peer = Some(peer);
             }

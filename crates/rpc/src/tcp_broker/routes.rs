@@ -91,6 +91,8 @@ pub(super) struct Found {
     pub(super) to: Destination,
     pub(super) method: MethodId,
     pub(super) options: MethodOptions,
+    /// The hash of the types that it has there; 0 is unknown.
+    pub(super) schema: u64,
     /// Tells the table how the call ended, where it wants to know.
     pub(super) watching: Option<Watching>,
 }
@@ -165,6 +167,7 @@ impl Routes {
             to: picked.handle,
             method: picked.method,
             options: picked.options,
+            schema: picked.schema,
             watching,
         }
     }

@@ -17,7 +17,7 @@ impl TcpBroker {
     pub(super) async fn open_call(&self, call: OutCall) -> Result<RawStream, CallError> {
         without_key(&call.options)?;
         let key = Key::Name(&call.method);
-        let sent = Sent::of(call.named, call.streaming.kind());
+        let sent = Sent::of(&call, call.streaming.kind());
         let mut attempts = Attempts::new(call.options.retry);
         loop {
             let found = match self.shared.routes.pick(key, call.options.hash) {
@@ -63,15 +63,18 @@ impl TcpBroker {
         let pipes = CallPipes::of(sent.kind, true).unwrap_or_default();
         let ours = pipes.share();
         let flow = Box::new(Flow::new(pipes));
-        let at = (mailbox, found.method);
-        let call = match self.send(at, body, sent, options, Some(flow)) {
+        let at = (mailbox, found.method, found.schema);
+        let (call, codec) = match self.send(at, body, sent, options, Some(flow)) {
             Ok(call) => call,
             Err(error) => return watched(found.watching, Err(error)),
         };
         span::goes_to(mailbox.peer(), None);
         let longest = mailbox.longest();
         let watching = found.watching;
-        let outcome = Box::pin(async move { watched(watching, call.await).map(Reply::new) });
+        let outcome = Box::pin(async move {
+            let outcome = watched(watching, call.await);
+            outcome.map(|body| Reply::new(codec, body))
+        });
         let sends = ours.to_peer.is_some();
         let to_peer = ours.to_peer.unwrap_or_else(|| Pipe::new(0));
         let from_peer = ours.from_peer.unwrap_or_else(|| Pipe::new(0));
@@ -79,7 +82,7 @@ impl TcpBroker {
             (to_peer, sends),
             from_peer,
             outcome,
-            longest,
+            (codec, longest),
         ))
     }
 }

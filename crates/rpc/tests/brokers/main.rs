@@ -31,4 +31,5 @@ mod refused_starts;
 mod retries;
 mod rolling;
 mod routing;
+mod skew;
 mod streams;

@@ -19,6 +19,7 @@ use crate::deaths::{
 use crate::nested::{
     a_child_calls_back_into_its_pool_eight_deep,
     calls_of_children_end_with_those_that_wait_for_them,
+    calls_of_children_to_other_types_are_never_misread,
     children_call_through_the_broker_of_their_parent, children_hear_of_methods_that_come_and_go,
     items_and_notifications_of_children_pass_through_their_parent,
 };
@@ -76,6 +77,7 @@ pub(crate) fn run() {
         calls_run_in_children_and_no_more_than_there_are
         items_pass_through_to_children_and_back
         children_call_through_the_broker_of_their_parent
+        calls_of_children_to_other_types_are_never_misread
         handlers_in_children_have_what_came_with_the_call
         handlers_in_children_know_who_calls
         messages_between_parent_and_child_have_the_limits_of_their_calls

@@ -1,5 +1,6 @@
 //! Calls that handlers in children make.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bowline_channel::{Receiver, Sender, bounded};
@@ -7,7 +8,7 @@ use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
     Broker, Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, Incoming,
-    MemoryBroker, MethodDef, MethodName, MethodSpec, Registry, RegistryError, TcpBroker,
+    MemoryBroker, MethodDef, MethodName, MethodSpec, NoError, Registry, RegistryError, TcpBroker,
     TcpBrokerBuilder, current_broker,
 };
 use futures_util::stream;
@@ -77,7 +78,54 @@ async fn deeper(context: Context, (levels,): (u32,)) -> Result<Vec<u32>, (String
     Ok(processes)
 }
 
+/// Two versions of a method, which say who they are by what they add.
+macro_rules! echo {
+    ($call:ident, $number:ty, $schema:literal, $adds:literal) => {
+        struct $call($number);
+
+        impl Call for $call {
+            type Args = ($number,);
+            type Reply = $number;
+            type Error = NoError;
+            const NAME: DeclaredName = DeclaredName::explicit("echo");
+            const SPEC: MethodSpec = MethodSpec::new().schema($schema);
+
+            fn into_args(self) -> ($number,) {
+                (self.0,)
+            }
+
+            fn from_args((n,): ($number,)) -> Self {
+                $call(n)
+            }
+
+            async fn run(self, _: Context) -> Result<$number, NoError> {
+                Ok(self.0 + $adds)
+            }
+        }
+    };
+}
+
+echo!(SignedEcho, i64, 1, 0);
+echo!(UnsignedEcho, u64, 2, 1000);
+
+/// What calls of both versions came to, the first one twice: peers take turns.
+type Versions = ([Result<u64, String>; 2], Result<i64, String>);
+
+/// Calls what may be declared otherwise where it runs.
+async fn ask_versions((n,): (u32,)) -> Versions {
+    let broker = current_broker().expect("it is run by one");
+    let unsigned = async || {
+        let outcome = broker.call(UnsignedEcho(n.into())).await;
+        outcome.map_err(|error| format!("{:?}", error.code()))
+    };
+    let twice = [unsigned().await, unsigned().await];
+    let signed = broker.call(SignedEcho(n.into())).await;
+    let signed = signed.map_err(|error| format!("{:?}", error.code()));
+    (twice, signed)
+}
+
 pub(crate) fn register(registry: &Registry) -> Result<MethodName, RegistryError> {
+    registry.register_fn("ask_versions", ask_versions)?;
     registry.register_fn("ask", ask)?;
     registry.register_fn("ask_now", ask_now)?;
     registry.register_fn("ask_items", ask_items)?;
@@ -142,7 +190,9 @@ fn here() -> Here {
                 i64::from(std::process::id())
             })
         })
-        .and_then(|_| registry.register_all([MethodDef::of::<Fail>()]))
+        .and_then(|_| {
+            registry.register_all([MethodDef::of::<Fail>(), MethodDef::of::<SignedEcho>()])
+        })
         .and_then(|_| {
             registry.register_fn("for_ever", move |context: Context, (_,): (i64,)| {
                 let (begin, drops) = (begin.clone(), OnDrop(drops.clone()));
@@ -229,6 +279,38 @@ pub(crate) async fn children_call_through_the_broker_of_their_parent() {
             now.await?.1,
             failed(Code::UnknownMethod, Certainty::NeverSent)
         );
+        Ok(())
+    })
+    .await;
+}
+
+pub(crate) async fn calls_of_children_to_other_types_are_never_misread() {
+    between(here().registry, |client, group| async move {
+        let ask = || client.call_named::<Versions>("ask_versions", (7_u32,));
+        assert_eq!(ask().timeout(LONG).await?, ([Ok(7), Ok(7)], Ok(7)));
+        // Now the two peers of the parent declare it differently.
+        let unsigned = Registry::new("example");
+        unsigned.register_all([MethodDef::of::<UnsignedEcho>()])?;
+        let other = TcpBroker::builder(AsyncExecutor::new(unsigned, 4));
+        let server = client.dials()[0].endpoint.clone();
+        let _other = other.connect(server).start(&group).await?;
+        let mut seen = BTreeSet::new();
+        while seen.len() < 4 {
+            let (unsigned, signed) = ask().timeout(LONG).await?;
+            for unsigned in unsigned {
+                let unsigned = unsigned.expect("its types go with it");
+                assert!([7, 1007].contains(&unsigned), "{unsigned}");
+                seen.insert(("unsigned", unsigned.to_string()));
+            }
+            match signed {
+                Ok(signed) => {
+                    assert!([7, 1007].contains(&signed), "{signed}");
+                    seen.insert(("signed", signed.to_string()));
+                }
+                // Until the child has heard of the other peer.
+                Err(code) => assert_eq!(code, "WrongSchema"),
+            }
+        }
         Ok(())
     })
     .await;

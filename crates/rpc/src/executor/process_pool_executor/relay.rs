@@ -54,7 +54,9 @@ impl Relays {
     }
 
     fn method(&self, name: &Arc<str>, offer: &MethodOffer) -> MethodDef {
-        let mut spec = MethodSpec::new().streaming(offer.streaming);
+        let mut spec = MethodSpec::new()
+            .streaming(offer.streaming)
+            .schema(offer.schema);
         if offer.idempotent {
             spec = spec.idempotent();
         }

@@ -20,7 +20,16 @@ impl Upward {
 
 fn noted(mut call: OutCall) -> OutCall {
     let options = &mut call.options;
-    options.extensions = with_hash(&options.extensions, options.hash);
+    let mut extensions = with_hash(&options.extensions, options.hash);
+    if let Some(schema) = call
+        .expected
+        .schema
+        .filter(|_| extensions.schema().is_none())
+    {
+        extensions = extensions.with_schema(schema.hash);
+    }
+    options.extensions = extensions;
+    call.expected.is_passed_on = true;
     call
 }
 

@@ -91,7 +91,7 @@ impl Link {
     ) -> Result<Codec, (Code, String)> {
         let method = &served.method;
         let codec = self.codec_of(incoming)?;
-        if method.entry.is_other_schema(incoming.extensions.schema()) {
+        if method.entry.refuses(incoming.extensions.schema(), codec) {
             return Err((Code::WrongSchema, String::new()));
         }
         let has = method.entry.spec.streams();

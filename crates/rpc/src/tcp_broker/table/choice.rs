@@ -17,6 +17,7 @@ pub(in crate::tcp_broker) struct Picked<P> {
     pub(in crate::tcp_broker) handle: P,
     pub(in crate::tcp_broker) method: MethodId,
     pub(in crate::tcp_broker) options: MethodOptions,
+    pub(in crate::tcp_broker) schema: u64,
     /// To be given to [`Table::settled`] once the call has ended.
     pub(in crate::tcp_broker) watch: Option<Watch>,
 }
@@ -246,6 +247,7 @@ impl<P: Clone> Offer<P> {
             handle: self.handle.clone(),
             method: self.method,
             options: self.options,
+            schema: self.schema,
             watch,
         }
     }

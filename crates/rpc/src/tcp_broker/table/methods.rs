@@ -30,7 +30,10 @@ impl<P> Route<P> {
             idempotent: all(MethodOptions::IDEMPOTENT),
             named_arguments: all(MethodOptions::NAMED_ARGUMENTS),
             streaming: Streaming::of_options(first.options),
-            schema: first.schema,
+            schema: match self.offers.iter().all(|offer| offer.schema == first.schema) {
+                true => first.schema,
+                false => 0,
+            },
         })
     }
 }
