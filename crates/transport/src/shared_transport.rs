@@ -8,9 +8,10 @@ mod permit;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bowline_backend::stream::Address;
+use bowline_codec::EncodeError;
 use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
 use self::halves::Halves;
@@ -136,8 +137,7 @@ impl<T: Transport> Shared<T> {
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn send(&self, message: &T::Sent) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        let sent = async { self.reserve().await?.queue(message) };
-        span.around(sent).await
+        span.around(self.queue(message, T::SendHalf::queue)).await
     }
 
     /// [`send`](Shared::send) without the write, for many messages in one: they go out with a
@@ -152,12 +152,22 @@ impl<T: Transport> Shared<T> {
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn feed(&self, message: &T::Sent) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        let fed = async {
-            let _permit = self.reserve().await?;
-            self.use_sender(Operation::Send, |sender| sender.queue_only(message))?
-                .map_err(Error::from_encode)
-        };
-        span.around(fed).await
+        span.around(self.queue(message, T::SendHalf::queue_only))
+            .await
+    }
+
+    /// Waits for this task's turn and for room, and queues the message in the poll that finds it.
+    async fn queue(
+        &self,
+        message: &T::Sent,
+        queue: fn(&mut T::SendHalf, &T::Sent) -> Result<(), EncodeError>,
+    ) -> Result<(), Error> {
+        let _turn = self.turn(Operation::Send).await?;
+        self.in_turn(Operation::Send, |sender, cx| {
+            ready!(sender.poll_reserve(cx))?;
+            Poll::Ready(queue(sender, message).map_err(Error::from_encode))
+        })
+        .await
     }
 
     /// Queues the message if it is nobody else's turn and there is room now.

@@ -27,8 +27,8 @@ pub(super) struct Halves<T: Transport> {
 }
 
 struct State<T: Transport> {
-    sender: Option<T::SendHalf>,
-    receiver: Option<T::RecvHalf>,
+    sender: Option<Box<T::SendHalf>>,
+    receiver: Option<Box<T::RecvHalf>>,
     phase: Phase,
 }
 
@@ -44,8 +44,8 @@ impl<T: Transport> Halves<T> {
     pub(super) fn new((sender, receiver): (T::SendHalf, T::RecvHalf)) -> Self {
         Halves {
             state: Mutex::new(State {
-                sender: Some(sender),
-                receiver: Some(receiver),
+                sender: Some(Box::new(sender)),
+                receiver: Some(Box::new(receiver)),
                 phase: Phase::Open,
             }),
         }
@@ -107,9 +107,8 @@ impl<T: Transport> Halves<T> {
         join::<T>(state.take_whole()?)
     }
 
-    /// For a poll that ends: wakes who closes, or aborts.
-    fn returned(&self) {
-        let mut state = self.lock();
+    /// For a poll that ends and put its half back: wakes who closes, or aborts.
+    fn returned(mut state: MutexGuard<'_, State<T>>) {
         match &mut state.phase {
             Phase::Open | Phase::Released => {}
             Phase::Closing(waker) => {
@@ -140,7 +139,8 @@ impl<T: Transport> State<T> {
             return None;
         }
         self.phase = Phase::Released;
-        self.sender.take().zip(self.receiver.take())
+        let whole = self.sender.take().zip(self.receiver.take());
+        whole.map(|(sender, receiver)| (*sender, *receiver))
     }
 }
 
@@ -155,11 +155,12 @@ fn abort<T: Transport>(whole: Option<(T::SendHalf, T::RecvHalf)>) {
     }
 }
 
-type Place<T, H> = fn(&mut State<T>) -> &mut Option<H>;
+/// Where a half lies, boxed: what is lent and put back at every poll is a pointer.
+type Place<T, H> = fn(&mut State<T>) -> &mut Option<Box<H>>;
 
 /// A half on loan; dropped, it is back.
 pub(super) struct Loan<'a, T: Transport, H> {
-    half: Option<H>,
+    half: Option<Box<H>>,
     halves: &'a Halves<T>,
     place: Place<T, H>,
 }
@@ -180,8 +181,9 @@ impl<T: Transport, H> DerefMut for Loan<'_, T, H> {
 
 impl<T: Transport, H> Drop for Loan<'_, T, H> {
     fn drop(&mut self) {
-        *(self.place)(&mut self.halves.lock()) = self.half.take();
-        self.halves.returned();
+        let mut state = self.halves.lock();
+        *(self.place)(&mut state) = self.half.take();
+        Halves::returned(state);
     }
 }
 

@@ -27,7 +27,7 @@ impl<T: Transport> SharedPermit<'_, T> {
         span.of(|| self.queue(message))
     }
 
-    pub(super) fn queue(&self, message: &T::Sent) -> Result<(), Error> {
+    fn queue(&self, message: &T::Sent) -> Result<(), Error> {
         self.shared
             .use_sender(Operation::Send, |sender| sender.queue(message))?
             .map_err(Error::from_encode)
