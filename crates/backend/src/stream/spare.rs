@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
@@ -10,10 +11,15 @@ use crate::socket::Moved;
 /// What a read reserves where the buffer has no room: 16 KiB.
 const READ_RESERVE: usize = 16 * 1024;
 
-/// Bytes of the first read into a buffer with less room than this. It goes by the stack, so that a
-/// connection that turns out to have nothing to read allocates nothing, and what is left of a
-/// buffer whose front was split off does not cut one read into two.
+/// Bytes of the first read into a buffer with less room than this. It goes by memory of the thread,
+/// so that a connection that turns out to have nothing to read allocates nothing, and what is left
+/// of a buffer whose front was split off does not cut one read into two.
 const FIRST_READ: usize = 4 * 1024;
+
+thread_local! {
+    /// Where first reads go, instead of the stack: it need not be zeroed each time.
+    static FIRST: RefCell<[u8; FIRST_READ]> = const { RefCell::new([0; FIRST_READ]) };
+}
 
 /// Receives once into the spare capacity of `buffer`, at most `max` bytes.
 pub(crate) fn recv_into_spare(
@@ -75,18 +81,19 @@ fn into_spare<T>(
 
 /// Receives once into a buffer that has no room, and makes room for more where more is likely.
 fn recv_first(socket: &SockRef<'_>, buffer: &mut BytesMut, max: NonZeroUsize) -> io::Result<Moved> {
-    let mut first = [0; FIRST_READ];
-    let limit = FIRST_READ.min(max.get());
-    let received = (&mut &**socket).read(&mut first[..limit])?;
-    let more = if received == FIRST_READ {
-        READ_RESERVE.min(max.get())
-    } else {
-        0
-    };
-    buffer.reserve(received.max(more));
-    buffer.extend_from_slice(&first[..received]);
-    Ok(Moved {
-        bytes: received,
-        of: limit,
+    FIRST.with_borrow_mut(|first| {
+        let limit = FIRST_READ.min(max.get());
+        let received = (&mut &**socket).read(&mut first[..limit])?;
+        let more = if received == FIRST_READ {
+            READ_RESERVE.min(max.get())
+        } else {
+            0
+        };
+        buffer.reserve(received.max(more));
+        buffer.extend_from_slice(&first[..received]);
+        Ok(Moved {
+            bytes: received,
+            of: limit,
+        })
     })
 }
