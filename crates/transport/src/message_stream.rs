@@ -1,5 +1,6 @@
 //! Messages over any byte stream, through any codec.
 
+mod ahead;
 mod builder;
 #[cfg(all(unix, feature = "ancillary"))]
 mod descriptors;

@@ -58,6 +58,45 @@ fn what_is_fed_goes_out_once_a_receiver_has_to_wait() {
     assert_eq!(answer, Some(message(10)));
 }
 
+fn feed(messages: &mut Messages, count: usize, message: &Bytes) {
+    for _ in 0..count {
+        let fed = messages.split().0.feed(message).now_or_never();
+        fed.unwrap().unwrap();
+    }
+}
+
+/// How many messages are there.
+fn arrived(messages: &mut Messages) -> usize {
+    (0..).take_while(|_| !has_nothing(messages)).count()
+}
+
+// TR7
+#[test]
+fn of_many_fed_messages_the_peer_has_the_first_while_others_are_made() {
+    let (mut here, mut there) = pair(1 << 20);
+    let small = message(1);
+    for _ in 0..2 {
+        feed(&mut here, 31, &small);
+        assert_eq!(arrived(&mut there), 0);
+        feed(&mut here, 1, &small);
+        assert_eq!(arrived(&mut there), 32);
+        // The longer it goes on, the more goes into one write.
+        for each_time in [64, 128, 256, 512, 512] {
+            feed(&mut here, each_time - 1, &small);
+            assert_eq!(arrived(&mut there), 0);
+            feed(&mut here, 1, &small);
+            assert_eq!(arrived(&mut there), each_time);
+        }
+        // And begins anew where others have written.
+        feed(&mut here, 1, &small);
+        here.split().0.flush().now_or_never().unwrap().unwrap();
+        assert_eq!(arrived(&mut there), 1);
+    }
+    // A long one counts as many.
+    feed(&mut here, 1, &Bytes::from(vec![7; 32 * 128]));
+    assert_eq!(arrived(&mut there), 1);
+}
+
 // TR7
 #[test]
 fn what_the_stream_did_not_take_goes_on_with_every_receive() {

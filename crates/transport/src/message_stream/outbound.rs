@@ -8,6 +8,7 @@ use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -39,7 +40,7 @@ const PANICKED: ErrorKind = ErrorKind::Broken(Break::Panicked);
 ///    released. Who finds it absent sets `again`, and who has it then goes round once more.
 /// 2. Frames are written in the order they were queued: `front` before `back`; they are swapped
 ///    only where `front` is empty.
-/// 3. Only the sender takes `back` out; meanwhile an empty one stands there, which nobody fills.
+/// 3. Only the sender takes `back` out, and puts it back; meanwhile there is none, and nobody makes one.
 /// 4. The stream is polled with `write_waker` alone, which wakes the wakers of both halves, so
 ///    neither steals the other's.
 /// 5. A half stores its waker before it drives and looks, so no change is missed.
@@ -47,6 +48,9 @@ const PANICKED: ErrorKind = ErrorKind::Broken(Break::Panicked);
 /// 7. A stream that panics in a write is put back like one that fails, and both halves are woken.
 pub(super) struct Outbound<S: ByteStream> {
     state: Mutex<State<S>>,
+    /// The stream took bytes and has not said that it holds none of them back. Set under the lock;
+    /// who looks without it may see the state before.
+    unflushed: AtomicBool,
     wakers: Arc<HalfWakers>,
     write_waker: Waker,
     setup: Setup,
@@ -68,15 +72,13 @@ struct State<S: ByteStream> {
     writing: Option<Writing<S::WriteHalf>>,
     /// The reading half of a receiver that was dropped, kept for an abort.
     reading: Option<S::ReadHalf>,
-    back: OutputBatch,
+    back: Option<Box<OutputBatch>>,
     /// Descriptors that go with the first frame in `back`.
     #[cfg(all(unix, feature = "ancillary"))]
     attached: Option<Attached<S::WriteHalf>>,
     /// Bytes and frames in `front`, for it may be out.
     front_len: usize,
     front_frames: usize,
-    /// The stream took bytes and has not said that it holds none of them back.
-    unflushed: bool,
     again: bool,
     phase: Phase,
     /// Both halves are in one `MessageStream`: dropping the sender ends nothing by itself.
@@ -99,7 +101,7 @@ impl<S: ByteStream> Outbound<S> {
         let wakers = Arc::new(HalfWakers::default());
         let writing = Writing {
             half,
-            front: OutputBatch::new(),
+            front: Box::default(),
             stall: Stall::new(setup.write_stall_timeout),
             passed_on: 0,
             #[cfg(all(unix, feature = "ancillary"))]
@@ -109,16 +111,16 @@ impl<S: ByteStream> Outbound<S> {
             state: Mutex::new(State {
                 writing: Some(writing),
                 reading: None,
-                back: OutputBatch::new(),
+                back: Some(Box::default()),
                 #[cfg(all(unix, feature = "ancillary"))]
                 attached: None,
                 front_len: 0,
                 front_frames: 0,
-                unflushed: false,
                 again: false,
                 phase: Phase::Open,
                 whole: true,
             }),
+            unflushed: AtomicBool::new(false),
             write_waker: Waker::from(wakers.clone()),
             wakers,
             setup,
@@ -148,7 +150,7 @@ impl<S: ByteStream> Outbound<S> {
         loop {
             let mut state = self.lock();
             let ending = match state.phase {
-                Phase::Open if !state.has_work() => return,
+                Phase::Open if !self.has_work(&state) => return,
                 Phase::Open => false,
                 Phase::Ending => true,
                 Phase::Ended | Phase::Broken(..) | Phase::Closed => return,
@@ -157,15 +159,18 @@ impl<S: ByteStream> Outbound<S> {
                 state.again = true;
                 return;
             };
-            if writing.front.is_empty() {
-                mem::swap(&mut writing.front, &mut state.back);
+            let inner = &mut *state;
+            if writing.front.is_empty()
+                && let Some(back) = &mut inner.back
+            {
+                mem::swap(&mut writing.front, back);
                 #[cfg(all(unix, feature = "ancillary"))]
-                mem::swap(&mut writing.attached, &mut state.attached);
-                state.front_len = writing.front.len();
-                state.front_frames = writing.front.unsent_frames();
+                mem::swap(&mut writing.attached, &mut inner.attached);
+                inner.front_len = writing.front.len();
+                inner.front_frames = writing.front.unsent_frames();
             }
             let before = state.front_len;
-            let was_unflushed = mem::replace(&mut state.unflushed, true);
+            let was_unflushed = self.unflushed.swap(true, Relaxed);
             drop(state);
 
             let round = catch_unwind(AssertUnwindSafe(|| self.round(&mut writing, ending)));
@@ -177,8 +182,9 @@ impl<S: ByteStream> Outbound<S> {
             let mut changed = state.front_len < before;
             let round = match round {
                 Ok(round) => {
-                    state.unflushed = matches!(round, Round::Blocked);
-                    changed |= was_unflushed && !state.unflushed;
+                    let unflushed = matches!(round, Round::Blocked);
+                    self.unflushed.store(unflushed, Relaxed);
+                    changed |= was_unflushed && !unflushed;
                     round
                 }
                 Err(panic) => {
@@ -190,7 +196,7 @@ impl<S: ByteStream> Outbound<S> {
                 }
             };
             let more = match round {
-                Round::Drained => !state.back.is_empty() || matches!(state.phase, Phase::Ending),
+                Round::Drained => state.back_len() > 0 || matches!(state.phase, Phase::Ending),
                 Round::Blocked => again,
                 Round::Ended => {
                     state.phase = Phase::Ended;
@@ -226,7 +232,7 @@ impl<S: ByteStream> Outbound<S> {
             round => round,
         };
         let round = match round {
-            Round::Drained if ending && self.lock().back.is_empty() => {
+            Round::Drained if ending && self.lock().back_len() == 0 => {
                 match Pin::new(&mut writing.half).poll_close(&mut cx) {
                     Poll::Pending => Round::Blocked,
                     Poll::Ready(Ok(())) => Round::Ended,
@@ -264,19 +270,19 @@ impl<S: ByteStream> Outbound<S> {
     }
 
     /// Takes the batch that frames are encoded into; [`put_back`](Self::put_back) must follow.
-    pub(super) fn take_back(&self) -> OutputBatch {
-        mem::take(&mut self.lock().back)
+    pub(super) fn take_back(&self) -> Box<OutputBatch> {
+        self.lock().back.take().unwrap_or_default()
     }
 
-    pub(super) fn put_back(&self, back: OutputBatch) {
-        self.lock().back = back;
+    pub(super) fn put_back(&self, back: Box<OutputBatch>) {
+        self.lock().back = Some(back);
     }
 
     /// Puts back the batch with one frame in it, which `attached` goes with.
     #[cfg(all(unix, feature = "ancillary"))]
-    pub(super) fn put_back_with(&self, back: OutputBatch, attached: Attached<S::WriteHalf>) {
+    pub(super) fn put_back_with(&self, back: Box<OutputBatch>, attached: Attached<S::WriteHalf>) {
         let mut state = self.lock();
-        state.back = back;
+        state.back = Some(back);
         state.attached = Some(attached);
     }
 
@@ -312,7 +318,7 @@ impl<S: ByteStream> Outbound<S> {
     pub(super) fn close(&self) -> Option<S::WriteHalf> {
         let mut state = self.lock();
         state.phase = Phase::Closed;
-        let back = mem::take(&mut state.back);
+        let back = state.back.take();
         #[cfg(all(unix, feature = "ancillary"))]
         let back = (back, state.attached.take());
         let writing = state.writing.take();
@@ -322,6 +328,11 @@ impl<S: ByteStream> Outbound<S> {
         drop(back);
         self.wakers.wake_sender();
         writing.map(|writing| writing.half)
+    }
+
+    /// Whether anything is to be written, or the stream may hold back what was.
+    fn has_work(&self, state: &State<S>) -> bool {
+        state.unsent() > 0 || self.unflushed.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -354,16 +365,16 @@ pub(super) fn abort<S: ByteStream>(reading: S::ReadHalf, writing: S::WriteHalf) 
 }
 
 impl<S: ByteStream> State<S> {
-    /// Whether anything is to be written, or the stream may hold back what was.
-    fn has_work(&self) -> bool {
-        self.unsent() > 0 || self.unflushed
+    fn back_len(&self) -> usize {
+        self.back.as_ref().map_or(0, |back| back.len())
     }
 
     fn unsent(&self) -> usize {
-        self.front_len + self.back.len()
+        self.front_len + self.back_len()
     }
 
     fn unsent_frames(&self) -> usize {
-        self.front_frames + self.back.unsent_frames()
+        let back = self.back.as_ref();
+        self.front_frames + back.map_or(0, |back| back.unsent_frames())
     }
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use bowline_backend::stream::{Address, ByteStream};
 use bowline_codec::{Codec, Encode, EncodeError, EncodeErrorKind, Mark, OutputBatch};
 
+use super::ahead::{Ahead, Queued};
 #[cfg(all(unix, feature = "ancillary"))]
 use super::descriptors::Attached;
 use super::outbound::Outbound;
@@ -23,6 +24,7 @@ pub struct MessageSender<S: ByteStream, C: Codec> {
     outbound: Arc<Outbound<S>>,
     /// A `reserve` found the queue full and waits until it is well below.
     crowded: bool,
+    ahead: Ahead,
 }
 
 impl<S: ByteStream, C: Codec> MessageSender<S, C> {
@@ -31,6 +33,7 @@ impl<S: ByteStream, C: Codec> MessageSender<S, C> {
             encoder,
             outbound,
             crowded: false,
+            ahead: Ahead::default(),
         }
     }
 
@@ -51,21 +54,18 @@ impl<S: ByteStream, C: Codec> MessageSender<S, C> {
 
 impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
     /// Encodes into the queue, whole or not at all, also if the encoder panics.
-    fn encode(&mut self, message: &C::Sent) -> Result<(), EncodeError> {
-        let batch = self.outbound.take_back();
-        let mut queue = Queue {
-            mark: batch.mark(),
-            batch,
-            outbound: &self.outbound,
-            kept: false,
-            #[cfg(all(unix, feature = "ancillary"))]
-            attached: None,
-        };
-        let before = queue.batch.len();
-        self.encoder.encode(message, &mut queue.batch)?;
+    fn encode(&mut self, message: &C::Sent) -> Result<Queued, EncodeError> {
+        let mut queue = Queue::new(&self.outbound);
+        let before = queue.batch().len();
+        self.encoder.encode(message, queue.batch())?;
         queue.check_length(before)?;
         queue.kept = true;
-        Ok(())
+        let batch = queue.batch();
+        Ok(Queued {
+            alone: before == 0,
+            frames: batch.unsent_frames(),
+            bytes: batch.len(),
+        })
     }
 
     /// Encodes into the queue, which is empty, what `attach` allows by its length, and with it what
@@ -76,19 +76,13 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
         message: &C::Sent,
         attach: impl FnOnce(usize) -> Result<Attached<S::WriteHalf>, Error>,
     ) -> Result<(), Error> {
-        let batch = self.outbound.take_back();
-        let mut queue = Queue {
-            mark: batch.mark(),
-            batch,
-            outbound: &self.outbound,
-            kept: false,
-            attached: None,
-        };
-        let before = queue.batch.len();
-        let encoded = self.encoder.encode(message, &mut queue.batch);
+        let mut queue = Queue::new(&self.outbound);
+        let before = queue.batch().len();
+        let encoded = self.encoder.encode(message, queue.batch());
         let fits = encoded.and_then(|()| queue.check_length(before));
         fits.map_err(Error::from_encode)?;
-        queue.attached = Some(attach(queue.batch.len())?);
+        let length = queue.batch().len();
+        queue.attached = Some(attach(length)?);
         queue.kept = true;
         Ok(())
     }
@@ -96,7 +90,8 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
 
 /// The batch on loan from the outbound side; goes back when dropped.
 struct Queue<'a, S: ByteStream> {
-    batch: OutputBatch,
+    /// Absent once it went back.
+    batch: Option<Box<OutputBatch>>,
     mark: Mark,
     outbound: &'a Outbound<S>,
     kept: bool,
@@ -104,11 +99,27 @@ struct Queue<'a, S: ByteStream> {
     attached: Option<Attached<S::WriteHalf>>,
 }
 
-impl<S: ByteStream> Queue<'_, S> {
+impl<'a, S: ByteStream> Queue<'a, S> {
+    fn new(outbound: &'a Outbound<S>) -> Self {
+        let batch = outbound.take_back();
+        Queue {
+            mark: batch.mark(),
+            batch: Some(batch),
+            outbound,
+            kept: false,
+            #[cfg(all(unix, feature = "ancillary"))]
+            attached: None,
+        }
+    }
+
+    fn batch(&mut self) -> &mut OutputBatch {
+        self.batch.as_mut().expect("it is here until the drop")
+    }
+
     /// Refuses a frame above the limit of the stream, which began after so many bytes.
-    fn check_length(&self, before: usize) -> Result<(), EncodeError> {
+    fn check_length(&mut self, before: usize) -> Result<(), EncodeError> {
         let limit = self.outbound.setup().max_frame;
-        let actual = self.batch.len() - before;
+        let actual = self.batch().len() - before;
         if actual > limit {
             let too_long = EncodeErrorKind::TooLong { limit, actual };
             return Err(EncodeError::new(too_long));
@@ -119,29 +130,31 @@ impl<S: ByteStream> Queue<'_, S> {
 
 impl<S: ByteStream> Drop for Queue<'_, S> {
     fn drop(&mut self) {
+        let Some(mut batch) = self.batch.take() else {
+            return;
+        };
         if !self.kept {
-            self.batch.rollback(self.mark);
+            batch.rollback(self.mark);
         }
         #[cfg(all(unix, feature = "ancillary"))]
         if let Some(attached) = self.attached.take() {
-            return self
-                .outbound
-                .put_back_with(std::mem::take(&mut self.batch), attached);
+            return self.outbound.put_back_with(batch, attached);
         }
-        self.outbound.put_back(std::mem::take(&mut self.batch));
+        self.outbound.put_back(batch);
     }
 }
 
 impl<S: ByteStream, C: Codec<Sent: Sync>> TransportSend<C::Sent> for MessageSender<S, C> {
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.outbound.check_open(Operation::Send)?;
         let high = self.outbound.setup().high_water;
-        let limit = |crowded| if crowded { high / 4 } else { high };
-        if self.outbound.unsent() >= limit(self.crowded).max(1) {
+        let limit = |crowded: bool| if crowded { high / 4 } else { high }.max(1);
+        if !self
+            .outbound
+            .has_room(Operation::Send, limit(self.crowded))?
+        {
             self.crowded = true;
             self.outbound.drive_and_wait(Half::Sender, cx);
-            self.outbound.check_open(Operation::Send)?;
-            if self.outbound.unsent() >= limit(true).max(1) {
+            if !self.outbound.has_room(Operation::Send, limit(true))? {
                 return Poll::Pending;
             }
         }
@@ -156,7 +169,11 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> TransportSend<C::Sent> for MessageSend
     }
 
     fn queue_only(&mut self, message: &C::Sent) -> Result<(), EncodeError> {
-        self.encode(message)
+        let queued = self.encode(message)?;
+        if self.ahead.is_due(queued) {
+            self.outbound.drive(Half::Sender);
+        }
+        Ok(())
     }
 
     fn peer(&self) -> Option<Address> {

@@ -104,7 +104,9 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     }
 
     /// [`send`](TransportSend::send) without the write, for many messages in one: they go out with a
-    /// [`flush`](TransportSend::flush), or when a `recv` of the same transport has to wait.
+    /// [`flush`](TransportSend::flush), or when a `recv` of the same transport has to wait. Where many
+    /// come together the first go out before, so that the peer need not wait for the last: of a
+    /// message stream 32 or 4 KiB, then twice as many each time, up to 512 or 64 KiB.
     ///
     /// # Errors
     ///

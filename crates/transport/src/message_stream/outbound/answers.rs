@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use bowline_backend::stream::ByteStream;
@@ -26,7 +27,7 @@ impl<S: ByteStream> Outbound<S> {
 
     /// Whether the stream took less than it was given: there is something to write once it can.
     pub(in crate::message_stream) fn is_blocked(&self) -> bool {
-        self.lock().unflushed
+        self.unflushed.load(Relaxed)
     }
 
     /// Bytes queued and not written.
@@ -41,9 +42,18 @@ impl<S: ByteStream> Outbound<S> {
 
     /// Whether a frame may be queued: not after the side was ended, broken or closed.
     pub(in crate::message_stream) fn check_open(&self, operation: Operation) -> Result<(), Error> {
+        self.has_room(operation, usize::MAX).map(|_| ())
+    }
+
+    /// Whether less than `limit` bytes are queued, where a frame may be queued at all.
+    pub(in crate::message_stream) fn has_room(
+        &self,
+        operation: Operation,
+        limit: usize,
+    ) -> Result<bool, Error> {
         let state = self.lock();
         match &state.phase {
-            Phase::Open => Ok(()),
+            Phase::Open => Ok(state.unsent() < limit),
             Phase::Broken(how, source) => {
                 // The message asked about was not queued, whatever became of those before it.
                 let error = self.broken(operation, *how, source, state.unsent_frames());
@@ -60,7 +70,7 @@ impl<S: ByteStream> Outbound<S> {
     ) -> Poll<Result<(), Error>> {
         let state = self.lock();
         match &state.phase {
-            Phase::Open | Phase::Ending if state.has_work() => Poll::Pending,
+            Phase::Open | Phase::Ending if self.has_work(&state) => Poll::Pending,
             Phase::Open | Phase::Ending | Phase::Ended => Poll::Ready(Ok(())),
             Phase::Broken(how, source) => {
                 let error = self.broken(operation, *how, source, state.unsent_frames());

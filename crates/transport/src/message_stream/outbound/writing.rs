@@ -21,7 +21,7 @@ const COALESCE: usize = 64 * 1024;
 /// The stream's writing half, and the frames that go first.
 pub(super) struct Writing<W> {
     pub(super) half: W,
-    pub(super) front: OutputBatch,
+    pub(super) front: Box<OutputBatch>,
     pub(super) stall: Stall,
     /// What the half had passed on when it last took no more.
     pub(super) passed_on: u64,

@@ -26,8 +26,14 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         };
         let spare = self.buffer.capacity() - self.buffer.len();
         if self.buffer.is_empty() {
-            if spare < self.foreseen.max(READ_MIN) {
-                self.buffer = BytesMut::with_capacity(self.foreseen);
+            // Where reads come back full there is as much room for the next one; else the stack has it.
+            let busy = if self.read_size > READ_MIN {
+                self.read_size
+            } else {
+                0
+            };
+            if spare < self.foreseen.max(busy / 2).max(READ_MIN) {
+                self.buffer = BytesMut::with_capacity(self.foreseen.max(busy));
             }
         } else if spare < READ_MIN / 4 {
             // A frame is on its way: grow with what has come of it, or of the last one, not with what it
