@@ -57,8 +57,8 @@ const SETTLING: Duration = Duration::from_millis(100);
 /// The task of one connection.
 ///
 /// Invariants:
-/// - D1 nothing is polled twice in a turn, and a turn that moved nothing sleeps: every waker is
-///   registered by then (stream both ways, timer, mailbox).
+/// - D1 a turn that leaves nothing to be written, and has looked for more to read since there was some,
+///   sleeps: every waker is registered by then (stream both ways, timer, mailbox).
 /// - D2 `tickets[call.slot()]` is the ticket of the call of ours that holds that place of the
 ///   machine, and its span until that has the number of the call.
 /// - D3 `running` holds a peer's call from its event until its answer.
@@ -181,27 +181,30 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         for _ in 0..TURNS {
             let now = time::now();
             let mut moved = self.take_mail(now);
-            moved |= self.poll_read(cx, now);
+            let read = self.poll_read(cx, now);
+            moved |= read;
             let batch = (self.machine.events() / 4).clamp(*EVENTS.start(), *EVENTS.end());
             let events = self.take_events(now, batch);
             moved |= self.take_mail(now);
             // What came by mail is younger than this turn, and what remains of its time is written.
             let now = if moved { time::now() } else { now };
-            moved |= self.poll_write(cx, now);
+            self.poll_write(cx, now);
+            // From here on what is done leaves something to write or to read.
+            let mut again = self.broken.is_some() || self.machine.is_holding();
             if (self.stale || !self.changes.is_empty()) && self.machine.has_told() {
-                moved |= self.tell_changes(now);
+                again |= self.tell_changes(now);
             }
-            moved |= self.poll_timer(cx, now);
+            again |= self.poll_timer(cx, now);
             // After a whole batch the rest waits for the next turn, once this batch is dealt with.
             let more = if events < batch {
                 self.take_events(now, batch)
             } else {
                 batch
             };
-            moved |= events + more > 0;
+            again |= more > 0;
             // With fewer events than asked for none is left: every call that came is in `running`.
             if self.draining && more < batch {
-                moved |= self.close_if_idle(now);
+                again |= self.close_if_idle(now);
             }
             self.wakers.drain(..).for_each(Waker::wake);
             let nothing_to_write = self.machine.is_finished() && self.out.is_empty();
@@ -211,10 +214,13 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             if events == batch || self.unbegun {
                 break;
             }
-            if !moved {
-                self.mailbox.gauges().write(&self.machine.gauges());
+            // A stream that gave something has no waker yet.
+            again = again || read && self.poll_read(cx, now);
+            if again {
+                continue;
             }
-            if !moved && self.mailbox.sleep(cx) {
+            self.mailbox.gauges().write(&self.machine.gauges());
+            if self.mailbox.sleep(cx) {
                 return Poll::Pending;
             }
         }

@@ -47,13 +47,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         }
     }
 
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = false;
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) {
         while self.writing {
             let room = self.write_buffer.saturating_sub(self.out.len());
             if room > 0 {
                 let budget = room.min(FLUSH);
-                moved |= self.machine.poll_transmit(now, &mut self.out, budget);
+                self.machine.poll_transmit(now, &mut self.out, budget);
             }
             self.mailbox.waits(self.machine.queued_bytes());
             if self.out.is_empty() {
@@ -72,15 +71,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     self.stalls_at = None;
                     self.out.advance(n);
                     self.machine.on_transmitted(n);
-                    moved = true;
                 }
-                Poll::Ready(Err(error)) => {
-                    self.broken(BrokenKind::Io(error.kind()));
-                    moved = true;
-                }
+                Poll::Ready(Err(error)) => self.broken(BrokenKind::Io(error.kind())),
             }
         }
-        moved
     }
 
     fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
