@@ -3,7 +3,7 @@
 mod worker;
 
 pub(super) use worker::Work;
-use worker::run_jobs;
+use worker::{IDLE, Slot, run_jobs};
 
 use std::any::Any;
 use std::cell::Cell;
@@ -70,12 +70,25 @@ pub struct Attachment {
 
 #[derive(Default)]
 struct State {
-    ready: VecDeque<Work>,
+    ready: VecDeque<Slot>,
+    /// For work to come; at most 64.
+    empty: Vec<Slot>,
     idle: Vec<(u64, Waker)>,
     next_worker: u64,
     looking: usize,
     /// Those who wait for the end of the broker.
     watching: Slab<Waker>,
+}
+
+impl State {
+    /// Keeps `slot` for other work, or gives it back.
+    fn keep(&mut self, slot: Slot) -> Option<Slot> {
+        if self.empty.len() >= IDLE {
+            return Some(slot);
+        }
+        self.empty.push(slot);
+        None
+    }
 }
 
 impl Attachment {
@@ -180,7 +193,9 @@ impl Attachment {
             drop(work);
             return;
         }
-        state.ready.push_back(work);
+        let mut slot = state.empty.pop().unwrap_or_default();
+        *slot = Some(work);
+        state.ready.push_back(slot);
         if !gathered {
             self.rouse_one(state);
         }

@@ -15,8 +15,8 @@ use crate::executor::running::Running;
 
 /// Jobs a worker ends in a row before other tasks get their turn.
 const BATCH: usize = 32;
-/// Workers kept for later jobs while there is nothing to do.
-const IDLE: usize = 64;
+/// Workers kept for later jobs while there is nothing to do, and slots for their work.
+pub(super) const IDLE: usize = 64;
 
 /// What a worker does: a job that has not begun, or waits for something.
 ///
@@ -69,9 +69,14 @@ impl Drop for Work {
     }
 }
 
+/// Where work lies from when it is given until it has ended, so that it is not moved on the way; used
+/// again for other work.
+pub(super) type Slot = Box<Option<Work>>;
+
 /// A worker, roused for its first job.
 pub(super) async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
     let mut roused = true;
+    let mut empty: Option<Slot> = None;
     loop {
         for _ in 0..BATCH {
             let next = NextWork {
@@ -79,22 +84,27 @@ pub(super) async fn run_jobs(attachment: Arc<Attachment>, number: u64) {
                 number,
                 sleeps: false,
                 roused: std::mem::take(&mut roused),
+                empty: empty.take(),
             };
-            let Some(mut work) = next.await else {
+            let Some(mut slot) = next.await else {
                 return;
             };
-            let mut running = pin!(contained(&mut work));
-            let mut waits = false;
-            poll_fn(|cx| {
-                let ended = running.as_mut().poll(cx);
-                if ended.is_pending() && !std::mem::replace(&mut waits, true) {
-                    // It does not come to the next job itself. If there are still more, those it
-                    // roused go on.
-                    attachment.rouse();
-                }
-                ended
-            })
-            .await;
+            if let Some(work) = &mut *slot {
+                let mut running = pin!(contained(work));
+                let mut waits = false;
+                poll_fn(|cx| {
+                    let ended = running.as_mut().poll(cx);
+                    if ended.is_pending() && !std::mem::replace(&mut waits, true) {
+                        // It does not come to the next job itself. If there are still more, those
+                        // it roused go on.
+                        attachment.rouse();
+                    }
+                    ended
+                })
+                .await;
+            }
+            *slot = None;
+            empty = Some(slot);
         }
         yield_now().await;
     }
@@ -108,6 +118,8 @@ struct NextWork<'a> {
     sleeps: bool,
     /// It counts in `looking`.
     roused: bool,
+    /// Of the work before.
+    empty: Option<Slot>,
 }
 
 impl NextWork<'_> {
@@ -128,15 +140,16 @@ impl NextWork<'_> {
 }
 
 impl Future for NextWork<'_> {
-    type Output = Option<Work>;
+    type Output = Option<Slot>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = cx.waker().clone();
         let attachment = self.attachment;
         let mut state = attachment.state();
         let former = self.wake_up(&mut state);
+        let empty = self.empty.take().and_then(|slot| state.keep(slot));
         let next = match state.ready.pop_front() {
-            Some(work) => Poll::Ready(Some(work)),
+            Some(slot) => Poll::Ready(Some(slot)),
             None if attachment.is_over() || state.idle.len() >= IDLE => Poll::Ready(None),
             None => {
                 state.idle.push((self.number, waker));
@@ -145,7 +158,7 @@ impl Future for NextWork<'_> {
             }
         };
         drop(state);
-        drop(former);
+        drop((former, empty));
         next
     }
 }
