@@ -162,16 +162,9 @@ fn main() {
         ["--call", system, port, in_flight, calls] => {
             system_calls::client(system, port, in_flight, calls);
         }
-        // One system alone, for a profiler.
-        ["--only", system] => {
-            let server_cpu = cpus::take_one_of_two();
-            for scenario in &SCENARIOS {
-                let values = measure(system, scenario, server_cpu);
-                for ((name, ..), value) in scenario.rows.iter().zip(values) {
-                    println!("{system}: {name}: {value:.2}");
-                }
-            }
-        }
+        // One system alone, or one scenario of it by the beginning of its first row, for a profiler.
+        ["--only", system] => only(system, ""),
+        ["--only", system, row] => only(system, row),
         ["--in-process"] => in_process::print(),
         ["--process-pool"] => {
             cpus::take_one_of_two();
@@ -185,6 +178,17 @@ fn main() {
             print_idle(server_cpu);
         }
         _ => compare(),
+    }
+}
+
+fn only(system: &str, row: &str) {
+    let server_cpu = cpus::take_one_of_two();
+    let scenarios = SCENARIOS.iter();
+    for scenario in scenarios.filter(|scenario| scenario.rows[0].0.starts_with(row)) {
+        let values = measure(system, scenario, server_cpu);
+        for ((name, ..), value) in scenario.rows.iter().zip(values) {
+            println!("{system}: {name}: {value:.2}");
+        }
     }
 }
 
