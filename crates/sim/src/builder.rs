@@ -13,7 +13,7 @@ use crate::choices::Choices;
 use crate::faults::Faults;
 use crate::link::{Link, nanos};
 use crate::names::{Answer, Names};
-use crate::replay::SEED_VARIABLE;
+use crate::replay::{SEED_VARIABLE, SeedOf};
 use crate::script::Act;
 use crate::setup::SetupError;
 use crate::strategy::Strategy;
@@ -41,6 +41,8 @@ pub(crate) fn seed_of_environment() -> Option<u64> {
 #[must_use = "a builder does nothing until it is run or built"]
 pub struct Builder {
     config: Config,
+    /// Whether the horizon is one that was asked for.
+    has_horizon: bool,
     hosts: Vec<Planned>,
     /// From one host to another, this direction alone.
     links: Vec<(String, String, Link)>,
@@ -58,6 +60,7 @@ impl Builder {
         config.horizon = Some(HORIZON);
         Builder {
             config,
+            has_horizon: false,
             hosts: Vec::new(),
             links: Vec::new(),
             names: Names::default(),
@@ -71,11 +74,19 @@ impl Builder {
     /// Sets the seed every choice comes from (default 0).
     pub fn seed(mut self, seed: u64) -> Builder {
         self.config.seed = seed;
+        self.config.seed_of = SeedOf::Code;
+        self
+    }
+
+    /// As [`seed`](Self::seed), for one of a row.
+    pub(crate) fn seed_of(mut self, seed: u64, of: SeedOf) -> Builder {
+        self.config.seed = seed;
+        self.config.seed_of = of;
         self
     }
 
     /// Takes the seed from the environment variable `BOWLINE_SIM_SEED`, if it is set: the line that
-    /// a failure prints by default sets it. Call it after [`seed`](Self::seed).
+    /// a failure then prints by default sets it. Call it after [`seed`](Self::seed).
     ///
     /// # Panics
     /// If it is set to something else than a number.
@@ -83,6 +94,7 @@ impl Builder {
         if let Some(seed) = seed_of_environment() {
             self.config.seed = seed;
         }
+        self.config.seed_of = SeedOf::Environment;
         self
     }
 
@@ -90,8 +102,9 @@ impl Builder {
     /// it become the seed, the number of the event at which it failed, and the
     /// [scenario](Self::scenario).
     ///
-    /// By default the line sets the environment variable that
-    /// [`seed_from_env`](Self::seed_from_env) asks, for `cargo test`.
+    /// By default the line sets, for `cargo test`, the environment variable that
+    /// [`seed_from_env`](Self::seed_from_env) asks; where that was not called it says what to run: the
+    /// same again, as its seed stands in the code, or [`Sim::seeds`](crate::Sim::seeds) of one seed.
     ///
     /// ```
     /// use bowline_sim::{Sim, host};
@@ -120,8 +133,9 @@ impl Builder {
     }
 
     /// Sets the virtual time at which live clients are a failure (default: four hours). A world without
-    /// clients ends there well. `Duration::MAX` is never.
+    /// clients ends there well, and has to be given one to be run to its end. `Duration::MAX` is never.
     pub fn horizon(mut self, horizon: Duration) -> Builder {
+        self.has_horizon = true;
         self.config.horizon = Some(nanos(horizon));
         self
     }

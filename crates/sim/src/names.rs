@@ -128,12 +128,12 @@ impl Answer {
     pub(crate) fn check<'a>(
         &self,
         name: &str,
-        mut hosts: impl Iterator<Item = &'a str>,
+        hosts: impl Iterator<Item = &'a str> + Clone,
     ) -> Result<(), SetupError> {
         match self.host() {
-            Some(host) if !hosts.any(|other| other == host) => {
+            Some(host) if !hosts.clone().any(|other| other == host) => {
                 let by = format!("the answer for {name:?}");
-                Err(SetupError::unknown(&by, host))
+                Err(SetupError::unknown(&by, host, hosts))
             }
             _ => Ok(()),
         }

@@ -246,11 +246,16 @@ impl State {
         self.record(EventKind::Fault, "slow", u64::from(host), u64::from(factor));
     }
 
+    /// The names of all hosts, in the order they were added.
+    pub(crate) fn host_names(&self) -> impl Iterator<Item = &str> {
+        self.machines.iter().map(|machine| &*machine.name)
+    }
+
     pub(crate) fn host_named(&self, by: &str, name: &str) -> Result<u32, SetupError> {
         let mut machines = self.machines.iter();
         let place = machines.position(|machine| *machine.name == *name);
         place
             .map(|host| host as u32)
-            .ok_or_else(|| SetupError::unknown(by, name))
+            .ok_or_else(|| SetupError::unknown(by, name, self.host_names()))
     }
 }

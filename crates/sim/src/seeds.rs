@@ -14,6 +14,7 @@ use crate::builder::{Builder, Config, seed_of_environment};
 use crate::current;
 use crate::driver::message_of;
 use crate::failure::Failure;
+use crate::replay::SeedOf;
 use crate::sim::Sim;
 use crate::world::World;
 use outcome::Tally;
@@ -51,9 +52,11 @@ pub(crate) enum Until {
 #[derive(Clone, Debug)]
 #[must_use = "seeds do nothing until they are run"]
 pub struct Seeds {
+    asked: Range<u64>,
     first: u64,
     /// How many, as the last seed of all ends no range.
     count: u64,
+    seed_of: SeedOf,
     jobs: usize,
     until: Until,
     time: Option<Duration>,
@@ -68,6 +71,8 @@ impl Sim {
         Seeds {
             first: range.start,
             count: range.end.saturating_sub(range.start),
+            asked: range,
+            seed_of: SeedOf::Row,
             jobs: thread::available_parallelism().map_or(1, usize::from),
             until: Until::All,
             time: None,
@@ -118,6 +123,7 @@ impl Seeds {
             (self.first, self.count) = (seed, 1);
             self.whole = false;
         }
+        self.seed_of = SeedOf::Environment;
         self
     }
 
@@ -127,7 +133,8 @@ impl Seeds {
     /// # Errors
     /// [`SeedsFailure`]: under some seed the run failed, of which the lowest is told in full, or a
     /// [`sometimes!`](crate::sometimes) was true under none. A seed whose world makes no sense, or
-    /// under which `world` panics, failed with [`FailureKind::Setup`](crate::FailureKind::Setup).
+    /// under which `world` panics, failed with [`FailureKind::Setup`](crate::FailureKind::Setup), and so
+    /// did a range without a seed.
     ///
     /// # Panics
     /// Inside a world.
@@ -136,10 +143,14 @@ impl Seeds {
             !current::is_running(),
             "seeds are run inside a simulated world; worlds do not nest: use a plain `#[test]` function"
         );
+        if self.count == 0 {
+            return Err(SeedsFailure::of_none(&self.asked));
+        }
         let queue = Queue {
             first: self.first,
             begun: AtomicU64::new(0),
             count: self.count,
+            seed_of: self.seed_of,
             stop: AtomicBool::new(false),
             until: self.until,
             deadline: self.time.and_then(|time| Instant::now().checked_add(time)),
@@ -185,6 +196,7 @@ struct Queue {
     first: u64,
     begun: AtomicU64,
     count: u64,
+    seed_of: SeedOf,
     stop: AtomicBool,
     until: Until,
     deadline: Option<Instant>,
@@ -205,7 +217,7 @@ impl Queue {
     fn work(&self, world: &(impl Fn(u64) -> Builder + Sync)) -> Tally {
         let mut tally = Tally::default();
         while let Some(seed) = self.take() {
-            let (result, sometimes) = match described(seed, world) {
+            let (result, sometimes) = match self.described(seed, world) {
                 Ok(mut world) => (world.conclude(), world.take_sometimes()),
                 Err(failure) => (Err(failure), Sometimes::new()),
             };
@@ -217,14 +229,19 @@ impl Queue {
         }
         tally
     }
-}
 
-/// The world of `seed`. What panics while it is described has to be told with its seed: nobody else
-/// knows it.
-fn described(seed: u64, world: &impl Fn(u64) -> Builder) -> Result<World, Failure> {
-    let built = catch_unwind(AssertUnwindSafe(|| world(seed).seed(seed).try_build()));
-    built.unwrap_or_else(|payload| {
-        let message = format!("{} while it was described", message_of(&payload));
-        Err(Failure::of_setup(&Config::new(seed), message))
-    })
+    /// The world of `seed`. What panics while it is described has to be told with its seed: nobody
+    /// else knows it.
+    fn described(&self, seed: u64, world: &impl Fn(u64) -> Builder) -> Result<World, Failure> {
+        let of = self.seed_of;
+        let built = catch_unwind(AssertUnwindSafe(|| {
+            world(seed).seed_of(seed, of).try_build()
+        }));
+        built.unwrap_or_else(|payload| {
+            let message = format!("{} while it was described", message_of(&payload));
+            let mut config = Config::new(seed);
+            config.seed_of = of;
+            Err(Failure::of_setup(&config, message))
+        })
+    }
 }

@@ -3,6 +3,9 @@
 use crate::link::Wrong;
 use std::fmt;
 
+/// Hosts that an error lists; the rest is counted.
+const LISTED: usize = 20;
+
 /// Why a world cannot be built as it is described; see [`Builder::check`](crate::Builder::check).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -13,6 +16,18 @@ pub enum SetupError {
         by: String,
         /// The name.
         name: String,
+        /// The hosts that there are, in the order they were added.
+        hosts: Vec<String>,
+    },
+    /// A world that is to run to its end has no client, whose end that would be, and was given no
+    /// [horizon](crate::Builder::horizon).
+    NoClient,
+    /// A range of seeds is empty, so that nothing runs.
+    NoSeeds {
+        /// The first seed.
+        first: u64,
+        /// The seed before which it ends.
+        end: u64,
     },
     /// Two hosts have one name.
     TwoHosts {
@@ -53,10 +68,15 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    pub(crate) fn unknown(by: &str, name: &str) -> SetupError {
+    pub(crate) fn unknown<'a>(
+        by: &str,
+        name: &str,
+        hosts: impl Iterator<Item = &'a str>,
+    ) -> SetupError {
         SetupError::UnknownHost {
             by: by.to_owned(),
             name: name.to_owned(),
+            hosts: hosts.map(str::to_owned).collect(),
         }
     }
 
@@ -80,8 +100,19 @@ impl SetupError {
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SetupError::UnknownHost { by, name } => {
-                write!(f, "{by} names the host {name:?}, which does not exist")
+            SetupError::UnknownHost { by, name, hosts } => {
+                write!(f, "{by} names the host {name:?}, which does not exist: ")?;
+                write_hosts(f, hosts)
+            }
+            SetupError::NoClient => f.write_str(
+                "no client was added, whose end would end the run: add one with `client`, or say \
+                 with `horizon` how long the hosts run",
+            ),
+            SetupError::NoSeeds { first, end } => {
+                write!(
+                    f,
+                    "the range of seeds {first}..{end} is empty, so nothing runs"
+                )
             }
             SetupError::TwoHosts { name } => write!(f, "there are two hosts named {name:?}"),
             SetupError::Contradiction { one, other } => {
@@ -105,6 +136,23 @@ impl fmt::Display for SetupError {
                 )
             }
         }
+    }
+}
+
+/// The hosts that might have been meant.
+fn write_hosts(f: &mut fmt::Formatter<'_>, hosts: &[String]) -> fmt::Result {
+    if hosts.is_empty() {
+        return f.write_str("no host was added");
+    }
+    f.write_str("there is")?;
+    let mut separator = " ";
+    for host in hosts.iter().take(LISTED) {
+        write!(f, "{separator}{host:?}")?;
+        separator = ", ";
+    }
+    match hosts.len().checked_sub(LISTED) {
+        Some(more @ 1..) => write!(f, " and {more} more"),
+        _ => Ok(()),
     }
 }
 

@@ -143,7 +143,7 @@ fn a_parked_job_ends_the_process_with_the_line_that_replays_it() {
     assert_eq!(output.status.code(), Some(101), "{text}");
     assert!(text.contains("parked job"), "{text}");
     assert!(text.contains("tests/blocking.rs:"), "{text}");
-    assert!(text.contains("replay: BOWLINE_SIM_SEED=31"), "{text}");
+    assert!(text.contains("replay: the same again # seed 31 "), "{text}");
 }
 
 /// Waits for a message that nobody sends.
@@ -225,6 +225,9 @@ fn whatever_parks_the_thread_ends_the_process_with_the_seed() {
         assert_eq!(output.status.code(), Some(101), "{text}");
         assert!(text.contains("failed under seed 37"), "{text}");
         assert!(text.contains(told), "{text} for {told}");
-        assert!(text.contains("replay: BOWLINE_SIM_SEED=37"), "{text}");
+        assert!(
+            text.contains("replay: the same with `Sim::seeds(37..38)`"),
+            "{text}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! How runs fail: deadlock, foreign wakes, panics, assertions; and seeing it again.
 
 use bowline_sim::host::{self, Sleep};
-use bowline_sim::{FailureKind, HostCrash, Sim, always, block_on, sometimes};
+use bowline_sim::{FailureKind, HostCrash, Sim, Step, always, block_on, sometimes};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -357,8 +357,36 @@ fn a_world_without_clients_ends_at_its_horizon() {
     let second = world.clone().horizon(Duration::from_secs(1));
     let report = second.run().expect("nobody is late");
     assert_eq!(report.virtual_time, Duration::from_secs(1));
-    let report = world.run().expect("nobody is late");
-    assert_eq!(report.virtual_time, Duration::from_secs(14_400));
+    let mut driven = world.build();
+    let (step, hours) = (driven.run_until(|_| false), driven.now());
+    assert_eq!(
+        (step.expect("nobody is late"), hours.as_secs()),
+        (Step::Finished, 14_400)
+    );
+}
+
+#[test]
+fn a_world_that_nothing_ends_is_not_run() {
+    let idle = || Sleep::new(Sleep::NEVER);
+    let cause = "no client was added, whose end would end the run: add one with `client`, or say \
+                 with `horizon` how long the hosts run";
+    let worlds = [Sim::builder(), Sim::builder().host("idle", idle)];
+    for world in worlds {
+        assert_eq!(world.check(), Ok(()), "it can be driven by hand");
+        let failure = world.run().expect_err("it would prove nothing");
+        assert_eq!(
+            (failure.kind(), failure.message()),
+            (&FailureKind::Setup, cause)
+        );
+        let one = move |_| Sim::builder().host("idle", idle);
+        let failed = Sim::seeds(4..6).run(one).expect_err("as little");
+        let lowest = failed.lowest().expect("a run failed");
+        assert_eq!((lowest.seed(), lowest.message()), (4, cause));
+        world
+            .horizon(Duration::from_secs(1))
+            .run()
+            .expect("it was said how long");
+    }
 }
 
 #[test]

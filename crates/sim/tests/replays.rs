@@ -70,14 +70,18 @@ fn a_run_past_an_event_stops_behind_it_and_goes_to_its_end_at_most() {
 #[test]
 fn the_line_is_a_command_also_outside_this_repository() {
     let stuck = Sim::builder()
+        .seed_from_env()
         .seed(9)
         .client("stuck", || Sleep::new(Sleep::NEVER));
     let failure = stuck.run().expect_err("it never wakes");
     let event = failure.event_index();
-    let line = failure.replay_line();
-    // The variable is set for a program that the line runs.
-    assert!(line.starts_with("BOWLINE_SIM_SEED=9 cargo test "), "{line}");
-    assert!(line.ends_with(&format!("event {event}")), "{line}");
+    let here = format!("the same again # seed 9 stands in its code; fails at event {event}");
+    assert_eq!(failure.replay_line(), here);
+    // The variable is set for a program that the line runs, and that asks for it.
+    let failure = stuck.clone().seed_from_env().run();
+    let line = failure.expect_err("it never wakes").replay_line();
+    let variable = format!("BOWLINE_SIM_SEED=9 cargo test # fails at event {event}");
+    assert_eq!(line, variable);
     let told = stuck
         .scenario("stuck")
         .replay_with("run {scenario} {seed} to {event}");

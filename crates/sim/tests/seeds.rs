@@ -106,6 +106,23 @@ fn every_seed_runs_once_and_none_after_a_failure_was_asked_to_end_it() {
 }
 
 #[test]
+fn a_range_without_a_seed_is_a_failure() {
+    for (first, end) in [(0, 0), (7, 7), (5, 3), (u64::MAX, u64::MAX)] {
+        let failed = Sim::seeds(first..end).run(|seed| panic!("{seed} is in no range"));
+        let failure = failed.expect_err("nothing was proved");
+        let cause = format!("the range of seeds {first}..{end} is empty, so nothing runs");
+        assert_eq!(failure.to_string(), format!("simulation failed: {cause}"));
+        let lowest = failure.lowest().expect("it is told");
+        assert_eq!(
+            (lowest.kind(), lowest.message()),
+            (&FailureKind::Setup, &*cause)
+        );
+        assert_eq!(failure.kinds()[&FailureKind::Setup], 1);
+        assert!(failure.seeds().is_empty());
+    }
+}
+
+#[test]
 fn no_seed_is_begun_when_the_time_is_over() {
     let none = Sim::seeds(3..1_000_000_000)
         .within(Duration::ZERO)
@@ -252,8 +269,13 @@ fn a_panic_in_an_act_of_the_script_is_told_with_its_seed() {
     assert_eq!(failure.seed(), 7);
     let message = "seven is odd in an act of the script at t=2s";
     assert_eq!(failure.message(), message);
-    let text = failed.to_string();
-    assert!(text.contains("BOWLINE_SIM_SEED=7"), "{text}");
+    // Nothing in it asks for the variable, so what sets it would run the same row again.
+    let line = "replay: the same with `Sim::seeds(7..8)` # fails at event ";
+    assert!(failed.to_string().contains(line), "{failed}");
+    let asked = Sim::seeds(0..10).seed_from_env().run(world);
+    let failed = asked.expect_err("one act panics");
+    let line = "replay: BOWLINE_SIM_SEED=7 cargo test # fails at event ";
+    assert!(failed.to_string().contains(line), "{failed}");
 }
 
 #[test]

@@ -76,16 +76,22 @@ fn an_impossible_world_is_refused_with_its_cause() {
         let failure = world.seed(9).run().expect_err("it makes no sense");
         assert_eq!(*failure.kind(), FailureKind::Setup);
         assert_eq!(failure.message(), error.to_string());
-        assert!(
-            failure.to_string().contains("BOWLINE_SIM_SEED=9"),
-            "{failure}"
-        );
+        assert_eq!(failure.seed(), 9);
     }
     let error = world().link("a", "c", lan()).check();
-    let Err(SetupError::UnknownHost { name, .. }) = error else {
+    let Err(SetupError::UnknownHost { name, hosts, .. }) = error else {
         panic!("{error:?}");
     };
-    assert_eq!(name, "c");
+    assert_eq!(
+        (name.as_str(), hosts),
+        ("c", vec!["a".to_owned(), "b".to_owned()])
+    );
+    let many = (0..25).fold(Sim::builder(), |world, index| {
+        world.client(&format!("c{index}"), || host::Sleep::new(1))
+    });
+    let error = many.limits("c25", HostLimits::default()).check();
+    let told = error.expect_err("it is not there").to_string();
+    assert!(told.ends_with("\"c19\" and 5 more"), "{told}");
 }
 
 // SIM63
@@ -132,7 +138,7 @@ fn an_impossible_act_fails_the_run_where_it_happens() {
         ),
         (
             |world| world.crash("x", Crash::Kill),
-            "a crash names the host \"x\", which does not exist",
+            "a crash names the host \"x\", which does not exist: there is \"a\", \"b\"",
         ),
         (
             |world| world.crash("x", Crash::PowerLoss),
@@ -219,20 +225,24 @@ fn options_that_contradict_each_other_are_refused() {
         (world().host("b", idle), "there are two hosts named \"b\""),
         (
             world().host_must_not_fail("c"),
-            "host_must_not_fail names the host \"c\", which does not exist",
+            "host_must_not_fail names the host \"c\", which does not exist: there is \"a\", \"b\"",
         ),
         (
             world().limits("c", few),
-            "a limit names the host \"c\", which does not exist",
+            "a limit names the host \"c\", which does not exist: there is \"a\", \"b\"",
         ),
         // What is named has to be there before.
         (
             world().limits("c", few).host("c", idle),
-            "a limit names the host \"c\", which does not exist",
+            "a limit names the host \"c\", which does not exist: there is \"a\", \"b\"",
+        ),
+        (
+            Sim::builder().limits("c", few).client("c", idle),
+            "a limit names the host \"c\", which does not exist: no host was added",
         ),
         (
             world().clock_drift("c", 1),
-            "a clock drift names the host \"c\", which does not exist",
+            "a clock drift names the host \"c\", which does not exist: there is \"a\", \"b\"",
         ),
         (
             world().clock_drift("a", -2_000_000),

@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::faults::Faults;
 use crate::limits::HostLimits;
 use crate::link::Link;
-use crate::machine::Clock;
+use crate::machine::{Clock, Role};
 use crate::names::Names;
 use crate::report::Report;
 use crate::script::check_drift;
@@ -25,7 +25,12 @@ impl Builder {
         let index = self.hosts.iter().position(|host| host.name == name);
         index
             .map(|index| index as u32)
-            .ok_or_else(|| SetupError::unknown(by, name))
+            .ok_or_else(|| SetupError::unknown(by, name, self.host_names()))
+    }
+
+    /// The names of all hosts, in the order they were added.
+    fn host_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.hosts.iter().map(|host| host.name.as_str())
     }
 
     /// Whether the world can be built.
@@ -88,8 +93,7 @@ impl Builder {
         }
         self.names.check()?;
         for (name, answer) in &self.answers {
-            let hosts = self.hosts.iter().map(|host| host.name.as_str());
-            answer.check(name, hosts)?;
+            answer.check(name, self.host_names())?;
         }
         let mut ways = Vec::new();
         for (from, to, link) in &self.links {
@@ -118,12 +122,16 @@ impl Builder {
         }
     }
 
-    /// As [`build`](Self::build); a world that makes no sense is a failure of its run.
+    /// As [`build`](Self::build), for a run to its end; a world that makes no sense, or has nothing
+    /// that would end it, is a failure of its run.
     pub(crate) fn try_build(&self) -> Result<World, Failure> {
+        let ends = self.has_horizon || self.hosts.iter().any(|host| host.role == Role::Client);
         match self.ways() {
+            Ok(_) if !ends => Err(SetupError::NoClient),
             Ok(ways) => Ok(self.world(ways)),
-            Err(error) => Err(Failure::of_setup(&self.config, error.to_string())),
+            Err(error) => Err(error),
         }
+        .map_err(|error| Failure::of_setup(&self.config, error.to_string()))
     }
 
     fn world(&self, ways: Vec<(Way, Link)>) -> World {
@@ -196,7 +204,8 @@ impl Builder {
     ///
     /// # Errors
     /// The first [`Failure`], with the line that runs it again; one of kind
-    /// [`Setup`](crate::FailureKind::Setup) if the world cannot be built.
+    /// [`Setup`](crate::FailureKind::Setup) if the world cannot be built, or has neither a client nor
+    /// a [horizon](Self::horizon) of its own that would end it.
     ///
     /// # Panics
     /// If a world turns on this thread already.

@@ -3,6 +3,7 @@
 use crate::choices::Choices;
 use crate::faults::Faults;
 use crate::link::Link;
+use crate::replay::SeedOf;
 use crate::strategy::Strategy;
 use crate::trace::{Keep, TRACE_VERSION};
 use crate::xxhash::xxh64;
@@ -22,6 +23,7 @@ const LIVELOCK: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) seed: u64,
+    pub(crate) seed_of: SeedOf,
     pub(crate) scenario: Option<String>,
     pub(crate) replay_with: Option<Arc<str>>,
     pub(crate) horizon: Option<u64>,
@@ -48,6 +50,7 @@ impl Config {
     pub(crate) fn new(seed: u64) -> Config {
         Config {
             seed,
+            seed_of: SeedOf::Code,
             scenario: None,
             replay_with: None,
             horizon: None,

@@ -107,7 +107,8 @@ impl Builder {
         match self.hosts.iter_mut().find(|host| host.name == name) {
             Some(host) => change(host),
             None => {
-                let error = SetupError::unknown(by, name);
+                let hosts = self.hosts.iter().map(|host| host.name.as_str());
+                let error = SetupError::unknown(by, name, hosts);
                 self.wrong.get_or_insert(error);
             }
         }

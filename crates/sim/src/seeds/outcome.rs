@@ -1,8 +1,10 @@
 //! What many runs came to.
 
+use crate::builder::Config;
 use crate::failure::{Failure, FailureKind};
 use crate::report::Report;
 use crate::seeds::Until;
+use crate::setup::SetupError;
 use crate::xxhash::xxh64;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +45,18 @@ struct Details {
 }
 
 impl SeedsFailure {
+    /// The failure of a row without a seed.
+    pub(crate) fn of_none(asked: &Range<u64>) -> SeedsFailure {
+        let (first, end) = (asked.start, asked.end);
+        let why = SetupError::NoSeeds { first, end }.to_string();
+        SeedsFailure(Box::new(Details {
+            ran: first..first,
+            lowest: Some(Failure::of_setup(&Config::new(first), why)),
+            kinds: BTreeMap::from([(FailureKind::Setup, 1)]),
+            never_true: Vec::new(),
+        }))
+    }
+
     /// The failure of the lowest failing seed; `None` if every run went well, and what failed is a
     /// [`sometimes!`](crate::sometimes).
     pub fn lowest(&self) -> Option<&Failure> {
@@ -70,6 +84,10 @@ impl SeedsFailure {
 impl fmt::Display for SeedsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Details { ran, .. } = &*self.0;
+        if let (true, Some(failure)) = (ran.is_empty(), &self.0.lowest) {
+            // No seed failed, as there is none.
+            return write!(f, "simulation failed: {}", failure.message());
+        }
         for (kind, count) in &self.0.kinds {
             writeln!(f, "{count} of the seeds {}..{}: {kind}", ran.start, ran.end)?;
         }
