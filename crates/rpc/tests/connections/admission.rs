@@ -20,7 +20,9 @@ fn serve(limits: Limits) -> TcpBrokerBuilder {
     serve_at("127.0.0.1:0", limits)
 }
 
-fn serve_at(address: impl Into<Endpoint>, limits: Limits) -> TcpBrokerBuilder {
+fn serve_at(address: impl Into<Endpoint>, mut limits: Limits) -> TcpBrokerBuilder {
+    // The first of those who say nothing is not to be closed for that before the last has come.
+    limits.handshake_timeout = 30 * LONG;
     TcpBroker::builder(AsyncExecutor::new(registry(), 64))
         .limits(limits)
         .unwrap()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bowline_backend::net::TcpStream;
 use bowline_backend::stream::ByteStreamExt;
@@ -223,6 +222,8 @@ on_every_backend! {
     async fn ten_thousand_silent_connections_are_capped_and_harm_nobody() {
         let mut limits = Limits::default();
         limits.unauthenticated = 64;
+        // None of them makes room for another because the machine is slow.
+        limits.handshake_timeout = 30 * LONG;
         serve().secret(secret(1)).limits(limits).unwrap().run(async |server| -> Result<(), Error> {
             client(&server).secret(secret(1)).run(async |live| -> Result<(), Error> {
                 let mut held = Vec::new();
@@ -235,13 +236,12 @@ on_every_backend! {
                         assert_eq!(read_to_end(&mut stream).await, 0, "closed without a word");
                     }
                     if n % 100 == 0 {
-                        assert_eq!(live.call_named::<i64>("add", (n, 1)).timeout(Duration::from_secs(2)).await?, n + 1);
+                        assert_eq!(live.call_named::<i64>("add", (n, 1)).timeout(LONG).await?, n + 1);
                     }
                 }
                 let seen = server.statistics();
                 assert!(seen.open <= 65, "{seen:?}");
-                assert_eq!(seen.accepted + seen.refused, silent as u64 + 1);
-                assert!(seen.refused >= silent as u64 - 64 * 2 , "{seen:?}");
+                assert_eq!((seen.accepted, seen.refused), (65, silent as u64 - 64));
                 Ok(())
             }).await
         }).await.unwrap();
