@@ -145,7 +145,12 @@ fn text_that_its_encoding_lacks() {
     let bad = "x".repeat(10_000) + "\u{20ac}";
     for encoding in [Encoding::Ascii, Encoding::Latin1] {
         let codec = || Text::new().encoding(encoding);
-        refused_in_wrappers(codec, &"fine".to_owned(), &bad, EncodeErrorKind::Text);
+        refused_in_wrappers(
+            codec,
+            &"fine".to_owned(),
+            &bad,
+            EncodeErrorKind::Text { encoding },
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! Fixed structs: byte orders, truth values, text, sizes.
 
 use bowline_codec::{
-    ByteOrder, Decode, DecodeErrorKind, Encode, EncodeErrorKind, FixedLayout, FixedStr,
+    ByteOrder, Decode, DecodeErrorKind, Encode, EncodeErrorKind, Encoding, FixedLayout, FixedStr,
     LittleEndian, MessageCodec, OutputBatch, Struct, fixed_layout,
 };
 use bytes::{Bytes, BytesMut};
@@ -147,7 +147,10 @@ fn nuls_pad_text_at_its_end_only() {
     assert_eq!(read(b"\0bcdef").unwrap(), "\0bcdef");
     assert_eq!(
         read(b"a\xc3\xa9\xc3\0\0"),
-        Err(DecodeErrorKind::Text { valid_up_to: 3 })
+        Err(DecodeErrorKind::Text {
+            encoding: Encoding::Utf8,
+            valid_up_to: 3
+        })
     );
 
     assert_eq!(text::<6>("ab\0\0"), text("ab"));

@@ -90,7 +90,10 @@ fn encodings_of_the_text() {
     );
     assert_eq!(
         decode(Text::new(), b"gr\xfcn"),
-        Err(DecodeErrorKind::Text { valid_up_to: 2 })
+        Err(DecodeErrorKind::Text {
+            encoding: Encoding::Utf8,
+            valid_up_to: 2
+        })
     );
     assert_eq!(
         decode(Text::new().lossy(), b"gr\xfcn").unwrap(),
@@ -98,7 +101,10 @@ fn encodings_of_the_text() {
     );
     assert_eq!(
         decode(ascii, b"gr\xfcn"),
-        Err(DecodeErrorKind::Text { valid_up_to: 2 })
+        Err(DecodeErrorKind::Text {
+            encoding: Encoding::Ascii,
+            valid_up_to: 2
+        })
     );
     assert_eq!(decode(ascii.lossy(), b"gr\xfcn").unwrap(), "gr\u{fffd}n");
     assert_eq!(decode(latin, b"gr\xfcn\x85").unwrap(), "gr\u{fc}n\u{85}");
@@ -115,9 +121,19 @@ fn encodings_of_the_text() {
         "\u{20ac}".as_bytes()
     );
     assert_eq!(encode(latin, "gr\u{fc}n").unwrap(), b"gr\xfcn");
-    assert_eq!(encode(latin, "\u{20ac}"), Err(EncodeErrorKind::Text));
+    assert_eq!(
+        encode(latin, "\u{20ac}"),
+        Err(EncodeErrorKind::Text {
+            encoding: Encoding::Latin1
+        })
+    );
     assert_eq!(encode(latin.lossy(), "\u{fc}\u{20ac}").unwrap(), b"\xfc?");
-    assert_eq!(encode(ascii, "gr\u{fc}n"), Err(EncodeErrorKind::Text));
+    assert_eq!(
+        encode(ascii, "gr\u{fc}n"),
+        Err(EncodeErrorKind::Text {
+            encoding: Encoding::Ascii
+        })
+    );
     assert_eq!(encode(ascii.lossy(), "gr\u{fc}n").unwrap(), b"gr?n");
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use bowline_codec::{
-    Codec, Decode, DecodeErrorKind, Encode, EncodeErrorKind, Framing, Json, LengthDelimited,
-    MessageCodec, Msgpack, OutputBatch, Postcard, Raw,
+    Codec, Decode, DecodeErrorKind, Encode, EncodeErrorKind, Encoding, Framing, Json,
+    LengthDelimited, MessageCodec, Msgpack, OutputBatch, Postcard, Raw,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::collection::{btree_map, vec};
@@ -154,7 +154,13 @@ fn json_says_where_and_what() {
         kind(b"[1] \n\t [2]\n"),
         DecodeErrorKind::Trailing { extra: 4 }
     );
-    assert_eq!(kind(b"[1]\xff"), DecodeErrorKind::Text { valid_up_to: 3 });
+    assert_eq!(
+        kind(b"[1]\xff"),
+        DecodeErrorKind::Text {
+            encoding: Encoding::Utf8,
+            valid_up_to: 3
+        }
+    );
     assert!(matches!(kind(b"[NaN]"), DecodeErrorKind::Syntax { .. }));
     assert!(matches!(kind(b"[256]"), DecodeErrorKind::Syntax { .. }));
     assert!(matches!(kind(b""), DecodeErrorKind::Syntax { .. }));

@@ -7,7 +7,9 @@ mod large;
 #[path = "fixtures/ordered.rs"]
 mod ordered;
 
-use bowline_codec::{BinaryMessage, DecodeErrorKind, Headers, HttpMessage, JsonMessage, Message};
+use bowline_codec::{
+    BinaryMessage, DecodeErrorKind, Encoding, Headers, HttpMessage, JsonMessage, Message,
+};
 use bytes::Bytes;
 use ordered::Ordered;
 use proptest::collection::vec;
@@ -149,7 +151,10 @@ fn every_malformed_binary_message_has_its_error() {
     let declared = Some(0xffff_ffff);
     let long = DecodeErrorKind::TooLong { limit, declared };
     assert_eq!(kind::<BinaryMessage>(b"\xff\xff\xff\xff"), long);
-    let text = DecodeErrorKind::Text { valid_up_to: 2 };
+    let text = DecodeErrorKind::Text {
+        encoding: Encoding::Utf8,
+        valid_up_to: 2,
+    };
     assert_eq!(kind::<BinaryMessage>(b"\x00\x00\x00\x04{\"\xff}x"), text);
     for bad in [
         &b"\x00\x00\x00\x00"[..],
@@ -189,7 +194,10 @@ fn every_malformed_json_message_has_its_error() {
     }
     assert_eq!(
         kind::<JsonMessage>(b"{\"payload\": \"\xff\"}"),
-        DecodeErrorKind::Text { valid_up_to: 13 }
+        DecodeErrorKind::Text {
+            encoding: Encoding::Utf8,
+            valid_up_to: 13
+        }
     );
     assert_eq!(json("{} x"), DecodeErrorKind::Trailing { extra: 1 });
     let deep = format!("{{\"payload\": {}1", "[".repeat(200));

@@ -50,6 +50,15 @@ pub(crate) const RECONNECT: Backoff =
 /// A client does nothing in the background: connecting, writing what is queued and connecting again
 /// are done by whoever uses it meanwhile, and an attempt that nobody waits for any more is dropped.
 ///
+/// # Calls that are given up
+///
+/// So who uses a client alone, and gives up sooner than a connection can be made, never gets one: each
+/// time the attempt goes with the call, as [`timeout`](bowline_concurrency::timeout) or a
+/// [`BlockingClient`](crate::BlockingClient) with a limit has it. Either such a limit is longer than
+/// connecting may take, which is 10 s unless `connect_timeout` of a URL or a
+/// [`TcpConnector`](crate::TcpConnector) says otherwise; or somebody else waits meanwhile, in a task of
+/// the program's: `group.spawn(async move { client.connect().await })`, or one that receives.
+///
 /// # Connections that break
 ///
 /// By default that is the end: every later operation says so. With [`reconnect`](Client::reconnect)

@@ -61,7 +61,7 @@ pub struct TcpConnector {
 }
 
 impl TcpConnector {
-    /// Connects to `target`: an address, a list of them, or a host and a port.
+    /// Connects to `target`: an address, a list of them, a host and a port, or `host:port` as text.
     pub fn new(target: impl Into<TcpTarget>) -> Self {
         let (idle, interval, count) = KEEPALIVE;
         TcpConnector {
@@ -114,6 +114,7 @@ impl TcpConnector {
     ///
     /// # Errors
     ///
+    /// [`Config`](ErrorKind::Config) where the target is a text that is no address;
     /// [`Connect`](ErrorKind::Connect) where the name cannot be resolved, the source says why;
     /// [`ConnectTimeout`](ErrorKind::ConnectTimeout) where it took too long;
     /// [`Address`](ErrorKind::Address) where the name has no address of the family of
@@ -151,6 +152,7 @@ impl TcpConnector {
         .await;
         connected.unwrap_or_else(|_| {
             Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
+                .with_place(&self.target)
                 .with_attempts(eyeballs::taken(&failed))
                 .with_source(TimeLimit::new(
                     "there was no connection",
@@ -166,9 +168,12 @@ impl TcpConnector {
             Where::Host(host, port) => {
                 let found = resolve(Query::host(host.clone(), *port)).await;
                 found.map_err(|error| {
-                    Error::new(Operation::Connect, ErrorKind::Connect).with_source(error)
+                    Error::new(Operation::Connect, ErrorKind::Connect)
+                        .with_place(&self.target)
+                        .with_source(error)
                 })?
             }
+            Where::Wrong(wrong) => return Err(wrong.error(Operation::Connect)),
         };
         let fits = |address: &SocketAddr| {
             let local = self.local.as_ref();

@@ -37,6 +37,7 @@ use bowline_backend::stream::Address;
 use bytes::BytesMut;
 
 use crate::attribute::Extra;
+use crate::error::{Break, Error, ErrorKind};
 
 /// The longest packet that is sent, and the most that is received of one, unless a builder says
 /// otherwise. No packet of UDP is longer.
@@ -240,6 +241,15 @@ fn is_too_long(error: &io::Error) -> bool {
 
 fn too_long() -> io::Error {
     io::Error::from_raw_os_error(EMSGSIZE)
+}
+
+/// Whether no packet can follow: an error of one says nothing of the next. None comes, or goes, once we
+/// closed, or where the other end of a pair in memory is gone.
+fn ends(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Closed | ErrorKind::Broken(Break::Reset)
+    )
 }
 
 /// The system tells that an earlier packet found nobody; Windows calls that a reset.

@@ -116,7 +116,9 @@ where
         let span = OperationSpan::new(Operation::Send, || self.extra::<PeerAddr>());
         let sent = async {
             poll_fn(|cx| self.inner.poll_reserve(cx)).await?;
-            self.inner.queue(message).map_err(Error::from_encode)
+            self.inner
+                .queue(message)
+                .map_err(|error| Error::from_encode(error).with_peer(self.extra::<PeerAddr>()))
         };
         span.around(sent).await
     }

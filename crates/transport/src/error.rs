@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::stream::Address;
@@ -46,9 +47,11 @@ struct Inner {
     kind: ErrorKind,
     operation: Operation,
     peer: Option<Address>,
+    place: Option<Arc<str>>,
     delivery: Delivery,
     unsent_frames: usize,
     attempts: Arc<[Attempt]>,
+    given_up: Option<(usize, Duration)>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -59,9 +62,11 @@ impl Error {
             kind,
             operation,
             peer: None,
+            place: None,
             delivery: Delivery::NotSent,
             unsent_frames: 0,
             attempts: Arc::default(),
+            given_up: None,
             source: None,
         }))
     }
@@ -147,6 +152,12 @@ impl Error {
         self
     }
 
+    /// Says what it is about where that is no peer: an address of ours, a name or a URL.
+    pub fn with_place(mut self, place: impl fmt::Display) -> Self {
+        self.0.place = Some(place.to_string().into());
+        self
+    }
+
     /// Says whether the message may have arrived.
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.0.delivery = delivery;
@@ -162,6 +173,12 @@ impl Error {
     /// Says what was tried to make the connection.
     pub fn with_attempts(mut self, attempts: impl Into<Arc<[Attempt]>>) -> Self {
         self.0.attempts = attempts.into();
+        self
+    }
+
+    /// Says after how many attempts, and after how long, there will be no other.
+    pub(crate) fn given_up_after(mut self, attempts: usize, span: Duration) -> Self {
+        self.0.given_up = Some((attempts, span));
         self
     }
 
@@ -186,6 +203,13 @@ impl Error {
         self.0.peer.as_ref()
     }
 
+    /// What it is about where that is no peer: the address or path that was to be listened at, the
+    /// name that was to be looked up, the URL that was to be read. Of a URL it is what comes before the
+    /// query, without user info, which may be secrets.
+    pub fn place(&self) -> Option<&str> {
+        self.0.place.as_deref()
+    }
+
     /// Whether the peer may have received the message concerned.
     pub fn delivery(&self) -> Delivery {
         self.0.delivery
@@ -200,6 +224,12 @@ impl Error {
     /// that was not to be made over several addresses it is empty.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.attempts
+    }
+
+    /// After how many attempts without a connection that lasts a client gave up; of its last one
+    /// [`attempts`](Error::attempts) has the addresses.
+    pub fn gave_up_after(&self) -> Option<usize> {
+        self.0.given_up.map(|(attempts, _)| attempts)
     }
 
     /// Whether the connection could not be made, or is gone.
@@ -302,9 +332,11 @@ impl fmt::Debug for Error {
             .field("kind", &self.0.kind)
             .field("operation", &self.0.operation)
             .field("peer", &self.0.peer)
+            .field("place", &self.0.place)
             .field("delivery", &self.0.delivery)
             .field("unsent_frames", &self.0.unsent_frames)
             .field("attempts", &self.0.attempts)
+            .field("given_up", &self.0.given_up)
             .field("source", &self.0.source)
             .finish()
     }
@@ -312,12 +344,24 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.operation, self.0.kind)?;
+        match (self.0.operation, self.0.kind) {
+            // Where we would listen there is no peer.
+            (Operation::Bind, ErrorKind::Connect) => {
+                f.write_str("bind: nobody can listen there")?
+            }
+            (operation, kind) => write!(f, "{operation}: {kind}")?,
+        }
         if let Some(peer) = &self.0.peer {
             write!(f, " (peer {peer})")?;
+        } else if let Some(place) = &self.0.place {
+            write!(f, " (at {place})")?;
         }
         if self.0.unsent_frames > 0 {
             write!(f, ", {} frames unsent", self.0.unsent_frames)?;
+        }
+        if let Some((attempts, span)) = self.0.given_up {
+            let word = if attempts == 1 { "attempt" } else { "attempts" };
+            write!(f, ", given up after {attempts} {word} in {span:?}")?;
         }
         for (n, attempt) in self.0.attempts.iter().enumerate() {
             f.write_str(if n == 0 { ": " } else { "; " })?;

@@ -140,8 +140,8 @@ pub use server::Secure;
 pub use server::UnixPlace;
 pub use server::{
     AtLimit, Bind, Bound, ConnectionHandler, ConnectionId, End, Incoming, Listening, MemoryPlace,
-    Messages, Peer, ServeStreams, Served, Server, ServerCounters, ServerHandle, ServerLimits,
-    ServerThread, StreamServer, UrlIncoming, UrlListener, UrlPlace, serve_streams,
+    Messages, NoCodec, Peer, ServeStreams, Served, Server, ServerCounters, ServerHandle,
+    ServerLimits, ServerThread, StreamServer, UrlIncoming, UrlListener, UrlPlace, serve_streams,
 };
 pub use shared_transport::{Shared, SharedPermit};
 pub use stapled::{StapledReadHalf, StapledStream, StapledWriteHalf};

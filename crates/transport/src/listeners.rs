@@ -9,6 +9,7 @@ use bowline_backend::stream::Address;
 
 use crate::error::{Attempt, Error, ErrorKind, Operation};
 use crate::listener::Listener;
+use crate::url::{At, WrongAddress};
 
 /// How often another port is tried where the one that the system chose for the first address is
 /// taken at the next.
@@ -55,6 +56,7 @@ impl Listeners {
             addresses: Vec::new(),
             same_port: false,
             options: TcpListenOptions::new(),
+            wrong: None,
         }
     }
 }
@@ -90,6 +92,8 @@ pub struct ListenersBuilder {
     addresses: Vec<SocketAddr>,
     same_port: bool,
     options: TcpListenOptions,
+    /// It was made of a text that is no address.
+    wrong: Option<WrongAddress>,
 }
 
 impl ListenersBuilder {
@@ -127,7 +131,8 @@ impl ListenersBuilder {
     /// Where one address fails all are closed: with the kind of the failures if that is the same of
     /// all, such as [`Address`](ErrorKind::Address), else [`Connect`](ErrorKind::Connect).
     /// [`attempts`](Error::attempts) has each that failed. `Connect` where a name cannot be
-    /// resolved; the source says why. Of all interfaces, a family that the system lacks is left
+    /// resolved; the source says why. [`Config`](ErrorKind::Config) where it was made of a text that is
+    /// no address. Of all interfaces, a family that the system lacks is left
     /// out.
     ///
     /// # Panics
@@ -138,6 +143,9 @@ impl ListenersBuilder {
     ///
     /// *Nothing happened*: it waits for names only, before it listens anywhere.
     pub async fn bind(self) -> Result<Listeners, Error> {
+        if let Some(wrong) = &self.wrong {
+            return Err(wrong.error(Operation::Bind));
+        }
         let mut addresses = self.addresses.clone();
         let queries = match self.is_everywhere() {
             true => vec![Query::passive(self.port)],
@@ -147,9 +155,12 @@ impl ListenersBuilder {
             }
         };
         for query in queries {
+            let place = query.host.clone().unwrap_or_else(|| "*".to_owned());
             let found = resolve(query).await;
             addresses.extend(found.map_err(|error| {
-                Error::new(Operation::Bind, ErrorKind::Connect).with_source(error)
+                Error::new(Operation::Bind, ErrorKind::Connect)
+                    .with_place(format_args!("{place}:{}", self.port))
+                    .with_source(error)
             })?);
         }
         // IPv4 before IPv6, each by address and port.
@@ -224,6 +235,28 @@ impl ListenersBuilder {
 impl From<SocketAddr> for ListenersBuilder {
     fn from(address: SocketAddr) -> Self {
         Listeners::builder(address.port()).address(address)
+    }
+}
+
+impl From<&str> for ListenersBuilder {
+    /// `127.0.0.1:80`, `[::1]:80` or `host:80`; `:80` and `*:80` are all interfaces. What is wrong with
+    /// the text is said by [`bind`](ListenersBuilder::bind).
+    fn from(text: &str) -> Self {
+        match At::of(text) {
+            Ok(At::Address(address)) => address.into(),
+            Ok(At::Host(host, port)) if host.is_empty() || host == "*" => Listeners::builder(port),
+            Ok(At::Host(host, port)) => (host, port).into(),
+            Err(wrong) => ListenersBuilder {
+                wrong: Some(wrong),
+                ..Listeners::builder(0)
+            },
+        }
+    }
+}
+
+impl From<String> for ListenersBuilder {
+    fn from(text: String) -> Self {
+        text.as_str().into()
     }
 }
 

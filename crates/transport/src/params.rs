@@ -78,8 +78,8 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// What a variable holds is not of the type of its key, or not text; the error names the
-    /// variable.
+    /// What a variable holds is not of the type of its key, out of its range, or not text; the error
+    /// names the variable.
     pub fn layered(
         explicit: Params,
         env_prefix: &str,
@@ -108,7 +108,7 @@ impl Params {
                 let text = text
                     .into_string()
                     .map_err(|_| ParamError::not_text(&name))?;
-                let value = Value::read(&name, spec.of(), &text)?;
+                let value = Value::read(&name, spec, &text)?;
                 explicit.values.push((spec.name(), value));
             } else if let Some(default) = defaults.value(spec.name())
                 && default.of() == spec.of()
@@ -123,14 +123,15 @@ impl Params {
     ///
     /// # Errors
     ///
-    /// There is no such key, it is set already, or `text` is not of its type; nothing changed.
+    /// There is no such key, it is set already, or `text` is not of its type or out of its range;
+    /// nothing changed.
     pub fn set(&mut self, key: &str, text: &str) -> Result<(), ParamError> {
         let spec = self.keys.iter().find(|spec| spec.name() == key);
         let spec = spec.ok_or_else(|| ParamError::unknown(key, self.keys))?;
         if self.value(key).is_some() {
             return Err(ParamError::repeated(key));
         }
-        let value = Value::read(key, spec.of(), text)?;
+        let value = Value::read(key, spec, text)?;
         self.values.push((spec.name(), value));
         Ok(())
     }

@@ -11,11 +11,11 @@ use bowline_codec::{Codec, MessageCodec, Unframe};
 use self::builtin::Builtin;
 use self::datagrams::{OfMessages, Unframed};
 use crate::dyn_transport::DynTransport;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::memory::MemoryNetwork;
 use crate::params::{KeySpec, Params};
 use crate::scheme::{Scheme, params_of, unknown_name, wrong};
-use crate::url::Url;
+use crate::url::{Url, shown};
 
 /// Makes transports of one kind, as its parameters say.
 pub trait TransportFactory<S, R>: Send + Sync {
@@ -27,7 +27,8 @@ pub trait TransportFactory<S, R>: Send + Sync {
     fn create(&self, params: &Params) -> Result<DynTransport<S, R>, Error>;
 
     /// The parameters there are. Those called `host` and `port`, `name`, `path` and `abstract` are set
-    /// by the place of a URL, the others by its query.
+    /// by the place of a URL, the others by its query. With the key `host` there has to be a host, and
+    /// with `port` a port, or there may be none: what has `name` takes a name alone.
     fn keys(&self) -> &'static [KeySpec];
 }
 
@@ -46,8 +47,9 @@ pub trait TransportFactory<S, R>: Send + Sync {
 /// which over `tls` bounds the handshake too; then it reads the file of `ca`, of 1 MiB at most, and
 /// tells what is wrong with it. Without `ca` Mozilla's authorities are trusted, with the feature
 /// `webpki-roots`, or, with `native-roots` alone, the system's, which are read then as well, once. With `reconnect=yes` it connects again when the connection breaks, as a
-/// [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a
-/// frame on the wire, or of a packet.
+/// [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a frame on the wire,
+/// up to 4 GiB, or of a packet, up to 1 MiB, for which there is always room; `connect_timeout` is from
+/// 1 ms to a day.
 ///
 /// `udp` and `unixgram` carry each message in a packet, as a
 /// [`DatagramTransport`](crate::DatagramTransport) does: there is no connection, so nothing says
@@ -228,11 +230,17 @@ impl<S, R> TransportRegistry<S, R> {
     ///
     /// [`Config`](crate::ErrorKind::Config) where it is no URL, its scheme is not known, or a key is
     /// not known, repeated or unreadable; the [source](std::error::Error::source) says which, and
-    /// what there is.
+    /// what there is, and the [`place`](Error::place) what may be shown of the URL.
     pub fn open(&self, url: &str) -> Result<DynTransport<S, R>, Error> {
-        let url: Url = url.parse()?;
-        let factory = self.known(url.scheme())?;
-        factory.create(&params_of(&url, factory.keys())?)
+        let made = || {
+            let url: Url = url.parse()?;
+            let factory = self.known(url.scheme())?;
+            factory.create(&params_of(&url, factory.keys())?)
+        };
+        made().map_err(|error| match error.kind() {
+            ErrorKind::Config => error.with_place(shown(url)),
+            _ => error,
+        })
     }
 
     fn add(&mut self, name: String, factory: Arc<dyn TransportFactory<S, R>>) -> Result<(), Error> {

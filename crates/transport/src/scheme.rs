@@ -47,12 +47,18 @@ pub(crate) enum Scheme {
 /// How long making a connection takes at most, where nothing else is said.
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-pub(crate) const CONNECT_TIMEOUT: KeySpec = KeySpec::new("connect_timeout", ParamType::Duration);
-pub(crate) const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size);
+/// From a millisecond to a day.
+pub(crate) const CONNECT_TIMEOUT: KeySpec =
+    KeySpec::new("connect_timeout", ParamType::Duration).within(1, 24 * 60 * 60 * 1000);
+/// Of a frame in memory: from a byte to 4 GiB, which no header but the longest can say.
+pub(crate) const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size).within(1, 4 << 30);
+/// Of a packet, for which there is room before it comes: from a byte to 1 MiB.
+pub(crate) const MAX_PACKET: KeySpec =
+    KeySpec::new("max_frame", ParamType::Size).within(1, 1 << 20);
 pub(crate) const NODELAY: KeySpec = KeySpec::new("nodelay", ParamType::Flag);
 const RECONNECT: KeySpec = KeySpec::new("reconnect", ParamType::Flag);
 pub(crate) const HOST: KeySpec = KeySpec::new("host", ParamType::Text);
-pub(crate) const PORT: KeySpec = KeySpec::new("port", ParamType::Integer);
+pub(crate) const PORT: KeySpec = KeySpec::new("port", ParamType::Integer).within(1, 65_535);
 #[cfg(unix)]
 pub(crate) const PATH: KeySpec = KeySpec::new("path", ParamType::Text);
 #[cfg(unix)]

@@ -28,7 +28,7 @@ mod url_place;
 pub use bind::Secure;
 pub use bind::{Bind, Listening, MemoryPlace};
 pub use bound::{Bound, Served};
-pub use builder::StreamServer;
+pub use builder::{NoCodec, StreamServer};
 pub(crate) use caught::{Caught, Panicked};
 pub use counters::ServerCounters;
 pub use handle::ServerHandle;
@@ -98,8 +98,9 @@ use crate::packet_server::{PacketServer, Socket, UdpPlace};
 pub enum Server {}
 
 impl Server {
-    /// At a TCP address, at several, or at a host by name and a port: all addresses that it has. With
-    /// port 0 the system chooses one. A [`ListenersBuilder`] has more options.
+    /// At a TCP address, or at a host by name and a port: all addresses that it has. They may be text,
+    /// `127.0.0.1:80` or `host:80`, of which `:80` is every address of ours. With port 0 the system
+    /// chooses one. A [`ListenersBuilder`] has more options, and several places.
     pub fn tcp(at: impl Into<ListenersBuilder>) -> StreamServer<ListenersBuilder> {
         StreamServer::at(at.into())
     }
@@ -132,7 +133,7 @@ impl Server {
     }
 
     /// At a UDP address, or at a host by name and a port: the first of its addresses that can be had.
-    /// With port 0 the system chooses one.
+    /// They may be text, `127.0.0.1:80` or `host:80`. With port 0 the system chooses one.
     pub fn udp(at: impl Into<UdpPlace>) -> PacketServer<UdpPlace> {
         PacketServer::at(at.into())
     }

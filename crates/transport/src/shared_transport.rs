@@ -165,7 +165,7 @@ impl<T: Transport> Shared<T> {
         let _turn = self.turn(Operation::Send).await?;
         self.in_turn(Operation::Send, |sender, cx| {
             ready!(sender.poll_reserve(cx))?;
-            Poll::Ready(queue(sender, message).map_err(Error::from_encode))
+            Poll::Ready(queue(sender, message).map_err(|error| self.refused(error)))
         })
         .await
     }
@@ -357,6 +357,11 @@ impl<T: Transport> Shared<T> {
         Ok(act(
             &mut *receiver.map_err(|kind| self.error(Operation::Recv, kind))?
         ))
+    }
+
+    /// What the codec refused to send.
+    pub(super) fn refused(&self, error: EncodeError) -> Error {
+        Error::from_encode(error).with_peer(self.peer_addr().cloned())
     }
 
     fn closed(&self, operation: Operation) -> Error {

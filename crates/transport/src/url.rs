@@ -1,13 +1,17 @@
 //! Addresses of transports as text: what to dial or listen at, and with which parameters.
 
+mod address;
 mod error;
 mod escape;
+mod shown;
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+pub(crate) use address::{At, WrongAddress};
 pub use error::{UrlError, UrlErrorKind};
+pub(crate) use shown::shown;
 
 use escape::{Escaped, unescape};
 

@@ -1,5 +1,8 @@
 //! Each kind of error by something that really happens, and what it says.
 
+#[path = "error_kinds/words.rs"]
+mod words;
+
 use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;

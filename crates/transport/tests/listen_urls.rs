@@ -189,7 +189,7 @@ fn what_can_be_no_place_is_told() {
             ("mem://", ""),
             ("mem://*", ""),
             ("mem://name:1", ""),
-            ("mem://name", "say which"),
+            ("mem://name", "`UrlPlace::network` says which"),
             ("no url", ""),
             ("", ""),
         ] {

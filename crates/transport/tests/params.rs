@@ -203,3 +203,52 @@ fn the_environment_of_the_process_is_read() {
     let params = Params::layered(none.clone(), "CARGO", &none).unwrap();
     assert_eq!(params.text("pkg_name"), Some("bowline-transport"));
 }
+
+// TR11, TR15
+#[test]
+fn what_is_out_of_range_is_told_with_the_range() {
+    static KEYS: [KeySpec; 4] = [
+        KeySpec::new("connect_timeout", ParamType::Duration).within(1, 24 * 3_600_000),
+        KeySpec::new("max_frame", ParamType::Size).within(1, 4 << 30),
+        KeySpec::new("port", ParamType::Integer).within(1, 65_535),
+        KeySpec::new("odd", ParamType::Size).within(0, 1025),
+    ];
+    let read = |key: &str, value: &str| {
+        let mut params = Params::new(&KEYS);
+        params.set(key, value).map_err(|error| error.to_string())
+    };
+    let timeout = "`connect_timeout` has to be from 1ms to 24h";
+    let frame = "`max_frame` has to be from 1B to 4GiB";
+    let port = "`port` has to be from 1 to 65535";
+    for (key, value, told) in [
+        ("connect_timeout", "0s", Some(timeout)),
+        ("connect_timeout", "999us", Some(timeout)),
+        ("connect_timeout", "1ms", None),
+        ("connect_timeout", "24h", None),
+        ("connect_timeout", "86401s", Some(timeout)),
+        ("max_frame", "0", Some(frame)),
+        ("max_frame", "4GiB", None),
+        ("max_frame", "4294967297", Some(frame)),
+        ("max_frame", "9999999999GiB", Some(frame)),
+        ("port", "0", Some(port)),
+        ("port", "65536", Some(port)),
+        ("port", "65535", None),
+        ("odd", "2KiB", Some("`odd` has to be from 0B to 1025B")),
+    ] {
+        assert_eq!(read(key, value).err().as_deref(), told, "{key}={value}");
+    }
+    let mut params = Params::new(&KEYS);
+    let error = params.set("port", "0").unwrap_err();
+    let kind = ParamErrorKind::OutOfRange {
+        of: ParamType::Integer,
+        least: 1,
+        most: 65_535,
+    };
+    assert_eq!((error.name(), error.kind()), ("port", kind));
+    assert_eq!(params.names().count(), 0);
+    // The environment as well.
+    let variable = |name: &str| (name == "APP_MAX_FRAME").then(|| OsString::from("0"));
+    let layered = Params::layered_over(Params::new(&KEYS), "APP", variable, &Params::new(&KEYS));
+    let told = layered.unwrap_err().to_string();
+    assert_eq!(told, "`APP_MAX_FRAME` has to be from 1B to 4GiB");
+}

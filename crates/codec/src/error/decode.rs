@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Encoding;
+
 /// Why bytes could not be decoded, and what that cost.
 ///
 /// Cloning is cheap enough for what it serves: a fatal error is returned again by every later
@@ -59,6 +61,8 @@ pub enum DecodeErrorKind {
     },
     /// Bytes are not of the stated text encoding.
     Text {
+        /// The encoding that was due.
+        encoding: Encoding,
         /// How many bytes of the frame are.
         valid_up_to: usize,
     },
@@ -160,12 +164,11 @@ impl fmt::Display for DecodeErrorKind {
                     Bytes(have as u64)
                 )
             }
-            Self::Text { valid_up_to } => {
-                write!(
-                    f,
-                    "not text of the stated encoding after {}",
-                    Bytes(valid_up_to as u64)
-                )
+            Self::Text {
+                encoding,
+                valid_up_to,
+            } => {
+                write!(f, "not {encoding} after {}", Bytes(valid_up_to as u64))
             }
             Self::Syntax { line: 0, column: 0 } => f.write_str("a message is malformed"),
             Self::Syntax { line: 0, column } => {
@@ -341,11 +344,13 @@ mod tests {
         assert_eq!(column(2), "a message is malformed after 2 bytes");
         let left = DecodeErrorKind::Trailing { extra: 1 };
         assert_eq!(left.to_string(), "1 byte left over after a message");
-        let text = DecodeErrorKind::Text { valid_up_to: 1 };
-        assert_eq!(
-            text.to_string(),
-            "not text of the stated encoding after 1 byte"
-        );
+        for (encoding, name) in [(Encoding::Utf8, "UTF-8"), (Encoding::Ascii, "ASCII")] {
+            let text = DecodeErrorKind::Text {
+                encoding,
+                valid_up_to: 1,
+            };
+            assert_eq!(text.to_string(), format!("not {name} after 1 byte"));
+        }
         let (expected, actual) = (8, 1);
         let size = DecodeErrorKind::Size { expected, actual };
         assert_eq!(size.to_string(), "a frame of 1 byte where 8 are due");

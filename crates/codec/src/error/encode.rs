@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Encoding;
+
 /// Why a value could not be encoded. Nothing of it was written.
 ///
 /// The message may be that of a value which refused to be serialised, and quote what that quotes.
@@ -55,7 +57,10 @@ pub enum EncodeErrorKind {
         limit: usize,
     },
     /// The text has characters the stated encoding lacks.
-    Text,
+    Text {
+        /// The encoding.
+        encoding: Encoding,
+    },
     /// The payload contains the delimiter that would end its frame early.
     Delimiter {
         /// Where in the payload, in bytes.
@@ -89,7 +94,7 @@ impl fmt::Display for EncodeErrorKind {
             }
             Self::Value => f.write_str("the format cannot express the value"),
             Self::Depth { limit } => write!(f, "a message is nested deeper than {limit}"),
-            Self::Text => f.write_str("the encoding cannot express the text"),
+            Self::Text { encoding } => write!(f, "{encoding} cannot express the text"),
             Self::Delimiter { at } => {
                 write!(f, "the payload contains its own delimiter at byte {at}")
             }

@@ -14,7 +14,9 @@ use python::{Alphabet, Appending, Spacing};
 
 use super::depth::{EncodeDepth, Nesting};
 use super::quote;
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Framed, Framing, Lines};
+use crate::{
+    DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Encoding, Framed, Framing, Lines,
+};
 
 /// Messages as JSON, compact and in UTF-8 unless [`spaced`](Self::spaced) or
 /// [`ascii_only`](Self::ascii_only).
@@ -180,6 +182,7 @@ pub(crate) fn read<'t, S: DeserializeSeed<'t>>(
 pub(crate) fn text_of(frame: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(frame).map_err(|error| {
         DecodeError::new(DecodeErrorKind::Text {
+            encoding: Encoding::Utf8,
             valid_up_to: error.valid_up_to(),
         })
     })

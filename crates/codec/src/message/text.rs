@@ -1,5 +1,7 @@
 //! Frames as text.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MessageCodec};
@@ -33,6 +35,16 @@ pub enum Encoding {
     Utf8,
     /// ISO 8859-1: one byte a character, up to 255.
     Latin1,
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Encoding::Ascii => "ASCII",
+            Encoding::Utf8 => "UTF-8",
+            Encoding::Latin1 => "Latin-1",
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,7 +95,8 @@ impl MessageCodec for Text {
         if let Strictness::Strict = self.strictness
             && message.chars().any(|character| character > last)
         {
-            return Err(EncodeError::new(EncodeErrorKind::Text));
+            let encoding = self.encoding;
+            return Err(EncodeError::new(EncodeErrorKind::Text { encoding }));
         }
         out.reserve(message.len());
         for character in message.chars() {
@@ -98,7 +111,12 @@ impl MessageCodec for Text {
     }
 
     fn decode(&self, frame: &Bytes) -> Result<String, DecodeError> {
-        let refused = |valid_up_to| Err(DecodeError::new(DecodeErrorKind::Text { valid_up_to }));
+        let refused = |valid_up_to| {
+            Err(DecodeError::new(DecodeErrorKind::Text {
+                encoding: self.encoding,
+                valid_up_to,
+            }))
+        };
         match (self.encoding, self.strictness) {
             (Encoding::Utf8, Strictness::Strict) => match std::str::from_utf8(frame) {
                 Ok(text) => Ok(text.to_owned()),

@@ -167,6 +167,13 @@ impl<S, R> Dialling<S, R> {
         true
     }
 
+    /// How many attempts were made without a connection that lasts, and since when.
+    pub(super) fn tried(&self) -> (usize, Duration) {
+        let series = *self.series();
+        let since = series.began.map_or(Duration::ZERO, |began| now() - began);
+        (series.attempts, since)
+    }
+
     /// Notes that the connection made at `since` broke; whether there is to be another one.
     pub(super) fn broke(&self, since: Option<Instant>) -> bool {
         let setup = self.setup();

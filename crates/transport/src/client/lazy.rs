@@ -201,6 +201,10 @@ where
         self.parts.line.attributes().peer_addr().cloned()
     }
 
+    fn ends_with(&self, error: &Error) -> bool {
+        self.parts.line.sending_ends_with(error)
+    }
+
     async fn send(&mut self, message: &S) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer());
         span.around(self.send_by(message, TransportSend::queue))

@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bowline_concurrency::{apart, now};
 
@@ -301,7 +302,7 @@ where
         state.attempt = None;
         let gives_up = self.reconnects();
         let error = match gives_up {
-            true => given_up(error),
+            true => given_up(error, self.dialling.tried()),
             false => error,
         };
         if gives_up {
@@ -375,10 +376,16 @@ where
 }
 
 /// What is left to say once attempts are given up: the last cause lies beneath.
-fn given_up(cause: Error) -> Error {
-    Error::new(Operation::Connect, ErrorKind::NotConnected)
+fn given_up(cause: Error, (attempts, span): (usize, Duration)) -> Error {
+    let error = Error::new(Operation::Connect, ErrorKind::NotConnected);
+    let error = match cause.place() {
+        Some(place) => error.with_place(place),
+        None => error,
+    };
+    error
         .with_peer(cause.peer().cloned())
         .with_attempts(cause.attempts().to_vec())
+        .given_up_after(attempts, span)
         .with_source(cause)
 }
 

@@ -40,7 +40,9 @@ where
                 self.client.queued.on(generation);
                 Ok(())
             }
-            Err(NotQueued::Refused(error)) => Err(Error::from_encode(error)),
+            Err(NotQueued::Refused(error)) => {
+                Err(Error::from_encode(error).with_peer(self.client.peer_addr()))
+            }
             Err(NotQueued::Gone(error)) => Err(error),
         }
     }

@@ -24,10 +24,10 @@ where
     S: Send + Sync + 'static,
     R: Send + 'static,
 {
-    /// A client of `target`, an address or a [`Url`](crate::Url), that speaks what `codec` makes,
-    /// a codec for each connection.
+    /// A client of `target`, an address or a [`Url`](crate::Url), as a value or as text, that speaks
+    /// what `codec` makes, a codec for each connection.
     ///
-    /// What is wrong with a URL is said by the first use.
+    /// What is wrong with a text is said by the first use.
     pub fn new<C>(
         target: impl Into<ClientTarget>,
         codec: impl Fn() -> C + Send + Sync + 'static,

@@ -9,10 +9,14 @@ use super::Client;
 use crate::connector::{TcpConnector, TcpTarget};
 use crate::error::Error;
 use crate::scheme::{DialOptions, Plan};
-use crate::url::{Url, UrlError};
+use crate::url::{At, Url, shown};
 
 /// Whom a [`Client`] dials: made of a socket address, of several, of a host and a port, of a
-/// [`TcpConnector`], on Unix of the address of a Unix socket, or of a [`Url`] or its text.
+/// [`TcpConnector`], on Unix of the address of a Unix socket, of a [`Url`], or of the text of an
+/// address (`127.0.0.1:80`, `[::1]:80`, `host:80`) or a URL (`tcp://host:80`).
+///
+/// A text is an address where a number follows its last colon, and a URL where `//` is in it or where
+/// it begins with `tcp:`, `tls:`, `udp:`, `unix:`, `unixgram:` or `mem:`.
 #[derive(Clone, Debug)]
 pub struct ClientTarget(Where);
 
@@ -21,7 +25,9 @@ enum Where {
     Tcp(TcpConnector),
     #[cfg(unix)]
     Unix(UnixAddress),
-    Url(Result<Url, UrlError>),
+    Url(Url),
+    /// A text that is none; told when it is used.
+    Wrong(Error),
 }
 
 impl ClientTarget {
@@ -36,7 +42,10 @@ impl ClientTarget {
             Where::Tcp(connector) => Ok(Plan::over_tcp(connector)),
             #[cfg(unix)]
             Where::Unix(address) => Ok(Plan::over_unix(address)),
-            Where::Url(url) => url.map_err(Error::from).and_then(|url| Plan::of_url(&url)),
+            Where::Url(url) => {
+                Plan::of_url(&url).map_err(|error| error.with_place(shown(&url.to_string())))
+            }
+            Where::Wrong(error) => Err(error),
         };
         let reconnects = plan.as_ref().is_ok_and(|plan| plan.reconnect);
         let shared = Arc::new((plan, codec));
@@ -96,18 +105,24 @@ impl From<UnixAddress> for ClientTarget {
 
 impl From<Url> for ClientTarget {
     fn from(url: Url) -> Self {
-        ClientTarget(Where::Url(Ok(url)))
+        ClientTarget(Where::Url(url))
     }
 }
 
 impl From<&str> for ClientTarget {
-    fn from(url: &str) -> Self {
-        ClientTarget(Where::Url(url.parse()))
+    fn from(text: &str) -> Self {
+        if At::is_meant(text) {
+            return TcpTarget::from(text).into();
+        }
+        ClientTarget(match text.parse::<Url>() {
+            Ok(url) => Where::Url(url),
+            Err(error) => Where::Wrong(Error::from(error).with_place(shown(text))),
+        })
     }
 }
 
 impl From<String> for ClientTarget {
-    fn from(url: String) -> Self {
-        url.as_str().into()
+    fn from(text: String) -> Self {
+        text.as_str().into()
     }
 }

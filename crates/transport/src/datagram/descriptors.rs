@@ -44,7 +44,7 @@ impl<C: MessageCodec<Sent: Sync>> DatagramSender<UnixDatagram, C> {
         let sent = async {
             ancillary.check()?;
             poll_fn(|cx| self.poll_reserve(cx)).await?;
-            let packet = self.encode(message).map_err(Error::from_encode)?;
+            let packet = self.packet(message)?;
             poll_fn(|cx| {
                 self.poll_send_by(cx, packet.len(), |socket, cx| {
                     socket.poll_send_with_fds(cx, &packet, &borrowed(ancillary.fds()))

@@ -267,7 +267,7 @@ impl<C: MessageCodec> DatagramEndpoint<UdpSocket, C> {
     ///
     /// Where the current backend does not run on this thread.
     pub fn udp(at: SocketAddr, codec: C) -> Result<Self, Error> {
-        bound(UdpSocket::bind(at), codec)
+        bound(UdpSocket::bind(at), at, codec)
     }
 }
 
@@ -283,17 +283,18 @@ impl<C: MessageCodec> DatagramEndpoint<UnixDatagram, C> {
     ///
     /// Where the current backend does not run on this thread.
     pub fn unix_datagram(at: &UnixAddress, codec: C) -> Result<Self, Error> {
-        bound(UnixDatagram::bind(at), codec)
+        bound(UnixDatagram::bind(at), at, codec)
     }
 }
 
 fn bound<S: DatagramSocket, C: MessageCodec>(
     socket: io::Result<S>,
+    at: impl fmt::Display,
     codec: C,
 ) -> Result<DatagramEndpoint<S, C>, Error> {
     match socket {
         Ok(socket) => Ok(DatagramEndpoint::new(socket, codec)),
-        Err(error) => Err(Error::from_io(Operation::Bind, error)),
+        Err(error) => Err(Error::from_io(Operation::Bind, error).with_place(at)),
     }
 }
 

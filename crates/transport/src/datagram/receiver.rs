@@ -10,8 +10,8 @@ use bowline_codec::{DecodeError, DecodeErrorKind, MessageCodec};
 use bytes::{Bytes, BytesMut};
 
 use super::outbound::Outbound;
-use super::{DatagramSocket, is_refusal};
-use crate::error::{Break, Error, ErrorKind, Operation};
+use super::{DatagramSocket, ends, is_refusal};
+use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
 use crate::transport::TransportRecv;
 
@@ -169,13 +169,8 @@ impl<S: DatagramSocket, C: MessageCodec> DatagramReceiver<S, C> {
 impl<S: DatagramSocket, C: MessageCodec<Received: Send>> TransportRecv<C::Received>
     for DatagramReceiver<S, C>
 {
-    /// An error of a packet says nothing of the next one. None comes once we closed, or where the other
-    /// end of a pair in memory is gone.
     fn ends_with(&self, error: &Error) -> bool {
-        matches!(
-            error.kind(),
-            ErrorKind::Closed | ErrorKind::Broken(Break::Reset)
-        )
+        ends(error)
     }
 
     fn peer(&self) -> Option<Address> {

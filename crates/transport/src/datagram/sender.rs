@@ -9,7 +9,7 @@ use bowline_codec::{EncodeError, EncodeErrorKind, MessageCodec};
 use bytes::{Bytes, BytesMut};
 
 use super::outbound::Outbound;
-use super::{DatagramSend, is_too_long};
+use super::{DatagramSend, ends, is_too_long};
 use crate::error::{Delivery, Error, Operation};
 use crate::half_wakers::Half;
 use crate::span::OperationSpan;
@@ -69,6 +69,12 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> DatagramSender<S, C> {
         }
         let limit = self.outbound.setup.limit;
         encode(&*self.codec, message, &mut self.scratch, limit)
+    }
+
+    /// The same, or whom it cannot be sent to.
+    pub(super) fn packet(&mut self, message: &C::Sent) -> Result<Bytes, Error> {
+        let packet = self.encode(message);
+        packet.map_err(|error| Error::from_encode(error).with_peer(self.outbound.peer()))
     }
 
     /// Sends `packet` once the system has room; nothing may be held.
@@ -149,13 +155,17 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> TransportSend<C::Sent> for Da
         self.peer_addr().cloned()
     }
 
+    fn ends_with(&self, error: &Error) -> bool {
+        ends(error)
+    }
+
     /// Waits until the system takes this packet; `Ok` means that it has. Dropped before, nothing is
     /// queued.
     async fn send(&mut self, message: &C::Sent) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr().cloned());
         let sent = async {
             poll_fn(|cx| self.poll_reserve(cx)).await?;
-            let packet = self.encode(message).map_err(Error::from_encode)?;
+            let packet = self.packet(message)?;
             poll_fn(|cx| self.poll_send(cx, &packet)).await
         };
         span.around(sent).await
@@ -165,7 +175,7 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> TransportSend<C::Sent> for Da
         let mut cx = Context::from_waker(Waker::noop());
         let mut attempt = || {
             ready!(self.poll_reserve(&mut cx))?;
-            let packet = self.encode(message).map_err(Error::from_encode)?;
+            let packet = self.packet(message)?;
             self.poll_send(&mut cx, &packet)
         };
         match attempt() {

@@ -119,6 +119,7 @@ pub(super) trait ErasedSend<S>: Send {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn peer(&self) -> Option<Address>;
+    fn ends_with(&self, error: &Error) -> bool;
 }
 
 impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
@@ -144,6 +145,10 @@ impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
 
     fn peer(&self) -> Option<Address> {
         TransportSend::peer(self)
+    }
+
+    fn ends_with(&self, error: &Error) -> bool {
+        TransportSend::ends_with(self, error)
     }
 }
 

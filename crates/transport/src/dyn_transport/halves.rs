@@ -53,6 +53,10 @@ impl<S: Send + Sync + 'static, R: Send + 'static> TransportSend<S> for DynSender
     fn peer(&self) -> Option<Address> {
         self.half.peer()
     }
+
+    fn ends_with(&self, error: &Error) -> bool {
+        self.half.ends_with(error)
+    }
 }
 
 impl<S: Send + Sync> TransportSend<S> for LentSender<'_, S> {
@@ -78,6 +82,10 @@ impl<S: Send + Sync> TransportSend<S> for LentSender<'_, S> {
 
     fn peer(&self) -> Option<Address> {
         self.0.peer()
+    }
+
+    fn ends_with(&self, error: &Error) -> bool {
+        self.0.ends_with(error)
     }
 }
 

@@ -112,6 +112,8 @@ pub enum Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
+    /// Making a configuration.
+    Setup,
     /// Making a connection.
     Connect,
     /// Taking an address to listen or receive at.
@@ -139,6 +141,7 @@ pub enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Operation::Setup => "setup",
             Operation::Connect => "connect",
             Operation::Bind => "bind",
             Operation::Accept => "accept",

@@ -96,7 +96,7 @@ impl MemoryNetwork {
             drop(names);
             let text = format!("somebody listens at the name {name:?}");
             let error = io::Error::new(io::ErrorKind::AddrInUse, text);
-            return Err(Error::from_io(Operation::Bind, error));
+            return Err(Error::from_io(Operation::Bind, error).with_place(name));
         }
         names.listeners.insert(name.clone(), backlog.clone());
         drop(names);

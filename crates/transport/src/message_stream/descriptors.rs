@@ -111,7 +111,10 @@ impl<C: Codec<Sent: Sync>> MessageSender<UnixStream, C> {
     ) -> Poll<Result<(), Error>> {
         if ancillary.fds().is_empty() {
             ready!(self.poll_reserve(cx))?;
-            return Poll::Ready(self.queue(message).map_err(Error::from_encode));
+            let queued = self.queue(message);
+            return Poll::Ready(
+                queued.map_err(|error| Error::from_encode(error).with_peer(self.peer())),
+            );
         }
         ancillary.check()?;
         check_supported()?;

@@ -80,7 +80,7 @@ impl<S: ByteStream, C: Codec<Sent: Sync>> MessageSender<S, C> {
         let before = queue.batch().len();
         let encoded = self.encoder.encode(message, queue.batch());
         let fits = encoded.and_then(|()| queue.check_length(before));
-        fits.map_err(Error::from_encode)?;
+        fits.map_err(|error| Error::from_encode(error).with_peer(queue.peer()))?;
         let length = queue.batch().len();
         queue.attached = Some(attach(length)?);
         queue.kept = true;
@@ -110,6 +110,11 @@ impl<'a, S: ByteStream> Queue<'a, S> {
             #[cfg(all(unix, feature = "ancillary"))]
             attached: None,
         }
+    }
+
+    #[cfg(all(unix, feature = "ancillary"))]
+    fn peer(&self) -> Option<Address> {
+        self.outbound.setup().attributes.peer_addr().cloned()
     }
 
     fn batch(&mut self) -> &mut OutputBatch {

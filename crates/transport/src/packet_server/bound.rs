@@ -107,6 +107,8 @@ where
     /// among [`max_peers`](crate::PacketLimits::max_peers). A packet that cannot be decoded is counted as a
     /// handler that failed.
     ///
+    /// A closure with `?` in it says what its errors are where it ends: `Ok::<(), Error>(())`.
+    ///
     /// # Errors
     ///
     /// As [`serve`](BoundPackets::serve).

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bowline_backend::net::{Query, UdpSocket, resolve};
@@ -17,6 +17,8 @@ use super::limits::PacketLimits;
 use super::state::State;
 use crate::datagram::{DatagramEndpointBuilder, DatagramSocket};
 use crate::error::{Attempt, Error, ErrorKind, Operation};
+use crate::server::NoCodec;
+use crate::url::{At, WrongAddress};
 
 /// A place to receive packets at, before anybody does.
 pub trait BindPackets: Send {
@@ -35,8 +37,9 @@ pub trait BindPackets: Send {
     fn bind(self) -> impl Future<Output = Result<Self::Socket, Error>> + Send;
 }
 
-/// A UDP address: made of a socket address, or of a host, in digits or by name, and a port. Of the
-/// addresses of a name it is the first that can be had.
+/// A UDP address: made of a socket address, of a host, in digits or by name, and a port, or of the text
+/// of one of them, `127.0.0.1:80` or `host:80`. Of the addresses of a name it is the first that can be
+/// had; without a host, `:80` or `*:80`, it is every IPv4 address of ours.
 #[derive(Clone, Debug)]
 pub struct UdpPlace(Where);
 
@@ -44,6 +47,27 @@ pub struct UdpPlace(Where);
 enum Where {
     Address(SocketAddr),
     Host(String, u16),
+    /// A text that is none; told when it is bound.
+    Wrong(WrongAddress),
+}
+
+impl From<&str> for UdpPlace {
+    fn from(text: &str) -> Self {
+        UdpPlace(match At::of(text) {
+            Ok(At::Address(address)) => Where::Address(address),
+            Ok(At::Host(host, port)) if host.is_empty() || host == "*" => {
+                Where::Address((Ipv4Addr::UNSPECIFIED, port).into())
+            }
+            Ok(At::Host(host, port)) => Where::Host(host, port),
+            Err(wrong) => Where::Wrong(wrong),
+        })
+    }
+}
+
+impl From<String> for UdpPlace {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
 }
 
 impl From<SocketAddr> for UdpPlace {
@@ -64,10 +88,14 @@ impl BindPackets for UdpPlace {
     async fn bind(self) -> Result<UdpSocket, Error> {
         let addresses = match self.0 {
             Where::Address(address) => vec![address],
+            Where::Wrong(wrong) => return Err(wrong.error(Operation::Bind)),
             Where::Host(host, port) => {
+                let place = format!("{host}:{port}");
                 let found = resolve(Query::host(host, port)).await;
                 found.map_err(|error| {
-                    Error::new(Operation::Bind, ErrorKind::Connect).with_source(error)
+                    Error::new(Operation::Bind, ErrorKind::Connect)
+                        .with_place(place)
+                        .with_source(error)
                 })?
             }
         };
@@ -92,10 +120,11 @@ impl BindPackets for UnixDatagramPlace {
     type Socket = UnixDatagram;
 
     async fn bind(self) -> Result<UnixDatagram, Error> {
+        let place = self.0.display().to_string();
         let address = UnixAddress::from_path(self.0);
         let options = UnixOptions::new().unlink_at_close();
         let bound = address.and_then(|address| UnixDatagram::bind_with(&address, options));
-        bound.map_err(|error| Error::from_io(Operation::Bind, error))
+        bound.map_err(|error| Error::from_io(Operation::Bind, error).with_place(place))
     }
 }
 
@@ -114,7 +143,7 @@ impl<S: DatagramSocket> BindPackets for Socket<S> {
 /// A server of messages in packets that does not receive yet; made by [`Server`](crate::Server).
 #[derive(Clone)]
 #[must_use = "a server does nothing until it is bound and served"]
-pub struct PacketServer<B, C = ()> {
+pub struct PacketServer<B, C = NoCodec> {
     place: B,
     codec: C,
     limits: PacketLimits,
@@ -125,7 +154,7 @@ impl<B> PacketServer<B> {
     pub(crate) fn at(place: B) -> Self {
         PacketServer {
             place,
-            codec: (),
+            codec: NoCodec,
             limits: PacketLimits::new(),
             endpoint: DatagramEndpointBuilder::default(),
         }

@@ -23,6 +23,16 @@ pub enum ParamErrorKind {
     Repeated,
     /// What it is set to is not of this type.
     Unreadable(ParamType),
+    /// What it is set to is of this type, and below the least or above the most that it may be, in the
+    /// units of [`KeySpec::within`].
+    OutOfRange {
+        /// The type.
+        of: ParamType,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
     /// A variable of the environment holds what is not UTF-8.
     NotText,
 }
@@ -42,6 +52,10 @@ impl ParamError {
 
     pub(super) fn unreadable(name: &str, of: ParamType) -> Self {
         Self::new(name, ParamErrorKind::Unreadable(of))
+    }
+
+    pub(super) fn out_of_range(name: &str, of: ParamType, (least, most): (u64, u64)) -> Self {
+        Self::new(name, ParamErrorKind::OutOfRange { of, least, most })
     }
 
     pub(super) fn not_text(name: &str) -> Self {
@@ -93,7 +107,34 @@ impl fmt::Display for ParamError {
             }
             ParamErrorKind::Repeated => write!(f, "`{name}` is there twice"),
             ParamErrorKind::Unreadable(of) => write!(f, "`{name}` has to be {of}"),
+            ParamErrorKind::OutOfRange { of, least, most } => {
+                let (least, most) = (Bound(of, least), Bound(of, most));
+                write!(f, "`{name}` has to be from {least} to {most}")
+            }
             ParamErrorKind::NotText => write!(f, "`{name}` is not UTF-8"),
         }
+    }
+}
+
+/// One end of a range, as it would be written.
+struct Bound(ParamType, u64);
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// A unit, and how many of the one before it make one.
+        type Units = &'static [(&'static str, u64)];
+        let units: Units = match self.0 {
+            ParamType::Size => &[("B", 1), ("KiB", 1024), ("MiB", 1024), ("GiB", 1024)],
+            ParamType::Duration => &[("ms", 1), ("s", 1000), ("min", 60), ("h", 60)],
+            _ => &[("", 1)],
+        };
+        let (mut number, mut unit) = (self.1, "");
+        for (larger, times) in units {
+            if !number.is_multiple_of(*times) || (number == 0 && !unit.is_empty()) {
+                break;
+            }
+            (number, unit) = (number / times, larger);
+        }
+        write!(f, "{number}{unit}")
     }
 }

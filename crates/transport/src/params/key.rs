@@ -7,12 +7,30 @@ use std::fmt;
 pub struct KeySpec {
     name: &'static str,
     of: ParamType,
+    range: Option<(u64, u64)>,
 }
 
 impl KeySpec {
     /// A key. By custom names are in lower case, with underscores.
     pub const fn new(name: &'static str, of: ParamType) -> Self {
-        Self { name, of }
+        Self {
+            name,
+            of,
+            range: None,
+        }
+    }
+
+    /// Takes nothing below `least` nor above `most`: of numbers as they are, of sizes in bytes, of
+    /// durations in milliseconds. Values of other types have no range.
+    #[must_use = "this returns the changed key"]
+    pub const fn within(mut self, least: u64, most: u64) -> Self {
+        self.range = Some((least, most));
+        self
+    }
+
+    /// The least and the most that it takes, if that is limited.
+    pub const fn range(&self) -> Option<(u64, u64)> {
+        self.range
     }
 
     /// Its name.

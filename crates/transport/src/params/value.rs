@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{ParamError, ParamType};
+use super::{KeySpec, ParamError, ParamType};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
@@ -16,8 +16,9 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What `text` says of a key, or variable, that is called `name`.
-    pub(super) fn read(name: &str, of: ParamType, text: &str) -> Result<Self, ParamError> {
+    /// What `text` says of a key, which or whose variable is called `name`.
+    pub(super) fn read(name: &str, spec: &KeySpec, text: &str) -> Result<Self, ParamError> {
+        let of = spec.of();
         let value = match of {
             ParamType::Text => Some(Self::Text(text.to_owned())),
             ParamType::Integer => whole(text).map(Self::Integer),
@@ -26,7 +27,24 @@ impl Value {
             ParamType::Duration => duration(text).map(Self::Duration),
             ParamType::List => list(text).map(Self::List),
         };
-        value.ok_or_else(|| ParamError::unreadable(name, of))
+        let value = value.ok_or_else(|| ParamError::unreadable(name, of))?;
+        match (spec.range(), &value) {
+            (Some(range), value) if !value.is_within(range) => {
+                Err(ParamError::out_of_range(name, of, range))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    fn is_within(&self, (least, most): (u64, u64)) -> bool {
+        match self {
+            Self::Integer(number) | Self::Size(number) => (least..=most).contains(number),
+            Self::Duration(span) => {
+                let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
+                (least..=most).contains(span)
+            }
+            Self::Text(_) | Self::Flag(_) | Self::List(_) => true,
+        }
     }
 
     pub(super) fn of(&self) -> ParamType {

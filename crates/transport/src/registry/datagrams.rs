@@ -13,21 +13,21 @@ use crate::client::{Broken, lazy};
 use crate::connector::in_turns;
 #[cfg(unix)]
 use crate::datagram::answerable_unix;
-use crate::datagram::{DatagramSocket, DatagramTransportBuilder, MAX_PACKET};
+use crate::datagram::{self, DatagramSocket, DatagramTransportBuilder};
 use crate::dyn_transport::{BoxFuture, DynTransport};
 use crate::error::{Attempt, Error, ErrorKind, Operation};
 use crate::params::{KeySpec, Params};
 #[cfg(unix)]
 use crate::scheme::{ABSTRACT, PATH};
 use crate::scheme::{
-    CONNECT_TIMEOUT, DialOptions, HOST, MAX_FRAME, PORT, connect_timeout, connected_within,
+    CONNECT_TIMEOUT, DialOptions, HOST, MAX_PACKET, PORT, connect_timeout, connected_within,
     host_and_port, max_frame,
 };
 
-const UDP: &[KeySpec] = &[HOST, PORT, CONNECT_TIMEOUT, MAX_FRAME];
+const UDP: &[KeySpec] = &[HOST, PORT, CONNECT_TIMEOUT, MAX_PACKET];
 
 #[cfg(unix)]
-const UNIXGRAM: &[KeySpec] = &[PATH, ABSTRACT, CONNECT_TIMEOUT, MAX_FRAME];
+const UNIXGRAM: &[KeySpec] = &[PATH, ABSTRACT, CONNECT_TIMEOUT, MAX_PACKET];
 
 /// What makes the codec of a transport's packets.
 pub(super) trait PacketCodecs: Send + Sync + 'static {
@@ -150,7 +150,7 @@ where
         let dialled = connected_within(within, async move {
             let socket = connecting.await?;
             let (codec, frame) = codecs.make();
-            let most = most.map_or(MAX_PACKET, at_least_one);
+            let most = most.map_or(datagram::MAX_PACKET, at_least_one);
             let most = frame.map_or(most, |frame| most.min(at_least_one(frame)));
             let builder = DatagramTransportBuilder::default().max_packet(most);
             Ok(DynTransport::new(builder.over(socket, codec)))
@@ -163,9 +163,12 @@ where
 /// A socket that is connected to the first address of the host that can be had, the families by turns.
 /// Nothing is sent, so whether anybody is there is not known.
 async fn udp_to(host: String, port: u16) -> Result<UdpSocket, Error> {
-    let found = resolve(Query::host(host, port)).await;
-    let found = found
-        .map_err(|error| Error::new(Operation::Connect, ErrorKind::Connect).with_source(error))?;
+    let place = format!("{host}:{port}");
+    let found = resolve(Query::host(host, port)).await.map_err(|error| {
+        Error::new(Operation::Connect, ErrorKind::Connect)
+            .with_place(place)
+            .with_source(error)
+    })?;
     let mut failed = Vec::new();
     for to in in_turns(found) {
         match UdpSocket::connect(to) {

@@ -17,6 +17,15 @@ pub(crate) fn params_of(url: &Url, keys: &'static [KeySpec]) -> Result<Params, E
     let has = |key: &str| keys.iter().any(|spec| spec.name() == key);
     let mut params = Params::new(keys);
     match url.place() {
+        Place::Host { name, port } if has("host") && !has("port") => {
+            if name.is_empty() || name == "*" {
+                return Err(UrlErrorKind::NoHost.anywhere().into());
+            }
+            if port.is_some() {
+                return Err(ParamError::unknown("port", keys).into());
+            }
+            params.set("host", name)?;
+        }
         _ if has("host") => {
             let (host, port) = url.to_dial()?;
             params.set("host", host)?;

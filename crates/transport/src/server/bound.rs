@@ -128,6 +128,8 @@ where
     /// As [`serve`](Bound::serve), with a closure for each message, called for the next one of a
     /// connection when it is done with the last. What cannot be decoded ends the connection.
     ///
+    /// A closure with `?` in it says what its errors are where it ends: `Ok::<(), Error>(())`.
+    ///
     /// # Errors
     ///
     /// As [`serve`](Bound::serve).

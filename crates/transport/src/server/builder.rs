@@ -17,11 +17,16 @@ use crate::message_stream::MessageStreamBuilder;
 #[cfg(feature = "tls")]
 use crate::tls::TlsServerConfig;
 
+/// What a server speaks that was not told: it has no codec, and cannot be bound.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NoCodec;
+
 /// A server of messages over byte streams that does not listen yet; made by
 /// [`Server`](crate::Server).
 #[derive(Clone)]
 #[must_use = "a server does nothing until it is bound and served"]
-pub struct StreamServer<B, F = ()> {
+pub struct StreamServer<B, F = fn() -> NoCodec> {
     place: B,
     codec: F,
     limits: ServerLimits,
@@ -32,7 +37,7 @@ impl<B> StreamServer<B> {
     pub(super) fn at(place: B) -> Self {
         StreamServer {
             place,
-            codec: (),
+            codec: || NoCodec,
             limits: ServerLimits::new(),
             stream: MessageStreamBuilder::default(),
         }
@@ -83,7 +88,16 @@ impl<B, F> StreamServer<B, F> {
         self
     }
 
-    /// Listens: afterwards the addresses are known, and who connects waits to be accepted.
+    /// Listens: afterwards the addresses are known, and who connects waits to be accepted. Where the
+    /// server was not told what to [speak](StreamServer::codec) the compiler says that
+    /// `NoCodec` is no codec:
+    ///
+    /// ```compile_fail,E0277
+    /// # async fn wrong() -> Result<(), bowline_transport::Error> {
+    /// bowline_transport::Server::tcp("127.0.0.1:0").bind().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -96,9 +110,11 @@ impl<B, F> StreamServer<B, F> {
     /// # Cancel safety
     ///
     /// *Nothing happened.*
-    pub async fn bind(self) -> Result<Bound<B::Listener, F>, Error>
+    pub async fn bind<C>(self) -> Result<Bound<B::Listener, F>, Error>
     where
         B: Bind,
+        F: Fn() -> C,
+        C: Codec,
     {
         let listener = self.place.bind().await?;
         let local_addrs = listener.local_addrs();

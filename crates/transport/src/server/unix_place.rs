@@ -89,11 +89,17 @@ impl Bind for UnixPlace {
     type Listener = UnixListener;
 
     async fn bind(self) -> Result<UnixListener, Error> {
-        let address = match self.at {
-            At::Path(path) => UnixAddress::from_path(path),
-            At::Address(address) => Ok(address),
+        let (address, place) = match self.at {
+            At::Path(path) => {
+                let place = path.display().to_string();
+                (UnixAddress::from_path(path), place)
+            }
+            At::Address(address) => {
+                let place = address.to_string();
+                (Ok(address), place)
+            }
         };
         let bound = address.and_then(|address| UnixListener::bind_with(&address, self.options));
-        bound.map_err(|error| Error::from_io(Operation::Bind, error))
+        bound.map_err(|error| Error::from_io(Operation::Bind, error).with_place(place))
     }
 }

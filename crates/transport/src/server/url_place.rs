@@ -29,7 +29,7 @@ use crate::scheme::{NODELAY, unknown_name, wrong};
 use crate::tls::{
     CertStore, ClientCertificates, CloseMode, TlsHandshake, TlsListener, TlsServerConfig,
 };
-use crate::url::{Place, Url, UrlError, UrlErrorKind};
+use crate::url::{Place, Url, UrlError, UrlErrorKind, shown};
 use crate::url_stream::UrlStream;
 
 /// A place to listen at, as a URL: made of one, or of its text.
@@ -65,6 +65,8 @@ use crate::url_stream::UrlStream;
 #[derive(Clone, Debug)]
 pub struct UrlPlace {
     url: Result<Url, UrlError>,
+    /// What may be shown of it.
+    shown: String,
     network: Option<MemoryNetwork>,
 }
 
@@ -80,6 +82,7 @@ impl UrlPlace {
 impl From<Url> for UrlPlace {
     fn from(url: Url) -> UrlPlace {
         UrlPlace {
+            shown: shown(&url.to_string()),
             url: Ok(url),
             network: None,
         }
@@ -91,6 +94,7 @@ impl From<&str> for UrlPlace {
     fn from(url: &str) -> UrlPlace {
         UrlPlace {
             url: url.parse(),
+            shown: shown(url),
             network: None,
         }
     }
@@ -128,9 +132,10 @@ impl Bind for UrlPlace {
     type Listener = UrlListener;
 
     async fn bind(self) -> Result<UrlListener, Error> {
+        let shown = self.shown.clone();
         self.listen().await.map_err(|error| match error.kind() {
             // What is wrong with the text is wrong with listening there.
-            ErrorKind::Config => error.of(Operation::Bind),
+            ErrorKind::Config => error.of(Operation::Bind).with_place(shown),
             _ => error,
         })
     }
@@ -175,7 +180,10 @@ impl UrlPlace {
                     _ => return Err(UrlErrorKind::NoHost.anywhere().into()),
                 };
                 let network = self.network.ok_or_else(|| {
-                    wrong("names in memory are those of a network: say which".to_owned())
+                    wrong(
+                        "names in memory are those of a network: `UrlPlace::network` says which"
+                            .to_owned(),
+                    )
                 })?;
                 Ok(UrlListener(Any::Memory(network.listen(&name[..])?)))
             }

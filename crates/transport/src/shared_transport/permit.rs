@@ -30,7 +30,7 @@ impl<T: Transport> SharedPermit<'_, T> {
     fn queue(&self, message: &T::Sent) -> Result<(), Error> {
         self.shared
             .use_sender(Operation::Send, |sender| sender.queue(message))?
-            .map_err(Error::from_encode)
+            .map_err(|error| self.shared.refused(error))
     }
 }
 

@@ -13,7 +13,7 @@ use super::manner::{CloseMode, Manner, takes_manner};
 use super::verify::AcceptAnybody;
 use super::{WallClock, pem, provider};
 use crate::attribute::Extra;
-use crate::error::Error;
+use crate::error::{Error, Operation};
 
 /// How a client makes streams secure. Clones share what it remembers of former connections, by
 /// which later handshakes are shorter.
@@ -83,10 +83,11 @@ impl TlsClientConfig {
     {
         let server_name = match &self.server_name {
             Some(name) => name.clone(),
-            None => server_name(name)?,
+            None => server_name(name).map_err(|error| error.of(Operation::Handshake))?,
         };
         let tls = ClientConnection::new(self.config.clone(), server_name);
-        let tls = Connection::Client(tls.map_err(pem::config_error)?);
+        let failed = |error| pem::config_error(error).of(Operation::Handshake);
+        let tls = Connection::Client(tls.map_err(failed)?);
         Ok(TlsHandshake::new(stream, tls, &self.manner))
     }
 }

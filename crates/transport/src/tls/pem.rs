@@ -12,11 +12,12 @@ use crate::error::{Error, ErrorKind, Operation};
 
 /// What was given to set up is wrong.
 pub(super) fn config_error(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(Operation::Handshake, ErrorKind::Config).with_source(source)
+    Error::new(Operation::Setup, ErrorKind::Config).with_source(source)
 }
 
 /// What was given to set up is wrong in a way for which rustls has no word.
-pub(super) fn wrong(why: &str) -> Error {
+pub(super) fn wrong(why: impl Into<String>) -> Error {
+    let why: String = why.into();
     config_error(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
@@ -24,7 +25,7 @@ pub(super) fn wrong(why: &str) -> Error {
 pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found: Result<Vec<_>, pem::Error> =
         CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    let found = found.map_err(config_error)?;
+    let found = found.map_err(unreadable)?;
     match found.is_empty() {
         true => Err(wrong("there is no certificate in the PEM text")),
         false => Ok(found),
@@ -34,8 +35,13 @@ pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, E
 pub(super) fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, Error> {
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
         pem::Error::NoItemsFound => wrong("there is no private key in the PEM text"),
-        error => config_error(error),
+        error => unreadable(error),
     })
+}
+
+/// A text that breaks the rules of PEM; rustls says which.
+fn unreadable(error: pem::Error) -> Error {
+    wrong(format!("the PEM text cannot be read: {error}"))
 }
 
 /// A chain with the key of its first certificate, which must belong together.
@@ -52,9 +58,22 @@ pub(super) fn certified_key(
 pub(super) fn root_store(texts: &[String]) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for text in texts {
-        for root in certificates(text)? {
-            roots.add(root).map_err(config_error)?;
+        for (n, root) in certificates(text)?.into_iter().enumerate() {
+            roots
+                .add(root)
+                .map_err(|error| unreadable_authority(n + 1, &error))?;
         }
     }
     Ok(roots)
+}
+
+/// One of those that are to be trusted is no certificate: rustls would say so of a peer's.
+fn unreadable_authority(number: usize, error: &rustls::Error) -> Error {
+    let why = match error {
+        rustls::Error::InvalidCertificate(why) => why.to_string(),
+        other => other.to_string(),
+    };
+    wrong(format!(
+        "certificate {number} of those that are to be trusted cannot be read: {why}"
+    ))
 }

@@ -11,7 +11,7 @@ use super::handshake::TlsHandshake;
 use super::manner::{CloseMode, Manner, takes_manner};
 use super::{WallClock, pem, provider};
 use crate::attribute::Extra;
-use crate::error::Error;
+use crate::error::{Error, Operation};
 
 /// How a server makes streams secure.
 ///
@@ -77,7 +77,8 @@ impl TlsServerConfig {
     where
         S: ByteStream + Extra,
     {
-        let tls = ServerConnection::new(self.config.clone()).map_err(pem::config_error)?;
+        let tls = ServerConnection::new(self.config.clone());
+        let tls = tls.map_err(|error| pem::config_error(error).of(Operation::Handshake))?;
         let tls = Connection::Server(tls);
         Ok(TlsHandshake::new(stream, tls, &self.manner))
     }

@@ -60,6 +60,12 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
         None
     }
 
+    /// Whether nothing can be sent any more after this error of a `send`. By what the error is, unless
+    /// the transport knows better.
+    fn ends_with(&self, error: &Error) -> bool {
+        error.is_final()
+    }
+
     /// Waits for room and gives the right to queue one message.
     ///
     /// # Errors
@@ -97,7 +103,7 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
             let span = OperationSpan::new(Operation::Send, || self.peer());
             let sent = async {
                 poll_fn(|cx| self.poll_reserve(cx)).await?;
-                self.queue(message).map_err(Error::from_encode)
+                self.queue(message).map_err(|error| refused(self, error))
             };
             span.around(sent).await
         }
@@ -120,7 +126,8 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
             let span = OperationSpan::new(Operation::Send, || self.peer());
             let fed = async {
                 poll_fn(|cx| self.poll_reserve(cx)).await?;
-                self.queue_only(message).map_err(Error::from_encode)
+                self.queue_only(message)
+                    .map_err(|error| refused(self, error))
             };
             span.around(fed).await
         }
@@ -137,7 +144,7 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
             Poll::Ready(Err(error)) => Err(TrySendError::Failed(error)),
             Poll::Ready(Ok(())) => self
                 .queue(message)
-                .map_err(|error| TrySendError::Failed(Error::from_encode(error))),
+                .map_err(|error| TrySendError::Failed(refused(self, error))),
         }
     }
 
@@ -169,6 +176,14 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     }
 }
 
+/// What the codec refused to send by `sender`.
+fn refused<T: ?Sized + Sync>(
+    sender: &(impl TransportSend<T> + ?Sized),
+    error: EncodeError,
+) -> Error {
+    Error::from_encode(error).with_peer(sender.peer())
+}
+
 impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X {
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         (**self).poll_reserve(cx)
@@ -192,6 +207,10 @@ impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X
 
     fn peer(&self) -> Option<Address> {
         (**self).peer()
+    }
+
+    fn ends_with(&self, error: &Error) -> bool {
+        (**self).ends_with(error)
     }
 
     fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {

@@ -6,15 +6,16 @@ use thiserror::Error;
 
 /// Why a text is no [`Url`](super::Url), or a URL is of no use for what was asked of it.
 ///
-/// It says where, and never repeats the text, which may hold a secret in the wrong place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+/// It says where, and never repeats the text, which may hold a secret in the wrong place; the
+/// [`place`](crate::Error::place) of an error of a transport has what may be shown of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub struct UrlError {
     kind: UrlErrorKind,
     offset: Option<usize>,
 }
 
 /// What is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UrlErrorKind {
     /// It does not begin with a scheme and a colon.
@@ -34,6 +35,8 @@ pub enum UrlErrorKind {
     Fragment,
     /// What is in brackets is no IPv6 address.
     Host,
+    /// It is no address of a host and a port, such as `host:80`.
+    NoAddress,
     /// What follows the host is no port: a number up to 65535 without zeros in front.
     Port,
     /// It names no path.
@@ -104,6 +107,7 @@ impl fmt::Display for UrlErrorKind {
             Self::Path => "a path after the host is not accepted",
             Self::Fragment => "a fragment is not accepted",
             Self::Host => "no IPv6 address in brackets",
+            Self::NoAddress => "no address: `host:port` is due",
             Self::Port => "no port: a number from 0 to 65535 after a colon",
             Self::NoPath => "it names no path",
             Self::NoKey => "a parameter without a key",

@@ -1,18 +1,60 @@
 //! What comes in, as a stream: every error is an item, also the last one.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_backend::stream::ByteStreamExt;
 use bowline_codec::{Framing, LengthDelimited, Lines, Raw, Text};
+use bowline_concurrency::sleep;
 use bowline_transport::{
-    Break, Client, DatagramTransport, DynTransport, ErrorKind, Listener, MemoryDatagram,
-    MemoryStream, MessageStream, Transport, TransportRecv, TransportRegistry,
+    Break, Client, ClientState, DatagramEndpoint, DatagramTransport, DynTransport, ErrorKind,
+    Extra, Listener, LocalAddr, MemoryDatagram, MemoryStream, MessageStream, Transport,
+    TransportRecv, TransportRegistry,
 };
 use bytes::Bytes;
 use futures_util::future::join;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::{accept, client, in_sim, listen, on_every_backend, text};
+
+// CL6, T9
+async fn a_packet_that_found_nobody_closes_no_client() {
+    let bind = |at| DatagramEndpoint::udp(at, Text::new()).unwrap();
+    let at = {
+        let gone = bind("127.0.0.1:0".parse().unwrap());
+        gone.extra::<LocalAddr>().unwrap().as_inet().unwrap()
+    };
+    let registry = Arc::new(TransportRegistry::with_builtin(|| Lines::lf().text()));
+    for by_url in [false, true] {
+        let registry = registry.clone();
+        let client = Client::with_dial(move || {
+            let registry = registry.clone();
+            async move {
+                match by_url {
+                    true => registry.open(&format!("udp://{at}")),
+                    false => Ok(DynTransport::new(DatagramTransport::udp(at, Text::new())?)),
+                }
+            }
+        });
+        // Some systems tell of it only who sends again.
+        let refused = loop {
+            match client.send(&text("is anybody there?")).await {
+                Ok(()) => sleep(Duration::from_millis(1)).await,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::Refused);
+        assert_eq!(*client.state().latest(), ClientState::Ready, "{by_url}");
+        let server = bind(at);
+        while let Err(error) = client.send(&text("and now?")).await {
+            assert_eq!(error.kind(), ErrorKind::Refused);
+        }
+        assert_eq!(server.recv_from().await.unwrap().0, "and now?");
+        client.close().await.unwrap();
+        assert_eq!(*client.state().latest(), ClientState::Closed);
+    }
+}
 
 on_every_backend!(
     a_clean_end_ends_the_stream,
@@ -22,6 +64,7 @@ on_every_backend!(
     a_close_is_shown,
     a_refusal_is_shown,
     a_second_reader_is_busy,
+    a_packet_that_found_nobody_closes_no_client,
 );
 
 // CL6

@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use bowline_backend::net::UdpSocket;
 use bowline_backend::stream::Address;
-use bowline_codec::{DecodeErrorKind, EncodeError, Raw, Text};
+use bowline_codec::{DecodeErrorKind, EncodeError, Encoding, Raw, Text};
 use bowline_transport::{
     DatagramEndpoint, DatagramEndpointBuilder, Delivery, ErrorKind, Extra, LocalAddr,
     MemoryDatagram, PeerAddr,
@@ -83,7 +83,10 @@ async fn an_error_names_the_sender() {
     let error = server.recv_from().await.unwrap_err();
     assert_eq!(
         decode_kind(&error),
-        DecodeErrorKind::Text { valid_up_to: 0 }
+        DecodeErrorKind::Text {
+            encoding: Encoding::Utf8,
+            valid_up_to: 0
+        }
     );
     assert_eq!(error.peer(), Some(&at(&client)));
     let error = server.recv_from().await.unwrap_err();

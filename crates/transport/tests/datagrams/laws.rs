@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bowline_backend::net::RawSocket;
-use bowline_codec::{DecodeError, DecodeErrorKind, EncodeError, Raw, Text};
+use bowline_codec::{DecodeError, DecodeErrorKind, EncodeError, Encoding, Raw, Text};
 use bowline_concurrency::sync::Semaphore;
 use bowline_transport::{
     DatagramSocket, DatagramTransport, DatagramTransportBuilder, Delivery, Error, ErrorKind, Extra,
@@ -118,7 +118,10 @@ pub(crate) async fn a_refused_packet_is_followed_by_a_good_one<S: DatagramSocket
     let error = there.recv().await.unwrap_err();
     assert_eq!(
         decode_kind(&error),
-        DecodeErrorKind::Text { valid_up_to: 0 }
+        DecodeErrorKind::Text {
+            encoding: Encoding::Utf8,
+            valid_up_to: 0
+        }
     );
     assert_eq!(there.recv().await.unwrap().as_deref(), Some("text"));
 }

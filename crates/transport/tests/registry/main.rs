@@ -135,6 +135,43 @@ fn what_is_not_known_is_told_with_what_there_is() {
     );
 }
 
+/// One that is found by a host alone.
+struct ByHost;
+
+impl TransportFactory<String, String> for ByHost {
+    fn create(&self, params: &Params) -> Result<DynTransport<String, String>, Error> {
+        let name = format!("{:?}", params.text("host"));
+        let (here, _there) = MemoryStream::builder().names("own", name).pair();
+        Ok(DynTransport::new(MessageStream::new(here, lines())))
+    }
+
+    fn keys(&self) -> &'static [KeySpec] {
+        const KEYS: &[KeySpec] = &[
+            KeySpec::new("host", ParamType::Text),
+            KeySpec::new("loud", ParamType::Flag),
+        ];
+        KEYS
+    }
+}
+
+// TR11
+#[test]
+fn a_host_needs_a_port_only_where_there_is_a_key_for_it() {
+    let mut registry = registry();
+    registry.register("echo", ByHost).unwrap();
+    let opened = registry.open("echo://there?loud=yes").unwrap();
+    assert_eq!(peer(&opened), "Some(\"there\")");
+    assert_eq!(
+        why(registry.open("echo://there:80")),
+        "there is no key `port`; there are host, loud"
+    );
+    for nobody in ["echo://", "echo://*"] {
+        let told = why(registry.open(nobody));
+        assert_eq!(told, "it names no host that could be reached");
+    }
+    assert!(why(registry.open("echo:/path")).starts_with("it names a path"));
+}
+
 // TR11
 #[test]
 fn all_that_is_malformed_is_refused() {
@@ -175,6 +212,12 @@ fn all_that_is_malformed_is_refused() {
         "tcp://h:80?port=81",
         "tcp://h:80?connect_timeout=5",
         "tcp://h:80?connect_timeout=5parsecs",
+        "tcp://h:80?connect_timeout=0s",
+        "mem://name?connect_timeout=25h",
+        "tcp://h:80?max_frame=99999999GiB",
+        "udp://h:80?max_frame=2MiB",
+        "udp://h:80?reconnect=yes",
+        "unixgram:/a?connect_timeout=0ms",
         "tcp://h:80?max_frame=64kb",
         "tcp://h:80?max_frame=0",
         "tcp://h:80?max_frame=-1",

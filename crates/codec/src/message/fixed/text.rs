@@ -6,7 +6,7 @@ use std::ops::Deref;
 use bytes::BytesMut;
 
 use super::layout::{ByteOrder, FixedLayout};
-use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Encoding};
 
 /// UTF-8 text of at most `N` bytes, padded with NULs to exactly `N`.
 ///
@@ -99,6 +99,7 @@ impl<const N: usize> FixedLayout for FixedStr<N> {
         match std::str::from_utf8(&bytes[..len]) {
             Ok(_) => Ok(Self { bytes, len }),
             Err(error) => Err(DecodeError::new(DecodeErrorKind::Text {
+                encoding: Encoding::Utf8,
                 valid_up_to: at + error.valid_up_to(),
             })),
         }

@@ -80,7 +80,8 @@ where
             match self.queue(message, by) {
                 Ok(generation) => return Poll::Ready(Ok(generation)),
                 Err(NotQueued::Refused(error)) => {
-                    return Poll::Ready(Err(Error::from_encode(error)));
+                    let peer = self.attributes().peer_addr().cloned();
+                    return Poll::Ready(Err(Error::from_encode(error).with_peer(peer)));
                 }
                 // Ended by who receives, since.
                 Err(NotQueued::Gone(_)) => {}
@@ -128,12 +129,16 @@ where
         error: Error,
     ) -> Result<(), Error> {
         let generation = sender.generation;
+        let ends = sender.ends_with(&error);
         drop(sender);
         if !error.is_final() {
             return Err(error);
         }
         if !self.replaces() {
-            self.dialling.board.show(ClientState::Closed);
+            // The error of a packet closes nothing.
+            if ends {
+                self.dialling.board.show(ClientState::Closed);
+            }
             return Err(error);
         }
         // Of those that were queued; the one that was to be sent was not.
@@ -162,6 +167,15 @@ where
         drop((sender, left, replaced));
         self.show_end(goes_on);
         Ok(())
+    }
+
+    /// Whether nothing can be sent after this error of a sender.
+    pub(in crate::client) fn sending_ends_with(&self, error: &Error) -> bool {
+        match self.sender(Operation::Send) {
+            Ok(Some(sender)) => !self.replaces() && sender.ends_with(error),
+            // It is being made, or lent to who will see for himself.
+            Ok(None) | Err(_) => self.lock().over.is_some(),
+        }
     }
 
     pub(super) fn show_end(&self, goes_on: bool) {
@@ -209,7 +223,10 @@ where
     ) -> bool {
         let goes_on = dialling.broke(since);
         if !goes_on && self.over.is_none() {
-            self.over = Some(Over::GivenUp(super::given_up(cause.clone())));
+            self.over = Some(Over::GivenUp(super::given_up(
+                cause.clone(),
+                dialling.tried(),
+            )));
         }
         goes_on
     }
