@@ -32,7 +32,9 @@ where
     ///
     /// As [`send`](Client::send) and [`recv`](Client::recv); [`Ended`](ErrorKind::Ended) where the
     /// peer ended instead of replying. [`delivery`](Error::delivery) says whether the peer may have
-    /// the message. A reply that cannot be decoded is the answer to this call.
+    /// the message. A reply that cannot be decoded is the answer to this call; one that the transport
+    /// does not wait for any longer ([`Elapsed`](ErrorKind::Elapsed)) is nobody's, for the connection
+    /// is dropped.
     ///
     /// # Cancel safety
     ///
@@ -315,7 +317,7 @@ where
 {
     line: &'a Line<S, R>,
     generations: VecDeque<u64>,
-    /// What a connection ended with, for the others that wait for it.
+    /// What a connection ended with, or was given up for, for the others that wait for it.
     ended: Option<(u64, Error)>,
 }
 
@@ -358,9 +360,14 @@ where
             Err(error) => error,
         };
         let error = error.with_delivery(Delivery::MaybeSent);
-        if error.is_final() {
-            self.ended = Some((generation, error.clone()));
+        if error.is_message() {
+            return Poll::Ready(Err(error)); // this was the reply
         }
+        if !error.is_final() {
+            // The connection goes on, and the reply may still come: it is not to be taken for another.
+            self.line.drop_connection(generation);
+        }
+        self.ended = Some((generation, error.clone()));
         Poll::Ready(Err(error))
     }
 }

@@ -1,12 +1,14 @@
 //! What a call finds broken is told to who receives, and what came before that is its reply.
 
+use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
 
 use bowline_backend::stream::ByteStream;
 use bowline_codec::Lines;
 use bowline_concurrency::sleep;
 use bowline_transport::{
-    Break, Client, DynTransport, ErrorKind, MemoryStream, MessageStream, Transport,
+    Break, Client, Delivery, DynTransport, Error, ErrorKind, MemoryStream, MessageStream,
+    MessageStreamBuilder, Transport,
 };
 use futures_util::FutureExt;
 use futures_util::future::join;
@@ -19,6 +21,7 @@ on_every_backend!(
     a_break_that_a_call_finds_is_told_to_who_receives,
     breaks_that_only_calls_find_are_told_together,
     replies_that_came_before_the_last_break_are_those_of_their_calls,
+    replies_that_a_silent_peer_sends_late_are_nobodys,
 );
 
 /// The far ends of what was dialled.
@@ -172,4 +175,51 @@ async fn replies_that_came_before_the_last_break_are_those_of_their_calls() {
     assert_eq!(kinds[1], ErrorKind::NotConnected);
     let late = client.recv().await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::NotConnected);
+}
+
+// CL4
+async fn replies_that_a_silent_peer_sends_late_are_nobodys() {
+    let peers = Peers::default();
+    let other = peers.clone();
+    let silence = 20 * MS;
+    let client: Text = Client::with_dial(move || -> std::future::Ready<Dialled> {
+        let (here, there) = MemoryStream::pair();
+        other.lock().unwrap().push(there);
+        let builder = MessageStreamBuilder::default().read_idle_timeout(silence);
+        let here = builder.over(here, Lines::lf().text());
+        std::future::ready(Ok(DynTransport::new(here)))
+    });
+    let own = |question: &str, result: Result<String, Error>| match result {
+        Ok(reply) => assert_eq!(reply, format!("re {question}")),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Elapsed);
+            assert_eq!(error.delivery(), Delivery::MaybeSent);
+        }
+    };
+    // It answers everything, later than the client waits.
+    let late = async |questions: usize| {
+        sleep(2 * silence).await;
+        let mut there = MessageStream::new(far_end(&peers), Lines::lf().text());
+        for _ in 0..questions {
+            let Ok(Some(question)) = there.recv().await else {
+                break;
+            };
+            let _ = there.send(&format!("re {question}")).await;
+        }
+        let _ = there.flush().await;
+        there
+    };
+    let (result, first) = join(client.call(&text("one")), late(1)).await;
+    own("one", result);
+    let (result, second) = join(client.call(&text("two")), late(1)).await;
+    own("two", result);
+    let questions = ["three", "four", "five"];
+    let all = client.call_all(questions.map(text), 3);
+    let (results, third) = join(all.into_future(), late(3)).await;
+    assert_eq!(results.len(), 3);
+    for (question, result) in questions.into_iter().zip(results) {
+        own(question, result);
+    }
+    drop((first, second, third));
+    drop(called(&client, &peers, None).await);
 }
