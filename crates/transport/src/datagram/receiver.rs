@@ -85,10 +85,10 @@ fn same(one: &Address, other: &Address) -> bool {
     }
 }
 
-/// What came, in memory of its own unless that would be a copy of much: a short packet kept by the
-/// program does not keep the whole buffer.
+/// What came, in memory of its own unless that would be a copy of much: a packet that is kept, by the
+/// program or in a queue that counts bytes, keeps at most twice its length.
 pub(super) fn taken(buffer: &mut BytesMut) -> Bytes {
-    if buffer.len().saturating_mul(8) <= buffer.capacity() {
+    if buffer.len().saturating_mul(2) <= buffer.capacity() {
         let packet = Bytes::copy_from_slice(buffer);
         buffer.clear();
         return packet;
@@ -195,5 +195,28 @@ impl<S, C> fmt::Debug for DatagramReceiver<S, C> {
         f.debug_struct("DatagramReceiver")
             .field("peer", &self.peer_addr())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // SV7
+    #[test]
+    fn a_packet_keeps_at_most_twice_its_length() {
+        const ROOM: usize = 64 * 1024;
+        for length in [1, 8192, 8193, ROOM / 2, ROOM / 2 + 1, ROOM] {
+            let mut buffer = BytesMut::with_capacity(ROOM);
+            buffer.extend_from_slice(&vec![7; length]);
+            let packet = taken(&mut buffer);
+            drop(buffer);
+            assert_eq!(packet, vec![7; length]);
+            let kept = packet
+                .try_into_mut()
+                .expect("nobody else has it")
+                .capacity();
+            assert!(kept <= 2 * length, "{length} keep {kept}");
+        }
     }
 }
