@@ -87,6 +87,22 @@ pub trait Decode {
         !src.is_empty()
     }
 
+    /// How many bytes at the beginning of `src`, where no item has begun, only stand between items:
+    /// whoever measures an item leaves them out, whether they come with it or before. None, unless
+    /// overridden.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_codec::{Cobs, Decode, JsonFraming};
+    ///
+    /// assert_eq!(JsonFraming::new().padding(b" \n[1]"), 2);
+    /// assert_eq!(Cobs::new().padding(&[0, 0, 2, 7, 0]), 2);
+    /// ```
+    fn padding(&self, _src: &[u8]) -> usize {
+        0
+    }
+
     /// What it takes at most. None, unless overridden.
     fn limits(&self) -> Limits {
         Limits::default()

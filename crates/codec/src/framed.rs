@@ -140,6 +140,10 @@ impl<F: Framing, M: MessageCodec> Decode for Framed<F, M> {
         self.framing.in_frame(src)
     }
 
+    fn padding(&self, src: &[u8]) -> usize {
+        self.framing.padding(src)
+    }
+
     fn limits(&self) -> Limits {
         self.framing.limits().around(self.codec.limits())
     }
@@ -215,6 +219,10 @@ impl<F: Framing, M: MessageCodec> Decode for FramedDecoder<F, M> {
 
     fn in_frame(&self, src: &[u8]) -> bool {
         self.framing.in_frame(src)
+    }
+
+    fn padding(&self, src: &[u8]) -> usize {
+        self.framing.padding(src)
     }
 
     fn limits(&self) -> Limits {

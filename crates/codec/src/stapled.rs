@@ -59,6 +59,10 @@ impl<E, D: Decode> Decode for Stapled<E, D> {
         self.decoder.in_frame(src)
     }
 
+    fn padding(&self, src: &[u8]) -> usize {
+        self.decoder.padding(src)
+    }
+
     fn limits(&self) -> Limits {
         self.decoder.limits()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::time::{self, sleep_until};
 use bowline_backend::{Backend, stream::ByteStream};
-use bowline_codec::{Cobs, Codec, Framed, Framing, JsonFraming, LengthDelimited, Lines, Raw};
+use bowline_codec::{Cobs, Codec, Framed, Framing, JsonFraming, LengthDelimited, Lines, Raw, Zlib};
 use bowline_concurrency::timeout;
 use bowline_transport::{
     Break, Delivery, ErrorKind, Extra, MemoryStream, MessageStream, Transport, TransportRecv,
@@ -290,4 +290,76 @@ fn who_owes_nothing_is_not_slow() {
         let skips = Lines::lf().max_frame(2).text();
         silent(skips, b"a\n", b"abcdefgh").await;
     });
+}
+
+/// What is received of these pieces, each in a read of its own: lengths of messages, and whether it
+/// ended with an error.
+fn received<C>(codec: C, limit: usize, pieces: &[&[u8]]) -> (Vec<usize>, bool)
+where
+    C: Codec<Sent = Bytes, Item = Bytes> + 'static,
+{
+    use bowline_backend::stream::ByteStreamExt;
+    let (here, mut there) = MemoryStream::pair();
+    let builder = MessageStream::<MemoryStream, C>::builder().max_frame(limit);
+    let mut here = builder.over(here, codec);
+    let mut lengths = Vec::new();
+    for piece in pieces {
+        there.write_all(piece).now_or_never().unwrap().unwrap();
+        loop {
+            match here.recv().now_or_never() {
+                Some(Ok(Some(message))) => lengths.push(message.len()),
+                Some(Ok(None)) => unreachable!("it goes on"),
+                Some(Err(error)) => {
+                    assert_eq!(error.kind(), ErrorKind::Broken(Break::Undecodable));
+                    return (lengths, true);
+                }
+                None => break,
+            }
+        }
+    }
+    (lengths, false)
+}
+
+// TR2
+#[test]
+fn where_bytes_are_cut_makes_no_frame_too_long() {
+    fn check<C>(codec: impl Fn() -> C, limit: usize, input: &[u8], expected: (&[usize], bool))
+    where
+        C: Codec<Sent = Bytes, Item = Bytes> + 'static,
+    {
+        let expected = (expected.0.to_vec(), expected.1);
+        for first in 0..=input.len() {
+            for second in first..=input.len() {
+                let pieces = [&input[..first], &input[first..second], &input[second..]];
+                let got = received(codec(), limit, &pieces);
+                assert_eq!(got, expected, "{input:?} cut at {first} and {second}");
+            }
+        }
+    }
+    let json = || JsonFraming::new().with(Raw::new());
+    check(
+        json,
+        8,
+        b"          [1]\n\n\n\n\n\n\n\n\n[2]",
+        (&[3, 3], false),
+    );
+    check(json, 8, b"   [1] [1,2,3,4]   ", (&[3], true));
+    let cobs = || Cobs::new().with(Raw::new());
+    check(
+        cobs,
+        4,
+        b"\0\0\0\0\0\0\x02a\0\0\0\0\0\x03ab\0",
+        (&[1, 2], false),
+    );
+    check(cobs, 4, b"\0\0\x02a\0\0\0\x04abc\0", (&[1], true));
+    check(codec, 6, b"\0\0\0\x02ab\0\0\0\x03abc", (&[2], true));
+    // Its decoder takes what comes, a frame in many pieces.
+    let zlib = || Zlib::new().framing(Raw::new());
+    let mut batch = bowline_codec::OutputBatch::new();
+    let (mut encoder, _) = zlib().split();
+    let message = Bytes::from_static(b"text");
+    bowline_codec::Encode::encode(&mut encoder, &message, &mut batch).unwrap();
+    let one = batch.slices().collect::<Vec<_>>().concat();
+    check(zlib, one.len(), &one.repeat(2), (&[4, 4], false));
+    check(zlib, one.len() - 1, &one, (&[], true));
 }

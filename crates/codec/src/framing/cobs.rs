@@ -228,10 +228,7 @@ impl Decode for Cobs {
 
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
         self.place.check()?;
-        if self.discarded == 0 && self.searched == 0 {
-            let zeros = src.iter().take_while(|byte| **byte == 0).count();
-            self.discard(zeros, src);
-        }
+        self.discard(self.padding(src), src);
         work::looked_at(src.len() - self.searched);
         if let Some(at) = memchr::memchr(0, &src[self.searched..]) {
             return self.frame(self.searched + at, src).map(Some);
@@ -262,6 +259,13 @@ impl Decode for Cobs {
 
     fn in_frame(&self, src: &[u8]) -> bool {
         self.discarded > 0 || !src.is_empty()
+    }
+
+    fn padding(&self, src: &[u8]) -> usize {
+        match (self.discarded, self.searched) {
+            (0, 0) => src.iter().take_while(|byte| **byte == 0).count(),
+            _ => 0,
+        }
     }
 
     fn limits(&self) -> Limits {

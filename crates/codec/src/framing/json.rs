@@ -180,7 +180,7 @@ impl Decode for JsonFraming {
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, DecodeError> {
         self.place.check()?;
         if self.scan.is_none() {
-            let space = src.iter().take_while(|byte| scan::is_space(**byte)).count();
+            let space = self.padding(src);
             src.advance(space);
             self.skipped = self.skipped.saturating_add(space);
             self.scan = src.first().map(|byte| Scan::starting(*byte));
@@ -224,6 +224,13 @@ impl Decode for JsonFraming {
 
     fn in_frame(&self, _: &[u8]) -> bool {
         self.scan.is_some()
+    }
+
+    fn padding(&self, src: &[u8]) -> usize {
+        match self.scan {
+            None => src.iter().take_while(|byte| scan::is_space(**byte)).count(),
+            Some(_) => 0,
+        }
     }
 
     fn limits(&self) -> Limits {

@@ -132,7 +132,8 @@ impl MessageStreamBuilder {
 
     /// How many bytes a frame may have, its header or delimiter included, below the limit of the
     /// codec itself; none by default. A larger one is not sent, and one that comes ends the
-    /// receiving side.
+    /// receiving side. What only stands between frames
+    /// ([`Decode::padding`](bowline_codec::Decode::padding)) does not count.
     ///
     /// # Panics
     ///

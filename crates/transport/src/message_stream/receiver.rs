@@ -50,12 +50,20 @@ pub struct MessageReceiver<S: ByteStream, C: Codec> {
     idle: Option<Pin<Box<Sleep>>>,
     /// Some bytes of a frame have come, and not all.
     in_frame: bool,
+    /// How many of them the decoder has taken out of the buffer, where that is limited.
+    taken: usize,
     /// How long a `recv` has waited for the rest of it, where that is limited.
     late: Late,
     /// Descriptors that came, once somebody asked for them.
     #[cfg(all(unix, feature = "ancillary"))]
     pub(super) inbox: Option<Inbox<S::ReadHalf>>,
 }
+
+/// Of a decoder of `C`: `decode` or `decode_end`.
+type DecodeBy<C> = fn(
+    &mut <C as Codec>::Decoder,
+    &mut BytesMut,
+) -> Result<Option<<C as Decode>::Item>, DecodeError>;
 
 /// Where the incoming side stands.
 enum State {
@@ -86,6 +94,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
             burst_bytes: 0,
             idle: None,
             in_frame: false,
+            taken: 0,
             late: Late::default(),
             #[cfg(all(unix, feature = "ancillary"))]
             inbox: None,
@@ -165,7 +174,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 }
                 State::Open => {
                     let before = self.buffer.len();
-                    let decoded = self.decode();
+                    let decoded = self.decode(C::Decoder::decode);
                     self.note(before, &decoded);
                     self.note_progress(&decoded);
                     match decoded {
@@ -179,7 +188,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 }
                 State::Draining => {
                     let before = self.buffer.len();
-                    let decoded = self.decode_end();
+                    let decoded = self.decode(C::Decoder::decode_end);
                     self.note(before, &decoded);
                     match decoded {
                         Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
@@ -249,29 +258,24 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         }
     }
 
-    fn decode(&mut self) -> Result<Option<C::Item>, DecodeError> {
-        let before = self.buffer.len();
-        let decoded = self.decoder.decode(&mut self.buffer)?;
-        self.check_length(before, decoded)
-    }
-
-    fn decode_end(&mut self) -> Result<Option<C::Item>, DecodeError> {
-        let before = self.buffer.len();
-        let decoded = self.decoder.decode_end(&mut self.buffer)?;
-        self.check_length(before, decoded)
-    }
-
-    /// Refuses a frame above the limit of the stream, whole or begun: what is left of a begun one is
-    /// in the buffer.
-    fn check_length(
-        &self,
-        before: usize,
-        decoded: Option<C::Item>,
-    ) -> Result<Option<C::Item>, DecodeError> {
+    /// Decodes, and refuses a frame above the limit of the stream, whole or begun. What stands between
+    /// frames is of none, so it is all one how the bytes were cut.
+    fn decode(&mut self, decode: DecodeBy<C>) -> Result<Option<C::Item>, DecodeError> {
         let limit = self.outbound.setup().max_frame;
+        if limit == usize::MAX {
+            return decode(&mut self.decoder, &mut self.buffer);
+        }
+        let before = self.buffer.len() - self.decoder.padding(&self.buffer);
+        let earlier = mem::take(&mut self.taken);
+        let decoded = decode(&mut self.decoder, &mut self.buffer)?;
+        let taken = earlier + before.saturating_sub(self.buffer.len());
         let length = match decoded {
-            Some(_) => before - self.buffer.len(),
-            None => self.buffer.len(),
+            Some(_) => taken,
+            None if self.decoder.in_frame(&self.buffer) => {
+                self.taken = taken;
+                taken + self.buffer.len()
+            }
+            None => 0,
         };
         if length <= limit {
             return Ok(decoded);
