@@ -14,7 +14,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// lost, the peer leaves or has no room.
 ///
 /// A call that certainly did not run is made again; one that may have run only if its method is
-/// declared idempotent or it has an
+/// declared idempotent or, of the same peer, if it has an
 /// [`idempotency_key`](crate::CallBuilder::idempotency_key). It is made again within its deadline,
 /// after a pause of random length, up to 10 ms at first, twice that then. A peer that has no room may say
 /// [how long](crate::CallError::retry_after) it takes until it has: where no other offers the method, the

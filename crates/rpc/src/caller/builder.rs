@@ -180,8 +180,9 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
 
     /// The executor runs calls of this caller with the same key once, and answers all of them with
     /// what that came to: as long as it remembers, which is 10 minutes, unless there are very many.
-    /// So a call that may have run can be made again, and is. Arguments are not compared: a key stands for
-    /// one thing that is to happen.
+    /// So a call that may have run can be made again, and is: of the same peer, as another knows nothing of
+    /// it, unless its method is idempotent. Arguments are not compared: a key stands for one thing that is
+    /// to happen. Where several peers offer the method, two calls of a program may come to different ones.
     ///
     /// Such a call runs to its end or its deadline, even if its caller gives up. A key of other than
     /// 1 to 64 bytes fails the call with [`BadArguments`](crate::Code::BadArguments).

@@ -6,7 +6,7 @@ use bowline_backend::time;
 use bowline_concurrency::sleep;
 use bytes::Bytes;
 
-use super::routes::{Destination, Found, Key, Watching, find_peer};
+use super::routes::{Aim, Destination, Found, Key, Start, Watching, find_peer};
 use super::{TcpBroker, here};
 use crate::broker::UnknownMethod;
 use crate::connection::{Flow, InFlight, Mailbox};
@@ -49,16 +49,29 @@ impl TcpBroker {
         options: &CallOptions,
         repeatable: bool,
     ) -> Result<Reply, CallError> {
-        let repeatable = repeatable || options.extensions.idempotency_key().is_some();
+        let routes = &self.shared.routes;
+        let has_key = options.extensions.idempotency_key().is_some();
         let mut attempts = Attempts::new(options.retry);
+        // Who alone knows what became of an attempt with a key, and how that one failed.
+        let mut bound: Option<Box<(Start, CallError)>> = None;
         loop {
-            let found = match self.shared.routes.pick(key, options.hash) {
-                Some(found) => Ok(found),
-                None => self.wait_for_peer(key, body.len(), options).await,
+            let found = match &bound {
+                Some(bound) => match self.find_same(key, bound.0, body.len(), options).await {
+                    Some(found) => Ok(found),
+                    None => return Err(bound.1.clone()),
+                },
+                None => match routes.pick(key, options.hash) {
+                    Some(found) => Ok(found),
+                    None => self.wait_for_peer(key, body.len(), options).await,
+                },
             };
+            let mut start = None;
             let (outcome, repeatable) = match found {
                 Ok(found) => {
                     let declared = found.options.contains(MethodOptions::IDEMPOTENT);
+                    if has_key {
+                        start = routes.start(found.connection);
+                    }
                     let calling = self.call_found(found, key, body.clone(), sent, options);
                     let outcome = calling.await;
                     (outcome, repeatable || declared)
@@ -71,12 +84,20 @@ impl TcpBroker {
                     return Ok(reply);
                 }
                 Err(error) => {
-                    if self.shared.routes.is_closing() {
+                    if routes.is_closing() {
                         attempts.give_up();
                     }
-                    attempts.others(self.has_others(key, &error));
+                    if has_key && !repeatable && bound.is_none() && !error.certainty().did_not_run()
+                    {
+                        match start {
+                            Some(start) => bound = Some(Box::new((start, error.clone()))),
+                            None => attempts.give_up(),
+                        }
+                    }
+                    attempts.others(bound.is_none() && self.has_others(key, &error));
                     let left = options.deadline.saturating_duration_since(time::now());
-                    let pause = attempts.failed(error, repeatable, left, &self.shared.budget)?;
+                    let again = repeatable || has_key;
+                    let pause = attempts.failed(error, again, left, &self.shared.budget)?;
                     sleep(pause).await;
                 }
             }
@@ -164,7 +185,23 @@ impl TcpBroker {
             let error = CallError::new(routes.why_nobody(), Certainty::NeverSent);
             return Err(error.of_method(key.name().clone()));
         }
-        find_peer(routes, key, options.hash, bytes, options.deadline).await
+        find_peer(routes, key, Aim::Any(options.hash), bytes, options.deadline).await
+    }
+
+    /// The same start of a peer once more, for a call that may have run there.
+    async fn find_same(
+        &self,
+        key: Key<'_>,
+        start: Start,
+        bytes: usize,
+        options: &CallOptions,
+    ) -> Option<Found> {
+        let routes = &self.shared.routes;
+        if options.unknown == UnknownMethod::FailFast {
+            return routes.pick_same(key, start);
+        }
+        let found = find_peer(routes, key, Aim::Same(start), bytes, options.deadline);
+        found.await.ok()
     }
 }
 

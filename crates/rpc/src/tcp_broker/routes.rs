@@ -16,13 +16,13 @@ use bowline_channel::{WatchReceiver, WatchSender, watch};
 use super::Balance;
 use super::offering::Change;
 use super::prefix::Prefix;
-use super::table::{Answer, Identity, Losses, Picked, Table, WaitId, Watch};
+use super::table::{Answer, Gone, Identity, Losses, Picked, Table, WaitId, Watch};
 use crate::connection::Mailbox;
 use crate::method_table::Methods;
 use crate::proto::{Advertised, MethodId, MethodOptions};
 use crate::{CallError, Certainty, Code, Limits, MemoryBroker, MethodName, Peer};
 
-pub(super) use super::table::{ConnectionId, Key};
+pub(super) use super::table::{Aim, ConnectionId, Key, Start};
 pub(super) use admission::{NoRoom, Origin};
 pub(super) use find_peer::find_peer;
 
@@ -89,6 +89,7 @@ pub(super) enum Destination {
 /// Who was chosen for a call.
 pub(super) struct Found {
     pub(super) to: Destination,
+    pub(super) connection: ConnectionId,
     pub(super) method: MethodId,
     pub(super) options: MethodOptions,
     /// The hash of the types that it has there; 0 is unknown.
@@ -124,7 +125,20 @@ impl Routes {
     /// The next peer that offers the method, if one does; none once the broker is closed.
     pub(super) fn pick(self: &Arc<Self>, key: Key<'_>, hash: Option<u64>) -> Option<Found> {
         let mut state = self.state();
-        let picked = state.pick(key, hash)?;
+        let picked = state.pick(key, Aim::Any(hash)).ok().flatten()?;
+        drop(state);
+        Some(self.found(picked))
+    }
+
+    /// Who is at the other end of `connection`, while it is up.
+    pub(super) fn start(&self, connection: ConnectionId) -> Option<Start> {
+        self.state().table.start(connection)
+    }
+
+    /// That very start of a peer, if it offers the method now.
+    pub(super) fn pick_same(self: &Arc<Self>, key: Key<'_>, start: Start) -> Option<Found> {
+        let mut state = self.state();
+        let picked = state.pick(key, Aim::Same(start)).ok().flatten()?;
         drop(state);
         Some(self.found(picked))
     }
@@ -165,6 +179,7 @@ impl Routes {
         });
         Found {
             to: picked.handle,
+            connection: picked.connection,
             method: picked.method,
             options: picked.options,
             schema: picked.schema,
@@ -302,15 +317,19 @@ impl State {
         wakers.cloned().collect()
     }
 
-    fn pick(&mut self, key: Key<'_>, hash: Option<u64>) -> Option<Picked<Destination>> {
+    fn pick(&mut self, key: Key<'_>, aim: Aim) -> Result<Option<Picked<Destination>>, Gone> {
         if self.closed {
-            return None;
+            return Ok(None);
         }
+        let hash = match aim {
+            Aim::Any(hash) => hash,
+            Aim::Same(start) => return self.table.pick_same(key, start),
+        };
         let now = match self.table.wants_time() {
             true => time::now(),
             false => Instant::NEVER,
         };
-        self.table.pick(key, hash, now)
+        Ok(self.table.pick(key, hash, now))
     }
 }
 

@@ -20,7 +20,7 @@ use super::Balance;
 use crate::proto::{Advertised, MethodId, MethodOptions};
 use crate::{Limits, MethodName};
 
-pub(super) use choice::{Answer, Picked, Watch};
+pub(super) use choice::{Aim, Answer, Gone, Picked, Start, Watch};
 pub(super) use health::{Identity, Losses};
 pub(super) use waiting::WaitId;
 

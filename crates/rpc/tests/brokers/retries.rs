@@ -2,29 +2,32 @@
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::net::{TcpListener, TcpStream};
-use bowline_channel::Sender;
-use bowline_concurrency::{TaskGroup, sleep, timeout};
+use bowline_backend::stream::{ByteReader, ByteStream, ByteStreamExt, ByteWriter};
+use bowline_channel::{Sender, bounded};
+use bowline_concurrency::{Backoff, TaskGroup, sleep, timeout};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{
-    CodecId, Command, Config, Event, Extensions, Failure, Open, Side, Target,
+    Advertised, CodecId, Command, Config, Event, Extensions, Failure, MethodId, Open, Side, Target,
 };
 use bowline_rpc::{
     Broker, Caller, Certainty, Code, Codec, Error, Limits, MemoryBroker, Registry, Retry, Secret,
     TcpBroker, TcpBrokerBuilder,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all, select};
 
 use crate::backends::{Div, DivError, on_every_backend, registry, within};
 use crate::held::{Held, client, held};
-use crate::raw_peer::{LONG, RawPeer};
+use crate::raw_peer::{LONG, RawPeer, listener};
 
 /// What a peer does with every call it gets.
 #[derive(Clone, Copy)]
@@ -61,6 +64,36 @@ async fn bad_peer(group: &TaskGroup<Error>, does: Does) -> (SocketAddr, Arc<Atom
         }
     }));
     (address, got)
+}
+
+/// Carries bytes between a client and the broker at `to`, until the connection is cut.
+fn relay(group: &TaskGroup<Error>, to: SocketAddr) -> (SocketAddr, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let place = listener.local_addr().unwrap();
+    let (sender, cut) = bounded(1);
+    drop(group.spawn_ok(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let server = TcpStream::connect(to).await.unwrap();
+            let ((from, back), (other, there)) = (client.into_split(), server.into_split());
+            let both = pin!(join(forward(from, there), forward(other, back)));
+            select(both, pin!(cut.recv())).await;
+        }
+    }));
+    (place, sender)
+}
+
+async fn forward(mut from: impl ByteReader, mut to: impl ByteWriter) {
+    let mut some = BytesMut::new();
+    while let Ok(1..) = from
+        .read_into(&mut some, NonZeroUsize::MIN.saturating_add(4095))
+        .await
+    {
+        if to.write_all(&some).await.is_err() {
+            break;
+        }
+        some.clear();
+    }
 }
 
 /// A broker with `count`, which says how often it has run before.
@@ -195,11 +228,19 @@ on_every_backend! {
         }).await;
     }
 
-    async fn a_call_that_may_have_run_is_made_again_only_with_a_key() {
+    async fn a_call_that_may_have_run_is_made_again_only_with_a_key_and_only_there() {
         within(|group| async move {
-            let (leaves, _) = bad_peer(&group, Does::Leaves).await;
-            let server = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).listen("127.0.0.1:0").start(&group).await?;
-            let client = client(&server).connect(leaves).start(&group).await?;
+            let (leaves, got) = bad_peer(&group, Does::Leaves).await;
+            let (registry, runs) = (Registry::new("example"), Arc::new(AtomicUsize::new(0)));
+            let counted = runs.clone();
+            registry.register_fn("add", move |(a, b): (i64, i64)| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                async move { a + b }
+            })?;
+            let server = TcpBroker::builder(AsyncExecutor::new(registry, 4)).listen("127.0.0.1:0").start(&group).await?;
+            // It is lost more often than peers are.
+            let soon = Backoff::exponential(Duration::from_millis(5)).max(Duration::from_millis(10));
+            let client = client(&server).connect(leaves).reconnect(soon).start(&group).await?;
             let connected = async || {
                 let both = timeout(LONG, async {
                     let mut methods = client.methods();
@@ -218,11 +259,75 @@ on_every_backend! {
                 }
             }
             assert!(lost > 0, "every call went to the other");
+            let (before, ran) = (got.load(Ordering::SeqCst), runs.load(Ordering::SeqCst));
+            let (mut lost, mut answered) = (0, 0);
             for n in 0..4 {
                 connected().await;
                 let key = format!("key {n}");
-                assert_eq!(client.call_named::<i64>("add", (n, 1)).idempotency_key(key).await?, n + 1);
+                match client.call_named::<i64>("add", (n, 1)).idempotency_key(key).await {
+                    Ok(sum) => {
+                        assert_eq!(sum, n + 1);
+                        answered += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!((error.code(), error.certainty()), (Code::ConnectionLost, Certainty::MaybeExecuted));
+                        lost += 1;
+                    }
+                }
             }
+            assert!(got.load(Ordering::SeqCst) - before > lost, "it is asked again");
+            assert!(lost > 0, "every call went to the other");
+            // The other would have run it once more.
+            assert_eq!(runs.load(Ordering::SeqCst) - ran, answered);
+            Ok(())
+        }).await;
+    }
+
+    // R24
+    async fn a_call_with_a_key_is_given_up_with_the_start_of_the_peer_that_may_have_run_it() {
+        within(|group| async move {
+            let (listener, client) = listener();
+            let got = Arc::new(AtomicUsize::new(0));
+            let counted = got.clone();
+            drop(group.spawn_ok(async move {
+                for start in 1_u8.. {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    let config = Config::new("example", [start; 16]);
+                    let mut peer = RawPeer::with(stream, Side::Listener, config);
+                    peer.command(Command::Advertise(vec![Advertised::new(MethodId(1), "add")]));
+                    let is_call = |event: &Event| matches!(event, Event::Opened(_));
+                    // It leaves with each call that it gets.
+                    if peer.until_end(is_call).await.is_some() {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            }));
+            let client = client.start(&group).await?;
+            let call = client.call_named::<i64>("add", (1, 1)).idempotency_key("k").no_deadline();
+            let error = call.await.unwrap_err();
+            assert_eq!((error.code(), error.certainty()), (Code::ConnectionLost, Certainty::MaybeExecuted));
+            assert_eq!(got.load(Ordering::SeqCst), 1);
+            Ok(())
+        }).await;
+    }
+
+    // R24
+    async fn a_call_with_a_key_gets_its_answer_over_the_next_connection() {
+        within(|group| async move {
+            let Held { registry, started, let_go } = held();
+            let server = TcpBroker::builder(AsyncExecutor::new(registry, 4)).listen("127.0.0.1:0").start(&group).await?;
+            let (place, cut) = relay(&group, server.local_addrs()[0]);
+            let client = TcpBroker::caller().project("example").connect(place).start(&group).await?;
+            let caller = client.clone();
+            let call = group.spawn_ok(async move {
+                caller.call_named::<i64>("held", (7,)).idempotency_key("k").no_deadline().await
+            });
+            started.recv().await.unwrap();
+            cut.send(()).await.unwrap();
+            let_go.send(()).await.unwrap();
+            let outcome = timeout(LONG, call.join()).await.expect("it is answered");
+            assert_eq!(outcome.expect("it is not cancelled")?, 7);
+            assert!(started.try_recv().is_err(), "it ran twice");
             Ok(())
         }).await;
     }

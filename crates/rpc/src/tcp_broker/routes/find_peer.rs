@@ -8,17 +8,18 @@ use std::time::Duration;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{timeout, timeout_at};
 
-use super::{Found, Key, Routes, WaitId};
+use super::{Aim, Found, Key, Routes, WaitId};
+use crate::tcp_broker::table::Gone;
 use crate::{CallError, Certainty, Code};
 
 /// A call that waits longer is worth a warning.
 const WORTH_A_WARNING: Duration = Duration::from_secs(1);
 
-/// Waits until a peer offers the method, for a call with a body of `bytes` bytes.
+/// Waits until a peer that `aim` allows offers the method, for a call with a body of `bytes` bytes.
 pub(in crate::tcp_broker) async fn find_peer(
     routes: &Arc<Routes>,
     key: Key<'_>,
-    hash: Option<u64>,
+    aim: Aim,
     bytes: usize,
     deadline: Instant,
 ) -> Result<Found, CallError> {
@@ -26,7 +27,7 @@ pub(in crate::tcp_broker) async fn find_peer(
     let mut waiting = pin!(FindPeer {
         routes,
         key,
-        hash,
+        aim,
         bytes,
         place: None,
     });
@@ -67,7 +68,7 @@ impl Routes {
 struct FindPeer<'a> {
     routes: &'a Arc<Routes>,
     key: Key<'a>,
-    hash: Option<u64>,
+    aim: Aim,
     bytes: usize,
     place: Option<WaitId>,
 }
@@ -80,9 +81,16 @@ impl Future for FindPeer<'_> {
         let routes = this.routes;
         let waker = cx.waker().clone();
         let mut state = routes.state();
-        if let Some(picked) = state.pick(this.key, this.hash) {
-            drop(state);
-            return Poll::Ready(Ok(routes.found(picked)));
+        match state.pick(this.key, this.aim) {
+            Ok(Some(picked)) => {
+                drop(state);
+                return Poll::Ready(Ok(routes.found(picked)));
+            }
+            Ok(None) => {}
+            Err(Gone) => {
+                drop(state);
+                return Poll::Ready(Err(Code::NoPeer));
+            }
         }
         if state.closed {
             drop(state);

@@ -10,6 +10,28 @@ use crate::tcp_broker::Balance;
 /// Calls that took less count as so long, in nanoseconds.
 const SHORTEST: u64 = 1000;
 
+/// Which peers a call may go to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tcp_broker) enum Aim {
+    /// To any; calls of equal hash to equal peers where that is asked for.
+    Any(Option<u64>),
+    /// To this one alone.
+    Same(Start),
+}
+
+/// One start of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tcp_broker) struct Start {
+    /// Of its broker.
+    instance: [u8; 16],
+    /// Of the peer, as long as it stays the same.
+    mark: u64,
+}
+
+/// There will be no such peer any more: another start has taken its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tcp_broker) struct Gone;
+
 /// A peer that was chosen for a call.
 #[derive(Debug)]
 pub(in crate::tcp_broker) struct Picked<P> {
@@ -118,6 +140,42 @@ impl<P: Clone> Table<P> {
             measured,
         });
         Some(offer.picked(watch))
+    }
+
+    /// Who is at the other end of `connection`.
+    pub(in crate::tcp_broker) fn start(&self, connection: ConnectionId) -> Option<Start> {
+        let known = self.connections.get(&connection)?;
+        Some(Start {
+            instance: known.instance,
+            mark: self.peers.mark(known.peer),
+        })
+    }
+
+    /// That very start of a peer, if it offers the method now.
+    pub(in crate::tcp_broker) fn pick_same(
+        &self,
+        key: Key<'_>,
+        start: Start,
+    ) -> Result<Option<Picked<P>>, Gone> {
+        let offers = self.find(key).map(|route| &self.routes[route].offers);
+        let mut offers = offers.into_iter().flatten();
+        if let Some(offer) = offers.find(|offer| self.start(offer.connection) == Some(start)) {
+            return Ok(Some(offer.picked(None)));
+        }
+        let mut ready = self
+            .connections
+            .iter()
+            .filter(|(_, it)| it.snapshot.is_none());
+        let replaced = ready.any(|(connection, known)| {
+            known.instance != start.instance
+                && self
+                    .start(*connection)
+                    .is_some_and(|it| it.mark == start.mark)
+        });
+        match replaced {
+            true => Err(Gone),
+            false => Ok(None),
+        }
     }
 
     /// Every peer that offers the method and is well or is to be tried, each once.
