@@ -28,6 +28,8 @@ struct Giving {
     written: Arc<Mutex<Vec<Place>>>,
     /// How much room each read was lent, what lay in it included.
     lent: Arc<Mutex<Vec<usize>>>,
+    /// Most bytes of a read.
+    cut: usize,
 }
 
 /// One that has nothing yet, and what it will have.
@@ -37,6 +39,7 @@ fn giving() -> (Giving, Arc<Mutex<BytesMut>>) {
         bytes: bytes.clone(),
         written: Arc::default(),
         lent: Arc::default(),
+        cut: usize::MAX,
     };
     (giving, bytes)
 }
@@ -65,15 +68,24 @@ impl ByteReader for Giving {
         if bytes.is_empty() {
             return Poll::Pending;
         }
-        // As a socket does it: into the room there is.
-        if buffer.capacity() - buffer.len() < 4096.min(max.get()) {
-            buffer.reserve(max.get().min(16 * 1024));
-        }
+        // As a socket does it: into the room there is, or by the stack where that is little.
         let room = buffer.capacity() - buffer.len();
-        let count = room.min(max.get()).min(bytes.len());
+        let by_stack = room < 4096.min(max.get());
+        let room = if by_stack { 4096 } else { room };
+        let count = room.min(max.get()).min(bytes.len()).min(self.cut);
         let before = buffer.len();
+        if by_stack {
+            let more = if count == 4096 {
+                max.get().min(16 * 1024)
+            } else {
+                0
+            };
+            buffer.reserve(more.max(count));
+        }
         buffer.put_slice(&bytes[..count]);
-        self.written.lock().unwrap().push(place(&buffer[before..]));
+        if !by_stack {
+            self.written.lock().unwrap().push(place(&buffer[before..]));
+        }
         bytes.advance(count);
         Poll::Ready(Ok(count))
     }
@@ -131,7 +143,27 @@ fn on_the_wire(size: usize, byte: u8) -> BytesMut {
     wire
 }
 
-const SIZES: [usize; 5] = [4 * 1024, 16 * 1024, 60_000, 64 * 1024, 200_000];
+/// From 4 KiB to the most that is taken by default.
+const SIZES: [usize; 18] = [
+    4 * 1024,
+    4097,
+    5003,
+    6000,
+    8 * 1024 - 4,
+    8 * 1024 - 1,
+    8 * 1024,
+    16 * 1024,
+    60_000,
+    64 * 1024,
+    200_000,
+    256 * 1024 - 1,
+    256 * 1024,
+    256 * 1024 + 1,
+    300_001,
+    512 * 1024,
+    777_777,
+    1024 * 1024,
+];
 
 // SV6
 #[test]
@@ -161,47 +193,67 @@ fn a_large_payload_is_written_from_where_the_program_has_it() {
     }
 }
 
+/// Payloads of `size` bytes, `together` at a time, from a stream of which no read takes more than
+/// `cut`: where they lie they were read to.
+fn handed_out_from_where_it_was_read_to(size: usize, cut: usize, together: usize) {
+    let (mut giving, coming) = giving();
+    giving.cut = cut;
+    let written = giving.written.clone();
+    let stream = StapledStream::new(giving, Taking(Arc::default()));
+    let mut stream = MessageStream::new(stream, codec());
+    let mut kept = Vec::new();
+    for number in 0..8 {
+        if number % together == 0 {
+            written.lock().unwrap().clear();
+            let frames = number..number + together;
+            let mut coming = coming.lock().unwrap();
+            frames.for_each(|number| coming.extend_from_slice(&on_the_wire(size, number as u8)));
+        }
+        let payload = loop {
+            // After some bytes it lets other tasks run.
+            if let Some(received) = stream.recv().now_or_never() {
+                break received.unwrap().unwrap();
+            }
+        };
+        assert_eq!((payload.len(), payload[0]), (size, number as u8));
+        let own = place(&payload);
+        let written = written.lock().unwrap();
+        let read = written.iter().map(|read| {
+            read.end
+                .min(own.end)
+                .saturating_sub(read.start.max(own.start))
+        });
+        // The first one tells how large they are; what came with it may be moved once.
+        if number >= together.max(2) {
+            assert_eq!(
+                read.sum::<usize>(),
+                size,
+                "{size} bytes by {cut}, {together} at a time: {own:?} was not read to: {written:?}"
+            );
+        }
+        // Memory that is given back could be used a second time.
+        kept.push(payload);
+    }
+    stream.abort();
+}
+
 // SV6
 #[test]
 fn a_large_payload_is_handed_out_from_where_it_was_read_to() {
-    for size in [8 * 1024, 16 * 1024, 60_000, 64 * 1024, 200_000] {
-        let (giving, coming) = giving();
-        let written = giving.written.clone();
-        let stream = StapledStream::new(giving, Taking(Arc::default()));
-        let mut stream = MessageStream::new(stream, codec());
-        let mut kept = Vec::new();
-        for number in 0..8 {
-            written.lock().unwrap().clear();
-            coming
-                .lock()
-                .unwrap()
-                .extend_from_slice(&on_the_wire(size, number));
-            let payload = loop {
-                // After some bytes it lets other tasks run.
-                if let Some(received) = stream.recv().now_or_never() {
-                    break received.unwrap().unwrap();
-                }
-            };
-            assert_eq!((payload.len(), payload[0]), (size, number));
-            let own = place(&payload);
-            let written = written.lock().unwrap();
-            let read = written.iter().map(|read| {
-                read.end
-                    .min(own.end)
-                    .saturating_sub(read.start.max(own.start))
-            });
-            // The first one tells how large they are.
-            if number > 0 {
-                assert_eq!(
-                    read.sum::<usize>(),
-                    size,
-                    "{own:?} was not read to: {written:?}"
-                );
-            }
-            // Memory that is given back could be used a second time.
-            kept.push(payload);
+    for size in SIZES {
+        for cut in [usize::MAX, 50_021, 4095, 1448, 1000] {
+            handed_out_from_where_it_was_read_to(size, cut, 1);
         }
-        stream.abort();
+    }
+}
+
+// SV6
+#[test]
+fn large_payloads_that_come_together_are_handed_out_from_where_they_were_read_to() {
+    for size in SIZES {
+        for cut in [usize::MAX, 50_021, 4095, 1448] {
+            handed_out_from_where_it_was_read_to(size, cut, 4);
+        }
     }
 }
 
