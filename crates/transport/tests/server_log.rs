@@ -1,6 +1,10 @@
 //! What servers log, and how often.
 #![cfg(feature = "tracing")]
 
+#[cfg(target_os = "linux")]
+#[path = "apart/child.rs"]
+mod child;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::io;
@@ -12,7 +16,7 @@ use bowline_backend::Backend;
 use bowline_backend::net::TcpStream;
 use bowline_backend::stream::Address;
 use bowline_codec::Lines;
-use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, now, task_group};
+use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, now, sleep, task_group};
 use bowline_transport::{
     Listener, Listeners, MessageStream, Server, ServerHandle, TcpConnector, Transport,
 };
@@ -168,4 +172,102 @@ fn what_goes_on_is_said_seldom_and_what_happens_once() {
         assert_eq!(counter.count(Level::ERROR, "the handler panicked"), 1);
         assert!(counter.count(Level::DEBUG, "the connection broke") >= 1);
     }
+}
+
+/// Processor time of all threads of this process so far.
+#[cfg(target_os = "linux")]
+fn spent() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        time.tv_sec.cast_unsigned(),
+        u32::try_from(time.tv_nsec).unwrap(),
+    )
+}
+
+/// Takes all descriptors that this process may still have.
+#[cfg(target_os = "linux")]
+fn take_all() -> Vec<std::fs::File> {
+    child::descriptors(64);
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    taken
+}
+
+/// A server without descriptors for more connections, and with some again.
+#[cfg(target_os = "linux")]
+fn run_out(backend: Backend) {
+    let counter = Counter::default();
+    dispatcher::set_global_default(Dispatch::new(counter.clone())).unwrap();
+    let scene = async {
+        let bound = Server::tcp(("127.0.0.1", 0)).codec(|| Lines::lf().text());
+        let bound = bound.bind().await.unwrap();
+        let handle = bound.handle();
+        let address = handle.local_addrs()[0].as_inet().unwrap();
+        let serving = bound.serve_each(|peer, line: String| async move { peer.send(&line).await });
+        let ended: Result<(), GroupError<AnyError>> =
+            task_group(|group: TaskGroup<AnyError>| async move {
+                group.spawn(async move { Ok(serving.await?) });
+                let stream = TcpConnector::new(address).connect().await?;
+                let mut before = MessageStream::new(stream, Lines::lf().text());
+                before.send(&"before".to_owned()).await?;
+                assert_eq!(before.recv().await?.as_deref(), Some("before"));
+                let mut taken = take_all();
+                // The only one left is for the side that connects.
+                taken.pop();
+                let stream = TcpConnector::new(address).connect().await?;
+                let mut waiting = MessageStream::new(stream, Lines::lf().text());
+                waiting.send(&"waiting".to_owned()).await?;
+                while handle.counters().accept_exhausted == 0 {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                let (begun, used) = (now(), spent());
+                while handle.counters().accept_exhausted < 7 {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                let (passed, used) = (now().saturating_duration_since(begun), spent() - used);
+                assert!(used < passed / 100, "{used:?} of {passed:?}");
+                // Whoever is connected is served meanwhile.
+                before.send(&"meanwhile".to_owned()).await?;
+                assert_eq!(before.recv().await?.as_deref(), Some("meanwhile"));
+                assert_eq!(handle.counters().accepted, 1);
+                taken.clear();
+                assert_eq!(waiting.recv().await?.as_deref(), Some("waiting"));
+                let paused = now().saturating_duration_since(begun).as_secs() as usize;
+                let said = counter.count(Level::WARN, "accepting pauses");
+                assert!((1..=paused / 5 + 1).contains(&said), "{said} in {paused} s");
+                handle.drain(Duration::from_secs(10)).await;
+                assert_eq!(handle.counters().accepted, 2);
+                Ok(())
+            })
+            .await;
+        ended.unwrap();
+    };
+    Root::new().backend(backend).block_on(Box::pin(scene));
+}
+
+// SV1
+#[cfg(target_os = "linux")]
+#[test]
+fn tokio_without_descriptors_rests() {
+    child::run("tokio_without_descriptors_rests", Backend::Tokio, run_out);
+}
+
+// SV1
+#[cfg(target_os = "linux")]
+#[test]
+fn smol_without_descriptors_rests() {
+    child::run("smol_without_descriptors_rests", Backend::Smol, run_out);
+}
+
+// SV1
+#[cfg(target_os = "linux")]
+#[test]
+fn async_std_without_descriptors_rests() {
+    child::run(
+        "async_std_without_descriptors_rests",
+        Backend::AsyncStd,
+        run_out,
+    );
 }

@@ -1,160 +1,243 @@
-//! What very many connections, good and bad, leave behind: nothing.
+//! What very many connections, good and bad, leave behind: nothing. A test binary of its own, for it
+//! counts descriptors and memory.
 #![cfg(target_os = "linux")]
 
+#[cfg(feature = "tls")]
+#[expect(dead_code, reason = "this needs few kinds of certificates")]
+#[path = "../tls/certificates.rs"]
+mod certificates;
+#[cfg(feature = "tls")]
+mod handshakes;
+mod network;
+mod peers;
+
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bowline_backend::Backend;
-use bowline_backend::entropy::random_u64;
-use bowline_backend::stream::ByteStream;
-use bowline_codec::{Framed, Lines, Text};
-use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, sleep, task_group, timeout};
-use bowline_sim::{FaultKind, Faults, Sim};
-use bowline_transport::{
-    Error, Extra, MemoryNetwork, MessageStream, Messages, Peer, Server, ServerHandle, TcpConnector,
-    Transport,
+use bowline_backend::net::TcpStream;
+use bowline_concurrency::{
+    AnyError, GroupError, Root, TaskGroup, now, sleep, task_group, timeout, tree,
 };
-use futures_util::future::join;
+use bowline_sim::Sim;
+#[cfg(feature = "tls")]
+use bowline_transport::ServerLimits;
+use bowline_transport::{MemoryNetwork, Server, ServerHandle, TcpConnector};
 
-fn line() -> Framed<Lines, Text> {
-    Lines::lf().text()
-}
+#[cfg(feature = "tls")]
+use crate::handshakes::{PATIENCE, Trust, shake_and_go};
+use crate::peers::{come_and_go, line, obey};
 
-/// One connection that ends in the way that its number says.
-async fn cycle<S: ByteStream + Extra>(stream: S, number: usize) {
-    let mut client = MessageStream::new(stream, line());
-    let word = match number % 6 {
-        0 => "leave",
-        1 => "fail",
-        // Panics are printed: there are some of them, but not too many.
-        2 if number % 1000 == 2 => "panic",
-        _ => "hello",
-    };
-    let _ = client.send(&word.to_owned()).await;
-    match number % 6 {
-        3 => drop(client),
-        4 => client.abort(),
-        _ => {
-            let _ = client.recv().await;
-            let _ = client.close().await;
-        }
+/// Counts the bytes that are allocated.
+struct Counting;
+
+static BYTES: AtomicIsize = AtomicIsize::new(0);
+
+#[expect(unsafe_code, reason = "the allocator trait is unsafe")]
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: `pointer` came from `System`, by `alloc` above.
+        unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// Runs a server, and so many clients one after another.
-async fn cycles<S, Fut>(
-    handle: ServerHandle,
-    serving: impl Future<Output = Result<(), Error>> + Send + 'static,
-    count: usize,
-    connect: impl Fn(ServerHandle) -> Fut + Send,
-) where
-    S: ByteStream + Extra,
-    Fut: Future<Output = S> + Send,
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Held by each test, where the tests share a process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Longer than any connection takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How often peers come and go: so often, or as `BOWLINE_CONNECTIONS` says.
+fn cycles(usual: usize) -> usize {
+    let asked = std::env::var("BOWLINE_CONNECTIONS").ok();
+    asked.map_or(usual, |text| text.parse().expect("a number"))
+}
+
+/// Descriptors, tasks and bytes that are in use.
+fn in_use() -> (usize, usize, isize) {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let tasks = tree().entries().len();
+    (descriptors, tasks, BYTES.load(Ordering::Relaxed))
+}
+
+/// The servers that peers come to, and what those need to know.
+struct Place {
+    plain: ServerHandle,
+    memory: ServerHandle,
+    network: MemoryNetwork,
+    #[cfg(feature = "tls")]
+    secure: ServerHandle,
+    #[cfg(feature = "tls")]
+    trust: Trust,
+}
+
+impl Place {
+    /// One peer comes and goes.
+    async fn cycle(&self, number: usize) {
+        let gone = timeout(LONG, async {
+            match number % 8 {
+                0 => come_and_go(self.network.connect("shop").await.unwrap(), number / 8).await,
+                #[cfg(feature = "tls")]
+                1 => shake_and_go(dial(&self.secure, number).await, &self.trust, number / 8).await,
+                _ => come_and_go(dial(&self.plain, number).await, number).await,
+            }
+        });
+        gone.await
+            .unwrap_or_else(|_| panic!("peer {number} does not go"));
+    }
+
+    fn servers(&self) -> Vec<&ServerHandle> {
+        vec![
+            &self.plain,
+            &self.memory,
+            #[cfg(feature = "tls")]
+            &self.secure,
+        ]
+    }
+
+    /// Waits until no server has a connection.
+    async fn all_gone(&self) {
+        for server in self.servers() {
+            let gone = timeout(LONG, async {
+                while server.connections() > 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            });
+            gone.await.expect("no connection lasts");
+        }
+    }
+
+    /// Ends the servers, of which every connection has ended, and in one way each.
+    async fn drain(&self) {
+        self.all_gone().await;
+        let mut all = [0; 5];
+        for server in self.servers() {
+            let report = server.drain(LONG).await;
+            assert_eq!(report.cancelled + report.aborted, 0, "{report:?}");
+            let of = server.counters();
+            let ends = [
+                of.completed,
+                of.broken,
+                of.failed,
+                of.panicked,
+                of.handshakes_failed,
+            ];
+            assert_eq!(
+                ends.iter().sum::<u64>() + of.cancelled,
+                of.accepted,
+                "{of:?}"
+            );
+            assert_eq!((server.connections(), server.is_serving()), (0, false));
+            all.iter_mut()
+                .zip(ends)
+                .for_each(|(all, ended)| *all += ended);
+        }
+        let kinds = if cfg!(feature = "tls") { 5 } else { 4 };
+        assert!(all[..kinds].iter().all(|ended| *ended > 0), "{all:?}");
+    }
+}
+
+/// Connects to some addresses in turn, so that no port has to be used again too early.
+async fn dial(server: &ServerHandle, number: usize) -> TcpStream {
+    let port = server.local_addrs()[0].as_inet().unwrap().port();
+    let host = match Backend::current() {
+        Ok(Backend::Sim) => 1,
+        _ => u8::try_from(number % 16 + 1).unwrap(),
+    };
+    let address = SocketAddr::from(([127, 0, 0, host], port));
+    TcpConnector::new(address).connect().await.unwrap()
+}
+
+/// Runs servers, and `clients` beside them.
+async fn with_servers<F>(clients: impl FnOnce(Arc<Place>) -> F + Send)
+where
+    F: Future<Output = ()> + Send,
 {
+    let network = MemoryNetwork::new();
+    let plain = Server::tcp(("0.0.0.0", 0)).codec(line).bind().await;
+    let memory = Server::memory(&network, "shop").codec(line).bind().await;
+    let (plain, memory) = (plain.unwrap(), memory.unwrap());
+    #[cfg(feature = "tls")]
+    let (secure, trust) = {
+        let trust = Trust::new();
+        let limits = ServerLimits::new().handshake_timeout(PATIENCE);
+        let server = Server::tcp(("0.0.0.0", 0)).tls(trust.server.clone());
+        let bound = server.codec(line).limits(limits).bind().await;
+        (bound.unwrap(), trust)
+    };
+    let place = Arc::new(Place {
+        plain: plain.handle(),
+        memory: memory.handle(),
+        network,
+        #[cfg(feature = "tls")]
+        secure: secure.handle(),
+        #[cfg(feature = "tls")]
+        trust,
+    });
     let ended: Result<(), GroupError<AnyError>> =
         task_group(|group: TaskGroup<AnyError>| async move {
-            group.spawn(async move { Ok(serving.await?) });
-            for number in 0..count {
-                cycle(connect(handle.clone()).await, number).await;
-            }
-            // The last of them may have been reset before it was accepted.
-            let report = handle.drain(Duration::from_secs(60)).await;
-            let counters = handle.counters();
-            let ends = counters.completed + counters.broken + counters.failed + counters.panicked;
-            assert_eq!(ends + counters.cancelled, counters.accepted, "{counters:?}");
-            // A drain waits for all but those who have not begun, who left at once.
-            assert_eq!(counters.cancelled, report.handshaking as u64, "{report:?}");
-            assert_eq!(report.cancelled + report.aborted, 0, "{report:?}");
-            assert_eq!(counters.handshakes_failed, 0);
-            assert_eq!((handle.connections(), handle.is_serving()), (0, false));
+            group.spawn(async move { Ok(plain.serve_fn(obey).await?) });
+            group.spawn(async move { Ok(memory.serve_fn(obey).await?) });
+            #[cfg(feature = "tls")]
+            group.spawn(async move { Ok(secure.serve_fn(obey).await?) });
+            clients(place.clone()).await;
+            place.drain().await;
             Ok(())
         })
         .await;
     ended.unwrap();
 }
 
-async fn handle(word: &str) -> Result<bool, &'static str> {
-    match word {
-        "leave" => Ok(false),
-        "fail" => Err("told to"),
-        "panic" => panic!("told to"),
-        _ => Ok(true),
-    }
-}
-
-/// Serves one connection, as its words say.
-async fn obey<T>(peer: Peer<T>, mut messages: Messages<T>) -> Result<(), String>
-where
-    T: Transport<Sent = String, Received = String> + 'static,
-{
-    while let Some(word) = messages.recv().await.map_err(|error| error.to_string())? {
-        if !handle(&word).await? {
-            break;
-        }
-        let _ = peer.send(&word).await;
-    }
-    Ok(())
-}
-
-async fn over_tcp(count: usize) {
-    let bound = Server::tcp(("127.0.0.1", 0)).codec(line).bind().await;
-    let bound = bound.unwrap();
-    let server = bound.handle();
-    let serving = bound.serve_fn(obey);
-    cycles(server, serving, count, |server| async move {
-        let address = server.local_addrs()[0].as_inet().unwrap();
-        TcpConnector::new(address).connect().await.unwrap()
-    })
-    .await;
-}
-
-/// Over TCP to some addresses in turn, so that no port has to be used again too early.
-async fn over_addresses(count: usize) {
-    let bound = Server::tcp(("0.0.0.0", 0)).codec(line).bind().await;
-    let bound = bound.unwrap();
-    let server = bound.handle();
-    let serving = bound.serve_fn(obey);
-    let next = AtomicU8::new(0);
-    cycles(server, serving, count, |server| {
-        let host = next.fetch_add(1, Ordering::Relaxed) % 16 + 1;
-        async move {
-            let port = server.local_addrs()[0].as_inet().unwrap().port();
-            let address = SocketAddr::from(([127, 0, 0, host], port));
-            TcpConnector::new(address).connect().await.unwrap()
-        }
-    })
-    .await;
-}
-
-async fn in_memory(count: usize) {
-    let network = MemoryNetwork::new();
-    let bound = Server::memory(&network, "shop").codec(line).bind().await;
-    let bound = bound.unwrap();
-    let server = bound.handle();
-    let serving = bound.serve_fn(obey);
-    cycles(server, serving, count, |_| {
-        let network = network.clone();
-        async move { network.connect("shop").await.unwrap() }
-    })
-    .await;
-}
-
-fn open() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
 fn nothing_is_left_on(backend: Backend) {
+    let _alone = alone();
     // The root returns once nothing runs below it.
-    Root::new().backend(backend).block_on(Box::pin(async {
-        over_tcp(10).await; // what runtimes open once
-        let before = open();
-        over_addresses(25_000).await;
-        in_memory(9000).await;
-        assert_eq!(open(), before, "{backend}");
-    }));
+    let all = with_servers(|place| async move {
+        // By then every table and cache has the room it needs, that for sessions of TLS among them.
+        #[cfg(feature = "tls")]
+        for number in 0..200 {
+            let stream = dial(&place.secure, number).await;
+            place.trust.converse(stream).await.unwrap();
+        }
+        for number in 0..400 {
+            place.cycle(number).await;
+        }
+        place.all_gone().await;
+        let before = in_use();
+        for number in 0..cycles(1500) {
+            place.cycle(number).await;
+        }
+        place.all_gone().await;
+        // What was reset in a backlog is taken, and given back.
+        let deadline = now() + LONG;
+        let more = |after: (usize, usize, isize)| after.0 > before.0 || after.1 > before.1;
+        while more(in_use()) && now() < deadline {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let after = in_use();
+        assert!(!more(after), "{backend}: {after:?}, before {before:?}");
+        // What runtimes keep comes and goes, and grows with no connection.
+        let grown = after.2 - before.2;
+        assert!(grown < 32 * 1024, "{backend}: {grown} bytes more");
+    });
+    Root::new().backend(backend).block_on(Box::pin(all));
 }
 
 // SV8
@@ -178,90 +261,36 @@ fn nothing_is_left_after_very_many_connections_on_async_std() {
 // SV8
 #[test]
 fn a_simulated_host_is_left_as_it_was() {
-    for seed in 0..10 {
-        let world = Sim::builder().seed(seed);
-        // The world names every task, socket and timer that is left once the client is done.
-        let world = world.client("client", || async {
-            let root = Root::new().backend(Backend::Sim);
-            root.entered(over_tcp(100)).await;
-        });
-        world.run().unwrap();
-    }
-}
-
-const PORT: u16 = 80;
-
-/// Serves until the clients are done with it.
-async fn serve_until(over: &AtomicBool) {
-    let bound = Server::tcp(("0.0.0.0", PORT)).codec(line).bind().await;
-    let bound = bound.unwrap();
-    let handle = bound.handle();
-    let serving = bound.serve_fn(obey);
-    let ending = async {
-        while !over.load(Ordering::Relaxed) {
-            sleep(Duration::from_millis(100)).await;
-        }
-        handle.drain(Duration::from_secs(20)).await;
-    };
-    join(serving, ending).await.0.unwrap();
-    let counters = handle.counters();
-    let ends = counters.completed + counters.broken + counters.failed + counters.panicked;
-    assert_eq!(ends + counters.cancelled, counters.accepted, "{counters:?}");
-    assert_eq!((handle.connections(), handle.is_serving()), (0, false));
-}
-
-/// Cycles that end somehow, for nothing can be relied on.
-async fn cycles_among_faults(over: &AtomicBool, connected: &AtomicUsize) {
-    for number in 0..100 {
-        let server = TcpConnector::new(("server", PORT));
-        let server = server.connect_timeout(Duration::from_secs(2));
-        if let Ok(stream) = server.connect().await {
-            connected.fetch_add(1, Ordering::Relaxed);
-            let _ = timeout(Duration::from_secs(3), cycle(stream, number)).await;
-        }
-        sleep(Duration::from_millis(random_u64() % 200)).await;
-    }
-    over.store(true, Ordering::Relaxed);
-}
-
-/// Some of those that a network has, and others that leave hosts and programs running.
-fn faults() -> Faults {
-    let fatal = [
-        FaultKind::Kill,
-        FaultKind::PowerLoss,
-        FaultKind::Descriptors,
-        FaultKind::Ports,
-        FaultKind::Names,
-    ];
-    fatal.into_iter().fold(Faults::swarm(), Faults::without)
-}
-
-// SV8
-#[test]
-fn nothing_is_left_on_either_side_of_a_network_with_faults() {
-    let connected = Arc::new(AtomicUsize::new(0));
-    for seed in 0..40 {
-        let (over, connected) = (Arc::new(AtomicBool::new(false)), connected.clone());
-        let done = over.clone();
-        let root = || Root::new().backend(Backend::Sim);
-        let world = Sim::builder()
+    let _alone = alone();
+    for seed in 0..2 {
+        let passed = Arc::new(AtomicUsize::new(0));
+        let passing = passed.clone();
+        let mut world = Sim::builder()
             .seed(seed)
-            .faults(faults())
-            .heal_at(Duration::from_secs(100))
-            .settle(Duration::from_secs(1000))
-            // Of both the world names every task, socket and timer that is left once they are done.
-            .client("server", move || {
-                let over = over.clone();
-                async move { root().entered(serve_until(&over)).await }
+            .client("one", move || {
+                let passing = passing.clone();
+                let all = with_servers(|place| async move {
+                    for part in [400, cycles(1000)] {
+                        for number in 0..part {
+                            place.cycle(number).await;
+                        }
+                        // What a closed connection is remembered for is over then.
+                        sleep(LONG * 5).await;
+                        passing.fetch_add(1, Ordering::SeqCst);
+                        sleep(LONG).await;
+                    }
+                });
+                Root::new().backend(Backend::Sim).entered(all)
             })
-            .client("client", move || {
-                let (done, connected) = (done.clone(), connected.clone());
-                async move { root().entered(cycles_among_faults(&done, &connected)).await }
-            });
-        if let Err(failure) = world.run() {
-            panic!("seed {seed}: {failure}");
-        }
+            .build();
+        let mut after = |part| {
+            let passed = |_: &_| passed.load(Ordering::SeqCst) == part;
+            world.run_until(passed).unwrap();
+            world.stats("one").unwrap()
+        };
+        let before = after(1);
+        assert_eq!(after(2), before, "seed {seed}");
+        // The world names every task, socket and timer that is left once the client is done.
+        world.run_until(|world| world.is_finished()).unwrap();
     }
-    let connected = connected.load(Ordering::Relaxed);
-    assert!(connected > 1000, "{connected}: there was little but faults");
 }

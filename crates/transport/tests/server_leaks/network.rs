@@ -1,0 +1,92 @@
+//! The same on either side of a network with faults.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bowline_backend::Backend;
+use bowline_backend::entropy::random_u64;
+use bowline_concurrency::{Root, sleep, timeout};
+use bowline_sim::{FaultKind, Faults, Sim};
+use bowline_transport::{Server, TcpConnector};
+use futures_util::future::join;
+
+use crate::peers::{come_and_go, line, obey};
+
+const PORT: u16 = 80;
+
+/// Serves until the clients are done with it.
+async fn serve_until(over: &AtomicBool) {
+    let bound = Server::tcp(("0.0.0.0", PORT)).codec(line).bind().await;
+    let bound = bound.unwrap();
+    let handle = bound.handle();
+    let serving = bound.serve_fn(obey);
+    let ending = async {
+        while !over.load(Ordering::Relaxed) {
+            sleep(Duration::from_millis(100)).await;
+        }
+        handle.drain(Duration::from_secs(20)).await;
+    };
+    join(serving, ending).await.0.unwrap();
+    let counters = handle.counters();
+    let ends = counters.completed + counters.broken + counters.failed + counters.panicked;
+    assert_eq!(ends + counters.cancelled, counters.accepted, "{counters:?}");
+    assert_eq!((handle.connections(), handle.is_serving()), (0, false));
+}
+
+/// Cycles that end somehow, for nothing can be relied on.
+async fn cycles_among_faults(over: &AtomicBool, connected: &AtomicUsize) {
+    for number in 0..100 {
+        let server = TcpConnector::new(("server", PORT));
+        let server = server.connect_timeout(Duration::from_secs(2));
+        if let Ok(stream) = server.connect().await {
+            connected.fetch_add(1, Ordering::Relaxed);
+            let _ = timeout(Duration::from_secs(3), come_and_go(stream, number)).await;
+        }
+        sleep(Duration::from_millis(random_u64() % 200)).await;
+    }
+    over.store(true, Ordering::Relaxed);
+}
+
+/// Some of those that a network has, and others that leave hosts and programs running.
+fn faults() -> Faults {
+    let fatal = [
+        FaultKind::Kill,
+        FaultKind::PowerLoss,
+        FaultKind::Descriptors,
+        FaultKind::Ports,
+        FaultKind::Names,
+    ];
+    fatal.into_iter().fold(Faults::swarm(), Faults::without)
+}
+
+// SV8
+#[test]
+fn nothing_is_left_on_either_side_of_a_network_with_faults() {
+    let _alone = crate::alone();
+    let connected = Arc::new(AtomicUsize::new(0));
+    for seed in 0..40 {
+        let (over, connected) = (Arc::new(AtomicBool::new(false)), connected.clone());
+        let done = over.clone();
+        let root = || Root::new().backend(Backend::Sim);
+        let world = Sim::builder()
+            .seed(seed)
+            .faults(faults())
+            .heal_at(Duration::from_secs(100))
+            .settle(Duration::from_secs(1000))
+            // Of both the world names every task, socket and timer that is left once they are done.
+            .client("server", move || {
+                let over = over.clone();
+                async move { root().entered(serve_until(&over)).await }
+            })
+            .client("client", move || {
+                let (done, connected) = (done.clone(), connected.clone());
+                async move { root().entered(cycles_among_faults(&done, &connected)).await }
+            });
+        if let Err(failure) = world.run() {
+            panic!("seed {seed}: {failure}");
+        }
+    }
+    let connected = connected.load(Ordering::Relaxed);
+    assert!(connected > 1000, "{connected}: there was little but faults");
+}
