@@ -11,7 +11,8 @@ use bowline::backend::net::{TcpListener, TcpStream};
 use bowline::backend::net::{UnixDatagram, UnixStream};
 use bowline::backend::stream::{ByteStream, ByteStreamExt};
 use bowline::codec::{
-    Codec, FixedStr, Framing, Json, LengthDelimited, Lines, MessageCodec, Msgpack, Struct, Text,
+    Cbor, CborFraming, Codec, Encoding, FixedStr, Framing, Json, LengthDelimited, Lines,
+    MessageCodec, Msgpack, MsgpackFraming, Struct, Text,
 };
 use bowline::concurrency::{Root, timeout};
 use bowline::transport::{
@@ -274,10 +275,24 @@ fn what_goes_over_the_wire_is_what_easynetwork_sends() {
     let json = || Json::<Value>::new().ascii_only();
     same_stream("json_lines", || json().lines(), value);
     same_stream("line_utf8_LF", || Lines::lf().text(), text);
-    same_stream("line_ascii_CRLF", || Lines::crlf().text(), text);
+    let ascii = |lines: Lines| lines.with(Text::new().encoding(Encoding::Ascii));
+    same_stream("line_ascii_LF", || ascii(Lines::lf()), text);
+    same_stream("line_ascii_CR", || ascii(Lines::cr()), text);
+    same_stream("line_ascii_CRLF", || ascii(Lines::crlf()), text);
+    same_stream(
+        "msgpack",
+        || MsgpackFraming::new().with(Msgpack::<Value>::new()),
+        value,
+    );
+    same_stream(
+        "cbor",
+        || CborFraming::new().with(Cbor::<Value>::new()),
+        value,
+    );
     let set = "named_struct_network_i_d_8s";
     same_stream(set, || Struct::<Named>::new().framed(), named);
     same_packets("json_lines", json, value);
     same_packets("msgpack", Msgpack::<Value>::new, value);
+    same_packets("cbor", Cbor::<Value>::new, value);
     same_packets(set, Struct::<Named>::new, named);
 }

@@ -10,7 +10,8 @@ use super::depth::{EncodeDepth, Nesting};
 use super::quote;
 use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 
-/// Messages as CBOR, RFC 8949, the fields of a struct by name.
+/// Messages as CBOR, RFC 8949, the fields of a struct by name, `None` and units as null. An empty array
+/// is read as a unit as well.
 ///
 /// Nesting beyond 128, or [`max_depth`](Self::max_depth), is
 /// [`Depth`](DecodeErrorKind::Depth).
@@ -26,6 +27,7 @@ use crate::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 /// codec.encode(&(7, "a".into()), &mut frame)?;
 /// assert_eq!(&frame[..], b"\x82\x07\x61a");
 /// assert_eq!(codec.decode(&frame)?, (7, "a".into()));
+/// assert_eq!(Cbor::<()>::new().decode(b"\xf6")?, ()); // a null
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Cbor<T> {
@@ -78,6 +80,7 @@ impl<T> Cbor<T> {
         let before = out.len();
         let depth = EncodeDepth::of(self.max_depth);
         let mut serializer = minicbor_serde::Serializer::new(Appending(out));
+        serializer.serialize_unit_as_null(true);
         let written = depth.within(message).serialize(&mut serializer);
         written.map_err(|error| {
             out.truncate(before);
@@ -98,7 +101,7 @@ impl<T> Cbor<T> {
         T: DeserializeOwned,
     {
         let mut deserializer = minicbor_serde::Deserializer::new(frame);
-        let nesting = Nesting::of(frame.len(), self.max_depth);
+        let nesting = Nesting::of(frame.len(), self.max_depth).with_null_units();
         let message = T::deserialize(nesting.limit(&mut deserializer));
         let column = deserializer.decoder().position();
         match message {

@@ -21,6 +21,8 @@ pub(crate) struct Nesting {
     depth: Cell<usize>,
     exceeded: Cell<bool>,
     huge: Option<RefCell<BTreeSet<u64>>>,
+    /// A null is the unit, too.
+    null_units: bool,
 }
 
 impl Nesting {
@@ -35,7 +37,15 @@ impl Nesting {
             depth: Cell::new(0),
             exceeded: Cell::new(false),
             huge: None,
+            null_units: false,
         }
+    }
+
+    /// The same, for a format in which the unit may be a null as well.
+    #[cfg(feature = "cbor")]
+    pub(crate) fn with_null_units(mut self) -> Self {
+        self.null_units = true;
+        self
     }
 
     /// The same, which notes every float that no integer of 64 bits comes near, and that nobody asked
@@ -72,7 +82,7 @@ impl Nesting {
         Limited {
             inner,
             nesting: self,
-            asked: Asked::ForOne,
+            asked: Asked::One,
         }
     }
 
@@ -108,8 +118,10 @@ pub(crate) struct Limited<'n, I> {
 
 /// What kind of value a visitor was given to.
 enum Asked {
-    ForAny,
-    ForOne,
+    Any,
+    One,
+    /// A unit, of a deserializer that was asked for an option.
+    Unit,
 }
 
 macro_rules! forward {
@@ -124,7 +136,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
     type Error = D::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let asked = Asked::ForAny;
+        let asked = Asked::Any;
         self.inner.deserialize_any(Limited {
             asked,
             ..self.nesting.limit(visitor)
@@ -151,8 +163,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
         deserialize_bytes();
         deserialize_byte_buf();
         deserialize_option();
-        deserialize_unit();
-        deserialize_unit_struct(name: &'static str);
         deserialize_newtype_struct(name: &'static str);
         deserialize_seq();
         deserialize_tuple(len: usize);
@@ -162,6 +172,27 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
         deserialize_ignored_any();
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = self.nesting.limit(visitor);
+        if self.nesting.null_units {
+            let asked = Asked::Unit;
+            return self.inner.deserialize_option(Limited { asked, ..visitor });
+        }
+        self.inner.deserialize_unit(visitor)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        if self.nesting.null_units {
+            return self.deserialize_unit(visitor);
+        }
+        let visitor = self.nesting.limit(visitor);
+        self.inner.deserialize_unit_struct(name, visitor)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -207,14 +238,17 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
-        if let Asked::ForAny = self.asked {
+        if let Asked::Any = self.asked {
             self.nesting.note(value);
         }
         self.inner.visit_f64(value)
     }
 
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
-        self.inner.visit_none()
+        match self.asked {
+            Asked::Unit => self.inner.visit_unit(),
+            Asked::Any | Asked::One => self.inner.visit_none(),
+        }
     }
 
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
@@ -223,6 +257,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let nesting = self.nesting;
+        if let Asked::Unit = self.asked {
+            return inner.deserialize_unit(nesting.limit(self.inner));
+        }
         nesting.deeper(|| self.inner.visit_some(nesting.limit(inner)))
     }
 
