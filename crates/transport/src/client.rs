@@ -192,6 +192,7 @@ where
 
     /// [`send`](Client::send) without the write, for many messages in one: they go out with a
     /// [`flush`](Client::flush), or when a `recv` has to wait.
+    /// Of many the first go out before, as with [`TransportSend::feed`](crate::TransportSend::feed).
     ///
     /// # Errors
     ///

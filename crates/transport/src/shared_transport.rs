@@ -142,6 +142,7 @@ impl<T: Transport> Shared<T> {
 
     /// [`send`](Shared::send) without the write, for many messages in one: they go out with a
     /// [`flush`](Shared::flush), or when a `recv` has to wait.
+    /// Of many the first go out before, as with [`TransportSend::feed`](crate::TransportSend::feed).
     ///
     /// # Errors
     ///

@@ -69,6 +69,7 @@ impl<T: Transport> Peer<T> {
 
     /// [`send`](Peer::send) without the write, for many answers in one: they go out with a
     /// [`flush`](Peer::flush), or when the handler has to wait for a message or has returned.
+    /// Of many the first go out before, as with [`TransportSend::feed`](crate::TransportSend::feed).
     ///
     /// # Errors
     ///

@@ -32,7 +32,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         let large = self.foreseen > 0;
         let mut max = if large { self.foreseen } else { self.read_size };
         if self.buffer.is_empty() {
-            // Where reads come back full there is as much room for the next one; else the stack has it.
+            // Where reads come back full there is as much room for the next one; else the first read
+            // of it goes by memory of the thread.
             let busy = if self.read_size > READ_MIN {
                 self.read_size
             } else {
