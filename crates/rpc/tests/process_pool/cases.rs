@@ -8,6 +8,7 @@ use crate::apart::{
     signals_that_end_a_program_leave_the_calls_of_its_children_alone,
 };
 use crate::deaths::{
+    a_call_may_have_run_though_no_other_child_takes_it,
     a_call_that_is_given_up_while_its_child_starts_leaves_no_process,
     a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
     a_child_is_replaced_after_its_calls, a_child_that_crashes_ends_its_call_and_says_how,
@@ -91,6 +92,7 @@ pub(crate) fn run() {
         a_job_that_nobody_waits_for_never_runs
         a_child_that_is_killed_ends_its_call_and_nothing_else
         a_child_that_crashes_ends_its_call_and_says_how
+        a_call_may_have_run_though_no_other_child_takes_it
         a_call_that_is_given_up_while_its_child_starts_leaves_no_process
         children_of_a_parent_that_is_killed_end_whatever_they_do
         a_full_queue_makes_callers_within_the_process_wait_and_refuses_peers

@@ -8,11 +8,11 @@ use std::time::Duration;
 use bowline_backend::time;
 use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::Executor;
-use bowline_rpc::{Call, Caller, Certainty, Code, Error, MemoryBroker};
+use bowline_rpc::{Call, Caller, Certainty, Code, Error, Limits, MemoryBroker, Retry, TcpBroker};
 
 use crate::methods::{
-    CRASHES, Deaf, DiesAlways, DiesOnce, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold,
-    ended, gone, kill, pool,
+    CRASHES, CRASHES_AFTER, Deaf, DiesAlways, DiesOnce, Held, LONG, SOON, Scratch, Stubborn,
+    Undropped, UntilTold, ended, gone, kill, pool,
 };
 
 // EX10
@@ -117,6 +117,53 @@ pub(crate) async fn a_child_that_crashes_ends_its_call_and_says_how() {
             );
             assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
             Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX10
+pub(crate) async fn a_call_may_have_run_though_no_other_child_takes_it() {
+    // The child that runs it dies, and none serves after it: the pool gives up before the call does.
+    let runs = Scratch::new("runs");
+    let executor = pool(1).env(CRASHES_AFTER, runs.text());
+    MemoryBroker::new(executor)
+        .run(async |broker| -> Result<(), Error> {
+            let call = broker.call(DiesAlways(runs.text())).no_deadline();
+            assert_eq!(
+                ended(call.await),
+                (Code::NoExecutor, Certainty::MaybeExecuted)
+            );
+            assert_eq!(runs.length(), 1);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+    // The call does, at a deadline that its caller does not know of, while the next child is waited for.
+    let runs = Scratch::new("runs");
+    let executor = pool(1)
+        .env(CRASHES_AFTER, runs.text())
+        .respawn(Duration::from_secs(20));
+    let mut limits = Limits::default();
+    limits.max_deadline = 10 * SOON;
+    TcpBroker::builder(executor)
+        .limits(limits)
+        .expect("they are possible")
+        .listen("127.0.0.1:0")
+        .run(async |server| -> Result<(), Error> {
+            let client = TcpBroker::caller().project("example");
+            let client = client.connect(server.local_addrs()[0]);
+            client
+                .run(async |client| {
+                    let call = client.call(DiesAlways(runs.text()));
+                    let call = call.timeout(LONG).retry(Retry::never());
+                    assert_eq!(
+                        ended(call.await),
+                        (Code::DeadlineExceeded, Certainty::MaybeExecuted)
+                    );
+                    Ok(())
+                })
+                .await
         })
         .await
         .expect("the case holds");

@@ -20,6 +20,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const SOON: Duration = Duration::from_millis(100);
 /// Names a file that gets a byte for each child that crashes at its start.
 pub(crate) const CRASHES: &str = "CRASH_AT_START";
+/// Names a file: once it is there, every child crashes at its start.
+pub(crate) const CRASHES_AFTER: &str = "CRASH_AT_START_AFTER";
 
 /// Names a file that gets a byte for each child that starts.
 pub(crate) const STARTS: &str = "STARTS";
@@ -208,6 +210,9 @@ fn starts_slowly() {
 pub(crate) fn registry() -> Registry {
     if let Ok(path) = std::env::var(CRASHES) {
         append(&path);
+        std::process::abort();
+    }
+    if std::env::var(CRASHES_AFTER).is_ok_and(|path| PathBuf::from(path).exists()) {
         std::process::abort();
     }
     if let Ok(path) = std::env::var(STARTS) {

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
     call.named = named;
     call.streaming = spec.streams();
 
-    let leased = Leased::default();
+    let leased = Leased::new();
     let streams = context.streams().cloned();
     let again = spec.is_idempotent() && streams.is_none();
     let calling = call_child(&pool, (call, context), streams, again, &leased);
@@ -72,12 +72,12 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
             match scope {
                 Some(scope) => match scope.run(calling).await {
                     Outcome::Done(end) => end,
-                    Outcome::Cancelled(_) => given_up(deadline, leased.is_some()),
+                    Outcome::Cancelled(_) => given_up(deadline, &leased),
                 },
                 None if spec.is_no_cancel() => calling.await,
                 None => match until_told(&cancel, calling).await {
                     Some(end) => end,
-                    None => given_up(deadline, leased.is_some()),
+                    None => given_up(deadline, &leased),
                 },
             }
         });
@@ -104,37 +104,50 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
     }
 }
 
-/// The lease of a call whose handler may run.
-#[derive(Default)]
-struct Leased(Mutex<Option<Lease>>);
+/// The lease of a call whose handler may run, and how far the call got in the children before.
+struct Leased(Mutex<(Option<Lease>, Certainty)>);
 
 impl Leased {
+    fn new() -> Self {
+        Self(Mutex::new((None, Certainty::Refused)))
+    }
+
     fn put(&self, lease: Lease) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+        self.state().0 = Some(lease);
     }
 
     fn take(&self) -> Option<Lease> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.state().0.take()
     }
 
-    fn is_some(&self) -> bool {
-        let leased = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        leased.is_some()
+    /// What a child that is lost did, the next one cannot undo: how far the call got by now.
+    fn reaches(&self, certainty: Certainty) -> Certainty {
+        let mut state = self.state();
+        state.1 = state.1.max(certainty);
+        state.1
+    }
+
+    /// How far a call got whose outcome nobody waits for.
+    fn reached(&self) -> Certainty {
+        let state = self.state();
+        match state.0 {
+            Some(_) => state.1.max(Certainty::MaybeExecuted),
+            None => state.1,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, (Option<Lease>, Certainty)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn given_up(deadline: Instant, begun: bool) -> JobEnd {
+fn given_up(deadline: Instant, leased: &Leased) -> JobEnd {
     let code = if deadline <= time::now() {
         Code::DeadlineExceeded
     } else {
         Code::Cancelled
     };
-    let certainty = if begun {
-        Certainty::MaybeExecuted
-    } else {
-        Certainty::Refused
-    };
-    JobEnd::failed(code, certainty)
+    JobEnd::failed(code, leased.reached())
 }
 
 /// `None` once the handler is to be told that nobody waits.
@@ -169,7 +182,7 @@ async fn call_child(
                         ErrorKind::Unsupported => Code::Unsupported,
                         _ => Code::NoExecutor,
                     },
-                    certainty: Certainty::Refused,
+                    certainty: leased.reached(),
                     message: error.to_string(),
                 };
             }
@@ -204,6 +217,7 @@ async fn call_child(
             Certainty::NeverSent => Certainty::Refused,
             other => other,
         };
+        let reached = leased.reaches(certainty);
         if is_lost(&worker, &error) {
             let lease = leased.take();
             let did_not_run = certainty.did_not_run() && !passes;
@@ -217,7 +231,7 @@ async fn call_child(
             };
             return JobEnd::Failed {
                 code: Code::ConnectionLost,
-                certainty,
+                certainty: reached,
                 message,
             };
         }
@@ -229,7 +243,7 @@ async fn call_child(
             Some(body) => JobEnd::Application(body.bytes.clone()),
             None => JobEnd::Failed {
                 code: error.code(),
-                certainty,
+                certainty: reached,
                 message: error.message().to_owned(),
             },
         };
