@@ -34,7 +34,8 @@ pub struct Limits {
     /// Calls open at once per direction, at hop level 0; each deeper level has an eighth. The
     /// caller queues; a peer that passes it breaks the protocol.
     pub max_calls: u32,
-    /// Notifications a peer may send before we took one.
+    /// Notifications a peer may send before we took one. Of connections that are over as many stay in all, until
+    /// they begin; the last ones are dropped, and counted.
     pub notify_window: u32,
     /// Methods a peer may advertise at once. More: violation.
     pub max_methods: u32,

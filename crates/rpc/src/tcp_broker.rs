@@ -17,6 +17,7 @@ mod leaks;
 mod link;
 mod listen;
 mod network;
+mod notified;
 mod offering;
 mod offers;
 mod places;
@@ -60,6 +61,7 @@ use crate::{
 };
 use calls::{Sent, watched};
 use here::Here;
+use notified::LeftBehind;
 use places::Places;
 use pressure::Pressure;
 use routes::{Destination, Key, Routes};
@@ -122,6 +124,7 @@ struct Shared {
     budget: Budget,
     dedupe: Arc<Dedupe>,
     pressure: Pressure,
+    left_behind: Arc<LeftBehind>,
     /// The payload formats it has, the preferred one first.
     codecs: Vec<Codec>,
     wires: Wires,

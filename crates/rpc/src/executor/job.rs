@@ -172,6 +172,10 @@ impl Job {
         )
     }
 
+    pub(super) fn is_notification(&self) -> bool {
+        matches!(self.answer.call, CallRef::Notification(_))
+    }
+
     /// When its caller stops waiting; [`Instant::NEVER`] if it waits as long as it takes.
     pub fn deadline(&self) -> Instant {
         self.deadline

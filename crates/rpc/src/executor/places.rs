@@ -63,7 +63,8 @@ struct Asleep {
 ///   set `handing` does, and looks again before it goes.
 /// - E3 nothing is started, answered, woken or dropped under the lock.
 /// - E4 a job leaves the queue when its caller gives up or its broker ends, so those beyond the
-///   limit are as many as callers that wait in this process.
+///   limit are as many as callers that wait in this process, and notifications of peers that their broker
+///   lets in.
 /// - E5 `phase` changes under the lock alone, and is copied to `shown` at once.
 pub(super) struct Places {
     begin: Box<dyn Begin>,

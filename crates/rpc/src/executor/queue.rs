@@ -63,6 +63,8 @@ struct Level {
     heads: BTreeMap<Turn, MethodKey>,
     /// How many wait, of all methods.
     queued: usize,
+    /// Of those, the notifications of peers.
+    notified: usize,
 }
 
 impl Level {
@@ -121,13 +123,15 @@ impl Queue {
         self.all_waiting
     }
 
-    /// Whether no more than `queue` jobs may wait at this hop level; deeper ones have an eighth.
+    /// Whether no more than `queue` jobs may wait at this hop level; deeper ones have an eighth. Notifications
+    /// of peers, which have bounds of their own, keep no call out.
     pub(super) fn is_full(&self, hops: u8, queue: usize) -> bool {
         let most = match hops {
             0 => queue,
             _ => queue.div_ceil(8),
         };
-        self.levels[index(hops)].queued >= most
+        let level = &self.levels[index(hops)];
+        level.queued - level.notified >= most
     }
 
     /// Takes a place for `job`, unless it has to wait.
@@ -166,6 +170,7 @@ impl Queue {
         self.all_waiting += 1;
         let at = index(spot.level);
         self.levels[at].queued += 1;
+        self.levels[at].notified += usize::from(job.is_notification());
         match spot.method {
             Some(limit) => self.change(limit, at, |waiting| waiting.insert(turn, job)),
             None => self.levels[at].waiting.insert(turn, job),
@@ -271,6 +276,7 @@ impl Queue {
             None => self.levels[at].waiting.remove(&turn),
         }?;
         self.levels[at].queued -= 1;
+        self.levels[at].notified -= usize::from(job.is_notification());
         self.all_waiting -= 1;
         Some(job)
     }

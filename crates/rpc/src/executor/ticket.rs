@@ -26,6 +26,11 @@ impl JobHandle {
     /// Cancels it. True if it waited and will never run.
     pub(crate) fn request(&self, reason: &'static str) -> bool {
         self.cancel.request(reason);
+        self.withdraw()
+    }
+
+    /// Takes it back if it waits; what runs goes on. True if it waited and will never run.
+    pub(crate) fn withdraw(&self) -> bool {
         self.ticket.withdraw()
     }
 }

@@ -13,6 +13,7 @@ use bowline_backend::time::{self, Instant};
 
 use super::Shared;
 use super::attempt::Attempt;
+use super::notified::Notified;
 use super::offering::{Offer, Offering};
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
@@ -120,6 +121,7 @@ async fn drive_stream<S: ByteStream>(
         restricted: shared.config.restricts(Right::Call),
         side,
         losses: Losses::default(),
+        notified: Notified::new(&shared.left_behind),
     };
     let mut seed = [0; 32];
     entropy::fill(&mut seed);
@@ -152,6 +154,7 @@ struct Link {
     restricted: bool,
     side: Side,
     losses: Losses,
+    notified: Arc<Notified>,
 }
 
 impl Link {
@@ -184,10 +187,14 @@ impl Link {
     fn sink_of(&self, incoming: &IncomingCall) -> (Arc<dyn ReplySink>, CallRef) {
         let mailbox = &self.place.mailbox;
         if incoming.kind.contains(CallKind::NOTIFY) {
-            let call = CallRef::Notification(incoming.call);
-            let mailbox = mailbox.clone();
-            let give_back = move |dropped| mailbox.notification_taken(dropped);
-            (Notification::new(give_back), call)
+            let call = incoming.call;
+            self.notified.came(call);
+            let (mailbox, notified) = (mailbox.clone(), self.notified.clone());
+            let give_back = move |dropped| {
+                notified.done(call);
+                mailbox.notification_taken(dropped);
+            };
+            (Notification::new(give_back), CallRef::Notification(call))
         } else {
             (mailbox.clone(), CallRef::Peer(incoming.call))
         }
@@ -247,7 +254,9 @@ impl Host for Link {
             // A peer that leaves gets no new call; one that is gone neither.
             Event::Draining { .. } => self.place.shared.routes.retire(self.place.connection),
             Event::Closed(cause) => {
-                self.place.shared.counters.closed(&cause);
+                let counters = &self.place.shared.counters;
+                counters.closed(&cause);
+                counters.dropped_notifications.add(self.notified.end());
                 let losses = match cause {
                     // What this side closes says nothing of the peer.
                     CloseCause::Closed(_) => Losses::default(),
@@ -368,12 +377,14 @@ impl Host for Link {
         );
         let _until_roused = self.place.shared.attachment.gather();
         let handle = job.give_to(&*self.place.shared.executor);
-        // Others may wait for it, or come to.
-        if is_once {
-            JobHandle::of_none()
-        } else {
-            handle
+        match call {
+            // It outlives the connection.
+            CallRef::Notification(call) => self.notified.given(call, handle),
+            // Others may wait for it, or come to.
+            _ if is_once => {}
+            _ => return handle,
         }
+        JobHandle::of_none()
     }
 
     fn rouse(&mut self) -> bool {

@@ -123,7 +123,7 @@ pub(super) struct Counters {
     late_frames: Counter,
     unknown_frames: Counter,
     refused_calls: Counter,
-    dropped_notifications: Counter,
+    pub(super) dropped_notifications: Counter,
 }
 
 /// A number that only grows; no order between two of them is promised.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
-use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::executor::{AsyncExecutor, Executor};
 use bowline_rpc::{
     Call, Caller, Certainty, Code, Context, DeclaredName, DynBroker, Error, MemoryBroker,
-    MethodSpec, NoError, Registry, Streaming,
+    MethodSpec, NoError, Registry, Retry, Streaming, TcpBroker,
 };
 
 use crate::backends::{fall, on_every_backend, registry, within};
+use crate::held;
 use crate::wire::{Wire, over_every_wire};
 
 /// Longer than anything here takes.
@@ -177,6 +178,49 @@ over_every_wire! {
 }
 
 on_every_backend! {
+    // BR17, P8
+    async fn notifications_that_outlive_their_connections_are_bounded_and_keep_no_call_out() {
+        const ROUNDS: usize = 5;
+        let (registry, seen) = logging();
+        within(|group| async move {
+            let executor = AsyncExecutor::new(registry, 1).queue(4);
+            let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0").start(&group).await?;
+            for _ in 0..ROUNDS {
+                held::client(&server).run(async |client| -> Result<(), Error> {
+                    for _ in 0..WINDOW {
+                        client.notify_named("log", (1,)).await?;
+                    }
+                    Ok(())
+                }).await?;
+                wait_until(|| server.statistics().open == 0).await;
+            }
+            // One runs, and a window of the first ones waits; the others are told of.
+            assert_eq!((executor.capacity().running, executor.capacity().waiting), (1, WINDOW));
+            let dropped = (ROUNDS - 1) * WINDOW - 1;
+            assert_eq!(server.statistics().protocol.dropped_notifications, dropped as u64);
+            let client = held::client(&server).start(&group).await?;
+            let call = group.spawn_ok(async move { client.call_named::<i64>("add", (2, 3)).retry(Retry::never()).await });
+            wait_until(|| executor.capacity().waiting > WINDOW).await;
+            seen.open.set();
+            assert_eq!(call.join().await.expect("it is not cancelled")?, 5);
+            wait_until(|| seen.sum.load(Ordering::SeqCst) == WINDOW + 1).await;
+            assert_eq!(executor.capacity().waiting, 0);
+            // There is room for as many again.
+            seen.open.reset();
+            held::client(&server).run(async |client| -> Result<(), Error> {
+                for _ in 0..WINDOW {
+                    client.notify_named("log", (1,)).await?;
+                }
+                Ok(())
+            }).await?;
+            wait_until(|| server.statistics().ready == 1).await;
+            assert_eq!(server.statistics().protocol.dropped_notifications, dropped as u64);
+            seen.open.set();
+            wait_until(|| seen.sum.load(Ordering::SeqCst) == 2 * WINDOW + 1).await;
+            Ok(())
+        }).await;
+    }
+
     // BR17
     async fn an_executor_begins_with_so_many_notifications() {
         in_memory(none_is_lost_and_one_too_many_waits).await;

@@ -21,6 +21,7 @@ use crate::tcp_broker::dial::keep;
 use crate::tcp_broker::drain::EndSignals;
 use crate::tcp_broker::here::Here;
 use crate::tcp_broker::network::Network;
+use crate::tcp_broker::notified::LeftBehind;
 use crate::tcp_broker::places::Places;
 use crate::tcp_broker::pressure::Pressure;
 use crate::tcp_broker::routes::Routes;
@@ -166,6 +167,7 @@ impl TcpBrokerBuilder {
             attachment,
             executor: self.executor,
             config: Arc::new(config),
+            left_behind: LeftBehind::new(self.limits.notify_window as usize),
             limits: self.limits,
             routes: Arc::new(routes),
             counters: Counters::default(),
