@@ -62,6 +62,11 @@ impl Offering {
         self.methods.get(place)?.as_ref()
     }
 
+    /// Whether something went by `id`, and nothing does any more.
+    pub(super) fn is_withdrawn(&self, id: MethodId) -> bool {
+        (1..=self.methods.len()).contains(&(id.0 as usize)) && self.find(id).is_none()
+    }
+
     /// The ids of what is offered.
     pub(super) fn ids(&self) -> Vec<MethodId> {
         self.ids.values().copied().collect()

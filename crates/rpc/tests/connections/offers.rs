@@ -3,9 +3,9 @@
 use bowline_backend::time;
 use bowline_concurrency::{timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::proto::{CodecId, Command, Event, Open, Target};
+use bowline_rpc::proto::{CodecId, Command, Event, MethodId, Open, Target};
 use bowline_rpc::{
-    Caller, Certainty, Code, Error, ErrorKind, Limits, Registry, RegistryError, TcpBroker,
+    Caller, Certainty, Code, Error, ErrorKind, Limits, Registry, RegistryError, Right, TcpBroker,
 };
 use bytes::Bytes;
 
@@ -187,6 +187,51 @@ fn a_method_that_is_attached_is_called_within_a_round_trip() {
             // Half of one until the client hears of it, and one for the call.
             let took = answered.saturating_duration_since(attached);
             assert!(took < 2 * round_trip, "{took:?} of {round_trip:?}");
+            Ok(())
+        })
+        .await;
+    });
+}
+
+// P9
+#[test]
+fn a_call_that_crosses_a_withdrawal_is_of_no_known_method_under_rules_too() {
+    crate::backends::run(bowline_backend::Backend::Sim, async {
+        within(|group| async move {
+            let executor = AsyncExecutor::new(naming(&["a", "b"]), 4);
+            let server =
+                TcpBroker::builder(executor)
+                    .listen("127.0.0.1:0")
+                    .allow("*", "a", Right::Call);
+            let server = server.start(&group).await?;
+            let mut peer = RawPeer::dial(server.local_addrs()[0], &Limits::default()).await;
+            let told = peer
+                .until(|event| matches!(event, Event::Advertised(_)))
+                .await;
+            let Event::Advertised(methods) = told else {
+                unreachable!("that is what was asked for")
+            };
+            assert_eq!(methods.len(), 1, "{methods:?}");
+            let mut outcome = async |id| {
+                let null = Bytes::from_static(b"null");
+                let open = Open::new(Target::Method(id), CodecId::JSON, null);
+                peer.command(Command::Open(open));
+                let ended =
+                    |event: &Event| matches!(event, Event::Replied { .. } | Event::Failed { .. });
+                match peer.until(ended).await {
+                    Event::Failed { error, .. } => Some((error.code(), error.certainty())),
+                    _ => None,
+                }
+            };
+            let (a, b, none) = (methods[0].method, MethodId(2), MethodId(7));
+            assert_eq!(outcome(a).await, None);
+            let denied = Some((Code::PermissionDenied, Certainty::Refused));
+            assert_eq!((outcome(b).await, outcome(none).await), (denied, denied));
+            // The peer has not read that by the time it calls.
+            server.pause("a")?;
+            let unknown = Some((Code::UnknownMethod, Certainty::Refused));
+            assert_eq!(outcome(a).await, unknown);
+            assert_eq!((outcome(b).await, outcome(none).await), (denied, denied));
             Ok(())
         })
         .await;

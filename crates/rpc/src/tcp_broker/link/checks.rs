@@ -14,9 +14,11 @@ impl Link {
         self.peer.as_ref().map_or("", |peer| peer.principal())
     }
 
-    /// Whether the rules let the peer call `target`; what is not there, it may not call either.
+    /// Whether the rules let the peer call `target`; what was never there, it may not call either. An id that
+    /// was withdrawn meanwhile has no name any more, and is unknown.
     fn may_call(&self, target: &Target) -> bool {
         let name = match target {
+            Target::Method(id) if self.offering.is_withdrawn(*id) => return true,
             Target::Method(_) => self.method(target).map(|offer| match offer {
                 Offer::Served(served) => served.method.name.shared().clone(),
                 Offer::Reserved(reserved) => reserved.name().into(),
