@@ -167,6 +167,9 @@ impl TcpBroker {
 
 impl Broker for TcpBroker {
     async fn submit(&self, call: OutCall) -> Result<Reply, CallError> {
+        if let Some(error) = self.refuses(&call.options) {
+            return Err(error);
+        }
         let sent = Sent::of(&call, CallKind::UNARY);
         let key = Key::Name(&call.method);
         let calling = self.call_peer(key, call.body, sent, &call.options, call.idempotent);
@@ -180,6 +183,9 @@ impl Broker for TcpBroker {
 
     async fn notify_raw(&self, call: OutCall) -> Result<(), CallError> {
         without_key(&call.options)?;
+        if let Some(error) = self.refuses(&call.options) {
+            return Err(error);
+        }
         let sent = Sent::of(&call, CallKind::NOTIFY);
         let key = Key::Name(&call.method);
         let sending = self.call_peer(key, call.body, sent, &call.options, false);
@@ -203,6 +209,9 @@ impl Broker for TcpBroker {
                 name.shared().clone()
             }
         };
+        if let Some(error) = self.refuses(&options) {
+            return Err(error);
+        }
         let body = encode_arguments(options.codec, &call.into_args())?;
         let sent = Sent {
             kind: CallKind::UNARY,
@@ -216,6 +225,9 @@ impl Broker for TcpBroker {
     }
 
     async fn submit_each(&self, call: OutCall) -> Result<Vec<Addressed>, CallError> {
+        if let Some(error) = self.refuses(&call.options) {
+            return Err(error);
+        }
         let kind = Sent::of(&call, CallKind::UNARY);
         let OutCall {
             method,
@@ -276,7 +288,8 @@ impl Broker for TcpBroker {
     /// [`cancel_grace`](Limits::cancel_grace).
     ///
     /// Connections without a call close at once. Calls of this side that were not sent yet end with
-    /// [`NeverSent`](Certainty::NeverSent).
+    /// [`NeverSent`](Certainty::NeverSent), and so do new ones of the program, with
+    /// [`Draining`](Code::Draining); those that handlers make which still run are no new ones.
     async fn drain(&self, most: Duration) -> DrainReport {
         let report = self.end_calls(most).await;
         self.close();

@@ -9,7 +9,9 @@ use bowline_backend::signal::{Signal, SignalStream, listen};
 use bowline_concurrency::{CancelScope, timeout};
 
 use super::TcpBroker;
-use crate::{Broker, CloseCause, DrainReport, Error, ErrorKind};
+use crate::{
+    Broker, CallError, CallOptions, Certainty, CloseCause, Code, DrainReport, Error, ErrorKind,
+};
 
 /// How long connections may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -33,6 +35,8 @@ impl TcpBroker {
         let shared = &self.shared;
         shared.ending.by(CloseCause::Drained);
         let before = shared.counters.ends();
+        // No new call of its own from now on.
+        drop(shared.offers.gate().close());
         // Who starts anew at the same place finds it free.
         shared.places.stop_accepting().await;
         let (routes, limits) = (&shared.routes, &shared.limits);
@@ -56,14 +60,23 @@ impl TcpBroker {
         report
     }
 
+    /// Why a call with these options does not begin: the broker drains, and it is none of a handler.
+    pub(super) fn refuses<E>(&self, options: &CallOptions) -> Option<CallError<E>> {
+        let shared = &self.shared;
+        let drains = options.hops == 0 && shared.offers.gate().is_closed();
+        // One that is closed says so.
+        if !drains || shared.routes.is_closed() {
+            return None;
+        }
+        shared.counters.came_late();
+        Some(CallError::new(Code::Draining, Certainty::NeverSent))
+    }
+
     /// Completes when no connection is left, and no handler runs: neither of notifications, nor of calls of
     /// this broker to itself, or of peers that are gone.
     async fn all_ended(&self) {
-        let offers = &self.shared.offers;
-        // No new one of its own from now on.
-        drop(offers.gate().close());
         self.shared.routes.fewer_than(1).await;
-        offers.last_call().await;
+        self.shared.offers.last_call().await;
     }
 
     /// The same, so that who waits for [`closed`](Broker::closed) goes on and ends the broker.

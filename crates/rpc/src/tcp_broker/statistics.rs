@@ -180,12 +180,17 @@ impl Counters {
         counter.add(1);
     }
 
+    /// A call of the program came when the broker took no more.
+    pub(super) fn came_late(&self) {
+        self.unbegun_calls.add(1);
+    }
+
     /// A connection ended with so many calls of its peer under way.
     pub(super) fn abandoned(&self, calls: usize) {
         self.abandoned_calls.add(calls as u64);
     }
 
-    /// What calls of peers came to so far.
+    /// What calls of peers came to so far, and those that came late.
     pub(super) fn ends(&self) -> DrainReport {
         DrainReport {
             finished: self.finished_calls.get(),

@@ -16,6 +16,9 @@ impl TcpBroker {
     /// Begins a call at a peer that offers its method, and at another one where it was not sent.
     pub(super) async fn open_call(&self, call: OutCall) -> Result<RawStream, CallError> {
         without_key(&call.options)?;
+        if let Some(error) = self.refuses(&call.options) {
+            return Err(error);
+        }
         let key = Key::Name(&call.method);
         let sent = Sent::of(&call, call.streaming.kind());
         let mut attempts = Attempts::new(call.options.retry);

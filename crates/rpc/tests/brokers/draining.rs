@@ -15,7 +15,7 @@ use bowline_rpc::{
 };
 use futures_util::FutureExt;
 
-use crate::backends::{on_every_backend, registry, within};
+use crate::backends::{Div, on_every_backend, registry, within};
 use crate::held::{Held, LONG, client, ended, held, hold};
 use crate::raw_peer::RawPeer;
 use crate::wire::{Wire, over_every_wire};
@@ -84,6 +84,41 @@ on_every_backend! {
             outcomes.sort_by_key(|(_, certainty)| *certainty);
             let cancelled = (Code::Cancelled, Certainty::MaybeExecuted);
             assert_eq!(outcomes, [(Code::Cancelled, Certainty::Refused), cancelled, cancelled]);
+            Ok(())
+        }).await;
+    }
+
+    // D1
+    async fn a_broker_that_drains_takes_new_calls_of_its_handlers_alone() {
+        let Held { registry, started, let_go } = held();
+        let nesting = Registry::new("example");
+        nesting.register_fn("nests", |context: bowline_rpc::Context, (n,): (i64,)| async move {
+            let broker = context.broker().expect("it runs");
+            let held = broker.call_named::<i64>("held", (n,)).await.unwrap();
+            // The broker drains by now.
+            broker.call_named::<i64>("add", (held, 1)).await.unwrap()
+        }).unwrap();
+        within(|group| async move {
+            let server = serve(nesting).start(&group).await?;
+            let peer = TcpBroker::builder(AsyncExecutor::new(registry, 8)).connect(server.local_addrs()[0]);
+            let peer = peer.start(&group).await?;
+            let nests = group.spawn_ok(async move { peer.call_named::<i64>("nests", (2,)).await });
+            timeout(LONG, started.recv()).await.expect("it starts").unwrap();
+            assert_eq!(server.call_named::<i64>("add", (2, 3)).await?, 5);
+            let mut drain = Box::pin(server.drain(LONG));
+            assert!((&mut drain).now_or_never().is_none());
+            let refused = (Code::Draining, Certainty::NeverSent);
+            assert_eq!(ended(server.call_named::<i64>("add", (2, 3)).await), refused);
+            let typed = server.call(Div(7, 2)).await.unwrap_err();
+            assert_eq!((typed.code(), typed.certainty()), refused);
+            let notified = server.notify_named("add", (2, 3)).await.unwrap_err();
+            assert_eq!((notified.code(), notified.certainty()), refused);
+            let opened = server.call_named::<()>("add", (2, 3)).open::<i64>().await.map(drop).unwrap_err();
+            assert_eq!((opened.code(), opened.certainty()), refused);
+            let_go.send(()).await.unwrap();
+            let (outcome, report) = futures_util::future::join(nests.join(), drain).await;
+            assert_eq!(outcome.expect("it is not cancelled")?, 3);
+            assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (1, 4, 0, 0));
             Ok(())
         }).await;
     }

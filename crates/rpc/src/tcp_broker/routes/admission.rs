@@ -79,6 +79,11 @@ impl Routes {
         state.closed || state.draining
     }
 
+    /// Whether it was closed.
+    pub(in crate::tcp_broker) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// The handshake of `connection` with `peer` is done.
     pub(in crate::tcp_broker) fn ready(&self, connection: ConnectionId, peer: &Peer) {
         let mut state = self.state();
