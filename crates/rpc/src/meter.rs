@@ -178,6 +178,17 @@ pub(crate) struct Ends {
     pub(crate) finished: u64,
 }
 
+impl Ends {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            open: self.open + other.open,
+            queued: self.queued + other.queued,
+            finished: self.finished + other.finished,
+        }
+    }
+}
+
 /// The first is of what took less than a microsecond, each after it of twice as long.
 fn bucket(micros: u128) -> usize {
     let bits = u128::BITS - micros.leading_zeros();

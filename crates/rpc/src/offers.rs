@@ -1,6 +1,7 @@
 //! Which methods a broker offers, and how that changes while it runs.
 
 use std::any::TypeId;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,9 +27,23 @@ struct State {
     registries: Vec<Registry>,
     paused: BTreeSet<Arc<str>>,
     gate: Arc<Gate>,
-    /// Of every method that was ever offered.
-    meters: BTreeMap<Arc<str>, Arc<Meter>>,
+    /// Of every method that is offered or paused, and of the last that were.
+    meters: BTreeMap<Arc<str>, Metered>,
+    /// How often what is offered was made anew.
+    updates: u64,
+    /// What those counted that are forgotten.
+    forgotten: Ends,
     offered: Arc<Offered>,
+}
+
+/// Methods that nobody offers any more, of which is told what they counted: the last ones.
+const REMEMBERED: usize = 1024;
+
+/// What counts the calls of a method.
+struct Metered {
+    meter: Arc<Meter>,
+    /// The last update that it was offered or paused at.
+    seen: u64,
 }
 
 /// What is offered at one time, by name.
@@ -67,6 +82,8 @@ impl Offers {
             paused: BTreeSet::new(),
             gate: gate.clone(),
             meters: BTreeMap::new(),
+            updates: 0,
+            forgotten: Ends::default(),
             offered: Arc::default(),
         };
         state.update();
@@ -112,18 +129,16 @@ impl Offers {
 
     /// How calls ended, of all methods together.
     pub(crate) fn ends(&self) -> Ends {
-        let meters: Vec<_> = self.state().meters.values().cloned().collect();
+        let state = self.state();
+        let (meters, forgotten) = (state.meters(), state.forgotten);
+        drop(state);
         let each = meters.iter().map(|meter| meter.ends());
-        each.fold(Ends::default(), |all, one| Ends {
-            open: all.open + one.open,
-            queued: all.queued + one.queued,
-            finished: all.finished + one.finished,
-        })
+        each.fold(forgotten, Ends::and)
     }
 
-    /// What was counted of each method that was ever offered.
+    /// What was counted of each method that is offered or paused, and of the last that were.
     pub(crate) fn stats(&self) -> Vec<MethodStats> {
-        let meters: Vec<_> = self.state().meters.values().cloned().collect();
+        let meters = self.state().meters();
         meters.iter().map(|meter| meter.read()).collect()
     }
 
@@ -206,15 +221,19 @@ impl State {
     /// What was offered before.
     fn update(&mut self) -> Arc<Offered> {
         let mut offered = Offered::default();
+        self.updates += 1;
         for method in self.registries.iter().flat_map(Registry::all) {
             let name = method.name.shared().clone();
-            let meter = self.meters.entry(name.clone());
-            let meter = meter
-                .or_insert_with(|| Arc::new(Meter::new(method.name.clone(), self.gate.clone())));
+            let metered = self.meters.entry(name.clone());
+            let metered = metered.or_insert_with(|| Metered {
+                meter: Arc::new(Meter::new(method.name.clone(), self.gate.clone())),
+                seen: 0,
+            });
+            metered.seen = self.updates;
             if self.paused.contains(&name) {
                 continue;
             }
-            let meter = meter.clone();
+            let meter = metered.meter.clone();
             if let Some(call) = method.entry.call {
                 let first = offered.calls.entry(call);
                 first.or_insert_with(|| meter.clone());
@@ -222,6 +241,95 @@ impl State {
             offered.order.push(name.clone());
             offered.methods.insert(name, Served { method, meter });
         }
-        std::mem::replace(&mut self.offered, Arc::new(offered))
+        let former = std::mem::replace(&mut self.offered, Arc::new(offered));
+        self.forget();
+        former
+    }
+
+    /// Forgets the methods that went first of those that nobody offers, if they are too many. One that somebody
+    /// still has, who may count a call, stays.
+    fn forget(&mut self) {
+        let gone = self
+            .meters
+            .iter()
+            .filter(|(_, metered)| metered.seen < self.updates);
+        let mut gone: Vec<_> = gone
+            .map(|(name, metered)| (metered.seen, name.clone()))
+            .collect();
+        let too_many = gone.len().saturating_sub(REMEMBERED);
+        if too_many == 0 {
+            return;
+        }
+        gone.sort_unstable();
+        for (_, name) in gone.into_iter().take(too_many) {
+            if let Entry::Occupied(entry) = self.meters.entry(name)
+                && Arc::strong_count(&entry.get().meter) == 1
+            {
+                let ends = entry.remove().meter.ends();
+                self.forgotten = self.forgotten.and(ends);
+            }
+        }
+    }
+
+    fn meters(&self) -> Vec<Arc<Meter>> {
+        let meters = self.meters.values();
+        meters.map(|metered| metered.meter.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_backend::time;
+
+    use super::*;
+    use crate::Code;
+
+    #[test]
+    fn methods_that_come_and_go_are_forgotten_but_for_the_last_and_those_in_use() {
+        let offers = Offers::new("", None, 8);
+        let registry = |name: &str| {
+            let registry = Registry::new("");
+            registry.register_fn(name, |(): ()| async {}).unwrap();
+            registry
+        };
+        let mut used = None;
+        for n in 0..3 * REMEMBERED {
+            let name = format!("method{n}");
+            let one = registry(&name);
+            offers.attach(&one).unwrap();
+            let meter = offers.now().find(&name).unwrap().meter.clone();
+            meter.refused(Code::WrongSchema);
+            // A call of the first is under way all the time.
+            if n == 0 {
+                meter.arrived();
+                used = Some(meter);
+            }
+            assert!(offers.detach(&one));
+            assert!(offers.state().meters.len() <= REMEMBERED + 2);
+        }
+        let told: BTreeSet<_> = offers.stats().into_iter().map(|it| it.method).collect();
+        let last = 2 * REMEMBERED + 1..3 * REMEMBERED;
+        assert!(
+            last.into_iter()
+                .all(|n| told.contains(&format!("method{n}")))
+        );
+        assert!(told.contains("method0") && !told.contains("method1"));
+        // None of what they counted is lost, and the open call is not.
+        assert_eq!(offers.ends().open, 1);
+        let used = used.unwrap();
+        used.begun();
+        used.ended(
+            time::Instant::NEVER,
+            true,
+            &crate::executor::JobEnd::Reply(Default::default()),
+        );
+        assert_eq!((offers.ends().open, offers.ends().finished), (0, 1));
+        drop(used);
+        // Once nobody has it, it goes as others do.
+        let more = registry("more");
+        offers.attach(&more).unwrap();
+        let told = offers.stats();
+        assert!(told.iter().all(|it| it.method != "method0"));
+        assert_eq!((offers.ends().open, offers.ends().finished), (0, 1));
     }
 }

@@ -62,7 +62,7 @@ pub enum HealthStatus {
 pub struct BrokerStats {
     /// Its executor, with the calls of every broker that uses it.
     pub executor: ExecutorStats,
-    /// Each method it has offered, by name.
+    /// Each method it offers or has paused, and the last 1024 of those that it offered before, by name.
     pub methods: Vec<MethodStats>,
     /// Each connection that is past its handshake; none of a broker within one process.
     pub connections: Vec<ConnectionStats>,

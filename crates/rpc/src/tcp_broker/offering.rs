@@ -18,8 +18,10 @@ pub(super) enum Offer {
 
 /// What one who calls was told is offered: a peer, or the broker itself.
 pub(super) struct Offering {
-    /// The method with id `n` at `n - 1`, unless it was withdrawn.
-    methods: Vec<Option<Offer>>,
+    /// Those that were not withdrawn, in the order of their ids.
+    methods: Vec<(MethodId, Offer)>,
+    /// The last id that was given.
+    last: u32,
     /// The ids of those that are offered.
     ids: BTreeMap<Arc<str>, MethodId>,
     /// Handlers the executor runs at once; fixed, so it is not asked again for every call.
@@ -40,6 +42,7 @@ impl Offering {
     pub(super) fn new(workers: usize, weight: u16) -> Self {
         Self {
             methods: Vec::new(),
+            last: 0,
             ids: BTreeMap::new(),
             workers,
             weight,
@@ -53,18 +56,17 @@ impl Offering {
 
     /// Whether nothing was ever told.
     pub(super) fn is_empty(&self) -> bool {
-        self.methods.is_empty()
+        self.last == 0
     }
 
     /// What goes by `id`.
     pub(super) fn find(&self, id: MethodId) -> Option<&Offer> {
-        let place = (id.0 as usize).checked_sub(1)?;
-        self.methods.get(place)?.as_ref()
+        find(&self.methods, id)
     }
 
     /// Whether something went by `id`, and nothing does any more.
     pub(super) fn is_withdrawn(&self, id: MethodId) -> bool {
-        (1..=self.methods.len()).contains(&(id.0 as usize)) && self.find(id).is_none()
+        (1..=self.last).contains(&id.0) && self.find(id).is_none()
     }
 
     /// The ids of what is offered.
@@ -75,17 +77,16 @@ impl Offering {
     /// It was not told after all.
     pub(super) fn forget(&mut self) {
         self.methods.clear();
+        self.last = 0;
         self.ids.clear();
     }
 
     /// What is to be told now that `offered` is offered.
     pub(super) fn change(&mut self, offered: &Offered) -> Change {
         let mut change = Change::default();
-        let methods = &mut self.methods;
+        let methods = &self.methods;
         self.ids.retain(|name, id| {
-            let place = methods.get_mut(id.0 as usize - 1);
-            let known = place.as_ref().and_then(|known| known.as_ref());
-            let stays = match (offered.find(name), known) {
+            let stays = match (offered.find(name), find(methods, *id)) {
                 (Some(now), Some(Offer::Served(known))) => {
                     Arc::ptr_eq(&now.method.entry, &known.method.entry)
                 }
@@ -93,12 +94,14 @@ impl Offering {
             };
             if !stays {
                 change.gone.push(*id);
-                if let Some(place) = place {
-                    *place = None;
-                }
             }
             stays
         });
+        if !change.gone.is_empty() {
+            change.gone.sort_unstable();
+            let stays = |id: MethodId| change.gone.binary_search(&id).is_err();
+            self.methods.retain(|(id, _)| stays(*id));
+        }
         for served in offered.iter() {
             let name = served.method.name.shared();
             if !self.ids.contains_key(name) {
@@ -123,11 +126,23 @@ impl Offering {
 
     fn add(&mut self, name: Arc<str>, offer: Offer) -> MethodId {
         // Ids are never used again.
-        self.methods.push(Some(offer));
-        let id = MethodId(u32::try_from(self.methods.len()).unwrap_or(u32::MAX));
+        self.last = self.last.saturating_add(1);
+        let id = MethodId(self.last);
+        self.methods.push((id, offer));
         self.ids.insert(name, id);
         id
     }
+}
+
+/// What goes by `id`, of `methods` in the order of their ids.
+fn find(methods: &[(MethodId, Offer)], id: MethodId) -> Option<&Offer> {
+    // Where none was withdrawn, it is where its number says.
+    let likely = methods.get((id.0 as usize).wrapping_sub(1));
+    if let Some((_, offer)) = likely.filter(|(known, _)| *known == id) {
+        return Some(offer);
+    }
+    let place = methods.binary_search_by_key(&id, |(known, _)| *known);
+    Some(&methods[place.ok()?].1)
 }
 
 fn advertised(method: &Resolved, id: MethodId, workers: usize) -> Advertised {
@@ -155,4 +170,48 @@ fn advertised(method: &Resolved, id: MethodId, workers: usize) -> Advertised {
         .schema(spec.schema_hash())
         .options(options)
         .concurrency(u32::try_from(workers).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Registry;
+    use crate::offers::Offers;
+
+    #[test]
+    fn methods_that_come_and_go_leave_nothing() {
+        let offers = Offers::new("", None, 8);
+        let registry = |name: &str| {
+            let registry = Registry::new("");
+            registry.register_fn(name, |(): ()| async {}).unwrap();
+            registry
+        };
+        offers.attach(&registry("stays")).unwrap();
+        let mut offering = Offering::new(1, 1);
+        let first = offering.change(&offers.now()).new;
+        let mut last = MethodId(first.len() as u32);
+        for n in 0..1000 {
+            let one = registry(&format!("method{n}"));
+            offers.attach(&one).unwrap();
+            let change = offering.change(&offers.now());
+            assert_eq!(change.new.len(), 1);
+            let id = change.new[0].method;
+            assert!(id > last, "ids are never used again");
+            assert!(
+                matches!(offering.find(id), Some(Offer::Served(served)) if *served.method.name == *change.new[0].name)
+            );
+            assert!(offering.find(last).is_none() || last == first[0].method);
+            last = id;
+            assert!(offers.detach(&one));
+            assert_eq!(offering.change(&offers.now()).gone, [id]);
+            assert!(offering.find(id).is_none() && offering.is_withdrawn(id));
+            assert!(offering.find(first[0].method).is_some());
+            assert!(offering.methods.len() == 1 && offering.methods.capacity() <= 8);
+        }
+        let none = [MethodId(0), MethodId(last.0 + 1)];
+        assert!(
+            none.iter()
+                .all(|id| offering.find(*id).is_none() && !offering.is_withdrawn(*id))
+        );
+    }
 }
