@@ -78,10 +78,11 @@ impl Flag {
     }
 
     /// The job is over; a function that still runs gives `place` up at its end.
-    pub(crate) fn leave_to_thread(&self, place: Place) {
+    pub(crate) fn leave_to_thread(&self, mut place: Place) {
         let mut thread = self.thread();
         let unused = match *thread {
             OnThread::Yes => {
+                place.goes_on();
                 *thread = OnThread::WithPlace(place);
                 None
             }

@@ -139,4 +139,7 @@ pub struct Capacity {
     pub running: usize,
     /// Jobs waiting now, those of callers who wait for room in the queue included.
     pub waiting: usize,
+    /// Of the handlers running now, those that go on though they were cancelled and their callers answered: they
+    /// hold a thread or a child process, or are not to be dropped.
+    pub abandoned: usize,
 }

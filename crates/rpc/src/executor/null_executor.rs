@@ -27,6 +27,7 @@ impl Executor for NullExecutor {
     fn capacity(&self) -> Capacity {
         Capacity {
             max_workers: 0,
+            abandoned: 0,
             queue: 0,
             running: 0,
             waiting: 0,

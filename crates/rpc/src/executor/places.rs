@@ -80,6 +80,8 @@ struct State {
     handing: bool,
     /// Handlers that wait for something.
     asleep: slab::Slab<Asleep>,
+    /// Places whose callers were answered and whose handlers go on.
+    abandoned: usize,
     /// Those who wait until fewer run.
     watching: Vec<Waker>,
 }
@@ -96,6 +98,7 @@ impl Places {
                 wanted: false,
                 handing: false,
                 asleep: slab::Slab::new(),
+                abandoned: 0,
                 watching: Vec::new(),
             }),
         })
@@ -109,6 +112,7 @@ impl Places {
             queue,
             running: state.queue.running(),
             waiting: state.queue.waiting(),
+            abandoned: state.abandoned,
         }
     }
 
@@ -282,6 +286,8 @@ pub(crate) struct Place {
     spot: Spot,
     /// Where it is in `asleep`.
     asleep: Option<usize>,
+    /// It counts in `abandoned`.
+    goes_on: bool,
     /// What ends with it.
     held: Option<Box<dyn Any + Send>>,
 }
@@ -292,6 +298,7 @@ impl Place {
             places: places.clone(),
             spot,
             asleep: None,
+            goes_on: false,
             held: None,
         }
     }
@@ -322,8 +329,16 @@ impl Place {
         self.places.phase() == Phase::GivingUp
     }
 
-    /// Its caller was answered though its handler goes on.
+    /// Its caller was answered though its handler goes on; again is fine.
+    pub(crate) fn goes_on(&mut self) {
+        if !std::mem::replace(&mut self.goes_on, true) {
+            self.places.state().abandoned += 1;
+        }
+    }
+
+    /// The same, and nobody waits for its end.
     pub(super) fn answered(&mut self) {
+        self.goes_on();
         let Some(place) = self.asleep.take() else {
             return;
         };
@@ -341,6 +356,7 @@ impl Drop for Place {
         drop(self.held.take());
         let mut state = self.places.state();
         let entry = self.asleep.map(|place| state.asleep.remove(place));
+        state.abandoned -= usize::from(self.goes_on);
         state.queue.give_back(self.spot);
         let watching = std::mem::take(&mut state.watching);
         self.places.hand_on(state);

@@ -157,6 +157,7 @@ impl From<Capacity> for ExecutorStats {
             queue: capacity.queue as u64,
             running: capacity.running as u64,
             waiting: capacity.waiting as u64,
+            abandoned: capacity.abandoned as u64,
         }
     }
 }

@@ -80,6 +80,9 @@ pub struct ExecutorStats {
     pub running: u64,
     /// How many calls wait.
     pub waiting: u64,
+    /// Of those that run, how many go on though they were cancelled and their callers answered.
+    #[serde(default)]
+    pub abandoned: u64,
 }
 
 /// What is counted of one method.

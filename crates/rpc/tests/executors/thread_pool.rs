@@ -9,7 +9,7 @@ use bowline_channel::{Receiver, Sender, bounded};
 use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::{AsyncExecutor, Executor, ThreadPoolExecutor};
 use bowline_rpc::{
-    Broker, Caller, Certainty, Code, Context, Error, MemoryBroker, Registry, TcpBroker,
+    Broker, Caller, Certainty, Code, Context, Error, MemoryBroker, Registry, Retry, TcpBroker,
 };
 
 use crate::backends::registry;
@@ -59,8 +59,11 @@ async fn a_handler_that_ignores_its_cancel<E: Made>() {
             ended(call.await),
             (Code::Cancelled, Certainty::MaybeExecuted)
         );
-        // It holds its place, and the pool serves others beside it.
-        assert_eq!(executor.capacity().running, 1);
+        // It holds its place, which is to be seen, and the pool serves others beside it.
+        assert_eq!(
+            (executor.capacity().running, executor.capacity().abandoned),
+            (1, 1)
+        );
         let again = MemoryBroker::new(executor.clone()).start(&group).await?;
         assert_eq!(again.call_named::<i64>("mul", (1, 2, 3)).await?, 6);
         // An answer may come before the place of its call is free.
@@ -70,9 +73,43 @@ async fn a_handler_that_ignores_its_cancel<E: Made>() {
         again.close();
         memory.closed().await;
         again.closed().await;
-        assert_eq!(executor.capacity().running, 1);
+        assert_eq!(
+            (executor.capacity().running, executor.capacity().abandoned),
+            (1, 1)
+        );
         let_go.try_send(()).unwrap();
         until(|| executor.capacity().running == 0).await;
+        assert_eq!(executor.capacity().abandoned, 0);
+        // One whose broker ends is left as well, and one whose deadline passes.
+        let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
+        let call = hold(&group, &memory, 2);
+        until(|| started.try_recv().is_ok()).await;
+        assert_eq!(memory.stats().executor.abandoned, 0);
+        memory.close();
+        assert_eq!(ended(call.await).1, Certainty::MaybeExecuted);
+        until(|| executor.capacity().abandoned == 1).await;
+        let server = TcpBroker::builder(executor.clone())
+            .listen("127.0.0.1:0")
+            .start(&group)
+            .await?;
+        let peer = client(&server).start(&group).await?;
+        let late = peer
+            .call_named::<i64>("held", (3,))
+            .timeout(SOON)
+            .retry(Retry::never());
+        assert_eq!(ended(late.await).0, Code::DeadlineExceeded);
+        until(|| {
+            let told = server.stats().executor;
+            told.abandoned > 0 && told.abandoned == told.running
+        })
+        .await;
+        // A token for each, however many of them began.
+        until(|| {
+            let _ = let_go.try_send(());
+            executor.capacity().running == 0
+        })
+        .await;
+        assert_eq!(executor.capacity().abandoned, 0);
         group.cancel("done");
         Ok(())
     })

@@ -52,6 +52,8 @@ impl Future for Work {
             if place.is_given_up() {
                 this.running.give_up();
                 place.answered();
+            } else if this.running.job().is_answered() {
+                place.goes_on();
             }
         }
         ended

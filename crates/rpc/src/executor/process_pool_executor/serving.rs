@@ -98,8 +98,8 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
         .await
     };
     job.answer(end);
-    place.answered();
     if let Some(lease) = leased.take() {
+        place.answered();
         settle(lease, spec.is_no_cancel(), pool.options().cancel_grace).await;
     }
 }
