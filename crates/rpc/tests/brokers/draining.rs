@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::time;
 use bowline_concurrency::{sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::Event;
@@ -17,6 +18,7 @@ use futures_util::FutureExt;
 
 use crate::backends::{Div, on_every_backend, registry, within};
 use crate::held::{Held, LONG, client, ended, held, hold};
+use crate::on_time::ends_on_time;
 use crate::raw_peer::RawPeer;
 use crate::wire::{Wire, over_every_wire};
 
@@ -329,11 +331,14 @@ on_every_backend! {
                 group.spawn_ok(async move { client.call_named::<i64>("f", (n,)).no_deadline().await })
             }).collect();
             peer.join().await.expect("it is not cancelled");
+            let cut = time::now();
             for call in calls {
                 let outcome = timeout(LONG, call.join()).await.expect("it ends at once").expect("it is not cancelled");
                 assert_eq!(ended(outcome), (Code::ConnectionLost, Certainty::MaybeExecuted));
             }
+            ends_on_time(cut, Duration::ZERO);
             until(|| client.statistics().open == 0).await;
+            assert!(client.stats().connections.is_empty() && client.methods().iter().next().is_none());
             let error = client.call_named::<i64>("f", (1,)).fail_fast().await.unwrap_err();
             assert_eq!((error.code(), error.certainty()), (Code::NoPeer, Certainty::NeverSent));
             Ok(())

@@ -6,6 +6,8 @@ mod backends;
 mod goes_on;
 #[path = "../suite/held.rs"]
 mod held;
+#[path = "../suite/on_time.rs"]
+mod on_time;
 #[path = "../suite/raw_listener.rs"]
 mod raw_listener;
 #[path = "../suite/raw_peer.rs"]

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::backends::{on_every_backend, registry};
+use crate::on_time::ends_on_time;
 use crate::raw_peer::{LONG, RawPeer, listener, next_call, read_to_end};
 
 type Outcome = TaskHandle<Result<u8, CallError>>;
@@ -173,7 +174,7 @@ on_every_backend! {
                 let soon = Duration::from_millis(50);
                 let queued = client.call_named::<u8>("f", (2,)).timeout(soon).await.unwrap_err();
                 assert_eq!((queued.code(), queued.certainty()), (Code::DeadlineExceeded, Certainty::NeverSent));
-                assert!(time::now().saturating_duration_since(began) >= soon);
+                ends_on_time(began, soon);
                 peer.command(Command::Reply { call: running, body: Bytes::from_static(&[7]) });
                 peer.flush().await;
                 assert_eq!(outcome(first).await, Ok(7));
@@ -304,6 +305,7 @@ on_every_backend! {
                 }
                 // One place is left: the first of these three leaves, the others wait here.
                 next_call(&mut peer).await;
+                let cut = time::now();
                 drop(peer);
                 for _ in 0..4 {
                     assert_eq!(outcome(next()).await, Err((Code::ConnectionLost, Certainty::MaybeExecuted)));
@@ -314,6 +316,7 @@ on_every_backend! {
                 }
                 let lost = |certainty| Err((Code::ConnectionLost, certainty));
                 assert_eq!(ends, [lost(Certainty::MaybeExecuted), lost(Certainty::NeverSent), lost(Certainty::NeverSent)]);
+                ends_on_time(cut, Duration::ZERO);
                 assert_eq!(client.statistics().lost, 1);
                 // Nobody offers the method any more.
                 let error = client.call_named::<u8>("f", (1,)).timeout(Duration::from_millis(20)).await.unwrap_err();

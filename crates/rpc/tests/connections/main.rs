@@ -2,6 +2,8 @@
 
 #[path = "../suite/backends.rs"]
 mod backends;
+#[path = "../suite/on_time.rs"]
+mod on_time;
 #[path = "../suite/raw_peer.rs"]
 mod raw_peer;
 #[path = "../suite/wire.rs"]
