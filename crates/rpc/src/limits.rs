@@ -153,63 +153,109 @@ impl Limits {
     /// waits.
     ///
     /// # Errors
-    /// The first field that does not, and what it has to be.
+    /// The first field that does not, what it is, and what it has to be.
     pub fn check(&self) -> Result<(), BadLimit> {
-        let heartbeat = self.heartbeat.as_millis();
-        let some = "above zero";
-        let checks = [
-            (
-                "max_frame",
-                (1024..=16_777_215).contains(&self.max_frame),
-                "1024 to 16777215",
-            ),
-            (
-                "max_message",
-                self.max_message >= self.max_frame,
-                "at least max_frame",
-            ),
-            (
-                "call_window",
-                (4096..=1 << 31).contains(&self.call_window),
-                "4096 to 2147483648",
-            ),
+        let (frame, message) = (u64::from(self.max_frame), u64::from(self.max_message));
+        let numbers = [
+            ("max_frame", frame, (1024, 16_777_215), ""),
+            ("max_message", message, (frame, u64::MAX), "max_frame"),
+            ("call_window", self.call_window.into(), (4096, 1 << 31), ""),
             (
                 "reassembly",
-                self.reassembly >= self.max_message as usize,
-                "at least max_message",
+                self.reassembly as u64,
+                (message, u64::MAX),
+                "max_message",
             ),
-            ("max_calls", self.max_calls > 0, some),
-            ("notify_window", self.notify_window > 0, some),
-            ("max_methods", self.max_methods > 0, some),
-            ("max_metadata", self.max_metadata > 0, some),
-            ("queue_calls", self.queue_calls > 0, some),
-            ("queue_bytes", self.queue_bytes > 0, some),
-            ("write_buffer", self.write_buffer > 0, some),
-            ("write_stall", !self.write_stall.is_zero(), some),
+            ("max_calls", self.max_calls.into(), (1, u64::MAX), ""),
+            (
+                "notify_window",
+                self.notify_window.into(),
+                (1, u64::MAX),
+                "",
+            ),
+            ("max_methods", self.max_methods.into(), (1, u64::MAX), ""),
+            ("max_metadata", self.max_metadata.into(), (1, u64::MAX), ""),
+            ("queue_calls", self.queue_calls as u64, (1, u64::MAX), ""),
+            (
+                "queue_bytes",
+                self.queue_bytes as u64,
+                (message, u64::MAX),
+                "max_message",
+            ),
+            ("write_buffer", self.write_buffer as u64, (1, u64::MAX), ""),
             (
                 "handshake_bytes",
-                self.handshake_bytes >= 1024,
-                "at least 1024",
+                self.handshake_bytes as u64,
+                (1024, u64::MAX),
+                "",
             ),
-            ("handshake_timeout", !self.handshake_timeout.is_zero(), some),
-            ("unauthenticated", self.unauthenticated > 0, some),
+            (
+                "unauthenticated",
+                self.unauthenticated as u64,
+                (1, u64::MAX),
+                "",
+            ),
             (
                 "unauthenticated_per_prefix",
-                self.unauthenticated_per_prefix > 0,
-                some,
+                self.unauthenticated_per_prefix as u64,
+                (1, u64::MAX),
+                "",
             ),
-            ("connections", self.connections > 0, some),
-            ("max_deadline", !self.max_deadline.is_zero(), some),
+            ("connections", self.connections as u64, (1, u64::MAX), ""),
+        ];
+        for (field, is, (least, most), of) in numbers {
+            if !(least..=most).contains(&is) {
+                let has_to_be = match (most, of) {
+                    (u64::MAX, "") => format!("at least {least}"),
+                    (u64::MAX, of) => format!("at least {least}, as {of} is"),
+                    _ => format!("{least} to {most}"),
+                };
+                let is = is.to_string();
+                return Err(BadLimit {
+                    field,
+                    is,
+                    has_to_be,
+                });
+            }
+        }
+        let longest = Duration::from_millis(u32::MAX.into());
+        let times = [
+            (
+                "write_stall",
+                self.write_stall,
+                (Duration::from_nanos(1), Duration::MAX),
+            ),
+            (
+                "handshake_timeout",
+                self.handshake_timeout,
+                (Duration::from_nanos(1), Duration::MAX),
+            ),
+            (
+                "max_deadline",
+                self.max_deadline,
+                (Duration::from_nanos(1), Duration::MAX),
+            ),
             (
                 "heartbeat",
-                heartbeat > 0 && heartbeat <= u128::from(u32::MAX),
-                "1 ms to 4294967295 ms",
+                self.heartbeat,
+                (Duration::from_millis(1), longest),
             ),
         ];
-        match checks.iter().find(|(_, holds, _)| !holds) {
-            Some((field, _, has_to_be)) => Err(BadLimit { field, has_to_be }),
-            None => Ok(()),
+        for (field, is, (least, most)) in times {
+            if is < least || is > most {
+                let has_to_be = match most {
+                    Duration::MAX => "above zero".to_owned(),
+                    most => format!("{least:?} to {most:?}"),
+                };
+                let is = format!("{is:?}");
+                return Err(BadLimit {
+                    field,
+                    is,
+                    has_to_be,
+                });
+            }
         }
+        Ok(())
     }
 
     /// What the limits add up to.
@@ -227,11 +273,12 @@ impl Limits {
 }
 
 /// A limit that is zero, out of range or does not fit another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the limit {field} has to be {has_to_be}")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the limit {field} is {is}; it has to be {has_to_be}")]
 pub struct BadLimit {
     field: &'static str,
-    has_to_be: &'static str,
+    is: String,
+    has_to_be: String,
 }
 
 impl BadLimit {
@@ -303,6 +350,29 @@ mod tests {
     type Spoil = fn(&mut Limits);
 
     #[test]
+    fn a_range_is_told_with_the_value() {
+        let cases: [(Spoil, &str); 3] = [
+            (
+                |limits| limits.max_frame = 5,
+                "the limit max_frame is 5; it has to be 1024 to 16777215",
+            ),
+            (
+                |limits| limits.heartbeat = Duration::from_micros(20),
+                "the limit heartbeat is 20µs; it has to be 1ms to 4294967.295s",
+            ),
+            (
+                |limits| limits.write_stall = Duration::ZERO,
+                "the limit write_stall is 0ns; it has to be above zero",
+            ),
+        ];
+        for (spoil, text) in cases {
+            let mut limits = Limits::default();
+            spoil(&mut limits);
+            assert_eq!(limits.check().unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
     fn a_zero_with_which_nothing_works_is_named() {
         let wrong: [(&str, Spoil); 17] = [
             ("max_frame", |limits| limits.max_frame = 0),
@@ -336,6 +406,13 @@ mod tests {
                 spoil(&mut limits);
                 assert_eq!(limits.check().map_err(|bad| bad.field()), Err(*field));
             }
+            let mut long = preset.clone();
+            long.queue_bytes = preset.max_message as usize - 1;
+            let (is, least) = (long.queue_bytes, preset.max_message);
+            let text = format!(
+                "the limit queue_bytes is {is}; it has to be at least {least}, as max_message is"
+            );
+            assert_eq!(long.check().unwrap_err().to_string(), text);
             let mut at_once = preset;
             (at_once.cancel_grace, at_once.drain) = (Duration::ZERO, Duration::ZERO);
             assert_eq!(at_once.check(), Ok(()));

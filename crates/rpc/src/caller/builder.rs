@@ -273,9 +273,9 @@ impl<B: Broker, C: StreamingCall> CallBuilder<B, Typed<C>> {
         let call = encoded(&broker, request.0, options)?;
         let method = call.method.clone();
         let opened = broker.open(call).await;
-        let raw =
-            opened.map_err(|error| typed_error::<C::Error>(codec, error).of_method(method))?;
-        Ok(StreamCall::new(raw, typed_error))
+        let raw = opened
+            .map_err(|error| typed_error::<C::Error>(codec, error).of_method(method.clone()))?;
+        Ok(StreamCall::new(raw, method, typed_error))
     }
 }
 
@@ -331,8 +331,8 @@ impl<B: Broker, T: DeserializeOwned + Send + 'static> CallBuilder<B, Named<T>> {
         call.streaming = streaming;
         let method = call.method.clone();
         let opened = broker.open(call).await;
-        let raw = opened.map_err(|error| error.of_method(method))?;
-        Ok(StreamCall::new(raw, |_, error| error))
+        let raw = opened.map_err(|error| error.of_method(method.clone()))?;
+        Ok(StreamCall::new(raw, method, |_, error| error))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
@@ -32,7 +33,7 @@ pub struct StreamCall<S, R, T = (), E = ErrorBody> {
 }
 
 impl<S, R, T, E> StreamCall<S, R, T, E> {
-    pub(crate) fn new(raw: RawStream, decode_error: DecodeError<E>) -> Self {
+    pub(crate) fn new(raw: RawStream, method: Arc<str>, decode_error: DecodeError<E>) -> Self {
         let codec = raw.codec;
         Self {
             sender: ItemSender {
@@ -42,6 +43,7 @@ impl<S, R, T, E> StreamCall<S, R, T, E> {
             },
             receiver: ItemReceiver {
                 raw: Some(raw.receiver),
+                method,
                 codec,
                 decode_error,
                 item: PhantomData,
@@ -233,6 +235,7 @@ impl<S> fmt::Debug for TrySendItemError<S> {
 pub struct ItemReceiver<R, T = (), E = ErrorBody> {
     /// `None` once an item could not be decoded.
     raw: Option<RawReceiver>,
+    method: Arc<str>,
     codec: Codec,
     decode_error: DecodeError<E>,
     item: PhantomData<fn() -> (R, T)>,
@@ -284,9 +287,10 @@ impl<R: DeserializeOwned, T, E> ItemReceiver<R, T, E> {
                 // Dropped, it cancels the call.
                 self.raw = None;
                 let failed = CallError::new(Code::BadReply, Certainty::MaybeExecuted);
-                Err(failed.with_message(format!("an item did not decode: {error}")))
+                let failed = failed.with_message(format!("an item did not decode: {error}"));
+                Err(failed.of_method(self.method.clone()))
             }
-            Err(error) => Err((self.decode_error)(codec, error)),
+            Err(error) => Err((self.decode_error)(codec, error).of_method(self.method.clone())),
         })
     }
 }
@@ -301,12 +305,14 @@ impl<R, T: DeserializeOwned, E> ItemReceiver<R, T, E> {
     /// *Peer told to stop*: dropping it cancels the call.
     pub async fn reply(self) -> Result<T, CallError<E>> {
         let Some(raw) = self.raw else {
-            return Err(CallError::new(Code::BadReply, Certainty::MaybeExecuted));
+            let error = CallError::new(Code::BadReply, Certainty::MaybeExecuted);
+            return Err(error.of_method(self.method));
         };
-        match raw.reply().await {
+        let outcome = match raw.reply().await {
             Ok(reply) => decode_reply(&reply),
             Err(error) => Err((self.decode_error)(self.codec, error)),
-        }
+        };
+        outcome.map_err(|error| error.of_method(self.method))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bowline_backend::{Backend, time};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::{Error, ErrorKind, Registry, TcpBroker, TcpBrokerBuilder};
+use bowline_rpc::{Error, ErrorKind, Registry, Right, Secret, TcpBroker, TcpBrokerBuilder};
 
 use crate::backends::{on_every_backend, registry};
 use crate::wire::{Wire, over_every_wire};
@@ -46,6 +46,25 @@ on_every_backend! {
                 }
             }
         }
+    }
+
+    async fn secrets_and_rules_that_would_do_nothing_fail_the_start() {
+        let secret = |n| Secret::new([n; 16]).unwrap();
+        let serve = || serve(registry());
+        let twice = [("a", secret(1)), ("b", secret(2)), ("a", secret(3))];
+        for (builder, says) in [
+            (serve().key_id("shop"), "the key id \"shop\" is that of a secret, and there is none"),
+            (serve().keys(twice), "two secrets have the key id \"a\""),
+            (serve().keys([("a", secret(1))]).key_id("a").secret(secret(2)), "two secrets have the key id \"a\""),
+            (serve().allow("shop", "a*b", Right::Call), "a rule for \"shop\" is about \"a*b\": "),
+        ] {
+            let error = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().starts_with(says), "{error}");
+        }
+        let fits = serve().key_id("c").secret(secret(3)).keys([("a", secret(1)), ("b", secret(1))]);
+        let fits = fits.allow("shop*", "a.*", Right::Call).allow("cert:CN=*.shop", "*", Right::Call);
+        fits.run(async |_| -> Result<(), Error> { Ok(()) }).await.unwrap();
     }
 
     async fn a_project_that_is_too_long_fails_the_start() {

@@ -223,7 +223,8 @@ on_every_backend! {
     async fn the_queue_of_a_connection_has_one_limit_wherever_a_call_waits() {
         let (listener, client) = listener();
         let mut limits = Limits::default();
-        (limits.queue_calls, limits.queue_bytes) = (2, 100);
+        (limits.max_frame, limits.max_message) = (1024, 1024);
+        (limits.queue_calls, limits.queue_bytes) = (2, 1024);
         let client = client.limits(limits).unwrap();
         task_group(|group: TaskGroup<Error>| async move {
             let mut one = Limits::default();
@@ -241,8 +242,8 @@ on_every_backend! {
                     assert_eq!((error.code(), error.certainty()), (Code::Overloaded, Certainty::NeverSent));
                 };
                 // Each waits first for the driver, then in the machine: it counts once in both.
-                let second = call(&group, &client, ("x".repeat(60),)).await;
-                refused("x".repeat(60)).await;
+                let second = call(&group, &client, ("x".repeat(600),)).await;
+                refused("x".repeat(600)).await;
                 let third = call(&group, &client, (3,)).await;
                 refused(String::new()).await;
                 assert_eq!(client.statistics().calls_sent, 3, "those that were let in");
@@ -251,7 +252,7 @@ on_every_backend! {
                 assert_eq!(outcome(first).await, Ok(7));
                 // What was sent makes room for as much.
                 let running = next_call(&mut peer).await.call;
-                let fourth = call(&group, &client, ("x".repeat(60),)).await;
+                let fourth = call(&group, &client, ("x".repeat(600),)).await;
                 peer.command(Command::Reply { call: running, body: Bytes::from_static(&[8]) });
                 peer.flush().await;
                 assert_eq!(outcome(second).await, Ok(8));

@@ -111,7 +111,7 @@ impl TcpBrokerBuilder {
 
     async fn open(mut self, group: TaskGroup<Infallible>) -> Result<TcpBroker, Error> {
         self.check_project()?;
-        self.check_keys()?;
+        self.check_trust()?;
         self.check_codecs()?;
         self.wires.plain = Network {
             insecure: self.insecure_network,

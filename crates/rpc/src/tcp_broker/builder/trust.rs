@@ -1,5 +1,6 @@
 //! Whom a broker trusts, and how it proves itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bowline_backend::entropy;
@@ -44,7 +45,8 @@ impl TcpBrokerBuilder {
     }
 
     /// The name of [`secret`](Self::secret), at most 64 bytes: what peers look it up by and know this
-    /// broker as. Without it the name is empty.
+    /// broker as. Without it the name is empty. A name without a secret fails the start, and so do two
+    /// secrets of one name, of [`keys`](Self::keys) or this.
     pub fn key_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.key_id = id.into();
         self
@@ -118,7 +120,7 @@ impl TcpBrokerBuilder {
     }
 
     /// Gives `principal` a right to methods. Both may be a name, or the beginning of one and `*`: `*`
-    /// alone is everybody, or every method. A peer's principal is the name of the key it proved itself
+    /// alone is everybody, or every method; elsewhere in that of methods it fails the start. A peer's principal is the name of the key it proved itself
     /// by, or what it is known by without one (`certificates`, `unix_users`); that of one that proved
     /// nothing is empty.
     ///
@@ -156,16 +158,33 @@ impl TcpBrokerBuilder {
         self
     }
 
-    pub(super) fn check_keys(&self) -> Result<(), Error> {
-        let ids = self.keys.iter().map(|(id, _)| id);
-        let longest = ids.chain([&self.key_id]).map(|id| id.len()).max();
-        match longest {
-            Some(length) if length > MAX_KEY_ID => {
-                let message = format!("a key id of {length} bytes; {MAX_KEY_ID} at most");
-                Err(Error::new(ErrorKind::InvalidInput, message))
-            }
-            _ => Ok(()),
+    pub(super) fn check_trust(&self) -> Result<(), Error> {
+        let wrong = |message| Err(Error::new(ErrorKind::InvalidInput, message));
+        if self.secret.is_none() && !self.key_id.is_empty() {
+            let id = &self.key_id;
+            return wrong(format!(
+                "the key id {id:?} is that of a secret, and there is none"
+            ));
         }
+        let ours = self.secret.iter().map(|_| &self.key_id);
+        let mut known = BTreeSet::new();
+        for id in self.keys.iter().map(|(id, _)| id).chain(ours) {
+            let length = id.len();
+            if length > MAX_KEY_ID {
+                return wrong(format!("a key id of {length} bytes; {MAX_KEY_ID} at most"));
+            }
+            if !known.insert(id) {
+                return wrong(format!("two secrets have the key id {id:?}"));
+            }
+        }
+        for (principal, methods, _) in &self.rules {
+            if methods.find('*').is_some_and(|at| at + 1 < methods.len()) {
+                return wrong(format!(
+                    "a rule for {principal:?} is about {methods:?}: a `*` stands at the end, for all that begins so"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What all connections have in common.

@@ -38,6 +38,7 @@ everywhere! {
         let error = receiver.reply().await.unwrap_err();
         assert_eq!((error.code(), error.certainty()), (Code::Cancelled, Certainty::MaybeExecuted));
         assert!(error.message().contains("sender was dropped"), "{error}");
+        assert_eq!(error.method(), "sum");
         // And what is whole is.
         let call = broker.call_named::<()>("whole", ());
         let StreamCall { mut sender, receiver, .. } = call.open_sending::<u32>().await?;
@@ -64,7 +65,7 @@ everywhere! {
         let call = broker.call_named::<()>("never", ()).timeout(Duration::from_millis(50));
         let StreamCall { sender, mut receiver, .. } = call.open_sending::<u32>().await?;
         let error = timeout(LONG, receiver.recv()).await.expect("in time").unwrap_err();
-        assert_eq!(error.code(), Code::DeadlineExceeded);
+        assert_eq!((error.code(), error.method()), (Code::DeadlineExceeded, "never"));
         assert!(receiver.recv().await?.is_none(), "an error comes once");
         assert_eq!(heard(&told).await, "never ended");
         assert!(sender.is_closed());

@@ -90,7 +90,7 @@ everywhere! {
         let call = broker.call_named::<()>("count", (0_u32, 10_u32));
         let mut items = call.open::<String>().await?;
         let error = items.recv().await.unwrap_err();
-        assert_eq!(error.code(), Code::BadReply);
+        assert_eq!((error.code(), error.method()), (Code::BadReply, "count"));
         assert!(items.recv().await?.is_none());
         let call = broker.call_named::<()>("whole", ());
         let StreamCall { mut sender, receiver, .. } = call.open_sending::<String>().await?;
