@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bowline_backend::net::TcpStream;
+use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time;
 use bowline_concurrency::{TaskGroup, task_group, timeout, yield_now};
@@ -13,6 +13,7 @@ use bowline_rpc::{
     Broker, CallError, Caller, Certainty, Code, Context, Error, ErrorKind, Limits, Registry, Right,
     Secret, TcpBroker, TcpBrokerBuilder,
 };
+use bowline_sim::Sim;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::backends::{div, on_every_backend, registry};
@@ -291,10 +292,30 @@ on_every_backend! {
             Ok(())
         }).await.unwrap();
         texts.push(format!("{:?}", Secret::new(*b"unmistakable").unwrap_err()));
+        texts.push(format!("{:?} {:#?}", secret(), Some(secret())));
         for text in texts {
             assert!(!text.contains("unmistakable") && !text.contains("97, 110, 32, 117"), "{text}");
         }
     }
+}
+
+// A7
+#[test]
+fn a_name_that_leads_off_this_machine_is_refused_once_it_is_looked_up() {
+    let world = Sim::builder()
+        .host("server", || async {
+            let all = TcpListener::bind("0.0.0.0:80".parse().unwrap()).unwrap();
+            let connected = all.accept().await;
+            assert!(connected.is_err(), "{connected:?}");
+        })
+        .host_must_not_fail("server")
+        .client("client", || async {
+            let calls = TcpBroker::caller().project("example");
+            for builder in [calls.connect("server:80"), serve().listen("client:80")] {
+                assert_eq!(refused(builder).await, ErrorKind::InsecureNetwork);
+            }
+        });
+    world.run().unwrap();
 }
 
 fn frame(kind: u8, aux: u16, id: u64, payload: &[u8]) -> Vec<u8> {

@@ -68,3 +68,43 @@ impl Fnv {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Call, Context, DeclaredName, MethodDef, MethodSpec, NoError};
+
+    struct Of<const SCHEMA: u64>;
+
+    impl<const SCHEMA: u64> Call for Of<SCHEMA> {
+        type Args = ();
+        type Reply = ();
+        type Error = NoError;
+        const NAME: DeclaredName = DeclaredName::explicit("f");
+        const SPEC: MethodSpec = MethodSpec::new().schema(SCHEMA);
+
+        fn into_args(self) {}
+
+        fn from_args((): ()) -> Self {
+            Of
+        }
+
+        async fn run(self, _: Context) -> Result<(), NoError> {
+            Ok(())
+        }
+    }
+
+    // EX15
+    #[test]
+    fn methods_of_other_schemas_are_others() {
+        let id = |methods: Vec<MethodDef>| {
+            let registry = Registry::new("example");
+            registry.register_all(methods).unwrap();
+            methods_id(&registry)
+        };
+        let one = id(vec![MethodDef::of::<Of<1>>()]);
+        assert_eq!(id(vec![MethodDef::of::<Of<1>>()]), one);
+        assert_ne!(id(vec![MethodDef::of::<Of<2>>()]), one);
+        assert_ne!(id(Vec::new()), one);
+    }
+}
