@@ -11,7 +11,20 @@ use rustix::time::{ClockId, clock_gettime};
 ///
 /// Where the system has no such clock.
 pub fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time_of(ClockId::ThreadCPUTime)
+}
+
+/// Processor time of all threads of this process so far.
+///
+/// # Panics
+///
+/// Where the system has no such clock.
+pub fn process_time() -> Duration {
+    time_of(ClockId::ProcessCPUTime)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).expect("it is not negative");
     let nanos = u32::try_from(time.tv_nsec).expect("less than a second");
     Duration::new(seconds, nanos)

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
-use crate::allocations;
+use crate::{allocations, rounds};
 
 /// A server that runs until this is dropped.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub struct Memory {
     pub allocations: u64,
     /// Bytes held now.
     pub live_bytes: i64,
+    /// Bytes of the process in memory, where the system says so (Linux).
+    pub resident_bytes: i64,
+    /// Processor time of all its threads so far.
+    pub processor_time: Duration,
 }
 
 impl ServerProcess {
@@ -70,10 +75,15 @@ impl ServerProcess {
         let questions = self.questions.as_mut().expect("it runs");
         questions.write_all(b"\n").expect("it listens");
         let answer = self.answers.next().expect("it answers").expect("a line");
-        let (allocations, live_bytes) = answer.split_once(' ').expect("two numbers");
+        let mut numbers = answer
+            .split(' ')
+            .map(|number| number.parse().expect("a number"));
+        let mut next = || -> i64 { numbers.next().expect("one more number") };
         Memory {
-            allocations: allocations.parse().expect("a number"),
-            live_bytes: live_bytes.parse().expect("a number"),
+            allocations: next().cast_unsigned(),
+            live_bytes: next(),
+            resident_bytes: next(),
+            processor_time: Duration::from_nanos(next().cast_unsigned()),
         }
     }
 }
@@ -90,10 +100,24 @@ impl Drop for ServerProcess {
 pub fn answer_questions() {
     std::thread::spawn(|| {
         for _ in std::io::stdin().lines() {
-            println!("{} {}", allocations::count(), allocations::live_bytes());
+            println!(
+                "{} {} {} {}",
+                allocations::count(),
+                allocations::live_bytes(),
+                resident_bytes(),
+                rounds::process_time().as_nanos(),
+            );
         }
         std::process::exit(0);
     });
+}
+
+/// Bytes of this process in memory; 0 where the system does not say.
+fn resident_bytes() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kibibytes.map_or(0, |number| number.parse::<i64>().expect("a number") * 1024)
 }
 
 /// For the server: says where it listens.

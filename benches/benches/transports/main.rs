@@ -3,6 +3,7 @@
 //! alternating rounds of one run.
 
 mod bowline_echo;
+mod idle;
 mod tokio_echo;
 
 use std::time::Duration;
@@ -19,9 +20,6 @@ const ROUNDS: usize = 7;
 
 /// Who echoes: the peer, our message streams by themselves, and our server.
 const SYSTEMS: [&str; 3] = ["tokio", "streams", "server"];
-
-/// Connections that say nothing.
-const IDLE: usize = 400;
 
 /// What goes over the wire.
 #[derive(Clone, Copy, Debug)]
@@ -111,13 +109,14 @@ fn main() {
         ["--idle"] => {
             let server_cpu = cpus::take_one_of_two();
             certificates::make();
-            print_idle(server_cpu);
+            idle::print(server_cpu);
         }
         _ => compare(),
     }
 }
 
 fn serve(system: &str, tls: bool) {
+    idle::make_room();
     server_process::answer_questions();
     match system {
         "tokio" => tokio_echo::serve(tls),
@@ -162,23 +161,8 @@ fn compare() {
         );
     }
     println!();
-    print_idle(server_cpu);
+    idle::print(server_cpu);
     println!("<!-- /bench:transports -->");
-}
-
-fn print_idle(server_cpu: usize) {
-    println!(
-        "| bytes of an idle connection | tokio | message streams | server | streams / tokio | server / tokio | target |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    for (name, target, tls) in [("framed", "<= 1.0", false), ("framed, TLS", "<= 1.1", true)] {
-        let [tokio, streams, server] = SYSTEMS.map(|system| idle(system, tls, server_cpu));
-        println!(
-            "| {name} | {tokio:.0} | {streams:.0} | {server:.0} | {:.2} | {:.2} | {target} |",
-            streams / tokio,
-            server / tokio,
-        );
-    }
 }
 
 /// Frames per second.
@@ -196,17 +180,4 @@ fn measure(system: &str, scenario: &Scenario, server_cpu: usize) -> f64 {
     });
     let took: Duration = converse(work);
     (work.frames * work.connections) as f64 / took.as_secs_f64()
-}
-
-/// Bytes that a server holds for each connection that has echoed a frame and says no more.
-fn idle(system: &str, tls: bool, server_cpu: usize) -> f64 {
-    let mut server = start(system, tls, server_cpu);
-    let mut held = |connections: usize| {
-        tokio_echo::hold(server.port(), tls, connections, || {
-            server.memory().live_bytes
-        })
-    };
-    let few = held(IDLE / 10);
-    let many = held(IDLE);
-    (many - few) as f64 / (IDLE - IDLE / 10) as f64
 }

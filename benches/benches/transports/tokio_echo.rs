@@ -78,18 +78,27 @@ pub(crate) fn converse(port: u16, work: Work) -> Duration {
     })
 }
 
+/// Connections that are made before any is waited for.
+const TOGETHER: usize = 100;
+
 /// What `look` says while so many connections, which have echoed once, say nothing.
-pub(crate) fn hold(port: u16, tls: bool, connections: usize, look: impl FnOnce() -> i64) -> i64 {
+pub(crate) fn hold<T>(port: u16, tls: bool, connections: usize, look: impl FnOnce() -> T) -> T {
     runtime().block_on(async {
         let mut held = Vec::new();
-        for stream in connect_all(port, tls, connections).await {
-            let mut frames = Framed::new(stream, LengthDelimitedCodec::new());
-            frames
-                .send(Bytes::from_static(&[7; 64]))
-                .await
-                .expect("a connection");
-            frames.next().await.expect("an answer").expect("a frame");
-            held.push(frames);
+        // Some at a time: fewer turns of both processes, and no more than the backlog has room for.
+        while held.len() < connections {
+            let more = TOGETHER.min(connections - held.len());
+            let mut asking = Vec::new();
+            for stream in connect_all(port, tls, more).await {
+                let mut frames = Framed::new(stream, LengthDelimitedCodec::new());
+                let frame = Bytes::from_static(&[7; 64]);
+                frames.send(frame).await.expect("a connection");
+                asking.push(frames);
+            }
+            for frames in &mut asking {
+                frames.next().await.expect("an answer").expect("a frame");
+            }
+            held.append(&mut asking);
         }
         look()
     })

@@ -5,6 +5,9 @@ mod accepting;
 #[expect(dead_code, reason = "this needs few kinds of certificates")]
 #[path = "../tls/certificates.rs"]
 mod certificates;
+#[cfg(target_os = "linux")]
+#[path = "../apart/child.rs"]
+mod child;
 mod crowds;
 mod draining;
 mod endings;
