@@ -301,6 +301,9 @@ impl fmt::Debug for Scratch {
 /// A frame that would keep so many times its size is copied.
 const PINNED_MOST: usize = 8;
 
+/// A long frame may keep so much all the same: what is read at once, when no longer one is expected.
+const PINNED_BUFFER: usize = 64 * 1024;
+
 /// How far a decoder got in its stream, so that a refused frame is reported with its place, and how
 /// much memory its frames share.
 #[derive(Debug, Default)]
@@ -353,9 +356,14 @@ impl Progress {
         }
     }
 
-    /// Whether whoever keeps `frame` keeps much more. Long payloads are never copied.
+    /// Whether whoever keeps `frame` keeps much more. Long ones are copied only out of a buffer that was
+    /// made for one much longer.
     fn pins(&self, frame: &Bytes) -> bool {
-        frame.len() < OutputBatch::KEEP && frame.len() * PINNED_MOST <= self.buffer
+        let allowed = match frame.len() {
+            short if short < OutputBatch::KEEP => 0,
+            _ => PINNED_BUFFER,
+        };
+        self.buffer > allowed && frame.len() * PINNED_MOST <= self.buffer
     }
 
     /// Ends the present frame; gives its start and its length.

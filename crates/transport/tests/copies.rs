@@ -286,6 +286,36 @@ fn a_small_payload_that_is_kept_keeps_no_read_buffer() {
 
 // SV6
 #[test]
+fn a_payload_that_is_kept_keeps_no_buffer_made_for_a_longer_one() {
+    const KEPT: usize = 4096;
+    let (giving, coming) = giving();
+    let stream = StapledStream::new(giving, Taking(Arc::default()));
+    let mut stream = MessageStream::new(stream, codec());
+    let mut kept = Vec::new();
+    for number in 0..20 {
+        for size in [1 << 20, KEPT] {
+            let wire = on_the_wire(size, number);
+            coming.lock().unwrap().extend_from_slice(&wire);
+            let received = loop {
+                if let Some(received) = stream.recv().now_or_never() {
+                    break received.unwrap().unwrap();
+                }
+            };
+            assert_eq!(received.len(), size);
+            if size == KEPT {
+                kept.push(received);
+            }
+        }
+    }
+    stream.abort();
+    for payload in kept {
+        let own = payload.try_into_mut().expect("nobody else has it");
+        assert!(own.capacity() <= 64 * 1024, "{}", own.capacity());
+    }
+}
+
+// SV6
+#[test]
 fn a_stream_that_waits_owns_no_buffer() {
     let (giving, coming) = giving();
     let lent = giving.lent.clone();
