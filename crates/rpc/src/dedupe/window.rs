@@ -13,6 +13,8 @@ use crate::{Certainty, Code, Codec};
 const KEPT_FOR: Duration = Duration::from_secs(600);
 const MAX_ENTRIES: usize = 10_000;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Calls that wait for the answer of one: whoever connects again and again leaves no more of them.
+const MAX_WAITING: usize = 128;
 /// What an entry costs besides its key and its answer.
 const PER_ENTRY: usize = 256;
 
@@ -98,6 +100,14 @@ impl<W> Window<W> {
                     code: Code::BadArguments,
                     certainty: Certainty::Refused,
                     message: "its key is that of a call in another codec".into(),
+                })
+            }
+            // It is not known what becomes of the one that runs.
+            Some(Entry::Runs { waiting, .. }) if waiting.len() >= MAX_WAITING => {
+                Admitted::Answered(JobEnd::Failed {
+                    code: Code::Overloaded,
+                    certainty: Certainty::MaybeExecuted,
+                    message: format!("{MAX_WAITING} calls wait for the answer to its key already"),
                 })
             }
             Some(Entry::Runs { waiting, .. }) => {
@@ -282,6 +292,29 @@ mod tests {
         assert_eq!(code, Code::BadArguments);
         assert!(message.contains("another codec"), "{message}");
         assert!(runs(&admit(&mut window, &key(1), 'g', at(600))));
+    }
+
+    #[test]
+    fn no_more_than_so_many_wait_for_one() {
+        let mut window = Window::new(10, 10_000);
+        assert!(runs(&admit(&mut window, &key(1), 0, at(0))));
+        for waiter in 1..MAX_WAITING {
+            let twin = admit(&mut window, &key(1), waiter, at(0));
+            assert!(matches!(twin, Admitted::Waits));
+        }
+        for _ in 0..3 {
+            let twin = admit(&mut window, &key(1), MAX_WAITING, at(0));
+            let Admitted::Answered(JobEnd::Failed {
+                code, certainty, ..
+            }) = twin
+            else {
+                panic!("{twin:?}")
+            };
+            let expected = (Code::Overloaded, Certainty::MaybeExecuted);
+            assert_eq!((code, certainty), expected);
+        }
+        let waited = window.settle(&key(1), &reply(1));
+        assert!(waited.into_iter().eq(0..MAX_WAITING));
     }
 
     #[test]
