@@ -29,7 +29,7 @@ on_every_backend! {
         let address = listener.local_addr().unwrap();
         task_group(|group: TaskGroup<Error>| async move {
             let mut limits = Limits::default();
-            limits.queue_bytes = 4 * BODY;
+            (limits.max_message, limits.queue_bytes) = (4 * BODY as u32, 4 * BODY);
             let accepted = group.spawn_ok(async move {
                 RawPeer::accept(&listener, &Limits::default(), &["f"]).await
             });

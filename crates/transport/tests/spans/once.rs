@@ -129,18 +129,19 @@ async fn every_way_to_send_is_traced_once() {
         shared.feed(&HELLO).await.unwrap();
         shared.reserve().await.unwrap().send(&HELLO).unwrap();
         let permit = shared.reserve().await.unwrap();
-        assert!(permit.send(&large).is_err());
-        (refused, shared)
+        let told = permit.send(&large).unwrap_err();
+        (refused, told, shared)
     };
-    let (refused, shared) = sending.instrument(outer.clone()).await;
+    let (refused, told, shared) = sending.instrument(outer.clone()).await;
     let ok = || Recorded::new("send").peer("there").outcome("ok");
     let refused = bowline_transport::Error::from_encode(refused);
     let failed = Recorded::new("send").peer("there");
-    let failed = || {
-        let kind = format!("{:?}", refused.kind());
-        failed.clone().error(&kind, &refused.to_string())
+    let failed = |error: &bowline_transport::Error| {
+        let kind = format!("{:?}", error.kind());
+        failed.clone().error(&kind, &error.to_string())
     };
-    assert_eq!(below(&outer), [ok(), ok(), failed(), ok(), ok(), failed()]);
+    let (refused, told) = (failed(&refused), failed(&told));
+    assert_eq!(below(&outer), [ok(), ok(), refused, ok(), ok(), told]);
     shared.flush().await.unwrap();
     for _ in 0..4 {
         assert_eq!(
