@@ -1,6 +1,7 @@
 //! The limits of brokers and connections, and what they add up to.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Everything that bounds what a peer can make us hold, and how long we wait for it.
@@ -155,107 +156,32 @@ impl Limits {
     /// # Errors
     /// The first field that does not, what it is, and what it has to be.
     pub fn check(&self) -> Result<(), BadLimit> {
-        let (frame, message) = (u64::from(self.max_frame), u64::from(self.max_message));
-        let numbers = [
-            ("max_frame", frame, (1024, 16_777_215), ""),
-            ("max_message", message, (frame, u64::MAX), "max_frame"),
-            ("call_window", self.call_window.into(), (4096, 1 << 31), ""),
-            (
-                "reassembly",
-                self.reassembly as u64,
-                (message, u64::MAX),
-                "max_message",
-            ),
-            ("max_calls", self.max_calls.into(), (1, u64::MAX), ""),
-            (
-                "notify_window",
-                self.notify_window.into(),
-                (1, u64::MAX),
-                "",
-            ),
-            ("max_methods", self.max_methods.into(), (1, u64::MAX), ""),
-            ("max_metadata", self.max_metadata.into(), (1, u64::MAX), ""),
-            ("queue_calls", self.queue_calls as u64, (1, u64::MAX), ""),
-            (
-                "queue_bytes",
-                self.queue_bytes as u64,
-                (message, u64::MAX),
-                "max_message",
-            ),
-            ("write_buffer", self.write_buffer as u64, (1, u64::MAX), ""),
-            (
-                "handshake_bytes",
-                self.handshake_bytes as u64,
-                (1024, u64::MAX),
-                "",
-            ),
-            (
-                "unauthenticated",
-                self.unauthenticated as u64,
-                (1, u64::MAX),
-                "",
-            ),
-            (
-                "unauthenticated_per_prefix",
-                self.unauthenticated_per_prefix as u64,
-                (1, u64::MAX),
-                "",
-            ),
-            ("connections", self.connections as u64, (1, u64::MAX), ""),
-        ];
-        for (field, is, (least, most), of) in numbers {
-            if !(least..=most).contains(&is) {
-                let has_to_be = match (most, of) {
-                    (u64::MAX, "") => format!("at least {least}"),
-                    (u64::MAX, of) => format!("at least {least}, as {of} is"),
-                    _ => format!("{least} to {most}"),
-                };
-                let is = is.to_string();
-                return Err(BadLimit {
-                    field,
-                    is,
-                    has_to_be,
-                });
-            }
-        }
+        between("max_frame", self.max_frame, 1024..=16_777_215)?;
+        at_least_as("max_message", self.max_message, "max_frame", self.max_frame)?;
+        between("call_window", self.call_window, 4096..=1 << 31)?;
+        let message = self.max_message as usize;
+        at_least_as("reassembly", self.reassembly, "max_message", message)?;
+        at_least("max_calls", self.max_calls, 1)?;
+        at_least("notify_window", self.notify_window, 1)?;
+        at_least("max_methods", self.max_methods, 1)?;
+        at_least("max_metadata", self.max_metadata, 1)?;
+        at_least("queue_calls", self.queue_calls, 1)?;
+        at_least_as("queue_bytes", self.queue_bytes, "max_message", message)?;
+        at_least("write_buffer", self.write_buffer, 1)?;
+        at_least("handshake_bytes", self.handshake_bytes, 1024)?;
+        at_least("unauthenticated", self.unauthenticated, 1)?;
+        let prefix = self.unauthenticated_per_prefix;
+        at_least("unauthenticated_per_prefix", prefix, 1)?;
+        at_least("connections", self.connections, 1)?;
+        above_zero("write_stall", self.write_stall)?;
+        above_zero("handshake_timeout", self.handshake_timeout)?;
+        above_zero("max_deadline", self.max_deadline)?;
         let longest = Duration::from_millis(u32::MAX.into());
-        let times = [
-            (
-                "write_stall",
-                self.write_stall,
-                (Duration::from_nanos(1), Duration::MAX),
-            ),
-            (
-                "handshake_timeout",
-                self.handshake_timeout,
-                (Duration::from_nanos(1), Duration::MAX),
-            ),
-            (
-                "max_deadline",
-                self.max_deadline,
-                (Duration::from_nanos(1), Duration::MAX),
-            ),
-            (
-                "heartbeat",
-                self.heartbeat,
-                (Duration::from_millis(1), longest),
-            ),
-        ];
-        for (field, is, (least, most)) in times {
-            if is < least || is > most {
-                let has_to_be = match most {
-                    Duration::MAX => "above zero".to_owned(),
-                    most => format!("{least:?} to {most:?}"),
-                };
-                let is = format!("{is:?}");
-                return Err(BadLimit {
-                    field,
-                    is,
-                    has_to_be,
-                });
-            }
-        }
-        Ok(())
+        between(
+            "heartbeat",
+            self.heartbeat,
+            Duration::from_millis(1)..=longest,
+        )
     }
 
     /// What the limits add up to.
@@ -272,6 +198,39 @@ impl Limits {
     }
 }
 
+fn between<T: PartialOrd + fmt::Debug>(
+    field: &'static str,
+    is: T,
+    range: RangeInclusive<T>,
+) -> Result<(), BadLimit> {
+    let (least, most) = (range.start(), range.end());
+    BadLimit::unless(range.contains(&is), field, &is, || {
+        format!("{least:?} to {most:?}")
+    })
+}
+
+fn at_least<T: PartialOrd + fmt::Debug>(
+    field: &'static str,
+    is: T,
+    least: T,
+) -> Result<(), BadLimit> {
+    BadLimit::unless(is >= least, field, is, || format!("at least {least:?}"))
+}
+
+fn at_least_as<T: PartialOrd + fmt::Debug>(
+    field: &'static str,
+    is: T,
+    other: &str,
+    least: T,
+) -> Result<(), BadLimit> {
+    let has_to_be = || format!("at least {least:?}, as {other} is");
+    BadLimit::unless(is >= least, field, is, has_to_be)
+}
+
+fn above_zero(field: &'static str, is: Duration) -> Result<(), BadLimit> {
+    BadLimit::unless(!is.is_zero(), field, is, || "above zero".to_owned())
+}
+
 /// A limit that is zero, out of range or does not fit another.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the limit {field} is {is}; it has to be {has_to_be}")]
@@ -282,6 +241,22 @@ pub struct BadLimit {
 }
 
 impl BadLimit {
+    fn unless(
+        holds: bool,
+        field: &'static str,
+        is: impl fmt::Debug,
+        has_to_be: impl FnOnce() -> String,
+    ) -> Result<(), Self> {
+        if holds {
+            return Ok(());
+        }
+        Err(BadLimit {
+            field,
+            is: format!("{is:?}"),
+            has_to_be: has_to_be(),
+        })
+    }
+
     /// The field of [`Limits`] it is about.
     pub fn field(&self) -> &'static str {
         self.field

@@ -249,17 +249,15 @@ impl State {
     /// Forgets the methods that went first of those that nobody offers, if they are too many. One that somebody
     /// still has, who may count a call, stays.
     fn forget(&mut self) {
-        let gone = self
-            .meters
-            .iter()
-            .filter(|(_, metered)| metered.seen < self.updates);
-        let mut gone: Vec<_> = gone
-            .map(|(name, metered)| (metered.seen, name.clone()))
-            .collect();
-        let too_many = gone.len().saturating_sub(REMEMBERED);
+        let is_gone = |metered: &Metered| metered.seen < self.updates;
+        let gone = self.meters.values().filter(|metered| is_gone(metered));
+        let too_many = gone.count().saturating_sub(REMEMBERED);
         if too_many == 0 {
             return;
         }
+        let gone = self.meters.iter().filter(|(_, metered)| is_gone(metered));
+        let gone = gone.map(|(name, metered)| (metered.seen, name.clone()));
+        let mut gone: Vec<_> = gone.collect();
         gone.sort_unstable();
         for (_, name) in gone.into_iter().take(too_many) {
             if let Entry::Occupied(entry) = self.meters.entry(name)
