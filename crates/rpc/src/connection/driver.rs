@@ -42,6 +42,9 @@ const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 /// Bytes of frames made between two writes: a peer that reads keeps no more than that waiting, and one
 /// that does not gets the whole write buffer filled.
 const FLUSH: usize = 64 * 1024;
+/// Bytes written in one turn to a stream that takes them, after which what comes is read and other tasks
+/// get their turn.
+const WRITTEN: usize = 256 * 1024;
 /// Turns in one poll, after which other tasks get theirs.
 const TURNS: usize = 16;
 /// Events of one turn, after which what they caused is written and other tasks get their turn: a
@@ -188,7 +191,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             moved |= self.take_mail(now);
             // What came by mail is younger than this turn, and what remains of its time is written.
             let now = if moved { time::now() } else { now };
-            self.poll_write(cx, now);
+            let unwritten = self.poll_write(cx, now);
             // From here on what is done leaves something to write or to read.
             let mut again = self.broken.is_some() || self.machine.is_holding();
             if (self.stale || !self.changes.is_empty()) && self.machine.has_told() {
@@ -211,7 +214,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             if self.cause.is_some() && (nothing_to_write || !self.writing) {
                 return Poll::Ready(());
             }
-            if events == batch || self.unbegun {
+            if events == batch || self.unbegun || unwritten {
                 break;
             }
             // A stream that gave something has no waker yet.

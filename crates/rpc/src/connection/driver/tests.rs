@@ -107,24 +107,35 @@ fn what_a_broken_stream_did_not_take_was_never_sent_though_the_broker_closes_mea
     });
 }
 
-/// Takes nothing, and tells how much of what it took before went out.
-struct Holds(Arc<AtomicU64>);
+/// Tells how many bytes went out of those that it took: it takes all that come, or no more.
+struct Counts {
+    takes: bool,
+    bytes: Arc<AtomicU64>,
+}
 
-impl ByteSide for Holds {}
+impl ByteSide for Counts {}
 
-impl ByteWriter for Holds {
+impl ByteWriter for Counts {
     fn is_write_vectored(&self) -> bool {
         false
     }
 
     fn passed_on(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
-impl AsyncWrite for Holds {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Pending
+impl AsyncWrite for Counts {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.takes {
+            return Poll::Pending;
+        }
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -146,13 +157,18 @@ fn a_transport_that_holds_bytes_back_stalls_only_while_none_go_out() {
         let open = Open::new(Target::Method(MethodId(1)), CodecId::JSON, Bytes::new());
         machine.command(begun, Command::Open(open)).unwrap();
         let (reader, _) = MemoryStream::pair().0.into_split();
-        let stream = StapledStream::new(reader, Holds(count.clone()));
+        let bytes = count.clone();
+        let writer = Counts {
+            takes: false,
+            bytes,
+        };
+        let stream = StapledStream::new(reader, writer);
         let mailbox = Arc::new(Mailbox::new(&limits));
         let mut driver = Driver::new(stream, machine, mailbox, Nobody, &limits);
         let mut cx = Context::from_waker(Waker::noop());
         let mut stalls_after = |seconds: u64| {
             let now = begun + Duration::from_secs(seconds);
-            driver.poll_write(&mut cx, now);
+            assert!(!driver.poll_write(&mut cx, now));
             driver
                 .stalls_at
                 .map(|at| at.saturating_duration_since(begun))
@@ -164,5 +180,39 @@ fn a_transport_that_holds_bytes_back_stalls_only_while_none_go_out() {
         let later = patience.map(|most| most + Duration::from_secs(3));
         assert_eq!(stalls_after(3), later);
         assert_eq!(stalls_after(4), later, "nothing more went out");
+    });
+}
+
+#[test]
+fn a_stream_that_takes_everything_keeps_the_others_waiting_for_so_many_bytes() {
+    const CALLS: u64 = 100;
+    const CALL: usize = 10_000;
+    let limits = Limits::default();
+    let written = Arc::new(AtomicU64::new(0));
+    Root::new().block_on(async {
+        let now = time::now();
+        let mut machine = ready(&limits, now);
+        for _ in 0..CALLS {
+            let body = Bytes::from(vec![7; CALL]);
+            let open = Open::new(Target::Method(MethodId(1)), CodecId::JSON, body);
+            machine.command(now, Command::Open(open)).unwrap();
+        }
+        let (near, _peer) = MemoryStream::pair();
+        let reader = near.into_split().0;
+        let bytes = written.clone();
+        let stream = StapledStream::new(reader, Counts { takes: true, bytes });
+        let mailbox = Arc::new(Mailbox::new(&limits));
+        let mut driver = Driver::new(stream, machine, mailbox, Nobody, &limits);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut before = 0;
+        while before < CALLS * CALL as u64 {
+            assert!(driver.poll(&mut cx).is_pending());
+            let all = written.load(Ordering::Relaxed);
+            let now = all - before;
+            assert!(now > 0, "stopped after {all}");
+            // With what was made at once and reached beyond.
+            assert!(now < (WRITTEN + FLUSH + CALL) as u64, "{now} in one turn");
+            before = all;
+        }
     });
 }

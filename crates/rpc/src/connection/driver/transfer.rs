@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bowline_backend::stream::ByteStream;
 use bowline_backend::time::Instant;
 
-use super::{Driver, FLUSH, Host, READ, SLICES};
+use super::{Driver, FLUSH, Host, READ, SLICES, WRITTEN};
 use crate::proto::{BrokenKind, StreamEnd};
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
@@ -47,8 +47,13 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         }
     }
 
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Writes what the stream takes, up to [`WRITTEN`]; whether it would take more of what there is.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut written = 0;
         while self.writing {
+            if written >= WRITTEN {
+                return true;
+            }
             let room = self.write_buffer.saturating_sub(self.out.len());
             if room > 0 {
                 let budget = room.min(FLUSH);
@@ -68,6 +73,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     break;
                 }
                 Poll::Ready(Ok(n)) => {
+                    written += n;
                     self.stalls_at = None;
                     self.out.advance(n);
                     self.machine.on_transmitted(n);
@@ -75,6 +81,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 Poll::Ready(Err(error)) => self.broken(BrokenKind::Io(error.kind())),
             }
         }
+        false
     }
 
     fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
