@@ -196,7 +196,11 @@ pub(crate) async fn a_full_queue_makes_senders_wait<S: Stream>(here: S, there: S
     }
     // At most the high water and one frame are queued.
     assert!(here.split().0.unsent() < 1000 + 5004);
-    assert!(here.send(&piece).now_or_never().is_none());
+    // What is below may still make room.
+    while here.send(&piece).now_or_never().is_some() {
+        sent += 1;
+        assert!(sent < 20_000, "nothing bounds the queue");
+    }
     let drain = async {
         for _ in 0..sent + 1 {
             assert_eq!(there.recv().await.unwrap(), Some(piece.clone()));
