@@ -12,6 +12,7 @@ mod manner;
 #[cfg(feature = "native-roots")]
 mod native_roots;
 mod pem;
+mod records;
 mod server;
 mod session;
 mod stream;

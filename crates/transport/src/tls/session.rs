@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bowline_backend::stream::{ByteStream, ByteWriter};
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 use futures_io::AsyncWrite;
 use rustls::{Connection, ProtocolVersion};
 
@@ -20,6 +20,7 @@ use phase::{Phase, again};
 use super::failure::{self, Accepted};
 use super::info::TlsDetails;
 use super::manner::{CloseMode, Manner};
+use super::records;
 use crate::error::{Error, Operation};
 use crate::half_wakers::{Half, HalfWakers};
 
@@ -134,6 +135,9 @@ impl<S: ByteStream> Session<S> {
                 state.again = true;
                 return;
             };
+            if writing.records.is_empty() {
+                writing.records = records::take(0);
+            }
             state.take_records(&mut writing.records);
             state.unflushed = true;
             drop(state);
@@ -206,7 +210,7 @@ impl<S: ByteStream> Session<S> {
             }
         }
         // A stream that waits holds no buffer.
-        *records = BytesMut::new();
+        records::give_back(mem::take(records));
         ready!(Pin::new(&mut *half).poll_flush(&mut cx))?;
         match ending {
             true => Pin::new(half).poll_close(&mut cx),
@@ -396,7 +400,7 @@ impl<S: ByteStream> State<S> {
     fn take_records(&mut self, records: &mut BytesMut) {
         while self.tls.wants_write() {
             // A buffer in memory takes everything.
-            let _ = self.tls.write_tls(&mut records.writer());
+            let _ = self.tls.write_tls(&mut records::Joined(records));
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,14 +17,15 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use super::CloseMode;
 use super::failure;
+use super::records;
 use super::session::Session;
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::delegate::{delegate_reads, delegate_writes};
 use crate::error::Error;
 use crate::half_wakers::Half;
 
-/// Most bytes of records in one read: one record of the largest size, and its overhead.
-const MOST_READ: NonZeroUsize = NonZeroUsize::new(17 * 1024).unwrap();
+/// Most bytes of records in one read: two records of the largest size, and their overhead.
+const MOST_READ: NonZeroUsize = NonZeroUsize::new(33 * 1024).unwrap();
 
 /// After as many reads that brought no plain byte a reader lets other tasks run.
 const BARREN_IN_A_ROW: usize = 32;
@@ -153,9 +155,10 @@ impl<S: ByteStream> TlsReadHalf<S> {
         let Some(reading) = reading.unwrap_or_else(PoisonError::into_inner) else {
             return Poll::Ready(Ok(Fetched::End));
         };
+        self.records = records::take(MOST_READ.get());
         let read = Pin::new(reading).poll_read_into(cx, &mut self.records, MOST_READ);
         if read.is_pending() {
-            self.records = BytesMut::new(); // a stream that waits holds no buffer
+            records::give_back(mem::take(&mut self.records)); // a stream that waits holds no buffer
         }
         ready!(read)?;
         Poll::Ready(Ok(match self.records.first() {
@@ -167,6 +170,9 @@ impl<S: ByteStream> TlsReadHalf<S> {
     /// Hands what was fetched to TLS, and writes what that answers, an alert for one.
     pub(super) fn digest(&mut self) -> Result<(), rustls::Error> {
         let digested = self.session.receive(&mut self.records);
+        if self.records.is_empty() {
+            records::give_back(mem::take(&mut self.records));
+        }
         self.session.drive(Half::Receiver);
         digested
     }

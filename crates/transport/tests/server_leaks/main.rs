@@ -233,9 +233,12 @@ fn nothing_is_left_on(backend: Backend) {
         }
         let after = in_use();
         assert!(!more(after), "{backend}: {after:?}, before {before:?}");
-        // What runtimes keep comes and goes, and grows with no connection.
+        // What runtimes keep comes and goes, as does the one buffer for records of each thread, and
+        // grows with no connection.
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
+        let most = isize::try_from(32 + threads * 36).unwrap() * 1024;
         let grown = after.2 - before.2;
-        assert!(grown < 32 * 1024, "{backend}: {grown} bytes more");
+        assert!(grown < most, "{backend}: {grown} bytes more");
     });
     Root::new().backend(backend).block_on(Box::pin(all));
 }
