@@ -58,7 +58,11 @@ impl<S: Readiness> StreamSocket for S {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let slices = &slices[..slices.len().min(IOV_MAX)];
+        let slices = match slices {
+            // The system has less to look at.
+            [only] => return StreamSocket::poll_write(self, cx, only),
+            slices => &slices[..slices.len().min(IOV_MAX)],
+        };
         let of = slices.iter().map(|slice| slice.len()).sum();
         self.poll_transfer(cx, Direction::Write, |socket| {
             let bytes = socket.send_vectored_with_flags(slices, NO_SIGNAL)?;

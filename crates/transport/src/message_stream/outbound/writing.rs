@@ -84,7 +84,7 @@ fn write_plain<W: ByteWriter>(
     front: &mut OutputBatch,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    if !half.is_write_vectored() {
+    if front.segments() == 1 || !half.is_write_vectored() {
         return Pin::new(half).poll_write(cx, front.coalesce(COALESCE));
     }
     let mut slices = [IoSlice::new(&[]); SLICES];
