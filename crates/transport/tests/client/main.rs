@@ -15,6 +15,9 @@ use bowline_transport::{Client, DynTransport, Error, MessageStream};
 mod attempts;
 mod blocking;
 mod calls;
+#[cfg(target_os = "linux")]
+#[path = "../apart/child.rs"]
+mod child;
 mod connecting;
 mod found_by_calls;
 mod losses;

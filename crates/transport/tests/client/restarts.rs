@@ -1,14 +1,22 @@
 //! A server that restarts, and all of its clients.
 
 use std::collections::BTreeMap;
+#[cfg(target_os = "linux")]
+use std::net::SocketAddr;
 use std::pin::pin;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use bowline_backend::Backend;
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::time::Instant;
 use bowline_codec::Lines;
 use bowline_concurrency::{now, sleep};
+#[cfg(target_os = "linux")]
+use bowline_transport::ClientState;
 use bowline_transport::{
     Client, DynTransport, Error, ErrorKind, MemoryStream, MessageStream, Operation,
 };
@@ -145,4 +153,133 @@ fn nor_do_those_of_a_server_over_tcp() {
             assert!(came.values().sum::<usize>() > CLIENTS / 2, "{came:?}");
         });
     }
+}
+
+/// Until when a client waits, each time, once its connection has broken and until it has another one.
+#[cfg(target_os = "linux")]
+async fn waits(client: &Text, all: &AtomicUsize) -> Vec<Instant> {
+    let mut state = client.state();
+    client.recv().await.unwrap_err();
+    let watch = async {
+        let mut waits = Vec::new();
+        loop {
+            match *state.changed().await.unwrap() {
+                ClientState::Waiting(until) => {
+                    waits.push(until);
+                    all.fetch_add(1, Ordering::Relaxed);
+                }
+                ClientState::Ready => return waits,
+                _ => {}
+            }
+        }
+    };
+    let (waits, connected) = join(watch, client.connect()).await;
+    connected.unwrap();
+    waits
+}
+
+/// The most that end within 10 ms of each other.
+#[cfg(target_os = "linux")]
+fn crowd<'a>(begun: Instant, waits: impl Iterator<Item = &'a Instant>) -> usize {
+    let mut counts: BTreeMap<u128, usize> = BTreeMap::new();
+    for until in waits {
+        let at = until.saturating_duration_since(begun).as_millis() / 10;
+        *counts.entry(at).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or(0)
+}
+
+/// An address of this process alone, any port: while the server is down nobody else takes its place,
+/// be it a client, whose own address is 127.0.0.1.
+#[cfg(target_os = "linux")]
+fn own_address() -> SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 128 | high, middle, low], 0))
+}
+
+/// The clients of a server that is down for as long as it takes that each has tried some times. What
+/// they draw is looked at, not when a busy machine lets them try.
+#[cfg(target_os = "linux")]
+fn over_sockets(backend: Backend) {
+    const MANY: u64 = 1000;
+    const OTHERS: u64 = 300;
+    const TRIES: usize = 4;
+    /// Connecting at once: fewer than a backlog holds.
+    const FEW: usize = 250;
+    let descriptors = crate::child::descriptors(2 * MANY + OTHERS);
+    let count = usize::try_from((descriptors - OTHERS) / 2).unwrap();
+    crate::on(backend, async {
+        let listener = TcpListener::bind(own_address()).unwrap();
+        let at = listener.local_addr().unwrap();
+        let begun = now();
+        let (connections, came) = (Mutex::<Vec<_>>::default(), Mutex::default());
+        let clients: Vec<Text> = (0..count)
+            .map(|_| crate::client(at).reconnecting())
+            .collect();
+        let connecting = async {
+            for (at, some) in clients.chunks(FEW).enumerate() {
+                let connected = join_all(some.iter().map(|client| client.connect())).await;
+                connected.into_iter().for_each(Result::unwrap);
+                // Who was not accepted yet when a listener closes learns that by its keep-alive alone.
+                while connections.lock().unwrap().len() < at * FEW + some.len() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        let serving = accept_all(listener, begun, &connections, &came);
+        let Either::Left(_) = select(pin!(connecting), pin!(serving)).await else {
+            unreachable!("it accepts for ever")
+        };
+        let all = AtomicUsize::new(0);
+        let back = join_all(clients.iter().map(|client| waits(client, &all)));
+        let restarted = async {
+            drop(std::mem::take(&mut *connections.lock().unwrap()));
+            while all.load(Ordering::Relaxed) < TRIES * count {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let listener = TcpListener::bind(at).unwrap();
+            accept_all(listener, begun, &connections, &came).await;
+        };
+        let Either::Left((waited, _)) = select(pin!(back), pin!(restarted)).await else {
+            unreachable!("it accepts for ever")
+        };
+        // The first pauses are of up to 100 ms: a tenth of all in each 10 ms, give or take.
+        let first = crowd(begun, waited.iter().filter_map(|waits| waits.first()));
+        assert!(
+            first > 0 && first < count / 5,
+            "{first} of {count} within 10 ms"
+        );
+        // Those after which they come back are longer, each by itself.
+        let last = crowd(begun, waited.iter().filter_map(|waits| waits.last()));
+        assert!(
+            last > 0 && last < count / 10,
+            "{last} of {count} within 10 ms"
+        );
+        let most = waited.iter().map(Vec::len).max();
+        assert!(most < Some(TRIES * 5), "{most:?} attempts of one");
+    });
+}
+
+macro_rules! on_real_backends {
+    ($($backend:ident: $name:ident,)*) => { $(
+        mod $name {
+            // CL3
+            #[cfg(target_os = "linux")]
+            #[test]
+            fn nor_do_those_of_a_server_over_sockets() {
+                let name = concat!(
+                    "restarts::",
+                    stringify!($name),
+                    "::nor_do_those_of_a_server_over_sockets"
+                );
+                crate::child::run(name, bowline_backend::Backend::$backend, super::over_sockets);
+            }
+        }
+    )* };
+}
+
+on_real_backends! {
+    Tokio: on_tokio,
+    Smol: on_smol,
+    AsyncStd: on_async_std,
 }
