@@ -170,11 +170,7 @@ where
     let served = connections.run(|group: TaskGroup<Infallible>| async move {
         let state = service.state.clone();
         let begin = |incoming: L::Connection, entry: Entry| {
-            let connection = service.clone().connection(entry, incoming);
-            spawn(&group, async move {
-                connection.await;
-                Ok(())
-            })
+            spawn(&group, service.clone().connection(entry, incoming))
         };
         let accepted = accept_all(listener, &state, begin).await;
         if accepted.is_err() {

@@ -1,5 +1,6 @@
 //! The life of one connection, in its task.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,11 @@ impl<H, F> Service<H, F> {
     /// Serves one connection to its end.
     ///
     /// The entry goes last: its place is free once the transport is released.
-    pub(super) async fn connection<I, C>(self: Arc<Self>, mut entry: Entry, incoming: I)
+    pub(super) async fn connection<I, C>(
+        self: Arc<Self>,
+        mut entry: Entry,
+        incoming: I,
+    ) -> Result<(), Infallible>
     where
         I: Incoming,
         F: Fn() -> C + Send + Sync + 'static,
@@ -48,8 +53,11 @@ impl<H, F> Service<H, F> {
         if let Outcome::Done(()) = scope.run(self.clone().live(&entry, incoming)).await {
             entry.note_returned();
         }
+        Ok(())
     }
 
+    /// What is not its conversation, and so short, is boxed: a connection that waits for its peer has no
+    /// room for it.
     async fn live<I, C>(self: Arc<Self>, entry: &Entry, incoming: I)
     where
         I: Incoming,
@@ -58,7 +66,7 @@ impl<H, F> Service<H, F> {
         H: ConnectionHandler<MessageStream<I::Stream, C>> + 'static,
     {
         let link = entry.link();
-        let stream = match self.establish(incoming).await {
+        let stream = match Box::pin(self.establish(incoming)).await {
             Ok(stream) => stream,
             Err(error) => {
                 entry.count(|counters| &counters.handshakes_failed);
@@ -77,9 +85,9 @@ impl<H, F> Service<H, F> {
         let mut messages = Messages::new(shared.clone(), link.clone());
         // A handler may panic before it gives its future: it is called where that is caught.
         let begin = async { self.handler.on_connection(&peer, &mut messages).await };
-        let begun = Caught::new(begin).await;
+        let begun = Box::pin(Caught::new(begin)).await;
         if !matches!(begun, Ok(Ok(()))) {
-            self.conclude(entry, &peer, begun).await;
+            Box::pin(self.conclude(entry, &peer, begun)).await;
             return;
         }
         let (service, cut) = (self.clone(), peer.clone());
@@ -89,10 +97,10 @@ impl<H, F> Service<H, F> {
         });
         let handle = async { self.handler.handle(&peer, &mut messages).await };
         let handled = Caught::new(handle).await;
-        let end = self.conclude(entry, &peer, handled).await;
+        let end = Box::pin(self.conclude(entry, &peer, handled)).await;
         drop(on_cut);
         let tell = async { self.handler.on_end(&peer, end).await };
-        let ended = shield_for(END_WITHIN, Caught::new(tell)).await;
+        let ended = Box::pin(shield_for(END_WITHIN, Caught::new(tell))).await;
         if let Ok(Err(Panicked(message))) = ended {
             log::handler_panicked(link, &message);
         }

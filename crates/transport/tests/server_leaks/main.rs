@@ -8,6 +8,7 @@
 mod certificates;
 #[cfg(feature = "tls")]
 mod handshakes;
+mod idle;
 mod network;
 mod peers;
 
