@@ -20,12 +20,26 @@ const KEPT: &str = "1073741824";
 /// # Errors
 /// The benchmark fails, prints no table, or the page has no place for it.
 pub(crate) fn run(root: &Path, name: &str) -> Outcome {
-    let mut step = Step::cargo("bench --package bowline-benches --bench")
-        .argument(name)
-        .set("MALLOC_TRIM_THRESHOLD_", KEPT);
-    if name == "easynetwork" {
-        step = step.set("EASYNETWORK_PYTHON", interop::python(root)?);
-    }
+    let bench = |program| {
+        Step::cargo("bench --package bowline-benches --bench")
+            .argument(program)
+            .set("MALLOC_TRIM_THRESHOLD_", KEPT)
+    };
+    let step = match name {
+        "easynetwork" => bench(name).set("EASYNETWORK_PYTHON", interop::python(root)?),
+        "serializers" => bench("codecs")
+            .arguments(&["--", "--serializers"])
+            .set("EASYNETWORK_PYTHON", interop::python(root)?),
+        "instructions" => {
+            let valgrind = Step::program("valgrind").argument("--version");
+            if !valgrind.succeeds(root) {
+                println!("bench: SKIPPED, nothing was counted: valgrind is not installed");
+                return Ok(());
+            }
+            bench("codecs").arguments(&["--", "--instructions"])
+        }
+        _ => bench(name),
+    };
     let lines = step.run_keeping(root, |_| true)?;
     let output = lines.join("\n");
     let (_, table, _) = between(&output, name).ok_or_else(|| format!("{name} printed no table"))?;

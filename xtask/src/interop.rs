@@ -7,7 +7,12 @@ use std::path::Path;
 use crate::process::{Outcome, Step};
 
 /// What the other side is made of.
-const PACKAGES: [&str; 3] = ["easynetwork==1.2.0", "msgpack==1.1.0", "uvloop==0.23.0"];
+const PACKAGES: [&str; 4] = [
+    "easynetwork==1.2.0",
+    "msgpack==1.1.0",
+    "uvloop==0.23.0",
+    "cbor2==5.8.0",
+];
 
 /// Makes a Python environment in the build directory, if there is none yet; its program.
 ///
@@ -16,7 +21,7 @@ const PACKAGES: [&str; 3] = ["easynetwork==1.2.0", "msgpack==1.1.0", "uvloop==0.
 pub(crate) fn python(root: &Path) -> Result<String, String> {
     let environment = format!("{}/interop", target(root));
     let python = format!("{environment}/bin/python");
-    let has_all = ["-c", "import easynetwork, msgpack, uvloop"];
+    let has_all = ["-c", "import easynetwork, msgpack, uvloop, cbor2"];
     if !Step::program(&python).arguments(&has_all).succeeds(root) {
         Step::program("python3")
             .arguments(&["-m", "venv", &environment])

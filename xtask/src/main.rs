@@ -46,6 +46,8 @@ usage: cargo xtask <command>
   sim differential --seeds N [--from K]
                              N random scripts of socket operations, on this system and in worlds
   bench NAME                 a benchmark; its table goes to docs/performance.md
+  bench instructions         instructions of codecs, counted by valgrind where it is installed; fails
+                             where there are more than its limits allow
   interop                    EasyNetwork and Python's ssl against ours; needs python3 and a network
   stress [RUNS [LOAD]]       the conformance suite RUNS times in a row (200) beside LOAD busy loops (2)
   loom                       models of races, in every interleaving; a few minutes, mostly to build

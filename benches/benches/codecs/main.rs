@@ -4,7 +4,12 @@
 
 mod decoding;
 mod encoding;
+mod instructions;
 mod messages;
+mod people;
+mod serializers;
+
+use std::process::ExitCode;
 
 use bowline_benches::allocations::{Counting, CountingWhenAsked};
 use bowline_benches::rounds::side_by_side;
@@ -24,24 +29,45 @@ struct Row {
     ours: Box<dyn FnMut()>,
 }
 
-fn main() {
-    let only = match &std::env::args().collect::<Vec<_>>()[..] {
-        [_, flag, only] if flag == "--only" => Some(only.clone()),
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let only = match arguments[..] {
+        ["--run", times, ref words @ ..] => {
+            instructions::run(times.parse().expect("a number"), words);
+            return ExitCode::SUCCESS;
+        }
+        // Cargo adds `--bench`.
+        ["--instructions", ..] => {
+            return match instructions::count_all() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            };
+        }
+        ["--serializers", ..] => {
+            serializers::compare();
+            return ExitCode::SUCCESS;
+        }
+        ["--only", only, ..] => Some(only),
         _ => None,
     };
-    let rows = decoding::rows()
-        .into_iter()
-        .chain(encoding::rows())
-        .chain(messages::rows());
     println!("<!-- bench:codecs -->");
     println!(
         "| ns per frame | peer | bowline | times the peer's rate | target | allocations of ours |"
     );
     println!("|---|---|---|---|---|---|");
-    for row in rows.filter(|row| only.as_ref().is_none_or(|only| only == row.name)) {
+    for row in rows().filter(|row| only.is_none_or(|only| only == row.name)) {
         println!("{}", measured(row));
     }
     println!("<!-- /bench:codecs -->");
+    ExitCode::SUCCESS
+}
+
+fn rows() -> impl Iterator<Item = Row> {
+    decoding::rows()
+        .into_iter()
+        .chain(encoding::rows())
+        .chain(messages::rows())
 }
 
 fn measured(mut row: Row) -> String {
