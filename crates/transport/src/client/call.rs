@@ -24,14 +24,17 @@ where
     /// Sends a message and waits for the reply, for a protocol that gives one reply to each message,
     /// in their order. It is traced as a `send` and a `recv`.
     ///
-    /// Calls take turns, and sends with them, so that no reply is taken for another. Before it sends
-    /// it looks whether the connection is still good; one that ended unnoticed is not its error,
-    /// where connections are replaced, but that of the next [`recv`](Client::recv).
+    /// Calls take turns, and sends with them, so that no reply is taken for another. Where connections
+    /// are [replaced](Client::reconnect) it looks, before it sends, whether its connection is still
+    /// good: one that ended unnoticed is not its error, but that of the next [`recv`](Client::recv), and
+    /// what the peer said unasked until then is no reply, but a message of that. Where they are not
+    /// replaced it does not look, and the first message to come is the reply.
     ///
     /// # Errors
     ///
     /// As [`send`](Client::send) and [`recv`](Client::recv); [`Ended`](ErrorKind::Ended) where the
-    /// peer ended instead of replying. [`delivery`](Error::delivery) says whether the peer may have
+    /// peer ended instead of replying; [`Busy`](ErrorKind::Busy), and nothing was sent, while 16
+    /// messages that were found so wait for a `recv`. [`delivery`](Error::delivery) says whether the peer may have
     /// the message. A reply that cannot be decoded is the answer to this call; one that the transport
     /// does not wait for any longer ([`Elapsed`](ErrorKind::Elapsed)) is nobody's, for the connection
     /// is dropped.
@@ -60,7 +63,7 @@ where
             let mut looked = false;
             let generation = poll_fn(|cx| {
                 if !looked {
-                    line.look(cx);
+                    line.look(cx)?;
                     looked = true;
                 }
                 line.poll_send(message, TransportSend::queue, &mut waiting, cx)
@@ -231,7 +234,7 @@ where
         let (mut sending, mut receiving) = (None, None);
         poll_fn(|cx| {
             if !looked {
-                line.look(cx);
+                line.look(cx)?;
                 looked = true;
             }
             loop {
@@ -269,15 +272,14 @@ where
                     awaited.generations.pop_front();
                 }
                 if *sent == self.messages.len() && slots.is_empty() {
-                    return Poll::Ready(());
+                    return Poll::Ready(Ok(()));
                 }
                 if !moved {
                     return Poll::Pending;
                 }
             }
         })
-        .await;
-        Ok(())
+        .await
     }
 }
 

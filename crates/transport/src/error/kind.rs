@@ -31,7 +31,7 @@ pub enum ErrorKind {
     },
     /// The operation was not done in time.
     Elapsed,
-    /// Another task is doing the same.
+    /// Another task is doing the same, or has to do something first that the source names.
     Busy,
     /// No secure connection came about: the handshake failed.
     Tls(TlsFailure),

@@ -1,5 +1,6 @@
 //! What a call finds broken is told to who receives, and what came before that is its reply.
 
+use std::error::Error as _;
 use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
 
@@ -20,6 +21,10 @@ on_every_backend!(
     a_call_leaves_what_came_and_broke_before_it_to_who_receives,
     a_break_that_a_call_finds_is_told_to_who_receives,
     breaks_that_only_calls_find_are_told_together,
+    an_end_behind_what_nobody_asked_for_is_found,
+    what_comes_between_calls_is_no_reply,
+    an_end_is_found_behind_more_than_a_turn,
+    more_than_is_kept_is_received_before_the_next_call,
     replies_that_came_before_the_last_break_are_those_of_their_calls,
     replies_that_a_silent_peer_sends_late_are_nobodys,
 );
@@ -142,6 +147,105 @@ async fn breaks_that_only_calls_find_are_told_together() {
         there = called(&client, &peers, None).await;
     }
     told_once(&client, 3).await;
+    drop(there);
+}
+
+async fn heard(client: &Text, due: &str) {
+    assert_eq!(client.recv().await.unwrap().as_deref(), Some(due));
+}
+
+async fn said(peer: &mut Lined<MemoryStream>, words: impl IntoIterator<Item = impl ToString>) {
+    for word in words {
+        peer.send(&text(word)).await.unwrap();
+    }
+    peer.flush().await.unwrap();
+}
+
+// CL2, CL4
+async fn an_end_behind_what_nobody_asked_for_is_found() {
+    let (client, peers) = small(1024);
+    let mut there = called(&client, &peers, None).await;
+    said(&mut there, ["idle for too long", "good bye"]).await;
+    there.close().await.unwrap();
+    let there = called(&client, &peers, None).await;
+    heard(&client, "idle for too long").await;
+    heard(&client, "good bye").await;
+    assert_eq!(client.recv().await.unwrap_err().kind(), ErrorKind::Ended);
+    assert!(client.recv().now_or_never().is_none());
+    drop(there);
+}
+
+// CL2, CL4
+async fn what_comes_between_calls_is_no_reply() {
+    let (client, peers) = small(1024);
+    let mut there = called(&client, &peers, None).await;
+    for word in ["one", "two", "three"] {
+        said(&mut there, [word]).await;
+        there = called(&client, &peers, Some(there)).await;
+    }
+    there.abort();
+    let mut there = called(&client, &peers, None).await;
+    said(&mut there, ["four"]).await;
+    let all = client.call_all([text("asked")], 1).into_future();
+    let answer = async {
+        assert_eq!(there.recv().await.unwrap().as_deref(), Some("asked"));
+        said(&mut there, ["re asked"]).await;
+    };
+    let (results, ()) = join(all, answer).await;
+    assert_eq!(results[0].as_deref().unwrap(), "re asked");
+    for word in ["one", "two", "three"] {
+        heard(&client, word).await;
+    }
+    let error = client.recv().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
+    heard(&client, "four").await;
+    assert!(client.recv().now_or_never().is_none());
+}
+
+// CL2, CL4
+async fn an_end_is_found_behind_more_than_a_turn() {
+    let (client, peers) = small(1024);
+    client.connect().await.unwrap();
+    let mut there = MessageStream::new(far_end(&peers), Lines::lf().text());
+    said(&mut there, 0..40).await;
+    there.close().await.unwrap();
+    for n in 0..30 {
+        heard(&client, &text(n)).await;
+    }
+    let there = called(&client, &peers, None).await;
+    for n in 30..40 {
+        heard(&client, &text(n)).await;
+    }
+    assert_eq!(client.recv().await.unwrap_err().kind(), ErrorKind::Ended);
+    drop(there);
+}
+
+// CL2, CL4
+async fn more_than_is_kept_is_received_before_the_next_call() {
+    let (client, peers) = small(1024);
+    client.connect().await.unwrap();
+    let mut there = MessageStream::new(far_end(&peers), Lines::lf().text());
+    said(&mut there, 0..20).await;
+    for _ in 0..2 {
+        let busy = client.call(&text("asked")).await.unwrap_err();
+        let (kind, delivery) = (busy.kind(), busy.delivery());
+        assert_eq!((kind, delivery), (ErrorKind::Busy, Delivery::NotSent));
+        let why = busy.source().unwrap().to_string();
+        assert!(why.contains("16 messages"), "{why}");
+        let all = client.call_all(["one", "two"].map(text), 2).await;
+        let kinds = all.iter().map(|one| one.as_ref().unwrap_err().kind());
+        assert!(kinds.eq([ErrorKind::Busy; 2]), "{all:?}");
+    }
+    assert!(there.recv().now_or_never().is_none(), "it was asked");
+    // With room for all that has come there is a call again.
+    for n in 0..5 {
+        heard(&client, &text(n)).await;
+    }
+    let there = called(&client, &peers, Some(there)).await;
+    for n in 5..20 {
+        heard(&client, &text(n)).await;
+    }
+    assert!(client.recv().now_or_never().is_none());
     drop(there);
 }
 

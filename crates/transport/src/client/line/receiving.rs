@@ -3,12 +3,16 @@
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll, ready};
 
+use super::untold::KEPT;
 use super::{Line, Waiting};
 use crate::client::board::ClientState;
 use crate::dyn_transport::DynReceiver;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
-use crate::transport::TransportRecv;
+use crate::transport::{TransportRecv, TryRecvError};
+
+/// Of a receiver: waiting, or only what is there.
+type ReceiveBy<R> = fn(&mut DynReceiver<R>, &mut Context<'_>) -> Poll<Result<Option<R>, Error>>;
 
 /// From which connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,17 @@ where
         waiting: &mut Waiting,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<R>, Error>> {
+        self.poll_recv_by(DynReceiver::poll_recv, from, waiting, cx)
+    }
+
+    /// The same, by this function of the receiver.
+    fn poll_recv_by(
+        &self,
+        receive: ReceiveBy<R>,
+        from: Source,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<R>, Error>> {
         loop {
             self.wakers.store(Half::Receiver, cx.waker());
             let mut receiver = match self.receiver(from) {
@@ -42,7 +57,7 @@ where
                     continue;
                 }
             };
-            let polled = receiver.poll_recv(cx);
+            let polled = receive(&mut receiver, cx);
             let generation = receiver.generation;
             let error = match polled {
                 Poll::Ready(Ok(Some(message))) => return Poll::Ready(Ok(Some(message))),
@@ -73,33 +88,51 @@ where
 
     /// Sees whether the connection is still good, before something is sent that wants a reply. What is
     /// found, of a connection before it too, is kept for a `recv`, which is told of it in its turn.
-    pub(in crate::client) fn look(&self, cx: &mut Context<'_>) {
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`](ErrorKind::Busy) where so much is kept that nobody knows what else has come: the next
+    /// message may be no reply.
+    pub(in crate::client) fn look(&self, cx: &mut Context<'_>) -> Result<(), Error> {
         if !self.replaces() {
-            return;
+            return Ok(());
         }
-        let old = self.lock().old.as_ref().map(|old| old.generation);
-        self.look_at(old, cx);
-        let now = self.lock().now.as_ref().map(|now| now.generation);
-        self.look_at(now, cx);
-    }
-
-    /// Receives once of this connection, if what comes can be kept.
-    fn look_at(&self, generation: Option<u64>, cx: &mut Context<'_>) {
-        let Some(generation) = generation.filter(|_| !self.lock().untold.has_come()) else {
-            return;
-        };
-        let from = Source::Generation(generation);
-        let told = match self.poll_recv(from, &mut Waiting::default(), cx) {
-            Poll::Ready(Ok(Some(message))) => Ok(message),
-            // Somebody closes the client: there is nothing to tell any more.
-            Poll::Ready(Err(error)) if error.kind() != ErrorKind::Closed => Err(error),
-            Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => return,
-        };
-        let mut state = self.lock();
-        let replaced = state.untold.put_early(told);
-        let later = state.old.is_none().then(|| state.untold.old_is_gone());
-        drop(state);
-        drop((replaced, later));
+        let mut waited = false;
+        loop {
+            let state = self.lock();
+            // The old one ends as soon as nothing more has come of it.
+            let Some(due) = state.old.as_ref().or(state.now.as_ref()) else {
+                return Ok(());
+            };
+            let from = Source::Generation(due.generation);
+            if state.untold.is_full() {
+                let attributes = state.attributes.clone();
+                drop(state);
+                return Err(Error::new(Operation::Recv, ErrorKind::Busy)
+                    .with_peer(attributes.peer_addr().cloned())
+                    .with_source(Unasked));
+            }
+            drop(state);
+            let told = match self.poll_recv_by(now_or_never, from, &mut Waiting::default(), cx) {
+                Poll::Ready(Ok(Some(message))) => Ok(message),
+                // It says that nothing came, and nobody asked.
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::Elapsed && !waited => {
+                    waited = true;
+                    continue;
+                }
+                Poll::Ready(Err(error)) => match error.kind() {
+                    // Of the second, or somebody closes the client: there is nothing to tell any more.
+                    ErrorKind::Elapsed | ErrorKind::Closed => return Ok(()),
+                    _ => Err(error),
+                },
+                Poll::Ready(Ok(None)) | Poll::Pending => return Ok(()),
+            };
+            let mut state = self.lock();
+            let replaced = state.untold.put_early(told);
+            let later = state.old.is_none().then(|| state.untold.old_is_gone());
+            drop(state);
+            drop((replaced, later));
+        }
     }
 
     /// Whether nothing can follow this error of a receiver.
@@ -226,6 +259,23 @@ where
         }
     }
 }
+
+/// What is there, without a turn for others in between: after it nothing is, unless it has just come.
+fn now_or_never<R: Send + 'static>(
+    receiver: &mut DynReceiver<R>,
+    _: &mut Context<'_>,
+) -> Poll<Result<Option<R>, Error>> {
+    match receiver.try_recv() {
+        Ok(received) => Poll::Ready(Ok(received)),
+        Err(TryRecvError::Failed(error)) => Poll::Ready(Err(error)),
+        Err(TryRecvError::Empty) => Poll::Pending,
+    }
+}
+
+/// Why a call is not made: the source of its error.
+#[derive(Debug, thiserror::Error)]
+#[error("{KEPT} messages that no call asked for wait for a `recv`")]
+struct Unasked;
 
 enum Next<'a, S, R>
 where

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use crate::error::Error;
 
+/// How many messages that came before anybody asked are kept at most.
+pub(super) const KEPT: usize = 16;
+
 /// What came, or broke, before anybody asked.
 ///
 /// `early` goes before the old connection, `late` after it and before the present one: so everything
@@ -11,8 +14,9 @@ use crate::error::Error;
 ///
 /// Invariants:
 /// 1. Breaks that are told one right after the other are one: the latest error, with the frames of
-///    all. So `early` holds one thing that came, and a break on each side of it, at most.
-/// 2. What is put in the place of something is given back, to be dropped outside of the lock.
+///    all. So `early` holds a break on each side of each thing that came, at most.
+/// 2. Who has looked at what came, and finds no room for more here, looks no further.
+/// 3. What is put in the place of something is given back, to be dropped outside of the lock.
 pub(super) struct Untold<R> {
     early: VecDeque<Result<R, Error>>,
     late: Option<Late>,
@@ -36,10 +40,10 @@ impl<R> Untold<R> {
         self.early.is_empty() && self.late.is_none()
     }
 
-    /// Whether something came: there is no room for more.
-    pub(super) fn has_come(&self) -> bool {
+    /// Whether so much came that there is no room for more.
+    pub(super) fn is_full(&self) -> bool {
         let breaks = |told: &Result<R, Error>| told.as_ref().is_err_and(Error::is_final);
-        self.early.iter().any(|told| !breaks(told))
+        self.early.iter().filter(|told| !breaks(told)).count() >= KEPT
     }
 
     /// What is to be told before the old connection is received from.
@@ -133,12 +137,11 @@ mod tests {
     #[test]
     fn breaks_one_after_the_other_are_one_and_what_came_between_keeps_its_place() {
         let mut untold = Untold::new();
-        assert!(untold.is_empty() && !untold.has_come());
+        assert!(untold.is_empty());
         assert!(untold.put_early(Err(broken(1))).is_none());
         assert_eq!(untold.put_early(Err(broken(2))).unwrap().unsent_frames(), 1);
-        assert!(!untold.has_come());
         assert!(untold.put_early(Ok('a')).is_none());
-        assert!(untold.has_come() && !untold.is_empty());
+        assert!(!untold.is_empty());
         assert!(untold.put_late(7, broken(4)).is_none());
         assert!(untold.put_late(8, broken(8)).is_some());
         assert!(untold.take_late_of(8).is_none(), "it is of two");
@@ -150,5 +153,20 @@ mod tests {
         assert!(untold.is_empty());
         assert!(untold.put_late(9, broken(1)).is_none());
         assert_eq!(untold.take_late_of(9).unwrap().unsent_frames(), 1);
+    }
+    // CL2, CL4
+    #[test]
+    fn there_is_room_for_what_came_and_breaks_take_none_of_it() {
+        let mut untold = Untold::new();
+        for n in 0..KEPT {
+            assert!(!untold.is_full(), "{n}");
+            assert!(untold.put_early(Err(broken(1))).is_none());
+            assert!(untold.put_early(Ok('a')).is_none());
+        }
+        assert!(untold.is_full());
+        assert!(untold.take_early().unwrap().is_err());
+        assert!(untold.is_full(), "that was a break");
+        assert!(untold.take_early().unwrap().is_ok());
+        assert!(!untold.is_full());
     }
 }
