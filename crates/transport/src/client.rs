@@ -127,13 +127,14 @@ where
     ///
     /// # Errors
     ///
-    /// Why there is none; [`Closed`](ErrorKind::Closed) once somebody closed the client.
+    /// Why there is none, also where there was one that broke and is not replaced;
+    /// [`Closed`](ErrorKind::Closed) once somebody closed the client.
     ///
     /// # Cancel safety
     ///
     /// *Nothing happened*: the attempt goes on for others who wait, else it is dropped.
     pub async fn connect(&self) -> Result<(), Error> {
-        if self.line().is_ready() {
+        if self.line().is_ready(Operation::Connect)? {
             return Ok(());
         }
         let _user = self.line().enter();

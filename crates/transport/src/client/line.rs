@@ -59,6 +59,7 @@ type Attempt<S, R> =
 /// 5. A frame is queued on one connection, and what is left of it there is never queued again.
 ///    Whoever queued a frame that went with its connection is told so by his next flush (`gone`).
 /// 6. An attempt is under way only while somebody waits (`users`); the last one to leave drops it.
+/// 7. What changes under the lock is noted on the board there, and told outside of it.
 pub(super) struct Line<S, R>
 where
     S: Send + Sync + 'static,
@@ -163,8 +164,17 @@ where
         self.reconnects.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.lock().now.is_some()
+    /// Whether there is a connection, as far as is known.
+    ///
+    /// # Errors
+    ///
+    /// There was one, and what it ended with is the end.
+    pub(super) fn is_ready(&self, operation: Operation) -> Result<bool, Error> {
+        let over = match &self.lock().now {
+            Some(now) => now.over.clone(),
+            None => return Ok(false),
+        };
+        over.map_or(Ok(true), |error| Err(error.of(operation)))
     }
 
     /// Whether there is nothing to do but to make a connection, which nobody does yet.
@@ -286,11 +296,10 @@ where
             }
             former = Some(mem::replace(&mut state.attributes, attributes));
             state.now = made.take();
+            self.dialling.board.note(ClientState::Ready);
         }
         drop(state);
-        if made.is_none() {
-            self.dialling.board.show(ClientState::Ready);
-        }
+        self.dialling.board.tell();
         drop((made, former));
     }
 
@@ -310,12 +319,13 @@ where
         }
         let former = state.last_failure.replace(error);
         self.failures.fetch_add(1, Ordering::Release);
-        drop(state);
-        drop(former);
-        self.dialling.board.show(match gives_up {
+        self.dialling.board.note(match gives_up {
             true => ClientState::Closed,
             false => ClientState::Idle,
         });
+        drop(state);
+        self.dialling.board.tell();
+        drop(former);
     }
 
     /// Drops an attempt that nobody waits for any more.
@@ -324,12 +334,13 @@ where
         if self.users.load(Ordering::SeqCst) > 0 {
             return;
         }
-        let abandoned = state.attempt.take();
+        let Some(abandoned) = state.attempt.take() else {
+            return;
+        };
+        self.dialling.board.note(ClientState::Idle);
         drop(state);
-        if abandoned.is_some() {
-            drop(abandoned);
-            self.dialling.board.show(ClientState::Idle);
-        }
+        self.dialling.board.tell();
+        drop(abandoned);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<S, R>> {
@@ -369,8 +380,10 @@ where
         let mut state = self.line.lock();
         if state.attempt.as_ref().is_some_and(|(at, _)| *at == self.id) {
             state.attempt = None;
+            self.line.dialling.board.note(ClientState::Idle);
         }
         drop(state);
+        self.line.dialling.board.tell();
         self.line.waker.wake_by_ref();
     }
 }

@@ -195,7 +195,25 @@ async fn without_it_a_break_is_the_end() {
         assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
     }
     assert_eq!(*client.state().latest(), ClientState::Closed);
+    let error = client.connect().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+    assert_eq!(error.operation(), Operation::Connect);
     assert!(listener.accept().now_or_never().is_none());
+
+    // So it is where a sender finds it out.
+    let client = self::client(listener.local_addr().unwrap());
+    client.connect().await.unwrap();
+    accept(&listener).await.abort();
+    while client.send(&text("on")).await.is_ok() {
+        sleep(MS).await;
+    }
+    let error = client.connect().await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Broken(_)), "{error}");
+    client.close().await.unwrap_err();
+    assert_eq!(
+        client.connect().await.unwrap_err().kind(),
+        ErrorKind::Closed
+    );
 }
 
 // CL2

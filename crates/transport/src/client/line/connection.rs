@@ -23,6 +23,8 @@ where
     pub(super) broken: Option<Error>,
     /// More can follow, its receiver said, though its last error is one that ends others.
     pub(super) goes_on: bool,
+    /// What ended it, where it is not replaced.
+    pub(super) over: Option<Error>,
 }
 
 impl<S, R> Connection<S, R>
@@ -41,6 +43,7 @@ where
             since,
             broken: None,
             goes_on: false,
+            over: None,
         }
     }
 

@@ -99,9 +99,10 @@ where
             connection,
             how: how(),
         });
+        self.dialling.board.note(ClientState::Closed);
         drop(state);
+        self.dialling.board.tell();
         drop((former, attempt, left));
-        self.dialling.board.show(ClientState::Closed);
         self.waker.wake_by_ref();
         Some(found)
     }
@@ -158,14 +159,15 @@ where
         let old = is_it(&state.old).then(|| state.old.take());
         let now = now.flatten().map(|now| {
             let before = state.gone.suspect(generation);
+            self.dialling.restart();
+            self.dialling.board.note(ClientState::Idle);
             (now, before)
         });
         drop(state);
+        self.dialling.board.tell();
         drop(old);
         if let Some((now, before)) = now {
             self.settle(now, before);
-            self.dialling.restart();
-            self.dialling.board.show(ClientState::Idle);
             self.waker.wake_by_ref();
         }
     }

@@ -76,7 +76,7 @@ where
                 Poll::Ready(Err(error)) if !self.replaces() => {
                     let goes_on = !receiver.ends_with(&error);
                     drop(receiver);
-                    self.told(generation, goes_on);
+                    self.told(generation, &error, goes_on);
                     return Poll::Ready(Err(error));
                 }
                 Poll::Ready(Err(error)) => error,
@@ -144,13 +144,28 @@ where
     }
 
     /// Notes of a connection that is not replaced whether more can follow its error.
-    fn told(&self, generation: u64, goes_on: bool) {
+    fn told(&self, generation: u64, error: &Error, goes_on: bool) {
         if let Some(connection) = self.lock().connection(generation) {
             connection.goes_on = goes_on;
         }
         if !goes_on {
-            self.dialling.board.show(ClientState::Closed);
+            self.end_for_good(generation, error);
         }
+    }
+
+    /// Notes what a connection ended with that is not replaced: it is the client's end.
+    pub(super) fn end_for_good(&self, generation: u64, error: &Error) {
+        let mut over = Some(error.clone());
+        let mut state = self.lock();
+        if let Some(connection) = state.connection(generation)
+            && connection.over.is_none()
+        {
+            connection.over = over.take();
+        }
+        self.dialling.board.note(ClientState::Closed);
+        drop(state);
+        self.dialling.board.tell();
+        drop(over);
     }
 
     /// Whether more can follow the last error of the connection that is received from.
@@ -197,9 +212,10 @@ where
         };
         let before = state.gone.suspect(generation);
         let goes_on = state.end_series(&self.dialling, ended.since, &error);
+        self.note_end(goes_on);
         drop(state);
         self.settle(ended, before);
-        self.show_end(goes_on);
+        self.tell_end();
         error
     }
 

@@ -137,7 +137,7 @@ where
         if !self.replaces() {
             // The error of a packet closes nothing.
             if ends {
-                self.dialling.board.show(ClientState::Closed);
+                self.end_for_good(generation, &error);
             }
             return Err(error);
         }
@@ -163,9 +163,10 @@ where
         } else {
             state.untold.put_late(generation, error)
         };
+        self.note_end(goes_on);
         drop(state);
+        self.tell_end();
         drop((sender, left, replaced));
-        self.show_end(goes_on);
         Ok(())
     }
 
@@ -178,11 +179,17 @@ where
         }
     }
 
-    pub(super) fn show_end(&self, goes_on: bool) {
-        self.dialling.board.show(match goes_on {
+    /// Under the lock: there is no connection any more.
+    pub(super) fn note_end(&self, goes_on: bool) {
+        self.dialling.board.note(match goes_on {
             true => ClientState::Idle,
             false => ClientState::Closed,
         });
+    }
+
+    /// Outside of it.
+    pub(super) fn tell_end(&self) {
+        self.dialling.board.tell();
         self.waker.wake_by_ref();
     }
 
