@@ -159,8 +159,8 @@ where
         })
     }
 
-    /// [`Client::feed`], parking the thread: for many messages in one write. They go out with a
-    /// [`flush_blocking`](Self::flush_blocking), or with the next send or receive.
+    /// [`Client::feed`], parking the thread: for many messages in one write. They go out with the
+    /// next send or [`flush_blocking`](Self::flush_blocking), or when a receive reads on.
     ///
     /// # Errors
     ///

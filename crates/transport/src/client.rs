@@ -191,9 +191,9 @@ where
             .await
     }
 
-    /// [`send`](Client::send) without the write, for many messages in one: they go out with a
-    /// [`flush`](Client::flush), or when a `recv` has to wait.
-    /// Of many the first go out before, as with [`TransportSend::feed`](crate::TransportSend::feed).
+    /// [`send`](Client::send) without the write, for many messages in one: they go out with the next
+    /// `send` or [`flush`](Client::flush), or when a `recv` finds no message that was read already.
+    /// Of many the first go out earlier, as with [`TransportSend::feed`](crate::TransportSend::feed).
     ///
     /// # Errors
     ///

@@ -35,8 +35,8 @@ use crate::transport::{Transport, TransportSend};
 /// Sending is atomic: a `send` that is dropped queued its frame whole or not at all. The queue is
 /// bounded: from 64 KiB ([`high_water`](MessageStreamBuilder::high_water)) senders wait until a
 /// quarter of that is left; a single frame may exceed it. What is sent is written by whatever
-/// half is polled; what is only [fed](TransportSend::feed) waits until that half has to wait, or until
-/// there is much of it, so that the answers to many messages are one write. Incoming frames are bounded by the codec's own limit.
+/// half is polled; what is only [fed](TransportSend::feed) waits for the next send, until a receive
+/// reads on, or until there is much of it, so that the answers to many messages are one write. Incoming frames are bounded by the codec's own limit.
 ///
 /// Dropped without [`close`](Transport::close) or [`shutdown`](TransportSend::shutdown) it aborts
 /// the connection, so that the peer does not take a cut conversation for a finished one.

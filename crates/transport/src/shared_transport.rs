@@ -140,9 +140,9 @@ impl<T: Transport> Shared<T> {
         span.around(self.queue(message, T::SendHalf::queue)).await
     }
 
-    /// [`send`](Shared::send) without the write, for many messages in one: they go out with a
-    /// [`flush`](Shared::flush), or when a `recv` has to wait.
-    /// Of many the first go out before, as with [`TransportSend::feed`](crate::TransportSend::feed).
+    /// [`send`](Shared::send) without the write, for many messages in one: they go out with the next
+    /// `send` or [`flush`](Shared::flush), or when a `recv` finds no message that was read already.
+    /// Of many the first go out earlier, as with [`TransportSend::feed`](crate::TransportSend::feed).
     ///
     /// # Errors
     ///

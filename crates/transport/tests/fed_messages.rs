@@ -58,6 +58,27 @@ fn what_is_fed_goes_out_once_a_receiver_has_to_wait() {
     assert_eq!(answer, Some(message(10)));
 }
 
+// TR7
+#[test]
+fn what_is_fed_goes_out_with_the_end_of_a_turn_too() {
+    let (mut here, mut there) = pair(1 << 20);
+    feed(&mut there, 40, &message(1));
+    there.split().0.flush().now_or_never().unwrap().unwrap();
+    assert!(here.recv().now_or_never().is_some());
+    feed(&mut here, 1, &message(9));
+    for _ in 1..32 {
+        assert!(here.recv().now_or_never().is_some());
+        assert!(has_nothing(&mut there));
+    }
+    // There is more, and others have their turn first.
+    assert!(here.recv().now_or_never().is_none());
+    assert_eq!(arrived(&mut there), 1);
+    // A send takes what was fed before it along.
+    feed(&mut here, 2, &message(9));
+    here.send(&message(9)).now_or_never().unwrap().unwrap();
+    assert_eq!(arrived(&mut there), 3);
+}
+
 fn feed(messages: &mut Messages, count: usize, message: &Bytes) {
     for _ in 0..count {
         let fed = messages.split().0.feed(message).now_or_never();

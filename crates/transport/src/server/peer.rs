@@ -67,9 +67,10 @@ impl<T: Transport> Peer<T> {
         self.noted(self.shared.send(message).await)
     }
 
-    /// [`send`](Peer::send) without the write, for many answers in one: they go out with a
-    /// [`flush`](Peer::flush), or when the handler has to wait for a message or has returned.
-    /// Of many the first go out before, as with [`TransportSend::feed`](crate::TransportSend::feed).
+    /// [`send`](Peer::send) without the write, for many answers in one: they go out with the next `send`
+    /// or [`flush`](Peer::flush), when the handler asks for a message and none was read already, or when
+    /// it has returned. While it waits for anything else they stay: flush before. Of many the first go out earlier, as with
+    /// [`TransportSend::feed`](crate::TransportSend::feed).
     ///
     /// # Errors
     ///

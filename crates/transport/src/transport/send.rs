@@ -109,10 +109,14 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
         }
     }
 
-    /// [`send`](TransportSend::send) without the write, for many messages in one: they go out with a
-    /// [`flush`](TransportSend::flush), or when a `recv` of the same transport has to wait. Where many
-    /// come together the first go out before, so that the peer need not wait for the last: of a
-    /// message stream 32 or 4 KiB, then twice as many each time, up to 512 or 64 KiB.
+    /// [`send`](TransportSend::send) without the write, for many messages in one: they go out with the
+    /// next `send`, `flush`, `shutdown` or `close`, or when a `recv` of the same transport finds no
+    /// message that was read already, and reads on. Who waits for anything else meanwhile keeps them
+    /// back, and flushes before.
+    ///
+    /// A message stream writes earlier where there are many, so that the peer need not wait for the
+    /// last: 32 messages or 4 KiB that were fed, then twice as many each time, up to 512 or 64 KiB; and
+    /// after 32 messages, or 256 KiB, that were received one after another.
     ///
     /// # Errors
     ///
