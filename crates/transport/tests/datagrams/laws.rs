@@ -1,6 +1,7 @@
 //! What holds for any pair of connected sockets.
 
 use std::error::Error as _;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bowline_backend::net::RawSocket;
@@ -104,6 +105,21 @@ pub(crate) async fn the_longest_packet_arrives_whole<S: DatagramSocket>(here: S,
     let packet: Bytes = (0..longest).map(|at| at as u8).collect();
     here.send(&packet).await.unwrap();
     assert_eq!(there.recv().await.unwrap(), Some(packet));
+    assert_eq!(there.counters(), Default::default());
+}
+
+pub(crate) async fn no_more_room_is_made_than_a_packet_can_need<S: DatagramSocket>(
+    here: S,
+    there: S,
+) {
+    let longest = here.max_packet().min(128 * 1024);
+    let all = || DatagramTransportBuilder::default().max_packet(NonZeroUsize::MAX);
+    let (mut here, mut there) = (all().over(here, Raw::new()), all().over(there, Raw::new()));
+    for length in [0, 1, longest] {
+        let packet = Bytes::from(vec![7; length]);
+        here.send(&packet).await.unwrap();
+        assert_eq!(there.recv().await.unwrap(), Some(packet));
+    }
     assert_eq!(there.counters(), Default::default());
 }
 

@@ -70,6 +70,7 @@ macro_rules! suite {
             a_cut_packet_is_an_error_and_the_next_one_is_good,
             a_message_above_the_limit_leaves_the_transport_usable,
             the_longest_packet_arrives_whole,
+            no_more_room_is_made_than_a_packet_can_need,
             a_refused_packet_is_followed_by_a_good_one,
             a_close_is_idempotent_and_final,
             a_shut_down_sender_still_receives,

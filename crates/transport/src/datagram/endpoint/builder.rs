@@ -28,6 +28,10 @@ impl Default for DatagramEndpointBuilder {
 impl DatagramEndpointBuilder {
     /// The longest packet that is sent, if the socket does not take less, and the most that is
     /// received of one; default 64 KiB. Of a longer one nothing is decoded.
+    ///
+    /// There has to be room before a packet comes: as much as this says, but for no more than 64 KiB of
+    /// UDP, whose packets are not longer, and 1 MiB of a Unix socket, of which more is not received. It
+    /// is kept while packets come, and a packet that is handed out keeps twice its length at most.
     pub fn max_packet(mut self, bytes: NonZeroUsize) -> Self {
         self.max_packet = bytes;
         self
