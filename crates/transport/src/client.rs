@@ -2,6 +2,7 @@
 
 mod board;
 mod call;
+mod datagram_target;
 mod dialling;
 mod lazy;
 mod line;
@@ -13,6 +14,7 @@ mod target;
 
 pub use board::ClientState;
 pub use call::CallAll;
+pub use datagram_target::DatagramTarget;
 pub(crate) use lazy::{Broken, lazy};
 pub use messages::ClientMessages;
 pub use permit::ClientPermit;

@@ -107,7 +107,9 @@ pub use attribute::{
     PeerName, SocketFamily,
 };
 pub use blocking_client::{BlockingClient, BlockingMessages};
-pub use client::{CallAll, Client, ClientMessages, ClientPermit, ClientState, ClientTarget};
+pub use client::{
+    CallAll, Client, ClientMessages, ClientPermit, ClientState, ClientTarget, DatagramTarget,
+};
 pub use connector::{TcpConnector, TcpTarget};
 pub use datagram::{
     DatagramCounters, DatagramEndpoint, DatagramEndpointBuilder, DatagramReceiver, DatagramRecv,
@@ -128,7 +130,8 @@ pub use message_stream::{MessageReceiver, MessageSender, MessageStream, MessageS
 pub use packet_server::UnixDatagramPlace;
 pub use packet_server::{
     BindPackets, BoundPackets, Overflow, PacketCounters, PacketHandler, PacketLimits, PacketPeer,
-    PacketServer, PacketServerHandle, Packets, ServePackets, Socket, UdpPlace, serve_packets,
+    PacketServer, PacketServerHandle, PacketUrlPlace, Packets, ServePackets, Socket, UdpPlace,
+    UrlDatagram, serve_packets,
 };
 pub use params::{KeySpec, ParamError, ParamErrorKind, ParamType, Params};
 pub use prefixed::Prefixed;

@@ -16,6 +16,7 @@ mod packets;
 mod peer;
 mod serve_packets;
 mod state;
+mod url_place;
 
 pub use bound::BoundPackets;
 #[cfg(unix)]
@@ -28,3 +29,4 @@ pub use limits::{Overflow, PacketLimits};
 pub use packets::Packets;
 pub use peer::PacketPeer;
 pub use serve_packets::{ServePackets, serve_packets};
+pub use url_place::{PacketUrlPlace, UrlDatagram};

@@ -1,12 +1,12 @@
 //! What the schemes that are built in can be told, and how they dial.
 
+mod packets;
 mod reading;
 #[cfg(feature = "tls")]
 mod secure;
 
-#[cfg(unix)]
-pub(crate) use reading::unix_address;
-pub(crate) use reading::{host_and_port, max_frame, params_of};
+pub(crate) use packets::{PacketPlan, PacketScheme};
+pub(crate) use reading::params_of;
 #[cfg(feature = "tls")]
 pub(crate) use secure::{Tls, read_file};
 
@@ -22,7 +22,9 @@ use bowline_backend::stream::UnixAddress;
 use bowline_codec::Codec;
 use bowline_concurrency::timeout;
 
-use self::reading::{connector, memory_name};
+#[cfg(unix)]
+use self::reading::unix_address;
+use self::reading::{connector, host_and_port, max_frame, memory_name};
 use crate::attribute::Extra;
 use crate::connector::TcpConnector;
 use crate::dyn_transport::DynTransport;
@@ -31,7 +33,7 @@ use crate::memory::MemoryNetwork;
 use crate::message_stream::MessageStreamBuilder;
 use crate::params::{KeySpec, ParamType, Params};
 use crate::span::OperationSpan;
-use crate::url::Url;
+use crate::url::{Url, UrlErrorKind};
 
 /// A scheme that is built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,21 +50,20 @@ pub(crate) enum Scheme {
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// From a millisecond to a day.
-pub(crate) const CONNECT_TIMEOUT: KeySpec =
+const CONNECT_TIMEOUT: KeySpec =
     KeySpec::new("connect_timeout", ParamType::Duration).within(1, 24 * 60 * 60 * 1000);
 /// Of a frame in memory: from a byte to 4 GiB, which no header but the longest can say.
-pub(crate) const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size).within(1, 4 << 30);
+const MAX_FRAME: KeySpec = KeySpec::new("max_frame", ParamType::Size).within(1, 4 << 30);
 /// Of a packet, for which there is room before it comes: from a byte to 1 MiB.
-pub(crate) const MAX_PACKET: KeySpec =
-    KeySpec::new("max_frame", ParamType::Size).within(1, 1 << 20);
+const MAX_PACKET: KeySpec = KeySpec::new("max_frame", ParamType::Size).within(1, 1 << 20);
 pub(crate) const NODELAY: KeySpec = KeySpec::new("nodelay", ParamType::Flag);
 const RECONNECT: KeySpec = KeySpec::new("reconnect", ParamType::Flag);
-pub(crate) const HOST: KeySpec = KeySpec::new("host", ParamType::Text);
-pub(crate) const PORT: KeySpec = KeySpec::new("port", ParamType::Integer).within(1, 65_535);
+const HOST: KeySpec = KeySpec::new("host", ParamType::Text);
+const PORT: KeySpec = KeySpec::new("port", ParamType::Integer).within(1, 65_535);
 #[cfg(unix)]
-pub(crate) const PATH: KeySpec = KeySpec::new("path", ParamType::Text);
+const PATH: KeySpec = KeySpec::new("path", ParamType::Text);
 #[cfg(unix)]
-pub(crate) const ABSTRACT: KeySpec = KeySpec::new("abstract", ParamType::Text);
+const ABSTRACT: KeySpec = KeySpec::new("abstract", ParamType::Text);
 
 const TCP: &[KeySpec] = &[HOST, PORT, CONNECT_TIMEOUT, NODELAY, MAX_FRAME, RECONNECT];
 #[cfg(unix)]
@@ -135,7 +136,10 @@ impl Scheme {
             Scheme::Mem => To::Memory(
                 memory_name(params)?,
                 network.cloned().ok_or_else(|| {
-                    wrong("names in memory are those of a registry: open it there".to_owned())
+                    wrong(
+                        "names in memory are those of a network: `ClientTarget::network` says which"
+                            .to_owned(),
+                    )
                 })?,
             ),
         };
@@ -187,14 +191,14 @@ pub(crate) struct DialOptions {
 }
 
 impl Plan {
-    /// What a URL says, of a scheme that is built in.
-    pub(crate) fn of_url(url: &Url) -> Result<Plan, Error> {
+    /// What a URL says, of a scheme that is built in; names of memory are those of `network`.
+    pub(crate) fn of_url(url: &Url, network: Option<&MemoryNetwork>) -> Result<Plan, Error> {
         let known = Scheme::ALL.iter();
         let Some(scheme) = known.copied().find(|scheme| scheme.name() == url.scheme()) else {
             let names: Vec<&str> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
-            return Err(unknown_name(url.scheme(), &names));
+            return Err(no_stream(url.scheme(), &names));
         };
-        scheme.plan(&params_of(url, scheme.keys())?, None)
+        scheme.plan(&params_of(url, scheme.keys())?, network)
     }
 
     pub(crate) fn over_tcp(connector: TcpConnector) -> Plan {
@@ -312,12 +316,12 @@ impl DialOptions {
 }
 
 /// How long connecting may take, as these parameters say.
-pub(crate) fn connect_timeout(params: &Params) -> Duration {
+fn connect_timeout(params: &Params) -> Duration {
     params.duration("connect_timeout").unwrap_or(CONNECT_WITHIN)
 }
 
 /// What connecting comes to, if it takes no longer than this.
-pub(crate) async fn connected_within<T>(
+async fn connected_within<T>(
     most: Duration,
     connecting: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -325,6 +329,14 @@ pub(crate) async fn connected_within<T>(
         Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
             .with_source(TimeLimit::new("there was no connection", most)))
     })
+}
+
+/// No scheme of streams has that name; one of packets says what is for those.
+pub(crate) fn no_stream(name: &str, names: &[&str]) -> Error {
+    match PacketScheme::ALL.iter().any(|one| one.name() == name) {
+        true => UrlErrorKind::OfPackets.anywhere().into(),
+        false => unknown_name(name, names),
+    }
 }
 
 /// There is nothing of that name.

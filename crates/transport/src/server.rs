@@ -42,6 +42,8 @@ pub use serve_streams::{ServeStreams, serve_streams};
 pub use thread::ServerThread;
 #[cfg(unix)]
 pub use unix_place::UnixPlace;
+#[cfg(unix)]
+pub(crate) use unix_place::{UnixAt, from_unix};
 pub use url_place::{UrlIncoming, UrlListener, UrlPlace};
 
 use std::sync::Arc;
@@ -52,7 +54,7 @@ use crate::listeners::ListenersBuilder;
 use crate::memory::MemoryNetwork;
 #[cfg(unix)]
 use crate::packet_server::UnixDatagramPlace;
-use crate::packet_server::{PacketServer, Socket, UdpPlace};
+use crate::packet_server::{PacketServer, PacketUrlPlace, Socket, UdpPlace};
 
 /// Where servers begin: each function makes one for a kind of place.
 ///
@@ -120,7 +122,8 @@ impl Server {
         })
     }
 
-    /// At the place that a URL says, of TCP, TLS, a Unix socket or in memory.
+    /// At the place that a URL says, of TCP, TLS, a Unix socket or in memory. Those of datagrams are for
+    /// [`url_datagrams`](Server::url_datagrams).
     pub fn url(at: impl Into<UrlPlace>) -> StreamServer<UrlPlace> {
         StreamServer::at(at.into())
     }
@@ -133,16 +136,22 @@ impl Server {
     }
 
     /// At a UDP address, or at a host by name and a port: the first of its addresses that can be had.
-    /// They may be text, `127.0.0.1:80` or `host:80`. With port 0 the system chooses one.
+    /// They may be text, `127.0.0.1:80` or `host:80`, of which `:80` is every address of ours. With port 0
+    /// the system chooses one.
     pub fn udp(at: impl Into<UdpPlace>) -> PacketServer<UdpPlace> {
         PacketServer::at(at.into())
     }
 
-    /// At a path in the file system, for datagrams. Nothing may be there; it is removed with the
-    /// server.
+    /// At a path in the file system, for datagrams, where nothing may be, or at another address of Unix.
+    /// The path goes with the server; a [`UnixDatagramPlace`] has options.
     #[cfg(unix)]
-    pub fn unix_datagram(path: impl Into<std::path::PathBuf>) -> PacketServer<UnixDatagramPlace> {
-        PacketServer::at(UnixDatagramPlace(path.into()))
+    pub fn unix_datagram(at: impl Into<UnixDatagramPlace>) -> PacketServer<UnixDatagramPlace> {
+        PacketServer::at(at.into())
+    }
+
+    /// At the place of a socket of datagrams that a URL says: of UDP, or a Unix socket.
+    pub fn url_datagrams(at: impl Into<PacketUrlPlace>) -> PacketServer<PacketUrlPlace> {
+        PacketServer::at(at.into())
     }
 
     /// At a socket of datagrams that was made already.

@@ -178,7 +178,7 @@ fn what_can_be_no_place_is_told() {
     on_each(async || {
         for (url, expected) in [
             ("tpc://:80", "there is no transport `tpc`; there are tcp"),
-            ("udp://:80", "there is no transport `udp`"),
+            ("udp://:80", "its scheme carries packets"),
             ("tcp:/path", ""),
             ("tcp://h:70000", "port"),
             ("tcp://:0?backlog=3", "backlog"),

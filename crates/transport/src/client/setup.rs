@@ -4,13 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_codec::Codec;
+use bowline_codec::{Codec, MessageCodec};
 use bowline_concurrency::Backoff;
 use bowline_concurrency::sync::{Event, Lock, ResourceGuard};
 
 use super::dialling::Dial;
 use super::line::Line;
-use super::{Client, ClientTarget, Parts, RECONNECT};
+use super::{Client, ClientTarget, DatagramTarget, Parts, RECONNECT};
 use crate::dyn_transport::DynTransport;
 use crate::error::Error;
 use crate::scheme::DialOptions;
@@ -25,7 +25,8 @@ where
     R: Send + 'static,
 {
     /// A client of `target`, an address or a [`Url`](crate::Url), as a value or as text, that speaks
-    /// what `codec` makes, a codec for each connection.
+    /// what `codec` makes, a codec for each connection. For those of `udp` and `unixgram` there is
+    /// [`datagrams`](Client::datagrams).
     ///
     /// What is wrong with a text is said by the first use.
     pub fn new<C>(
@@ -34,6 +35,48 @@ where
     ) -> Self
     where
         C: Codec<Sent = S, Item = R> + 'static,
+    {
+        target.into().client(codec)
+    }
+
+    /// A client of a socket of datagrams at `target`, which speaks what `codec` makes, a codec for each
+    /// socket, one message to a packet.
+    ///
+    /// It is a [`DatagramTransport`](crate::DatagramTransport) that connects when it is used: messages
+    /// may be lost and the peer does not end, so give a [`call`](Client::call) a time limit. Given up, it
+    /// costs the socket: a late answer is nobody's, and the next call goes from another port. What
+    /// tells of one packet, as that an earlier one found nobody, leaves the socket as it is, but where
+    /// the client [reconnects](Client::reconnect), which makes another socket.
+    ///
+    /// What is wrong with a text is said by the first use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "smol")] {
+    /// use bowline_backend::Backend;
+    /// use bowline_codec::Text;
+    /// use bowline_transport::{Client, Server};
+    ///
+    /// # Backend::Smol.block_on(async {
+    /// let server = Server::url_datagrams("udp://127.0.0.1:0").codec(Text::new).bind().await?;
+    /// let at = server.local_addrs()[0].as_inet().unwrap();
+    /// # let serving = std::pin::pin!(server.serve_each(|peer, text| async move { peer.send(&text).await }));
+    /// # let asking = std::pin::pin!(async move {
+    /// let client = Client::datagrams(format!("udp://{at}"), Text::new);
+    /// assert_eq!(client.call(&"echo".to_owned()).await?, "echo");
+    /// # Ok::<(), bowline_transport::Error>(())
+    /// # });
+    /// # futures_util::future::select(serving, asking).await.factor_first().0
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    pub fn datagrams<C>(
+        target: impl Into<DatagramTarget>,
+        codec: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self
+    where
+        C: MessageCodec<Sent = S, Received = R> + 'static,
     {
         target.into().client(codec)
     }
@@ -68,7 +111,8 @@ where
         }
     }
 
-    /// Makes each connection secure. The certificate has to be for the host that is dialled.
+    /// Makes each connection secure. The certificate has to be for the host that is dialled. Of a
+    /// byte stream alone: packets are not made secure, and connecting says so.
     #[cfg(feature = "tls")]
     pub fn tls(self, config: TlsClientConfig) -> Self {
         let tls = Some(Tls::with(config));

@@ -8,6 +8,7 @@ use bowline_codec::Codec;
 use super::Client;
 use crate::connector::{TcpConnector, TcpTarget};
 use crate::error::Error;
+use crate::memory::MemoryNetwork;
 use crate::scheme::{DialOptions, Plan};
 use crate::url::{At, Url, shown};
 
@@ -16,9 +17,14 @@ use crate::url::{At, Url, shown};
 /// address (`127.0.0.1:80`, `[::1]:80`, `host:80`) or a URL (`tcp://host:80`).
 ///
 /// A text is an address where a number follows its last colon, and a URL where `//` is in it or where
-/// it begins with `tcp:`, `tls:`, `udp:`, `unix:`, `unixgram:` or `mem:`.
+/// it begins with `tcp:`, `tls:`, `udp:`, `unix:`, `unixgram:` or `mem:`. Of a URL the scheme is one of a
+/// byte stream: `tcp`, `tls`, `unix` or `mem`; to sockets of datagrams leads a
+/// [`DatagramTarget`](crate::DatagramTarget).
 #[derive(Clone, Debug)]
-pub struct ClientTarget(Where);
+pub struct ClientTarget {
+    to: Where,
+    network: Option<MemoryNetwork>,
+}
 
 #[derive(Clone, Debug)]
 enum Where {
@@ -31,6 +37,17 @@ enum Where {
 }
 
 impl ClientTarget {
+    fn to(to: Where) -> ClientTarget {
+        ClientTarget { to, network: None }
+    }
+
+    /// Where the names of `mem://` are; without it there are none.
+    #[must_use = "this returns the changed target"]
+    pub fn network(mut self, network: &MemoryNetwork) -> ClientTarget {
+        self.network = Some(network.clone());
+        self
+    }
+
     pub(super) fn client<C>(
         self,
         codec: impl Fn() -> C + Send + Sync + 'static,
@@ -38,13 +55,13 @@ impl ClientTarget {
     where
         C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
     {
-        let plan = match self.0 {
+        let network = self.network.as_ref();
+        let plan = match self.to {
             Where::Tcp(connector) => Ok(Plan::over_tcp(connector)),
             #[cfg(unix)]
             Where::Unix(address) => Ok(Plan::over_unix(address)),
-            Where::Url(url) => {
-                Plan::of_url(&url).map_err(|error| error.with_place(shown(&url.to_string())))
-            }
+            Where::Url(url) => Plan::of_url(&url, network)
+                .map_err(|error| error.with_place(shown(&url.to_string()))),
             Where::Wrong(error) => Err(error),
         };
         let reconnects = plan.as_ref().is_ok_and(|plan| plan.reconnect);
@@ -92,20 +109,20 @@ impl From<TcpTarget> for ClientTarget {
 
 impl From<TcpConnector> for ClientTarget {
     fn from(connector: TcpConnector) -> Self {
-        ClientTarget(Where::Tcp(connector))
+        ClientTarget::to(Where::Tcp(connector))
     }
 }
 
 #[cfg(unix)]
 impl From<UnixAddress> for ClientTarget {
     fn from(address: UnixAddress) -> Self {
-        ClientTarget(Where::Unix(address))
+        ClientTarget::to(Where::Unix(address))
     }
 }
 
 impl From<Url> for ClientTarget {
     fn from(url: Url) -> Self {
-        ClientTarget(Where::Url(url))
+        ClientTarget::to(Where::Url(url))
     }
 }
 
@@ -114,7 +131,7 @@ impl From<&str> for ClientTarget {
         if At::is_meant(text) {
             return TcpTarget::from(text).into();
         }
-        ClientTarget(match text.parse::<Url>() {
+        ClientTarget::to(match text.parse::<Url>() {
             Ok(url) => Where::Url(url),
             Err(error) => Where::Wrong(Error::from(error).with_place(shown(text))),
         })

@@ -1,13 +1,12 @@
 use std::fmt;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use bowline_backend::net::{Query, UdpSocket, resolve};
+use bowline_backend::net::{Query, UdpOptions, UdpSocket, resolve};
 #[cfg(unix)]
 use bowline_backend::net::{UnixDatagram, UnixOptions};
-#[cfg(unix)]
-use bowline_backend::stream::UnixAddress;
 use bowline_codec::MessageCodec;
 use bowline_concurrency::Root;
 
@@ -18,6 +17,8 @@ use super::state::State;
 use crate::datagram::{DatagramEndpointBuilder, DatagramSocket};
 use crate::error::{Attempt, Error, ErrorKind, Operation};
 use crate::server::NoCodec;
+#[cfg(unix)]
+use crate::server::{UnixAt, from_unix};
 use crate::url::{At, WrongAddress};
 
 /// A place to receive packets at, before anybody does.
@@ -39,7 +40,11 @@ pub trait BindPackets: Send {
 
 /// A UDP address: made of a socket address, of a host, in digits or by name, and a port, or of the text
 /// of one of them, `127.0.0.1:80` or `host:80`. Of the addresses of a name it is the first that can be
-/// had; without a host, `:80` or `*:80`, it is every IPv4 address of ours.
+/// had.
+///
+/// Without a host, `:80` or `*:80`, it is every address of ours, of both families by one socket: peers of
+/// IPv4 are then shown as mapped into IPv6, `[::ffff:192.0.2.1]:4000`. Where the system has no IPv6 it is
+/// every IPv4 address.
 #[derive(Clone, Debug)]
 pub struct UdpPlace(Where);
 
@@ -47,6 +52,7 @@ pub struct UdpPlace(Where);
 enum Where {
     Address(SocketAddr),
     Host(String, u16),
+    Everywhere(u16),
     /// A text that is none; told when it is bound.
     Wrong(WrongAddress),
 }
@@ -55,9 +61,7 @@ impl From<&str> for UdpPlace {
     fn from(text: &str) -> Self {
         UdpPlace(match At::of(text) {
             Ok(At::Address(address)) => Where::Address(address),
-            Ok(At::Host(host, port)) if host.is_empty() || host == "*" => {
-                Where::Address((Ipv4Addr::UNSPECIFIED, port).into())
-            }
+            Ok(At::Host(host, port)) if host.is_empty() || host == "*" => Where::Everywhere(port),
             Ok(At::Host(host, port)) => Where::Host(host, port),
             Err(wrong) => Where::Wrong(wrong),
         })
@@ -88,6 +92,7 @@ impl BindPackets for UdpPlace {
     async fn bind(self) -> Result<UdpSocket, Error> {
         let addresses = match self.0 {
             Where::Address(address) => vec![address],
+            Where::Everywhere(port) => return everywhere(port),
             Where::Wrong(wrong) => return Err(wrong.error(Operation::Bind)),
             Where::Host(host, port) => {
                 let place = format!("{host}:{port}");
@@ -110,21 +115,77 @@ impl BindPackets for UdpPlace {
     }
 }
 
-/// The path of a Unix socket of datagrams.
+impl UdpPlace {
+    /// Every address of ours.
+    pub(super) fn everywhere(port: u16) -> UdpPlace {
+        UdpPlace(Where::Everywhere(port))
+    }
+}
+
+/// A socket of both families, or, where the system has not both, of IPv4.
+fn everywhere(port: u16) -> Result<UdpSocket, Error> {
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let bound = UdpSocket::bind_with(both, UdpOptions::new().dual_stack());
+    let failed = match bound {
+        Ok(socket) => return Ok(socket),
+        Err(error) => Attempt::new(both, error),
+    };
+    // Of a port that is taken, or not ours to take, half of it would be no better.
+    let refused = matches!(
+        failed.error().kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+    );
+    if refused {
+        return Err(Error::of_attempts(Operation::Bind, vec![failed], None));
+    }
+    let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    UdpSocket::bind(all).map_err(|error| {
+        let failed = vec![failed, Attempt::new(all, error)];
+        Error::of_attempts(Operation::Bind, failed, None)
+    })
+}
+
+/// A path in the file system, or another address of a Unix socket, to receive datagrams at; from a path
+/// or a [`UnixAddress`](bowline_backend::stream::UnixAddress).
+///
+/// Nothing may be at the path, and unless [`options`](UnixDatagramPlace::options) say otherwise what the
+/// server puts there goes with it, if it is still its own.
 #[cfg(unix)]
 #[derive(Clone, Debug)]
-pub struct UnixDatagramPlace(pub(crate) std::path::PathBuf);
+pub struct UnixDatagramPlace {
+    at: UnixAt,
+    options: UnixOptions,
+}
+
+#[cfg(unix)]
+impl UnixDatagramPlace {
+    pub(super) fn at(at: UnixAt) -> UnixDatagramPlace {
+        UnixDatagramPlace {
+            at,
+            options: UnixOptions::new().unlink_at_close(),
+        }
+    }
+
+    /// Other options than the default, `UnixOptions::new().unlink_at_close()`. A local address in them
+    /// counts for nothing.
+    #[must_use = "this returns the changed place"]
+    pub fn options(mut self, options: UnixOptions) -> UnixDatagramPlace {
+        self.options = options;
+        self
+    }
+}
+
+#[cfg(unix)]
+from_unix!(UnixDatagramPlace);
 
 #[cfg(unix)]
 impl BindPackets for UnixDatagramPlace {
     type Socket = UnixDatagram;
 
     async fn bind(self) -> Result<UnixDatagram, Error> {
-        let place = self.0.display().to_string();
-        let address = UnixAddress::from_path(self.0);
-        let options = UnixOptions::new().unlink_at_close();
-        let bound = address.and_then(|address| UnixDatagram::bind_with(&address, options));
-        bound.map_err(|error| Error::from_io(Operation::Bind, error).with_place(place))
+        let options = self.options;
+        self.at
+            .bound(|address| UnixDatagram::bind_with(address, options))
     }
 }
 

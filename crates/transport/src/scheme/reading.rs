@@ -56,7 +56,7 @@ pub(crate) fn params_of(url: &Url, keys: &'static [KeySpec]) -> Result<Params, E
 }
 
 /// Whom to reach.
-pub(crate) fn host_and_port(params: &Params) -> Result<(&str, u16), Error> {
+pub(super) fn host_and_port(params: &Params) -> Result<(&str, u16), Error> {
     let (Some(host), Some(port)) = (params.text("host"), params.integer("port")) else {
         return Err(wrong("the keys `host` and `port` are due".to_owned()));
     };
@@ -81,7 +81,7 @@ pub(super) fn connector(params: &Params) -> Result<TcpConnector, Error> {
 }
 
 #[cfg(unix)]
-pub(crate) fn unix_address(params: &Params) -> Result<UnixAddress, Error> {
+pub(super) fn unix_address(params: &Params) -> Result<UnixAddress, Error> {
     let address = match (params.text("path"), params.text("abstract")) {
         (Some(path), None) => UnixAddress::from_path(path),
         (None, Some(name)) => UnixAddress::from_abstract(name),
@@ -100,7 +100,7 @@ pub(super) fn memory_name(params: &Params) -> Result<String, Error> {
     Ok(name.to_owned())
 }
 
-pub(crate) fn max_frame(params: &Params) -> Result<Option<usize>, Error> {
+pub(super) fn max_frame(params: &Params) -> Result<Option<usize>, Error> {
     let Some(most) = params.size("max_frame") else {
         return Ok(None);
     };

@@ -1,10 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use bowline_backend::net::{UnixListenOptions, UnixListener};
 use bowline_backend::stream::UnixAddress;
 
 use super::bind::Bind;
-use crate::error::{Error, Operation};
+use crate::error::{Error, ErrorKind, Operation};
+use crate::url::{Place, Url, UrlErrorKind};
 
 /// A path in the file system, or another address of a Unix socket, to listen at; from a path or a
 /// [`UnixAddress`].
@@ -28,19 +30,56 @@ use crate::error::{Error, Operation};
 /// ```
 #[derive(Clone, Debug)]
 pub struct UnixPlace {
-    at: At,
+    at: UnixAt,
     options: UnixListenOptions,
 }
 
+/// Where a Unix socket is to be.
 #[derive(Clone, Debug)]
-enum At {
+pub(crate) enum UnixAt {
     /// Not known to be an address: it may be too long.
     Path(PathBuf),
     Address(UnixAddress),
 }
 
+impl UnixAt {
+    /// Binds there by `bind`.
+    pub(crate) fn bound<T>(
+        self,
+        bind: impl FnOnce(&UnixAddress) -> io::Result<T>,
+    ) -> Result<T, Error> {
+        let (address, place) = match self {
+            UnixAt::Path(path) => {
+                let place = path.display().to_string();
+                (UnixAddress::from_path(path), place)
+            }
+            UnixAt::Address(address) => {
+                let place = address.to_string();
+                (Ok(address), place)
+            }
+        };
+        let bound = address.and_then(|address| bind(&address));
+        bound.map_err(|error| Error::from_io(Operation::Bind, error).with_place(place))
+    }
+
+    /// Where a URL says; it names no host.
+    pub(crate) fn of_url(url: &Url) -> Result<UnixAt, Error> {
+        match url.place() {
+            Place::Path(path) => Ok(UnixAt::Path(path.into())),
+            Place::Abstract(name) => {
+                let address = UnixAddress::from_abstract(&name[..]);
+                let address = address.map_err(|error| {
+                    Error::new(Operation::Bind, ErrorKind::Config).with_source(error)
+                })?;
+                Ok(UnixAt::Address(address))
+            }
+            Place::Host { .. } => Err(UrlErrorKind::NoPath.anywhere().into()),
+        }
+    }
+}
+
 impl UnixPlace {
-    fn at(at: At) -> UnixPlace {
+    pub(crate) fn at(at: UnixAt) -> UnixPlace {
         UnixPlace {
             at,
             options: UnixListenOptions::new().unlink_at_close(),
@@ -55,51 +94,57 @@ impl UnixPlace {
     }
 }
 
-impl From<PathBuf> for UnixPlace {
-    fn from(path: PathBuf) -> UnixPlace {
-        UnixPlace::at(At::Path(path))
-    }
+/// Makes a place of a path or an address.
+macro_rules! from_unix {
+    ($place:ident) => {
+        impl From<std::path::PathBuf> for $place {
+            fn from(path: std::path::PathBuf) -> $place {
+                $place::at($crate::server::UnixAt::Path(path))
+            }
+        }
+
+        impl From<&std::path::Path> for $place {
+            fn from(path: &std::path::Path) -> $place {
+                path.to_owned().into()
+            }
+        }
+
+        impl From<&std::path::PathBuf> for $place {
+            fn from(path: &std::path::PathBuf) -> $place {
+                path.clone().into()
+            }
+        }
+
+        impl From<&str> for $place {
+            fn from(path: &str) -> $place {
+                std::path::PathBuf::from(path).into()
+            }
+        }
+
+        impl From<String> for $place {
+            fn from(path: String) -> $place {
+                std::path::PathBuf::from(path).into()
+            }
+        }
+
+        impl From<bowline_backend::stream::UnixAddress> for $place {
+            fn from(address: bowline_backend::stream::UnixAddress) -> $place {
+                $place::at($crate::server::UnixAt::Address(address))
+            }
+        }
+    };
 }
 
-impl From<&Path> for UnixPlace {
-    fn from(path: &Path) -> UnixPlace {
-        UnixPlace::from(path.to_owned())
-    }
-}
+pub(crate) use from_unix;
 
-impl From<&str> for UnixPlace {
-    fn from(path: &str) -> UnixPlace {
-        UnixPlace::from(PathBuf::from(path))
-    }
-}
-
-impl From<String> for UnixPlace {
-    fn from(path: String) -> UnixPlace {
-        UnixPlace::from(PathBuf::from(path))
-    }
-}
-
-impl From<UnixAddress> for UnixPlace {
-    fn from(address: UnixAddress) -> UnixPlace {
-        UnixPlace::at(At::Address(address))
-    }
-}
+from_unix!(UnixPlace);
 
 impl Bind for UnixPlace {
     type Listener = UnixListener;
 
     async fn bind(self) -> Result<UnixListener, Error> {
-        let (address, place) = match self.at {
-            At::Path(path) => {
-                let place = path.display().to_string();
-                (UnixAddress::from_path(path), place)
-            }
-            At::Address(address) => {
-                let place = address.to_string();
-                (Ok(address), place)
-            }
-        };
-        let bound = address.and_then(|address| UnixListener::bind_with(&address, self.options));
-        bound.map_err(|error| Error::from_io(Operation::Bind, error).with_place(place))
+        let options = self.options;
+        self.at
+            .bound(|address| UnixListener::bind_with(address, options))
     }
 }

@@ -8,13 +8,11 @@ use bowline_backend::net::TcpStream;
 use bowline_backend::net::UnixListener;
 use bowline_backend::net::{Nodelay, TcpListenOptions, TcpOptions};
 use bowline_backend::stream::Address;
-#[cfg(unix)]
-use bowline_backend::stream::UnixAddress;
 
 use super::bind::Bind;
 use super::incoming::Incoming;
 #[cfg(unix)]
-use super::unix_place::UnixPlace;
+use super::unix_place::{UnixAt, UnixPlace};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::listener::Listener;
 use crate::listeners::{Listeners, ListenersBuilder};
@@ -24,7 +22,7 @@ use crate::params::ParamType;
 use crate::params::{KeySpec, Params};
 #[cfg(feature = "tls")]
 use crate::scheme::read_file;
-use crate::scheme::{NODELAY, unknown_name, wrong};
+use crate::scheme::{NODELAY, no_stream, wrong};
 #[cfg(feature = "tls")]
 use crate::tls::{
     CertStore, ClientCertificates, CloseMode, TlsHandshake, TlsListener, TlsServerConfig,
@@ -40,6 +38,8 @@ use crate::url_stream::UrlStream;
 /// | `tls://host:port` | the same, secure | `nodelay`, `cert` and `key` (files in PEM, both due), `alpn`, `ca` (clients have to show a certificate of these authorities), `close` (`strict` or `lenient`) |
 /// | `unix:/path`, `unix:@name` | as [`UnixPlace`](crate::UnixPlace) does | |
 /// | `mem://name` | at a name of the network that [`network`](UrlPlace::network) says | |
+///
+/// At `udp` and `unixgram` listens a [`PacketUrlPlace`](crate::PacketUrlPlace).
 ///
 /// # Examples
 ///
@@ -160,17 +160,7 @@ impl UrlPlace {
             #[cfg(unix)]
             "unix" => {
                 params(NONE)?;
-                let place = match url.place() {
-                    Place::Path(path) => UnixPlace::from(&path[..]),
-                    Place::Abstract(name) => {
-                        let address = UnixAddress::from_abstract(&name[..]);
-                        let address = address.map_err(|error| {
-                            Error::new(Operation::Bind, ErrorKind::Config).with_source(error)
-                        })?;
-                        UnixPlace::from(address)
-                    }
-                    Place::Host { .. } => return Err(UrlErrorKind::NoPath.anywhere().into()),
-                };
+                let place = UnixPlace::at(UnixAt::of_url(&url)?);
                 Ok(UrlListener(Any::Unix(place.bind().await?)))
             }
             "mem" => {
@@ -187,7 +177,7 @@ impl UrlPlace {
                 })?;
                 Ok(UrlListener(Any::Memory(network.listen(&name[..])?)))
             }
-            other => Err(unknown_name(other, SCHEMES)),
+            other => Err(no_stream(other, SCHEMES)),
         }
     }
 }

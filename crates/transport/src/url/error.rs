@@ -55,6 +55,10 @@ pub enum UrlErrorKind {
     NotAHost,
     /// It names no port that could be reached.
     NoPort,
+    /// Its scheme carries packets, and a byte stream is due.
+    OfPackets,
+    /// Its scheme carries a byte stream, and packets are due.
+    OfStreams,
 }
 
 impl UrlErrorKind {
@@ -117,6 +121,14 @@ impl fmt::Display for UrlErrorKind {
             Self::NoHost => "it names no host that could be reached",
             Self::NotAHost => "it names a path, not a host; is the scheme missing, as in `tcp://`?",
             Self::NoPort => "it names no port that could be reached",
+            Self::OfPackets => {
+                "its scheme carries packets, not a stream: that is what `Client::datagrams` and \
+                 `Server::url_datagrams` are for"
+            }
+            Self::OfStreams => {
+                "its scheme carries a stream, not packets: that is what `Client::new` and \
+                 `Server::url` are for"
+            }
         };
         f.write_str(what)
     }

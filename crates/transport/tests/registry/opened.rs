@@ -235,7 +235,7 @@ fn a_client_takes_the_same_urls() {
             ),
             (
                 "mem://x",
-                "names in memory are those of a registry: open it there",
+                "names in memory are those of a network: `ClientTarget::network` says which",
             ),
         ] {
             let client = Client::new(url, lines);
