@@ -142,9 +142,12 @@ from! {
     bowline_backend::NoBackend,
     bowline_backend::UnknownBackend,
     bowline_backend::net::ResolveError,
+    bowline_backend::net::SocketClosed,
 
+    bowline_channel::BroadcastRecvError,
     bowline_channel::CapacityError,
     bowline_channel::RecvError,
+    bowline_channel::TryBroadcastRecvError,
     bowline_channel::TryRecvError,
 
     bowline_codec::ConvertError,
@@ -174,8 +177,12 @@ from! {
     bowline_transport::TrySendError,
     bowline_transport::UrlError,
 
+    bowline_rpc::BadArguments,
     bowline_rpc::BadLimit,
+    bowline_rpc::BadTraceparent,
     bowline_rpc::Error,
+    bowline_rpc::ItemError,
+    bowline_rpc::RawSendError,
     bowline_rpc::RegistryError,
     bowline_rpc::executor::Refusal,
     bowline_rpc::proto::CloseCause,
@@ -183,19 +190,28 @@ from! {
     bowline_rpc::proto::Violation,
 }
 
-#[cfg(feature = "sim")]
+#[cfg(all(unix, feature = "ancillary"))]
 from! {
-    bowline_sim::SetupError,
+    bowline_transport::AncillaryError,
+}
+
+#[cfg(feature = "tls")]
+from! {
+    bowline_transport::KeyExportError,
 }
 
 from_carrying! {
     T: fmt::Debug;
+    bowline_channel::SendAllError<T>,
     bowline_channel::SendError<T>,
     bowline_channel::TrySendError<T>,
     bowline_concurrency::NotWaiting<T>,
     bowline_concurrency::sync::QueueSendError<T>,
     bowline_concurrency::sync::QueueTrySendError<T>,
     bowline_rpc::CallError<T>,
+    bowline_rpc::SendItemError<T>,
+    bowline_rpc::TryRecvItemError<T>,
+    bowline_rpc::TrySendItemError<T>,
 }
 
 from_carrying! {
@@ -214,6 +230,7 @@ from! {
     bowline_sim::Failure,
     bowline_sim::ParseChoicesError,
     bowline_sim::SeedsFailure,
+    bowline_sim::SetupError,
     bowline_sim::checker::Violation,
 }
 
