@@ -1,6 +1,7 @@
 //! Calls that go to peers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bowline_backend::time;
 use bowline_concurrency::sleep;
@@ -15,6 +16,10 @@ use crate::retry::Attempts;
 use crate::schema::Expected;
 use crate::span;
 use crate::{CallError, CallOptions, Certainty, Code, Codec, OutCall, Reply};
+
+/// How long a call that may have run waits for the start of the peer that may have run it: as long as three
+/// heartbeats, by which both sides know that a connection is gone, and once more for the next one.
+const COMES_BACK: Duration = Duration::from_secs(30);
 
 /// What kind of call it is.
 #[derive(Clone, Copy, Default)]
@@ -200,7 +205,9 @@ impl TcpBroker {
         if options.unknown == UnknownMethod::FailFast {
             return routes.pick_same(key, start);
         }
-        let found = find_peer(routes, key, Aim::Same(start), bytes, options.deadline);
+        // Of a peer that had connected to this side nobody says that it has ended for good.
+        let until = options.deadline.min(time::now().saturating_add(COMES_BACK));
+        let found = find_peer(routes, key, Aim::Same(start), bytes, until);
         found.await.ok()
     }
 }

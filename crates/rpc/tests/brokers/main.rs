@@ -33,5 +33,6 @@ mod refused_starts;
 mod retries;
 mod rolling;
 mod routing;
+mod same_start;
 mod skew;
 mod streams;

@@ -159,7 +159,10 @@ impl<P: Clone> Table<P> {
     ) -> Result<Option<Picked<P>>, Gone> {
         let offers = self.find(key).map(|route| &self.routes[route].offers);
         let mut offers = offers.into_iter().flatten();
-        if let Some(offer) = offers.find(|offer| self.start(offer.connection) == Some(start)) {
+        // Whoever opened the connection: it is the same start that comes back the other way.
+        let is_it =
+            |offer: &&Offer<P>| self.connections[&offer.connection].instance == start.instance;
+        if let Some(offer) = offers.find(is_it) {
             return Ok(Some(offer.picked(None)));
         }
         let mut ready = self
