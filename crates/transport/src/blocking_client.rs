@@ -1,12 +1,15 @@
 //! A client for threads that run no tasks.
 
+mod messages;
 mod thread;
+
+pub use messages::BlockingMessages;
 
 use std::fmt;
 use std::future::Future;
 use std::panic::{Location, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bowline_backend::Backend;
@@ -21,7 +24,8 @@ use crate::error::{Delivery, Error, ErrorKind, Operation};
 
 /// A [`Client`] for threads: each operation parks the thread that calls it.
 ///
-/// Its tasks run in a thread of its own, which the first use starts and the last drop joins. Clones
+/// Its tasks run in a thread of its own, which the first use starts and the last drop joins. A use for
+/// which the system starts none is [`Resource`](ErrorKind::Resource), and the next one tries again. Clones
 /// and [views](BlockingClient::timeout) are of the same client, for any number of threads: sends and
 /// calls take turns, and so do those who receive. In a task nothing can be done with it but
 /// [`Unsupported`](ErrorKind::Unsupported): there is a [`Client`] for tasks. It needs a real
@@ -71,7 +75,9 @@ where
 {
     client: Client<S, R>,
     backend: OnceLock<Backend>,
-    thread: OnceLock<Result<ClientThread, Error>>,
+    thread: OnceLock<ClientThread>,
+    /// Whoever has it may start the thread.
+    starting: Mutex<()>,
     /// Whoever has it may receive.
     receiving: Arc<Lock<()>>,
 }
@@ -95,6 +101,7 @@ where
                 client,
                 backend: OnceLock::new(),
                 thread: OnceLock::new(),
+                starting: Mutex::new(()),
                 receiving: Arc::new(Lock::new(())),
             }),
             limit: Limit::None,
@@ -272,16 +279,7 @@ where
         if in_poll() {
             return Err(unsupported().with_source(InTask));
         }
-        let thread = self.parts.thread.get_or_init(|| {
-            let chosen = self.parts.backend.get().copied();
-            let backend = match chosen {
-                Some(backend) => Ok(backend),
-                None => Backend::current(),
-            };
-            let backend = backend.map_err(|none| unsupported().with_source(none))?;
-            ClientThread::start(backend)
-        });
-        let thread = thread.as_ref().map_err(Clone::clone)?;
+        let thread = self.parts.thread(operation)?;
         let deadline = match self.limit {
             Limit::None => Instant::NEVER,
             Limit::After(most) => thread.backend().now().saturating_add(most),
@@ -331,6 +329,31 @@ impl fmt::Display for Late {
 
 impl std::error::Error for Late {}
 
+impl<S, R> Parts<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    /// The thread, which the first use starts, or the next one where the system could not.
+    fn thread(&self, operation: Operation) -> Result<&ClientThread, Error> {
+        if let Some(thread) = self.thread.get() {
+            return Ok(thread);
+        }
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = self.thread.get() {
+            return Ok(thread);
+        }
+        let backend = match self.backend.get() {
+            Some(chosen) => Ok(*chosen),
+            None => Backend::current(),
+        };
+        let backend =
+            backend.map_err(|none| Error::new(operation, ErrorKind::Unsupported).with_source(none));
+        let started = ClientThread::start(backend?)?;
+        Ok(self.thread.get_or_init(|| started))
+    }
+}
+
 impl<S, R> Drop for Parts<S, R>
 where
     S: Send + Sync + 'static,
@@ -361,39 +384,5 @@ where
             .field("client", &self.parts.client)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a [`BlockingClient`] receives; made by [`BlockingClient::iter`].
-#[derive(Debug)]
-#[must_use = "iterators do nothing unless consumed"]
-pub struct BlockingMessages<'a, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    client: &'a BlockingClient<S, R>,
-    done: bool,
-}
-
-impl<S, R> Iterator for BlockingMessages<'_, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    type Item = Result<R, Error>;
-
-    #[track_caller]
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let next = self.client.recv_blocking().transpose();
-        self.done = match &next {
-            None => true,
-            Some(Ok(_)) => false,
-            Some(Err(error)) => self.client.parts.client.ends_with(error),
-        };
-        next
     }
 }

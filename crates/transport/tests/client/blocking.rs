@@ -341,3 +341,37 @@ fn a_simulated_world_has_no_thread() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     });
 }
+
+/// How many descriptors this process may have from now on.
+#[cfg(target_os = "linux")]
+fn limit_descriptors(most: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit {
+        current: Some(most),
+        ..getrlimit(Resource::Nofile)
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+// CL5, TR12
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_could_not_be_started_is_started_by_the_next_use() {
+    let name = "blocking::a_thread_that_could_not_be_started_is_started_by_the_next_use";
+    // The others share what they take of the system for as long as the process lives.
+    crate::child::run(name, Backend::Tokio, |backend| {
+        #[allow(clippy::disallowed_types)]
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (client, _) = blocking(backend, listener.local_addr().unwrap());
+        let enough = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        limit_descriptors(3); // nothing can be opened
+        for _ in 0..2 {
+            let error = client.connect_blocking().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Resource);
+            assert!(error.is_retryable());
+        }
+        limit_descriptors(enough.unwrap_or(1024));
+        client.connect_blocking().unwrap();
+        listener.accept().unwrap();
+    });
+}
