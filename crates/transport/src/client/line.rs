@@ -17,12 +17,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bowline_concurrency::{apart, now};
 
 use self::connection::Connection;
-use self::ending::Closing;
+use self::ending::{Closing, error_of, given_up};
 use self::flushing::Gone;
 use self::untold::Untold;
 use super::board::ClientState;
@@ -30,7 +29,7 @@ use super::dialling::{Dial, Dialling};
 use crate::attribute::Attributes;
 use crate::dyn_transport::DynTransport;
 use crate::ended::Ended;
-use crate::error::{Error, ErrorKind, Operation};
+use crate::error::{Error, Operation};
 use crate::half_wakers::{Half, HalfWakers};
 use crate::transport::Transport;
 
@@ -385,28 +384,5 @@ where
         drop(state);
         self.line.dialling.board.tell();
         self.line.waker.wake_by_ref();
-    }
-}
-
-/// What is left to say once attempts are given up: the last cause lies beneath.
-fn given_up(cause: Error, (attempts, span): (usize, Duration)) -> Error {
-    let error = Error::new(Operation::Connect, ErrorKind::NotConnected);
-    let error = match cause.place() {
-        Some(place) => error.with_place(place),
-        None => error,
-    };
-    error
-        .with_peer(cause.peer().cloned())
-        .with_attempts(cause.attempts().to_vec())
-        .given_up_after(attempts, span)
-        .with_source(cause)
-}
-
-fn error_of(over: Over, operation: Operation, attributes: &Attributes) -> Error {
-    match over {
-        Over::Closed => {
-            Error::new(operation, ErrorKind::Closed).with_peer(attributes.peer_addr().cloned())
-        }
-        Over::GivenUp(error) => error,
     }
 }

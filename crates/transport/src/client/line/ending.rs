@@ -3,10 +3,12 @@
 use std::future::poll_fn;
 use std::mem;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::untold::Untold;
 use super::{Line, Over};
+use crate::attribute::Attributes;
 use crate::client::board::ClientState;
 use crate::dyn_transport::DynTransport;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
@@ -186,5 +188,28 @@ where
 {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// What is left to say once attempts are given up: the last cause lies beneath.
+pub(super) fn given_up(cause: Error, (attempts, span): (usize, Duration)) -> Error {
+    let error = Error::new(Operation::Connect, ErrorKind::NotConnected);
+    let error = match cause.place() {
+        Some(place) => error.with_place(place),
+        None => error,
+    };
+    error
+        .with_peer(cause.peer().cloned())
+        .with_attempts(cause.attempts().to_vec())
+        .given_up_after(attempts, span)
+        .with_source(cause)
+}
+
+pub(super) fn error_of(over: Over, operation: Operation, attributes: &Attributes) -> Error {
+    match over {
+        Over::Closed => {
+            Error::new(operation, ErrorKind::Closed).with_peer(attributes.peer_addr().cloned())
+        }
+        Over::GivenUp(error) => error,
     }
 }

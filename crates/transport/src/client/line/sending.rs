@@ -7,7 +7,8 @@ use bowline_backend::time::Instant;
 use bowline_codec::EncodeError;
 
 use super::connection::Connection;
-use super::{Line, Over, State, Waiting, error_of};
+use super::ending::{error_of, given_up};
+use super::{Line, Over, State, Waiting};
 use crate::client::board::ClientState;
 use crate::client::dialling::Dialling;
 use crate::dyn_transport::DynSender;
@@ -230,10 +231,7 @@ where
     ) -> bool {
         let goes_on = dialling.broke(since);
         if !goes_on && self.over.is_none() {
-            self.over = Some(Over::GivenUp(super::given_up(
-                cause.clone(),
-                dialling.tried(),
-            )));
+            self.over = Some(Over::GivenUp(given_up(cause.clone(), dialling.tried())));
         }
         goes_on
     }
