@@ -1,4 +1,4 @@
-//! Which addresses unencrypted bytes may go to and come from.
+//! Which addresses unencrypted bytes may go to and come from, and at which anybody may connect.
 
 use std::net::SocketAddr;
 
@@ -8,8 +8,10 @@ use crate::{Error, ErrorKind};
 /// What the broker was told about the network.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Network {
-    /// Unencrypted bytes may leave this machine.
+    /// Unencrypted bytes may leave this machine, and strangers may come from elsewhere.
     pub(super) insecure: bool,
+    /// Who connects need not prove who it is.
+    pub(super) strangers: bool,
 }
 
 impl Network {
@@ -29,8 +31,27 @@ impl Network {
             .map_or(Ok(()), |address| self.check(address))
     }
 
+    /// Refuses an address at which everybody elsewhere could connect and call, though bytes are encrypted.
+    #[cfg(feature = "tls")]
+    pub(super) fn check_strangers(self, address: SocketAddr) -> Result<(), Error> {
+        if !self.strangers || self.permits(address) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InsecureNetwork,
+            format!(
+                "{address} is reached from other machines, and whoever connects may call: secret(), keys() and \
+                 certificates() ask who it is; allow_insecure_network() permits it"
+            ),
+        ))
+    }
+
+    fn permits(self, address: SocketAddr) -> bool {
+        self.insecure || address.ip().to_canonical().is_loopback()
+    }
+
     fn check(self, address: SocketAddr) -> Result<(), Error> {
-        if self.insecure || address.ip().to_canonical().is_loopback() {
+        if self.permits(address) {
             return Ok(());
         }
         Err(Error::new(

@@ -198,6 +198,12 @@ impl Wires {
             Place::Secure { .. } if listens == Way::Out && self.client.is_none() => {
                 "tls() takes the configuration of a client"
             }
+            #[cfg(feature = "tls")]
+            Place::Secure { .. } if listens == Way::In => {
+                // A name is looked up later.
+                let address = endpoint.address().and_then(|it| it.as_inet());
+                return address.map_or(Ok(()), |it| self.plain.check_strangers(it));
+            }
             _ => return Ok(()),
         };
         let _ = listens;
@@ -229,6 +235,10 @@ impl Wires {
             place => {
                 let mut doors = Vec::new();
                 for address in self.addresses(endpoint).await? {
+                    #[cfg(feature = "tls")]
+                    if let Place::Secure { .. } = place {
+                        self.plain.check_strangers(address)?;
+                    }
                     let failed =
                         |error| Error::transport(format_args!("{address} was not bound"), error);
                     let listener = TcpListener::bind(address).map_err(failed)?;

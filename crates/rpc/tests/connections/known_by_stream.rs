@@ -67,6 +67,44 @@ async fn hello(listener: &bowline_backend::net::TcpListener) -> PeerHello {
 }
 
 on_every_backend! {
+    // A7
+    async fn strangers_are_let_in_over_tls_on_this_machine_alone() {
+        let authority = Authority::new();
+        let certificate = authority.certificate("localhost");
+        let tls = |clients: Option<ClientCertificates>| {
+            let tls = TlsServerConfig::builder(&certificate);
+            match clients {
+                Some(clients) => tls.client_roots(clients, authority.pem()),
+                None => tls,
+            }
+            .build()
+            .unwrap()
+        };
+        let open = |clients| telling().tls(tls(clients)).listen("tls://0.0.0.0:0");
+        let starts = |builder: TcpBrokerBuilder| async {
+            let started = builder.run(async |_| -> Result<(), Error> { Ok(()) }).await;
+            started.map_err(|error| (error.kind(), error.to_string().contains("allow_insecure_network")))
+        };
+        let insecure = Err((ErrorKind::InsecureNetwork, true));
+        assert_eq!(starts(open(None)).await, insecure);
+        assert_eq!(starts(open(Some(ClientCertificates::Optional))).await, insecure);
+        let later = telling().tls(tls(None)).run(async |server| -> Result<(), Error> {
+            server.listen("tls://0.0.0.0:0").await.map(drop)
+        });
+        assert_eq!(later.await.unwrap_err().kind(), ErrorKind::InsecureNetwork);
+        let permitted = [
+            telling().tls(tls(None)).listen("tls://127.0.0.1:0"),
+            open(None).secret(secret()),
+            open(None).keys([("k", secret())]),
+            open(Some(ClientCertificates::Optional)).certificates(),
+            open(Some(ClientCertificates::Require)),
+            open(None).allow_insecure_network(),
+        ];
+        for builder in permitted {
+            assert_eq!(starts(builder).await, Ok(()));
+        }
+    }
+
     // A8
     async fn a_peer_is_who_its_certificate_says() {
         let (ours, long) = (Authority::new(), "x".repeat(300));

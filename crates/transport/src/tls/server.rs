@@ -34,6 +34,7 @@ use crate::error::{Error, Operation};
 #[derive(Clone)]
 pub struct TlsServerConfig {
     config: Arc<ServerConfig>,
+    clients: Option<ClientCertificates>,
     manner: Manner,
 }
 
@@ -64,8 +65,15 @@ impl TlsServerConfig {
     pub fn from_rustls(config: Arc<ServerConfig>) -> Self {
         TlsServerConfig {
             config,
+            clients: None,
             manner: Manner::default(),
         }
+    }
+
+    /// Whether a client without a certificate is refused, as far as the builder was told; one made by
+    /// [`from_rustls`](Self::from_rustls) is not known to.
+    pub fn requires_certificates(&self) -> bool {
+        self.clients == Some(ClientCertificates::Require)
     }
 
     /// Begins the handshake with the client at the other end of `stream`.
@@ -158,6 +166,7 @@ impl TlsServerBuilder {
         config.send_tls13_tickets = self.tickets;
         Ok(TlsServerConfig {
             config: Arc::new(config),
+            clients: self.clients,
             manner: self.manner,
         })
     }

@@ -115,6 +115,7 @@ impl TcpBrokerBuilder {
         self.check_codecs()?;
         self.wires.plain = Network {
             insecure: self.insecure_network,
+            strangers: self.lets_strangers_in(),
         };
         if let Err(bad) = self.reconnect.check() {
             return Err(Error::new(ErrorKind::InvalidInput, bad.to_string()));

@@ -140,7 +140,9 @@ impl TcpBrokerBuilder {
 
     /// Listens at and connects to addresses that are not loopback, though what is sent there is not
     /// encrypted: whoever is on the way can read and change it. Without this such addresses fail the
-    /// start, or the connection, with [`InsecureNetwork`](ErrorKind::InsecureNetwork).
+    /// start, or the connection, with [`InsecureNetwork`](ErrorKind::InsecureNetwork). So does, over TLS, an
+    /// address at which this broker listens for everybody: with no [`secret`](Self::secret) or
+    /// [`keys`](Self::keys), no certificates of clients and no users whoever finds it may call.
     pub fn allow_insecure_network(mut self) -> Self {
         self.insecure_network = true;
         self
@@ -156,6 +158,25 @@ impl TcpBrokerBuilder {
             crate::TlsConfig::Client(config) => self.wires.client = Some(config),
         }
         self
+    }
+
+    /// Whether a peer that connects over a network need not prove who it is.
+    pub(super) fn lets_strangers_in(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.certificates
+            || self
+                .wires
+                .server
+                .as_ref()
+                .is_some_and(|tls| tls.requires_certificates())
+        {
+            return false;
+        }
+        #[cfg(unix)]
+        if !self.users.is_empty() {
+            return false;
+        }
+        self.secret.is_none() && self.keys.is_empty()
     }
 
     pub(super) fn check_trust(&self) -> Result<(), Error> {
