@@ -149,16 +149,18 @@ impl Latencies {
 
     /// How many calls were counted.
     pub fn calls(&self) -> u64 {
-        self.buckets.iter().sum()
+        // They may be a peer's, who can say anything.
+        let buckets = self.buckets.iter();
+        buckets.fold(0, |calls, bucket| calls.saturating_add(*bucket))
     }
 
     /// What this share of the calls, 0 to 1, took less than, to the next power of two; `None` if there
     /// was no call.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = (share * self.calls() as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
+        let mut seen = 0_u64;
         let place = self.buckets.iter().position(|calls| {
-            seen += calls;
+            seen = seen.saturating_add(*calls);
             seen >= wanted
         })?;
         Some(Duration::from_micros(1 << place.min(63)))
@@ -247,4 +249,19 @@ pub struct RunningTask {
     pub waiting_on: Option<String>,
     /// How long until its deadline ends it, in microseconds.
     pub left_us: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_of_its_calls_may_be_beyond_all_bounds() {
+        let latencies = Latencies {
+            buckets: vec![u64::MAX; 70],
+        };
+        assert_eq!(latencies.calls(), u64::MAX);
+        assert_eq!(latencies.quantile(0.5), Some(Duration::from_micros(1)));
+        assert_eq!(latencies.quantile(f64::NAN), Some(Duration::from_micros(1)));
+    }
 }

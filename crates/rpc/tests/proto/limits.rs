@@ -79,6 +79,23 @@ fn metadata_that_the_peer_does_not_take_fails_that_call_alone() {
     assert_eq!(opened(events(&mut listener)).len(), 1);
 }
 
+#[test]
+fn what_a_frame_cannot_say_the_length_of_is_refused() {
+    let mut limits = Limits::default();
+    limits.max_metadata = u16::MAX;
+    let (mut dialer, _) = ready(&limits);
+    let with = |trace: usize| {
+        let said = Extensions::builder().metadata("k", &[7; 65_000]);
+        call(b"x").extensions(said.traceparent(&"t".repeat(trace)).build())
+    };
+    // All three have a head of three bytes, and the metadata the length of its key.
+    let fits = 65_535 - (3 + "mul".len()) - (3 + 65_002) - 3;
+    let too_large = dialer.command(START, Command::Open(with(fits + 1)));
+    let (limit, actual) = (65_535, 65_536);
+    assert_eq!(too_large, Err(Rejected::TooLarge { limit, actual }));
+    open(&mut dialer, with(fits));
+}
+
 // R13
 #[test]
 fn messages_that_are_too_long_by_their_total_fail_their_call_alone() {

@@ -106,7 +106,14 @@ impl Machine {
                 actual: saturate(said),
             });
         }
-        let around = OPEN_HEAD + self.extensions_len(open);
+        let extensions = self.extensions_len(open);
+        if extensions > usize::from(u16::MAX) {
+            return Err(Rejected::TooLarge {
+                limit: u16::MAX.into(),
+                actual: saturate(extensions),
+            });
+        }
+        let around = OPEN_HEAD + extensions;
         if open.extensions.len() > usize::from(limits.max_metadata) + 1024 {
             let actual = saturate(open.extensions.len());
             return Err(Rejected::TooLarge {
