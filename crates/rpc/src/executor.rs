@@ -107,6 +107,13 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
         States::default()
     }
 
+    /// How long the clean-up of a cancelled handler may take: what it told
+    /// [`on_cancel`](bowline_concurrency::on_cancel) to do. 1 s unless told otherwise; a broker asks once,
+    /// when it starts.
+    fn cancel_grace(&self) -> Duration {
+        async_executor::CANCEL_GRACE
+    }
+
     /// Ends what it runs: new jobs are refused, those that wait are answered
     /// [`Draining`](crate::Code::Draining), and those that run may take until `timeout`. Then they are
     /// cancelled, and after a grace those that still run are answered

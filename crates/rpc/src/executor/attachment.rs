@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bowline_concurrency::TaskGroup;
 use slab::Slab;
@@ -59,6 +60,8 @@ pub struct Attachment {
     origin: u64,
     group: TaskGroup<Infallible>,
     states: States,
+    /// How long what its handlers left for a cancel may take.
+    grace: Duration,
     /// Whether callers are told what a handler said when it panicked.
     exposes: bool,
     /// What its executor keeps for this broker.
@@ -103,6 +106,7 @@ impl Attachment {
             origin: brokers::number(),
             group: group.clone(),
             states: executor.states(),
+            grace: executor.cancel_grace(),
             exposes: internals == Internals::Exposed,
             own: OnceLock::new(),
             phase: AtomicU8::new(OPEN),
@@ -143,6 +147,11 @@ impl Attachment {
     /// The group whose children the handlers are.
     pub(super) fn group(&self) -> &TaskGroup<Infallible> {
         &self.group
+    }
+
+    /// How long what a cancelled handler left to be done may take.
+    pub(super) fn cancel_grace(&self) -> Duration {
+        self.grace
     }
 
     /// What its handlers share.

@@ -103,7 +103,7 @@ impl Job {
         let deadline = facts.deadline;
         let (cancel, scope) = match facts.stop {
             Stop::Drop => {
-                let scope = CancelScope::new();
+                let scope = CancelScope::new().finalise_within(attachment.cancel_grace());
                 let scope = if deadline == Instant::NEVER {
                     scope
                 } else {

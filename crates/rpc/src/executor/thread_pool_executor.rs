@@ -93,8 +93,9 @@ impl ThreadPoolExecutor {
         self
     }
 
-    /// How long handlers that a [`shutdown`](Executor::shutdown) cancels may take to end; 1 s unless
-    /// told otherwise.
+    /// How long the clean-up of a cancelled handler may take
+    /// ([`on_cancel`](bowline_concurrency::on_cancel)), and how long handlers that a
+    /// [`shutdown`](Executor::shutdown) cancels may take to end; 1 s unless told otherwise.
     #[must_use = "the setting belongs to the returned executor"]
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -162,6 +163,10 @@ impl Executor for ThreadPoolExecutor {
 
     fn states(&self) -> States {
         self.states.clone()
+    }
+
+    fn cancel_grace(&self) -> Duration {
+        self.grace
     }
 
     fn shutdown(

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bowline_concurrency::{TaskGroup, sleep, task_group, timeout, yield_now};
+use bowline_backend::Backend;
+use bowline_concurrency::{TaskGroup, now, on_cancel, sleep, task_group, timeout, yield_now};
 use bowline_rpc::executor::{AsyncExecutor, Executor, ThreadPoolExecutor};
 use bowline_rpc::{
     Broker, Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker,
-    MethodDef, MethodSpec, NoError,
+    MethodDef, MethodSpec, NoError, Registry,
 };
 
 use crate::backends::{on_every_backend, registry};
@@ -272,4 +273,33 @@ on_every_backend! {
             Ok(())
         }).await.unwrap();
     }
+}
+
+#[test]
+fn the_clean_up_of_a_cancelled_handler_has_the_grace_of_its_executor() {
+    crate::backends::run(Backend::Sim, async {
+        let (begun, cancelled) = (Duration::from_secs(1), Duration::from_millis(1200));
+        let registry = Registry::new("example");
+        registry
+            .register_fn("lingers", |(): ()| async {
+                let _on_cancel = on_cancel(|_| sleep(LONG));
+                sleep(LONG).await;
+            })
+            .unwrap();
+        registry.register_fn("free", |(): ()| async {}).unwrap();
+        let executor = AsyncExecutor::new(registry, 1).cancel_grace(cancelled - begun);
+        MemoryBroker::new(executor)
+            .run(async |broker| -> Result<(), Error> {
+                let start = now();
+                let lingers = broker.call_named::<()>("lingers", ()).timeout(begun);
+                assert_eq!(lingers.await.unwrap_err().code(), Code::DeadlineExceeded);
+                broker.call_named::<()>("free", ()).await?;
+                let took = now() - start;
+                let on_time = cancelled..cancelled + Duration::from_millis(10);
+                assert!(on_time.contains(&took), "{took:?}");
+                Ok(())
+            })
+            .await
+            .unwrap();
+    });
 }
