@@ -82,7 +82,7 @@ fn metadata_that_the_peer_does_not_take_fails_that_call_alone() {
 #[test]
 fn what_a_frame_cannot_say_the_length_of_is_refused() {
     let mut limits = Limits::default();
-    limits.max_metadata = u16::MAX;
+    (limits.max_metadata, limits.max_frame) = (u16::MAX, 1 << 20);
     let (mut dialer, _) = ready(&limits);
     let with = |trace: usize| {
         let said = Extensions::builder().metadata("k", &[7; 65_000]);
