@@ -311,8 +311,10 @@ impl Broker for MemoryBroker {
         options: CallOptions,
     ) -> Result<C::Reply, CallError<C::Error>> {
         // What is no function with the attribute, of a service for instance, goes by its name. So does
-        // what has a key: a value cannot be given to two callers.
-        let moves = self.moves_values() && options.extensions.idempotency_key().is_none();
+        // what has a key, for a value cannot be given to two callers, and what has to be measured.
+        let moves = self.moves_values()
+            && options.extensions.idempotency_key().is_none()
+            && !C::SPEC.measures();
         let offers = &self.shared.offers;
         match offers.meter_of(TypeId::of::<C>()).filter(|_| moves) {
             Some(meter) => {

@@ -102,7 +102,8 @@ impl Registry {
     }
 
     /// Registers a function with the attribute under `name`; one function may have several names. Calls that
-    /// are values ask for the one it declares: another is for who calls by name.
+    /// are values ask peers for the one it declares: another is for who calls by name. Within the process of a
+    /// [`MemoryBroker`](crate::MemoryBroker) they find it under any.
     ///
     /// # Errors
     /// `Duplicate`, `Locked`, `BadName`, `ReservedName`; nothing has changed then.

@@ -280,7 +280,7 @@ impl Broker for TcpBroker {
     }
 
     fn name_of(&self, call: CallType) -> Result<MethodName, RegistryError> {
-        self.shared.registry.name_of_call(call)
+        self.shared.registry.declared_name(call)
     }
 
     /// As [`Broker::drain`], and what [`run`](TcpBrokerBuilder::run) does at its end: it takes no new

@@ -128,6 +128,11 @@ impl MethodSpec {
         self.max_reply
     }
 
+    /// Whether arguments or replies may be too long.
+    pub(crate) const fn measures(&self) -> bool {
+        self.max_args.is_some() || self.max_reply.is_some()
+    }
+
     /// Whether running it twice is as good as once.
     pub const fn is_idempotent(&self) -> bool {
         self.idempotent

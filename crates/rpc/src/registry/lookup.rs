@@ -82,7 +82,12 @@ impl Registry {
             .collect()
     }
 
-    /// The name calls of a type go by: their first name here, else the one they would get here.
+    /// The name that calls of a type go by to peers, who know nothing of the names they have here.
+    pub(crate) fn declared_name(&self, call: CallType) -> Result<MethodName, RegistryError> {
+        self.complete(&call.name)
+    }
+
+    /// The name calls of a type go by here: their first name here, else the one they would get here.
     pub(crate) fn name_of_call(&self, call: CallType) -> Result<MethodName, RegistryError> {
         let id = Some(call.id);
         let here = {

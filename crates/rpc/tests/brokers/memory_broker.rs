@@ -69,6 +69,27 @@ on_every_backend! {
     }
 
     // BR14
+    async fn limits_of_a_method_hold_whether_its_values_are_encoded_or_not() {
+        let registry = || {
+            let registry = registry();
+            registry.register_all([MethodDef::of::<MeasureShort>()]).unwrap();
+            AsyncExecutor::new(registry, 4)
+        };
+        for start in [MemoryBroker::new(registry()), test::memory_broker(registry())] {
+            start.run(async |broker| -> Result<(), Error> {
+                let measure = async |length| {
+                    let measured = broker.call(MeasureShort(Length(length))).await;
+                    measured.map_err(|error| (error.code(), error.certainty()))
+                };
+                assert_eq!(measure(63).await, Ok(Length(126)));
+                assert_eq!(measure(64).await, Err((Code::TooLarge, Certainty::Executed)));
+                assert_eq!(measure(128).await, Err((Code::TooLarge, Certainty::Refused)));
+                Ok(())
+            }).await.unwrap();
+        }
+    }
+
+    // BR14
     async fn what_cannot_travel_is_found_where_everything_is_encoded() {
         let registry = || {
             let registry = registry();
@@ -130,6 +151,29 @@ impl Call for Measure {
 
     async fn run(self, _: Context) -> Result<Length, NoError> {
         Ok(Length(2 * self.0.0))
+    }
+}
+
+/// The same, of a byte at most and with a byte at most.
+struct MeasureShort(Length);
+
+impl Call for MeasureShort {
+    type Args = (Length,);
+    type Reply = Length;
+    type Error = NoError;
+    const NAME: DeclaredName = DeclaredName::explicit("measure_short");
+    const SPEC: MethodSpec = MethodSpec::new().max_args(1).max_reply(1);
+
+    fn into_args(self) -> (Length,) {
+        (self.0,)
+    }
+
+    fn from_args((length,): (Length,)) -> Self {
+        MeasureShort(length)
+    }
+
+    async fn run(self, context: Context) -> Result<Length, NoError> {
+        Measure(self.0).run(context).await
     }
 }
 

@@ -3,12 +3,12 @@
 use bowline_concurrency::timeout;
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
-    Broker, DynBroker, Error, MemoryBroker, MethodOffer, MethodTable, Registry, Streaming,
+    Broker, Caller, DynBroker, Error, MemoryBroker, MethodOffer, MethodTable, Registry, Streaming,
     TcpBroker,
 };
 use futures_util::{FutureExt, stream};
 
-use crate::backends::{on_every_backend, registry, within};
+use crate::backends::{div, on_every_backend, registry, within};
 use crate::held::LONG;
 use crate::wire::{Wire, over_every_wire};
 
@@ -99,6 +99,19 @@ on_every_backend! {
         builder.run(async |broker| -> Result<(), Error> {
             assert!(broker.methods().is_empty());
             Ok(())
+        }).await.unwrap();
+    }
+
+    async fn a_call_by_value_asks_peers_for_the_declared_name() {
+        let own = Registry::new("example");
+        own.register_as("legacy.div", div).unwrap();
+        let server = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).listen("127.0.0.1:0");
+        server.run(async |server| -> Result<(), Error> {
+            let client = TcpBroker::builder(AsyncExecutor::new(own, 4)).connect(server.local_addrs()[0]);
+            client.run(async |client| -> Result<(), Error> {
+                assert_eq!(client.call(div(7, 2)).fail_fast().await.unwrap(), 3);
+                Ok(())
+            }).await
         }).await.unwrap();
     }
 
