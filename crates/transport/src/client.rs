@@ -305,7 +305,9 @@ where
         self.parts.closed.set();
     }
 
-    /// Where the client stands, for whoever wants to watch it.
+    /// Where the client stands, for whoever wants to watch it: in the order of what happened, though
+    /// states that were left at once may be passed over. After [`Closed`](ClientState::Closed) there is
+    /// none.
     pub fn state(&self) -> WatchReceiver<ClientState> {
         self.line().dialling().board.subscribe()
     }

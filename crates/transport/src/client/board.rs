@@ -17,7 +17,7 @@ pub enum ClientState {
     Ready,
     /// A connection is to be made once this time has come.
     Waiting(Instant),
-    /// It was closed, or has given up.
+    /// It was closed or has given up, or its connection broke and is not replaced.
     Closed,
 }
 

@@ -92,7 +92,7 @@ impl BindPackets for UdpPlace {
     async fn bind(self) -> Result<UdpSocket, Error> {
         let addresses = match self.0 {
             Where::Address(address) => vec![address],
-            Where::Everywhere(port) => return everywhere(port),
+            Where::Everywhere(port) => return everywhere(port, UdpSocket::bind_with),
             Where::Wrong(wrong) => return Err(wrong.error(Operation::Bind)),
             Where::Host(host, port) => {
                 let place = format!("{host}:{port}");
@@ -123,10 +123,12 @@ impl UdpPlace {
 }
 
 /// A socket of both families, or, where the system has not both, of IPv4.
-fn everywhere(port: u16) -> Result<UdpSocket, Error> {
+fn everywhere<S>(
+    port: u16,
+    bind: impl Fn(SocketAddr, UdpOptions) -> io::Result<S>,
+) -> Result<S, Error> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let bound = UdpSocket::bind_with(both, UdpOptions::new().dual_stack());
-    let failed = match bound {
+    let failed = match bind(both, UdpOptions::new().dual_stack()) {
         Ok(socket) => return Ok(socket),
         Err(error) => Attempt::new(both, error),
     };
@@ -139,7 +141,7 @@ fn everywhere(port: u16) -> Result<UdpSocket, Error> {
         return Err(Error::of_attempts(Operation::Bind, vec![failed], None));
     }
     let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    UdpSocket::bind(all).map_err(|error| {
+    bind(all, UdpOptions::new()).map_err(|error| {
         let failed = vec![failed, Attempt::new(all, error)];
         Error::of_attempts(Operation::Bind, failed, None)
     })
@@ -303,5 +305,40 @@ impl<B: fmt::Debug, C> fmt::Debug for PacketServer<B, C> {
             .field("place", &self.place)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // T9, T11
+    #[test]
+    fn without_ipv6_a_server_is_at_every_address_of_ipv4() {
+        /// `EAFNOSUPPORT` of Linux.
+        const NO_SUCH_FAMILY: i32 = 97;
+        let lacking = || io::Error::from_raw_os_error(NO_SUCH_FAMILY);
+        let bound = everywhere(53, |at, _| match at.is_ipv4() {
+            true => Ok(at),
+            false => Err(lacking()),
+        });
+        assert_eq!(bound.unwrap(), "0.0.0.0:53".parse().unwrap());
+        let nowhere = everywhere::<()>(53, |_, _| Err(lacking())).unwrap_err();
+        assert_eq!(nowhere.attempts().len(), 2);
+    }
+
+    // T9, T11
+    #[test]
+    fn half_of_what_is_taken_is_not_taken() {
+        let bound = everywhere(53, |at, options| match at.is_ipv4() {
+            true => Ok(()),
+            false => {
+                assert_eq!(options, UdpOptions::new().dual_stack());
+                Err(io::ErrorKind::AddrInUse.into())
+            }
+        });
+        let error = bound.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Address);
+        assert_eq!(error.attempts().len(), 1);
     }
 }
