@@ -1,4 +1,4 @@
-//! `cargo xtask layers`: who may depend on whom.
+//! `cargo xtask layers`: who may depend on whom, and what nobody is built with unasked.
 //!
 //! A crate may use only crates of rows above its own in the table; development dependencies obey
 //! it too, so tests that need several layers live in `tests/`.
@@ -43,28 +43,68 @@ const RUNTIMES: &[&str] = &[
     "polling",
 ];
 
+/// A feature of some crates and what it stands for, of which a build without it has nothing.
+const TRACING: &str = "tracing";
+
 /// Runs the check.
 ///
 /// # Errors
-/// A dependency points the wrong way, a crate stands in no row, or a pure crate pulls in a runtime.
+/// A dependency points the wrong way, a crate stands in no row, a pure crate pulls in a runtime, or a crate
+/// has [`TRACING`] in its tree without that feature of its own.
 pub(crate) fn run(root: &Path) -> Outcome {
-    let mut complaints = misplaced(&manifest::all(root)?);
+    let manifests = manifest::all(root)?;
+    let mut complaints = misplaced(&manifests);
     for pure in PURE {
-        let step = Step::cargo(
-            "tree --quiet --all-features --edges normal,build --prefix none --format {p}",
-        )
-        .arguments(&["--package", pure]);
-        for name in step
-            .capture(root)?
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-        {
-            if RUNTIMES.contains(&name) {
+        for name in below(root, pure, &["--all-features"])? {
+            if RUNTIMES.contains(&name.as_str()) {
                 complaints.push(format!("{pure} has the runtime {name} in its tree"));
             }
         }
     }
+    for manifest in &manifests {
+        if manifest.features.iter().any(|feature| feature == TRACING) {
+            complaints.extend(traced(root, manifest)?);
+        }
+    }
     tree::verdict("layers", &complaints)
+}
+
+/// The complaints about the trees of a crate with [`TRACING`].
+fn traced(root: &Path, manifest: &Manifest) -> Result<Vec<String>, String> {
+    let others: Vec<&str> = (manifest.features.iter().map(String::as_str))
+        .filter(|feature| *feature != TRACING)
+        .collect();
+    let others = others.join(",");
+    let of = |features: &[&str]| below(root, &manifest.name, features);
+    let only = |features| ["--no-default-features", "--features", features];
+    let without = [of(&[])?, of(&only(&others))?].concat();
+    Ok(untraced(&manifest.name, &without, &of(&only(TRACING))?))
+}
+
+/// The complaints about what a crate is built with, without and with the feature.
+fn untraced(name: &str, without: &[String], with: &[String]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if without.iter().any(|name| name.starts_with(TRACING)) {
+        complaints.push(format!(
+            "{name} has {TRACING} in its tree without its feature"
+        ));
+    }
+    if !with.iter().any(|name| name == TRACING) {
+        complaints.push(format!(
+            "the feature {TRACING} of {name} stands for nothing"
+        ));
+    }
+    complaints
+}
+
+/// The names of what `package` is built with, itself among them.
+fn below(root: &Path, package: &str, features: &[&str]) -> Result<Vec<String>, String> {
+    let tree = Step::cargo("tree --quiet --edges normal,build --prefix none --format {p}")
+        .arguments(&["--package", package])
+        .arguments(features)
+        .capture(root)?;
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// The complaints about a set of manifests.
@@ -113,7 +153,7 @@ fn row(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::misplaced;
+    use super::{misplaced, untraced};
     use crate::manifest::{Manifest, parse};
 
     fn package(name: &str, tables: &str) -> Manifest {
@@ -145,6 +185,23 @@ mod tests {
         );
         for wrong in [upward, sideways, beside] {
             assert_eq!(misplaced(&[wrong]).len(), 1);
+        }
+    }
+
+    // TR16
+    #[test]
+    fn tracing_is_there_with_its_feature_alone() {
+        let tree = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (without, with) = (tree(&["bowline-rpc"]), tree(&["bowline-rpc", "tracing"]));
+        assert!(untraced("bowline-rpc", &without, &with).is_empty());
+        let core = tree(&["bowline-rpc", "tracing-core"]);
+        for (without, with) in [(&with, &with), (&core, &with), (&without, &without)] {
+            assert_eq!(untraced("bowline-rpc", without, with).len(), 1);
         }
     }
 

@@ -32,7 +32,8 @@ usage: cargo xtask <command>
                              ARGS go to the test runner
   features                   each crate with each single feature and with none
   msrv                       all of it under the oldest compiler that `rust-version` promises
-  layers                     who may depend on whom; no runtime below the pure crates
+  layers                     who may depend on whom; no runtime below the pure crates, no tracing
+                             without its feature
   tidy                       file lengths, names, words
   spec [--fix]               every promise in docs/behaviours is named by a test, and back;
                              --fix sets and clears the `(not built)` marks

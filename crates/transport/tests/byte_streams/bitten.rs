@@ -1,11 +1,12 @@
-//! A byte stream that reads one byte at a time and writes as few: what is made of bytes must not
-//! depend on how they are cut.
+//! A byte stream that reads one byte at a time and writes as few, or as a seed says: what is made of
+//! bytes must not depend on how they are cut.
 
 use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bowline_backend::entropy::random_u64;
 use bowline_backend::stream::{
     Address, ByteReader, ByteSide, ByteStream, ByteWriter, ReuniteError,
 };
@@ -16,15 +17,59 @@ use futures_io::{AsyncRead, AsyncWrite};
 /// A stream, or a half of one, in the smallest of bites.
 pub(crate) struct Bitten<S> {
     inner: S,
-    /// What the next vectored write may take at most: from 1 to 5, so that cuts fall into headers,
-    /// between slices and inside them.
-    bite: usize,
+    bites: Bites,
+}
+
+#[derive(Clone, Copy)]
+enum Bites {
+    /// A byte; of vectored writes from 1 to 5, those that the next one takes, so that cuts fall into
+    /// headers, between slices and inside them.
+    Smallest(usize),
+    /// As many as the backend's entropy says, and now and then none yet.
+    Random,
 }
 
 impl<S> Bitten<S> {
     pub(crate) fn new(inner: S) -> Self {
-        Bitten { inner, bite: 1 }
+        let bites = Bites::Smallest(1);
+        Bitten { inner, bites }
     }
+
+    pub(crate) fn random(inner: S) -> Self {
+        let bites = Bites::Random;
+        Bitten { inner, bites }
+    }
+
+    /// What a read or plain write may take.
+    fn bite(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        match self.bites {
+            Bites::Smallest(_) => Poll::Ready(1),
+            Bites::Random => random_bite(cx),
+        }
+    }
+
+    /// What a vectored write may take.
+    fn vectored_bite(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &mut self.bites {
+            Bites::Smallest(bite) => {
+                let now = *bite;
+                *bite = now % 5 + 1;
+                Poll::Ready(now)
+            }
+            Bites::Random => random_bite(cx),
+        }
+    }
+}
+
+fn random_bite(cx: &mut Context<'_>) -> Poll<usize> {
+    let random = random_u64();
+    if random.is_multiple_of(4) {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    // Of each order of magnitude as many.
+    let most = 1 << ((random >> 8) % 16);
+    Poll::Ready(1 + usize::try_from((random >> 16) % most).unwrap())
 }
 
 impl<S> Extra for Bitten<S> {}
@@ -41,7 +86,7 @@ impl<S: ByteReader> AsyncRead for Bitten<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let most = buffer.len().min(1);
+        let most = buffer.len().min(ready!(self.bite(cx)));
         Pin::new(&mut self.inner).poll_read(cx, &mut buffer[..most])
     }
 }
@@ -51,9 +96,10 @@ impl<S: ByteReader> ByteReader for Bitten<S> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
-        _: NonZeroUsize,
+        most: NonZeroUsize,
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read_into(cx, buffer, NonZeroUsize::MIN)
+        let bite = NonZeroUsize::new(ready!(self.bite(cx))).unwrap();
+        Pin::new(&mut self.inner).poll_read_into(cx, buffer, bite.min(most))
     }
 }
 
@@ -63,7 +109,7 @@ impl<S: ByteWriter> AsyncWrite for Bitten<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let most = bytes.len().min(1);
+        let most = bytes.len().min(ready!(self.bite(cx)));
         Pin::new(&mut self.inner).poll_write(cx, &bytes[..most])
     }
 
@@ -72,15 +118,13 @@ impl<S: ByteWriter> AsyncWrite for Bitten<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let bite = self.bite;
-        let mut left = bite;
+        let mut left = ready!(self.vectored_bite(cx));
         let mut cut = Vec::new();
         for slice in slices {
             let taken = slice.len().min(left);
             cut.push(IoSlice::new(&slice[..taken]));
             left -= taken;
         }
-        self.bite = bite % 5 + 1;
         Pin::new(&mut self.inner).poll_write_vectored(cx, &cut)
     }
 
@@ -105,18 +149,29 @@ impl<S: ByteStream> ByteStream for Bitten<S> {
 
     fn into_split(self) -> (Self::ReadHalf, Self::WriteHalf) {
         let (read, write) = self.inner.into_split();
-        (Bitten::new(read), Bitten::new(write))
+        let bites = self.bites;
+        let read = Bitten { inner: read, bites };
+        let write = Bitten {
+            inner: write,
+            bites,
+        };
+        (read, write)
     }
 
     fn reunite(
         read: Self::ReadHalf,
         write: Self::WriteHalf,
     ) -> Result<Self, ReuniteError<Self::ReadHalf, Self::WriteHalf>> {
+        let bites = write.bites;
         match S::reunite(read.inner, write.inner) {
-            Ok(inner) => Ok(Bitten::new(inner)),
-            Err(ReuniteError(read, write)) => {
-                Err(ReuniteError(Bitten::new(read), Bitten::new(write)))
-            }
+            Ok(inner) => Ok(Bitten { inner, bites }),
+            Err(ReuniteError(read, write)) => Err(ReuniteError(
+                Bitten { inner: read, bites },
+                Bitten {
+                    inner: write,
+                    bites,
+                },
+            )),
         }
     }
 

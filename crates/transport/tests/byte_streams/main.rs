@@ -155,6 +155,24 @@ suite!(tcp_on_smol, Backend::Smol, pairs::tcp);
 suite!(tcp_on_async_std, Backend::AsyncStd, pairs::tcp);
 suite!(tcp_in_sim, Backend::Sim, pairs::tcp);
 suite!(
+    stapled_memory_on_tokio,
+    Backend::Tokio,
+    pairs::stapled_memory,
+    stapled
+);
+suite!(
+    stapled_memory_on_smol,
+    Backend::Smol,
+    pairs::stapled_memory,
+    stapled
+);
+suite!(
+    stapled_memory_on_async_std,
+    Backend::AsyncStd,
+    pairs::stapled_memory,
+    stapled
+);
+suite!(
     stapled_memory_in_sim,
     Backend::Sim,
     pairs::stapled_memory,
@@ -221,3 +239,37 @@ fn messages_survive_every_cut_that_a_seed_makes() {
         });
     }
 }
+
+/// Each law over streams that cut what is written, and what is read, as a seed says.
+macro_rules! cut_by_seeds {
+    ($($laws:ident::$law:ident,)*) => {
+        mod cut_by_seeds {
+            $(
+                // TR2
+                #[test]
+                fn $law() {
+                    for seed in 0..60 {
+                        bowline_sim::block_on(seed, async {
+                            let (here, there) = super::pairs::random_tcp().await;
+                            super::$laws::$law(here, there).await;
+                        });
+                    }
+                }
+            )*
+        }
+    };
+}
+
+cut_by_seeds!(
+    byte_stream::vectored_writes_arrive_in_order,
+    message_stream::messages_go_both_ways,
+    message_stream::an_end_between_frames_is_none_for_ever,
+    message_stream::an_end_inside_a_frame_is_broken,
+    message_stream::split_halves_work_in_both_directions_at_once,
+    message_stream::a_full_queue_makes_senders_wait,
+    message_stream::a_refused_frame_is_followed_by_a_good_one,
+    message_stream::a_message_above_the_limit_leaves_the_stream_usable,
+    endings::a_close_is_idempotent_and_final,
+    endings::an_upgrade_loses_no_byte,
+    many_tasks::a_hundred_senders_take_turns,
+);

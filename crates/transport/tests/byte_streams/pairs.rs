@@ -44,6 +44,12 @@ pub(crate) async fn bitten_tcp() -> (Bitten<TcpStream>, Bitten<TcpStream>) {
     (Bitten::new(here), Bitten::new(there))
 }
 
+/// Every read and write takes as much as the seed says, or waits.
+pub(crate) async fn random_tcp() -> (Bitten<TcpStream>, Bitten<TcpStream>) {
+    let (here, there) = tcp().await;
+    (Bitten::random(here), Bitten::random(there))
+}
+
 #[cfg(feature = "tls")]
 pub(crate) async fn tls_over_bitten_tcp()
 -> (TlsStream<Bitten<TcpStream>>, TlsStream<Bitten<TcpStream>>) {

@@ -107,7 +107,57 @@ suite!(
     crate::Backend::Tokio,
     crate::pairs::stapled
 );
+suite!(stapled_on_smol, crate::Backend::Smol, crate::pairs::stapled);
+suite!(
+    stapled_on_async_std,
+    crate::Backend::AsyncStd,
+    crate::pairs::stapled
+);
 suite!(stapled_in_sim, crate::Backend::Sim, crate::pairs::stapled);
+suite!(
+    stapled_udp_on_tokio,
+    crate::Backend::Tokio,
+    crate::pairs::stapled_udp
+);
+suite!(
+    stapled_udp_on_smol,
+    crate::Backend::Smol,
+    crate::pairs::stapled_udp
+);
+suite!(
+    stapled_udp_on_async_std,
+    crate::Backend::AsyncStd,
+    crate::pairs::stapled_udp
+);
+suite!(
+    stapled_udp_in_sim,
+    crate::Backend::Sim,
+    crate::pairs::stapled_udp
+);
+#[cfg(unix)]
+suite!(
+    stapled_unix_on_tokio,
+    crate::Backend::Tokio,
+    crate::pairs::stapled_unix
+);
+#[cfg(unix)]
+suite!(
+    stapled_unix_on_smol,
+    crate::Backend::Smol,
+    crate::pairs::stapled_unix
+);
+#[cfg(unix)]
+suite!(
+    stapled_unix_on_async_std,
+    crate::Backend::AsyncStd,
+    crate::pairs::stapled_unix
+);
+#[cfg(unix)]
+suite!(
+    stapled_unix_in_sim,
+    crate::Backend::Sim,
+    crate::pairs::stapled_unix
+);
 suite!(udp_on_tokio, crate::Backend::Tokio, crate::pairs::udp);
 suite!(udp_on_smol, crate::Backend::Smol, crate::pairs::udp);
 suite!(

@@ -5,22 +5,33 @@ use std::net::SocketAddr;
 #[cfg(unix)]
 use bowline_backend::net::UnixDatagram;
 use bowline_backend::net::{UdpOptions, UdpSocket};
-use bowline_transport::{MemoryDatagram, StapledDatagram};
+use bowline_transport::{DatagramRecv, DatagramSend, MemoryDatagram, StapledDatagram};
 
 pub(crate) fn memory() -> (MemoryDatagram, MemoryDatagram) {
     MemoryDatagram::pair()
 }
 
+pub(crate) type Stapled<S> = StapledDatagram<S, S>;
+
 /// Each direction is a pair of its own.
-pub(crate) fn stapled() -> (
-    StapledDatagram<MemoryDatagram, MemoryDatagram>,
-    StapledDatagram<MemoryDatagram, MemoryDatagram>,
-) {
-    let (one, other) = (MemoryDatagram::pair(), MemoryDatagram::pair());
+fn staple<S: DatagramRecv + DatagramSend>(one: (S, S), other: (S, S)) -> (Stapled<S>, Stapled<S>) {
     (
         StapledDatagram::new(one.0, other.0),
         StapledDatagram::new(other.1, one.1),
     )
+}
+
+pub(crate) fn stapled() -> (Stapled<MemoryDatagram>, Stapled<MemoryDatagram>) {
+    staple(memory(), memory())
+}
+
+pub(crate) fn stapled_udp() -> (Stapled<UdpSocket>, Stapled<UdpSocket>) {
+    staple(udp(), udp())
+}
+
+#[cfg(unix)]
+pub(crate) fn stapled_unix() -> (Stapled<UnixDatagram>, Stapled<UnixDatagram>) {
+    staple(unix(), unix())
 }
 
 pub(crate) fn loopback() -> SocketAddr {
