@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bowline_backend::Backend;
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time;
@@ -38,7 +39,10 @@ async fn refused(builder: TcpBrokerBuilder) -> ErrorKind {
     let began = time::now();
     let outcome = builder.run(async |_| -> Result<(), Error> { Ok(()) });
     let kind = outcome.await.expect_err("it is not let in").kind();
-    assert!(time::now() - began < Limits::default().handshake_timeout);
+    // How long it takes is told by the clock of a world: others run while a machine does something else.
+    if Backend::current() == Ok(Backend::Sim) {
+        assert!(time::now() - began < Limits::default().handshake_timeout);
+    }
     kind
 }
 
