@@ -18,7 +18,7 @@ mod run;
 mod script;
 mod shrink;
 
-pub use check::{Divergence, Tally, check, check_seeds};
+pub use check::{Divergence, SeedsError, Tally, check, check_seeds};
 pub use generate::generate;
 pub use outcome::Outcome;
 pub use script::{Beside, Op, Place, Script, Slot, Step, With};

@@ -9,14 +9,27 @@ use bowline_tests::differential::Op::{
 use bowline_tests::differential::Place::{Name, Path, Tcp, Udp};
 use bowline_tests::differential::Step::{One, Two};
 use bowline_tests::differential::With::{Buffers, NoReuse, Plain, Short, Slow};
-use bowline_tests::differential::{Beside, Op, Script, check, check_seeds};
+use bowline_tests::differential::{Beside, Op, Script, SeedsError, check, check_seeds};
 
 // SIM88
 #[test]
 fn random_scripts_do_the_same_on_the_kernel_and_in_worlds() {
     match check_seeds(0..100) {
         Ok(tally) => println!("{tally}"),
-        Err(divergence) => panic!("{divergence}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+// SIM88
+#[test]
+fn a_row_without_a_seed_is_no_success() {
+    for seeds in [0..0, u64::MAX..u64::MAX] {
+        let error = check_seeds(seeds.clone()).unwrap_err();
+        let SeedsError::Empty(asked) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(*asked, seeds);
+        assert!(error.to_string().contains("is empty"), "{error}");
     }
 }
 

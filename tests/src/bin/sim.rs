@@ -215,7 +215,7 @@ fn differential(options: &Options) -> Result<(), String> {
 
 #[cfg(target_os = "linux")]
 fn differ(seeds: Range<u64>) -> Result<(), String> {
-    let tally = check_seeds(seeds).map_err(|divergence| divergence.to_string())?;
+    let tally = check_seeds(seeds).map_err(|error| error.to_string())?;
     println!("{tally}");
     Ok(())
 }

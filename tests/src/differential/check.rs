@@ -74,16 +74,41 @@ pub struct Tally {
     pub unrepeated: u64,
 }
 
+/// Why a row of seeds proves nothing.
+#[derive(Debug)]
+pub enum SeedsError {
+    /// There is no seed in it.
+    Empty(Range<u64>),
+    /// Kernel and worlds do not agree.
+    Diverged(Box<Divergence>),
+}
+
+impl fmt::Display for SeedsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SeedsError::Empty(seeds) => {
+                write!(f, "the range of seeds {seeds:?} is empty, so nothing runs")
+            }
+            SeedsError::Diverged(divergence) => divergence.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SeedsError {}
+
 /// Runs the scripts of `seeds`, and gives the first on which kernel and worlds do not agree.
 ///
 /// # Errors
 ///
-/// That one, made as short as it still does.
+/// That one, made as short as it still does; or there is none.
 ///
 /// # Panics
 ///
 /// Where this system has no loopback, or this thread cannot be kept on a processor.
-pub fn check_seeds(seeds: Range<u64>) -> Result<Tally, Box<Divergence>> {
+pub fn check_seeds(seeds: Range<u64>) -> Result<Tally, SeedsError> {
+    if seeds.is_empty() {
+        return Err(SeedsError::Empty(seeds));
+    }
     let mut tally = Tally::default();
     for seed in seeds {
         let script = generate(seed);
@@ -92,11 +117,11 @@ pub fn check_seeds(seeds: Range<u64>) -> Result<Tally, Box<Divergence>> {
                 let patience = Duration::from_millis(500);
                 compare(script, seed, patience, &mut Tally::default()).err()
             });
-            return Err(Box::new(Divergence {
+            return Err(SeedsError::Diverged(Box::new(Divergence {
                 seed: Some(seed),
                 script,
                 found,
-            }));
+            })));
         }
     }
     Ok(tally)
