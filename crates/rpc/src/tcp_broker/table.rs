@@ -44,6 +44,8 @@ pub(super) struct ConnectionId(pub(super) u64);
 ///   connection at most [`health::REMEMBERED`].
 /// - T5 without changes and sick peers, calls of one method in a row go to each peer once before one
 ///   gets its second.
+/// - T6 `spare` has the offers of a peer that is in `offers` by another of its connections: of one start of a
+///   broker, known by its instance id, one offer is in `offers`.
 #[derive(Debug)]
 pub(super) struct Table<P> {
     balance: Balance,
@@ -64,6 +66,8 @@ struct Route<P> {
     name: Arc<str>,
     balance: Balance,
     offers: Vec<Offer<P>>,
+    /// What takes the place of one of them.
+    spare: Vec<Offer<P>>,
     /// The offer whose turn it is.
     next: usize,
     /// Calls that wait here, and the bytes of their bodies.
@@ -79,6 +83,7 @@ struct Offer<P> {
     connection: ConnectionId,
     /// The peer's place among the peers.
     peer: usize,
+    instance: [u8; 16],
     method: MethodId,
     options: MethodOptions,
     schema: u64,
@@ -205,13 +210,19 @@ impl<P: Clone> Table<P> {
             snapshot.append(&mut methods);
             return waiting;
         }
-        let (peer, handle) = (known.peer, known.handle.clone());
+        let (peer, instance, handle) = (known.peer, known.instance, known.handle.clone());
         for advertised in methods {
             let key = self.route(&advertised.name);
             let route = &mut self.routes[key];
-            route.offers.push(Offer {
+            let twice = route.offers.iter().any(|offer| offer.instance == instance);
+            let offers = match twice {
+                true => &mut route.spare,
+                false => &mut route.offers,
+            };
+            offers.push(Offer {
                 connection,
                 peer,
+                instance,
                 method: advertised.method,
                 options: advertised.options,
                 schema: advertised.schema,
@@ -299,6 +310,7 @@ impl<P: Clone> Table<P> {
             name: name.clone(),
             balance,
             offers: Vec::new(),
+            spare: Vec::new(),
             next: 0,
             waiting: BTreeMap::new(),
             calls: 0,
@@ -310,11 +322,22 @@ impl<P: Clone> Table<P> {
 
     fn retract(&mut self, key: usize, connection: ConnectionId) {
         let route = &mut self.routes[key];
+        route.spare.retain(|offer| offer.connection != connection);
         while let Some(at) = route
             .offers
             .iter()
             .position(|offer| offer.connection == connection)
         {
+            let instance = route.offers[at].instance;
+            // Invariant T6.
+            if let Some(other) = route
+                .spare
+                .iter()
+                .position(|offer| offer.instance == instance)
+            {
+                route.offers[at] = route.spare.remove(other);
+                continue;
+            }
             route.offers.remove(at);
             // Whose turn it was keeps it.
             if at < route.next {

@@ -160,9 +160,7 @@ impl<P: Clone> Table<P> {
         let offers = self.find(key).map(|route| &self.routes[route].offers);
         let mut offers = offers.into_iter().flatten();
         // Whoever opened the connection: it is the same start that comes back the other way.
-        let is_it =
-            |offer: &&Offer<P>| self.connections[&offer.connection].instance == start.instance;
-        if let Some(offer) = offers.find(is_it) {
+        if let Some(offer) = offers.find(|offer| offer.instance == start.instance) {
             return Ok(Some(offer.picked(None)));
         }
         let mut ready = self
@@ -189,15 +187,9 @@ impl<P: Clone> Table<P> {
         let Usable { usable, due } = self.usable(key, now);
         let each = usable.into_iter().map(|at| (at, false));
         let each = each.chain(due.into_iter().map(|at| (at, true)));
-        let mut instances = Vec::new();
         let mut picked = Vec::new();
         for (at, tells) in each {
             let offer = &self.routes[key].offers[at];
-            let instance = self.connections[&offer.connection].instance;
-            if instances.contains(&instance) {
-                continue;
-            }
-            instances.push(instance);
             if tells {
                 self.peers.try_it(offer.peer, offer.connection);
             }

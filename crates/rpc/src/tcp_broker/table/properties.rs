@@ -283,6 +283,40 @@ proptest! {
         prop_assert!(counts.values().all(|count| *count == rounds));
     }
 
+    #[test]
+    fn a_peer_reached_twice_has_one_turn(
+        ways in proptest::collection::vec(0..4_u8, 1..12),
+        gone in proptest::collection::vec(0..12_usize, 0..12),
+    ) {
+        let mut table = table(Balance::RoundRobin, 0);
+        let mut up: BTreeMap<u64, u8> = BTreeMap::new();
+        for (id, peer) in (1..).zip(&ways) {
+            // The other way round it has another identity.
+            let identity = match id % 2 {
+                0 => Identity::Endpoint(format!("host{id}").into()),
+                _ => Identity::Instance([*peer; 16]),
+            };
+            table.connect(ConnectionId(id), id, identity, [*peer; 16]);
+            table.discovered(ConnectionId(id));
+            table.offer(ConnectionId(id), vec![Advertised::new(MethodId(1), name(0))]);
+            up.insert(id, *peer);
+        }
+        for at in gone {
+            if up.len() > 1 {
+                let id = *up.keys().nth(at % up.len()).unwrap();
+                up.remove(&id);
+                table.disconnect(ConnectionId(id));
+            }
+            let peers: BTreeSet<u8> = up.values().copied().collect();
+            prop_assert_eq!(table.offers_of(Key::Name(&name(0))), peers.len());
+            prop_assert_eq!(table.methods()[&name(0)].peers, peers.len());
+            let pick = |_| table.pick(Key::Name(&name(0)), None, Instant::NEVER).unwrap().handle;
+            let picked: Vec<u8> = (0..peers.len()).map(pick).map(|id| up[&id]).collect();
+            let each: BTreeSet<u8> = picked.iter().copied().collect();
+            prop_assert_eq!(each, peers, "each once: {:?}", picked);
+        }
+    }
+
     // BR10
     #[test]
     fn a_peer_that_goes_moves_only_its_own_keys(peers in 2..9_u64, gone in 0..9_u64, seed in any::<u64>()) {
