@@ -6,11 +6,17 @@
 #[path = "process_pool/apart.rs"]
 mod apart;
 #[cfg(unix)]
+#[path = "process_pool/asking.rs"]
+mod asking;
+#[cfg(unix)]
 #[path = "process_pool/cases.rs"]
 mod cases;
 #[cfg(unix)]
 #[path = "process_pool/deaths.rs"]
 mod deaths;
+#[cfg(unix)]
+#[path = "process_pool/ends.rs"]
+mod ends;
 #[cfg(unix)]
 #[path = "process_pool/methods.rs"]
 mod methods;
@@ -34,7 +40,7 @@ fn main() {
         ("pool", methods::registry),
         ("other", methods::other_registry),
     ]);
-    deaths::be_killed();
+    ends::be_killed();
     cases::run();
 }
 

@@ -10,12 +10,14 @@ use crate::apart::{
 use crate::deaths::{
     a_call_may_have_run_though_no_other_child_takes_it,
     a_call_that_is_given_up_while_its_child_starts_leaves_no_process,
-    a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
-    a_child_is_replaced_after_its_calls, a_child_that_crashes_ends_its_call_and_says_how,
+    a_child_that_crashes_ends_its_call_and_says_how,
     a_child_that_is_killed_ends_its_call_and_nothing_else,
-    an_idle_child_is_retired_and_the_least_are_kept,
-    children_of_a_parent_that_is_killed_end_whatever_they_do,
     children_that_crash_at_their_start_are_started_rarely,
+};
+use crate::ends::{
+    a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
+    a_child_is_replaced_after_its_calls, an_idle_child_is_retired_and_the_least_are_kept,
+    children_of_a_parent_that_is_killed_end_whatever_they_do,
 };
 use crate::nested::{
     a_child_calls_back_into_its_pool_eight_deep,

@@ -14,7 +14,7 @@ use bowline_rpc::{
 };
 use futures_util::{StreamExt, stream};
 
-use crate::{nested, passed_on};
+use crate::{asking, passed_on};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const SOON: Duration = Duration::from_millis(100);
@@ -241,7 +241,7 @@ pub(crate) fn registry() -> Registry {
                 std::process::id()
             })
         })
-        .and_then(|_| nested::register(&registry))
+        .and_then(|_| asking::register(&registry))
         .and_then(|_| passed_on::register(&registry))
         .and_then(|_| registry.register_fn("crowd", |(): ()| crowd()))
         .and_then(|_| registry.register_fn("abort", |(): ()| async { std::process::abort() as () }))
