@@ -52,7 +52,8 @@ pub struct Limits {
     pub waiting_calls: usize,
     /// Bytes of the bodies of these. More: `Overloaded`, never sent.
     pub waiting_bytes: usize,
-    /// Bytes of frames in the write buffer from which commands wait.
+    /// Bytes of frames that are made at once, and no more until the transport took them: commands wait. A
+    /// small call waits for so many of larger ones, beside what the transport holds.
     pub write_buffer: usize,
     /// A connection whose transport accepts nothing for so long is broken.
     pub write_stall: Duration,
@@ -94,7 +95,7 @@ impl Default for Limits {
             queue_bytes: 16 * 1024 * 1024,
             waiting_calls: 1024,
             waiting_bytes: 16 * 1024 * 1024,
-            write_buffer: 256 * 1024,
+            write_buffer: 64 * 1024,
             write_stall: Duration::from_secs(30),
             handshake_bytes: 4096,
             handshake_timeout: Duration::from_secs(5),
@@ -123,7 +124,7 @@ impl Limits {
             max_metadata: 1024,
             queue_calls: 64,
             queue_bytes: 1024 * 1024,
-            write_buffer: 64 * 1024,
+            write_buffer: 32 * 1024,
             unauthenticated: 64,
             unauthenticated_per_prefix: 4,
             connections: 1024,
@@ -143,7 +144,7 @@ impl Limits {
             max_methods: 65_536,
             queue_calls: 8192,
             queue_bytes: 256 * 1024 * 1024,
-            write_buffer: 1024 * 1024,
+            write_buffer: 256 * 1024,
             ..Self::default()
         }
     }

@@ -39,9 +39,8 @@ use crate::{Certainty, Code, Limits};
 const SLICES: usize = 64;
 /// Bytes asked of one read.
 const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
-/// Bytes of frames made between two writes: a peer that reads keeps no more than that waiting, and one
-/// that does not gets the whole write buffer filled.
-const FLUSH: usize = 64 * 1024;
+/// Bytes of frames made at once for a stream that takes less than there is: a part of a large message.
+const LAGGING: usize = 32 * 1024;
 /// Bytes written in one turn to a stream that takes them, after which what comes is read and other tasks
 /// get their turn.
 const WRITTEN: usize = 256 * 1024;
@@ -79,6 +78,8 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     read: BytesMut,
     write_buffer: usize,
     write_stall: Duration,
+    /// The stream did not take all at once of what there was, and there has been more since.
+    lags: bool,
     /// When the connection is broken if the transport takes nothing until then.
     stalls_at: Option<Instant>,
     /// What had gone out below a transport that holds some back, when it was last looked at.
@@ -127,6 +128,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             read: BytesMut::new(),
             write_buffer: limits.write_buffer,
             write_stall: limits.write_stall,
+            lags: false,
             stalls_at: None,
             passed_on: 0,
             last_words: None,

@@ -11,6 +11,7 @@ mod wire;
 
 mod admission;
 mod authentication;
+mod beside_large;
 mod certainty;
 mod closing;
 mod intruders;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bowline_backend::stream::ByteStream;
 use bowline_backend::time::Instant;
 
-use super::{Driver, FLUSH, Host, READ, SLICES, WRITTEN};
+use super::{Driver, Host, LAGGING, READ, SLICES, WRITTEN};
 use crate::proto::{BrokenKind, StreamEnd};
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
@@ -54,10 +54,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             if written >= WRITTEN {
                 return true;
             }
-            let room = self.write_buffer.saturating_sub(self.out.len());
-            if room > 0 {
-                let budget = room.min(FLUSH);
-                self.machine.poll_transmit(now, &mut self.out, budget);
+            // What is made goes out in that order: more of it than the stream takes would only keep small
+            // calls from their turn.
+            if self.out.is_empty() {
+                let most = if self.lags { LAGGING } else { usize::MAX };
+                let most = self.write_buffer.min(most);
+                self.lags &= self.machine.poll_transmit(now, &mut self.out, most);
             }
             self.mailbox.waits(self.machine.queued_bytes());
             if self.out.is_empty() {
@@ -65,6 +67,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             match self.poll_write_once(cx) {
                 Poll::Pending => {
+                    self.lags = true;
                     let passed_on = self.stream.passed_on();
                     if std::mem::replace(&mut self.passed_on, passed_on) != passed_on {
                         self.stalls_at = None;
