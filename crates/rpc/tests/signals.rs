@@ -1,12 +1,14 @@
 //! What a signal does to a broker: this program starts itself again, and is sent some.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bowline_backend::Backend;
-use bowline_concurrency::{Root, TaskGroup, sleep, sleep_forever, task_group, yield_now};
+use bowline_concurrency::{Root, TaskGroup, sleep, sleep_forever, task_group, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{Broker, Caller, Error, Limits, Registry, Retry, TcpBroker};
 
@@ -23,11 +25,16 @@ fn serves_in_a_program_of_its_own() {
     };
     let backend = BACKENDS.into_iter().find(|known| known.to_string() == role);
     let backend = backend.expect("a backend");
+    let ran = Arc::new(AtomicU64::new(0));
     let outcome = Root::new().backend(backend).block_on(async {
         let registry = Registry::new("example");
-        registry.register_fn("work", |(n,): (u64,)| async move {
-            sleep(Duration::from_millis(n % 30)).await;
-            n
+        let began = ran.clone();
+        registry.register_fn("work", move |(n,): (u64,)| {
+            began.fetch_add(1, Ordering::SeqCst);
+            async move {
+                sleep(Duration::from_millis(n % 30)).await;
+                n
+            }
         })?;
         registry.register_fn("hang", |(): ()| async {
             sleep_forever().await;
@@ -46,24 +53,45 @@ fn serves_in_a_program_of_its_own() {
             })
             .await
     });
+    println!("ran {}", ran.load(Ordering::SeqCst));
     std::process::exit(if outcome.is_ok() { 0 } else { 7 });
 }
 
+/// What a program says, line by line.
+type Says = Lines<BufReader<ChildStdout>>;
+
+/// What it says behind this word, before it ends.
+fn told(says: &mut Says, word: &str) -> Option<String> {
+    let mut lines = says.map_while(Result::ok);
+    lines.find_map(|line| line.strip_prefix(word).map(str::to_owned))
+}
+
 /// A program that serves, and where.
-fn program(backend: Backend) -> (Child, String) {
+fn program(backend: Backend) -> (Child, Says, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "serves_in_a_program_of_its_own", "--nocapture"])
         .env(ROLE, backend.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut lines = lines.map_while(Result::ok);
-    let address = lines.find_map(|line| line.strip_prefix("listens at ").map(str::to_owned));
-    let Some(address) = address else {
+    let mut says = BufReader::new(child.stdout.take().unwrap()).lines();
+    let Some(address) = told(&mut says, "listens at ") else {
         panic!("it did not start: {:?}", child.wait());
     };
-    (child, address)
+    (child, says, address)
+}
+
+/// How the program ends, which it does now.
+async fn ended(child: &mut Child) -> ExitStatus {
+    let ended = timeout(Duration::from_secs(60), async {
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    ended.await.expect("it ends")
 }
 
 fn terminate(child: &Child) {
@@ -75,9 +103,9 @@ fn terminate(child: &Child) {
 #[test]
 fn a_signal_under_load_loses_no_call_and_the_program_ends_well() {
     for backend in BACKENDS {
-        let (mut child, address) = program(backend);
+        let (mut child, mut says, address) = program(backend);
         Root::new().backend(backend).block_on(async {
-            let ended = task_group(|group: TaskGroup<Error>| async move {
+            let done = task_group(|group: TaskGroup<Error>| async move {
                 let client = TcpBroker::caller().project("example").connect(address);
                 let client = client.start(&group).await?;
                 let makers: Vec<_> = (0..50_u64)
@@ -109,12 +137,15 @@ fn a_signal_under_load_loses_no_call_and_the_program_ends_well() {
                     answered += maker.join().await.expect("no call is lost");
                 }
                 assert!(answered >= 150, "{answered}");
-                group.cancel("done");
-                let status = child.wait().unwrap();
+                let status = ended(&mut child).await;
                 assert_eq!(status.code(), Some(0), "{status}");
+                // Every one that ran was answered, so none of the refused ones did.
+                let ran = told(&mut says, "ran ");
+                assert_eq!(ran, Some(answered.to_string()));
+                group.cancel("done");
                 Ok(())
             });
-            ended.await.unwrap();
+            done.await.unwrap();
         });
     }
 }
@@ -122,34 +153,36 @@ fn a_signal_under_load_loses_no_call_and_the_program_ends_well() {
 // D1
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
-    let (mut child, address) = program(Backend::Smol);
-    Root::new().backend(Backend::Smol).block_on(async {
-        let ended = task_group(|group: TaskGroup<Error>| async move {
-            let client = TcpBroker::caller().project("example").connect(address);
-            let client = client.start(&group).await?;
-            let calling = client.clone();
-            let call = group.spawn_ok(async move {
-                let call = calling.call_named::<()>("hang", ());
-                call.no_deadline().retry(Retry::never()).await
-            });
-            client.call_named::<u64>("work", (1,)).await?;
-            terminate(&child);
-            // It drains, which takes an hour with that call.
-            loop {
-                let call = client.call_named::<u64>("work", (1,));
-                if call.fail_fast().retry(Retry::never()).await.is_err() {
-                    break;
+    for backend in BACKENDS {
+        let (mut child, _says, address) = program(backend);
+        Root::new().backend(backend).block_on(async {
+            let done = task_group(|group: TaskGroup<Error>| async move {
+                let client = TcpBroker::caller().project("example").connect(address);
+                let client = client.start(&group).await?;
+                let calling = client.clone();
+                let call = group.spawn_ok(async move {
+                    let call = calling.call_named::<()>("hang", ());
+                    call.no_deadline().retry(Retry::never()).await
+                });
+                client.call_named::<u64>("work", (1,)).await?;
+                terminate(&child);
+                // It drains, which takes an hour with that call.
+                loop {
+                    let call = client.call_named::<u64>("work", (1,));
+                    if call.fail_fast().retry(Retry::never()).await.is_err() {
+                        break;
+                    }
                 }
-            }
-            assert!(child.try_wait().unwrap().is_none());
-            terminate(&child);
-            let status = child.wait().unwrap();
-            assert!(status.code().is_some(), "it ends by itself: {status}");
-            let error = call.join().await.expect("it is not cancelled").unwrap_err();
-            assert!(!error.certainty().did_not_run());
-            group.cancel("done");
-            Ok(())
+                assert!(child.try_wait().unwrap().is_none());
+                terminate(&child);
+                let status = ended(&mut child).await;
+                assert!(status.code().is_some(), "it ends by itself: {status}");
+                let error = call.join().await.expect("it is not cancelled").unwrap_err();
+                assert!(!error.certainty().did_not_run());
+                group.cancel("done");
+                Ok(())
+            });
+            done.await.unwrap();
         });
-        ended.await.unwrap();
-    });
+    }
 }

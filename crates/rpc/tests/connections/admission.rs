@@ -1,5 +1,6 @@
 //! How many connections a broker has: who is let in, who waits and who is sent away.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use bowline_backend::net::{Family, Query, TcpStream, resolve};
 use bowline_backend::stream::ByteStreamExt;
 use bowline_channel::bounded;
-use bowline_concurrency::{timeout, yield_now};
+use bowline_concurrency::{sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::{Broker, Caller, Endpoint, Error, Limits, TcpBroker, TcpBrokerBuilder};
-use bowline_sim::Sim;
+use bowline_rpc::{Broker, Caller, Endpoint, Error, Limits, Secret, TcpBroker, TcpBrokerBuilder};
+use bowline_sim::{Link, Sim};
 use bytes::BytesMut;
 
 use crate::backends::{on_every_backend, registry};
@@ -191,4 +192,123 @@ async fn few_handshakes(server: &TcpBroker, address: SocketAddr) {
         until(server, |server| server.statistics().ready == 0).await;
     }
     assert_eq!(server.statistics().refused, 3);
+}
+
+/// Hosts that connect and say nothing, and how often each does.
+const SILENT: [&str; 10] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9"];
+const EACH: usize = 1000;
+
+/// What the hosts of a flood know of each other.
+#[derive(Default)]
+struct Flood {
+    began: bool,
+    ended: usize,
+    turned_away: u64,
+    most_open: usize,
+}
+
+async fn flooded() -> Result<(), Error> {
+    let secret = Secret::new([7; 16]).expect("it is long enough");
+    TcpBroker::builder(AsyncExecutor::new(registry(), 64))
+        .secret(secret)
+        .listen("0.0.0.0:80")
+        .allow_insecure_network()
+        .run(async |server| -> Result<(), Error> {
+            loop {
+                let open = server.statistics().open;
+                Sim::ghost(|flood: &mut Flood| flood.most_open = flood.most_open.max(open));
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+}
+
+async fn floods() {
+    while !Sim::ghost(|flood: &mut Flood| flood.began) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let query = Query::host("server", 80).family(Family::V4);
+    let address = resolve(query).await.expect("it has an address")[0];
+    let mut held = VecDeque::new();
+    for _ in 0..EACH {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let mut nothing = BytesMut::new();
+        // One that is turned away hears so at once, and one that is taken on much later.
+        let end = stream.read_into(&mut nothing, NonZeroUsize::MIN);
+        if let Ok(end) = timeout(Duration::from_millis(5), end).await {
+            assert!(
+                matches!(end, Ok(0) | Err(_)) && nothing.is_empty(),
+                "{nothing:?}"
+            );
+            Sim::ghost(|flood: &mut Flood| flood.turned_away += 1);
+        } else {
+            held.push_back(stream);
+            if held.len() > 100 {
+                held.pop_front();
+            }
+        }
+    }
+    Sim::ghost(|flood: &mut Flood| flood.ended += 1);
+}
+
+/// Calls before the flood, and all through it.
+async fn lives() -> Result<(), Error> {
+    let secret = Secret::new([7; 16]).expect("it is long enough");
+    TcpBroker::caller()
+        .project("example")
+        .secret(secret)
+        .connect("server:80")
+        .allow_insecure_network()
+        .run(async |client| -> Result<(), Error> {
+            let call = async |n: i64| -> Result<Duration, Error> {
+                let began = Sim::now();
+                assert_eq!(client.call_named::<i64>("add", (n, 1)).await?, n + 1);
+                Ok(Sim::now() - began)
+            };
+            let mut longest = Duration::ZERO;
+            for n in 0..100 {
+                longest = longest.max(call(n).await?);
+            }
+            Sim::ghost(|flood: &mut Flood| flood.began = true);
+            let mut calls = 0;
+            while Sim::ghost(|flood: &mut Flood| flood.ended) < SILENT.len() {
+                let took = call(calls).await?;
+                // A tenth of a millisecond is for the work that the flood makes.
+                assert!(
+                    took < longest + Duration::from_micros(100),
+                    "{took:?}, {longest:?} before"
+                );
+                calls += 1;
+            }
+            assert!(calls > 1000, "{calls} calls meanwhile");
+            let limits = Limits::default();
+            Sim::ghost(|flood: &mut Flood| {
+                // Those in their handshake, and this one.
+                assert_eq!(flood.most_open, limits.unauthenticated + 1);
+                assert!(
+                    flood.turned_away > 5000,
+                    "{} turned away",
+                    flood.turned_away
+                );
+            });
+            assert_eq!((client.statistics().lost, client.connections()), (0, 1));
+            Ok(())
+        })
+        .await
+}
+
+// A3
+#[test]
+fn ten_thousand_silent_connections_of_many_hosts_take_nobody_a_moment() {
+    let latency = Duration::from_millis(1);
+    let mut world = Sim::builder()
+        .default_link(Link::lan().latency(latency..latency + Duration::from_nanos(1)))
+        .host("server", flooded);
+    for silent in SILENT {
+        world = world.host(silent, floods).host_must_not_fail(silent);
+    }
+    world
+        .client("live", lives)
+        .run()
+        .expect("nobody is kept waiting");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bowline_backend::Backend;
-use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::net::{Family, Query, TcpStream, resolve};
 use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time;
 use bowline_concurrency::{TaskGroup, task_group, timeout, yield_now};
@@ -303,23 +303,55 @@ on_every_backend! {
     }
 }
 
-// A7
-#[test]
-fn a_name_that_leads_off_this_machine_is_refused_once_it_is_looked_up() {
+/// How many sockets were opened where a broker was asked to connect and to listen off this machine.
+fn opened(insecure: bool) -> usize {
+    let sockets = bowline_sim::EventKind::Open;
     let world = Sim::builder()
-        .host("server", || async {
-            let all = TcpListener::bind("0.0.0.0:80".parse().unwrap()).unwrap();
-            let connected = all.accept().await;
-            assert!(connected.is_err(), "{connected:?}");
-        })
-        .host_must_not_fail("server")
-        .client("client", || async {
-            let calls = TcpBroker::caller().project("example");
-            for builder in [calls.connect("server:80"), serve().listen("client:80")] {
-                assert_eq!(refused(builder).await, ErrorKind::InsecureNetwork);
+        .host("server", std::future::pending::<()>)
+        .client("client", move || async move {
+            let query = Query::host("server", 80).family(Family::V4);
+            let there = resolve(query).await.expect("it has an address")[0].to_string();
+            let prepare = |builder: TcpBrokerBuilder| match insecure {
+                true => builder.allow_insecure_network(),
+                false => builder,
+            };
+            let brief = LONG / 1000;
+            let calls = || prepare(TcpBroker::caller().project("example")).connect_timeout(brief);
+            let serves = || prepare(TcpBroker::builder(AsyncExecutor::new(registry(), 4)));
+            let wants = |kind: Option<ErrorKind>| {
+                assert_eq!(
+                    kind == Some(ErrorKind::InsecureNetwork),
+                    !insecure,
+                    "{kind:?}"
+                );
+            };
+            let nothing = async |_| -> Result<(), Error> { Ok(()) };
+            for to in ["server:80", &*there] {
+                let outcome = calls().connect(to).run(nothing).await;
+                wants(outcome.err().map(|error| error.kind()));
+                let later = calls().run(async |broker| broker.connect(to).await);
+                wants(later.await.err().map(|error| error.kind()));
+            }
+            for at in ["client:80", "0.0.0.0:81", "[::]:82"] {
+                let outcome = serves().listen(at).run(nothing).await;
+                wants(outcome.err().map(|error| error.kind()));
+                let later = serves().run(async |broker| broker.listen(at).await.map(drop));
+                wants(later.await.err().map(|error| error.kind()));
             }
         });
-    world.run().unwrap();
+    let mut world = world.build();
+    world.run_until(|world| world.is_finished()).unwrap();
+    let trace = world.trace();
+    let opened = trace.iter().filter(|line| line.event().kind() == sockets);
+    opened.count()
+}
+
+// A7
+#[test]
+fn nothing_is_opened_for_what_would_leave_this_machine() {
+    assert_eq!(opened(false), 0);
+    // Where it may, each of them opens one.
+    assert!(opened(true) >= 10);
 }
 
 fn frame(kind: u8, aux: u16, id: u64, payload: &[u8]) -> Vec<u8> {

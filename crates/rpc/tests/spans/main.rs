@@ -2,6 +2,8 @@
 
 #[cfg(feature = "tracing")]
 mod recorder;
+#[cfg(feature = "tracing")]
+mod secrets;
 
 #[path = "../suite/backends.rs"]
 #[allow(dead_code, unused_imports)] // As much as these tests need.

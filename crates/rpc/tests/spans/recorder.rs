@@ -25,6 +25,7 @@ impl Recorded {
 }
 
 static SPANS: Mutex<Vec<Recorded>> = Mutex::new(Vec::new());
+static EVENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 thread_local! {
     static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
@@ -38,7 +39,21 @@ pub(crate) fn spans(name: &str, method: &str) -> Vec<Recorded> {
     found.cloned().collect()
 }
 
-/// Hears of all spans from now on; before the first of them is made.
+/// All that was told by now, in spans and in events.
+pub(crate) fn everything() -> String {
+    let mut all = EVENTS.lock().unwrap().clone();
+    all.extend(SPANS.lock().unwrap().iter().map(text));
+    all.join("\n")
+}
+
+fn text(recorded: &Recorded) -> String {
+    let Recorded {
+        metadata, fields, ..
+    } = recorded;
+    format!("{} {}: {fields:?}", metadata.target(), metadata.name())
+}
+
+/// Hears of all spans and events from now on; before the first of them is made.
 pub(crate) fn record() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -97,7 +112,16 @@ impl Subscriber for Recorder {
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-    fn event(&self, _: &Event<'_>) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut recorded = Recorded {
+            metadata: event.metadata(),
+            number: 0,
+            parent: None,
+            fields: BTreeMap::new(),
+        };
+        event.record(&mut Fields(&mut recorded));
+        EVENTS.lock().unwrap().push(text(&recorded));
+    }
 
     fn enter(&self, id: &Id) {
         ENTERED.with_borrow_mut(|entered| entered.push(id.into_u64()));
