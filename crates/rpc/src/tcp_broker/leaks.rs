@@ -3,8 +3,10 @@
 use std::task::{Context, Wake, Waker};
 
 use bowline_backend::Backend;
-use bowline_backend::net::TcpStream;
+use bowline_backend::net::{Family, Query, TcpStream, resolve};
+use bowline_backend::stream::ByteStreamExt;
 use bowline_concurrency::{Root, sleep, task_group, timeout};
+use bowline_sim::Sim;
 
 use super::*;
 use crate::executor::AsyncExecutor;
@@ -85,6 +87,88 @@ fn connections_that_come_and_go_leave_no_task() {
         });
         ended.await.expect("nothing fails");
     });
+}
+
+/// Connects and leaves, as one of those that call, that offer a method, that say nothing, and that speak
+/// another protocol.
+async fn visits(to: std::net::SocketAddr, visit: usize) -> Result<(), Error> {
+    match visit % 4 {
+        0 | 1 => {
+            let builder = match visit % 4 {
+                0 => TcpBroker::caller().project("example"),
+                _ => {
+                    let registry = Registry::new("example");
+                    let offered =
+                        registry.register_fn(format!("method.{visit}"), |(): ()| async {});
+                    offered.expect("it is the first");
+                    TcpBroker::builder(AsyncExecutor::new(registry, 1))
+                }
+            };
+            builder
+                .connect(to)
+                .allow_insecure_network()
+                .run(async |client| {
+                    assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                    Ok(())
+                })
+                .await
+        }
+        _ => {
+            let mut stream = TcpStream::connect(to).await.expect("it listens");
+            if visit % 4 == 2 {
+                let sent = stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+                sent.expect("it is taken");
+            }
+            sleep(Duration::from_millis(5)).await;
+            Ok(())
+        }
+    }
+}
+
+/// The tables of a broker, for the hosts of a world.
+#[derive(Default)]
+struct Held(Vec<[usize; 6]>);
+
+// D5
+#[test]
+fn peers_at_other_addresses_leave_nothing_in_any_table() {
+    const NOTHING: [usize; 6] = [0; 6];
+    let mut world = Sim::builder().host("server", || async {
+        let server = adding().listen("0.0.0.0:80").allow_insecure_network();
+        server
+            .run(async |server| -> Result<(), Error> {
+                loop {
+                    let held = server.shared.routes.held();
+                    Sim::ghost(|seen: &mut Held| {
+                        if seen.0.last() != Some(&held) {
+                            seen.0.push(held);
+                        }
+                    });
+                    sleep(Duration::from_micros(200)).await;
+                }
+            })
+            .await
+    });
+    for host in ["one", "two", "three"] {
+        world = world.client(host, || async {
+            let query = Query::host("server", 80).family(Family::V4);
+            let to = resolve(query).await.expect("it has an address")[0];
+            for visit in 0..40 {
+                visits(to, visit).await?;
+            }
+            // Long enough for the last of them to be gone.
+            sleep(Duration::from_secs(60)).await;
+            Sim::ghost(|seen: &mut Held| {
+                assert_eq!(seen.0.last(), Some(&NOTHING));
+                // Each of them held something at some time.
+                for place in 0..NOTHING.len() {
+                    assert!(seen.0.iter().any(|held| held[place] > 0), "{place}");
+                }
+            });
+            Ok::<_, Error>(())
+        });
+    }
+    world.run().expect("nothing is left");
 }
 
 // A3

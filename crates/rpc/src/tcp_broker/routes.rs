@@ -122,6 +122,16 @@ impl Routes {
         }
     }
 
+    /// How much it holds of connections, handshakes, addresses that they come from, and of what its table
+    /// knows.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> [usize; 6] {
+        let state = self.state();
+        let [known, routes, peers] = state.table.known();
+        let (up, from) = (state.connections.len(), state.handshakes_from.len());
+        [up, state.handshakes, from, known, routes, peers]
+    }
+
     /// The next peer that offers the method, if one does; none once the broker is closed.
     pub(super) fn pick(self: &Arc<Self>, key: Key<'_>, hash: Option<u64>) -> Option<Found> {
         let mut state = self.state();

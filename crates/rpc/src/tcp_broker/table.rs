@@ -287,6 +287,12 @@ impl<P: Clone> Table<P> {
         self.connections.len()
     }
 
+    /// How many connections, routes and peers it knows.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> [usize; 3] {
+        [self.connections.len(), self.routes.len(), self.peers.len()]
+    }
+
     /// How many offer the method.
     pub(super) fn offers_of(&self, key: Key<'_>) -> usize {
         self.find(key)

@@ -8,6 +8,7 @@ use crate::apart::{
     signals_that_end_a_program_leave_the_calls_of_its_children_alone,
 };
 use crate::deaths::{
+    a_broker_that_ends_while_its_child_starts_leaves_no_process,
     a_call_may_have_run_though_no_other_child_takes_it,
     a_call_that_is_given_up_while_its_child_starts_leaves_no_process,
     a_child_that_crashes_ends_its_call_and_says_how,
@@ -16,7 +17,8 @@ use crate::deaths::{
 };
 use crate::ends::{
     a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
-    a_child_is_replaced_after_its_calls, an_idle_child_is_retired_and_the_least_are_kept,
+    a_child_is_replaced_after_its_calls, a_child_that_goes_on_is_asked_to_end_before_it_is_killed,
+    an_idle_child_is_retired_and_the_least_are_kept,
     children_of_a_parent_that_is_killed_end_whatever_they_do,
 };
 use crate::nested::{
@@ -96,6 +98,7 @@ pub(crate) fn run() {
         a_child_that_crashes_ends_its_call_and_says_how
         a_call_may_have_run_though_no_other_child_takes_it
         a_call_that_is_given_up_while_its_child_starts_leaves_no_process
+        a_broker_that_ends_while_its_child_starts_leaves_no_process
         children_of_a_parent_that_is_killed_end_whatever_they_do
         a_full_queue_makes_callers_within_the_process_wait_and_refuses_peers
         children_that_crash_at_their_start_are_started_rarely
@@ -103,6 +106,7 @@ pub(crate) fn run() {
         a_child_is_replaced_after_its_calls
         an_idle_child_is_retired_and_the_least_are_kept
         a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on
+        a_child_that_goes_on_is_asked_to_end_before_it_is_killed
         a_child_of_another_build_or_with_other_methods_is_refused
         a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again
         a_simulated_world_has_no_processes

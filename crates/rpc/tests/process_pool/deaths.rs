@@ -8,8 +8,8 @@ use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::{Caller, Certainty, Code, Error, Limits, MemoryBroker, Retry, TcpBroker};
 
 use crate::methods::{
-    CRASHES, CRASHES_AFTER, DiesAlways, DiesOnce, Held, LONG, SOON, Scratch, ended, gone, kill,
-    pool,
+    CRASHES, CRASHES_AFTER, DiesAlways, DiesOnce, Held, LONG, SLOW, SOON, Scratch, ended, gone,
+    kill, pool,
 };
 
 // EX10
@@ -198,6 +198,24 @@ pub(crate) async fn a_call_that_is_given_up_while_its_child_starts_leaves_no_pro
         })
         .await
         .expect("the case holds");
+    none_but(before).await;
+}
+
+// EX10
+pub(crate) async fn a_broker_that_ends_while_its_child_starts_leaves_no_process() {
+    let before = children();
+    for n in 0..60 {
+        // Before there is a process, while it is made, and while it is asked who it is.
+        let slow = if n % 2 == 0 { "0" } else { "50" };
+        let executor = pool(1).env(SLOW, slow);
+        let running = MemoryBroker::new(executor).run(async |_| -> Result<(), Error> { Ok(()) });
+        let _ = timeout(Duration::from_micros(50 * n), running).await;
+    }
+    none_but(before).await;
+}
+
+/// Completes when there are no more children than `before`.
+async fn none_but(before: usize) {
     let none = async {
         while children() > before {
             sleep(Duration::from_millis(5)).await;

@@ -9,7 +9,7 @@ use bowline_rpc::executor::Executor;
 use bowline_rpc::{Call, Caller, Error, MemoryBroker};
 
 use crate::methods::{
-    Deaf, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold, gone, kill, pool,
+    Deaf, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold, exists, gone, kill, pool,
 };
 
 // EX12
@@ -101,6 +101,43 @@ pub(crate) async fn a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on()
             };
             timeout(LONG, free).await.expect("no place is taken");
             Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+/// Whether SIGTERM waits for a process to go on.
+fn is_asked_to_end(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    pending.is_some_and(|bits| bits & 1 << (15 - 1) != 0)
+}
+
+// EX14
+pub(crate) async fn a_child_that_goes_on_is_asked_to_end_before_it_is_killed() {
+    MemoryBroker::new(pool(1).cancel_grace(SOON))
+        .run(async |broker| -> Result<(), Error> {
+            let done = task_group(|group: TaskGroup<Error>| async move {
+                let runs = Scratch::new("stopped");
+                let call = Stubborn(runs.text());
+                let call =
+                    group.spawn_ok(async move { broker.call(call).no_deadline().await.is_ok() });
+                let pid = runs.pid().await;
+                // What a stopped process is sent waits, but for what kills it.
+                kill(pid, "STOP");
+                call.cancel("nobody waits");
+                let asked = async {
+                    while !is_asked_to_end(pid) {
+                        assert!(exists(pid), "it was killed at once");
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                timeout(LONG, asked).await.expect("it is asked");
+                gone(pid).await;
+                Ok(())
+            });
+            done.await.map_err(|error| panic!("{error}"))
         })
         .await
         .expect("the case holds");
