@@ -62,7 +62,8 @@ everywhere! {
     }
 
     async fn a_call_with_items_has_a_deadline(broker, told, _made) {
-        let call = broker.call_named::<()>("never", ()).timeout(Duration::from_millis(50));
+        // So long that the handler begins in it.
+        let call = broker.call_named::<()>("never", ()).timeout(Duration::from_secs(1));
         let StreamCall { sender, mut receiver, .. } = call.open_sending::<u32>().await?;
         let error = timeout(LONG, receiver.recv()).await.expect("in time").unwrap_err();
         assert_eq!((error.code(), error.method()), (Code::DeadlineExceeded, "never"));
