@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bowline_codec::Codec;
 use bowline_concurrency::sync::Semaphore;
-use bowline_concurrency::{Outcome, on_cancel, shield_for, timeout};
+use bowline_concurrency::{Outcome, now, on_cancel, shield_for, timeout};
 
 use super::caught::{Caught, Panicked};
 use super::handler::{ConnectionHandler, End};
@@ -106,17 +106,22 @@ impl<H, F> Service<H, F> {
         }
     }
 
-    async fn establish<I: Incoming>(&self, incoming: I) -> Result<I::Stream, Error> {
+    async fn establish<I: Incoming>(&self, mut incoming: I) -> Result<I::Stream, Error> {
         let most = self.state.limits.handshake_timeout;
         let late = |what| {
             let kind = ErrorKind::Tls(TlsFailure::Timeout);
             Error::new(Operation::Handshake, kind).with_source(TimeLimit::new(what, most))
         };
+        // Who says nothing has no turn: those who do would wait for all of its time.
+        let begun = now();
+        let heard = timeout(most, incoming.heard()).await;
+        heard.map_err(|_| late("there was no handshake"))??;
+        let left = most.saturating_sub(now().saturating_duration_since(begun));
         // Those before it may be slow on purpose: the wait takes nothing of its own time, and has an end of
-        // its own, or a crowd that says nothing would have the server's places for many times as long.
+        // its own, or a crowd that begins and goes on slowly would have the server's places for many times as long.
         let turn = timeout(most, self.handshakes.acquire()).await;
         let _turn = turn.map_err(|_| late("there was no turn for the handshake"))?;
-        let shaken = timeout(most, incoming.establish()).await;
+        let shaken = timeout(left, incoming.establish()).await;
         shaken.unwrap_or_else(|_| Err(late("the handshake was not done")))
     }
 

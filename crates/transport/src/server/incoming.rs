@@ -15,6 +15,20 @@ pub trait Incoming: Send {
     /// What it becomes.
     type Stream: ByteStream + Extra;
 
+    /// Waits until the peer has said something, where [`establish`](Self::establish) needs it to: a server
+    /// gives nobody who is silent one of the places for handshakes.
+    ///
+    /// # Errors
+    ///
+    /// Why it never will.
+    ///
+    /// # Cancel safety
+    ///
+    /// *Nothing happened.*
+    fn heard(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
+        ready(Ok(()))
+    }
+
     /// Makes it ready for messages. A server calls it in the task of the connection.
     ///
     /// # Errors
@@ -45,6 +59,10 @@ impl<S: ByteStream + Extra> Incoming for S {
 #[cfg(feature = "tls")]
 impl<S: ByteStream + Extra> Incoming for TlsHandshake<S> {
     type Stream = TlsStream<S>;
+
+    fn heard(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
+        TlsHandshake::heard(self)
+    }
 
     fn establish(self) -> impl Future<Output = Result<TlsStream<S>, Error>> + Send {
         self.into_future()

@@ -287,6 +287,14 @@ fn accepted<L: Listener>(
 impl Incoming for UrlIncoming {
     type Stream = UrlStream;
 
+    async fn heard(&mut self) -> Result<(), Error> {
+        match &mut self.0 {
+            Came::Stream(_) => Ok(()),
+            #[cfg(feature = "tls")]
+            Came::Handshake(handshake) => handshake.heard().await,
+        }
+    }
+
     async fn establish(self) -> Result<UrlStream, Error> {
         match self.0 {
             Came::Stream(stream) => Ok(*stream),

@@ -67,9 +67,11 @@ impl CertStore {
     ///
     /// # Errors
     ///
-    /// As [`new`](CertStore::new); nothing is changed then.
+    /// As [`new`](CertStore::new), and where no client can ask for `name`, as for a pattern or an address,
+    /// or the certificate is not for it; nothing is changed then.
     pub fn replace_name(&self, name: &str, chain: &str, key: &str) -> Result<(), Error> {
         let new = pem::certified_key(chain, key, &provider())?;
+        pem::is_for(&new, name)?;
         let name = name.to_ascii_lowercase();
         self.change(|table| table.names.insert(name, Arc::new(new)));
         Ok(())

@@ -62,6 +62,15 @@ impl<S: ByteStream> TlsHandshake<S> {
         self.attributes.peer_addr()
     }
 
+    /// Waits until the peer has said something, or never will.
+    pub(crate) async fn heard(&mut self) -> Result<(), Error> {
+        let fetched = poll_fn(|cx| self.stream.reader().poll_fetch(cx)).await;
+        let heard = fetched.map_err(|error| Error::from_io(Operation::Handshake, error));
+        heard
+            .map(drop)
+            .map_err(|error| error.with_peer(self.peer_addr().cloned()))
+    }
+
     /// Gives the connection up, without a word of TLS.
     pub(crate) fn abort(self) {
         self.stream.abort();

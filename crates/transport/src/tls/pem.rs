@@ -3,9 +3,11 @@
 use std::io;
 
 use rustls::RootCertStore;
+use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 
 use crate::error::{Error, ErrorKind, Operation};
@@ -52,6 +54,18 @@ pub(super) fn certified_key(
 ) -> Result<CertifiedKey, Error> {
     let (chain, key) = (certificates(chain)?, private_key(key)?);
     CertifiedKey::from_der(chain, key, provider).map_err(config_error)
+}
+
+/// Whether clients that ask for `name` may be shown `certified`.
+pub(super) fn is_for(certified: &CertifiedKey, name: &str) -> Result<(), Error> {
+    let Ok(wanted @ ServerName::DnsName(_)) = ServerName::try_from(name) else {
+        return Err(wrong(format!("{name:?} is no name that a client asks for")));
+    };
+    let shown = certified
+        .end_entity_cert()
+        .and_then(ParsedCertificate::try_from);
+    let shown = shown.map_err(config_error)?;
+    verify_server_name(&shown, &wanted).map_err(config_error)
 }
 
 /// The authorities whose certificates are in `texts`.

@@ -113,13 +113,17 @@ pub struct TlsServerBuilder {
 }
 
 impl TlsServerBuilder {
-    /// Asks clients for a certificate of one of the authorities in `roots` (PEM).
+    /// Asks clients for a certificate of one of the authorities in `roots` (PEM). Called for several, all are
+    /// trusted, and one is required where any call says so.
     pub fn client_roots(
         mut self,
         certificates: ClientCertificates,
         roots: impl Into<String>,
     ) -> Self {
-        self.clients = Some(certificates);
+        self.clients = match self.clients {
+            Some(ClientCertificates::Require) => self.clients,
+            _ => Some(certificates),
+        };
         self.roots.push(roots.into());
         self
     }

@@ -121,7 +121,10 @@ impl<S: ByteStream> TlsReadHalf<S> {
         // Each round reads once. A peer can send for ever what is TLS's own, tickets for one.
         for _ in 0..BARREN_IN_A_ROW {
             match self.session.plain(take) {
-                Some(0) if self.end.is_none() => self.end = Some(End::Clean),
+                Some(0) if self.end.is_none() => {
+                    self.end = Some(End::Clean);
+                    self.discard(); // what came behind the end is nobody's
+                }
                 Some(count) if count > 0 => return Poll::Ready(Ok(count)),
                 _ => {}
             }
@@ -157,8 +160,8 @@ impl<S: ByteStream> TlsReadHalf<S> {
         };
         self.records = records::take(MOST_READ.get());
         let read = Pin::new(reading).poll_read_into(cx, &mut self.records, MOST_READ);
-        if read.is_pending() {
-            records::give_back(mem::take(&mut self.records)); // a stream that waits holds no buffer
+        if self.records.is_empty() {
+            self.discard(); // a stream that waits, or has ended, holds no buffer
         }
         ready!(read)?;
         Poll::Ready(Ok(match self.records.first() {
@@ -180,7 +183,7 @@ impl<S: ByteStream> TlsReadHalf<S> {
     /// Forgets what was fetched.
     pub(super) fn discard(&mut self) -> usize {
         let count = self.records.len();
-        self.records = BytesMut::new();
+        records::give_back(mem::take(&mut self.records));
         count
     }
 }

@@ -93,9 +93,13 @@ pub(crate) async fn no_more_handshakes_begin_than_may() {
     beside(bound.serve(Script::new(&told)), async {
         let mut silent = Vec::new();
         for _ in 0..4 {
-            silent.push(raw(&handle).await);
+            let mut begun = raw(&handle).await;
+            begun.write_all(&[22]).await.unwrap(); // of a record of a handshake
+            silent.push(begun);
         }
-        while handle.connections() < 4 {
+        // Who has said nothing is no matter.
+        let _mute = (raw(&handle).await, raw(&handle).await);
+        while handle.connections() < 6 {
             checkpoint().await;
         }
         let stream = config.handshake(raw(&handle).await, NAME).unwrap();
@@ -141,6 +145,11 @@ pub(crate) async fn a_flood_of_half_open_handshakes_ends_in_time() {
         while handle.connections() < 21 {
             checkpoint().await;
         }
+        // While they say nothing they keep nobody out.
+        drop(shaken("second").await.unwrap());
+        for begun in &mut flood {
+            begun.write_all(&[22]).await.unwrap(); // of a record of a handshake
+        }
         // Who is past it is not disturbed.
         for n in 0..10 {
             client.send(&n.to_string()).await.unwrap();
@@ -166,9 +175,13 @@ pub(crate) async fn a_flood_of_half_open_handshakes_ends_in_time() {
         let counters = handle.counters();
         assert!(counters.handshakes_failed >= 21, "{counters:?}");
         handle.drain(Duration::from_secs(10)).await;
-        let mut names = [told.end().await.0, told.end().await.0];
+        let mut names = [told.end().await.0, told.end().await.0, told.end().await.0];
         names.sort();
-        assert_eq!(names, ["first", "later"], "no handler for the others");
+        assert_eq!(
+            names,
+            ["first", "later", "second"],
+            "no handler for the others"
+        );
         assert!(told.ends.try_recv().is_err());
     })
     .await;

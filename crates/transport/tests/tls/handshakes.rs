@@ -141,6 +141,16 @@ pub(crate) async fn protocols_and_names_that_do_not_match() {
     named
         .replace_name("Bowline.TEST", &identity.chain, &identity.key)
         .unwrap();
+    for wrong in [
+        "*.test",
+        "192.0.2.1",
+        "",
+        "other.test",
+        "bowline.test.other",
+    ] {
+        let refused = named.replace_name(wrong, &identity.chain, &identity.key);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Config, "{wrong}");
+    }
     let by_name = TlsServerConfig::builder(&named).build().unwrap();
 
     let plain = client(&authority).build().unwrap();
