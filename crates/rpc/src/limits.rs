@@ -47,6 +47,11 @@ pub struct Limits {
     pub queue_calls: usize,
     /// Bytes of bodies of calls not yet sent there. More: `Overloaded`, never sent.
     pub queue_bytes: usize,
+    /// Bytes of long replies and items of handlers, those that do not fit into
+    /// [`call_window`](Self::call_window), that wait at one connection for the peer to grant credit, at least
+    /// `max_message`. An item waits with its handler for room; a reply that would be more fails with
+    /// `TooLarge`, executed. A reply waits no longer than its caller does, and `max_deadline` at most.
+    pub reply_bytes: usize,
     /// Calls of one broker that wait because no peer offers their method. More: `Overloaded`, never
     /// sent.
     pub waiting_calls: usize,
@@ -93,6 +98,7 @@ impl Default for Limits {
             max_metadata: 8192,
             queue_calls: 1024,
             queue_bytes: 16 * 1024 * 1024,
+            reply_bytes: 64 * 1024 * 1024,
             waiting_calls: 1024,
             waiting_bytes: 16 * 1024 * 1024,
             write_buffer: 64 * 1024,
@@ -124,6 +130,7 @@ impl Limits {
             max_metadata: 1024,
             queue_calls: 64,
             queue_bytes: 1024 * 1024,
+            reply_bytes: 1024 * 1024,
             write_buffer: 32 * 1024,
             unauthenticated: 64,
             unauthenticated_per_prefix: 4,
@@ -144,6 +151,7 @@ impl Limits {
             max_methods: 65_536,
             queue_calls: 8192,
             queue_bytes: 256 * 1024 * 1024,
+            reply_bytes: 1024 * 1024 * 1024,
             write_buffer: 256 * 1024,
             ..Self::default()
         }
@@ -168,6 +176,7 @@ impl Limits {
         at_least("max_metadata", self.max_metadata, 1)?;
         at_least("queue_calls", self.queue_calls, 1)?;
         at_least_as("queue_bytes", self.queue_bytes, "max_message", message)?;
+        at_least_as("reply_bytes", self.reply_bytes, "max_message", message)?;
         at_least("write_buffer", self.write_buffer, 1)?;
         at_least("handshake_bytes", self.handshake_bytes, 1024)?;
         at_least("unauthenticated", self.unauthenticated, 1)?;
@@ -274,6 +283,8 @@ pub struct LimitsReport {
 const FIXED: usize = 2 * 1024 * 1024;
 /// Table entry, queue entry and event of one call, with room for doubling tables.
 const PER_CALL: usize = 1024;
+/// Extensions of one call besides its metadata.
+pub(crate) const KNOWN: usize = 1024;
 /// One advertised method: its name and its entries.
 const PER_METHOD: usize = 1024;
 
@@ -283,19 +294,33 @@ impl LimitsReport {
         self.limits.queue_bytes + self.limits.queue_calls * PER_CALL
     }
 
-    /// Most bytes of calls in flight, both directions: arguments not yet taken by the executor,
-    /// replies not yet written, replies not yet taken by the caller.
+    /// Most bytes of calls in flight, both directions: arguments and items not yet taken by the program,
+    /// what handlers and callers send and the transport has not taken, replies not yet taken by the caller.
     pub fn in_flight(&self) -> usize {
+        self.called() + self.calling()
+    }
+
+    /// The part of it that a peer can cause by its calls, whatever it asks for and however little it takes
+    /// of the answers. What handlers hold is not in it: they are no more than the workers of the executor, and
+    /// each may have one long item that waits for room.
+    pub fn called(&self) -> usize {
         let limits = &self.limits;
         let (frame, window) = (limits.max_frame as usize, limits.call_window as usize);
-        let metadata = usize::from(limits.max_metadata) + frame;
-        // What waits to be sent is a window or one message; what was received is a window, twice while
-        // its parts are joined; items may be empty, and each has an event.
-        let sending = 2 * (window + limits.max_message as usize);
-        let received = 4 * window;
-        let per_slot = frame + sending + received + metadata + 4 * PER_CALL;
-        let notifications = limits.notify_window as usize * (frame + metadata + PER_CALL);
-        limits.slots() * per_slot + notifications + 2 * limits.reassembly
+        let open = 4 * usize::from(limits.max_metadata) + KNOWN;
+        // What was received is a window, and items may be empty, so that each has an event. Items of a handler
+        // are a window, and its answer is another or an error; longer ones share their own limit.
+        let per_slot = 2 * window + open + window + window.max(frame) + 2 * PER_CALL;
+        let notifications = limits.notify_window as usize * (frame + open + PER_CALL);
+        limits.slots() * per_slot + notifications + limits.reply_bytes + limits.reassembly
+    }
+
+    /// The part of it that is due to calls of ours that the peer answers.
+    pub fn calling(&self) -> usize {
+        let limits = &self.limits;
+        let (frame, window) = (limits.max_frame as usize, limits.call_window as usize);
+        // Replies and items, or the error; and our own items. Long ones share the limit of the queue.
+        let per_slot = 2 * window + frame + window + 2 * PER_CALL;
+        limits.slots() * per_slot + limits.queue_bytes + limits.reassembly
     }
 
     /// Most bytes of the table of the peer's methods and of changes to it not yet taken.
@@ -312,7 +337,8 @@ impl LimitsReport {
 impl fmt::Display for LimitsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "queue      {:>14} bytes", self.queue())?;
-        writeln!(f, "in flight  {:>14} bytes", self.in_flight())?;
+        writeln!(f, "called     {:>14} bytes", self.called())?;
+        writeln!(f, "calling    {:>14} bytes", self.calling())?;
         writeln!(f, "methods    {:>14} bytes", self.methods())?;
         writeln!(f, "connection {:>14} bytes", self.connection())?;
         write!(f, "connections {:>13}", self.limits.connections)
@@ -350,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_zero_with_which_nothing_works_is_named() {
-        let wrong: [(&str, Spoil); 17] = [
+        let wrong: [(&str, Spoil); 18] = [
             ("max_frame", |limits| limits.max_frame = 0),
             ("max_message", |limits| limits.max_message = 0),
             ("call_window", |limits| limits.call_window = 0),
@@ -360,6 +386,7 @@ mod tests {
             ("max_methods", |limits| limits.max_methods = 0),
             ("queue_calls", |limits| limits.queue_calls = 0),
             ("queue_bytes", |limits| limits.queue_bytes = 0),
+            ("reply_bytes", |limits| limits.reply_bytes = 0),
             ("write_buffer", |limits| limits.write_buffer = 0),
             ("write_stall", |limits| limits.write_stall = Duration::ZERO),
             ("handshake_bytes", |limits| limits.handshake_bytes = 0),

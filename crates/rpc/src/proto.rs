@@ -30,6 +30,7 @@ mod methods;
 mod outbound;
 mod outgoing;
 mod outlet;
+mod outlets;
 mod pace;
 mod rejected;
 mod stream_proof;

@@ -2,11 +2,16 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::methods::MAX_NAME;
+use crate::limits::KNOWN;
+
 pub(super) const NAME: u8 = 1;
 const KEY: u8 = 2;
 const TRACE: u8 = 3;
 const METADATA: u8 = 4;
 const SCHEMA: u8 = 5;
+/// The W3C writes 55 bytes.
+const LONGEST_TRACE: usize = 512;
 
 /// What comes with a call besides its arguments, in the form of the wire.
 ///
@@ -73,9 +78,26 @@ impl Extensions {
         Ok(())
     }
 
-    /// Bytes that [`check`](Self::check) has let pass.
-    pub(super) fn from_checked(bytes: Bytes) -> Self {
-        Self(bytes)
+    /// Copies bytes that [`check`](Self::check) has let pass. Many of them without what is of no use here,
+    /// so that four times the metadata and [`KNOWN`] is all that a peer can make us keep.
+    pub(super) fn from_checked(bytes: &[u8]) -> Self {
+        if bytes.len() <= KNOWN {
+            return Self(Bytes::copy_from_slice(bytes));
+        }
+        let all = Self(Bytes::copy_from_slice(bytes));
+        let mut kept = BytesMut::new();
+        for (tag, value) in all.entries() {
+            let most = match tag {
+                NAME => MAX_NAME,
+                TRACE => LONGEST_TRACE,
+                KEY | METADATA | SCHEMA => usize::MAX,
+                _ => continue,
+            };
+            if value.len() <= most {
+                put(&mut kept, tag, &[value]);
+            }
+        }
+        Self(kept.freeze())
     }
 
     pub(super) fn len(&self) -> usize {

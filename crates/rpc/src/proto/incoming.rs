@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use super::outgoing::{LEVELS, slots_at};
@@ -41,6 +42,7 @@ struct Call {
     priority: u8,
     answered: bool,
     cancelled: bool,
+    deadline: Instant,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Incoming {
         id: u64,
         hops: u8,
         priority: u8,
+        deadline: Instant,
         max_calls: u32,
     ) -> Result<(), Violation> {
         let level = usize::from(hops).min(LEVELS - 1);
@@ -118,6 +121,7 @@ impl Incoming {
                 priority,
                 answered: false,
                 cancelled: false,
+                deadline,
             },
         );
         Ok(())
@@ -150,12 +154,13 @@ impl Incoming {
         }
     }
 
-    /// The answer to a call goes out by its outlet: its priority, and whether its caller gave it up.
-    pub(super) fn answered(&mut self, id: u64) -> Result<(u8, bool), Rejected> {
+    /// The answer to a call goes out by its outlet: its priority, whether its caller gave it up, and until
+    /// when that waits.
+    pub(super) fn answered(&mut self, id: u64) -> Result<(u8, bool, Instant), Rejected> {
         match self.calls.get_mut(&id) {
             Some(call) if !call.answered => {
                 call.answered = true;
-                Ok((call.priority, call.cancelled))
+                Ok((call.priority, call.cancelled, call.deadline))
             }
             _ => Err(Rejected::NoSuchCall),
         }

@@ -148,7 +148,9 @@ impl Inlets {
         if part.len() > total {
             return Err(Violation::Rule("message-total"));
         }
-        let mut bytes = BytesMut::with_capacity(part.len());
+        // As much as may come before more is granted, and no more.
+        let allowed = part.len() + inlet.credit.min(total as u64) as usize;
+        let mut bytes = BytesMut::with_capacity(total.min(allowed));
         bytes.extend_from_slice(part);
         self.held += part.len();
         let rest = (total - part.len()) as u64;

@@ -23,7 +23,7 @@ use super::incoming::Incoming;
 use super::inlet::Inlets;
 use super::methods::Directory;
 use super::outgoing::Outgoing;
-use super::outlet::Outlets;
+use super::outlets::Outlets;
 use super::{Advertised, CodecId, Config, Event, Side, StreamProof, Violation};
 use crate::small_bodies::SmallBodies;
 
@@ -201,7 +201,10 @@ impl Machine {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let Some(event) = self.events.pop_front() else {
+            let call = self.outlets.next_roomy()?;
+            return Some(Event::Room { call });
+        };
         self.held -= event.held();
         match &event {
             Event::Replied { call, .. } | Event::Failed { call, .. } | Event::Notified { call } => {

@@ -239,6 +239,7 @@ impl Machine {
                 call,
                 credit,
                 window: self.agreed.call_window,
+                most: self.config.limits.call_window,
                 priority: open.priority,
                 streams,
             };

@@ -1,18 +1,15 @@
-//! Messages on their way out that are more than one frame, or one of many: parts, credit, turns.
+//! What one call sends that is more than one frame, or one of many: messages, their parts, credit.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
+use bowline_backend::time::Instant;
 use bytes::{Buf, Bytes};
 
 use super::frame::CHARGE;
-use super::incoming::IdHash;
 use super::{CallId, Failure, Items};
 
 /// Longest part of a message that goes out in parts.
 pub(super) const FRAGMENT: usize = 32 * 1024;
-/// Priorities: 0 to 7.
-const PRIORITIES: usize = 8;
-
 /// Something a call has to say, in its order.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -37,14 +34,14 @@ impl Message {
     }
 
     /// What it takes of the credit.
-    fn charge(&self) -> usize {
+    pub(super) fn charge(&self) -> usize {
         match self {
             Message::Items(items) => items.charge() as usize,
             _ => self.body().map_or(0, |body| body.len() + CHARGE),
         }
     }
 
-    fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         let more = match self {
             Message::Fail(failure) => size_of::<Failure>() + failure.held(),
             Message::Items(items) => items.charge() as usize,
@@ -70,24 +67,37 @@ pub(super) enum Part {
 }
 
 /// One direction of one call.
+// Invariants
+// L3 items that go together have their credit when they are pushed, and what is before them has its own.
+// L4 while the front is `begun`, `whole` is the length it had: the parts that are left keep all of it in
+//    memory. Otherwise it is 0.
+// L5 `long` is the sum of the lengths of the messages in `queue` that are long, whole ones.
 #[derive(Debug)]
-struct Outlet {
-    call: CallId,
-    credit: u32,
+pub(super) struct Outlet {
+    pub(super) call: CallId,
+    pub(super) credit: u32,
     /// What the peer grants a call at its beginning.
-    window: u32,
-    priority: u8,
-    queue: VecDeque<Message>,
-    charge: usize,
+    pub(super) window: u32,
+    /// Charge of what may wait here, but for one message that is longer.
+    pub(super) most: u32,
+    pub(super) priority: u8,
+    pub(super) queue: VecDeque<Message>,
+    pub(super) charge: usize,
     /// The front is sent in part, and this is the rest.
-    begun: bool,
+    pub(super) begun: bool,
+    whole: usize,
+    pub(super) long: usize,
     /// Its last message is the call's last.
-    reply: bool,
-    in_ring: bool,
+    pub(super) reply: bool,
+    pub(super) in_ring: bool,
     /// Items may be pushed.
-    streams: bool,
+    pub(super) streams: bool,
     /// Somebody waits for room.
-    wanted: bool,
+    pub(super) wanted: bool,
+    /// It waits until others have sent their long messages.
+    pub(super) short: bool,
+    /// When nobody waits for its answer any more.
+    pub(super) due: Option<Instant>,
 }
 
 /// How an outlet is made.
@@ -96,245 +106,96 @@ pub(super) struct Terms {
     pub(super) call: CallId,
     pub(super) credit: u32,
     pub(super) window: u32,
+    /// Charge of what may wait there, but for one message that is longer.
+    pub(super) most: u32,
     pub(super) priority: u8,
     /// Items may be pushed.
     pub(super) streams: bool,
 }
 
-// Invariants
-// L1 `rings` name each outlet at most once, those and only those that can send.
-// L3 items that go together have their credit when they are pushed, and what is before them has its own.
-// L2 `held` is what all queues hold, and `held_by_calls` what those of calls of ours do.
-#[derive(Debug, Default)]
-pub(super) struct Outlets {
-    by_wire: HashMap<u64, Box<Outlet>, IdHash>,
-    rings: [VecDeque<u64>; PRIORITIES],
-    /// Turns each priority has left before all get theirs anew.
-    turns: [u8; PRIORITIES],
-    /// How many the rings name.
-    ready: usize,
-    held: usize,
-    held_by_calls: usize,
-}
-
-impl Outlets {
-    pub(super) fn open(&mut self, wire: u64, terms: Terms) {
-        let outlet = Outlet {
+impl Outlet {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
             call: terms.call,
             credit: terms.credit,
             window: terms.window,
+            most: terms.most,
             priority: terms.priority.min(7),
             queue: VecDeque::new(),
             charge: 0,
             begun: false,
+            whole: 0,
+            long: 0,
             reply: false,
             in_ring: false,
             streams: terms.streams,
             wanted: false,
-        };
-        self.by_wire.insert(wire, Box::new(outlet));
-    }
-
-    pub(super) fn contains(&self, wire: u64) -> bool {
-        self.by_wire.contains_key(&wire)
-    }
-
-    /// Whether items may be pushed.
-    pub(super) fn streams(&self, wire: u64) -> bool {
-        self.by_wire.get(&wire).is_some_and(|outlet| outlet.streams)
-    }
-
-    /// No more items are pushed.
-    pub(super) fn end(&mut self, wire: u64) {
-        if let Some(outlet) = self.by_wire.get_mut(&wire) {
-            outlet.streams = false;
+            short: false,
+            due: None,
         }
     }
 
-    /// Somebody waits for room.
-    pub(super) fn want(&mut self, wire: u64) {
-        if let Some(outlet) = self.by_wire.get_mut(&wire) {
-            outlet.wanted = true;
-        }
-    }
-
-    /// Whether nothing waits and nothing will come.
-    pub(super) fn is_done(&self, wire: u64) -> bool {
-        self.by_wire
-            .get(&wire)
-            .is_some_and(|outlet| !outlet.streams && outlet.queue.is_empty())
-    }
-
-    /// Whether an item of `length` bytes may be pushed; if not, whether there is room is looked at
-    /// whenever there might be.
-    pub(super) fn has_room(&mut self, wire: u64, length: usize) -> Option<bool> {
-        let outlet = self.by_wire.get_mut(&wire)?;
-        let fits = outlet.charge + length + CHARGE <= outlet.credit as usize;
-        let room = fits || (outlet.queue.is_empty() && outlet.credit > outlet.window / 2);
-        outlet.wanted |= !room;
-        Some(room)
+    /// Whether a message of `length` bytes is longer than what may wait here of others.
+    pub(super) fn is_long(&self, length: usize) -> bool {
+        length + CHARGE > self.most as usize
     }
 
     /// What may be pushed of charge so that it has its credit already.
-    pub(super) fn room(&self, wire: u64) -> u64 {
-        let outlet = self.by_wire.get(&wire);
-        outlet.map_or(0, |outlet| {
-            (outlet.credit as usize).saturating_sub(outlet.charge) as u64
-        })
+    pub(super) fn room(&self) -> usize {
+        (self.credit.min(self.most) as usize).saturating_sub(self.charge)
     }
 
-    pub(super) fn push(&mut self, wire: u64, message: Message) {
-        let Some(outlet) = self.by_wire.get_mut(&wire) else {
-            return;
-        };
-        outlet.charge += message.charge();
-        self.held += message.held();
-        if outlet.call.is_ours() {
-            self.held_by_calls += message.held();
-        }
-        outlet.queue.push_back(message);
-        self.enlist(wire);
+    /// Whether a message may be pushed that has not its credit yet.
+    pub(super) fn takes_one(&self) -> bool {
+        self.queue.is_empty() && self.credit > self.window / 2
     }
 
-    /// The first part of the arguments went out in the OPEN: this is the rest.
-    pub(super) fn push_rest(&mut self, wire: u64, rest: Bytes) {
-        self.push(wire, Message::Item(rest));
-        if let Some(outlet) = self.by_wire.get_mut(&wire) {
-            outlet.begun = true;
-        }
-        self.enlist(wire);
+    pub(super) fn push(&mut self, message: Message) {
+        self.charge += message.charge();
+        // Invariant L5.
+        self.long += self.long_of(&message);
+        self.queue.push_back(message);
     }
 
-    /// Nothing of the messages of a call of the peer that wait is sent any more, but this.
-    pub(super) fn replace(&mut self, wire: u64, failure: Box<Failure>) {
-        let Some(outlet) = self.by_wire.get_mut(&wire) else {
-            return;
-        };
-        self.held -= outlet.queue.drain(..).map(|m| m.held()).sum::<usize>();
-        (outlet.charge, outlet.begun, outlet.reply) = (0, false, false);
-        self.push(wire, Message::Fail(failure));
+    /// The front is the rest of a message whose first part went out already.
+    pub(super) fn begin_front(&mut self) {
+        self.begun = true;
+        self.whole = self.front_length();
     }
 
-    /// The peer grants more: `None` if there is no such outlet, `Some(None)` if it is too much;
-    /// otherwise the call, if somebody waits for that.
-    pub(super) fn grant(&mut self, wire: u64, amount: u32) -> Option<Option<Option<CallId>>> {
-        let outlet = self.by_wire.get_mut(&wire)?;
-        let Some(credit) = outlet.credit.checked_add(amount).filter(|c| *c <= 1 << 31) else {
-            return Some(None);
-        };
-        outlet.credit = credit;
-        let wanted = std::mem::take(&mut outlet.wanted).then_some(outlet.call);
-        self.enlist(wire);
-        Some(Some(wanted))
+    /// Drops all that waits, and gives the last of it.
+    pub(super) fn empty(&mut self) -> Option<Message> {
+        (self.charge, self.begun, self.reply) = (0, false, false);
+        (self.whole, self.long) = (0, 0);
+        let last = self.queue.pop_back();
+        self.queue.clear();
+        last
     }
 
-    pub(super) fn remove(&mut self, wire: u64) {
-        if self.by_wire.is_empty() {
-            return;
-        }
-        if let Some(outlet) = self.by_wire.remove(&wire) {
-            let held = outlet.queue.iter().map(Message::held).sum::<usize>();
-            self.held -= held;
-            if outlet.call.is_ours() {
-                self.held_by_calls -= held;
-            }
-            if outlet.in_ring {
-                self.ready -= 1;
-                self.rings[usize::from(outlet.priority)].retain(|other| *other != wire);
-            }
-        }
-        if self.by_wire.is_empty() {
-            *self = Self::default();
-        }
-    }
-
-    /// Whether one of them can send.
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready > 0
-    }
-
-    // Invariant L1.
-    fn enlist(&mut self, wire: u64) {
-        let Some(outlet) = self.by_wire.get_mut(&wire) else {
-            return;
-        };
-        if !outlet.in_ring && outlet.can_send() {
-            outlet.in_ring = true;
-            self.ready += 1;
-            self.rings[usize::from(outlet.priority)].push_back(wire);
-        }
-    }
-
-    /// Whose turn it is: a priority has one turn more than the one below it, and within one every
-    /// call has one part per turn.
-    fn next_wire(&mut self) -> Option<u64> {
-        for _ in 0..2 {
-            for priority in (0..PRIORITIES).rev() {
-                if self.turns[priority] > 0
-                    && let Some(wire) = self.rings[priority].pop_front()
-                {
-                    self.turns[priority] -= 1;
-                    self.ready -= 1;
-                    return Some(wire);
-                }
-            }
-            self.turns = [1, 2, 3, 4, 5, 6, 7, 8];
-        }
-        None
-    }
-
-    /// The next part to send, of at most `room` bytes, and the call that has room again if somebody
-    /// waits for that.
-    pub(super) fn next(&mut self, room: usize) -> Option<(u64, Part, Option<CallId>)> {
-        let wire = self.next_wire()?;
-        let outlet = self.by_wire.get_mut(&wire)?;
-        outlet.in_ring = false;
-        let waiting = outlet.queue.len();
-        let before: usize = outlet.queue.front().map_or(0, Message::held);
-        let part = outlet.take_part(room.min(FRAGMENT))?;
-        let after = match outlet.queue.len() {
-            left if left < waiting => 0,
-            _ => outlet.queue.front().map_or(0, Message::held),
-        };
-        self.held -= before - after;
-        if outlet.call.is_ours() {
-            self.held_by_calls -= before - after;
-        }
-        let room = outlet.wanted && outlet.queue.is_empty() && outlet.credit > outlet.window / 2;
-        let wanted = room.then_some(outlet.call);
-        outlet.wanted &= !room;
-        self.enlist(wire);
-        Some((wire, part, wanted))
-    }
-
-    /// Whether `wire` has sent the reply or the error that ends its call.
-    pub(super) fn is_over(&self, wire: u64) -> bool {
-        self.by_wire
-            .get(&wire)
-            .is_some_and(|outlet| outlet.reply && outlet.queue.is_empty())
-    }
-
-    /// The same of calls of ours: arguments and items.
-    pub(super) fn held_by_calls(&self) -> usize {
-        self.held_by_calls
-    }
-
-    /// Bytes of bodies that wait.
+    /// Bytes that all that waits keeps in memory.
     pub(super) fn held(&self) -> usize {
-        self.held
+        let messages: usize = self.queue.iter().map(Message::held).sum();
+        // Invariant L4.
+        messages + self.whole.saturating_sub(self.front_length())
     }
 
-    pub(super) fn memory(&self) -> usize {
-        let rings: usize = self.rings.iter().map(|ring| ring.capacity() * 8).sum();
-        self.by_wire.capacity() * (size_of::<(u64, Box<Outlet>)>() + 1)
-            + self.by_wire.len() * size_of::<Outlet>()
-            + rings
-            + 2 * self.held
+    /// The same of its front.
+    pub(super) fn held_by_front(&self) -> usize {
+        let front = self.queue.front().map_or(0, Message::held);
+        front + self.whole.saturating_sub(self.front_length())
     }
-}
 
-impl Outlet {
-    fn can_send(&self) -> bool {
+    fn front_length(&self) -> usize {
+        let body = self.queue.front().and_then(Message::body);
+        body.map_or(0, Bytes::len)
+    }
+
+    fn long_of(&self, message: &Message) -> usize {
+        let length = message.body().map_or(0, Bytes::len);
+        if self.is_long(length) { length } else { 0 }
+    }
+
+    pub(super) fn can_send(&self) -> bool {
         match self.queue.front() {
             None => false,
             Some(message) => match message.body() {
@@ -349,7 +210,7 @@ impl Outlet {
         }
     }
 
-    fn take_part(&mut self, room: usize) -> Option<Part> {
+    pub(super) fn take_part(&mut self, room: usize) -> Option<Part> {
         let credit = self.credit as usize;
         let message = self.queue.front_mut()?;
         if let Message::Items(items) = message {
@@ -375,6 +236,11 @@ impl Outlet {
             self.credit -= length as u32;
             self.charge -= length;
             if !more {
+                // Invariants L4 and L5.
+                let whole = std::mem::take(&mut self.whole);
+                if self.is_long(whole) {
+                    self.long -= whole;
+                }
                 self.begun = false;
                 self.charge -= CHARGE;
                 self.reply |= reply;
@@ -386,6 +252,10 @@ impl Outlet {
             self.credit -= (body.len() + CHARGE) as u32;
             self.charge -= body.len() + CHARGE;
             self.reply |= reply;
+            let length = body.len();
+            if self.is_long(length) {
+                self.long -= length;
+            }
             return self.queue.pop_front().map(Part::Whole);
         }
         let total = body.remaining() as u32;
@@ -393,6 +263,7 @@ impl Outlet {
         self.credit -= (length + CHARGE) as u32;
         self.charge -= length;
         self.begun = true;
+        self.whole = total as usize;
         let body = body.split_to(length);
         Some(Part::First { reply, total, body })
     }

@@ -1,5 +1,7 @@
 //! What becomes of one connection of a broker, whoever is at its other end.
 
+#[path = "../suite/allocated.rs"]
+mod allocated;
 #[path = "../suite/backends.rs"]
 mod backends;
 #[path = "../suite/on_time.rs"]
@@ -23,3 +25,4 @@ mod offers;
 mod relayed;
 mod stalled;
 mod strangers;
+mod withheld;

@@ -18,3 +18,4 @@ mod pair;
 mod properties;
 mod streams;
 mod violations;
+mod withheld;

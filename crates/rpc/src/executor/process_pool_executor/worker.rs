@@ -58,6 +58,7 @@ pub(super) fn between_processes(builder: TcpBrokerBuilder) -> Result<TcpBrokerBu
         ..Limits::default()
     };
     Ok(builder.limits(limits)?.allow_unbounded().expose_internals())
+        reply_bytes: MOST_MESSAGE as usize,
 }
 
 /// Whether this process came to its [`worker_entry`] as a child.

@@ -55,6 +55,10 @@ impl Machine {
             input.advance(header.frame_len());
             return Ok(());
         }
+        let deadline = match budget {
+            0 => Instant::NEVER,
+            micros => now.saturating_add(Duration::from_micros(micros)),
+        };
         let kind = CallKind(kind);
         let notifies = kind.contains(CallKind::NOTIFY);
         let total = match header.has_more() {
@@ -70,7 +74,7 @@ impl Machine {
         } else {
             let max_calls = self.config.limits.max_calls;
             self.incoming
-                .insert(header.id, hops, priority.min(7), max_calls)?;
+                .insert(header.id, hops, priority.min(7), deadline, max_calls)?;
         }
         let limit = self.config.limits.max_message;
         let refusal = match total {
@@ -92,7 +96,7 @@ impl Machine {
             input.advance(header.frame_len());
             return Ok(());
         }
-        let extensions = Extensions::from_checked(Bytes::copy_from_slice(extensions));
+        let extensions = Extensions::from_checked(extensions);
         let target = match extensions.name() {
             _ if method != 0 => Some(Target::Method(MethodId(method))),
             Some(name) if (1..=MAX_NAME).contains(&name.len()) => std::str::from_utf8(name)
@@ -104,10 +108,6 @@ impl Machine {
             self.turn_away(header.id, notifies, Failure::new(Code::UnknownMethod));
             input.advance(header.frame_len());
             return Ok(());
-        };
-        let deadline = match budget {
-            0 => Instant::NEVER,
-            micros => now.saturating_add(Duration::from_micros(micros)),
         };
         let call = IncomingCall {
             call: CallId::theirs(header.id),
@@ -147,6 +147,7 @@ impl Machine {
                 call: call.call,
                 credit: self.agreed.call_window,
                 window: self.agreed.call_window,
+                most: window,
                 priority: call.priority,
                 streams: true,
             };

@@ -16,7 +16,7 @@ use crate::proto::incoming::Incoming;
 use crate::proto::inlet::Inlets;
 use crate::proto::methods::Directory;
 use crate::proto::outgoing::Outgoing;
-use crate::proto::outlet::Outlets;
+use crate::proto::outlets::Outlets;
 use crate::proto::{Config, Side, StreamProof};
 use crate::small_bodies::SmallBodies;
 

@@ -29,8 +29,8 @@ impl Machine {
         }
         match command {
             Command::Open(open) => self.open(open),
-            Command::Reply { call, body } => self.reply(call, body),
-            Command::Fail { call, failure } => self.fail(call, failure),
+            Command::Reply { call, body } => self.reply(now, call, body),
+            Command::Fail { call, failure } => self.fail(now, call, failure),
             Command::Item { call, body } => self.item(call, body),
             Command::Items { call, items } => self.items(call, items),
             Command::End { call } => self.end_items(call),
@@ -155,36 +155,51 @@ impl Machine {
         name + open.extensions.len()
     }
 
-    fn reply(&mut self, call: CallId, body: Bytes) -> Result<CallId, Rejected> {
+    fn reply(&mut self, now: Instant, call: CallId, body: Bytes) -> Result<CallId, Rejected> {
         if !self.incoming.is_open(call) {
             return Err(Rejected::NoSuchCall);
         }
         let limit = self.agreed.max_body;
         let wire = call.as_u64();
         if body.len() <= limit && (self.outlets.contains(wire) || !self.is_one_frame(body.len())) {
-            return self.answer_in_parts(call, Ok(body));
+            if let Some(failure) = self.too_long(body.len()) {
+                return self.fail(now, call, failure);
+            }
+            return self.answer_in_parts(now, call, Ok(body));
         }
-        let answer = if body.len() > limit {
-            let failure =
-                Failure::too_large(Certainty::Executed, saturate(limit), saturate(body.len()));
-            Answer::Fail(call.as_u64(), Box::new(failure))
-        } else {
-            Answer::Reply(call.as_u64(), body)
-        };
-        if let Answer::Fail(_, failure) = answer {
-            return self.fail(call, *failure);
+        if body.len() > limit {
+            let (limit, actual) = (saturate(limit), saturate(body.len()));
+            let failure = Failure::too_large(Certainty::Executed, limit, actual);
+            return self.fail(now, call, failure);
         }
-        self.incoming.answer(answer)?;
+        self.incoming.answer(Answer::Reply(wire, body))?;
         Ok(call)
     }
 
-    fn fail(&mut self, call: CallId, mut failure: Failure) -> Result<CallId, Rejected> {
+    /// Why a reply of `length` bytes cannot wait for credit, if it would have to.
+    fn too_long(&self, length: usize) -> Option<Failure> {
+        let limits = &self.config.limits;
+        let all = self.outlets.long_to_peer() + length;
+        let long = length + CHARGE > limits.call_window as usize && all > limits.reply_bytes;
+        long.then(|| {
+            let (limit, actual) = (saturate(limits.reply_bytes), saturate(all));
+            Failure::too_large(Certainty::Executed, limit, actual)
+                .message("with the replies that wait for credit")
+        })
+    }
+
+    fn fail(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        mut failure: Failure,
+    ) -> Result<CallId, Rejected> {
         if !self.incoming.is_open(call) {
             return Err(Rejected::NoSuchCall);
         }
         failure.fit(self.agreed.max_frame);
         if self.outlets.contains(call.as_u64()) {
-            return self.answer_in_parts(call, Err(failure));
+            return self.answer_in_parts(now, call, Err(failure));
         }
         self.incoming
             .answer(Answer::Fail(call.as_u64(), Box::new(failure)))?;

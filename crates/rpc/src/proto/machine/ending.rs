@@ -8,7 +8,7 @@ use crate::proto::frame::{CLOSE, PREFACE};
 use crate::proto::inlet::Inlets;
 use crate::proto::methods::Directory;
 use crate::proto::outgoing::Ended;
-use crate::proto::outlet::Outlets;
+use crate::proto::outlets::Outlets;
 use crate::proto::{CloseCause, ErrorOf, Event, Guess, Side, StreamEnd, Violation};
 use crate::{CallError, Certainty, Code};
 

@@ -1,5 +1,6 @@
 //! Items, and what both sides may send of them.
 
+use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use super::{Machine, saturate};
@@ -39,7 +40,13 @@ impl Machine {
                 actual: saturate(body.len()),
             });
         }
-        match self.outlets.has_room(wire, body.len()) {
+        let limits = &self.config.limits;
+        let most = if call.is_ours() {
+            limits.queue_bytes
+        } else {
+            limits.reply_bytes
+        };
+        match self.outlets.has_room(wire, body.len(), most) {
             Some(true) => {
                 self.outlets.push(wire, Message::Item(body));
                 Ok(call)
@@ -138,16 +145,18 @@ impl Machine {
     /// Answers a call that has an outlet, or whose reply needs one.
     pub(super) fn answer_in_parts(
         &mut self,
+        now: Instant,
         call: CallId,
         answer: Result<Bytes, Failure>,
     ) -> Result<CallId, Rejected> {
         let wire = call.as_u64();
-        let (priority, cancelled) = self.incoming.answered(wire)?;
+        let (priority, cancelled, deadline) = self.incoming.answered(wire)?;
         if !self.outlets.contains(wire) {
             let terms = Terms {
                 call,
                 credit: self.agreed.call_window,
                 window: self.agreed.call_window,
+                most: self.config.limits.call_window,
                 priority,
                 streams: false,
             };
@@ -159,6 +168,9 @@ impl Machine {
             Ok(_) if cancelled => self.outlets.replace(wire, Box::new(super::given_up())),
             Ok(body) => self.outlets.push(wire, Message::Reply(body)),
         }
+        // By then the caller has given it up, whatever becomes of this connection.
+        let longest = now.saturating_add(self.config.limits.max_deadline);
+        self.outlets.wait_until(wire, deadline.min(longest));
         Ok(call)
     }
 

@@ -23,6 +23,7 @@ impl Machine {
             Phase::Over => {}
             Phase::Open => {
                 self.adverts.pass(now);
+                self.outlets.give_up_due(now);
                 if now >= self.next_beat() {
                     if self.pinged_at.is_some() {
                         self.close(CloseCause::HeartbeatTimeout, Sent::HandedOut, None);
@@ -61,7 +62,8 @@ impl Machine {
             Phase::Over => return self.silent_until,
             Phase::Open => self
                 .next_beat()
-                .min(self.adverts.due().unwrap_or(Instant::NEVER)),
+                .min(self.adverts.due().unwrap_or(Instant::NEVER))
+                .min(self.outlets.next_due().unwrap_or(Instant::NEVER)),
             _ => self.handshake_deadline(),
         };
         Some(
