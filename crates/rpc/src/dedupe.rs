@@ -9,6 +9,7 @@ use bowline_backend::time::Instant;
 use crate::Codec;
 use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::proto::PeerHello;
+use crate::{Certainty, Code, MethodSpec};
 use window::Window;
 
 /// What makes two calls one: who calls, which method, and the key it gave.
@@ -67,21 +68,34 @@ pub(crate) struct Dedupe {
     window: Mutex<Window<Waiter>>,
 }
 
-/// A call that waits for the answer, and where it gets it.
-type Waiter = (Arc<dyn ReplySink>, CallRef);
+/// A call that waits for the answer.
+pub(crate) struct Waiter {
+    /// Where it gets it.
+    pub(crate) sink: Arc<dyn ReplySink>,
+    pub(crate) call: CallRef,
+    /// How long its caller waits.
+    pub(crate) deadline: Instant,
+}
 
 impl Dedupe {
-    /// Whether the call is to be run, and where its end goes then.
+    /// Whether the call, of a method of `spec`, is to be run, and where its end goes then.
     pub(crate) fn admit(
         self: &Arc<Self>,
         key: DedupeKey,
         codec: Codec,
+        spec: MethodSpec,
         waiter: Waiter,
         now: Instant,
     ) -> (Admitted, Arc<dyn ReplySink>) {
+        let until = waiter.deadline;
         let admitted = self.window().admit(&key, codec, waiter, now);
-        let dedupe = self.clone();
-        (admitted, Arc::new(Settles { dedupe, key }))
+        let settles = Settles {
+            dedupe: self.clone(),
+            key,
+            until,
+            is_cut_off: !spec.is_no_cancel(),
+        };
+        (admitted, Arc::new(settles))
     }
 
     fn window(&self) -> MutexGuard<'_, Window<Waiter>> {
@@ -94,13 +108,70 @@ impl Dedupe {
 struct Settles {
     dedupe: Arc<Dedupe>,
     key: DedupeKey,
+    /// The deadline of the one that runs.
+    until: Instant,
+    /// It has ended when it says that it was cancelled, or that its time was over.
+    is_cut_off: bool,
 }
 
 impl ReplySink for Settles {
     fn settle(&self, _: CallRef, end: JobEnd) {
-        let waiting = self.dedupe.window().settle(&self.key, &end);
-        for (sink, call) in waiting {
-            sink.settle(call, end.clone());
+        let cut_off = self.is_cut_off && is_unfinished(&end);
+        let kept = !cut_off && !end.did_not_run();
+        let waiting = self.dedupe.window().settle(&self.key, &end, kept);
+        let late = matches!(
+            end,
+            JobEnd::Failed {
+                code: Code::DeadlineExceeded,
+                ..
+            }
+        );
+        for waiter in waiting {
+            let end = match cut_off && late && waiter.deadline > self.until {
+                true => cut_short(),
+                false => end.clone(),
+            };
+            waiter.sink.settle(waiter.call, end);
         }
     }
+
+    /// Who has time left, or comes later, waits for what it comes to.
+    fn overdue(&self, _: CallRef, end: JobEnd) -> bool {
+        let is_late = |waiter: &Waiter| waiter.deadline <= self.until;
+        let late = self.dedupe.window().give_up(&self.key, is_late);
+        for waiter in late {
+            waiter.sink.settle(waiter.call, end.clone());
+        }
+        true
+    }
+}
+
+/// Whether a handler was dropped, or told and ended, before it came to anything: what is said of it is
+/// about its caller, and no answer to others.
+fn is_unfinished(end: &JobEnd) -> bool {
+    matches!(
+        end,
+        JobEnd::Failed {
+            code: Code::Cancelled | Code::DeadlineExceeded,
+            certainty: Certainty::MaybeExecuted,
+            ..
+        }
+    )
+}
+
+/// What a call hears that waited for one with its key, when that one ended with its own time: the caller
+/// makes it again.
+fn cut_short() -> JobEnd {
+    JobEnd::Failed {
+        code: Code::Cancelled,
+        certainty: Certainty::MaybeExecuted,
+        message: CUT_SHORT.into(),
+    }
+}
+
+const CUT_SHORT: &str = "the call that ran for its key came to its own deadline";
+
+/// Whether a call that waited may be made again, since the one that ran for it came to nothing.
+pub(crate) fn is_cut_short(end: &JobEnd) -> bool {
+    matches!(end, JobEnd::Failed { message, .. } if message == CUT_SHORT)
 }

@@ -184,7 +184,10 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
     /// it, unless its method is idempotent. Arguments are not compared: a key stands for one thing that is
     /// to happen. Where several peers offer the method, two calls of a program may come to different ones.
     ///
-    /// Such a call runs to its end or its deadline, even if its caller gives up. While it runs, at most 128
+    /// Such a call runs to its end or its deadline, even if its caller gives up. One whose handler was dropped at
+    /// its deadline, or killed with its process, came to nothing that is remembered: the next call with the key
+    /// runs, and so does one that waited and has time left. A handler that goes on past it, as a blocking one
+    /// does, has others wait for what it comes to. While one runs, at most 128
     /// wait for what it comes to, and others are [`Overloaded`](crate::Code::Overloaded). A key of other than
     /// 1 to 64 bytes fails the call with [`BadArguments`](crate::Code::BadArguments).
     pub fn idempotency_key(mut self, key: impl Into<Vec<u8>>) -> Self {

@@ -25,7 +25,7 @@ const PER_ENTRY: usize = 256;
 ///   comes with its key waits in it, the first one included.
 /// - K2 `ended` has the keys of the entries that have an answer, in the order they got it; `bytes` is
 ///   what those entries hold. Both are within their bounds after each operation.
-/// - K3 a call that certainly did not run has no entry.
+/// - K3 a call that certainly did not run has no entry, nor has one that was cut off.
 /// - K4 `shares` has the same entries, apart for each holder, in the same order, and `heaviest` the holders
 ///   by how much they hold. Who holds the most makes room, so nobody is pushed out by one who holds more.
 #[derive(Debug)]
@@ -127,8 +127,16 @@ impl<W> Window<W> {
         }
     }
 
-    /// The call with `key` came to `end`: who waits for that.
-    pub(super) fn settle(&mut self, key: &DedupeKey, end: &JobEnd) -> Vec<W> {
+    /// Those that wait for the call with `key`, and are not to wait any longer.
+    pub(super) fn give_up(&mut self, key: &DedupeKey, who: impl Fn(&W) -> bool) -> Vec<W> {
+        match self.entries.get_mut(key) {
+            Some(Entry::Runs { waiting, .. }) => waiting.extract_if(.., |it| who(it)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The call with `key` came to `end`, which is `kept` for others: who waits for that.
+    pub(super) fn settle(&mut self, key: &DedupeKey, end: &JobEnd, kept: bool) -> Vec<W> {
         let Some(Entry::Runs {
             began,
             codec,
@@ -137,7 +145,7 @@ impl<W> Window<W> {
         else {
             return Vec::new();
         };
-        if !end.did_not_run() {
+        if kept {
             let ended = Entry::Ended {
                 began,
                 codec,
@@ -281,7 +289,7 @@ mod tests {
         let mut other = key(1);
         other.method = "refund".into();
         assert!(runs(&admit(&mut window, &other, 'e', at(1))));
-        assert_eq!(window.settle(&key(1), &reply(3)), ['a', 'b']);
+        assert_eq!(window.settle(&key(1), &reply(3), true), ['a', 'b']);
         let again = admit(&mut window, &key(1), 'f', at(2));
         assert!(matches!(again, Admitted::Answered(JobEnd::Reply(body)) if body.len() == 3));
         // It could not read that answer, and must not run again.
@@ -310,31 +318,8 @@ mod tests {
                 matches!(twin, Admitted::Answered(JobEnd::Failed { code, certainty, .. }) if refused(code, certainty))
             );
         }
-        let waited = window.settle(&key(1), &reply(1));
+        let waited = window.settle(&key(1), &reply(1), true);
         assert!(waited.into_iter().eq(0..MAX_WAITING));
-    }
-
-    #[test]
-    fn what_did_not_run_is_not_kept() {
-        for (certainty, kept) in [
-            (Certainty::Refused, false),
-            (Certainty::MaybeExecuted, true),
-            (Certainty::Executed, true),
-        ] {
-            let mut window = Window::new(10, 10_000);
-            assert!(runs(&admit(&mut window, &key(1), (), at(0))));
-            let end = JobEnd::Failed {
-                code: Code::Overloaded,
-                certainty,
-                message: String::new(),
-            };
-            window.settle(&key(1), &end);
-            assert_eq!(
-                runs(&admit(&mut window, &key(1), (), at(1))),
-                !kept,
-                "{certainty:?}"
-            );
-        }
     }
 
     #[test]
@@ -342,19 +327,19 @@ mod tests {
         let mut window = Window::new(3, 10_000);
         for n in 0..5 {
             admit(&mut window, &key(n), (), at(0));
-            window.settle(&key(n), &reply(1));
+            window.settle(&key(n), &reply(1), true);
         }
         let known = |window: &mut Window<()>, n| !runs(&admit(window, &key(n), (), at(1)));
         assert!(!known(&mut window, 0) && known(&mut window, 3) && known(&mut window, 4));
         let mut window = Window::new(3, 2000);
         for n in 0..2 {
             admit(&mut window, &key(n), (), at(0));
-            window.settle(&key(n), &reply(1000));
+            window.settle(&key(n), &reply(1000), true);
         }
         assert!(!known(&mut window, 0) && known(&mut window, 1));
         // One that fits nowhere is not kept, and takes the others with it.
         admit(&mut window, &key(7), (), at(0));
-        window.settle(&key(7), &reply(3000));
+        window.settle(&key(7), &reply(3000), true);
         assert_eq!((window.bytes, window.ended.len()), (0, 0));
         assert!(window.shares.is_empty() && window.heaviest.is_empty());
     }
@@ -377,12 +362,12 @@ mod tests {
             let mut window = Window::new(10, 10_000);
             for n in 0..2 {
                 admit(&mut window, &of(&quiet, n), (), at(0));
-                window.settle(&of(&quiet, n), &reply(900));
+                window.settle(&of(&quiet, n), &reply(900), true);
             }
             for n in 0..100 {
                 let loud = &loud[usize::from(n % 2)];
                 admit(&mut window, &of(loud, n), (), at(1));
-                window.settle(&of(loud, n), &reply(bytes));
+                window.settle(&of(loud, n), &reply(bytes), true);
             }
             for n in 0..2 {
                 let known = !runs(&admit(&mut window, &of(&quiet, n), (), at(2)));

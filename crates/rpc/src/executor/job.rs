@@ -120,6 +120,7 @@ impl Job {
             span: HandleSpan::new(&meter, facts.caller.as_ref(), facts.call),
             meter,
             arrived: facts.arrived,
+            overdue: false,
         };
         answer.meter.arrived();
         let caller = facts.caller.clone();
@@ -270,8 +271,20 @@ impl Job {
         &self.cancel
     }
 
+    /// Whether its caller has its answer.
     pub(super) fn is_answered(&self) -> bool {
+        self.answer.sink.is_none() || self.answer.overdue
+    }
+
+    /// Whether nobody wants its outcome any more.
+    pub(super) fn is_settled(&self) -> bool {
         self.answer.sink.is_none()
+    }
+
+    /// Answers its caller, whose time is over, though the handler goes on.
+    pub(super) fn overdue(&mut self) {
+        let end = JobEnd::failed(Code::DeadlineExceeded, Certainty::MaybeExecuted);
+        self.answer.give_overdue(end);
     }
 
     /// Gives its one answer, unless it has been given.

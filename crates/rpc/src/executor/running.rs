@@ -110,7 +110,7 @@ impl Running {
 
     /// Answers its caller though the handler goes on; again is fine.
     pub(super) fn give_up(&mut self) {
-        if !self.job.is_answered() {
+        if !self.job.is_settled() {
             let end = JobEnd::failed(Code::Cancelled, Certainty::MaybeExecuted);
             self.job.answer(end);
         }
@@ -165,8 +165,7 @@ impl Future for Running {
             Poll::Pending => {
                 if this.is_overdue(cx) {
                     this.job.cancel().request("the deadline passed");
-                    let end = JobEnd::failed(Code::DeadlineExceeded, Certainty::MaybeExecuted);
-                    this.job.answer(end);
+                    this.job.overdue();
                 }
                 Poll::Pending
             }

@@ -1,14 +1,13 @@
 //! Calls with an idempotency key: each runs once, and its twins get its answer.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use bowline_backend::time;
 
 use super::MemoryBroker;
 use super::begun::{end_of, reply_of};
-use crate::dedupe::{Admitted, CallerId, DedupeKey};
-use crate::executor::{CallRef, JobEnd, ReplySink};
+use crate::dedupe::{Admitted, CallerId, DedupeKey, Waiter, is_cut_short};
+use crate::executor::{CallRef, JobEnd};
 use crate::local_answer::LocalAnswer;
 use crate::offers::Served;
 use crate::{CallError, Certainty, Code, OutCall, Reply};
@@ -31,31 +30,40 @@ impl MemoryBroker {
             method: served.method.name.shared().clone(),
             key: key.unwrap_or_default().into(),
         };
-        let number = CallRef::Kept(self.next_number());
-        let answer = LocalAnswer::<Infallible>::new();
-        let waiter: (Arc<dyn ReplySink>, _) = (answer.clone(), number);
-        let (admitted, settles) = self.shared.dedupe.admit(key, codec, waiter, time::now());
-        match admitted {
-            Admitted::Run => {
-                let sink = (number, settles.clone());
-                match self.encoded_job(served, call, sink, None) {
-                    Ok(job) => drop(job.give_to(&*self.shared.executor)),
-                    Err(error) => {
-                        // Nobody else would tell those who came meanwhile.
-                        settles.settle(number, JobEnd::from(&error));
-                        return Err(error);
+        let spec = served.method.entry.spec;
+        let late = || CallError::new(Code::DeadlineExceeded, Certainty::MaybeExecuted);
+        loop {
+            let call_ref = CallRef::Kept(self.next_number());
+            let answer = LocalAnswer::<Infallible>::new();
+            let waiter = Waiter {
+                sink: answer.clone(),
+                call: call_ref,
+                deadline,
+            };
+            let dedupe = &self.shared.dedupe;
+            let (admitted, settles) = dedupe.admit(key.clone(), codec, spec, waiter, time::now());
+            match admitted {
+                Admitted::Run => {
+                    let sink = (call_ref, settles.clone());
+                    match self.encoded_job(served, call, sink, None) {
+                        Ok(job) => drop(job.give_to(&*self.shared.executor)),
+                        Err(error) => {
+                            // Nobody else would tell those who came meanwhile.
+                            settles.settle(call_ref, JobEnd::from(&error));
+                            return Err(error);
+                        }
+                    }
+                    let (end, _) = end_of(&answer, deadline).await.ok_or_else(late)?;
+                    return reply_of(codec, end);
+                }
+                Admitted::Waits => {
+                    let (end, _) = end_of(&answer, deadline).await.ok_or_else(late)?;
+                    if !is_cut_short(&end) {
+                        return reply_of(codec, end);
                     }
                 }
+                Admitted::Answered(end) => return reply_of(codec, end),
             }
-            Admitted::Waits => {}
-            Admitted::Answered(end) => return reply_of(codec, end),
-        }
-        match end_of(&answer, deadline).await {
-            Some((end, _)) => reply_of(codec, end),
-            None => Err(CallError::new(
-                Code::DeadlineExceeded,
-                Certainty::MaybeExecuted,
-            )),
         }
     }
 }

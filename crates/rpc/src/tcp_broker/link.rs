@@ -19,7 +19,7 @@ use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
 use super::wires::Wire;
 use crate::connection::{CallPipes, Driver, Ended, Host, Mailbox};
-use crate::dedupe::{Admitted, CallerId, DedupeKey};
+use crate::dedupe::{Admitted, CallerId, DedupeKey, Waiter};
 use crate::executor::{
     CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, Notification, ReplySink, Stop,
 };
@@ -338,7 +338,12 @@ impl Host for Link {
                 key: key.into(),
             };
             let dedupe = &self.place.shared.dedupe;
-            let (admitted, settles) = dedupe.admit(key, codec, (sink.clone(), call), now);
+            let waiter = Waiter {
+                sink: sink.clone(),
+                call,
+                deadline,
+            };
+            let (admitted, settles) = dedupe.admit(key, codec, spec, waiter, now);
             match admitted {
                 Admitted::Run => sink = settles,
                 Admitted::Waits => return JobHandle::of_none(),

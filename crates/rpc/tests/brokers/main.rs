@@ -18,6 +18,7 @@ mod wire;
 
 mod calls;
 mod codecs;
+mod cut_off;
 mod drained_handlers;
 mod draining;
 mod endings;

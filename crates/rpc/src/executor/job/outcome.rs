@@ -17,6 +17,13 @@ pub(crate) trait ReplySink: Send + Sync {
 
     /// Takes the one outcome of the call `call`.
     fn settle(&self, call: CallRef, end: JobEnd);
+
+    /// Its time is over, of which `end` says so, and its handler goes on. Whether what the handler comes to is
+    /// still wanted: then that is the outcome to [`settle`](Self::settle).
+    fn overdue(&self, call: CallRef, end: JobEnd) -> bool {
+        self.settle(call, end);
+        false
+    }
 }
 
 /// Which call of a sink a job belongs to.
@@ -87,16 +94,35 @@ pub(super) struct Answer {
     pub(super) meter: Arc<Meter>,
     pub(super) arrived: Instant,
     pub(super) span: HandleSpan,
+    /// Its caller has been told that its time is over, and somebody else wants the outcome.
+    pub(super) overdue: bool,
 }
 
 impl Answer {
     pub(super) fn give(&mut self, end: JobEnd) {
         if let Some(sink) = self.sink.take() {
-            let begun = self.certainty == Certainty::MaybeExecuted;
-            self.meter.ended(self.arrived, begun, &end);
-            self.span.ended(&end);
+            if !self.overdue {
+                self.count(&end);
+            }
             sink.settle(self.call, end);
         }
+    }
+
+    /// Its time is over, and the handler goes on.
+    pub(super) fn give_overdue(&mut self, end: JobEnd) {
+        if let Some(sink) = self.sink.take() {
+            self.count(&end);
+            if sink.overdue(self.call, end) {
+                self.sink = Some(sink);
+                self.overdue = true;
+            }
+        }
+    }
+
+    fn count(&self, end: &JobEnd) {
+        let begun = self.certainty == Certainty::MaybeExecuted;
+        self.meter.ended(self.arrived, begun, end);
+        self.span.ended(end);
     }
 }
 

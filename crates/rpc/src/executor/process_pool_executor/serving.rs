@@ -97,10 +97,27 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
         })
         .await
     };
-    job.answer(end);
-    if let Some(lease) = leased.take() {
+    let lease = leased.take();
+    match (&lease, &end) {
+        // The handler may go on for a while, in which no other call with its key begins.
+        (
+            Some(_),
+            JobEnd::Failed {
+                code: Code::DeadlineExceeded,
+                ..
+            },
+        ) if !end.did_not_run() => job.overdue(),
+        _ => job.answer(end.clone()),
+    }
+    if let Some(lease) = lease {
         place.answered();
-        settle(lease, spec.is_no_cancel(), pool.options().cancel_grace).await;
+        let grace = pool.options().cancel_grace;
+        let killed = settle(lease, spec.is_no_cancel(), grace).await;
+        drop(place);
+        if let (Some(lease), false) = (killed, job.is_settled()) {
+            lease.death().await;
+        }
+        job.answer(end);
     }
 }
 
@@ -261,8 +278,8 @@ fn is_lost(worker: &Worker, error: &CallError) -> bool {
 }
 
 /// Waits until a call that was given up has ended in its child; one that goes on too long ends with
-/// the child.
-async fn settle(lease: Lease, goes_on: bool, grace: Duration) {
+/// the child, whose lease this gives then.
+async fn settle(lease: Lease, goes_on: bool, grace: Duration) -> Option<Lease> {
     let quiet = async {
         loop {
             let broker = &lease.worker.broker;
@@ -281,5 +298,7 @@ async fn settle(lease: Lease, goes_on: bool, grace: Duration) {
         quiet.await;
     } else if timeout(grace, quiet).await.is_err() {
         lease.kill();
+        return Some(lease);
     }
+    None
 }
