@@ -198,6 +198,11 @@ impl Context {
         matches!(self.cancel, Cancel::Flag(_))
     }
 
+    /// The deadline that calls of the handler have, if no scope says it.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.deadline.filter(|_| self.is_told())
+    }
+
     /// Those of a call that has any.
     pub(crate) fn streams(&self) -> Option<&Arc<HandlerStreams>> {
         self.streams.as_ref()

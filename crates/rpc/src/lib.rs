@@ -34,6 +34,7 @@
 //! ```
 
 mod access;
+mod ambient;
 mod broadcast;
 mod broker;
 mod brokers;

@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bowline_backend::{Backend, blocking};
 use bowline_channel::{OneshotSender, oneshot};
-use bowline_concurrency::{current_nesting, in_nesting};
 
 use crate::Context;
+use crate::ambient::Ambient;
 use crate::executor::{Function, discard};
 
 /// Runs `function` where blocking work of its executor runs; its panic goes on here.
@@ -17,11 +17,9 @@ pub(super) async fn on_blocking_thread<T: Send + 'static>(
     let threads = context.threads();
     // The place of the job is held until the function has returned.
     let stay = context.enter_thread();
-    let nesting = current_nesting();
+    let ambient = Ambient::here();
     let function = move || {
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            in_nesting(nesting, || function(context))
-        }));
+        let ended = catch_unwind(AssertUnwindSafe(|| ambient.around(|| function(context))));
         drop(stay);
         ended
     };

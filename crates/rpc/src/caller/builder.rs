@@ -14,7 +14,7 @@ use crate::broker::{UnknownMethod, encoded, typed_error};
 use crate::proto::Extensions;
 use crate::{
     BadTraceparent, Broker, Call, CallError, CallOptions, Certainty, Code, Codec, ItemReceiver,
-    NoItem, Retry, StreamCall, Streaming, StreamingCall, trace,
+    NoItem, Retry, StreamCall, Streaming, StreamingCall, ambient, trace,
 };
 
 /// How long a call waits unless told otherwise.
@@ -340,11 +340,13 @@ impl<B: Broker, T: DeserializeOwned + Send + 'static> CallBuilder<B, Named<T>> {
     }
 }
 
-/// When the scopes around the caller end it at the latest.
+/// When the scopes around the caller end it at the latest, or the caller of the handler that it is stops
+/// waiting.
 fn ambient_deadline() -> Instant {
-    match current_effective_deadline() {
+    let scopes = match current_effective_deadline() {
         Deadline::At(deadline) => deadline,
         // Cancelled, it is dropped at its first wait.
         Deadline::Never | Deadline::Cancelled => Instant::NEVER,
-    }
+    };
+    ambient::deadline().map_or(scopes, |until| until.min(scopes))
 }

@@ -44,6 +44,8 @@ pub(crate) enum JobBody {
         running: LocalFuture,
         /// The trace that its calls belong to.
         trace: Option<Arc<str>>,
+        /// The deadline that they have, if no scope says it.
+        until: Option<Instant>,
     },
 }
 

@@ -13,7 +13,7 @@ use super::job::{Job, JobBody, JobEnd, LocalFuture};
 use crate::call::NoThread;
 use crate::context::Cancel;
 use crate::method::{Arguments, HandlerEnd, HandlerFuture};
-use crate::{Certainty, Code, trace};
+use crate::{Certainty, Code, ambient, trace};
 
 /// Runs a job to its end; its answer is given by then, and by its deadline where its caller is a
 /// peer, whatever the handler does.
@@ -211,11 +211,13 @@ impl Future for Body {
                 JobBody::Local {
                     running,
                     trace: None,
-                } => Body::Local(running),
+                    until,
+                } => Body::Local(within(until, running)),
                 JobBody::Local {
                     running,
                     trace: Some(trace),
-                } => Body::Local(Box::pin(trace::inside(trace, running))),
+                    until,
+                } => Body::Local(within(until, Box::pin(trace::inside(trace, running)))),
                 JobBody::Encoded {
                     entry,
                     codec,
@@ -225,6 +227,7 @@ impl Future for Body {
                     ..
                 } => {
                     let trace = context.traceparent().map(Arc::from);
+                    let until = context.until();
                     match entry.begin(
                         Arguments {
                             codec,
@@ -234,8 +237,8 @@ impl Future for Body {
                         context,
                     ) {
                         Ok(handler) => Body::Handler(match trace {
-                            Some(trace) => Box::pin(trace::inside(trace, handler)),
-                            None => handler,
+                            Some(trace) => within(until, Box::pin(trace::inside(trace, handler))),
+                            None => within(until, handler),
                         }),
                         Err(end) => return Poll::Ready(end.into()),
                     }
@@ -247,6 +250,17 @@ impl Future for Body {
             Body::Local(running) => running.as_mut().poll(cx),
             Body::New(_) | Body::Over => Poll::Pending,
         }
+    }
+}
+
+/// A handler whose calls wait no longer than its caller, which its own end does not depend on.
+fn within<T: 'static>(
+    until: Option<Instant>,
+    handler: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Pin<Box<dyn Future<Output = T> + Send>> {
+    match until {
+        Some(until) => Box::pin(ambient::until(until, handler)),
+        None => handler,
     }
 }
 

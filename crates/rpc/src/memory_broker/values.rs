@@ -44,6 +44,7 @@ impl MemoryBroker {
         let result = answer.clone();
         let body = move |context: Context| JobBody::Local {
             trace: context.traceparent().map(Arc::from),
+            until: context.until(),
             running: run_call(call, context, move |returned: Returned<C>| {
                 let end = match &returned {
                     Ok(_) => JobEnd::Reply(Bytes::new()),

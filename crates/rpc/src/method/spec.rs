@@ -49,6 +49,9 @@ impl MethodSpec {
     }
 
     /// The handler runs to its end when its caller goes away; its result is then dropped.
+    ///
+    /// The calls it makes wait no longer than its caller, until the deadline of that. Later ones have the time
+    /// they say themselves: what it still does, it does for nobody who waits.
     pub const fn no_cancel(mut self) -> Self {
         self.no_cancel = true;
         self

@@ -11,6 +11,7 @@ mod held;
 mod made;
 
 mod attachments;
+mod budgets;
 mod bursts;
 mod method_limits;
 mod nested_calls;

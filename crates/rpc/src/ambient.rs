@@ -1,0 +1,68 @@
+//! What a handler hands on to the calls it makes, wherever they are made.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bowline_backend::time::{self, Instant};
+use bowline_concurrency::{Nesting, current_nesting, in_nesting, scope_local};
+
+use crate::trace;
+
+scope_local! {
+    /// When the caller of a handler that no scope ends stops waiting.
+    static UNTIL: Instant, inherit;
+}
+
+/// Has the calls that `body` makes wait no longer than to `until`, as a scope with a deadline would, but
+/// does not end it then.
+pub(crate) fn until<F: Future>(until: Instant, body: F) -> impl Future<Output = F::Output> {
+    UNTIL.scope(until, body)
+}
+
+/// When calls made here by a handler that no scope ends are over at the latest. Once its caller has stopped
+/// waiting that is no matter any more: what it does then it does for others.
+pub(crate) fn deadline() -> Option<Instant> {
+    let until = UNTIL.with(|until| *until).ok()?;
+    (time::now() < until).then_some(until)
+}
+
+/// What is handed on here, to be handed on from a thread.
+pub(crate) struct Ambient {
+    nesting: Nesting,
+    trace: Option<Arc<str>>,
+    until: Option<Instant>,
+}
+
+impl Ambient {
+    pub(crate) fn here() -> Self {
+        Self {
+            nesting: current_nesting(),
+            trace: trace::current(),
+            until: UNTIL.with(|until| *until).ok(),
+        }
+    }
+
+    /// Runs `f` as if it ran where this was asked for.
+    pub(crate) fn around<R>(self, f: impl FnOnce() -> R) -> R {
+        let Self {
+            nesting,
+            trace,
+            until: late,
+        } = self;
+        in_nesting(nesting, || match (late, trace) {
+            (None, None) => f(),
+            (Some(late), None) => now(until(late, async { f() })),
+            (None, Some(trace)) => now(trace::inside(trace, async { f() })),
+            (Some(late), Some(trace)) => now(until(late, trace::inside(trace, async { f() }))),
+        })
+    }
+}
+
+/// What a future gives that waits for nothing.
+fn now<F: Future>(ready: F) -> F::Output {
+    match pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("it waits for nothing"),
+    }
+}
