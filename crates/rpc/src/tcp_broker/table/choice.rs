@@ -87,14 +87,22 @@ impl<P: Clone> Table<P> {
             return Some(route.offers[at].picked(None));
         }
         let Usable { mut usable, due } = self.usable(key, now);
-        let tells = !due.is_empty();
-        if tells {
-            // Who is to be tried is the only one.
-            usable = vec![due[0]];
-        }
         let route = &mut self.routes[key];
         let at = match (route.balance, hash) {
-            _ if tells => usable[0],
+            // A key goes where it belongs: whoever is to be tried is tried by one of its own.
+            (Balance::Hash, Some(hash)) => {
+                usable.extend(&due);
+                let score = |at: &usize| {
+                    let offer = &route.offers[*at];
+                    (
+                        mixed(self.peers.mark(offer.peer) ^ mixed(hash)),
+                        offer.connection,
+                    )
+                };
+                usable.into_iter().max_by_key(score)?
+            }
+            // Otherwise by the next call.
+            _ if !due.is_empty() => due[0],
             (Balance::PowerOfTwo, _) => {
                 let first = below(draw(&mut self.random), usable.len());
                 // Another one, where there is one.
@@ -113,18 +121,9 @@ impl<P: Clone> Table<P> {
                     first
                 }
             }
-            (Balance::Hash, Some(hash)) => {
-                let score = |at: &usize| {
-                    let offer = &route.offers[*at];
-                    (
-                        mixed(self.peers.mark(offer.peer) ^ mixed(hash)),
-                        offer.connection,
-                    )
-                };
-                usable.into_iter().max_by_key(score)?
-            }
             _ => route.turn_among(&usable),
         };
+        let tells = due.contains(&at);
         let offer = &route.offers[at];
         let measured = route.balance == Balance::PowerOfTwo;
         if tells {

@@ -76,6 +76,50 @@ fn lost_and_back(table: &mut Table<u64>, again: u64, now: Instant) {
     table.offer(ConnectionId(again), methods);
 }
 
+// BR10, BR11
+#[test]
+fn a_peer_is_tried_by_a_call_of_its_own_keys() {
+    let mut table = table(Balance::Hash, 7);
+    offered(&mut table, 3);
+    let mut now = Instant::from_nanos(1);
+    let pick = |table: &mut Table<u64>, hash, now| {
+        let picked = table.pick(Key::Name(&name(0)), Some(hash), now);
+        let picked = picked.expect("somebody offers it");
+        (picked.handle, picked.watch)
+    };
+    let keys = 0..100;
+    let owner = |id| if id == 11 { 1 } else { id };
+    let owners: Vec<_> = keys
+        .clone()
+        .map(|key| pick(&mut table, key, now).0)
+        .collect();
+    assert!((1..=3).all(|id| owners.contains(&id)), "{owners:?}");
+    lost_and_back(&mut table, 11, now);
+    let all = |table: &mut Table<u64>, now| -> Vec<_> {
+        let picked = keys.clone().map(|key| pick(table, key, now));
+        picked.collect()
+    };
+    let moved = |picked: &[(u64, Option<Watch>)], others_only: bool| {
+        let mut each = picked.iter().zip(&owners);
+        each.any(|((id, _), was)| owner(*id) != *was && (*was != 1 || !others_only))
+    };
+    let left_out = all(&mut table, now);
+    assert!(!moved(&left_out, true) && left_out.iter().all(|(id, _)| *id != 11));
+    // It is time to try it: the first call of a key of its own does, and no other.
+    now += Duration::from_secs(1);
+    let tried = all(&mut table, now);
+    assert!(!moved(&tried, true));
+    let first = owners.iter().position(|was| *was == 1).unwrap();
+    let trials: Vec<_> = (0..100).filter(|key| tried[*key].0 == 11).collect();
+    assert_eq!(trials, [first]);
+    let watch = tried.into_iter().find_map(|(_, watch)| watch);
+    table.settled(watch.expect("it tells"), Answer::Came, now);
+    assert!(
+        !moved(&all(&mut table, now), false),
+        "it has its keys again"
+    );
+}
+
 // BR12
 #[test]
 fn a_peer_that_is_to_be_tried_keeps_no_other_from_a_broadcast() {
