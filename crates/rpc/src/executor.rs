@@ -149,4 +149,7 @@ pub struct Capacity {
     /// Of the handlers running now, those that go on though they were cancelled and their callers answered: they
     /// hold a thread or a child process, or are not to be dropped.
     pub abandoned: usize,
+    /// Whether a call of a peer that came now would be refused, for it could neither run nor wait. Notifications
+    /// wait too, and keep no call out; nor do calls that handlers make, which have places of their own.
+    pub is_full: bool,
 }

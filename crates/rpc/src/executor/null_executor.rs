@@ -31,6 +31,7 @@ impl Executor for NullExecutor {
             queue: 0,
             running: 0,
             waiting: 0,
+            is_full: false,
         }
     }
 

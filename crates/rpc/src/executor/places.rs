@@ -113,6 +113,7 @@ impl Places {
             running: state.queue.running(),
             waiting: state.queue.waiting(),
             abandoned: state.abandoned,
+            is_full: state.queue.is_busy() && state.queue.is_full(0, queue),
         }
     }
 

@@ -134,6 +134,12 @@ impl Queue {
         level.queued - level.notified >= most
     }
 
+    /// Whether a job of a program would have to wait, of whichever method.
+    pub(super) fn is_busy(&self) -> bool {
+        let level = &self.levels[0];
+        level.running >= level.most || level.first().is_some()
+    }
+
     /// Takes a place for `job`, unless it has to wait.
     pub(super) fn take(&mut self, job: &Job) -> Option<Spot> {
         let level = &self.levels[index(job.hops())];

@@ -167,7 +167,7 @@ impl HealthStatus {
     pub(crate) fn of(draining: bool, capacity: Capacity) -> Self {
         if draining {
             HealthStatus::Draining
-        } else if capacity.running >= capacity.max_workers && capacity.waiting >= capacity.queue {
+        } else if capacity.is_full {
             HealthStatus::Overloaded
         } else {
             HealthStatus::Serving

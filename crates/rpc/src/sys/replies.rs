@@ -50,7 +50,7 @@ pub enum HealthStatus {
     Serving,
     /// It is about to end and takes no new ones.
     Draining,
-    /// Its executor has no room for one more.
+    /// Its executor has no room for one more call: one that came now would be refused.
     Overloaded,
 }
 

@@ -170,6 +170,33 @@ over_every_wire! {
         }).await;
     }
 
+    async fn notifications_that_wait_keep_nobody_out(wire: Wire) {
+        within(|group| async move {
+            let held = held();
+            let executor = AsyncExecutor::new(held.registry, 1).queue(1);
+            let server = knowing(wire.serve_by(executor)).start(&group).await?;
+            assert_eq!(server.health(), HealthStatus::Serving);
+            let client = known(&wire, &server).start(&group).await?;
+            let first = hold(&group, &client, 1);
+            held.started.recv().await.unwrap();
+            for n in [2, 3, 4] {
+                client.notify_named("held", (n,)).await?;
+            }
+            until(|| server.stats().executor.waiting == 3).await;
+            assert_eq!(client.call(sys::Health).await.unwrap(), HealthStatus::Serving);
+            let second = hold(&group, &client, 5);
+            until(|| server.stats().executor.waiting == 4).await;
+            assert_eq!(client.call(sys::Health).await.unwrap(), HealthStatus::Overloaded);
+            for _ in 0..5 {
+                held.let_go.send(()).await.unwrap();
+            }
+            assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 5));
+            // A caller has no executor, and nothing that could be full.
+            assert_eq!(client.health(), HealthStatus::Serving);
+            Ok(())
+        }).await;
+    }
+
     async fn a_handler_is_counted_from_its_begin_and_listed_from_its_first_wait(wire: Wire) {
         within(|group| async move {
             let (server, registry) = (Arc::new(OnceLock::<TcpBroker>::new()), registry());
