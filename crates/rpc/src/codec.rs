@@ -2,6 +2,7 @@
 
 mod private;
 
+pub(crate) use private::FIRST_PRIVATE;
 pub use private::{PayloadCodec, PayloadError, PrivateCodec};
 
 use std::cell::RefCell;

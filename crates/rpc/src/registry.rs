@@ -11,10 +11,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::Blocking;
+use crate::codec::FIRST_PRIVATE;
 use crate::method::{Entry, NameSource, check_name};
 use crate::name::Digest;
 use crate::{
-    BlockingHandler, DeclaredName, Handler, Method, MethodDef, MethodName, MethodSpec,
+    BlockingHandler, Codec, DeclaredName, Handler, Method, MethodDef, MethodName, MethodSpec,
     StreamHandler,
 };
 use table::Table;
@@ -50,6 +51,7 @@ pub struct Registry {
 #[derive(Clone, Debug)]
 struct Settings {
     project: Arc<str>,
+    codecs: Vec<Codec>,
     digest: Digest,
     naming: Naming,
 }
@@ -66,6 +68,7 @@ impl Registry {
         Self {
             settings: Arc::new(Settings {
                 project: project.into(),
+                codecs: Vec::new(),
                 digest: Digest::LeftOut,
                 naming: Naming::Automatic,
             }),
@@ -86,6 +89,50 @@ impl Registry {
     pub fn manual_names(mut self) -> Self {
         Arc::make_mut(&mut self.settings).naming = Naming::Manual;
         self
+    }
+
+    /// Formats [of your own](Codec::private) that calls of its methods come in where they are handed on to
+    /// [child processes](crate::executor::ProcessPoolExecutor), which have postcard, MessagePack and JSON
+    /// anyway; 13 at most. The children build the same registry, so they have them too. What a broker has
+    /// for its peers, [its builder](crate::TcpBrokerBuilder::codecs) says.
+    ///
+    /// # Examples
+    /// ```
+    /// # struct Reversed;
+    /// # impl bowline_rpc::PayloadCodec for Reversed {
+    /// #     fn id(&self) -> u8 {
+    /// #         200
+    /// #     }
+    /// #     fn name(&self) -> &str {
+    /// #         "reversed"
+    /// #     }
+    /// #     fn encode(&self, plain: &[u8]) -> Result<Vec<u8>, bowline_rpc::PayloadError> {
+    /// #         Ok(plain.iter().rev().copied().collect())
+    /// #     }
+    /// #     fn decode(&self, body: &[u8], _: usize) -> Result<Vec<u8>, bowline_rpc::PayloadError> {
+    /// #         self.encode(body)
+    /// #     }
+    /// # }
+    /// use bowline_rpc::{Codec, Registry};
+    ///
+    /// let registry = Registry::new("shop").codecs([Codec::private(&Reversed)?]);
+    /// # drop(registry);
+    /// # Ok::<(), bowline_rpc::Error>(())
+    /// ```
+    #[must_use = "the setting belongs to the returned registry"]
+    pub fn codecs(mut self, codecs: impl IntoIterator<Item = Codec>) -> Self {
+        let settings = Arc::make_mut(&mut self.settings);
+        let own = codecs
+            .into_iter()
+            .filter(|codec| codec.id() >= FIRST_PRIVATE);
+        settings.codecs = own.collect();
+        self
+    }
+
+    /// The formats that were added to those every broker has.
+    #[cfg(unix)]
+    pub(crate) fn codecs_of_its_own(&self) -> &[Codec] {
+        &self.settings.codecs
     }
 
     /// Registers a function with the attribute `#[bowline::rpc]` under the one its attribute gives, or its

@@ -76,6 +76,9 @@ pub trait PayloadCodec: Send + Sync + 'static {
     }
 }
 
+/// The lowest number of a codec of one's own.
+pub(crate) const FIRST_PRIVATE: u8 = 128;
+
 /// Why a [`PayloadCodec`] could not make what it was to. What it says, a peer may be told.
 pub type PayloadError = Box<dyn StdError + Send + Sync>;
 
@@ -122,7 +125,7 @@ impl Codec {
     /// [`InvalidInput`](ErrorKind::InvalidInput): its number is below 128.
     pub fn private(codec: &'static dyn PayloadCodec) -> Result<Codec, Error> {
         let id = codec.id();
-        if id < 128 {
+        if id < FIRST_PRIVATE {
             let message = format!(
                 "the codec {} has number {id}; those of your own begin at 128",
                 codec.name()

@@ -139,7 +139,7 @@ impl TcpBrokerBuilder {
     /// with [`Unsupported`](crate::ErrorKind::Unsupported). A call in another one fails with
     /// [`Unsupported`](crate::Code::Unsupported): typed calls are in postcard and those by name in
     /// MessagePack, unless they [say otherwise](crate::CallBuilder::codec). Handlers in child processes are called
-    /// in these three alone.
+    /// in these three, and in those of [their registry](crate::Registry::codecs).
     ///
     /// The start fails if there are none, more than 16, or two of one number.
     pub fn codecs(mut self, codecs: impl IntoIterator<Item = Codec>) -> Self {

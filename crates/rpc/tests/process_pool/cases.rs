@@ -29,6 +29,8 @@ use crate::nested::{
     items_and_notifications_of_children_pass_through_their_parent,
 };
 use crate::passed_on::{
+    a_call_with_a_key_runs_again_once_its_child_is_dead,
+    calls_in_a_format_of_ones_own_reach_children_and_come_from_them,
     calls_of_children_go_to_the_peer_of_their_key,
     calls_of_children_with_one_idempotency_key_run_once,
     handlers_in_children_have_what_came_with_the_call, handlers_in_children_know_who_calls,
@@ -88,6 +90,8 @@ pub(crate) fn run() {
         messages_between_parent_and_child_have_the_limits_of_their_calls
         calls_of_children_go_to_the_peer_of_their_key
         calls_of_children_with_one_idempotency_key_run_once
+        calls_in_a_format_of_ones_own_reach_children_and_come_from_them
+        a_call_with_a_key_runs_again_once_its_child_is_dead
         children_hear_of_methods_that_come_and_go
         calls_of_children_end_with_those_that_wait_for_them
         items_and_notifications_of_children_pass_through_their_parent

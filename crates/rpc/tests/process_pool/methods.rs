@@ -9,8 +9,8 @@ use bowline_backend::signal::{Signal, listen};
 use bowline_concurrency::{sleep, timeout, yield_now};
 use bowline_rpc::executor::ProcessPoolExecutor;
 use bowline_rpc::{
-    Call, CallError, Certainty, Code, Context, DeclaredName, Incoming, MethodDef, MethodSpec,
-    NoError, Registry,
+    Call, CallError, Certainty, Code, Codec, Context, DeclaredName, Incoming, MethodDef,
+    MethodSpec, NoError, PayloadCodec, PayloadError, Registry,
 };
 use futures_util::{StreamExt, stream};
 
@@ -219,7 +219,8 @@ pub(crate) fn registry() -> Registry {
         append(&path);
     }
     starts_slowly();
-    let registry = Registry::new("example");
+    let mirrored = Codec::private(&Mirrored).expect("its number is one of ours");
+    let registry = Registry::new("example").codecs([mirrored]);
     registry
         .register_blocking("mul", |(a, b, c): (i64, i64, i64)| a * b * c)
         .and_then(|_| registry.register_fn("add", |(a, b): (i64, i64)| async move { a + b }))
@@ -287,6 +288,27 @@ pub(crate) fn other_registry() -> Registry {
 
 pub(crate) fn pool(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::new(registry(), "pool", workers).respawn(Duration::from_millis(10))
+}
+
+/// A format of this program's own: MessagePack from its end to its beginning.
+pub(crate) struct Mirrored;
+
+impl PayloadCodec for Mirrored {
+    fn id(&self) -> u8 {
+        200
+    }
+
+    fn name(&self) -> &str {
+        "mirrored"
+    }
+
+    fn encode(&self, plain: &[u8]) -> Result<Vec<u8>, PayloadError> {
+        Ok(plain.iter().rev().copied().collect())
+    }
+
+    fn decode(&self, body: &[u8], _: usize) -> Result<Vec<u8>, PayloadError> {
+        self.encode(body)
+    }
 }
 
 /// A path of this run; removed when it is dropped.

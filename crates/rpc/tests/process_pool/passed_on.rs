@@ -1,5 +1,6 @@
 //! What crosses the socket between parent and child with a call, in either direction.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,10 +11,10 @@ use bowline_rpc::{
     Balance, Broker, Caller, Certainty, Code, Codec, Context, Error, Limits, MemoryBroker,
     MethodName, Registry, RegistryError, Secret, TcpBroker, current_broker,
 };
-use futures_util::future::join;
+use futures_util::future::{Either, join, select};
 use futures_util::stream;
 
-use crate::methods::{LONG, Short, ended, pool};
+use crate::methods::{LONG, Mirrored, SOON, Scratch, Short, Stubborn, ended, exists, pool};
 
 type Besides = (Option<Vec<u8>>, Option<String>, bool);
 /// Principal, address, instance and number of a call.
@@ -51,6 +52,13 @@ async fn ask_once((key,): (String,)) -> Option<(usize, usize)> {
     Some((one.ok()?, two.ok()?))
 }
 
+/// What `served` here says of a value, asked for by a child in a format of the program's own.
+async fn ask_mirrored((n,): (u32,)) -> Option<u32> {
+    let mirrored = Codec::private(&Mirrored).ok()?;
+    let call = current_broker()?.call_named::<u32>("twice", (n,));
+    call.codec(mirrored).timeout(LONG).await.ok()
+}
+
 /// Has another child say how long a text is that came from this one.
 async fn measured(context: Context, (length,): (usize,)) -> Option<usize> {
     let text = "x".repeat(length);
@@ -64,6 +72,7 @@ pub(crate) fn register(registry: &Registry) -> Result<MethodName, RegistryError>
     registry.register_fn("whose", whose)?;
     registry.register_fn("ask_by", |asked: (String, u64)| ask_by(asked))?;
     registry.register_fn("ask_once", |asked: (String,)| ask_once(asked))?;
+    registry.register_fn("ask_mirrored", |asked: (u32,)| ask_mirrored(asked))?;
     registry.register_fn("echo", |(text,): (String,)| async move { text })?;
     registry.register_fn(
         "text",
@@ -279,4 +288,65 @@ pub(crate) async fn calls_of_children_with_one_idempotency_key_run_once() {
         Ok(())
     });
     outcome.await.expect("the case holds");
+}
+
+pub(crate) async fn calls_in_a_format_of_ones_own_reach_children_and_come_from_them() {
+    let mirrored = Codec::private(&Mirrored).expect("its number is one of ours");
+    let twice = Registry::new("example");
+    let doubled = |(n,): (u32,)| async move { 2 * n };
+    twice.register_fn("twice", doubled).expect("it is a name");
+    let other =
+        TcpBroker::builder(AsyncExecutor::new(twice, 4)).codecs([Codec::MessagePack, mirrored]);
+    other
+        .listen("127.0.0.1:0")
+        .run(async |other| -> Result<(), Error> {
+            let broker = TcpBroker::builder(pool(2))
+                .codecs([Codec::MessagePack, mirrored])
+                .prefer_local();
+            broker
+                .connect(other.local_addrs()[0])
+                .run(async |broker| -> Result<(), Error> {
+                    let call = |n: u32| broker.call_named::<Option<u32>>("ask_mirrored", (n,));
+                    assert_eq!(call(21).codec(mirrored).timeout(LONG).await?, Some(42));
+                    Ok(())
+                })
+                .await
+        })
+        .await
+        .expect("the case holds");
+}
+
+// R24
+pub(crate) async fn a_call_with_a_key_runs_again_once_its_child_is_dead() {
+    let path = Scratch::new("keyed");
+    MemoryBroker::new(pool(2))
+        .run(async |broker| -> Result<(), Error> {
+            let stubborn = || broker.call(Stubborn(path.text())).idempotency_key("once");
+            let pid = async |not: Option<u32>| loop {
+                let told = std::fs::read_to_string(&path.0).unwrap_or_default();
+                match told.parse::<u32>() {
+                    Ok(pid) if Some(pid) != not => break pid,
+                    _ => bowline_concurrency::sleep(std::time::Duration::from_millis(1)).await,
+                }
+            };
+            // A child is there already.
+            broker.call_named::<u32>("pid", ()).await?;
+            let (outcome, first) =
+                join(stubborn().timeout(10 * SOON).into_future(), pid(None)).await;
+            assert_eq!(
+                ended(outcome),
+                (Code::DeadlineExceeded, Certainty::MaybeExecuted)
+            );
+            let second = stubborn().timeout(LONG).into_future();
+            let begun = Box::pin(timeout(LONG, pid(Some(first))));
+            match select(second, begun).await {
+                Either::Left((outcome, _)) => panic!("it never ends: {outcome:?}"),
+                Either::Right((pid, _)) => {
+                    assert!(pid.is_ok() && !exists(first), "two ran at once")
+                }
+            }
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
 }

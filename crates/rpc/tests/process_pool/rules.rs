@@ -115,10 +115,24 @@ pub(crate) async fn a_job_that_nobody_waits_for_never_runs() {
 pub(crate) async fn a_child_of_another_build_or_with_other_methods_is_refused() {
     let copy = Scratch::new("copy");
     let mut program = std::fs::read("/proc/self/exe").expect("it is readable");
+    let write = |program: &[u8]| {
+        std::fs::write(&copy.0, program).expect("the place is writable");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&copy.0, mode).expect("it is ours");
+    };
+    // Another file with the same bytes is the same build.
+    write(&program);
+    MemoryBroker::new(pool(1).program(&copy.0))
+        .run(async |broker| -> Result<(), Error> {
+            let pid = broker.call_named::<u32>("pid", ()).await?;
+            assert_ne!(pid, std::process::id());
+            Ok(())
+        })
+        .await
+        .expect("it fits");
+    std::fs::remove_file(&copy.0).expect("it is ours");
     program.push(0);
-    std::fs::write(&copy.0, program).expect("the place is writable");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    std::fs::set_permissions(&copy.0, mode).expect("it is ours");
+    write(&program);
     let other_methods = ProcessPoolExecutor::new(registry(), "other", 1);
     for executor in [pool(1).program(&copy.0), other_methods] {
         let started =

@@ -1,14 +1,19 @@
 //! What parent and child have to have in common.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use crate::Registry;
+use sha2::{Digest, Sha256};
 
-/// Parts of an executable that are read to know it, and bytes of each.
-const PARTS: u64 = 256;
-const PART: usize = 4096;
+use crate::{Codec, Registry};
+
+/// Bytes of an executable that are read at a time.
+const PART: usize = 64 * 1024;
 
 /// This program.
 pub(super) fn this_program() -> io::Result<PathBuf> {
@@ -19,28 +24,67 @@ pub(super) fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// Names a build: the FNV-1a hash, 128 bits, of the length of its executable and of up to 1 MiB,
-/// evenly over it.
-pub(super) fn build_id(program: &Path) -> io::Result<[u8; 16]> {
-    let mut file = File::open(program)?;
-    let length = file.metadata()?.len();
-    let mut hash = Fnv::new();
-    hash.add(&length.to_be_bytes());
-    let mut part = [0; PART];
-    for number in 0..PARTS {
-        let at = length / PARTS * number;
-        file.seek(SeekFrom::Start(at))?;
-        let read = file.read(&mut part)?;
-        hash.add(&part[..read]);
-    }
-    // What was appended to it.
-    file.seek(SeekFrom::Start(length.saturating_sub(PART as u64)))?;
-    let read = file.read(&mut part)?;
-    hash.add(&part[..read]);
-    Ok(hash.0.to_be_bytes())
+/// An executable as it lies on a disk: nobody writes to one that runs, so those of equal names are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileName {
+    device: u64,
+    file: u64,
+    length: u64,
+    changed: (i64, i64),
 }
 
-/// Names the methods of a registry, with their schemas.
+impl FileName {
+    pub(super) fn of(program: &Path) -> io::Result<Self> {
+        let it = std::fs::metadata(program)?;
+        Ok(Self {
+            device: it.dev(),
+            file: it.ino(),
+            length: it.len(),
+            changed: (it.mtime(), it.mtime_nsec()),
+        })
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (secs, nanos) = self.changed;
+        write!(
+            f,
+            "{:x}-{:x}-{:x}-{secs:x}-{nanos:x}",
+            self.device, self.file, self.length
+        )
+    }
+}
+
+/// What a child says for its build that runs the very file its parent runs: nobody has to read that.
+pub(super) const SAME_FILE: [u8; 16] = [0xFF; 16];
+
+/// Names a build: the first 16 bytes of the SHA-256 of its executable. Read once, as long as the file stays.
+pub(super) fn build_id(program: &Path) -> io::Result<[u8; 16]> {
+    static KNOWN: Mutex<BTreeMap<FileName, [u8; 16]>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = FileName::of(program)?;
+    if let Some(id) = known().get(&name) {
+        return Ok(*id);
+    }
+    let mut file = File::open(program)?;
+    let mut hash = Sha256::new();
+    let mut part = vec![0; PART];
+    loop {
+        match file.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => hash.update(&part[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finalize()[..16]);
+    known().insert(name, id);
+    Ok(id)
+}
+
+/// Names the methods of a registry, with their schemas, and its formats.
 pub(super) fn methods_id(registry: &Registry) -> [u8; 16] {
     let mut hash = Fnv::new();
     for method in registry.all() {
@@ -50,6 +94,12 @@ pub(super) fn methods_id(registry: &Registry) -> [u8; 16] {
         hash.add(method.name.as_bytes());
         hash.add(&[0]);
         hash.add(&method.entry.spec.schema_hash().to_be_bytes());
+    }
+    for codec in registry.codecs_of_its_own() {
+        hash.add(&[1, codec.id()]);
+        if let Codec::Private(own) = codec {
+            hash.add(own.name().as_bytes());
+        }
     }
     hash.0.to_be_bytes()
 }
@@ -92,6 +142,29 @@ mod tests {
         async fn run(self, _: Context) -> Result<(), NoError> {
             Ok(())
         }
+    }
+
+    // EX15
+    #[test]
+    fn an_executable_is_known_by_all_its_bytes() {
+        let place = std::env::temp_dir().join(format!("bowline-build-{}", std::process::id()));
+        let id = |bytes: &[u8]| {
+            std::fs::write(&place, bytes).unwrap();
+            // As another file: one that runs is not written to.
+            let file = FileName::of(&place).unwrap();
+            let id = build_id(&place).unwrap();
+            assert_eq!(build_id(&place).unwrap(), id);
+            std::fs::remove_file(&place).unwrap();
+            (file.to_string(), id)
+        };
+        let mut program = vec![7; 3 * 1024 * 1024];
+        let one = id(&program);
+        assert_eq!(id(&program).1, one.1);
+        // One byte, far from those that a sample would have.
+        program[1_000_000] = 8;
+        let other = id(&program);
+        assert_ne!(other, one);
+        assert_ne!(one.1, SAME_FILE);
     }
 
     // EX15

@@ -14,8 +14,8 @@ use bowline_concurrency::{sleep, timeout};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Options;
-use super::build::this_program;
-use super::worker::{CALLS, POOL};
+use super::build::{FileName, this_program};
+use super::worker::{CALLS, POOL, PROGRAM};
 
 /// Between SIGTERM and SIGKILL.
 const TERMINATION: Duration = Duration::from_secs(1);
@@ -40,6 +40,9 @@ impl Child {
             None => this_program()?,
         };
         let mut command = Command::new(program);
+        if let Ok(name) = this_program().and_then(|ours| FileName::of(&ours)) {
+            command.env(PROGRAM, name.to_string());
+        }
         command
             .env(POOL, &*options.pool)
             .env(CALLS, options.calls_per_worker.to_string())

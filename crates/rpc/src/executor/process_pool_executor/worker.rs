@@ -17,18 +17,20 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio::dup2_stdin;
 
-use super::build::{build_id, methods_id, this_program};
+use super::build::{FileName, SAME_FILE, build_id, methods_id, this_program};
 use super::numbers::Numbers;
 use super::relay::MOST;
 use super::upward::Upward;
 use crate::executor::AsyncExecutor;
 use crate::proto::Side;
-use crate::{Broker, Error, ErrorKind, Limits, Registry, TcpBroker, TcpBrokerBuilder};
+use crate::{Broker, Codec, Error, ErrorKind, Limits, Registry, TcpBroker, TcpBrokerBuilder};
 
 /// Names the pool that a child serves.
 pub(super) const POOL: &str = "BOWLINE_WORKER";
 /// How many calls a child runs at once.
 pub(super) const CALLS: &str = "BOWLINE_WORKER_CALLS";
+/// The file that the parent runs.
+pub(super) const PROGRAM: &str = "BOWLINE_WORKER_PROGRAM";
 /// Answers what the child is built from and offers.
 pub(super) const IDENTITY: &str = "sys.worker.identity";
 /// Answers whether the call with this number, of those of the parent, goes on.
@@ -46,19 +48,25 @@ pub(super) type Identity = ([u8; 16], [u8; 16]);
 /// Either end of the socket between parent and child. Arguments, replies and items are those of another
 /// call, whose broker and method have their own limits, and callers are told by that broker what its
 /// callers are told.
-pub(super) fn between_processes(builder: TcpBrokerBuilder) -> Result<TcpBrokerBuilder, Error> {
+pub(super) fn between_processes(
+    builder: TcpBrokerBuilder,
+    registry: &Registry,
+) -> Result<TcpBrokerBuilder, Error> {
     let limits = Limits {
         max_methods: MOST,
         max_metadata: MOST_METADATA,
         max_message: MOST_MESSAGE,
         reassembly: MOST_MESSAGE as usize,
         queue_bytes: MOST_MESSAGE as usize,
+        reply_bytes: MOST_MESSAGE as usize,
         // The start of a child has a time of its own, before which it builds its registry.
         handshake_timeout: MEETING,
         ..Limits::default()
     };
+    let all = [Codec::Postcard, Codec::MessagePack, Codec::Json];
+    let own = registry.codecs_of_its_own().iter().copied();
+    let builder = builder.codecs(all.into_iter().chain(own));
     Ok(builder.limits(limits)?.allow_unbounded().expose_internals())
-        reply_bytes: MOST_MESSAGE as usize,
 }
 
 /// Whether this process came to its [`worker_entry`] as a child.
@@ -143,7 +151,13 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
     }
     end_after(input.try_clone().map_err(failed)?).map_err(failed)?;
     let stream = UnixStream::from_std(input.into()).map_err(failed)?;
-    let build = this_program().and_then(|program| build_id(&program));
+    let build = this_program().and_then(|program| {
+        let parent = std::env::var(PROGRAM).unwrap_or_default();
+        match FileName::of(&program)?.to_string() == parent {
+            true => Ok(SAME_FILE),
+            false => build_id(&program),
+        }
+    });
     let build = build
         .map_err(|error| Error::with_source(ErrorKind::InvalidInput, "no executable", error))?;
 
@@ -158,11 +172,12 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
     });
     // Calls of handlers count at levels of their own in the parent, and at none of them here; and one
     // place more is for the questions.
+    let served = registry.clone();
     let made = AsyncExecutor::that_begins(registry, 2 * calls + 8, numbers);
     let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
         let started = async {
             // What callers are told is for the parent to say.
-            let builder = between_processes(TcpBroker::builder(made))?;
+            let builder = between_processes(TcpBroker::builder(made), &served)?;
             let builder = builder.introduced_as(Upward::over);
             builder.adopt(stream, Side::Listener).start(&group).await
         };

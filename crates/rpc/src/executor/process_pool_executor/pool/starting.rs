@@ -1,12 +1,13 @@
 //! A child from its start until it serves.
 
+use std::io;
 use std::sync::Arc;
 
 use bowline_backend::net::UnixStream;
-use bowline_backend::time;
+use bowline_backend::{blocking, time};
 use bowline_concurrency::{Defer, timeout_at};
 
-use super::super::build::{build_id, methods_id, this_program};
+use super::super::build::{SAME_FILE, build_id, methods_id, this_program};
 use super::super::child::{Child, Socket};
 use super::super::lease::{Worker, tend};
 use super::super::relay::Relays;
@@ -36,16 +37,10 @@ impl Pool {
     async fn start_one(&self) -> Result<(Worker, Defer<Child>), Error> {
         let until = time::now() + self.options.start_timeout;
         let failed = |error| Error::transport("no child was started", error);
-        let ours: Identity = (
-            this_program()
-                .and_then(|program| build_id(&program))
-                .map_err(failed)?,
-            methods_id(&self.options.registry),
-        );
         let (child, socket) = Child::start(&self.options).await.map_err(failed)?;
         let child = Defer::new(child, Child::kill);
         let late = |_| Error::new(ErrorKind::Transport, "the child did not serve in time");
-        let served = timeout_at(until, self.meet(socket, ours)).await;
+        let served = timeout_at(until, self.meet(socket)).await;
         match served.map_err(late).flatten() {
             Ok(broker) => Ok((Worker::new(broker, child.pid()), child)),
             Err(error) => {
@@ -56,26 +51,39 @@ impl Pool {
     }
 
     /// Asks a child who it is, over its socket.
-    async fn meet(&self, socket: Socket, ours: Identity) -> Result<TcpBroker, Error> {
+    async fn meet(&self, socket: Socket) -> Result<TcpBroker, Error> {
         let failed = |error| Error::transport("no child was started", error);
         let stream = UnixStream::from_std(socket).map_err(failed)?;
         let mut relays = Relays::new(self.origin, self.options.registry.project());
         let table = brokers::find(self.origin).map(|broker| broker.methods());
         let table = table.unwrap_or_else(|| MethodTable::fixed::<&str>([]));
         let executor = AsyncExecutor::new(relays.registry(&table), RELAYED);
-        let broker = between_processes(TcpBroker::builder(executor))?
+        let broker = between_processes(TcpBroker::builder(executor), &self.options.registry)?
             .adopt(stream, Side::Dialer)
             .start(&self.group)
             .await?;
         drop(self.group.spawn_ok(relays.follow(table, broker.clone())));
         let broker = CloseOnDrop(Some(broker));
         let theirs = broker.get().call_named::<Identity>(IDENTITY, ());
-        if theirs.fail_fast().await.map_err(Error::from)? == ours {
+        let (build, methods) = theirs.fail_fast().await.map_err(Error::from)?;
+        if methods == methods_id(&self.options.registry) && is_ours(build).await.map_err(failed)? {
             Ok(broker.keep())
         } else {
             Err(Refuses::Mismatch.into())
         }
     }
+}
+
+/// Whether a child of this build has the same bytes as this program.
+async fn is_ours(build: [u8; 16]) -> io::Result<bool> {
+    if build == SAME_FILE {
+        return Ok(true);
+    }
+    let ours = blocking::spawn_blocking(|| build_id(&this_program()?));
+    let ours = ours
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error.to_string())))?;
+    Ok(build == ours)
 }
 
 /// A child that counts as starting, until it serves or does not.
