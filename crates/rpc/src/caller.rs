@@ -21,6 +21,10 @@ use crate::{
 /// Calls methods through a broker; every [`Broker`] has it.
 pub trait Caller: Broker {
     /// Calls with a call that is a value: the function with `#[bowline::rpc]`, applied.
+    ///
+    /// A call without items is awaited, one with items [opened](CallBuilder::open). To open one without is an error
+    /// of the compiler; to await one with items fails with [`Unsupported`](Code::Unsupported) and nothing is
+    /// sent, for a [`Call`] need not say in its type that it has none.
     fn call<C: Call>(&self, call: C) -> CallBuilder<Self, Typed<C>> {
         CallBuilder::new(self.clone(), Codec::Postcard, Typed(call))
     }

@@ -264,7 +264,9 @@ impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
 
 impl<B: Broker, C: StreamingCall> CallBuilder<B, Typed<C>> {
     /// Begins a call whose method takes items, gives items, or both. It goes on until it has replied or the
-    /// receiver is dropped, whichever task has that; a call that has begun is never made again.
+    /// receiver is dropped, whichever task has that; a call that has begun is never made again: what was sent to
+    /// one peer is not kept for another. If its receiver says that it
+    /// [did not run](crate::Certainty::did_not_run), it can be opened once more.
     ///
     /// # Errors
     /// The outcome of a call that did not begin. That of one that did comes by its receiver.
