@@ -1,5 +1,7 @@
 //! Encoded items of one direction of a call, between who sends them and who takes them.
 
+mod state;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -9,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use super::bunch::Bunch;
 use crate::connection::Mailbox;
 use crate::proto::CallId;
+use state::{Port, Side, State, notify};
 
 /// How the items of a pipe end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,40 +57,6 @@ pub(crate) const BETWEEN_LOOKS: u64 = 1024;
 pub(crate) struct Pipe {
     state: Mutex<State>,
     room: u64,
-}
-
-struct State {
-    items: VecDeque<Bunch>,
-    /// Invariant P4.
-    charge: u64,
-    end: Option<End>,
-    closed: bool,
-    /// The reader wants no more: items are taken as they come, and dropped.
-    discards: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    /// Of who is neither, and waits for the end.
-    watcher: Option<Waker>,
-    port: Option<Port>,
-}
-
-/// What a driver does at its end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Reads,
-    Writes,
-}
-
-/// The driver at one end.
-struct Port {
-    side: Side,
-    mailbox: Arc<Mailbox>,
-    call: CallId,
-    told: bool,
-    /// Charge of items that were taken, of which the driver has not heard.
-    taken: u64,
-    /// When it has to hear of it.
-    until: u64,
 }
 
 impl Pipe {
@@ -351,94 +320,6 @@ impl Pipe {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs under the lock, so a poisoned state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-type Post = Option<(Arc<Mailbox>, CallId)>;
-
-impl State {
-    /// How the items end for their reader.
-    fn end(&self) -> Option<End> {
-        self.end.or(self.closed.then_some(End::Broken))
-    }
-
-    fn room(&self, room: u64) -> Option<Result<u64, Closed>> {
-        if self.closed {
-            return Some(Err(Closed));
-        }
-        (self.charge < room).then(|| Ok(room - self.charge))
-    }
-
-    /// Woken at half of the room, so that it has several items to put in.
-    fn writer_with_room(&mut self, room: u64) -> Option<Waker> {
-        (self.charge <= room / 2)
-            .then(|| self.writer.take())
-            .flatten()
-    }
-
-    /// The reader has taken so much of what it has in hand.
-    fn reported(&mut self, taken: u64, room: u64) -> (Option<Waker>, Post) {
-        // None after its end: then all was given back.
-        let taken = taken.min(self.charge);
-        if taken == 0 {
-            return (None, None);
-        }
-        self.charge -= taken;
-        (self.writer_with_room(room), self.took(taken))
-    }
-
-    /// When the reader has to report what it takes, for nobody to wait longer than if it did at each item:
-    /// a writer is woken at half of the room, and a driver told when it has to grant.
-    fn reports_at(&self, room: u64) -> u64 {
-        let writer = self.charge.saturating_sub(room / 2);
-        let driver = match &self.port {
-            Some(port) if port.side == Side::Writes && port.told => port.until.min(BETWEEN_LOOKS),
-            Some(port) if port.side == Side::Writes => port.until.saturating_sub(port.taken),
-            _ => 0,
-        };
-        match (writer, driver) {
-            (0, 0) => u64::MAX,
-            (0, at) | (at, 0) => at,
-            (writer, driver) => writer.min(driver),
-        }
-    }
-
-    /// Something was put in, or its end.
-    fn came(&mut self) -> Post {
-        self.port
-            .as_mut()
-            .filter(|port| port.side == Side::Reads)?
-            .tell()
-    }
-
-    /// Items of this charge were taken.
-    fn took(&mut self, charge: u64) -> Post {
-        let port = self
-            .port
-            .as_mut()
-            .filter(|port| port.side == Side::Writes)?;
-        port.taken += charge;
-        if port.taken < port.until {
-            return None;
-        }
-        port.tell()
-    }
-}
-
-impl Port {
-    // Invariant P3.
-    fn tell(&mut self) -> Post {
-        let told = mem::replace(&mut self.told, true);
-        (!told).then(|| (self.mailbox.clone(), self.call))
-    }
-}
-
-fn notify(waker: Option<Waker>, post: Post) {
-    if let Some((mailbox, call)) = post {
-        mailbox.look_at(call);
-    }
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 
