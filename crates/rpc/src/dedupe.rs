@@ -4,7 +4,7 @@ mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bowline_backend::time::Instant;
+use bowline_backend::time::{self, Instant};
 
 use crate::Codec;
 use crate::executor::{CallRef, JobEnd, ReplySink};
@@ -118,7 +118,8 @@ impl ReplySink for Settles {
     fn settle(&self, _: CallRef, end: JobEnd) {
         let cut_off = self.is_cut_off && is_unfinished(&end);
         let kept = !cut_off && !end.did_not_run();
-        let waiting = self.dedupe.window().settle(&self.key, &end, kept);
+        let now = time::now();
+        let waiting = self.dedupe.window().settle(&self.key, &end, kept, now);
         let late = matches!(
             end,
             JobEnd::Failed {

@@ -9,7 +9,7 @@ use super::{Admitted, CallerId, DedupeKey};
 use crate::executor::JobEnd;
 use crate::{Certainty, Code, Codec};
 
-/// How long an answer is kept, from the begin of its call.
+/// How long an answer is kept.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 const MAX_ENTRIES: usize = 10_000;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -53,12 +53,11 @@ struct Share {
 #[derive(Debug)]
 enum Entry<W> {
     Runs {
-        began: Instant,
         codec: Codec,
         waiting: Vec<W>,
     },
     Ended {
-        began: Instant,
+        since: Instant,
         codec: Codec,
         end: JobEnd,
     },
@@ -117,7 +116,6 @@ impl<W> Window<W> {
             Some(Entry::Ended { end, .. }) => Admitted::Answered(end.clone()),
             None => {
                 let runs = Entry::Runs {
-                    began: now,
                     codec,
                     waiting: vec![waiter],
                 };
@@ -135,19 +133,20 @@ impl<W> Window<W> {
         }
     }
 
-    /// The call with `key` came to `end`, which is `kept` for others: who waits for that.
-    pub(super) fn settle(&mut self, key: &DedupeKey, end: &JobEnd, kept: bool) -> Vec<W> {
-        let Some(Entry::Runs {
-            began,
-            codec,
-            waiting,
-        }) = self.entries.remove(key)
-        else {
+    /// The call with `key` came to `end` now, which is `kept` for others: who waits for that.
+    pub(super) fn settle(
+        &mut self,
+        key: &DedupeKey,
+        end: &JobEnd,
+        kept: bool,
+        now: Instant,
+    ) -> Vec<W> {
+        let Some(Entry::Runs { codec, waiting }) = self.entries.remove(key) else {
             return Vec::new();
         };
         if kept {
             let ended = Entry::Ended {
-                began,
+                since: now,
                 codec,
                 end: end.clone(),
             };
@@ -164,8 +163,8 @@ impl<W> Window<W> {
 
     fn expire(&mut self, now: Instant) {
         while let Some((_, oldest)) = self.ended.first_key_value()
-            && let Some(Entry::Ended { began, .. }) = self.entries.get(oldest)
-            && now.saturating_duration_since(*began) >= KEPT_FOR
+            && let Some(Entry::Ended { since, .. }) = self.entries.get(oldest)
+            && now.saturating_duration_since(*since) >= KEPT_FOR
         {
             // The oldest of all is the oldest of its holder.
             self.forget_oldest(&oldest.caller.holder());
@@ -289,17 +288,17 @@ mod tests {
         let mut other = key(1);
         other.method = "refund".into();
         assert!(runs(&admit(&mut window, &other, 'e', at(1))));
-        assert_eq!(window.settle(&key(1), &reply(3), true), ['a', 'b']);
-        let again = admit(&mut window, &key(1), 'f', at(2));
+        assert_eq!(window.settle(&key(1), &reply(3), true, at(500)), ['a', 'b']);
+        let again = admit(&mut window, &key(1), 'f', at(1099));
         assert!(matches!(again, Admitted::Answered(JobEnd::Reply(body)) if body.len() == 3));
         // It could not read that answer, and must not run again.
-        let other = window.admit(&key(1), Codec::Json, 'f', at(2));
+        let other = window.admit(&key(1), Codec::Json, 'f', at(1099));
         let Admitted::Answered(JobEnd::Failed { code, message, .. }) = other else {
             panic!("{other:?}")
         };
         assert_eq!(code, Code::BadArguments);
         assert!(message.contains("another codec"), "{message}");
-        assert!(runs(&admit(&mut window, &key(1), 'g', at(600))));
+        assert!(runs(&admit(&mut window, &key(1), 'g', at(1100))));
     }
 
     #[test]
@@ -318,7 +317,7 @@ mod tests {
                 matches!(twin, Admitted::Answered(JobEnd::Failed { code, certainty, .. }) if refused(code, certainty))
             );
         }
-        let waited = window.settle(&key(1), &reply(1), true);
+        let waited = window.settle(&key(1), &reply(1), true, at(1));
         assert!(waited.into_iter().eq(0..MAX_WAITING));
     }
 
@@ -327,19 +326,19 @@ mod tests {
         let mut window = Window::new(3, 10_000);
         for n in 0..5 {
             admit(&mut window, &key(n), (), at(0));
-            window.settle(&key(n), &reply(1), true);
+            window.settle(&key(n), &reply(1), true, at(1));
         }
         let known = |window: &mut Window<()>, n| !runs(&admit(window, &key(n), (), at(1)));
         assert!(!known(&mut window, 0) && known(&mut window, 3) && known(&mut window, 4));
         let mut window = Window::new(3, 2000);
         for n in 0..2 {
             admit(&mut window, &key(n), (), at(0));
-            window.settle(&key(n), &reply(1000), true);
+            window.settle(&key(n), &reply(1000), true, at(1));
         }
         assert!(!known(&mut window, 0) && known(&mut window, 1));
         // One that fits nowhere is not kept, and takes the others with it.
         admit(&mut window, &key(7), (), at(0));
-        window.settle(&key(7), &reply(3000), true);
+        window.settle(&key(7), &reply(3000), true, at(1));
         assert_eq!((window.bytes, window.ended.len()), (0, 0));
         assert!(window.shares.is_empty() && window.heaviest.is_empty());
     }
@@ -362,12 +361,12 @@ mod tests {
             let mut window = Window::new(10, 10_000);
             for n in 0..2 {
                 admit(&mut window, &of(&quiet, n), (), at(0));
-                window.settle(&of(&quiet, n), &reply(900), true);
+                window.settle(&of(&quiet, n), &reply(900), true, at(1));
             }
             for n in 0..100 {
                 let loud = &loud[usize::from(n % 2)];
                 admit(&mut window, &of(loud, n), (), at(1));
-                window.settle(&of(loud, n), &reply(bytes), true);
+                window.settle(&of(loud, n), &reply(bytes), true, at(1));
             }
             for n in 0..2 {
                 let known = !runs(&admit(&mut window, &of(&quiet, n), (), at(2)));
