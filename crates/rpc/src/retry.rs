@@ -138,7 +138,7 @@ impl Attempts {
             true => error,
             false => error.at_least(self.reached),
         };
-        if self.left == 0 || !may_help(&error, repeatable) {
+        if self.left == 0 || !may_help(&error, repeatable, self.elsewhere) {
             return Err(error);
         }
         let longest = FIRST_PAUSE * (1 << (self.made - 1).min(10));
@@ -163,10 +163,12 @@ fn up_to(nanos: u64) -> Duration {
 }
 
 /// Whether another attempt may end better, and may be made.
-fn may_help(error: &CallError, repeatable: bool) -> bool {
+fn may_help(error: &CallError, repeatable: bool, elsewhere: bool) -> bool {
     let sent = error.certainty() != Certainty::NeverSent;
     let passes = match error.code() {
         Code::ConnectionLost | Code::Draining => true,
+        // Of a way that is full it is, where there is another.
+        Code::Overloaded if elsewhere => true,
         // From here they are no news of a peer.
         Code::Overloaded | Code::RateLimited | Code::UnknownMethod | Code::Cancelled => sent,
         Code::NoExecutor => sent,

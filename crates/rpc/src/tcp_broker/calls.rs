@@ -111,7 +111,9 @@ impl TcpBroker {
 
     /// Whether a call that came to `error` may go to another peer.
     pub(super) fn has_others(&self, key: Key<'_>, error: &CallError) -> bool {
-        error.retry_after().is_some() && self.shared.routes.offers_of(key) > 1
+        // It, or the way to it, has no room.
+        let full = error.code() == Code::Overloaded && error.certainty() == Certainty::NeverSent;
+        (full || error.retry_after().is_some()) && self.shared.routes.offers_of(key) > 1
     }
 
     async fn call_found(

@@ -1,6 +1,7 @@
 //! A peer that stops reading, and one that never lets anybody in.
 
 use std::future::IntoFuture;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,9 +15,9 @@ use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{CodecId, Command, Open, Target};
 use bowline_rpc::{Caller, Code, Error, Limits, Registry, Retry, TcpBroker};
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 
-use crate::backends::on_every_backend;
+use crate::backends::{on_every_backend, registry};
 use crate::raw_peer::{LONG, RawPeer};
 
 const SOON: Duration = Duration::from_millis(100);
@@ -168,5 +169,47 @@ fn attempts_to_connect_again_are_spread_and_become_rare() {
             Ok(())
         });
         ended.await.unwrap();
+    });
+}
+
+#[test]
+fn a_call_for_which_one_connection_has_no_room_goes_to_another_peer() {
+    crate::backends::run(Backend::Sim, async {
+        let silent = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let place = silent.local_addr().unwrap();
+        task_group(|group: TaskGroup<Error>| async move {
+            drop(group.spawn_ok(async move {
+                let _peer = RawPeer::accept(&silent, &Limits::default(), &["add"]).await;
+                sleep_forever().await
+            }));
+            let server =
+                TcpBroker::builder(AsyncExecutor::new(registry(), 4)).listen("127.0.0.1:0");
+            let server = server.start(&group).await?;
+            let mut limits = Limits::default();
+            (limits.max_calls, limits.queue_calls) = (1, 1);
+            let client = TcpBroker::caller()
+                .project("example")
+                .limits(limits)
+                .unwrap();
+            let client = client
+                .connect(place)
+                .connect(server.local_addrs()[0])
+                .start(&group)
+                .await?;
+            let mut hang = Vec::new();
+            for n in 0..12 {
+                let mut call = Box::pin(client.call_named::<i64>("add", (n, 1)).into_future());
+                // No limit of its time, of which the call would hear.
+                match select(&mut call, pin!(sleep(SOON))).await {
+                    Either::Left((sum, _)) => assert_eq!(sum?, n + 1),
+                    Either::Right(_) => hang.push(call),
+                }
+            }
+            assert_eq!(hang.len(), 2, "one that was sent, and one that waits to be");
+            group.cancel("done");
+            Ok(())
+        })
+        .await
+        .unwrap();
     });
 }
