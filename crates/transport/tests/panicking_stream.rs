@@ -1,5 +1,5 @@
-//! A byte stream that panics in a write: both halves of the message stream over it learn that it
-//! broke.
+//! A byte stream that panics or fails in a write: both halves of the message stream over it learn that
+//! it broke.
 
 use std::future::poll_fn;
 use std::io;
@@ -25,6 +25,9 @@ use futures_util::FutureExt;
 const WRITES: u8 = 0;
 const BLOCKS: u8 = 1;
 const PANICS: u8 = 2;
+const TAKES_NONE: u8 = 3;
+const FAILS: u8 = 4;
+const IS_RESET: u8 = 5;
 
 /// A memory stream whose writing half does what it is told.
 struct Told {
@@ -71,6 +74,9 @@ impl AsyncWrite for ToldWrite {
         match self.does.load(Ordering::SeqCst) {
             WRITES => Pin::new(&mut self.half).poll_write(cx, bytes),
             BLOCKS => Poll::Pending,
+            TAKES_NONE => Poll::Ready(Ok(0)),
+            FAILS => Poll::Ready(Err(io::Error::other("as it should"))),
+            IS_RESET => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             _ => panic!("as it should"),
         }
     }
@@ -274,4 +280,50 @@ fn a_panic_at_the_end_breaks_the_stream_too() {
     broken(received.unwrap_err(), Delivery::MaybeSent);
     let ended = ends.sender.shutdown().now_or_never().expect("it is over");
     broken(ended.unwrap_err(), Delivery::MaybeSent);
+}
+
+// TR7, TR12
+#[test]
+fn a_receiver_that_waits_is_told_of_a_write_that_fails() {
+    for (does, how) in [(TAKES_NONE, Break::WriteZero), (FAILS, Break::Other)] {
+        let mut ends = ends();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let waits = ends.receiver.poll_recv(&mut Context::from_waker(&waker));
+        assert!(waits.is_pending());
+        ends.does.store(does, Ordering::SeqCst);
+        ends.sender.queue(&frame()).unwrap();
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        // What has come is not lost; nothing that comes later is waited for.
+        let told = ends.peer.send(&frame()).now_or_never();
+        told.expect("there is room").unwrap();
+        let received = ends.receiver.recv().now_or_never().expect("it has come");
+        assert_eq!(received.unwrap(), Some(frame()));
+        for _ in 0..2 {
+            let received = ends.receiver.recv().now_or_never().expect("it is over");
+            let error = received.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Broken(how), "{error}");
+            assert_eq!(error.unsent_frames(), 1);
+        }
+    }
+}
+
+// TR5
+#[test]
+fn a_peer_that_takes_no_more_may_talk_until_it_ends() {
+    let mut ends = ends();
+    ends.does.store(IS_RESET, Ordering::SeqCst);
+    ends.sender.queue(&frame()).unwrap();
+    let flushed = ends.sender.flush().now_or_never().expect("it is over");
+    let kind = flushed.unwrap_err().kind();
+    assert_eq!(kind, ErrorKind::Broken(Break::Reset));
+    assert!(ends.receiver.recv().now_or_never().is_none());
+    let told = ends.peer.send(&frame()).now_or_never();
+    told.expect("there is room").unwrap();
+    let received = ends.receiver.recv().now_or_never().expect("it has come");
+    assert_eq!(received.unwrap(), Some(frame()));
+    let closed = ends.peer.close().now_or_never();
+    closed.expect("all is written").unwrap();
+    let end = ends.receiver.recv().now_or_never().expect("it is over");
+    assert_eq!(end.unwrap(), None);
 }

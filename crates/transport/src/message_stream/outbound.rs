@@ -1,6 +1,7 @@
 //! The sending side of a message stream, which both of its halves drive.
 
 mod answers;
+mod breaking;
 mod stall;
 mod writing;
 
@@ -17,6 +18,7 @@ use bowline_backend::stream::{ByteStream, ByteWriter};
 use bowline_codec::OutputBatch;
 use futures_io::AsyncWrite;
 
+use self::breaking::PANICKED;
 use self::stall::{Progress, Stall};
 use self::writing::{Round, Writing, kind_of, write};
 #[cfg(all(unix, feature = "ancillary"))]
@@ -25,9 +27,6 @@ use super::lingering::Linger;
 use crate::attribute::Attributes;
 use crate::error::{Break, ErrorKind};
 use crate::half_wakers::{Half, HalfWakers};
-
-/// What a stream that panicked in a write is from then on.
-const PANICKED: ErrorKind = ErrorKind::Broken(Break::Panicked);
 
 /// Frames on their way out, and the byte stream's writing half.
 ///
@@ -46,11 +45,14 @@ const PANICKED: ErrorKind = ErrorKind::Broken(Break::Panicked);
 /// 5. A half stores its waker before it drives and looks, so no change is missed.
 /// 6. Descriptors are queued with the frame that is first in `back`, and move to the front with it.
 /// 7. A stream that panics in a write is put back like one that fails, and both halves are woken.
+/// 8. A side that is broken holds no frame: `front_len` and `front_frames` are of all that it held.
 pub(super) struct Outbound<S: ByteStream> {
     state: Mutex<State<S>>,
     /// The stream took bytes and has not said that it holds none of them back. Set under the lock;
     /// who looks without it may see the state before.
     unflushed: AtomicBool,
+    /// The phase is `Broken`. Set as that is; who finds it unset has stored his waker and is woken.
+    failed: AtomicBool,
     wakers: Arc<HalfWakers>,
     write_waker: Waker,
     setup: Setup,
@@ -121,6 +123,7 @@ impl<S: ByteStream> Outbound<S> {
                 whole: true,
             }),
             unflushed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             write_waker: Waker::from(wakers.clone()),
             wakers,
             setup,
@@ -189,9 +192,7 @@ impl<S: ByteStream> Outbound<S> {
                 }
                 Err(panic) => {
                     let error = io::Error::other("the byte stream panicked in a write");
-                    state.phase = Phase::Broken(PANICKED, Arc::new(error));
-                    drop(state);
-                    self.write_waker.wake_by_ref();
+                    self.break_off(state, PANICKED, error);
                     resume_unwind(panic);
                 }
             };
@@ -203,11 +204,7 @@ impl<S: ByteStream> Outbound<S> {
                     changed = true;
                     false
                 }
-                Round::Failed(how, error) => {
-                    state.phase = Phase::Broken(how, Arc::new(error));
-                    changed = true;
-                    false
-                }
+                Round::Failed(how, error) => return self.break_off(state, how, error),
             };
             drop(state);
             if changed && half == Half::Receiver {
@@ -275,7 +272,9 @@ impl<S: ByteStream> Outbound<S> {
     }
 
     pub(super) fn put_back(&self, back: Box<OutputBatch>) {
-        self.lock().back = Some(back);
+        let mut state = self.lock();
+        state.back = Some(back);
+        self.keep_nothing_if_broken(state);
     }
 
     /// Puts back the batch with one frame in it, which `attached` goes with.
@@ -284,6 +283,7 @@ impl<S: ByteStream> Outbound<S> {
         let mut state = self.lock();
         state.back = Some(back);
         state.attached = Some(attached);
+        self.keep_nothing_if_broken(state);
     }
 
     /// The halves go separate ways, or are together again.

@@ -163,8 +163,8 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
                 State::Open if self.starved => {
                     self.outbound.drive_and_wait(Half::Receiver, cx);
                     match self.read_more(cx) {
-                        Poll::Pending => match self.poll_late(cx) {
-                            Poll::Ready(most) => self.state = State::Failed(self.too_slow(most)),
+                        Poll::Pending => match self.poll_broken(cx) {
+                            Poll::Ready(error) => self.state = State::Failed(error),
                             Poll::Pending => return self.poll_idle(cx).map(Err),
                         },
                         Poll::Ready(Ok(0)) => self.state = State::Draining,

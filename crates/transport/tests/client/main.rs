@@ -25,6 +25,7 @@ mod messages;
 mod pauses;
 mod reconnecting;
 mod restarts;
+mod stalls;
 mod states;
 
 /// Nothing of these takes so long; a hang is a failure with a name, not a stuck run.

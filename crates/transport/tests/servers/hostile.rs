@@ -270,6 +270,63 @@ pub(crate) async fn a_peer_that_never_reads_is_cut_off() {
     .await;
 }
 
+/// Answers by more than fits on the way.
+async fn say_much<T>(peer: &Peer<T>) -> Result<(), Error>
+where
+    T: Transport<Sent = String, Received = String>,
+{
+    let long = "x".repeat(60_000);
+    for _ in 0..REQUESTS / 2 {
+        peer.send(&long).await?;
+    }
+    Ok(())
+}
+
+// TR7, SV2
+pub(crate) async fn a_peer_that_neither_reads_nor_speaks_is_cut_off() {
+    // The handler does not wait for room: it is done, and listens.
+    let stream = MessageStreamBuilder::default().high_water(usize::MAX);
+    let stream = stream.write_stall_timeout(Duration::from_millis(100));
+    let stalled = ErrorKind::Broken(Break::Stalled);
+    for by_loop in [true, false] {
+        let server = Server::tcp(("127.0.0.1", 0)).codec(line);
+        let bound = server.stream(stream.clone()).bind().await.unwrap();
+        let handle = bound.handle();
+        let serving = async move {
+            if by_loop {
+                let served =
+                    bound.serve_each(|peer, _: String| async move { say_much(&peer).await });
+                return served.await;
+            }
+            let served = bound.serve_fn(move |peer, mut messages| async move {
+                messages.recv().await?;
+                say_much(&peer).await?;
+                let error = messages.recv().await.unwrap_err();
+                assert_eq!(error.kind(), stalled);
+                assert!(error.unsent_frames() > 0);
+                Err::<(), _>(error)
+            });
+            served.await
+        };
+        beside(serving, async {
+            let mut greedy = raw(&handle).await;
+            greedy.write_all(b"more\n").await.unwrap();
+            while handle.counters().broken == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            // Its place is free again, though it holds its end.
+            while handle.connections() > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            drop(greedy);
+            handle.drain(LONG).await;
+            let counters = handle.counters();
+            assert_eq!((counters.completed, counters.broken), (0, 1));
+        })
+        .await;
+    }
+}
+
 // SV3
 pub(crate) async fn who_sends_a_byte_now_and_then_is_cut_off() {
     let most = Duration::from_millis(200);

@@ -78,6 +78,7 @@ mod everywhere {
             a_bomb_that_has_no_frame_costs_its_connection,
             a_peer_that_never_reads_holds_up_nobody,
             a_peer_that_never_reads_is_cut_off,
+            a_peer_that_neither_reads_nor_speaks_is_cut_off,
             who_sends_a_byte_now_and_then_is_cut_off,
         ;
         limits:

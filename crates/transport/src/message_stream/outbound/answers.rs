@@ -7,24 +7,10 @@ use std::task::Poll;
 
 use bowline_backend::stream::ByteStream;
 
-use super::{Outbound, PANICKED, Phase};
+use super::{Outbound, Phase};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 
 impl<S: ByteStream> Outbound<S> {
-    /// The error of a stream that panicked in a write: nobody knows what it would do in a read.
-    pub(in crate::message_stream) fn check_panicked(
-        &self,
-        operation: Operation,
-    ) -> Result<(), Error> {
-        let state = self.lock();
-        match &state.phase {
-            Phase::Broken(PANICKED, source) => {
-                Err(self.broken(operation, PANICKED, source, state.unsent_frames()))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Whether the stream took less than it was given: there is something to write once it can.
     pub(in crate::message_stream) fn is_blocked(&self) -> bool {
         self.unflushed.load(Relaxed)
@@ -100,7 +86,7 @@ impl<S: ByteStream> Outbound<S> {
             .with_peer(self.setup.attributes.peer_addr().cloned())
     }
 
-    fn broken(
+    pub(super) fn broken(
         &self,
         operation: Operation,
         how: ErrorKind,

@@ -24,8 +24,17 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         Poll::Ready(error.with_peer(self.peer_addr().cloned()))
     }
 
-    /// For a read that waits: ready once a frame took longer than is allowed, with how long that is.
-    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
+    /// For a read that waits: ready once there is nothing to wait for, because what we said cannot go
+    /// out any more, or because a frame took longer than is allowed.
+    pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if let Err(error) = self.outbound.check_going(Operation::Recv) {
+            return Poll::Ready(error);
+        }
+        self.poll_late(cx).map(|most| self.too_slow(most))
+    }
+
+    /// Ready once a frame took longer than is allowed, with how long that is.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
         match self.outbound.setup().frame_timeout {
             Some(most) if self.in_frame => self.late.poll(most, cx).map(|()| most),
             _ => {
@@ -35,7 +44,7 @@ impl<S: ByteStream, C: Codec> MessageReceiver<S, C> {
         }
     }
 
-    pub(super) fn too_slow(&self, most: Duration) -> Error {
+    fn too_slow(&self, most: Duration) -> Error {
         Error::new(Operation::Recv, ErrorKind::Broken(Break::SlowFrame))
             .with_source(TimeLimit::new(
                 "a message that had begun was not whole",

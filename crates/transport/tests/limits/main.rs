@@ -1,146 +1,20 @@
 //! What ends a wait: a peer that takes nothing, a peer that says nothing.
 
+mod stalls;
+
 use std::time::Duration;
 
-use bowline_backend::net::{TcpListener, TcpStream};
+use bowline_backend::Backend;
 use bowline_backend::time::{self, sleep_until};
-use bowline_backend::{Backend, stream::ByteStream};
 use bowline_codec::{Cobs, Codec, Framed, Framing, JsonFraming, LengthDelimited, Lines, Raw, Zlib};
 use bowline_concurrency::timeout;
-use bowline_transport::{
-    Break, Delivery, ErrorKind, Extra, MemoryStream, MessageStream, Transport, TransportRecv,
-    TransportSend, TrySendError,
-};
+use bowline_transport::{Break, ErrorKind, MemoryStream, MessageStream, Transport};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join;
 
-const FRAME: usize = 1000;
-const HIGH_WATER: usize = 4000;
-
 fn codec() -> Framed<LengthDelimited, Raw> {
     LengthDelimited::u32().with(Raw::new())
-}
-
-async fn tcp() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let connecting = TcpStream::connect(listener.local_addr().unwrap());
-    let (connected, accepted) = join(connecting, listener.accept()).await;
-    (connected.unwrap(), accepted.unwrap().0)
-}
-
-/// Sends to a peer that talks `every` so often and reads nothing, until that is a failure `after`.
-async fn never_read<S: ByteStream + Extra>(here: S, there: S, every: Duration, after: Duration) {
-    let builder = MessageStream::<S, Framed<LengthDelimited, Raw>>::builder();
-    let builder = builder.high_water(HIGH_WATER).write_stall_timeout(after);
-    let (mut sender, mut receiver) = builder.over(here, codec()).into_split();
-    let (mut talk, unread) = MessageStream::new(there, codec()).into_split();
-    let frame = Bytes::from(vec![1; FRAME]);
-    let start = time::now();
-    let fill = async {
-        loop {
-            match sender.try_send(&frame) {
-                Ok(()) => {}
-                Err(TrySendError::Full) => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        assert!(sender.unsent() < HIGH_WATER + FRAME + 4);
-        // Room is waited for no longer than the rest.
-        let error = loop {
-            if let Err(error) = sender.send(&frame).await {
-                break error;
-            }
-            assert!(sender.unsent() < HIGH_WATER + FRAME + 4);
-        };
-        assert_eq!(error.kind(), ErrorKind::Broken(Break::Stalled));
-        assert!(error.is_timeout() && error.is_connection());
-        assert_eq!(error.delivery(), Delivery::NotSent);
-        assert!(error.unsent_frames() > 0);
-        let error = sender.flush().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Broken(Break::Stalled));
-        assert_eq!(error.delivery(), Delivery::MaybeSent);
-        assert!(time::now() >= start.saturating_add(after));
-    };
-    let hear = async {
-        for number in 0_u8..5 {
-            let heard = receiver.recv().await.unwrap().unwrap();
-            assert_eq!(heard, vec![number]);
-        }
-    };
-    let talk = async {
-        for number in 0_u8..5 {
-            talk.send(&Bytes::from(vec![number])).await.unwrap();
-            talk.flush().await.unwrap();
-            sleep_until(time::now().saturating_add(every)).await;
-        }
-    };
-    join(join(fill, hear), talk).await;
-    drop(unread);
-}
-
-// TR7
-#[test]
-fn a_peer_that_reads_nothing_is_a_failure_over_seeds() {
-    for seed in 0..60 {
-        bowline_sim::block_on(seed, async {
-            let (here, there) = tcp().await;
-            never_read(here, there, Duration::from_secs(5), Duration::from_secs(30)).await;
-        });
-    }
-}
-
-// TR7
-#[test]
-fn a_peer_that_reads_nothing_is_a_failure_on_real_sockets() {
-    for backend in [Backend::Tokio, Backend::Smol, Backend::AsyncStd] {
-        backend.block_on(async {
-            let (here, there) = tcp().await;
-            let (every, after) = (Duration::from_millis(5), Duration::from_millis(60));
-            never_read(here, there, every, after).await;
-        });
-    }
-}
-
-/// Sends a frame of two pipes' size to a peer that reads a little every so often.
-async fn slow_reader(pause: Duration, after: Duration) {
-    let (here, mut there) = MemoryStream::builder().capacity(100).pair();
-    let builder = MessageStream::<MemoryStream, Framed<LengthDelimited, Raw>>::builder();
-    let mut here = builder.write_stall_timeout(after).over(here, codec());
-    let send = async {
-        here.send(&Bytes::from(vec![1; FRAME])).await.unwrap();
-        here.flush().await.unwrap();
-        here.close().await.unwrap();
-    };
-    let read = async {
-        use bowline_backend::stream::ByteStreamExt;
-        let mut taken = bytes::BytesMut::new();
-        let most = std::num::NonZeroUsize::new(50).unwrap();
-        while there.read_into(&mut taken, most).await.unwrap() > 0 {
-            sleep_until(time::now().saturating_add(pause)).await;
-        }
-        assert_eq!(taken.len(), FRAME + 4);
-    };
-    join(send, read).await;
-}
-
-#[test]
-fn who_takes_little_does_not_stall() {
-    // Ten seconds at a time, 200 in all.
-    Backend::Sim.block_on(slow_reader(
-        Duration::from_secs(10),
-        Duration::from_secs(11),
-    ));
-}
-
-#[test]
-fn nothing_stalls_without_a_clock() {
-    let (here, there) = MemoryStream::pair();
-    let mut here = MessageStream::new(here, codec());
-    let large = Bytes::from(vec![1; 100_000]);
-    assert!(here.send(&large).now_or_never().unwrap().is_ok());
-    assert!(here.flush().now_or_never().is_none());
-    drop(there);
 }
 
 #[test]
