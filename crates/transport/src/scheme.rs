@@ -219,6 +219,15 @@ impl Plan {
         }
     }
 
+    /// That somebody is trusted, for whoever dials with no options besides those of the plan.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.options.tls {
+            tls.trusts()?;
+        }
+        Ok(())
+    }
+
     /// Dials, with these options in place of those of the plan where they say anything.
     pub(crate) async fn dial<C>(
         &self,
@@ -231,7 +240,10 @@ impl Plan {
         let options = DialOptions {
             max_frame: options.max_frame.or(self.options.max_frame),
             #[cfg(feature = "tls")]
-            tls: options.tls.clone().or_else(|| self.options.tls.clone()),
+            tls: match (&options.tls, &self.options.tls) {
+                (Some(given), Some(said)) => Some(said.replaced_by(given)?),
+                (given, said) => given.as_ref().or(said.as_ref()).cloned(),
+            },
         };
         let Some(most) = self.connect_timeout else {
             return self.dial_with(codec, &options).await;

@@ -210,3 +210,46 @@ fn a_name_that_is_set_counts_instead_of_the_host() {
         Ok(())
     });
 }
+
+// T2, TR11
+#[test]
+fn a_configuration_of_the_program_replaces_what_a_url_trusts() {
+    with_server(|served| async move {
+        let at = served.at;
+        let trusting = || TlsClientConfig::builder().root_pem(&*served.certificate);
+        let client =
+            |query: &str, config| Client::new(format!("tls://{at}{query}"), line).tls(config);
+        // The address is not in the certificate: it is the name that counts.
+        let named = client("?sni=there&connect_timeout=5s", trusting().build()?);
+        assert_eq!(named.call(&"so".to_owned()).await?, "soso");
+        named.close().await?;
+        let elsewhere = client("?sni=elsewhere", trusting().build()?);
+        let refused = elsewhere.connect().await.unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::Tls(_)), "{refused}");
+
+        // Nothing of what the URL says is lost without a word.
+        let named = || trusting().server_name("there");
+        for (key, query) in [
+            ("ca", "?ca=/nowhere"),
+            ("alpn", "?alpn=echo"),
+            ("close", "?close=lenient"),
+            ("sni", "?sni=there"),
+        ] {
+            let said = why(client(query, named().build()?).connect().await);
+            assert!(said.contains(&format!("the key `{key}` ")), "{said}");
+        }
+        let plain = client("", named().build()?);
+        assert_eq!(plain.call(&"so".to_owned()).await?, "soso");
+        plain.close().await?;
+        // A URL alone has to say whom it trusts, where nobody is trusted as a matter of course.
+        #[cfg(not(any(feature = "webpki-roots", feature = "native-roots")))]
+        {
+            let registry = TransportRegistry::with_builtin(line);
+            let said = why(registry.open(&format!("tls://{at}")).map(drop));
+            assert!(said.starts_with("the key `ca` is missing"), "{said}");
+            let said = why(Client::new(format!("tls://{at}"), line).connect().await);
+            assert!(said.starts_with("the key `ca` is missing"), "{said}");
+        }
+        Ok(())
+    });
+}

@@ -113,6 +113,11 @@ where
 
     /// Makes each connection secure. The certificate has to be for the host that is dialled. Of a
     /// byte stream alone: packets are not made secure, and connecting says so.
+    ///
+    /// For a URL of `tls` this replaces whom the URL trusts, so that there has to be none: the key `sni`
+    /// names who is to answer, while `ca`, `alpn` and `close`, or `sni` beside a
+    /// [`server_name`](crate::TlsClientBuilder::server_name), are [`Config`](crate::ErrorKind::Config)
+    /// errors of the first use.
     #[cfg(feature = "tls")]
     pub fn tls(self, config: TlsClientConfig) -> Self {
         let tls = Some(Tls::with(config));

@@ -35,6 +35,7 @@ where
 {
     fn create(&self, params: &Params) -> Result<DynTransport<C::Sent, C::Item>, Error> {
         let plan = self.scheme.plan(params, Some(&self.network))?;
+        plan.check()?;
         let broken = match plan.reconnect {
             true => Broken::IsReplaced,
             false => Broken::Stays,

@@ -20,6 +20,8 @@ pub(crate) struct Tls {
     config: Config,
     /// Whom the certificate has to be for, where that is not the host.
     pub(crate) name: Option<String>,
+    /// The keys that were set of those that a configuration of the program's own decides.
+    decided: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ struct Trusting {
 /// The authorities that are trusted.
 #[derive(Clone, Debug)]
 enum Whom {
+    /// Nobody, as nothing says whom: for a configuration of the program's own to say.
+    Nobody,
     /// Those in a file.
     File(String),
     /// Mozilla's, which need no reading.
@@ -64,6 +68,7 @@ impl Tls {
         Tls {
             config: Config::Made(config),
             name: None,
+            decided: Vec::new(),
         }
     }
 
@@ -74,16 +79,46 @@ impl Tls {
         let whom = match (params.text("ca"), USUAL.first()) {
             (Some(file), _) => Whom::File(file.to_owned()),
             (None, Some(usual)) => usual.clone(),
-            (None, None) => {
-                let missing = "the key `ca` is missing: a file with the authorities that are trusted \
-                               (PEM); with the feature `webpki-roots` or `native-roots` there are others";
-                return Err(wrong(missing.to_owned()));
-            }
+            (None, None) => Whom::Nobody,
         };
+        let decided = [
+            ("ca", params.text("ca").is_some()),
+            ("alpn", params.list("alpn").is_some()),
+            ("close", params.text("close").is_some()),
+        ];
+        let decided = decided.iter().filter(|(_, set)| *set);
         Ok(Tls {
             name: params.text("sni").map(str::to_owned),
+            decided: decided.map(|(key, _)| *key).collect(),
             ..Tls::trusting(whom, alpn, close)
         })
+    }
+
+    /// The configuration that the program has `given`, for a URL that says this: what both say is refused,
+    /// as one of them would be ignored.
+    pub(super) fn replaced_by(&self, given: &Tls) -> Result<Tls, Error> {
+        let names = matches!(&given.config, Config::Made(config) if config.names_server());
+        let name = self.name.as_ref().filter(|_| names).map(|_| "sni");
+        if let Some(key) = self.decided.first().copied().or(name) {
+            return Err(wrong(format!(
+                "the key `{key}` cannot be set where the program has a TLS configuration of its own, which \
+                 decides that"
+            )));
+        }
+        Ok(Tls {
+            name: self.name.clone(),
+            ..given.clone()
+        })
+    }
+
+    /// Whether somebody is trusted, where the program has no configuration of its own.
+    pub(super) fn trusts(&self) -> Result<(), Error> {
+        match &self.config {
+            Config::Trusting(trusting) if matches!(trusting.whom, Whom::Nobody) => {
+                Err(untrusting())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn trusting(whom: Whom, alpn: &[String], close: CloseMode) -> Tls {
@@ -96,6 +131,7 @@ impl Tls {
         Tls {
             config: Config::Trusting(Arc::new(trusting)),
             name: None,
+            decided: Vec::new(),
         }
     }
 
@@ -118,6 +154,7 @@ impl Trusting {
     async fn make(&self) -> Result<TlsClientConfig, Error> {
         let builder = TlsClientConfig::builder();
         match &self.whom {
+            Whom::Nobody => Err(untrusting()),
             Whom::File(file) => {
                 let roots = read_file("ca", file).await?;
                 self.speaking(builder.root_pem(roots)).build()
@@ -143,6 +180,14 @@ impl Trusting {
             .fold(builder, TlsClientBuilder::alpn)
             .close_mode(self.close)
     }
+}
+
+fn untrusting() -> Error {
+    wrong(
+        "the key `ca` is missing: a file with the authorities that are trusted (PEM); with the feature \
+         `webpki-roots` or `native-roots` there are others"
+            .to_owned(),
+    )
 }
 
 impl CloseMode {
