@@ -57,7 +57,7 @@ pub(crate) const RECONNECT: Backoff =
 /// So who uses a client alone, and gives up sooner than a connection can be made, never gets one: each
 /// time the attempt goes with the call, as [`timeout`](bowline_concurrency::timeout) or a
 /// [`BlockingClient`](crate::BlockingClient) with a limit has it. Either such a limit is longer than
-/// connecting may take, which is 10 s unless `connect_timeout` of a URL or a
+/// connecting may take, its TLS handshake included, which is 10 s unless `connect_timeout` of a URL or a
 /// [`TcpConnector`](crate::TcpConnector) says otherwise; or somebody else waits meanwhile, in a task of
 /// the program's: `group.spawn(async move { client.connect().await })`, or one that receives.
 ///

@@ -86,7 +86,8 @@ impl TcpConnector {
         self
     }
 
-    /// How long looking up the name and all attempts may take together; default 10 s.
+    /// How long looking up the name and all attempts may take together; default 10 s. Of a
+    /// [`Client`](crate::Client) it is the bound of the TLS handshake as well.
     pub fn connect_timeout(mut self, most: Duration) -> Self {
         self.connect_timeout = most;
         self
@@ -103,6 +104,11 @@ impl TcpConnector {
     pub(crate) fn nodelay(mut self, nodelay: Nodelay) -> Self {
         self.options = self.options.nodelay(nodelay);
         self
+    }
+
+    /// How long connecting may take.
+    pub(crate) fn most(&self) -> Duration {
+        self.connect_timeout
     }
 
     /// Whom it connects to.

@@ -19,8 +19,9 @@ use bowline_backend::net::UnixStream;
 use bowline_backend::stream::ByteStream;
 #[cfg(unix)]
 use bowline_backend::stream::UnixAddress;
+use bowline_backend::time::Instant;
 use bowline_codec::Codec;
-use bowline_concurrency::timeout;
+use bowline_concurrency::{now, timeout_at};
 
 #[cfg(unix)]
 use self::reading::unix_address;
@@ -145,13 +146,7 @@ impl Scheme {
         };
         Ok(Plan {
             to,
-            connect_timeout: match self {
-                // What connects by TCP has the same bound of its own, without the handshake.
-                Scheme::Tcp => params.duration("connect_timeout"),
-                #[cfg(feature = "tls")]
-                Scheme::Tls => params.duration("connect_timeout"),
-                _ => Some(connect_timeout(params)),
-            },
+            connect_timeout: connect_timeout(params),
             reconnect: params.flag("reconnect").unwrap_or(false),
             options: DialOptions {
                 max_frame: max_frame(params)?,
@@ -169,7 +164,8 @@ impl Scheme {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     to: To,
-    connect_timeout: Option<Duration>,
+    /// Of all of it: files that are read and the handshake are part of a connection.
+    connect_timeout: Duration,
     pub(crate) reconnect: bool,
     options: DialOptions,
 }
@@ -202,18 +198,19 @@ impl Plan {
     }
 
     pub(crate) fn over_tcp(connector: TcpConnector) -> Plan {
-        Plan::over(To::Tcp(Box::new(connector)))
+        let most = connector.most();
+        Plan::over(To::Tcp(Box::new(connector)), most)
     }
 
     #[cfg(unix)]
     pub(crate) fn over_unix(address: UnixAddress) -> Plan {
-        Plan::over(To::Unix(address))
+        Plan::over(To::Unix(address), CONNECT_WITHIN)
     }
 
-    fn over(to: To) -> Plan {
+    fn over(to: To, connect_timeout: Duration) -> Plan {
         Plan {
             to,
-            connect_timeout: None,
+            connect_timeout,
             reconnect: false,
             options: DialOptions::default(),
         }
@@ -245,25 +242,14 @@ impl Plan {
                 (given, said) => given.as_ref().or(said.as_ref()).cloned(),
             },
         };
-        let Some(most) = self.connect_timeout else {
-            return self.dial_with(codec, &options).await;
-        };
-        connected_within(most, self.dial_with(codec, &options)).await
-    }
-
-    async fn dial_with<C>(
-        &self,
-        codec: &(impl Fn() -> C + Send + Sync),
-        options: &DialOptions,
-    ) -> Result<DynTransport<C::Sent, C::Item>, Error>
-    where
-        C: Codec<Sent: Send + Sync + 'static, Item: Send + 'static> + 'static,
-    {
+        let most = self.connect_timeout;
         match &self.to {
+            // Its attempts have that bound of their own, and tell of each; the rest has what they leave.
             To::Tcp(connector) => {
+                let until = now().saturating_add(most);
                 let stream = connector.connect().await?;
                 let host = connector.target().host();
-                options.over(stream, host, codec).await
+                connected_by(until, most, options.over(stream, host, codec)).await
             }
             #[cfg(unix)]
             To::Unix(address) => {
@@ -275,13 +261,19 @@ impl Plan {
                             .with_peer(Some(address.clone().into()))
                     })
                 };
-                let stream = span.around(connecting).await?;
-                options.over(stream, None, codec).await
+                let over = async {
+                    let stream = span.around(connecting).await?;
+                    options.over(stream, None, codec).await
+                };
+                connected_within(most, over).await
             }
             To::Memory(name, network) => {
                 let span = OperationSpan::new(Operation::Connect, || Some(name));
-                let stream = span.around(network.connect(name)).await?;
-                options.over(stream, None, codec).await
+                let over = async {
+                    let stream = span.around(network.connect(name)).await?;
+                    options.over(stream, None, codec).await
+                };
+                connected_within(most, over).await
             }
         }
     }
@@ -337,7 +329,16 @@ async fn connected_within<T>(
     most: Duration,
     connecting: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    timeout(most, connecting).await.unwrap_or_else(|_| {
+    connected_by(now().saturating_add(most), most, connecting).await
+}
+
+/// The same of what began earlier and is to be done by then.
+async fn connected_by<T>(
+    until: Instant,
+    most: Duration,
+    connecting: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout_at(until, connecting).await.unwrap_or_else(|_| {
         Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
             .with_source(TimeLimit::new("there was no connection", most)))
     })

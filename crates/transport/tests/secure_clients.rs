@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bowline_backend::Backend;
+use bowline_backend::net::TcpListener;
 use bowline_codec::{Framed, Lines, Text};
-use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, task_group, timeout};
+use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, now, task_group, timeout};
 use bowline_transport::{
-    CertStore, Client, Error, ErrorKind, Extra, Peer, Server, TlsClientConfig, TlsInfo,
-    TlsServerConfig, Transport, TransportRegistry,
+    CertStore, Client, Error, ErrorKind, Extra, Peer, Server, TcpConnector, TlsClientConfig,
+    TlsInfo, TlsServerConfig, Transport, TransportRegistry,
 };
 
 fn line() -> Framed<Lines, Text> {
@@ -251,5 +252,33 @@ fn a_configuration_of_the_program_replaces_what_a_url_trusts() {
             assert!(said.starts_with("the key `ca` is missing"), "{said}");
         }
         Ok(())
+    });
+}
+
+/// On the simulated clock.
+// T2, TR11, CL1
+#[test]
+fn a_handshake_takes_no_longer_than_connecting_may() {
+    Root::new().backend(Backend::Sim).block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let at = listener.local_addr().unwrap();
+        let config = TlsClientConfig::builder().danger_skip_verification();
+        let config = config.build().unwrap();
+        let short = TcpConnector::new(at).connect_timeout(Duration::from_secs(3));
+        // Whoever accepts says nothing.
+        for (client, seconds) in [
+            (Client::new(at, line), 10),
+            (Client::new(short, line), 3),
+            (Client::new(format!("tls://{at}"), line), 10),
+            (
+                Client::new(format!("tls://{at}?connect_timeout=20s"), line),
+                20,
+            ),
+        ] {
+            let began = now();
+            let late = client.tls(config.clone()).connect().await.unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::ConnectTimeout, "{late}");
+            assert_eq!((now() - began).as_secs(), seconds);
+        }
     });
 }

@@ -117,7 +117,8 @@ where
     /// For a URL of `tls` this replaces whom the URL trusts, so that there has to be none: the key `sni`
     /// names who is to answer, while `ca`, `alpn` and `close`, or `sni` beside a
     /// [`server_name`](crate::TlsClientBuilder::server_name), are [`Config`](crate::ErrorKind::Config)
-    /// errors of the first use.
+    /// errors of the first use. The handshake is part of connecting, and has the time that its dial
+    /// leaves of 10 s, or of `connect_timeout`.
     #[cfg(feature = "tls")]
     pub fn tls(self, config: TlsClientConfig) -> Self {
         let tls = Some(Tls::with(config));

@@ -55,6 +55,29 @@ fn a_name_in_memory_is_not_waited_for_without_end() {
     });
 }
 
+// CL1, TR11
+#[cfg(unix)]
+#[test]
+fn a_client_of_a_path_does_not_wait_without_end() {
+    use bowline_backend::net::{UnixListenOptions, UnixStream};
+    use bowline_concurrency::timeout;
+
+    let second = std::time::Duration::from_secs(1);
+    Root::new().backend(Backend::Sim).block_on(async {
+        let address = UnixAddress::from_path("/full").unwrap();
+        let options = UnixListenOptions::new().backlog(1);
+        let _listener = UnixListener::bind_with(&address, options).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(second, UnixStream::connect(&address)).await {
+            waiting.push(stream.unwrap());
+        }
+        let began = now();
+        let error = Client::new(address, lines).connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectTimeout);
+        assert_eq!((now() - began).as_millis(), 10_000);
+    });
+}
+
 // TR11, T10
 #[test]
 fn what_is_opened_connects_when_it_is_used() {
