@@ -21,6 +21,7 @@ mod verify;
 pub use cert_store::CertStore;
 pub use client::{TlsClientBuilder, TlsClientConfig};
 pub use exporter::{KeyExportError, KeyExporter, TlsExporter};
+pub(crate) use failure::is_lasting;
 pub use handshake::TlsHandshake;
 pub use info::{TlsDetails, TlsInfo};
 pub use listener::TlsListener;

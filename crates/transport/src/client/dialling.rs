@@ -1,5 +1,6 @@
 //! How a connection comes about: attempts, with pauses in between.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bowline_concurrency::{Backoff, now, sleep_until, timeout_at};
 
 use super::board::{Board, ClientState};
 use crate::dyn_transport::{BoxFuture, DynTransport};
-use crate::error::{Break, Error, ErrorKind, Operation, TimeLimit, TlsFailure};
+use crate::error::{Attempt, Break, Error, ErrorKind, Operation, TimeLimit};
 use crate::scheme::DialOptions;
 
 /// How long a connection has to last for the next attempts to be counted from one again.
@@ -207,11 +208,16 @@ fn end_of(began: Instant, overall: Duration) -> Instant {
     }
 }
 
-/// Whether the same may work later. What is wrong on our side, or with who they are, stays so.
+/// Whether the same may work later. What is wrong on our side, or with who they are, stays so; a server
+/// that changes its certificate, or is behind something that answers for it meanwhile, does not.
 fn is_worth_another(error: &Error) -> bool {
     match error.kind() {
-        ErrorKind::Tls(how) => how == TlsFailure::Timeout,
+        #[cfg(feature = "tls")]
+        ErrorKind::Tls(_) => !crate::tls::is_lasting(error),
+        #[cfg(not(feature = "tls"))]
+        ErrorKind::Tls(how) => how != crate::error::TlsFailure::Certificate,
         ErrorKind::Broken(how) => !matches!(how, Break::Panicked | Break::Undecodable),
+        ErrorKind::Address => is_gone(error),
         ErrorKind::Refused
         | ErrorKind::ConnectTimeout
         | ErrorKind::Connect
@@ -221,4 +227,17 @@ fn is_worth_another(error: &Error) -> bool {
         | ErrorKind::Resource => true,
         _ => false,
     }
+}
+
+/// Whether the address that we connect from is not ours now, or taken: it may be again, as that of an
+/// interface that comes and goes.
+fn is_gone(error: &Error) -> bool {
+    let gone = |attempt: &Attempt| {
+        let kind = attempt.error().kind();
+        matches!(
+            kind,
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse
+        )
+    };
+    error.attempts().iter().any(gone)
 }

@@ -131,8 +131,11 @@ where
     ///
     /// Attempts are counted until a connection lasts for 10 s; a pause precedes each but the first
     /// of all, so that those who lost a server do not come back together. Errors that no time mends
-    /// (a configuration, a certificate, a permission) are given up at once. Set it, and what
-    /// follows, before the first use.
+    /// are given up at once: a configuration, a permission, a server of an authority that is not trusted
+    /// or of another name, a certificate that it wants and we have not. What may pass is not: a
+    /// certificate that has expired, an alert, a peer that speaks no TLS, an address to connect
+    /// [from](crate::TcpConnector::bind) that is not ours now. Set it, and what follows, before the first
+    /// use.
     pub fn reconnect(self, backoff: Backoff) -> Self {
         self.line()
             .dialling()

@@ -1,8 +1,9 @@
 //! What errors of rustls are about.
 
+use std::error::Error as _;
 use std::io;
 
-use rustls::Error as Rustls;
+use rustls::{AlertDescription, CertificateError, Error as Rustls};
 
 use crate::error::{Break, Error, ErrorKind, Operation, TlsFailure};
 
@@ -16,6 +17,29 @@ pub(super) fn of_handshake(error: Rustls) -> Error {
         _ => TlsFailure::Protocol,
     };
     Error::new(Operation::Handshake, ErrorKind::Tls(failure)).with_source(error)
+}
+
+/// Whether the handshake would fail so at any time, with what both sides are: nobody whom we trust
+/// answers for the peer, it is somebody else, or it wants a certificate and we have none. Where nothing
+/// tells why a certificate is not accepted that counts too.
+pub(crate) fn is_lasting(error: &Error) -> bool {
+    let mut cause = error.source();
+    while let Some(now) = cause {
+        if let Some(error) = now.downcast_ref::<Rustls>() {
+            return matches!(
+                error,
+                Rustls::InvalidCertificate(
+                    CertificateError::UnknownIssuer
+                        // Of another authority of a name that is trusted.
+                        | CertificateError::BadSignature
+                        | CertificateError::NotValidForName
+                        | CertificateError::NotValidForNameContext { .. }
+                ) | Rustls::AlertReceived(AlertDescription::CertificateRequired)
+            );
+        }
+        cause = now.source();
+    }
+    error.kind() == ErrorKind::Tls(TlsFailure::Certificate)
 }
 
 /// Whether the peer is known to be content with the handshake.
