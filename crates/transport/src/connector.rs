@@ -21,8 +21,11 @@ use crate::span::OperationSpan;
 /// How long an attempt goes alone before the next address is tried beside it (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Probes that find a vanished peer: after a minute of silence, 3 of them 20 s apart.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(20), 3);
+/// Probes that find a vanished peer, of what is dialled or accepted: after a minute of silence, 3 of them
+/// 20 s apart.
+pub(crate) fn probes() -> Keepalive {
+    Keepalive::new(Duration::from_secs(60), Duration::from_secs(20), 3)
+}
 
 /// Connects to a host by whichever of its addresses answers first.
 ///
@@ -63,11 +66,10 @@ pub struct TcpConnector {
 impl TcpConnector {
     /// Connects to `target`: an address, a list of them, a host and a port, or `host:port` as text.
     pub fn new(target: impl Into<TcpTarget>) -> Self {
-        let (idle, interval, count) = KEEPALIVE;
         TcpConnector {
             target: target.into(),
             local: None,
-            options: TcpOptions::new().keepalive(Keepalive::new(idle, interval, count)),
+            options: TcpOptions::new().keepalive(probes()),
             head_start: HEAD_START,
             connect_timeout: CONNECT_WITHIN,
         }

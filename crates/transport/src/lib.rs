@@ -67,6 +67,7 @@ mod ended;
 mod error;
 mod half_wakers;
 mod scoped;
+mod seldom;
 mod serving;
 mod shared_transport;
 mod span;

@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use bowline_backend::net::{Query, TcpListenOptions, TcpListener, TcpStream, resolve};
+use bowline_backend::net::{Query, TcpListenOptions, TcpListener, TcpOptions, TcpStream, resolve};
 use bowline_backend::stream::Address;
 
+use crate::connector::probes;
 use crate::error::{Attempt, Error, ErrorKind, Operation};
 use crate::listener::Listener;
 use crate::url::{At, WrongAddress};
@@ -55,7 +56,7 @@ impl Listeners {
             hosts: Vec::new(),
             addresses: Vec::new(),
             same_port: false,
-            options: TcpListenOptions::new(),
+            options: TcpListenOptions::new().accept_options(accept_options()),
             wrong: None,
         }
     }
@@ -116,7 +117,9 @@ impl ListenersBuilder {
         self
     }
 
-    /// Options of each listener and of what it accepts.
+    /// Options of each listener and of what it accepts, instead of the default ones: what is accepted
+    /// sends small writes at once (`TCP_NODELAY`), and probes a peer that is silent for a minute, so that
+    /// one that vanished is found after two.
     /// [`dual_stack`](TcpListenOptions::dual_stack) would let an IPv6 listener take the port of
     /// both families, and fails beside an IPv4 one.
     pub fn options(mut self, options: TcpListenOptions) -> Self {
@@ -264,6 +267,11 @@ impl<H: Into<String>> From<(H, u16)> for ListenersBuilder {
     fn from((host, port): (H, u16)) -> Self {
         Listeners::builder(port).host(host)
     }
+}
+
+/// Options of what is accepted, unless others are asked for.
+pub(crate) fn accept_options() -> TcpOptions {
+    TcpOptions::new().keepalive(probes())
 }
 
 /// Whether the system has no such family, as far as its error tells.

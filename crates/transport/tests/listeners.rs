@@ -7,7 +7,9 @@ use std::num::NonZeroUsize;
 use bowline_backend::Backend;
 use bowline_backend::net::{TcpListener, TcpStream};
 use bowline_backend::stream::ByteStreamExt;
-use bowline_transport::{ErrorKind, Listener, Listeners, ListenersBuilder, Operation};
+use bowline_transport::{
+    ErrorKind, Listener, Listeners, ListenersBuilder, Operation, TcpConnector,
+};
 use futures_util::FutureExt;
 
 fn loopback(port: u16) -> ListenersBuilder {
@@ -177,4 +179,26 @@ async fn leave_in_time_wait(listeners: &mut Listeners, to: SocketAddr) {
     assert_eq!(stream.read_into(&mut read, most).await.unwrap(), 0);
     stream.shutdown().await.unwrap();
     assert_eq!(accepted.read_into(&mut read, most).await.unwrap(), 0);
+}
+
+/// On systems, whose probes they are.
+// T11
+#[test]
+fn what_is_accepted_is_probed_when_it_is_silent() {
+    for backend in [Backend::Tokio, Backend::Smol, Backend::AsyncStd] {
+        backend.block_on(async {
+            let mut listeners = Listeners::builder(0)
+                .host("127.0.0.1")
+                .bind()
+                .await
+                .unwrap();
+            let dialling = TcpConnector::new(addresses(&listeners)[0]);
+            let stream = dialling.connect().await.unwrap();
+            let dialled = stream.raw_socket().unwrap();
+            let (accepted, _) = listeners.accept().await.unwrap();
+            let probes = accepted.raw_socket().unwrap().keepalive().unwrap();
+            assert!(probes.is_some());
+            assert_eq!(probes, dialled.keepalive().unwrap());
+        });
+    }
 }

@@ -18,7 +18,7 @@ use bowline_backend::stream::Address;
 use bowline_codec::Lines;
 use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, now, sleep, task_group};
 use bowline_transport::{
-    Listener, Listeners, MessageStream, Server, ServerHandle, TcpConnector, Transport,
+    Listener, Listeners, MessageStream, Server, ServerHandle, ServerLimits, TcpConnector, Transport,
 };
 use tracing_core::field::{Field, Visit};
 use tracing_core::span::{Attributes, Id, Record};
@@ -171,6 +171,52 @@ fn what_goes_on_is_said_seldom_and_what_happens_once() {
         assert_eq!(counter.count(Level::ERROR, "the handler failed"), 1);
         assert_eq!(counter.count(Level::ERROR, "the handler panicked"), 1);
         assert!(counter.count(Level::DEBUG, "the connection broke") >= 1);
+    }
+}
+
+/// Has one place, for five that come one after the other, with a pause before the fourth.
+async fn one_by_one() {
+    let bound = Server::tcp(("127.0.0.1", 0)).codec(|| Lines::lf().text());
+    let bound = bound.limits(ServerLimits::new().max_connections(1));
+    let bound = bound.bind().await.unwrap();
+    let (handle, address) = (bound.handle(), bound.local_addrs()[0].as_inet().unwrap());
+    let serving = bound.serve_each(|peer, line: String| async move { peer.send(&line).await });
+    let ended: Result<(), GroupError<AnyError>> =
+        task_group(|group: TaskGroup<AnyError>| async move {
+            group.spawn(async move { Ok(serving.await?) });
+            assert_eq!(handle.counters().accept_full, 0);
+            for n in 1..=5 {
+                if n == 4 {
+                    sleep(Duration::from_secs(6)).await;
+                }
+                let stream = TcpConnector::new(address).connect().await?;
+                let mut client = MessageStream::new(stream, Lines::lf().text());
+                client.send(&n.to_string()).await?;
+                assert_eq!(client.recv().await?, Some(n.to_string()));
+                assert_eq!(handle.counters().accept_full, n);
+                // It has waited for as long as the place is taken, which says nothing more.
+                sleep(Duration::from_millis(100)).await;
+                assert_eq!(handle.counters().accept_full, n);
+                client.close().await?;
+            }
+            handle.drain(Duration::from_secs(10)).await;
+            Ok(())
+        })
+        .await;
+    ended.unwrap();
+}
+
+// SV1, SV2
+#[test]
+fn that_no_place_is_left_is_counted_and_said_seldom() {
+    for seed in 0..5 {
+        let counter = Counter::default();
+        dispatcher::with_default(&Dispatch::new(counter.clone()), || {
+            let root = Root::new().backend(Backend::Sim);
+            bowline_sim::block_on(seed, root.entered(one_by_one()));
+        });
+        let words = "accepting waits: there are as many connections as may be";
+        assert_eq!(counter.count(Level::WARN, words), 2);
     }
 }
 

@@ -16,6 +16,9 @@ counters! {
         accept_skipped,
         /// Failed accepts for want of descriptors or memory, each followed by a pause.
         accept_exhausted,
+        /// How often accepting stopped because there were as many connections as may be
+        /// ([`AtLimit::Wait`](crate::AtLimit::Wait)): from then on peers wait, if there are any.
+        accept_full,
         /// Connections that did not become secure.
         handshakes_failed,
         /// Connections that ended well, from our side or the peer's.

@@ -51,7 +51,8 @@ pub struct ServerLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AtLimit {
-    /// Accepts nothing until a connection ends: peers wait in the backlog of the system.
+    /// Accepts nothing until a connection ends: peers wait in the backlog of the system. It is counted
+    /// ([`accept_full`](crate::ServerCounters::accept_full)), and logged as a warning, at most every 5 s.
     #[default]
     Wait,
     /// Accepts and resets.

@@ -19,6 +19,16 @@ pub(super) fn accept_exhausted(error: &io::Error) {
     let _ = error;
 }
 
+/// Said at most every 5 s.
+pub(super) fn accept_full(most: usize) {
+    event!(
+        warn,
+        limit = most,
+        "accepting waits: there are as many connections as may be"
+    );
+    let _ = most;
+}
+
 pub(super) fn accept_failed(error: &io::Error) {
     event!(error, %error, "accepting has ended");
     let _ = error;

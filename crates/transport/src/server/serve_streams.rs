@@ -3,14 +3,13 @@ use std::future::{Future, IntoFuture, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bowline_backend::accept_error::AcceptErrorKind;
 use bowline_backend::entropy::random_u64;
 use bowline_backend::stream::Address;
-use bowline_backend::time::Instant;
-use bowline_concurrency::{Backoff, Outcome, SpawnError, TaskGroup, now, sleep, yield_now};
+use bowline_concurrency::{Backoff, Outcome, SpawnError, TaskGroup, sleep, yield_now};
 
 use super::handle::ServerHandle;
 use super::incoming::Incoming;
@@ -19,6 +18,7 @@ use super::log;
 use super::state::{Entry, Refusal, State};
 use crate::error::{Error, Operation};
 use crate::listener::Listener;
+use crate::seldom::Seldom;
 
 /// After so many accepts without waiting, the task yields to its siblings.
 const BURST: usize = 32;
@@ -26,9 +26,6 @@ const BURST: usize = 32;
 /// Pauses while the system has no descriptors or memory.
 const EXHAUSTED: Backoff =
     Backoff::exponential(Duration::from_millis(100)).max(Duration::from_secs(1));
-
-/// How often at most it is logged that it has none.
-const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// Accepts connections and runs a future for each as a task of `group`: nothing but accepting,
 /// limits, and what to do when an accept fails.
@@ -204,7 +201,8 @@ where
     let _accepting = state.serving.begin_taking();
     let mut listener = listener; // closed before the server counts as stopped
     let mut stopping = pin!(state.serving.stopping().wait());
-    let mut exhausted = Exhausted::default();
+    let mut exhausted = Exhausted::new();
+    let mut full = Full::new();
     let mut burst = 0;
     loop {
         let mut waited = false;
@@ -213,7 +211,7 @@ where
                 return Poll::Ready(None);
             }
             let room = match state.limits.at_limit {
-                AtLimit::Wait => state.poll_room(cx),
+                AtLimit::Wait => full.noted(state, cx),
                 AtLimit::Refuse => Poll::Ready(()),
             };
             if room.is_ready()
@@ -280,23 +278,52 @@ fn take<C: Incoming>(
     Spawned::Refused
 }
 
+/// Whether accepting has stopped for want of places.
+struct Full {
+    stopped: bool,
+    said: Seldom,
+}
+
+impl Full {
+    fn new() -> Full {
+        Full {
+            stopped: false,
+            said: Seldom::new(1),
+        }
+    }
+
+    /// Ready while there is a place; notes when there is none any more.
+    fn noted(&mut self, state: &State, cx: &mut Context<'_>) -> Poll<()> {
+        let room = state.poll_room(cx);
+        if room.is_pending() && !self.stopped {
+            state.counters.accept_full.one();
+            if self.said.ask().is_some() {
+                log::accept_full(state.limits.max_connections);
+            }
+        }
+        self.stopped = room.is_pending();
+        room
+    }
+}
+
 /// How often in a row the system had nothing left.
-#[derive(Default)]
 struct Exhausted {
     times: usize,
-    logged: Option<Instant>,
+    said: Seldom,
 }
 
 impl Exhausted {
+    fn new() -> Exhausted {
+        Exhausted {
+            times: 0,
+            said: Seldom::new(1),
+        }
+    }
+
     /// How long to pause after one more failure: from half of the bound to all of it.
     fn pause(&mut self, error: &io::Error) -> Duration {
         self.times += 1;
-        let now = now();
-        if self
-            .logged
-            .is_none_or(|last| now.saturating_duration_since(last) >= LOG_EVERY)
-        {
-            self.logged = Some(now);
+        if self.said.ask().is_some() {
             log::accept_exhausted(error);
         }
         let half = EXHAUSTED.bound(self.times) / 2;

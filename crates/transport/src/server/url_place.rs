@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bowline_backend::net::TcpStream;
 #[cfg(unix)]
 use bowline_backend::net::UnixListener;
-use bowline_backend::net::{Nodelay, TcpListenOptions, TcpOptions};
+use bowline_backend::net::{Nodelay, TcpListenOptions};
 use bowline_backend::stream::Address;
 
 use super::bind::Bind;
@@ -15,7 +15,7 @@ use super::incoming::Incoming;
 use super::unix_place::{UnixAt, UnixPlace};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::listener::Listener;
-use crate::listeners::{Listeners, ListenersBuilder};
+use crate::listeners::{Listeners, ListenersBuilder, accept_options};
 use crate::memory::{MemoryListener, MemoryNetwork};
 #[cfg(feature = "tls")]
 use crate::params::ParamType;
@@ -190,7 +190,7 @@ fn builder(url: &Url, params: &Params) -> Result<ListenersBuilder, Error> {
         builder = builder.host(host);
     }
     if params.flag("nodelay") == Some(false) {
-        let accepted = TcpOptions::new().nodelay(Nodelay::Off);
+        let accepted = accept_options().nodelay(Nodelay::Off);
         builder = builder.options(TcpListenOptions::new().accept_options(accepted));
     }
     Ok(builder)
