@@ -8,15 +8,16 @@ mod child;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bowline_backend::Backend;
-use bowline_backend::net::TcpStream;
-use bowline_backend::stream::Address;
-use bowline_codec::Lines;
-use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, now, sleep, task_group};
+use bowline_backend::net::{TcpStream, UdpSocket};
+use bowline_backend::stream::{Address, ByteStreamExt};
+use bowline_codec::{Lines, Text};
+use bowline_concurrency::{AnyError, GroupError, Root, TaskGroup, now, sleep, task_group, timeout};
 use bowline_transport::{
     Listener, Listeners, MessageStream, Server, ServerHandle, ServerLimits, TcpConnector, Transport,
 };
@@ -218,6 +219,78 @@ fn that_no_place_is_left_is_counted_and_said_seldom() {
         let words = "accepting waits: there are as many connections as may be";
         assert_eq!(counter.count(Level::WARN, words), 2);
     }
+}
+
+/// Has peers that send what is no text, then some that make the handler fail: by connections and by packets.
+async fn nonsense() {
+    async fn answer(text: String) -> Result<(), Told> {
+        assert_eq!(text, "fail");
+        Err(Told)
+    }
+    let bound = Server::tcp(("127.0.0.1", 0)).codec(|| Lines::lf().text());
+    let bound = bound.bind().await.unwrap();
+    let (handle, address) = (bound.handle(), bound.local_addrs()[0].as_inet().unwrap());
+    let serving = bound.serve_each(|_, text| answer(text));
+    let packets = Server::udp("127.0.0.1:0").codec(Text::new).bind();
+    let packets = packets.await.unwrap();
+    let (packet_handle, to) = (packets.handle(), packets.local_addrs()[0].clone());
+    let serving_packets = packets.serve_each(|_, text| answer(text));
+    let ended: Result<(), GroupError<AnyError>> =
+        task_group(|group: TaskGroup<AnyError>| async move {
+            group.spawn(async move { Ok(serving.await?) });
+            group.spawn(async move { Ok(serving_packets.await?) });
+            let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+            for n in 1..=40 {
+                for said in [&b"\xff\n"[..], b"fail\n"] {
+                    let mut stream = TcpConnector::new(address).connect().await?;
+                    stream.write_all(said).await?;
+                    let mut rest = bytes::BytesMut::new();
+                    let most = NonZeroUsize::new(64).unwrap();
+                    while let Ok(1..) = stream.read_into(&mut rest, most).await {}
+                    socket.send_to(said.trim_ascii_end(), &to).await?;
+                }
+                let there = || {
+                    let (one, other) = (handle.counters(), packet_handle.counters());
+                    [one.undecoded, one.failed, other.undecoded, other.failed]
+                };
+                while there() != [n; 4] {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+            handle.drain(Duration::from_secs(10)).await;
+            packet_handle.drain(Duration::from_secs(10)).await;
+            Ok(())
+        })
+        .await;
+    ended.unwrap();
+}
+
+// SV4, SV7
+#[test]
+fn no_peer_writes_the_log() {
+    let counter = Counter::default();
+    let within = dispatcher::with_default(&Dispatch::new(counter.clone()), || {
+        let root = Root::new().backend(Backend::Sim);
+        bowline_sim::block_on(
+            0,
+            root.entered(async {
+                let begun = now();
+                timeout(Duration::from_secs(60), nonsense()).await.unwrap();
+                now().saturating_duration_since(begun) < Duration::from_secs(5)
+            }),
+        )
+    });
+    assert!(within, "the simulated hosts are slow");
+    // What was sent is no fault of ours, and faults are said 16 times by each server.
+    assert_eq!(counter.count(Level::ERROR, "the handler failed"), 32);
+    assert_eq!(
+        counter.count(Level::DEBUG, "a message could not be decoded"),
+        40
+    );
+    assert_eq!(
+        counter.count(Level::DEBUG, "a packet could not be decoded"),
+        40
+    );
 }
 
 /// Processor time of all threads of this process so far.

@@ -59,17 +59,24 @@ where
         // The first packet is there, for it began this. Once none is, the peer gives its place up:
         // nothing is kept for it, and its next packet begins this again.
         let mut in_a_row = 0;
-        while let Some(message) = packets.recv().await.map_err(EachError::Recv)? {
+        loop {
+            let message = match packets.recv().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    peer.link().note_undecoded();
+                    return Err(EachError::Recv(error));
+                }
+            };
             let handled = (self.0)(peer.clone(), message).await;
             handled.map_err(EachError::Handler)?;
             if packets.waiting() == 0 {
-                break;
+                return Ok(());
             }
             in_a_row += 1;
             if in_a_row % BURST == 0 {
                 yield_now().await;
             }
         }
-        Ok(())
     }
 }

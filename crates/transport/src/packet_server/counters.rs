@@ -25,6 +25,9 @@ counters! {
         exhausted,
         /// Handlers that returned.
         completed,
+        /// Runs of [`serve_each`](crate::BoundPackets::serve_each) that ended since a packet could not be
+        /// decoded; the next packet begins another one.
+        undecoded,
         /// Handlers that failed.
         failed,
         /// Handlers that panicked.

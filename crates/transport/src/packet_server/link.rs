@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -32,6 +33,8 @@ pub(super) struct Link {
     pub(super) address: Address,
     /// What ends its task.
     pub(super) scope: CancelHandle,
+    /// The run that goes on ends because a packet could not be decoded.
+    undecoded: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -62,6 +65,7 @@ impl Link {
         Link {
             address,
             scope,
+            undecoded: AtomicBool::new(false),
             queue: Mutex::default(),
         }
     }
@@ -106,6 +110,16 @@ impl Link {
             carried,
             woken,
         }
+    }
+
+    /// Notes that the run ends with an error that is what the peer sent.
+    pub(super) fn note_undecoded(&self) {
+        self.undecoded.store(true, Ordering::Release);
+    }
+
+    /// Whether the last run did.
+    pub(super) fn take_undecoded(&self) -> bool {
+        self.undecoded.swap(false, Ordering::AcqRel)
     }
 
     /// The number of a new run.

@@ -22,12 +22,19 @@ pub(super) fn unnamed(error: &dyn Display) {
     let _ = error;
 }
 
-pub(super) fn handler_failed(peer: &Address, error: &dyn Display) {
-    event!(error, %peer, %error, "the handler failed");
+pub(super) fn undecoded(peer: &Address, error: &dyn Display) {
+    event!(debug, %peer, %error, "a packet could not be decoded");
     let _ = (peer, error);
 }
 
-pub(super) fn handler_panicked(peer: &Address, message: &str) {
-    event!(error, %peer, message, "the handler panicked");
-    let _ = (peer, message);
+/// Said at most 16 times in 5 s, panics included; `left_out` were not.
+pub(super) fn handler_failed(peer: &Address, error: &dyn Display, left_out: u64) {
+    event!(error, %peer, %error, left_out, "the handler failed");
+    let _ = (peer, error, left_out);
+}
+
+/// As the one before.
+pub(super) fn handler_panicked(peer: &Address, message: &str, left_out: u64) {
+    event!(error, %peer, message, left_out, "the handler panicked");
+    let _ = (peer, message, left_out);
 }

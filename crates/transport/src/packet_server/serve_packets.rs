@@ -230,13 +230,21 @@ where
             let counters = &self.state.counters;
             match handled {
                 Ok(Ok(())) => counters.completed.one(),
+                Ok(Err(error)) if link.take_undecoded() => {
+                    counters.undecoded.one();
+                    log::undecoded(&link.address, &error);
+                }
                 Ok(Err(error)) => {
                     counters.failed.one();
-                    log::handler_failed(&link.address, &error);
+                    if let Some(left_out) = self.state.failures.ask() {
+                        log::handler_failed(&link.address, &error, left_out);
+                    }
                 }
                 Err(Panicked(message)) => {
                     counters.panicked.one();
-                    log::handler_panicked(&link.address, &message);
+                    if let Some(left_out) = self.state.failures.ask() {
+                        log::handler_panicked(&link.address, &message, left_out);
+                    }
                 }
             }
             if entry.retire() {

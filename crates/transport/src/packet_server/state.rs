@@ -12,6 +12,7 @@ use super::limits::PacketLimits;
 use super::link::{Link, Waiting};
 use crate::datagram::Packet;
 use crate::drain::{Cut, Returned};
+use crate::seldom::Seldom;
 use crate::serving::{self, Present, Serving};
 
 /// What the server, its handles and the tasks of its peers share.
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) limits: PacketLimits,
     pub(super) local_addrs: Vec<Address>,
     pub(super) counters: Counters,
+    /// Handlers that failed or panicked, which peers may bring about.
+    pub(super) failures: Seldom,
     room: Arc<Room>,
     pub(super) serving: Serving<Table>,
 }
@@ -51,6 +54,7 @@ impl State {
             limits,
             local_addrs,
             counters: Counters::default(),
+            failures: Seldom::new(16),
             serving: Serving::default(),
         }
     }

@@ -44,10 +44,17 @@ where
     type Error = EachError<E>;
 
     async fn handle(&self, peer: &Peer<T>, messages: &mut Messages<T>) -> Result<(), EachError<E>> {
-        while let Some(message) = messages.recv().await.map_err(EachError::Recv)? {
+        loop {
+            let message = match messages.recv().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    messages.note_undecoded();
+                    return Err(EachError::Recv(error));
+                }
+            };
             let handled = (self.0)(peer.clone(), message).await;
             handled.map_err(EachError::Handler)?;
         }
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use bowline_concurrency::{Outcome, now, on_cancel, shield_for, timeout};
 use super::caught::{Caught, Panicked};
 use super::handler::{ConnectionHandler, End};
 use super::incoming::Incoming;
-use super::link::Seen;
+use super::link::{Link, Seen};
 use super::log;
 use super::messages::Messages;
 use super::peer::Peer;
@@ -102,7 +102,13 @@ impl<H, F> Service<H, F> {
         let tell = async { self.handler.on_end(&peer, end).await };
         let ended = Box::pin(shield_for(END_WITHIN, Caught::new(tell))).await;
         if let Ok(Err(Panicked(message))) = ended {
-            log::handler_panicked(link, &message);
+            self.panicked(link, &message);
+        }
+    }
+
+    fn panicked(&self, link: &Link, message: &str) {
+        if let Some(left_out) = self.state.failures.ask() {
+            log::handler_panicked(link, message, left_out);
         }
     }
 
@@ -138,7 +144,7 @@ impl<H, F> Service<H, F> {
             Err(Panicked(message)) => {
                 peer.abort();
                 entry.count(|counters| &counters.panicked);
-                log::handler_panicked(link, &message);
+                self.panicked(link, &message);
                 return End::Panicked;
             }
             Ok(Err(error)) => {
@@ -164,9 +170,16 @@ impl<H, F> Service<H, F> {
                 }
                 End::Broken(kind)
             }
+            (seen, Some(error)) if !closed_by_us && link.is_undecoded() => {
+                entry.count(|counters| &counters.undecoded);
+                log::undecoded(link, &error);
+                seen.map_or(End::Closed, End::from)
+            }
             (seen, Some(error)) if !closed_by_us => {
                 entry.count(|counters| &counters.failed);
-                log::handler_failed(link, &error);
+                if let Some(left_out) = self.state.failures.ask() {
+                    log::handler_failed(link, &error, left_out);
+                }
                 seen.map_or(End::Closed, End::from)
             }
             (seen, _) => {

@@ -4,7 +4,7 @@ counters! {
     /// What a server has seen since it was bound.
     ///
     /// Each connection that was `accepted` is there still or ended in one way: `handshakes_failed`,
-    /// `completed`, `broken`, `failed`, `panicked` or `cancelled`.
+    /// `completed`, `broken`, `undecoded`, `failed`, `panicked` or `cancelled`.
     pub struct ServerCounters from Counters {
         /// Connections that were taken.
         accepted,
@@ -25,6 +25,9 @@ counters! {
         completed,
         /// Connections that broke.
         broken,
+        /// Connections that [`serve_each`](crate::Bound::serve_each) ended since a message could not be
+        /// decoded.
+        undecoded,
         /// Connections whose handler failed.
         failed,
         /// Connections whose handler panicked.

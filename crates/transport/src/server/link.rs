@@ -39,6 +39,8 @@ pub(super) struct Link {
     over: AtomicBool,
     /// After that it was told that nothing comes, too.
     over_told: AtomicBool,
+    /// Its handler ends because a message could not be decoded.
+    undecoded: AtomicBool,
 }
 
 /// What the handler was told of the end of its connection.
@@ -60,6 +62,7 @@ impl Link {
             seen: Mutex::new(None),
             over: AtomicBool::new(false),
             over_told: AtomicBool::new(false),
+            undecoded: AtomicBool::new(false),
         }
     }
 
@@ -101,6 +104,16 @@ impl Link {
     /// For a handler that asks after it, to be told that nothing comes; whether it asked before.
     pub(super) fn tell_over(&self) -> bool {
         self.over_told.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes that the handler ends with an error that is what the peer sent.
+    pub(super) fn note_undecoded(&self) {
+        self.undecoded.store(true, Ordering::Release);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_undecoded(&self) -> bool {
+        self.undecoded.load(Ordering::Acquire)
     }
 
     /// Notes an error that the connection does not come back from.

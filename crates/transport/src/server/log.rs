@@ -44,12 +44,19 @@ pub(super) fn broken(link: &Link, error: &dyn Display) {
     let _ = (link, error);
 }
 
-pub(super) fn handler_failed(link: &Link, error: &dyn Display) {
-    event!(error, id = link.id.as_u64(), peer = %link.address, %error, "the handler failed");
+pub(super) fn undecoded(link: &Link, error: &dyn Display) {
+    event!(debug, id = link.id.as_u64(), peer = %link.address, %error, "a message could not be decoded");
     let _ = (link, error);
 }
 
-pub(super) fn handler_panicked(link: &Link, message: &str) {
-    event!(error, id = link.id.as_u64(), peer = %link.address, panic = message, "the handler panicked");
-    let _ = (link, message);
+/// Said at most 16 times in 5 s, panics included; `left_out` were not.
+pub(super) fn handler_failed(link: &Link, error: &dyn Display, left_out: u64) {
+    event!(error, id = link.id.as_u64(), peer = %link.address, %error, left_out, "the handler failed");
+    let _ = (link, error, left_out);
+}
+
+/// As the one before.
+pub(super) fn handler_panicked(link: &Link, message: &str, left_out: u64) {
+    event!(error, id = link.id.as_u64(), peer = %link.address, panic = message, left_out, "the handler panicked");
+    let _ = (link, message, left_out);
 }

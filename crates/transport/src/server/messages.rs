@@ -82,6 +82,11 @@ impl<T: Transport> Messages<T> {
         self.link.draining.is_set()
     }
 
+    /// For a handler that ends with an error of `recv`: it is the peer's doing.
+    pub(super) fn note_undecoded(&self) {
+        self.link.note_undecoded();
+    }
+
     /// What `recv` comes to, or `None` where that has to wait and the server drains.
     pub(super) async fn unless_drained(
         &self,

@@ -14,6 +14,7 @@ use super::limits::ServerLimits;
 use super::link::{ConnectionId, Link};
 use crate::counters::Count;
 use crate::drain::{Cut, Returned};
+use crate::seldom::Seldom;
 use crate::serving::{Present, Serving};
 
 /// What the server, its handles and its connections share.
@@ -31,6 +32,8 @@ pub(super) struct State {
     pub(super) limits: ServerLimits,
     pub(super) local_addrs: Vec<Address>,
     pub(super) counters: Counters,
+    /// Handlers that failed or panicked, which peers may bring about.
+    pub(super) failures: Seldom,
     pub(super) serving: Serving<Table>,
 }
 
@@ -64,6 +67,7 @@ impl State {
             limits,
             local_addrs,
             counters: Counters::default(),
+            failures: Seldom::new(16),
             serving: Serving::default(),
         }
     }
