@@ -153,7 +153,8 @@ impl ProcessPoolExecutor {
         self.set(|options| options.max_tasks_per_child = Some(calls.max(1)))
     }
 
-    /// A child that had nothing to do for so long ends; 300 s unless told otherwise.
+    /// A child that had nothing to do for so long ends, within 100 ms, or a second where it is longer than that;
+    /// after its last call at once where it is zero. 300 s unless told otherwise.
     #[must_use = "the setting belongs to the returned executor"]
     pub fn idle_retire(self, after: Duration) -> Self {
         self.set(|options| options.idle_retire = after)

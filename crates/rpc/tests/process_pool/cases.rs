@@ -18,6 +18,7 @@ use crate::deaths::{
 use crate::ends::{
     a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
     a_child_is_replaced_after_its_calls, a_child_that_goes_on_is_asked_to_end_before_it_is_killed,
+    a_child_that_may_not_be_idle_ends_with_its_call,
     an_idle_child_is_retired_and_the_least_are_kept,
     children_of_a_parent_that_is_killed_end_whatever_they_do,
 };
@@ -109,6 +110,7 @@ pub(crate) fn run() {
         a_program_that_forgets_its_entry_starts_no_children_of_children
         a_child_is_replaced_after_its_calls
         an_idle_child_is_retired_and_the_least_are_kept
+        a_child_that_may_not_be_idle_ends_with_its_call
         a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on
         a_child_that_goes_on_is_asked_to_end_before_it_is_killed
         a_child_of_another_build_or_with_other_methods_is_refused

@@ -1,15 +1,17 @@
 //! How children die, at any time and as they start, and what is seen of it.
 
 use std::future::IntoFuture;
+use std::pin::pin;
 use std::time::Duration;
 
 use bowline_backend::time;
 use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::{Caller, Certainty, Code, Error, Limits, MemoryBroker, Retry, TcpBroker};
+use futures_util::future::{Either, select};
 
 use crate::methods::{
     CRASHES, CRASHES_AFTER, DiesAlways, DiesOnce, Held, LONG, SLOW, SOON, Scratch, ended, gone,
-    kill, pool,
+    is_quiet, kill, pool,
 };
 
 // EX10
@@ -243,6 +245,13 @@ pub(crate) async fn children_that_crash_at_their_start_are_started_rarely() {
                 );
             }
             assert!(time::now().saturating_duration_since(began) < LONG);
+            // One that waits longer costs nothing meanwhile.
+            let waits = broker.call_named::<i64>("add", (1, 2)).timeout(LONG);
+            let quiet = match select(pin!(is_quiet()), waits.into_future()).await {
+                Either::Left((quiet, _)) => quiet,
+                Either::Right((ended, _)) => panic!("it does not wait: {ended:?}"),
+            };
+            assert!(quiet, "it spins");
             // Pauses are drawn from 20 s and more: few of them are over by now.
             assert!((1..=4).contains(&starts.length()), "{}", starts.length());
             Ok(())
@@ -275,6 +284,7 @@ pub(crate) async fn children_that_crash_at_their_start_are_started_rarely() {
                 assert_eq!(refused, (Code::NoExecutor, Certainty::Refused));
             }
             assert!(starts.length() <= 40, "{}", starts.length());
+            assert!(is_quiet().await, "it spins");
             Ok(())
         })
         .await

@@ -1,15 +1,17 @@
 //! How children end because nobody needs them any more, or nobody has any use for what they do.
 
 use std::collections::BTreeSet;
+use std::future::IntoFuture;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::Executor;
 use bowline_rpc::{Call, Caller, Error, MemoryBroker};
+use futures_util::future::join;
 
 use crate::methods::{
-    Deaf, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold, exists, gone, kill, pool,
+    Deaf, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold, exists, gone, is_quiet, kill, pool,
 };
 
 // EX12
@@ -48,6 +50,46 @@ pub(crate) async fn an_idle_child_is_retired_and_the_least_are_kept() {
         .run(async |broker| -> Result<(), Error> {
             let pid = broker.call_named::<u32>("pid", ()).await?;
             sleep(4 * SOON).await;
+            assert_eq!(broker.call_named::<u32>("pid", ()).await?, pid);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX13
+pub(crate) async fn a_child_that_may_not_be_idle_ends_with_its_call() {
+    let executor = pool(2).calls_per_worker(2).idle_retire(Duration::ZERO);
+    MemoryBroker::new(executor.clone())
+        .run(async |broker| -> Result<(), Error> {
+            let mut last = 0;
+            for _ in 0..5 {
+                let pid = broker.call_named::<u32>("pid", ()).await?;
+                assert_ne!(pid, last);
+                gone(pid).await;
+                last = pid;
+            }
+            // While a call runs, its child stays for others.
+            let held = Scratch::new("held");
+            let calling = broker.call(Held(held.text())).no_deadline();
+            let looks = async {
+                let pid = held.pid().await;
+                assert_eq!(broker.call_named::<u32>("pid", ()).await.ok(), Some(pid));
+                held.let_go();
+                pid
+            };
+            let (ran, pid) = join(calling.into_future(), looks).await;
+            assert_eq!(ran.expect("it is let go"), pid);
+            gone(pid).await;
+            assert_eq!(executor.capacity().running, 0);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+    MemoryBroker::new(pool(1).idle_retire(Duration::ZERO).min_workers(1))
+        .run(async |broker| -> Result<(), Error> {
+            let pid = broker.call_named::<u32>("pid", ()).await?;
+            assert!(is_quiet().await, "it spins");
             assert_eq!(broker.call_named::<u32>("pid", ()).await?, pid);
             Ok(())
         })

@@ -394,3 +394,25 @@ pub(crate) fn kill(pid: u32, signal: &str) {
         .status();
     assert!(status.is_ok_and(|status| status.success()));
 }
+
+/// Whether this process has next to nothing to do, be it after a while: a loop that spins takes all of a CPU that
+/// it gets, in every window.
+pub(crate) async fn is_quiet() -> bool {
+    let used = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let after = stat.rsplit(')').next().unwrap_or_default();
+        let words = after.split_whitespace().skip(11).take(2);
+        words
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    for _ in 0..20 {
+        let before = used();
+        sleep(2 * SOON).await;
+        // Ticks of 10 ms.
+        if used() - before <= 2 {
+            return true;
+        }
+    }
+    false
+}

@@ -14,8 +14,9 @@ use super::child::{Child, in_words};
 use super::pool::Pool;
 use crate::{Broker, TcpBroker};
 
-/// Between two looks whether a child has ended, or has been idle for long enough, at most.
+/// Between two looks whether a child has ended, or has been idle for long enough, at most and at least.
 const LOOK: Duration = Duration::from_secs(1);
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 /// What a child gets to end by itself once its socket has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -78,7 +79,7 @@ impl Lease {
 
     /// No other call goes to the child.
     pub(super) fn no_more(&self) {
-        self.pool.no_more(self.worker.pid);
+        self.pool.no_more(&self.worker);
     }
 
     /// How the child died, once it has.
@@ -93,7 +94,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.pool.give_back(self.worker.pid) {
+        if self.pool.give_back(&self.worker) {
             self.worker.leave.set();
         }
     }
@@ -101,24 +102,38 @@ impl Drop for Lease {
 
 /// Sees a child to its end.
 pub(super) async fn tend(pool: Arc<Pool>, worker: Arc<Worker>, mut child: Defer<Child>) {
-    let pause = pool.options().idle_retire.min(LOOK);
-    let killed = loop {
-        match timeout(pause, what_ends(&worker)).await {
-            Ok(killed) => break killed,
-            // Somebody else may hold its socket open.
-            Err(_) if child.has_ended() || pool.retires(worker.pid) => break false,
-            Err(_) => {}
-        }
-    };
-    pool.no_more(worker.pid);
+    let retire = pool.options().idle_retire;
+    // Somebody else may hold its socket open.
+    let is_over = || child.has_ended() || pool.retires(&worker);
+    let killed = watch(retire, what_ends(&worker), is_over).await;
+    pool.no_more(&worker);
     let grace = if killed { Duration::ZERO } else { FAREWELL };
     // Where its socket ends a child ends by itself.
     worker.lost.set();
     worker.broker.close();
     let status = child.end(grace).await;
     let _ = worker.status.set(status);
-    pool.remove(worker.pid);
+    pool.remove(&worker);
     worker.over.set();
+}
+
+/// Waits for `ends`, which says whether by force, and looks whether it `is_over` without being told: about as
+/// often as a child that is idle for so long retires. One that is to retire at once stays, busy or kept, for as
+/// long as another: it has a pause between two looks too.
+async fn watch(
+    idle_retire: Duration,
+    ends: impl Future<Output = bool>,
+    mut is_over: impl FnMut() -> bool,
+) -> bool {
+    let pause = idle_retire.clamp(SHORTEST_LOOK, LOOK);
+    let mut ends = pin!(ends);
+    loop {
+        match timeout(pause, ends.as_mut()).await {
+            Ok(killed) => return killed,
+            Err(_) if is_over() => return false,
+            Err(_) => {}
+        }
+    }
 }
 
 /// Completes when the child is to end, or has; whether by force.
@@ -136,4 +151,33 @@ async fn what_ends(worker: &Worker) -> bool {
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_backend::Backend;
+    use bowline_concurrency::{Root, sleep};
+
+    use super::*;
+
+    // EX13
+    #[test]
+    fn a_child_that_stays_is_looked_at_now_and_then() {
+        Root::new().backend(Backend::Sim).block_on(async {
+            for retire in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+                let mut looks = 0;
+                let stays = || {
+                    looks += 1;
+                    assert!(looks <= 100, "it spins");
+                    false
+                };
+                let told = async {
+                    sleep(Duration::from_secs(10)).await;
+                    true
+                };
+                assert!(watch(retire, told, stays).await);
+                assert!(looks >= 9, "{looks}");
+            }
+        });
+    }
 }

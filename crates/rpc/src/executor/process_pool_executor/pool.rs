@@ -25,7 +25,8 @@ use crate::{Error, ErrorKind};
 /// Invariants:
 /// - W1 an entry stands in `workers` from the moment its child serves until it is reaped; `calls` of it
 ///   is the number of its [`Lease`]s, at most `calls_per_worker`.
-/// - W2 an entry that is `leaving` gets no lease any more, and its child is told to go with the last.
+/// - W2 an entry that is `leaving` gets no lease any more, and its child is told to go with the last. Those that
+///   are idle leave while more than `min_workers` are not leaving, and nobody waits for room.
 /// - W3 a child is started only where more calls wait than those that start have room for, and one by
 ///   one where the last has failed. So beside those that leave there are no more children than the
 ///   places of the executor need.
@@ -67,6 +68,13 @@ struct Entry {
     leaving: bool,
     since: Instant,
     idle_since: Instant,
+}
+
+impl Entry {
+    /// By the very [`Worker`]: another process may have the pid of one that was reaped, of which there are leases.
+    fn is_of(&self, worker: &Worker) -> bool {
+        std::ptr::eq(&*self.worker, worker)
+    }
 }
 
 impl Pool {
@@ -164,26 +172,19 @@ impl Pool {
     }
 
     /// Whether the child has been idle for long enough; it is leaving then.
-    pub(super) fn retires(&self, pid: u32) -> bool {
-        let mut state = self.state();
-        let more = state.workers.len() > self.options.min_workers;
-        let Some(entry) = state.entry(pid) else {
-            return false;
-        };
-        let idle = time::now().saturating_duration_since(entry.idle_since);
-        let retires = more && entry.calls == 0 && idle >= self.options.idle_retire;
-        entry.leaving |= retires;
-        retires
+    pub(super) fn retires(&self, worker: &Worker) -> bool {
+        self.state().retires(worker, time::now(), &self.options)
     }
 
     /// A lease is over; whether the child is to leave now.
-    pub(super) fn give_back(&self, pid: u32) -> bool {
+    pub(super) fn give_back(&self, worker: &Worker) -> bool {
         let mut state = self.state();
-        let leaves = state.entry(pid).is_some_and(|entry| {
+        let now = time::now();
+        if let Some(entry) = state.entry(worker) {
             entry.calls -= 1;
-            entry.idle_since = time::now();
-            entry.leaving && entry.calls == 0
-        });
+            entry.idle_since = now;
+        }
+        let leaves = state.retires(worker, now, &self.options);
         let wanted = state.wanting > 0;
         drop(state);
         if wanted {
@@ -192,12 +193,9 @@ impl Pool {
         leaves
     }
 
-    pub(super) fn remove(&self, pid: u32) {
+    pub(super) fn remove(&self, worker: &Worker) {
         let mut state = self.state();
-        let place = state
-            .workers
-            .iter()
-            .position(|entry| entry.worker.pid == pid);
+        let place = state.workers.iter().position(|entry| entry.is_of(worker));
         let removed = place.map(|place| state.workers.swap_remove(place));
         if let Some(entry) = &removed {
             state.respawn.lived(entry.since, time::now());
@@ -206,8 +204,8 @@ impl Pool {
         drop(removed);
     }
 
-    pub(super) fn no_more(&self, pid: u32) {
-        if let Some(entry) = self.state().entry(pid) {
+    pub(super) fn no_more(&self, worker: &Worker) {
+        if let Some(entry) = self.state().entry(worker) {
             entry.leaving = true;
         }
     }
@@ -234,9 +232,22 @@ impl State {
         }
     }
 
-    fn entry(&mut self, pid: u32) -> Option<&mut Entry> {
-        let is_it = |entry: &&mut Entry| entry.worker.pid == pid;
-        self.workers.iter_mut().find(is_it)
+    fn entry(&mut self, worker: &Worker) -> Option<&mut Entry> {
+        self.workers.iter_mut().find(|entry| entry.is_of(worker))
+    }
+
+    /// Whether the child has nothing to do, and is leaving or has been idle for long enough; it is leaving then.
+    fn retires(&mut self, worker: &Worker, now: Instant, options: &Options) -> bool {
+        let stay = self.workers.iter().filter(|entry| !entry.leaving).count();
+        // Who waits for room is about to look at this one: it may have been started for them.
+        let spare = stay > options.min_workers && self.wanting == 0;
+        let Some(entry) = self.entry(worker) else {
+            return false;
+        };
+        let idle = now.saturating_duration_since(entry.idle_since);
+        let retires = entry.calls == 0 && (entry.leaving || spare && idle >= options.idle_retire);
+        entry.leaving |= retires;
+        retires
     }
 }
 
@@ -273,5 +284,105 @@ impl Drop for Wanting {
         if let Some(pool) = self.0.take() {
             pool.state().wanting -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_concurrency::{Root, task_group};
+
+    use super::*;
+    use crate::executor::ProcessPoolExecutor;
+    use crate::{Registry, TcpBroker};
+
+    /// What is done with a pool of children that are no processes, and a child.
+    async fn with_pool<F>(
+        change: impl FnOnce(ProcessPoolExecutor) -> ProcessPoolExecutor,
+        case: impl FnOnce(Arc<Pool>, TcpBroker) -> F + Send,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let executor = ProcessPoolExecutor::new(Registry::new(""), "pool", 2);
+        let options = change(executor.calls_per_worker(2)).options.clone();
+        let ended = task_group::<_, Infallible, _, _>(async |group: TaskGroup<Infallible>| {
+            let broker = TcpBroker::caller().start(&group).await;
+            let pool = Arc::new(Pool {
+                state: Mutex::new(State::new(&options)),
+                options,
+                origin: 0,
+                group: group.clone(),
+                changes: watch(()),
+            });
+            case(pool, broker.expect("it has nowhere to go")).await;
+            group.cancel("done");
+            Ok(())
+        });
+        ended.await.unwrap_or_default();
+    }
+
+    /// A child of this pid that serves.
+    fn serves(pool: &Pool, broker: &TcpBroker, pid: u32) -> Arc<Worker> {
+        let worker = Arc::new(Worker::new(broker.clone(), pid));
+        let now = time::now();
+        pool.state().workers.push(Entry {
+            worker: worker.clone(),
+            calls: 0,
+            taken: 0,
+            leaving: false,
+            since: now,
+            idle_since: now,
+        });
+        worker
+    }
+
+    fn in_world(case: impl Future<Output = ()>) {
+        Root::new().backend(Backend::Sim).block_on(case);
+    }
+
+    // EX10
+    #[test]
+    fn a_lease_of_a_child_that_is_gone_is_none_of_another_with_its_pid() {
+        in_world(with_pool(
+            |pool| pool.max_tasks_per_child(1),
+            async |pool: Arc<Pool>, broker| {
+                let first = serves(&pool, &broker, 7);
+                let old = pool.lease().await.expect("there is room");
+                pool.remove(&first);
+                let second = serves(&pool, &broker, 7);
+                let new = pool.lease().await.expect("there is room");
+                assert!(Arc::ptr_eq(&new.worker, &second));
+                let calls = || pool.state().workers[0].calls;
+                assert_eq!(calls(), 1);
+                old.no_more();
+                drop(old);
+                assert_eq!(calls(), 1);
+                assert!(!second.leave.is_set());
+                // What is over does not end the other one's stay either.
+                pool.remove(&first);
+                drop(new);
+                assert_eq!(calls(), 0);
+                assert!(second.leave.is_set() && !first.leave.is_set());
+            },
+        ));
+    }
+
+    // EX13
+    #[test]
+    fn of_idle_children_the_least_are_kept_whoever_looks() {
+        in_world(with_pool(
+            |pool| pool.min_workers(1).idle_retire(std::time::Duration::ZERO),
+            async |pool: Arc<Pool>, broker| {
+                let both = [7, 8].map(|pid| serves(&pool, &broker, pid));
+                // Who waits for room may be about to take one.
+                pool.state().wanting += 1;
+                assert!(both.iter().all(|worker| !pool.retires(worker)));
+                pool.state().wanting -= 1;
+                let lease = pool.lease().await.expect("there is room");
+                assert!(Arc::ptr_eq(&lease.worker, &both[0]) && !pool.retires(&both[0]));
+                drop(lease);
+                assert!(both[0].leave.is_set(), "it leaves with its call");
+                assert!(pool.retires(&both[0]) && !pool.retires(&both[1]));
+            },
+        ));
     }
 }
