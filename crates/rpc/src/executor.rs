@@ -73,6 +73,12 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Whether it runs methods of other registries than its [own](Self::registry), as those that a broker
+    /// [attaches](crate::TcpBroker::attach) while it runs. The brokers of an executor that does not attach none.
+    fn takes_methods(&self) -> bool {
+        true
+    }
+
     /// Gets ready for a broker that has just started with it; a failure is that of the start.
     #[doc(hidden)]
     fn prepare<'a>(

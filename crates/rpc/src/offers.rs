@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bowline_channel::{WatchReceiver, WatchSender, watch};
 
+use crate::executor::Executor;
 use crate::meter::{Ends, Gate, Meter};
 use crate::method::Resolved;
 use crate::sys::MethodStats;
@@ -215,6 +216,20 @@ impl Offers {
         // Nothing that can panic runs under the lock, so a poisoned state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses to offer methods that `executor` would not run.
+pub(crate) fn check_runs(executor: &dyn Executor) -> Result<(), Error> {
+    if executor.capacity().max_workers == 0 {
+        let message = "a broker that only calls offers no methods";
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    if !executor.takes_methods() {
+        let message = "the executor of the broker runs the methods of its own registry alone, as a pool of processes \
+                       does: a child builds that when it starts";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
 }
 
 impl State {

@@ -60,6 +60,9 @@ use serving::serve;
 /// connection of the caller is lost. A [`broadcast`](crate::Caller::broadcast) of a child has one outcome, that of
 /// a single call.
 ///
+/// A child has the methods that its function registers and no others: brokers of the executor
+/// [attach](crate::TcpBroker::attach) no further registry.
+///
 /// Calls wait for one of `max_workers` places as in an [`AsyncExecutor`](super::AsyncExecutor).
 /// Brokers that share the executor have children of their own. There are no processes in a simulated
 /// world: calls end with [`Unsupported`](crate::Code::Unsupported) there.
@@ -231,6 +234,10 @@ impl Executor for ProcessPoolExecutor {
     }
 
     fn takes_values(&self) -> bool {
+        false
+    }
+
+    fn takes_methods(&self) -> bool {
         false
     }
 

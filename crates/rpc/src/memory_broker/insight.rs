@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{MemoryBroker, closed};
 use crate::executor::JobEnd;
 use crate::method_table::{MethodOffer, MethodSource, Methods};
+use crate::offers::check_runs;
 use crate::sys::{
     BrokerStats, HealthStatus, Inspected, Reflection, Reserved, RunningCall, reflection,
 };
@@ -15,9 +16,9 @@ impl MemoryBroker {
     /// Offers the methods of `registry` as well, run by the broker's executor. It is locked for good.
     ///
     /// # Errors
-    /// A method of that name is offered already, and nothing has changed. The registry is of another
-    /// project.
+    /// Those of [`TcpBroker::attach`](crate::TcpBroker::attach).
     pub fn attach(&self, registry: &Registry) -> Result<(), Error> {
+        check_runs(&*self.shared.executor)?;
         self.shared.offers.attach(registry)
     }
 

@@ -1,20 +1,21 @@
 //! Methods that come and go while a broker runs.
 
 use super::TcpBroker;
-use crate::{Error, ErrorKind, Registry, RegistryError};
+use crate::offers::check_runs;
+use crate::{Error, Registry, RegistryError};
 
 impl TcpBroker {
     /// Offers the methods of `registry` as well, run by the broker's executor, and tells every peer. It
     /// is locked for good.
     ///
     /// # Errors
-    /// A method of that name is offered already, and nothing has changed. The registry is of another
-    /// project, or the broker runs nothing.
+    /// Nothing has changed then. [`Registry`](crate::ErrorKind::Registry): a method of that name is offered
+    /// already. [`InvalidInput`](crate::ErrorKind::InvalidInput): the registry is of another project, the broker
+    /// would offer too many methods, or it runs none. [`Unsupported`](crate::ErrorKind::Unsupported): its executor
+    /// [runs no others](crate::executor::Executor::takes_methods) than those of its own registry, as a
+    /// [pool of processes](crate::executor::ProcessPoolExecutor).
     pub fn attach(&self, registry: &Registry) -> Result<(), Error> {
-        if self.shared.executor.capacity().max_workers == 0 {
-            let message = "a broker that only calls offers no methods";
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
+        check_runs(&*self.shared.executor)?;
         self.shared.offers.attach(registry)?;
         self.shared.offers_changed();
         Ok(())

@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bowline_concurrency::{timeout, yield_now};
-use bowline_rpc::executor::AsyncExecutor;
+use bowline_rpc::executor::{AsyncExecutor, NullExecutor};
 use bowline_rpc::proto::{CodecId, Command, Event, Open, Target};
 use bowline_rpc::sys::{BrokerStats, HealthStatus, MethodStats, Reflection, RunningCall};
 use bowline_rpc::{
-    Broker, Caller, Certainty, Code, Codec, Error, Incoming, Limits, MemoryBroker, Right, Secret,
-    TcpBroker, TcpBrokerBuilder, sys,
+    Broker, Caller, Certainty, Code, Codec, Error, ErrorKind, Incoming, Limits, MemoryBroker,
+    Right, Secret, TcpBroker, TcpBrokerBuilder, sys,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -351,6 +351,8 @@ on_every_backend! {
             assert_eq!(waiting.join().await.expect("it ends")?, 7);
             assert!(broker.attach(&more).is_err() && broker.pause("nothing").is_err());
             assert!(broker.detach(&more) && !broker.detach(&more));
+            let runs_nothing = MemoryBroker::new(NullExecutor::new(registry())).start(&group).await?;
+            assert_eq!(runs_nothing.attach(&more).unwrap_err().kind(), ErrorKind::InvalidInput);
             assert!(broker.call_named::<i64>("more", ()).fail_fast().await.is_err());
             assert_eq!(method(&broker.stats(), "more").calls, 1, "what was counted stays");
             Ok(())

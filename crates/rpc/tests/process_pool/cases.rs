@@ -44,6 +44,9 @@ use crate::rules::{
     a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again,
     a_simulated_world_has_no_processes, calls_run_in_children_and_no_more_than_there_are,
     items_pass_through_to_children_and_back,
+    a_simulated_world_has_no_processes,
+    calls_run_in_children_and_no_more_than_there_are, items_pass_through_to_children_and_back,
+    methods_that_no_child_has_are_offered_by_no_broker,
 };
 use crate::starts::{
     a_burst_starts_as_many_children_as_its_calls_fill,
@@ -116,6 +119,7 @@ pub(crate) fn run() {
         a_child_of_another_build_or_with_other_methods_is_refused
         a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again
         a_simulated_world_has_no_processes
+        methods_that_no_child_has_are_offered_by_no_broker
         programs_of_handlers_have_no_socket_and_hold_up_no_end
         signals_that_end_a_program_leave_the_calls_of_its_children_alone
         a_child_starts_though_no_caller_waits_for_so_long

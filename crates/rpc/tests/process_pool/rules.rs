@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_concurrency::{Root, TaskGroup, TaskHandle, sleep, task_group, timeout};
-use bowline_rpc::executor::{Executor, ProcessPoolExecutor};
+use bowline_rpc::executor::{Capacity, Executor, Job, ProcessPoolExecutor, Refusal, Ticket};
 use bowline_rpc::{
-    Broker, CallError, Caller, Certainty, Code, Error, ErrorKind, MemoryBroker, NoError, TcpBroker,
-    TcpBrokerBuilder,
+    Broker, CallError, Caller, Certainty, Code, DynBroker, Error, ErrorKind, MemoryBroker, NoError,
+    Registry, TcpBroker, TcpBrokerBuilder,
 };
 
 use crate::methods::{Held, LONG, SOON, Scratch, Stubborn, UntilTold, ended, gone, pool, registry};
@@ -206,6 +206,73 @@ pub(crate) async fn a_full_queue_makes_callers_within_the_process_wait_and_refus
             assert!(scratch.0.exists(), "it did not run");
         }
         assert!(!held[3].0.exists(), "the refused call ran");
+        group.cancel("done");
+        Ok(())
+    })
+    .await
+    .expect("the case holds");
+}
+
+/// A pool that does not say that it runs the methods of its registry alone.
+#[derive(Debug)]
+struct Claims(ProcessPoolExecutor);
+
+impl Executor for Claims {
+    fn registry(&self) -> &Registry {
+        self.0.registry()
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.0.capacity()
+    }
+
+    fn admit(&self, job: Job) -> Result<Ticket, Refusal> {
+        self.0.admit(job)
+    }
+
+    fn takes_values(&self) -> bool {
+        false
+    }
+}
+
+pub(crate) async fn methods_that_no_child_has_are_offered_by_no_broker() {
+    let more = Registry::new("example");
+    let made = more.register_fn("more", |(): ()| async { 7 });
+    made.expect("it is a name");
+    task_group(|group: TaskGroup<Error>| async move {
+        let memory = MemoryBroker::new(pool(1)).start(&group).await?;
+        let server = TcpBroker::builder(pool(1)).listen("127.0.0.1:0");
+        let server = server.start(&group).await?;
+        let errors = [memory.attach(&more), server.attach(&more)];
+        for error in errors.map(|refused| refused.expect_err("no child has them")) {
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("its own registry"), "{error}");
+        }
+        assert!(!more.is_locked());
+        let client = client(&server).start(&group).await?;
+        let nobody = (Code::UnknownMethod, Certainty::NeverSent);
+        for broker in [DynBroker::new(memory), DynBroker::new(client)] {
+            let missing = broker.call_named::<u32>("more", ()).fail_fast().await;
+            assert_eq!(ended(missing), nobody);
+        }
+
+        // Where one is offered all the same, it is not waited for in a child, which stays.
+        let executor = pool(1);
+        let broker = MemoryBroker::new(Claims(executor.clone()))
+            .start(&group)
+            .await?;
+        broker.attach(&more)?;
+        let pid = broker.call_named::<u32>("pid", ()).await?;
+        let missing = broker
+            .call_named::<u32>("more", ())
+            .no_deadline()
+            .into_future();
+        let missing = timeout(LONG, missing).await.expect("it ends at once");
+        assert_eq!(ended(missing), (Code::UnknownMethod, Certainty::Refused));
+        let missing = broker.call_named::<()>("more", ()).no_deadline();
+        let missing = timeout(LONG, missing.open::<u32>()).await;
+        assert!(missing.expect("it ends at once").is_err());
+        assert_eq!(broker.call_named::<u32>("pid", ()).await?, pid);
         group.cancel("done");
         Ok(())
     })

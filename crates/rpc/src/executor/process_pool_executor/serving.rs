@@ -14,6 +14,7 @@ use super::lease::{Lease, Worker};
 use super::note::Note;
 use super::pool::Pool;
 use super::worker::RUNS;
+use crate::broker::UnknownMethod;
 use crate::context::Cancel;
 use crate::executor::places::Place;
 use crate::executor::{Job, JobBody, JobEnd};
@@ -57,8 +58,9 @@ pub(super) async fn serve(pool: Arc<Pool>, mut job: Job, mut place: Place) {
     let mut options = CallOptions::new(codec);
     (options.deadline, options.hops) = (deadline, hops);
     options.priority = context.priority();
-    // There is one peer, and this is where another takes its place.
+    // There is one peer, and this is where another takes its place. What it does not offer it never will.
     options.retry = Retry::never();
+    options.unknown = UnknownMethod::FailFast;
     let mut call = OutCall::new(name.shared().clone(), body, options);
     call.named = named;
     call.streaming = spec.streams();
@@ -270,7 +272,8 @@ async fn call_child(
 /// Whether a call failed because its child ends, or had ended.
 fn is_lost(worker: &Worker, error: &CallError) -> bool {
     match error.code() {
-        Code::ConnectionLost => true,
+        // It has no connection, and its broker is not closed yet.
+        Code::ConnectionLost | Code::NoPeer => true,
         // By the broker to it, which is closed then: a child that cancels has the call.
         Code::Cancelled => error.certainty() == Certainty::NeverSent || worker.is_lost(),
         _ => false,
