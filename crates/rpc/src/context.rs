@@ -8,13 +8,12 @@ use std::time::Duration;
 use bowline_backend::stream::Address;
 use bowline_backend::time::{self, Instant};
 use bowline_concurrency::sync::Event;
-use bowline_concurrency::{CancelHandle, Tree};
+use bowline_concurrency::{CancelHandle, Tree, timeout_at};
 
-use crate::Incoming;
 use crate::executor::{CallRef, JobFacts, Place, States, Threads};
 use crate::proto::Extensions;
 use crate::stream::HandlerStreams;
-use crate::{DynBroker, brokers};
+use crate::{Code, DynBroker, Incoming, brokers};
 
 /// What a handler knows about the call it runs; a cheap clone.
 ///
@@ -53,11 +52,17 @@ pub(crate) enum Cancel {
 /// Why a handler is told to stop where its caller cannot be reached any more.
 pub(crate) const DISCONNECTED: &str = "the connection to the caller was lost";
 
+/// Why a handler is told to stop by the end of its executor, and by that of its broker's drain.
+pub(crate) const SHUT_DOWN: &str = "the executor shuts down";
+pub(crate) const DRAINED: &str = "the drain is over";
+
 /// What a handler that is not dropped sees of a cancel.
 #[derive(Default)]
 pub(crate) struct Flag {
     requested: Event,
     disconnected: Event,
+    /// Whoever waits: nothing is to go on.
+    over: Event,
     thread: Mutex<OnThread>,
 }
 
@@ -113,8 +118,10 @@ impl Cancel {
                 scope.cancel(reason);
             }
             Cancel::Flag(flag) => {
-                if reason == DISCONNECTED {
-                    flag.disconnected.set();
+                match reason {
+                    DISCONNECTED => flag.disconnected.set(),
+                    SHUT_DOWN | DRAINED => flag.over.set(),
+                    _ => {}
                 }
                 flag.requested.set();
             }
@@ -201,6 +208,23 @@ impl Context {
     /// The deadline that calls of the handler have, if no scope says it.
     pub(crate) fn until(&self) -> Option<Instant> {
         self.deadline.filter(|_| self.is_told())
+    }
+
+    /// Completes when a handler that is told of a cancel has no time left, whatever it is to finish: its deadline
+    /// passed, or its broker's drain or its executor is over. Why that is.
+    pub(crate) async fn out_of_time(&self) -> Code {
+        let Cancel::Flag(flag) = &self.cancel else {
+            return std::future::pending().await;
+        };
+        let over = flag.over.wait();
+        let Some(deadline) = self.deadline else {
+            over.await;
+            return Code::Cancelled;
+        };
+        match timeout_at(deadline, over).await {
+            Ok(()) => Code::Cancelled,
+            Err(_) => Code::DeadlineExceeded,
+        }
     }
 
     /// Those of a call that has any.

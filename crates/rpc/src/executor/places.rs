@@ -9,6 +9,7 @@ use super::job::JobSight;
 use super::queue::{Queue, Spot};
 use super::{Attachment, Capacity, Job, Refusal, Ticket};
 use crate::Code;
+use crate::context::{DRAINED, SHUT_DOWN};
 use crate::sys::RunningCall;
 
 /// Begins jobs that have a place.
@@ -43,9 +44,6 @@ const PHASES: [Phase; 5] = [
     Phase::GivingUp,
     Phase::Closed,
 ];
-
-/// Why a broker that drains cancels what still runs.
-const DRAINED: &str = "the drain is over";
 
 /// A handler that waits for something.
 struct Asleep {
@@ -191,7 +189,7 @@ impl Places {
             .collect();
         drop(state);
         for cancel in asleep {
-            cancel.request("the executor shuts down");
+            cancel.request(SHUT_DOWN);
         }
     }
 
@@ -318,7 +316,7 @@ impl Place {
         self.asleep = Some(state.asleep.insert(Asleep { sight, waker }));
         drop(state);
         if cut {
-            cancel.request("the executor shuts down");
+            cancel.request(SHUT_DOWN);
         } else if attachment.is_cut() {
             // Now that it is found among those that sleep.
             cancel.request(DRAINED);

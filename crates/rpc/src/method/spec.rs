@@ -48,7 +48,8 @@ impl MethodSpec {
         self
     }
 
-    /// The handler runs to its end when its caller goes away; its result is then dropped.
+    /// The handler runs to its end when its caller goes away; its result is then dropped. A stream that it
+    /// returned has until the deadline of the call, and is [dropped](crate::Outgoing) then.
     ///
     /// The calls it makes wait no longer than its caller, until the deadline of that. Later ones have the time
     /// they say themselves: what it still does, it does for nobody who waits.

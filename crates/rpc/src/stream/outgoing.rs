@@ -4,7 +4,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
+use bowline_concurrency::{sleep, yield_now};
 use futures_core::Stream;
 use serde::Serialize;
 
@@ -17,6 +19,10 @@ use crate::{Certainty, Code, Codec, Context, NoError};
 /// the caller takes items.
 ///
 /// An error of the stream ends the call with it, as the application error of the method.
+///
+/// Where the method is declared [`no_cancel`](crate::MethodSpec::no_cancel), the stream is polled on when its caller
+/// has gone, and its items are dropped: to its end, or to the deadline of the call or the end of a drain or a
+/// shutdown, which drop it. One that is always ready gives about a million items per second then.
 ///
 /// ```
 /// use bowline_rpc::Outgoing;
@@ -71,29 +77,82 @@ impl<T, E> Outgoing<T, E> {
     }
 }
 
-/// Sends all items of `source`; without a sender they go nowhere, as those after the caller has gone if it
-/// `goes_on` then. An end other than theirs is that of the call.
+/// Items of a source that is always ready between two turns of other tasks.
+const TURN: usize = 1024;
+/// After each turn of one whose items nobody takes: it holds no thread, and time goes on in a simulated world.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Sends all items of `source`; without a sender they go nowhere, as those after the caller has gone if the
+/// handler goes on then. An end other than theirs is that of the call.
 async fn send_from<T: Serialize, E, S: Source<T, E> + ?Sized>(
     mut source: Pin<&mut S>,
     sender: Option<RawSender>,
     codec: Codec,
-    goes_on: bool,
+    context: &Context,
 ) -> Result<Option<HandlerEnd>, E> {
-    let mut sending = Sending {
-        sender,
-        codec,
-        goes_on,
-        room: 0,
-    };
-    poll_fn(|cx| sending.poll(source.as_mut(), cx)).await
+    if let Some(sender) = sender {
+        let mut sending = Sending {
+            sender,
+            codec,
+            room: 0,
+        };
+        let sent = poll_fn(|cx| sending.poll(source.as_mut(), cx)).await;
+        match sent {
+            Sent::Ended(end) => return end,
+            Sent::Untaken if context.is_told() => {}
+            Sent::Untaken => return Ok(Some(given_up(Code::Cancelled))),
+        }
+    }
+    run_out(source, context).await
+}
+
+/// Takes the items of `source` to its end, for nobody, as long as there is time.
+async fn run_out<T, E, S: Source<T, E> + ?Sized>(
+    mut source: Pin<&mut S>,
+    context: &Context,
+) -> Result<Option<HandlerEnd>, E> {
+    let mut out_of_time = pin!(context.out_of_time());
+    loop {
+        let mut left = TURN;
+        let end = poll_fn(|cx| {
+            if let Poll::Ready(code) = out_of_time.as_mut().poll(cx) {
+                return Poll::Ready(Some(Ok(Some(given_up(code)))));
+            }
+            while left > 0 {
+                match ready!(source.as_mut().poll_next(cx)) {
+                    Next::Item(_) => left -= 1,
+                    Next::End => return Poll::Ready(Some(Ok(None))),
+                    Next::Failed(error) => return Poll::Ready(Some(Err(error))),
+                    Next::Lagged => return Poll::Ready(Some(Ok(Some(lagged())))),
+                }
+            }
+            Poll::Ready(None)
+        });
+        if let Some(end) = end.await {
+            return end;
+        }
+        if context.is_told() {
+            sleep(PAUSE).await;
+        } else {
+            // A local run, which needs no backend.
+            yield_now().await;
+        }
+    }
+}
+
+/// What became of items on their way.
+enum Sent<E> {
+    /// They came to their end, or one of them could not be sent.
+    Ended(Result<Option<HandlerEnd>, E>),
+    /// Nobody takes the others.
+    Untaken,
 }
 
 /// Items on their way from a source to a sender, handed over many at a time: when there is no room for
 /// more, and before anything is waited for.
 struct Sending {
-    sender: Option<RawSender>,
+    sender: RawSender,
     codec: Codec,
-    goes_on: bool,
     /// Charge of items for which there is room, as far as it was asked for.
     room: u64,
 }
@@ -103,23 +162,28 @@ impl Sending {
         &mut self,
         mut source: Pin<&mut S>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<Option<HandlerEnd>, E>> {
+    ) -> Poll<Sent<E>> {
+        let mut left = TURN;
         let end = loop {
-            if self.room == 0
-                && let Some(sender) = &mut self.sender
-            {
+            if self.room == 0 {
                 // That it is closed the next look says again.
-                let _ = sender.flush();
-                match sender.poll_room(cx) {
+                let _ = self.sender.flush();
+                match self.sender.poll_room(cx) {
                     Poll::Ready(Ok(room)) => self.room = room.min(TOGETHER),
                     Poll::Pending => {
                         source.as_mut().poll_ahead(cx);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Err(_)) if self.goes_on => self.sender = None,
-                    Poll::Ready(Err(_)) => break Ok(Some(given_up())),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Sent::Untaken),
                 }
             }
+            if left == 0 {
+                // The caller keeps up, on another thread.
+                self.flush();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            left -= 1;
             let item = match source.as_mut().poll_next(cx) {
                 Poll::Ready(Next::Item(item)) => item,
                 Poll::Ready(Next::End) => break Ok(None),
@@ -130,10 +194,7 @@ impl Sending {
                     return Poll::Pending;
                 }
             };
-            let Some(sender) = &mut self.sender else {
-                continue;
-            };
-            match sender.encode(self.codec, &item) {
+            match self.sender.encode(self.codec, &item) {
                 Ok(Ok(charge)) => self.room = self.room.saturating_sub(charge),
                 Ok(Err(RawSendError::Closed)) => self.room = 0,
                 Ok(Err(error @ RawSendError::TooLarge { .. })) => {
@@ -149,14 +210,12 @@ impl Sending {
             }
         };
         self.flush();
-        Poll::Ready(end)
+        Poll::Ready(Sent::Ended(end))
     }
 
     fn flush(&mut self) {
-        if let Some(sender) = &mut self.sender {
-            let _ = sender.flush();
-            self.room = 0;
-        }
+        let _ = self.sender.flush();
+        self.room = 0;
     }
 }
 
@@ -196,7 +255,7 @@ impl Context {
             Some((sender, codec)) => (sender, codec),
             None => (None, Codec::Postcard),
         };
-        let end = send_from(source, sender, codec, self.is_told()).await?;
+        let end = send_from(source, sender, codec, self).await?;
         if let (Some(end), Some(streams)) = (end, streams) {
             streams.end_with(end);
         }
@@ -205,9 +264,9 @@ impl Context {
 }
 
 /// Nobody takes items any more.
-fn given_up() -> HandlerEnd {
+fn given_up(code: Code) -> HandlerEnd {
     HandlerEnd::Failed {
-        code: Code::Cancelled,
+        code,
         certainty: Certainty::Executed,
         message: String::new(),
     }

@@ -224,6 +224,7 @@ mod cut_short;
 mod held_up;
 mod in_order;
 mod overflow;
+mod untaken;
 
 async fn all<R: serde::de::DeserializeOwned>(
     mut items: ItemReceiver<R>,

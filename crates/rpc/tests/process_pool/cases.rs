@@ -42,9 +42,8 @@ use crate::rules::{
     a_full_queue_makes_callers_within_the_process_wait_and_refuses_peers,
     a_job_that_nobody_waits_for_never_runs, a_panic_fails_its_call_and_not_its_child,
     a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again,
-    a_simulated_world_has_no_processes, calls_run_in_children_and_no_more_than_there_are,
-    items_pass_through_to_children_and_back,
     a_simulated_world_has_no_processes,
+    a_stream_that_nobody_takes_has_its_place_until_its_deadline,
     calls_run_in_children_and_no_more_than_there_are, items_pass_through_to_children_and_back,
     methods_that_no_child_has_are_offered_by_no_broker,
 };
@@ -120,6 +119,7 @@ pub(crate) fn run() {
         a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again
         a_simulated_world_has_no_processes
         methods_that_no_child_has_are_offered_by_no_broker
+        a_stream_that_nobody_takes_has_its_place_until_its_deadline
         programs_of_handlers_have_no_socket_and_hold_up_no_end
         signals_that_end_a_program_leave_the_calls_of_its_children_alone
         a_child_starts_though_no_caller_waits_for_so_long

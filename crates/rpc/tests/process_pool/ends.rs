@@ -11,7 +11,8 @@ use bowline_rpc::{Call, Caller, Error, MemoryBroker};
 use futures_util::future::join;
 
 use crate::methods::{
-    Deaf, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold, exists, gone, is_quiet, kill, pool,
+    Deaf, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold, exists, gone, is_quiet, kill,
+    pool,
 };
 
 // EX12

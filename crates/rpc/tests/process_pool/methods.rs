@@ -10,7 +10,7 @@ use bowline_concurrency::{sleep, timeout, yield_now};
 use bowline_rpc::executor::ProcessPoolExecutor;
 use bowline_rpc::{
     Call, CallError, Certainty, Code, Codec, Context, DeclaredName, Incoming, MethodDef,
-    MethodSpec, NoError, PayloadCodec, PayloadError, Registry,
+    MethodSpec, NoError, NoItem, PayloadCodec, PayloadError, Registry, Streaming, StreamingCall,
 };
 use futures_util::{StreamExt, stream};
 
@@ -154,6 +154,34 @@ call!(
     }
 );
 
+/// Gives numbers without end, and is not cancelled.
+#[derive(Debug)]
+pub(crate) struct Endless;
+
+impl Call for Endless {
+    type Args = ();
+    type Reply = ();
+    type Error = NoError;
+    const NAME: DeclaredName = DeclaredName::explicit("endless");
+    const SPEC: MethodSpec = MethodSpec::new().no_cancel().streaming(Streaming::Executor);
+
+    fn into_args(self) {}
+
+    fn from_args((): ()) -> Self {
+        Endless
+    }
+
+    async fn run(self, context: Context) -> Result<(), NoError> {
+        let pid = std::process::id();
+        context.send_stream(stream::repeat(pid)).await
+    }
+}
+
+impl StreamingCall for Endless {
+    type Sends = NoItem;
+    type Receives = u32;
+}
+
 /// Handlers of `crowd` that run in this process.
 static CROWD: AtomicUsize = AtomicUsize::new(0);
 
@@ -277,6 +305,7 @@ pub(crate) fn registry() -> Registry {
             MethodDef::of::<DiesAlways>(),
             MethodDef::of::<Deaf>(),
             MethodDef::of::<Undropped>(),
+            MethodDef::of::<Endless>(),
         ])
         .expect("the names are names");
     registry

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use bowline_backend::Backend;
+use bowline_backend::{Backend, time};
 use bowline_concurrency::{Root, TaskGroup, TaskHandle, sleep, task_group, timeout};
 use bowline_rpc::executor::{Capacity, Executor, Job, ProcessPoolExecutor, Refusal, Ticket};
 use bowline_rpc::{
@@ -12,7 +12,9 @@ use bowline_rpc::{
     Registry, TcpBroker, TcpBrokerBuilder,
 };
 
-use crate::methods::{Held, LONG, SOON, Scratch, Stubborn, UntilTold, ended, gone, pool, registry};
+use crate::methods::{
+    Endless, Held, LONG, SOON, Scratch, Stubborn, UntilTold, ended, gone, pool, registry,
+};
 
 // EX1, EX2, EX3
 pub(crate) async fn calls_run_in_children_and_no_more_than_there_are() {
@@ -371,6 +373,25 @@ pub(crate) async fn a_simulated_world_has_no_processes() {
         })
     });
     assert_eq!(world.join().ok(), Some(ErrorKind::Unsupported));
+}
+
+// EX3, R5
+pub(crate) async fn a_stream_that_nobody_takes_has_its_place_until_its_deadline() {
+    MemoryBroker::new(pool(1))
+        .run(async |broker| -> Result<(), Error> {
+            let until = time::now() + 15 * SOON;
+            let call = broker.call(Endless).timeout(15 * SOON);
+            let mut items = call.open().await?.receiver;
+            let pid = items.recv().await?;
+            drop(items);
+            // There is one place: the next call has it when the handler has ended, in the same child.
+            let next = broker.call_named::<u32>("pid", ()).timeout(LONG).await?;
+            assert!(time::now() >= until, "it had its place before");
+            assert_eq!(Some(next), pid);
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
 }
 
 // R18

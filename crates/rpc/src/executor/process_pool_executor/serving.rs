@@ -254,8 +254,9 @@ async fn call_child(
                 message,
             };
         }
-        // Then the handler may go on in the child.
-        if error.code() != Code::DeadlineExceeded {
+        // Then the handler may go on in the child; so may one whose items were not passed on to their end.
+        let cut = passes && matches!(error.code(), Code::Cancelled | Code::TooLarge);
+        if error.code() != Code::DeadlineExceeded && !cut {
             drop(leased.take());
         }
         return match error.application() {
