@@ -144,6 +144,10 @@ impl ProcessPoolExecutor {
     }
 
     /// How many calls one child runs at once; 1 unless told otherwise, and 0 counts as 1.
+    ///
+    /// Those of one child share its end: where one crashes, or is cancelled and goes on for longer than
+    /// [`cancel_grace`](Self::cancel_grace), the others end with [`ConnectionLost`](crate::Code::ConnectionLost),
+    /// and may have run.
     #[must_use = "the setting belongs to the returned executor"]
     pub fn calls_per_worker(self, calls: usize) -> Self {
         self.set(|options| options.calls_per_worker = calls.max(1))
