@@ -90,28 +90,33 @@ async fn send_from<T: Serialize, E, S: Source<T, E> + ?Sized>(
     codec: Codec,
     context: &Context,
 ) -> Result<Option<HandlerEnd>, E> {
+    let mut out_of_time = pin!(context.out_of_time());
     if let Some(sender) = sender {
         let mut sending = Sending {
             sender,
             codec,
             room: 0,
         };
-        let sent = poll_fn(|cx| sending.poll(source.as_mut(), cx)).await;
-        match sent {
+        // A stream that gives nothing more does not hear that its caller has left.
+        let sent = poll_fn(|cx| match out_of_time.as_mut().poll(cx) {
+            Poll::Ready(code) => Poll::Ready(Sent::Ended(Ok(Some(given_up(code))))),
+            Poll::Pending => sending.poll(source.as_mut(), cx),
+        });
+        match sent.await {
             Sent::Ended(end) => return end,
             Sent::Untaken if context.is_told() => {}
             Sent::Untaken => return Ok(Some(given_up(Code::Cancelled))),
         }
     }
-    run_out(source, context).await
+    run_out(source, context, out_of_time).await
 }
 
 /// Takes the items of `source` to its end, for nobody, as long as there is time.
 async fn run_out<T, E, S: Source<T, E> + ?Sized>(
     mut source: Pin<&mut S>,
     context: &Context,
+    mut out_of_time: Pin<&mut impl Future<Output = Code>>,
 ) -> Result<Option<HandlerEnd>, E> {
-    let mut out_of_time = pin!(context.out_of_time());
     loop {
         let mut left = TURN;
         let end = poll_fn(|cx| {
