@@ -11,6 +11,7 @@ pub(super) struct Network {
     /// Unencrypted bytes may leave this machine, and strangers may come from elsewhere.
     pub(super) insecure: bool,
     /// Who connects need not prove who it is.
+    #[cfg(feature = "tls")]
     pub(super) strangers: bool,
 }
 

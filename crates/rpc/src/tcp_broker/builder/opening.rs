@@ -115,6 +115,7 @@ impl TcpBrokerBuilder {
         self.check_codecs()?;
         self.wires.plain = Network {
             insecure: self.insecure_network,
+            #[cfg(feature = "tls")]
             strangers: self.lets_strangers_in(),
         };
         if let Err(bad) = self.reconnect.check() {

@@ -161,15 +161,10 @@ impl TcpBrokerBuilder {
     }
 
     /// Whether a peer that connects over a network need not prove who it is.
+    #[cfg(feature = "tls")]
     pub(super) fn lets_strangers_in(&self) -> bool {
-        #[cfg(feature = "tls")]
-        if self.certificates
-            || self
-                .wires
-                .server
-                .as_ref()
-                .is_some_and(|tls| tls.requires_certificates())
-        {
+        let server = self.wires.server.as_ref();
+        if self.certificates || server.is_some_and(|tls| tls.requires_certificates()) {
             return false;
         }
         #[cfg(unix)]
