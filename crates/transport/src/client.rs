@@ -31,7 +31,7 @@ use bowline_channel::WatchReceiver;
 use bowline_concurrency::Backoff;
 use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
-use self::line::{Line, QueueBy, Queued};
+use self::line::{Line, Queued, SendBy};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::ended::unless_closed;
 use crate::error::{Error, ErrorKind, Operation};
@@ -189,7 +189,7 @@ where
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn send(&self, message: &S) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        span.around(self.send_by(message, TransportSend::queue))
+        span.around(self.send_by(message, TransportSend::poll_send))
             .await
     }
 
@@ -206,7 +206,7 @@ where
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn feed(&self, message: &S) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        span.around(self.send_by(message, TransportSend::queue_only))
+        span.around(self.send_by(message, TransportSend::poll_feed))
             .await
     }
 
@@ -232,7 +232,7 @@ where
         let mut cx = Context::from_waker(Waker::noop());
         match self
             .line()
-            .poll_send(message, TransportSend::queue, &mut waiting, &mut cx)
+            .poll_send(message, TransportSend::poll_send, &mut waiting, &mut cx)
         {
             Poll::Pending => Err(TrySendError::Full),
             Poll::Ready(Ok(generation)) => {
@@ -327,7 +327,7 @@ where
     }
 
     /// Waits for this task's turn and for room, and queues by one way or the other.
-    async fn send_by(&self, message: &S, by: QueueBy<S, R>) -> Result<(), Error> {
+    async fn send_by(&self, message: &S, by: SendBy<S, R>) -> Result<(), Error> {
         let _user = self.line().enter();
         let mut waiting = self.line().waiting();
         let _turn = self.turn(Operation::Send).await?;

@@ -114,13 +114,8 @@ where
 
     async fn send(&mut self, message: &S) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.extra::<PeerAddr>());
-        let sent = async {
-            poll_fn(|cx| self.inner.poll_reserve(cx)).await?;
-            self.inner
-                .queue(message)
-                .map_err(|error| Error::from_encode(error).with_peer(self.extra::<PeerAddr>()))
-        };
-        span.around(sent).await
+        let sending = poll_fn(|cx| self.inner.poll_send(cx, message));
+        span.around(sending).await
     }
 
     async fn flush(&mut self) -> Result<(), Error> {

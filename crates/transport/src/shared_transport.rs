@@ -8,7 +8,7 @@ mod permit;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
@@ -137,7 +137,8 @@ impl<T: Transport> Shared<T> {
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn send(&self, message: &T::Sent) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        span.around(self.queue(message, T::SendHalf::queue)).await
+        span.around(self.send_by(message, T::SendHalf::poll_send))
+            .await
     }
 
     /// [`send`](Shared::send) without the write, for many messages in one: they go out with the next
@@ -153,22 +154,19 @@ impl<T: Transport> Shared<T> {
     /// *Place in queue lost*; else *nothing happened*.
     pub async fn feed(&self, message: &T::Sent) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.peer_addr());
-        span.around(self.queue(message, T::SendHalf::queue_only))
+        span.around(self.send_by(message, T::SendHalf::poll_feed))
             .await
     }
 
     /// Waits for this task's turn and for room, and queues the message in the poll that finds it.
-    async fn queue(
+    async fn send_by(
         &self,
         message: &T::Sent,
-        queue: fn(&mut T::SendHalf, &T::Sent) -> Result<(), EncodeError>,
+        by: fn(&mut T::SendHalf, &mut Context<'_>, &T::Sent) -> Poll<Result<(), Error>>,
     ) -> Result<(), Error> {
         let _turn = self.turn(Operation::Send).await?;
-        self.in_turn(Operation::Send, |sender, cx| {
-            ready!(sender.poll_reserve(cx))?;
-            Poll::Ready(queue(sender, message).map_err(|error| self.refused(error)))
-        })
-        .await
+        self.in_turn(Operation::Send, |sender, cx| by(sender, cx, message))
+            .await
     }
 
     /// Queues the message if it is nobody else's turn and there is room now.
@@ -178,23 +176,17 @@ impl<T: Transport> Shared<T> {
     /// [`TrySendError::Busy`] while another task sends, [`TrySendError::Full`] where there is no room,
     /// else as `send`.
     pub fn try_send(&self, message: &T::Sent) -> Result<(), TrySendError> {
-        let Ok(turn) = self.parts.turn.try_lock() else {
+        let Ok(_turn) = self.parts.turn.try_lock() else {
             return Err(match self.is_closed() {
                 true => TrySendError::Failed(self.closed(Operation::Send)),
                 false => TrySendError::Busy,
             });
         };
         let mut cx = Context::from_waker(Waker::noop());
-        let reserved = self.use_sender(Operation::Send, |sender| sender.poll_reserve(&mut cx));
-        match reserved {
+        let sent = self.use_sender(Operation::Send, |sender| sender.poll_send(&mut cx, message));
+        match sent {
             Ok(Poll::Pending) => Err(TrySendError::Full),
-            Ok(Poll::Ready(Ok(()))) => {
-                let permit = SharedPermit {
-                    shared: self,
-                    _turn: turn,
-                };
-                permit.send(message).map_err(TrySendError::Failed)
-            }
+            Ok(Poll::Ready(Ok(()))) => Ok(()),
             Ok(Poll::Ready(Err(error))) | Err(error) => Err(TrySendError::Failed(error)),
         }
     }

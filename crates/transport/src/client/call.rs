@@ -66,7 +66,7 @@ where
                     line.look(cx)?;
                     looked = true;
                 }
-                line.poll_send(message, TransportSend::queue, &mut waiting, cx)
+                line.poll_send(message, TransportSend::poll_send, &mut waiting, cx)
             })
             .await?;
             Ok(Given((turn, entered, generation)))
@@ -244,7 +244,7 @@ where
                     && let Poll::Ready(queued) = sending
                         .get_or_insert_with(|| self.client.span(Operation::Send))
                         .polled(|| {
-                            let by = TransportSend::queue;
+                            let by = TransportSend::poll_send;
                             let queued = line.poll_send(message, by, &mut waiting[0], cx);
                             queued.map_ok(Given)
                         })

@@ -3,19 +3,18 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
 
 use super::RECONNECT;
 use super::dialling::Dial;
-use super::line::{Line, NotQueued, QueueBy, Queued, Source, Waiting};
+use super::line::{Line, NotQueued, QueueBy, Queued, SendBy, Source, Waiting};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::dyn_transport::DynTransport;
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
-use crate::span::OperationSpan;
 use crate::transport::{Transport, TransportRecv, TransportSend};
 
 /// Whether a connection that breaks is replaced.
@@ -155,11 +154,16 @@ where
     R: Send + 'static,
 {
     /// Waits for a connection with room, and queues in the same poll on whichever that is.
-    async fn send_by(&mut self, message: &S, by: QueueBy<S, R>) -> Result<(), Error> {
+    fn poll_send_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &S,
+        by: SendBy<S, R>,
+    ) -> Poll<Result<(), Error>> {
         let (line, waiting) = (&self.parts.line, &mut self.waiting);
-        let sent = poll_fn(|cx| line.poll_send(message, by, waiting, cx)).await;
-        self.queued.on(sent?);
-        Ok(())
+        let generation = ready!(line.poll_send(message, by, waiting, cx))?;
+        self.queued.on(generation);
+        Poll::Ready(Ok(()))
     }
 
     /// Queues on the connection that there was room on a moment ago.
@@ -205,16 +209,12 @@ where
         self.parts.line.sending_ends_with(error)
     }
 
-    async fn send(&mut self, message: &S) -> Result<(), Error> {
-        let span = OperationSpan::new(Operation::Send, || self.peer());
-        span.around(self.send_by(message, TransportSend::queue))
-            .await
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        self.poll_send_by(cx, message, TransportSend::poll_send)
     }
 
-    async fn feed(&mut self, message: &S) -> Result<(), Error> {
-        let span = OperationSpan::new(Operation::Send, || self.peer());
-        span.around(self.send_by(message, TransportSend::queue_only))
-            .await
+    fn poll_feed(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        self.poll_send_by(cx, message, TransportSend::poll_feed)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

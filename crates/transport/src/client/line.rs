@@ -9,7 +9,7 @@ mod untold;
 
 pub(super) use flushing::Queued;
 pub(super) use receiving::Source;
-pub(super) use sending::{NotQueued, QueueBy};
+pub(super) use sending::{NotQueued, QueueBy, SendBy};
 
 use std::future::Future;
 use std::mem;

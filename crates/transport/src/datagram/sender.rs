@@ -1,8 +1,7 @@
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bowline_backend::stream::Address;
 use bowline_codec::{EncodeError, EncodeErrorKind, MessageCodec};
@@ -12,8 +11,7 @@ use super::outbound::Outbound;
 use super::{DatagramSend, ends, is_too_long};
 use crate::error::{Delivery, Error, Operation};
 use crate::half_wakers::Half;
-use crate::span::OperationSpan;
-use crate::transport::{TransportSend, TrySendError};
+use crate::transport::TransportSend;
 
 /// A buffer for packets that grew beyond this is given back.
 const KEPT: usize = 16 * 1024;
@@ -77,11 +75,6 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> DatagramSender<S, C> {
         packet.map_err(|error| Error::from_encode(error).with_peer(self.outbound.peer()))
     }
 
-    /// Sends `packet` once the system has room; nothing may be held.
-    fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<Result<(), Error>> {
-        self.poll_send_by(cx, packet.len(), |socket, cx| socket.poll_send(cx, packet))
-    }
-
     /// Sends a packet of `len` bytes by `send`.
     pub(super) fn poll_send_by(
         &self,
@@ -142,6 +135,13 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> TransportSend<C::Sent> for Da
         queued.map_err(|error| too_long_for_system(actual, error))
     }
 
+    /// Waits until the system takes this packet; `Ok` means that it has. Pending, nothing is queued.
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &C::Sent) -> Poll<Result<(), Error>> {
+        ready!(self.poll_reserve(cx))?;
+        let packet = self.packet(message)?;
+        self.poll_send_by(cx, packet.len(), |socket, cx| socket.poll_send(cx, &packet))
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_flushed(Operation::Flush, cx)
     }
@@ -157,31 +157,6 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> TransportSend<C::Sent> for Da
 
     fn ends_with(&self, error: &Error) -> bool {
         ends(error)
-    }
-
-    /// Waits until the system takes this packet; `Ok` means that it has. Dropped before, nothing is
-    /// queued.
-    async fn send(&mut self, message: &C::Sent) -> Result<(), Error> {
-        let span = OperationSpan::new(Operation::Send, || self.peer_addr().cloned());
-        let sent = async {
-            poll_fn(|cx| self.poll_reserve(cx)).await?;
-            let packet = self.packet(message)?;
-            poll_fn(|cx| self.poll_send(cx, &packet)).await
-        };
-        span.around(sent).await
-    }
-
-    fn try_send(&mut self, message: &C::Sent) -> Result<(), TrySendError> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut attempt = || {
-            ready!(self.poll_reserve(&mut cx))?;
-            let packet = self.packet(message)?;
-            self.poll_send(&mut cx, &packet)
-        };
-        match attempt() {
-            Poll::Pending => Err(TrySendError::Full),
-            Poll::Ready(sent) => sent.map_err(TrySendError::Failed),
-        }
     }
 }
 

@@ -24,8 +24,7 @@ pub(super) trait Erased<S, R>: Extra + Send {
     fn abort(&mut self);
     fn lend(&mut self) -> Lent<'_, S, R>;
     fn into_halves(self: Box<Self>) -> Halves<S, R>;
-    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
-    fn queue(&mut self, message: &S) -> Result<(), EncodeError>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, Error>>;
 }
@@ -56,12 +55,8 @@ where
         halves_of::<T>(sender, receiver)
     }
 
-    fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        TransportSend::poll_reserve(&mut self.split().0, cx)
-    }
-
-    fn queue(&mut self, message: &T::Sent) -> Result<(), EncodeError> {
-        TransportSend::queue(&mut self.split().0, message)
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &T::Sent) -> Poll<Result<(), Error>> {
+        TransportSend::poll_send(&mut self.split().0, cx, message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -116,6 +111,8 @@ pub(super) trait ErasedSend<S>: Send {
     fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn queue(&mut self, message: &S) -> Result<(), EncodeError>;
     fn queue_only(&mut self, message: &S) -> Result<(), EncodeError>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>>;
+    fn poll_feed(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn peer(&self) -> Option<Address>;
@@ -133,6 +130,14 @@ impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
 
     fn queue_only(&mut self, message: &S) -> Result<(), EncodeError> {
         TransportSend::queue_only(self, message)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        TransportSend::poll_send(self, cx, message)
+    }
+
+    fn poll_feed(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        TransportSend::poll_feed(self, cx, message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

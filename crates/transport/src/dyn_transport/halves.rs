@@ -42,6 +42,14 @@ impl<S: Send + Sync + 'static, R: Send + 'static> TransportSend<S> for DynSender
         self.half.queue_only(message)
     }
 
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        self.half.poll_send(cx, message)
+    }
+
+    fn poll_feed(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        self.half.poll_feed(cx, message)
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.half.poll_flush(cx)
     }
@@ -70,6 +78,14 @@ impl<S: Send + Sync> TransportSend<S> for LentSender<'_, S> {
 
     fn queue_only(&mut self, message: &S) -> Result<(), EncodeError> {
         self.0.queue_only(message)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        self.0.poll_send(cx, message)
+    }
+
+    fn poll_feed(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>> {
+        self.0.poll_feed(cx, message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

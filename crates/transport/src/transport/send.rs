@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
@@ -11,8 +11,9 @@ use crate::span::OperationSpan;
 
 /// The sending half of a transport.
 ///
-/// A transport writes the four `poll` functions and [`queue`](TransportSend::queue); users call
-/// the others.
+/// A transport writes [`queue`](TransportSend::queue) and the `poll` functions for room, flush and end, and
+/// [`poll_send`](TransportSend::poll_send) where it can tell what became of a message at once; users call the
+/// others.
 pub trait TransportSend<T: ?Sized + Sync>: Send {
     /// Waits for room for one message.
     ///
@@ -39,6 +40,28 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     /// As [`queue`](TransportSend::queue).
     fn queue_only(&mut self, message: &T) -> Result<(), EncodeError> {
         self.queue(message)
+    }
+
+    /// Waits for room, then queues the message and tries to write it: what [`send`](TransportSend::send) does,
+    /// and each of whoever wraps this transport.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](TransportSend::send). `Pending` means that nothing was queued.
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &T) -> Poll<Result<(), Error>> {
+        ready!(self.poll_reserve(cx))?;
+        Poll::Ready(self.queue(message).map_err(|error| refused(self, error)))
+    }
+
+    /// As [`poll_send`](TransportSend::poll_send), without trying to write where that can be left for later.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_send`](TransportSend::poll_send).
+    fn poll_feed(&mut self, cx: &mut Context<'_>, message: &T) -> Poll<Result<(), Error>> {
+        ready!(self.poll_reserve(cx))?;
+        let queued = self.queue_only(message);
+        Poll::Ready(queued.map_err(|error| refused(self, error)))
     }
 
     /// Waits until all that was queued has been handed to the stream.
@@ -101,11 +124,7 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             let span = OperationSpan::new(Operation::Send, || self.peer());
-            let sent = async {
-                poll_fn(|cx| self.poll_reserve(cx)).await?;
-                self.queue(message).map_err(|error| refused(self, error))
-            };
-            span.around(sent).await
+            span.around(poll_fn(|cx| self.poll_send(cx, message))).await
         }
     }
 
@@ -128,12 +147,7 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     fn feed(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             let span = OperationSpan::new(Operation::Send, || self.peer());
-            let fed = async {
-                poll_fn(|cx| self.poll_reserve(cx)).await?;
-                self.queue_only(message)
-                    .map_err(|error| refused(self, error))
-            };
-            span.around(fed).await
+            span.around(poll_fn(|cx| self.poll_feed(cx, message))).await
         }
     }
 
@@ -143,12 +157,9 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     ///
     /// [`TrySendError::Full`] where `send` would wait, else as `send`.
     fn try_send(&mut self, message: &T) -> Result<(), TrySendError> {
-        match self.poll_reserve(&mut Context::from_waker(Waker::noop())) {
+        match self.poll_send(&mut Context::from_waker(Waker::noop()), message) {
             Poll::Pending => Err(TrySendError::Full),
-            Poll::Ready(Err(error)) => Err(TrySendError::Failed(error)),
-            Poll::Ready(Ok(())) => self
-                .queue(message)
-                .map_err(|error| TrySendError::Failed(refused(self, error))),
+            Poll::Ready(sent) => sent.map_err(TrySendError::Failed),
         }
     }
 
@@ -199,6 +210,14 @@ impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X
 
     fn queue_only(&mut self, message: &T) -> Result<(), EncodeError> {
         (**self).queue_only(message)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &T) -> Poll<Result<(), Error>> {
+        (**self).poll_send(cx, message)
+    }
+
+    fn poll_feed(&mut self, cx: &mut Context<'_>, message: &T) -> Poll<Result<(), Error>> {
+        (**self).poll_feed(cx, message)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

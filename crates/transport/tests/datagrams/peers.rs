@@ -8,8 +8,9 @@ use bowline_backend::net::{Received, UdpSocket};
 use bowline_backend::stream::Address;
 use bowline_codec::Raw;
 use bowline_transport::{
-    AttributeRequest, Break, DatagramRecv, DatagramSend, DatagramTransport, Delivery, ErrorKind,
-    Extra, MemoryDatagram, Transport, TransportRecv, TransportSend, TrySendError,
+    AttributeRequest, Break, DatagramRecv, DatagramSend, DatagramTransport, Delivery, DynTransport,
+    Error, ErrorKind, Extra, MemoryDatagram, Shared, Transport, TransportRecv, TransportSend,
+    TrySendError,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
@@ -27,6 +28,8 @@ on_every_backend!(
     super::a_stream_goes_on_after_errors_of_packets as a_stream_goes_on_after_errors_of_packets,
     super::a_packet_that_is_refused_itself_is_an_error
         as a_packet_that_is_refused_itself_is_an_error,
+    super::whatever_wraps_it_says_at_once_that_a_packet_was_refused
+        as whatever_wraps_it_says_at_once_that_a_packet_was_refused,
     super::a_held_packet_goes_while_the_other_half_receives
         as a_held_packet_goes_while_the_other_half_receives,
     super::a_dropped_send_queued_its_packet_or_not as a_dropped_send_queued_its_packet_or_not,
@@ -144,6 +147,48 @@ async fn a_stream_goes_on_after_errors_of_packets() {
     let gone = stream.next().await.unwrap().unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::Broken(Break::Reset));
     assert!(stream.next().await.is_none());
+}
+
+// T9
+async fn whatever_wraps_it_says_at_once_that_a_packet_was_refused() {
+    let (lost, kept) = (packet("lost"), packet("kept"));
+    let failing = || {
+        let (here, there) = scripted::pair();
+        let refused = [Io::PermissionDenied; 2];
+        (over(here.send_errors(refused)), over(there))
+    };
+    let is_refused = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::Permission);
+        assert_eq!(
+            (error.delivery(), error.unsent_frames()),
+            (Delivery::NotSent, 1)
+        );
+    };
+    let at_once = |error: TrySendError| match error {
+        TrySendError::Failed(error) => is_refused(error),
+        other => panic!("{other:?}"),
+    };
+
+    let (here, mut there) = failing();
+    let mut whole = DynTransport::new(here);
+    is_refused(whole.send(&lost).await.unwrap_err());
+    is_refused(whole.split().0.send(&lost).await.unwrap_err());
+    whole.send(&kept).await.unwrap();
+    assert_eq!(there.recv().await.unwrap(), Some(kept.clone()));
+
+    let (here, mut there) = failing();
+    let (mut sender, _receiver) = DynTransport::new(here).into_split();
+    is_refused(sender.send(&lost).await.unwrap_err());
+    at_once(sender.try_send(&lost).unwrap_err());
+    sender.send(&kept).await.unwrap();
+    assert_eq!(there.recv().await.unwrap(), Some(kept.clone()));
+
+    let (here, mut there) = failing();
+    let shared = Shared::new(here);
+    is_refused(shared.send(&lost).await.unwrap_err());
+    at_once(shared.try_send(&lost).unwrap_err());
+    shared.send(&kept).await.unwrap();
+    assert_eq!(there.recv().await.unwrap(), Some(kept));
 }
 
 // T9

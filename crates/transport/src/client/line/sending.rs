@@ -19,6 +19,10 @@ use crate::transport::TransportSend;
 /// How a sender queues: at once on its way, or only queued.
 pub(in crate::client) type QueueBy<S, R> = fn(&mut DynSender<S, R>, &S) -> Result<(), EncodeError>;
 
+/// The same, once there is room.
+pub(in crate::client) type SendBy<S, R> =
+    fn(&mut DynSender<S, R>, &mut Context<'_>, &S) -> Poll<Result<(), Error>>;
+
 /// Why a message was not queued.
 pub(in crate::client) enum NotQueued {
     Refused(EncodeError),
@@ -68,24 +72,24 @@ where
         queued.map(|()| generation).map_err(NotQueued::Refused)
     }
 
-    /// Waits for a connection and room, and queues the message in the same poll.
+    /// Waits for a connection and room, and queues the message in the same poll; answers which connection that
+    /// is.
     pub(in crate::client) fn poll_send(
         &self,
         message: &S,
-        by: QueueBy<S, R>,
+        by: SendBy<S, R>,
         waiting: &mut Waiting,
         cx: &mut Context<'_>,
     ) -> Poll<Result<u64, Error>> {
         loop {
-            ready!(self.poll_reserve(waiting, cx))?;
-            match self.queue(message, by) {
-                Ok(generation) => return Poll::Ready(Ok(generation)),
-                Err(NotQueued::Refused(error)) => {
-                    let peer = self.attributes().peer_addr().cloned();
-                    return Poll::Ready(Err(Error::from_encode(error).with_peer(peer)));
-                }
-                // Ended by who receives, since.
-                Err(NotQueued::Gone(_)) => {}
+            self.check_not_shut_down(Operation::Send)?;
+            ready!(self.poll_ready(Half::Sender, Operation::Send, waiting, cx))?;
+            let Some(mut sender) = self.sender(Operation::Send)? else {
+                continue;
+            };
+            match ready!(by(&mut sender, cx, message)) {
+                Ok(()) => return Poll::Ready(Ok(sender.generation)),
+                Err(error) => self.sender_failed(sender, error)?,
             }
         }
     }
