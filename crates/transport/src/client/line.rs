@@ -97,6 +97,8 @@ where
     attributes: Arc<Attributes>,
     /// We ended the sending side: this connection is the last one.
     shut_down: bool,
+    /// Nobody sends any more: the sending side of a connection still to be made ends at once.
+    sender_dropped: bool,
     over: Option<Over>,
     closing: Option<Closing<S, R>>,
 }
@@ -138,6 +140,7 @@ where
                 last_failure: None,
                 attributes: Arc::default(),
                 shut_down: false,
+                sender_dropped: false,
                 over: None,
                 closing: None,
             }),
@@ -285,13 +288,17 @@ where
         let since = self.reconnects().then(now);
         let mut made = Some(Connection::new(transport.into_split(), since));
         let mut state = self.lock();
-        let mut former = None;
+        let (mut former, mut unwanted) = (None, None);
         if state.attempt.as_ref().is_some_and(|(at, _)| *at == id) {
             state.attempt = None;
             state.generation += 1;
             let generation = state.generation;
             if let Some(made) = &mut made {
                 made.generation = generation;
+                if state.sender_dropped {
+                    unwanted = made.sender.take();
+                    state.shut_down = true;
+                }
             }
             former = Some(mem::replace(&mut state.attributes, attributes));
             state.now = made.take();
@@ -299,7 +306,7 @@ where
         }
         drop(state);
         self.dialling.board.tell();
-        drop((made, former));
+        drop((made, former, unwanted));
     }
 
     fn failed(&self, id: u64, error: Error) {

@@ -13,6 +13,7 @@ use bowline_transport::{
     TransportFactory, TransportRecv, TransportSend,
 };
 use futures_util::FutureExt;
+use futures_util::future::join;
 
 use crate::{KEYS, Own, lines, on_each, registry, why};
 
@@ -189,6 +190,31 @@ fn with_reconnect_it_comes_back() {
         peer.close().await.unwrap();
         assert_eq!(receiver.recv().await.unwrap().as_deref(), Some("last"));
         assert_eq!(receiver.recv().await.unwrap(), None);
+    });
+}
+
+// TR11
+#[test]
+fn who_only_receives_connects_and_ends_the_sending_side() {
+    on_each(async || {
+        for url in ["mem://hears", "mem://hears?reconnect=yes"] {
+            let registry = registry();
+            let mut listener = registry.memory().listen("hears").unwrap();
+            let (sender, mut receiver) = registry.open(url).unwrap().into_split();
+            drop(sender);
+            let serve = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut peer = MessageStream::new(stream, lines());
+                assert_eq!(peer.recv().await.unwrap(), None);
+                peer.send(&"news".to_owned()).await.unwrap();
+                peer.close().await.unwrap();
+            };
+            let hear = async {
+                assert_eq!(receiver.recv().await.unwrap().as_deref(), Some("news"));
+                assert_eq!(receiver.recv().await.unwrap(), None);
+            };
+            join(serve, hear).await;
+        }
     });
 }
 

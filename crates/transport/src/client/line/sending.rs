@@ -97,7 +97,9 @@ where
     /// The sender goes, and with it what it could send.
     pub(in crate::client) fn drop_sender(&self) {
         let mut state = self.lock();
-        state.shut_down = true;
+        state.sender_dropped = true;
+        // Who receives may still connect.
+        state.shut_down |= state.now.is_some();
         let sender = state.now.as_mut().and_then(|now| now.sender.take());
         drop(state);
         drop(sender);
