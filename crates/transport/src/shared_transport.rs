@@ -62,6 +62,9 @@ pub struct Shared<T: Transport> {
     parts: Arc<Parts<T>>,
 }
 
+/// How a sender sends: at once, or only queued.
+type SendBy<X, S> = fn(&mut X, &mut Context<'_>, &S) -> Poll<Result<(), Error>>;
+
 struct Parts<T: Transport> {
     halves: Halves<T>,
     /// Whoever has it may use the sender.
@@ -162,7 +165,7 @@ impl<T: Transport> Shared<T> {
     async fn send_by(
         &self,
         message: &T::Sent,
-        by: fn(&mut T::SendHalf, &mut Context<'_>, &T::Sent) -> Poll<Result<(), Error>>,
+        by: SendBy<T::SendHalf, T::Sent>,
     ) -> Result<(), Error> {
         let _turn = self.turn(Operation::Send).await?;
         self.in_turn(Operation::Send, |sender, cx| by(sender, cx, message))
