@@ -168,34 +168,32 @@ mod tests {
         }
     }
 
+    /// Does something while [`Closes`] waits for the board.
+    fn woken(board: &Arc<Board>, act: impl FnOnce()) {
+        let waker = Waker::from(Arc::new(Closes(board.clone())));
+        let mut reader = board.subscribe();
+        let mut changed = reader.changed();
+        let polled = changed.poll_unpin(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        act();
+    }
+
     // CL2
     #[test]
     fn who_is_woken_may_show_something_else_and_panic() {
         let board = Arc::new(Board::new());
-        let waker = Waker::from(Arc::new(Closes(board.clone())));
-        let mut reader = board.subscribe();
-        let mut changed = reader.changed();
-        assert!(
-            changed
-                .poll_unpin(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
-        board.show(Ready);
-        assert_eq!(*board.watch.latest(), Closed);
-        board.show(Idle);
+        woken(&board, || {
+            board.show(Ready);
+            assert_eq!(*board.watch.latest(), Closed);
+            board.show(Idle);
+        });
         assert_eq!(*board.watch.latest(), Closed);
 
         let board = Arc::new(Board::new());
-        let waker = Waker::from(Arc::new(Closes(board.clone())));
-        let mut reader = board.subscribe();
-        let mut changed = reader.changed();
-        assert!(
-            changed
-                .poll_unpin(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
-        let shown = catch_unwind(AssertUnwindSafe(|| board.show(Closed)));
-        assert!(shown.is_err());
+        woken(&board, || {
+            let shown = catch_unwind(AssertUnwindSafe(|| board.show(Closed)));
+            assert!(shown.is_err());
+        });
         assert_eq!(*board.watch.latest(), Closed);
         assert!(!board.lock().telling);
     }

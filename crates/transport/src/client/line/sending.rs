@@ -41,14 +41,38 @@ where
         waiting: &mut Waiting,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
+        let reserved = self.poll_sender(waiting, cx, |sender, cx| sender.poll_reserve(cx));
+        reserved.map_ok(drop)
+    }
+
+    /// Waits for a connection and room, and queues the message in the same poll; answers which connection that
+    /// is.
+    pub(in crate::client) fn poll_send(
+        &self,
+        message: &S,
+        by: SendBy<S, R>,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<u64, Error>> {
+        self.poll_sender(waiting, cx, |sender, cx| by(sender, cx, message))
+    }
+
+    /// Waits for a connection, and polls its sender; answers which connection that is. Of one that broke
+    /// and is replaced it waits for the next.
+    fn poll_sender(
+        &self,
+        waiting: &mut Waiting,
+        cx: &mut Context<'_>,
+        poll: impl Fn(&mut DynSender<S, R>, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Poll<Result<u64, Error>> {
         loop {
             self.check_not_shut_down(Operation::Send)?;
             ready!(self.poll_ready(Half::Sender, Operation::Send, waiting, cx))?;
             let Some(mut sender) = self.sender(Operation::Send)? else {
                 continue;
             };
-            match ready!(sender.poll_reserve(cx)) {
-                Ok(()) => return Poll::Ready(Ok(())),
+            match ready!(poll(&mut sender, cx)) {
+                Ok(()) => return Poll::Ready(Ok(sender.generation)),
                 Err(error) => self.sender_failed(sender, error)?,
             }
         }
@@ -70,28 +94,6 @@ where
         let generation = sender.generation;
         drop(sender);
         queued.map(|()| generation).map_err(NotQueued::Refused)
-    }
-
-    /// Waits for a connection and room, and queues the message in the same poll; answers which connection that
-    /// is.
-    pub(in crate::client) fn poll_send(
-        &self,
-        message: &S,
-        by: SendBy<S, R>,
-        waiting: &mut Waiting,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<u64, Error>> {
-        loop {
-            self.check_not_shut_down(Operation::Send)?;
-            ready!(self.poll_ready(Half::Sender, Operation::Send, waiting, cx))?;
-            let Some(mut sender) = self.sender(Operation::Send)? else {
-                continue;
-            };
-            match ready!(by(&mut sender, cx, message)) {
-                Ok(()) => return Poll::Ready(Ok(sender.generation)),
-                Err(error) => self.sender_failed(sender, error)?,
-            }
-        }
     }
 
     /// The sender goes, and with it what it could send.

@@ -154,6 +154,7 @@ mod tests {
         assert!(untold.put_late(9, broken(1)).is_none());
         assert_eq!(untold.take_late_of(9).unwrap().unsent_frames(), 1);
     }
+
     // CL2, CL4
     #[test]
     fn there_is_room_for_what_came_and_breaks_take_none_of_it() {
