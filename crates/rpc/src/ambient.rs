@@ -1,6 +1,6 @@
 //! What a handler hands on to the calls it makes, wherever they are made.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -14,10 +14,21 @@ scope_local! {
     static UNTIL: Instant, inherit;
 }
 
-/// Has the calls that `body` makes wait no longer than to `until`, as a scope with a deadline would, but
-/// does not end it then.
-pub(crate) fn until<F: Future>(until: Instant, body: F) -> impl Future<Output = F::Output> {
-    UNTIL.scope(until, body)
+/// Has the calls that `body` makes belong to `trace`, and wait no longer than to `until`, as a scope with a
+/// deadline would, which does not end it then.
+pub(crate) fn handed_on<'a, T: 'a>(
+    trace: Option<Arc<str>>,
+    until: Option<Instant>,
+    body: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    let traced = match trace {
+        Some(trace) => Box::pin(trace::inside(trace, body)),
+        None => body,
+    };
+    match until {
+        Some(until) => Box::pin(UNTIL.scope(until, traced)),
+        None => traced,
+    }
 }
 
 /// When calls made here by a handler that no scope ends are over at the latest. Once its caller has stopped
@@ -44,24 +55,15 @@ impl Ambient {
     }
 
     /// Runs `f` as if it ran where this was asked for.
-    pub(crate) fn around<R>(self, f: impl FnOnce() -> R) -> R {
-        let Self {
-            nesting,
-            trace,
-            until: late,
-        } = self;
-        in_nesting(nesting, || match (late, trace) {
-            (None, None) => f(),
-            (Some(late), None) => now(until(late, async { f() })),
-            (None, Some(trace)) => now(trace::inside(trace, async { f() })),
-            (Some(late), Some(trace)) => now(until(late, trace::inside(trace, async { f() }))),
-        })
+    pub(crate) fn around<R>(self, f: impl FnOnce() -> R + Send) -> R {
+        let body = handed_on(self.trace, self.until, Box::pin(async { f() }));
+        in_nesting(self.nesting, || now(body))
     }
 }
 
 /// What a future gives that waits for nothing.
-fn now<F: Future>(ready: F) -> F::Output {
-    match pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
+fn now<F: Future + Unpin>(mut ready: F) -> F::Output {
+    match Pin::new(&mut ready).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("it waits for nothing"),
     }

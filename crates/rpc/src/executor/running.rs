@@ -10,10 +10,11 @@ use bowline_concurrency::{CancelScopeRun, Nesting, Outcome, in_nesting};
 
 use super::caught::{Caught, caught, discard};
 use super::job::{Job, JobBody, JobEnd, LocalFuture};
+use crate::ambient::handed_on;
 use crate::call::NoThread;
 use crate::context::Cancel;
 use crate::method::{Arguments, HandlerEnd, HandlerFuture};
-use crate::{Certainty, Code, ambient, trace};
+use crate::{Certainty, Code};
 
 /// Runs a job to its end; its answer is given by then, and by its deadline where its caller is a
 /// peer, whatever the handler does.
@@ -210,14 +211,9 @@ impl Future for Body {
             *this = match body {
                 JobBody::Local {
                     running,
-                    trace: None,
+                    trace,
                     until,
-                } => Body::Local(within(until, running)),
-                JobBody::Local {
-                    running,
-                    trace: Some(trace),
-                    until,
-                } => Body::Local(within(until, Box::pin(trace::inside(trace, running)))),
+                } => Body::Local(handed_on(trace, until, running)),
                 JobBody::Encoded {
                     entry,
                     codec,
@@ -236,10 +232,7 @@ impl Future for Body {
                         },
                         context,
                     ) {
-                        Ok(handler) => Body::Handler(match trace {
-                            Some(trace) => within(until, Box::pin(trace::inside(trace, handler))),
-                            None => within(until, handler),
-                        }),
+                        Ok(handler) => Body::Handler(handed_on(trace, until, handler)),
                         Err(end) => return Poll::Ready(end.into()),
                     }
                 }
@@ -250,17 +243,6 @@ impl Future for Body {
             Body::Local(running) => running.as_mut().poll(cx),
             Body::New(_) | Body::Over => Poll::Pending,
         }
-    }
-}
-
-/// A handler whose calls wait no longer than its caller, which its own end does not depend on.
-fn within<T: 'static>(
-    until: Option<Instant>,
-    handler: Pin<Box<dyn Future<Output = T> + Send>>,
-) -> Pin<Box<dyn Future<Output = T> + Send>> {
-    match until {
-        Some(until) => Box::pin(ambient::until(until, handler)),
-        None => handler,
     }
 }
 
