@@ -128,11 +128,10 @@ impl ReplySink for Settles {
             }
         );
         for waiter in waiting {
-            let end = match cut_off && late && waiter.deadline > self.until {
-                true => cut_short(),
-                false => end.clone(),
-            };
-            waiter.sink.settle(waiter.call, end);
+            match cut_off && late && waiter.deadline > self.until {
+                true => waiter.sink.cut_short(waiter.call, cut_short()),
+                false => waiter.sink.settle(waiter.call, end.clone()),
+            }
         }
     }
 
@@ -166,13 +165,75 @@ fn cut_short() -> JobEnd {
     JobEnd::Failed {
         code: Code::Cancelled,
         certainty: Certainty::MaybeExecuted,
-        message: CUT_SHORT.into(),
+        message: "the call that ran for its key came to its own deadline".into(),
     }
 }
 
-const CUT_SHORT: &str = "the call that ran for its key came to its own deadline";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Whether a call that waited may be made again, since the one that ran for it came to nothing.
-pub(crate) fn is_cut_short(end: &JobEnd) -> bool {
-    matches!(end, JobEnd::Failed { message, .. } if message == CUT_SHORT)
+    /// Whom nobody hears.
+    struct Nobody;
+
+    impl ReplySink for Nobody {
+        fn settle(&self, _: CallRef, _: JobEnd) {}
+    }
+
+    /// Whether what a call of this method came to is remembered.
+    fn is_kept(spec: MethodSpec, code: Code, certainty: Certainty) -> bool {
+        let dedupe = Arc::new(Dedupe::default());
+        let admit = || {
+            let key = DedupeKey {
+                caller: CallerId::Unknown(1),
+                method: "pay".into(),
+                key: Arc::from([7]),
+            };
+            let waiter = Waiter {
+                sink: Arc::new(Nobody),
+                call: CallRef::Kept(1),
+                deadline: Instant::NEVER,
+            };
+            dedupe.admit(key, Codec::Postcard, spec, waiter, time::now())
+        };
+        let (admitted, settles) = admit();
+        assert!(matches!(admitted, Admitted::Run));
+        let message = String::new();
+        let end = JobEnd::Failed {
+            code,
+            certainty,
+            message,
+        };
+        settles.settle(CallRef::Kept(1), end);
+        matches!(admit().0, Admitted::Answered(_))
+    }
+
+    // R24
+    #[test]
+    fn what_did_not_run_or_was_cut_off_is_not_kept() {
+        use Certainty::{Executed, MaybeExecuted, Refused};
+        bowline_backend::Backend::Sim.block_on(async {
+            let (dropped, goes_on) = (MethodSpec::new(), MethodSpec::new().no_cancel());
+            for (code, certainty, kept, kept_of_one_that_goes_on) in [
+                (Code::Overloaded, Refused, false, false),
+                (Code::Overloaded, MaybeExecuted, true, true),
+                (Code::Overloaded, Executed, true, true),
+                (Code::Cancelled, MaybeExecuted, false, true),
+                (Code::DeadlineExceeded, MaybeExecuted, false, true),
+                (Code::DeadlineExceeded, Executed, true, true),
+            ] {
+                assert_eq!(
+                    is_kept(dropped, code, certainty),
+                    kept,
+                    "{code:?} {certainty:?}"
+                );
+                let kept = kept_of_one_that_goes_on;
+                assert_eq!(
+                    is_kept(goes_on, code, certainty),
+                    kept,
+                    "{code:?} {certainty:?}"
+                );
+            }
+        });
+    }
 }

@@ -1,13 +1,13 @@
 //! Calls with an idempotency key: each runs once, and its twins get its answer.
 
-use std::convert::Infallible;
+use std::sync::Arc;
 
 use bowline_backend::time;
 
 use super::MemoryBroker;
 use super::begun::{end_of, reply_of};
-use crate::dedupe::{Admitted, CallerId, DedupeKey, Waiter, is_cut_short};
-use crate::executor::{CallRef, JobEnd};
+use crate::dedupe::{Admitted, CallerId, DedupeKey, Waiter};
+use crate::executor::{CallRef, JobEnd, ReplySink};
 use crate::local_answer::LocalAnswer;
 use crate::offers::Served;
 use crate::{CallError, Certainty, Code, OutCall, Reply};
@@ -34,9 +34,9 @@ impl MemoryBroker {
         let late = || CallError::new(Code::DeadlineExceeded, Certainty::MaybeExecuted);
         loop {
             let call_ref = CallRef::Kept(self.next_number());
-            let answer = LocalAnswer::<Infallible>::new();
+            let answer = LocalAnswer::new();
             let waiter = Waiter {
-                sink: answer.clone(),
+                sink: Arc::new(Twin(answer.clone())),
                 call: call_ref,
                 deadline,
             };
@@ -57,8 +57,8 @@ impl MemoryBroker {
                     return reply_of(codec, end);
                 }
                 Admitted::Waits => {
-                    let (end, _) = end_of(&answer, deadline).await.ok_or_else(late)?;
-                    if !is_cut_short(&end) {
+                    let (end, cut_short) = end_of(&answer, deadline).await.ok_or_else(late)?;
+                    if cut_short.is_none() {
                         return reply_of(codec, end);
                     }
                 }
@@ -76,5 +76,22 @@ impl From<&CallError> for JobEnd {
             certainty: error.certainty(),
             message: error.message().into(),
         }
+    }
+}
+
+/// Left in an answer: the call may be made again.
+struct CutShort;
+
+/// Where a call with a key gets its answer.
+struct Twin(Arc<LocalAnswer<CutShort>>);
+
+impl ReplySink for Twin {
+    fn settle(&self, call: CallRef, end: JobEnd) {
+        self.0.settle(call, end);
+    }
+
+    fn cut_short(&self, call: CallRef, end: JobEnd) {
+        self.0.leave(CutShort);
+        self.0.settle(call, end);
     }
 }

@@ -18,6 +18,12 @@ pub(crate) trait ReplySink: Send + Sync {
     /// Takes the one outcome of the call `call`.
     fn settle(&self, call: CallRef, end: JobEnd);
 
+    /// The one that ran for this call, having its key, came to its own deadline, and to nothing: `end` says so,
+    /// and this one may be made again.
+    fn cut_short(&self, call: CallRef, end: JobEnd) {
+        self.settle(call, end);
+    }
+
     /// Its time is over, of which `end` says so, and its handler goes on. Whether what the handler comes to is
     /// still wanted: then that is the outcome to [`settle`](Self::settle).
     fn overdue(&self, call: CallRef, end: JobEnd) -> bool {
