@@ -100,7 +100,7 @@ impl Registry {
         };
         match here {
             Some(name) => Ok(name),
-            None => self.complete(&call.name),
+            None => self.declared_name(call),
         }
     }
 

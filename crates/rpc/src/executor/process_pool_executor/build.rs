@@ -163,7 +163,7 @@ mod tests {
         // One byte, far from those that a sample would have.
         program[1_000_000] = 8;
         let other = id(&program);
-        assert_ne!(other, one);
+        assert_ne!(other.1, one.1);
         assert_ne!(one.1, SAME_FILE);
     }
 

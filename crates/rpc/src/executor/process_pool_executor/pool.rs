@@ -71,6 +71,18 @@ struct Entry {
 }
 
 impl Entry {
+    /// One that serves from `now` on and has no call yet.
+    fn new(worker: Arc<Worker>, now: Instant) -> Self {
+        Self {
+            worker,
+            calls: 0,
+            taken: 0,
+            leaving: false,
+            since: now,
+            idle_since: now,
+        }
+    }
+
     /// By the very [`Worker`]: another process may have the pid of one that was reaped, of which there are leases.
     fn is_of(&self, worker: &Worker) -> bool {
         std::ptr::eq(&*self.worker, worker)
@@ -323,15 +335,8 @@ mod tests {
     /// A child of this pid that serves.
     fn serves(pool: &Pool, broker: &TcpBroker, pid: u32) -> Arc<Worker> {
         let worker = Arc::new(Worker::new(broker.clone(), pid));
-        let now = time::now();
-        pool.state().workers.push(Entry {
-            worker: worker.clone(),
-            calls: 0,
-            taken: 0,
-            leaving: false,
-            since: now,
-            idle_since: now,
-        });
+        let entry = Entry::new(worker.clone(), time::now());
+        pool.state().workers.push(entry);
         worker
     }
 

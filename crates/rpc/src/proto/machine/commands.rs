@@ -6,6 +6,7 @@ use bowline_backend::time::Instant;
 use bytes::Bytes;
 
 use super::{MAX_EVENTS, Machine, Phase, Sent, saturate};
+use crate::limits::KNOWN;
 use crate::proto::frame::{CHARGE, GOAWAY, OPEN_HEAD, PING};
 use crate::proto::handshake::millis;
 use crate::proto::inbound::LAST_PING;
@@ -114,11 +115,11 @@ impl Machine {
             });
         }
         let around = OPEN_HEAD + extensions;
-        if open.extensions.len() > usize::from(limits.max_metadata) + 1024 {
-            let actual = saturate(open.extensions.len());
+        let limit = usize::from(limits.max_metadata) + KNOWN;
+        if open.extensions.len() > limit {
             return Err(Rejected::TooLarge {
-                limit: u32::from(limits.max_metadata) + 1024,
-                actual,
+                limit: saturate(limit),
+                actual: saturate(open.extensions.len()),
             });
         }
         let room = frame.saturating_sub(around);

@@ -102,14 +102,7 @@ impl Starting {
             Ok((worker, child)) => {
                 let worker = Arc::new(worker);
                 state.respawn.served();
-                state.workers.push(Entry {
-                    worker: worker.clone(),
-                    calls: 0,
-                    taken: 0,
-                    leaving: false,
-                    since: now,
-                    idle_since: now,
-                });
+                state.workers.push(Entry::new(worker.clone(), now));
                 Some((worker, child))
             }
             Err(error) => {
