@@ -160,14 +160,16 @@ impl Begin for InTasks {
         } else {
             None
         };
-        let mut running = match nested {
+        let running = match nested {
             Some(_) => Running::of_fresh(job),
             None => Running::new(job),
         };
+        // Whatever drops it does so in order, and leaves the place to a function that is on a thread by then.
+        let mut work = Work::new(running, place);
         if nested.is_some() {
             // What waits is polled again at once by a worker, so it needs no waker here.
             let mut cx = TaskContext::from_waker(Waker::noop());
-            if pin!(contained(&mut running)).poll(&mut cx).is_ready() {
+            if pin!(contained(work.running())).poll(&mut cx).is_ready() {
                 return;
             }
             // The caller was cancelled meanwhile, and the handler, which stood in its scopes, may
@@ -176,17 +178,17 @@ impl Begin for InTasks {
                 return;
             }
         }
-        hand_on(running, place);
+        hand_on(work);
     }
 
     fn begin_later(&self, job: Job, place: Place) {
-        hand_on(Running::new(job), place);
+        hand_on(Work::new(Running::new(job), place));
     }
 }
 
-fn hand_on(running: Running, place: Place) {
-    let attachment = running.job().attachment().clone();
-    attachment.give(Work::new(running, place));
+fn hand_on(work: Work) {
+    let attachment = work.job().attachment().clone();
+    attachment.give(work);
 }
 
 thread_local! {

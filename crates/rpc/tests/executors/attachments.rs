@@ -1,5 +1,6 @@
 //! What holds when brokers share an executor or end before their handlers, and where handlers begin.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,13 +8,16 @@ use std::time::Duration;
 
 use bowline_backend::time;
 use bowline_channel::{Receiver, bounded};
-use bowline_concurrency::{TaskGroup, sleep, task_group, timeout};
+use bowline_concurrency::{
+    CancelHandle, CancelScope, Outcome, TaskGroup, sleep, task_group, timeout,
+};
 use bowline_rpc::executor::{AsyncExecutor, Executor};
 use bowline_rpc::{
     Broker, Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker,
     MethodDef, MethodSpec, NoError, Registry, TcpBroker,
 };
 use futures_util::future::{Either, select};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::backends::{on_every_backend, registry};
 use crate::held::{LONG, client, ended, held, hold};
@@ -113,6 +117,26 @@ macro_rules! where_blocking_work_has_threads {
 where_blocking_work_has_threads! {
     a_blocking_handler_is_told_when_nobody_waits
     a_methods_timeout_ends_a_call_whose_handler_holds_a_thread
+    a_function_keeps_its_place_though_its_call_is_cancelled_while_it_begins
+}
+
+/// An argument that cancels a scope when it is decoded: where a call begins.
+#[derive(Serialize)]
+struct Cancels(bool);
+
+thread_local! {
+    /// The scope of the call that this thread begins.
+    static CANCELLED: Cell<Option<CancelHandle>> = const { Cell::new(None) };
+}
+
+impl<'de> Deserialize<'de> for Cancels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let cancels = Cancels(bool::deserialize(deserializer)?);
+        if let Some(scope) = CANCELLED.take() {
+            scope.cancel("nobody waits");
+        }
+        Ok(cancels)
+    }
 }
 
 /// Calls that may end, by their number.
@@ -240,6 +264,40 @@ mod cases {
     // RG16
     pub(super) async fn a_methods_timeout_ends_a_call_whose_handler_holds_a_thread() {
         behind_both(HoldsThread).await;
+    }
+
+    // EX3, EX9
+    pub(super) async fn a_function_keeps_its_place_though_its_call_is_cancelled_while_it_begins() {
+        let (let_go, waits) = std::sync::mpsc::channel::<()>();
+        let waits = Mutex::new(waits);
+        let registry = Registry::new("example");
+        let function = move |(_,): (Cancels,)| waits.lock().unwrap().recv().is_ok();
+        registry.register_blocking("holds", function).unwrap();
+        let executor = AsyncExecutor::new(registry, 1);
+        MemoryBroker::new(executor.clone())
+            .run(async |broker| -> Result<(), Error> {
+                let scope = CancelScope::new();
+                CANCELLED.set(Some(scope.handle()));
+                let call = broker
+                    .call_named::<bool>("holds", (Cancels(true),))
+                    .no_deadline();
+                // It is given up, or has the answer of a handler that was dropped with it.
+                let outcome = scope.run(call.into_future()).await;
+                assert!(!matches!(outcome, Outcome::Done(Ok(_))), "it waited");
+                let capacity = executor.capacity();
+                assert_eq!((capacity.running, capacity.abandoned), (1, 1));
+                let_go.send(()).expect("the function goes on");
+                let idle = async {
+                    while executor.capacity().running > 0 {
+                        sleep(SOON).await;
+                    }
+                };
+                timeout(LONG, idle).await.expect("it has returned");
+                assert_eq!(executor.capacity().abandoned, 0);
+                Ok(())
+            })
+            .await
+            .unwrap();
     }
 
     pub(super) async fn a_blocking_handler_is_told_when_nobody_waits() {

@@ -9,6 +9,7 @@ use bowline_concurrency::yield_now;
 
 use super::{Attachment, State};
 use crate::context::Cancel;
+use crate::executor::Job;
 use crate::executor::caught::contained;
 use crate::executor::places::Place;
 use crate::executor::running::Running;
@@ -35,6 +36,15 @@ impl Work {
             place: Some(place),
             sleeps: false,
         }
+    }
+
+    pub(in crate::executor) fn job(&self) -> &Job {
+        self.running.job()
+    }
+
+    /// The job without its place, for a poll where nobody is to find it asleep.
+    pub(in crate::executor) fn running(&mut self) -> &mut Running {
+        &mut self.running
     }
 }
 
