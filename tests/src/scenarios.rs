@@ -50,7 +50,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "relay",
-        about: "callers, a router, two workers; items both ways and notifications: how far a call got is what it is told, over hops",
+        about: "callers, a router, two workers, strangers; retries, keys, items both ways, notifications: how far a call got is what it is told, over hops",
         world: relay::world,
         sometimes: &[
             RECONNECTED,
@@ -61,6 +61,11 @@ pub const ALL: &[Scenario] = &[
             "had to begin a stream again",
             "gave a stream up",
             "every notice came",
+            "ran again",
+            "got its answer over the next connection",
+            "two had one answer",
+            "ran after one that was cut off",
+            "strangers were told",
         ],
     },
     Scenario {

@@ -64,7 +64,7 @@ macro_rules! scenarios {
     };
 }
 
-// R6, R27
+// R6, R24, R27
 scenarios!(echo calls relay store);
 
 // SIM2

@@ -1,10 +1,13 @@
 //! Calls through a router: callers, one of which reads slowly, a router that calls on, two workers; items
-//! in both directions, and notifications; faults of all kinds, callers that give up, deadlines over the
-//! hops. What callers are told of how far a call got is checked against what handlers saw.
+//! in both directions, notifications, and calls that are made again; all of them share a secret, and there
+//! are strangers. Faults of all kinds, callers that give up, deadlines over the hops. What callers are told
+//! of how far a call got is checked against what handlers saw.
 
+mod again;
 mod items;
 mod notices;
 mod slow;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -12,7 +15,10 @@ use std::time::Duration;
 
 use bowline::concurrency::{Deadline, current_effective_deadline, now, sleep, timeout};
 use bowline::rpc::executor::AsyncExecutor;
-use bowline::rpc::{CallError, Caller, Certainty, Code, Error, Registry, Retry, TcpBroker};
+use bowline::rpc::{
+    CallError, Caller, Certainty, Code, Context, Error, Registry, Retry, Secret, TcpBroker,
+    TcpBrokerBuilder,
+};
 use bowline::sim::checker::OneOutcome;
 use bowline::sim::{Builder, Faults, Link, Sim, always, eventually, sometimes};
 use serde::{Deserialize, Serialize};
@@ -21,6 +27,8 @@ use super::{HEAL, RECONNECTED, SETTLE, patience};
 
 const AT: &str = "0.0.0.0:15383";
 const PROJECT: &str = "scenario";
+/// By which all but strangers are known.
+const KEY_ID: &str = "insider";
 const WORKERS: [&str; 2] = ["worker1", "worker2"];
 /// Tasks of each caller.
 const TASKS: u64 = 8;
@@ -47,6 +55,17 @@ struct Log {
     items: Seen,
     gather: Seen,
     streams_done: u64,
+    /// Calls that are made again, and those with a key.
+    again: Seen,
+    once: Seen,
+    /// How often keys ran that several use, how each stands at each start of the router, and those of
+    /// which all callers were told that they did not run.
+    runs: u64,
+    shared: BTreeMap<(u64, u64), again::Last>,
+    did_not_run: BTreeSet<u64>,
+    starts: u64,
+    rounds_done: u64,
+    strangers_told: u64,
     /// How long each call had left at the router.
     left: BTreeMap<u64, Duration>,
     done: u64,
@@ -54,9 +73,13 @@ struct Log {
 
 impl Seen {
     fn begin(&mut self, call: u64) {
+        self.begin_at_most(call, 1);
+    }
+
+    fn begin_at_most(&mut self, call: u64, times: u64) {
         let began = self.began.entry(call).or_default();
         *began += 1;
-        always!("at-most-once", *began == 1, "call {call}");
+        always!("no-more-runs", *began <= times, "call {call}: {began}");
         let told = self.did_not_run.contains(&call);
         always!("did-not-run-means-never", !told, "call {call}");
     }
@@ -92,6 +115,25 @@ impl Seen {
     }
 }
 
+fn secret() -> Secret {
+    Secret::new(*b"what they all share").expect("it is long enough")
+}
+
+/// A broker that the others know.
+fn insider(builder: TcpBrokerBuilder) -> TcpBrokerBuilder {
+    builder
+        .project(PROJECT)
+        .key_id(KEY_ID)
+        .secret(secret())
+        .allow_insecure_network()
+}
+
+/// Whether it is one of them that calls.
+fn check_caller(context: &Context) {
+    let known = context.caller().map(|peer| peer.principal());
+    always!("known-by-its-key", known == Some(KEY_ID), "{known:?}");
+}
+
 /// Why the router has no answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct NoAnswer;
@@ -110,6 +152,8 @@ pub(super) fn world() -> Builder {
         .client("reader", items::reads)
         .client("sender", items::sends)
         .client("notifier", notices::notifies)
+        .client("again", again::calls)
+        .client("stranger", strangers::try_to_call)
         .checker(|| OneOutcome::of("call", "outcome"));
     WORKERS
         .iter()
@@ -126,7 +170,8 @@ fn remaining() -> Duration {
 
 async fn worker() -> Result<(), Error> {
     let registry = Registry::new(PROJECT);
-    registry.register_fn("work", |(call,): (u64,)| async move {
+    registry.register_fn("work", |context: Context, (call,): (u64,)| async move {
+        check_caller(&context);
         let left = remaining();
         Sim::ghost(|log: &mut Log| {
             log.work.begin(call);
@@ -137,9 +182,8 @@ async fn worker() -> Result<(), Error> {
         call + 1
     })?;
     items::serve_items(&registry)?;
-    TcpBroker::builder(AsyncExecutor::new(registry, 2))
+    insider(TcpBroker::builder(AsyncExecutor::new(registry, 2)))
         .listen(AT)
-        .allow_insecure_network()
         .run(async |_| -> Result<(), Error> { std::future::pending().await })
         .await
 }
@@ -148,9 +192,10 @@ async fn router() -> Result<(), Error> {
     let registry = Registry::new(PROJECT);
     let broker: Arc<OnceLock<TcpBroker>> = Arc::default();
     let workers = broker.clone();
-    registry.register_fn("relay", move |(call,): (u64,)| {
+    registry.register_fn("relay", move |context: Context, (call,): (u64,)| {
         let workers = workers.clone();
         async move {
+            check_caller(&context);
             let left = remaining();
             Sim::ghost(|log: &mut Log| {
                 log.relay.begin(call);
@@ -173,10 +218,10 @@ async fn router() -> Result<(), Error> {
     })?;
     items::serve_router(&registry)?;
     notices::serve(&registry)?;
-    TcpBroker::builder(AsyncExecutor::new(registry, 4))
+    again::serve(&registry)?;
+    insider(TcpBroker::builder(AsyncExecutor::new(registry, 4)))
         .limits(items::limits())
         .expect("they fit")
-        .allow_insecure_network()
         .run(async |started| -> Result<(), Error> {
             let _ = broker.set(started.clone());
             started.listen(AT).await?;
@@ -194,9 +239,7 @@ async fn caller(number: u64) -> Result<(), Error> {
     eventually!("everybody is done", HEAL + SETTLE, || {
         Sim::ghost(|log: &mut Log| log.done == 2 * TASKS)
     });
-    let (broker, unheard) = TcpBroker::caller()
-        .project(PROJECT)
-        .allow_insecure_network()
+    let (broker, unheard) = insider(TcpBroker::caller())
         .run(async |broker| -> Result<_, Error> {
             let _ = broker.connect("router:15383").await;
             let mut unheard = 0;

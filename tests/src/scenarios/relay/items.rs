@@ -13,7 +13,7 @@ use bowline::sim::{Sim, always, eventually, sometimes};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
-use super::{HEAL, Log, NoAnswer, PROJECT, SETTLE, patience};
+use super::{HEAL, Log, NoAnswer, SETTLE, insider, patience};
 
 /// Items of a call, and the bytes that each has beside its number: more than the window, and few, as
 /// faults may leave buffers of one byte.
@@ -141,9 +141,7 @@ where
     eventually!("everybody has their items", HEAL + SETTLE, || {
         Sim::ghost(|log: &mut Log| log.streams_done == 2)
     });
-    TcpBroker::caller()
-        .project(PROJECT)
-        .allow_insecure_network()
+    insider(TcpBroker::caller())
         .limits(limits())
         .expect("they fit")
         .run(async |broker| -> Result<(), Error> {

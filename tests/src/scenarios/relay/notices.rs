@@ -7,7 +7,7 @@ use bowline::concurrency::sleep;
 use bowline::rpc::{Caller, Error, Registry, RegistryError, Retry, TcpBroker};
 use bowline::sim::{Sim, always, sometimes};
 
-use super::{HEAL, Log, PROJECT, SETTLE};
+use super::{HEAL, Log, SETTLE, insider};
 
 /// Notifications in a row, and how many rows there are.
 const ROW: u64 = 100;
@@ -27,14 +27,11 @@ pub(super) fn serve(registry: &Registry) -> Result<(), RegistryError> {
 /// Sends rows of them, each on a connection of its own.
 pub(super) async fn notifies() -> Result<(), Error> {
     for row in 0..ROWS {
-        let sent = TcpBroker::caller()
-            .project(PROJECT)
-            .allow_insecure_network()
-            .run(async |broker| -> Result<(), Error> {
-                let _ = broker.connect("router:15383").await;
-                a_row(&broker, FIRST + row * ROW).await;
-                Ok(())
-            });
+        let sent = insider(TcpBroker::caller()).run(async |broker| -> Result<(), Error> {
+            let _ = broker.connect("router:15383").await;
+            a_row(&broker, FIRST + row * ROW).await;
+            Ok(())
+        });
         sent.await?;
     }
     Ok(())

@@ -17,7 +17,7 @@ use bowline::rpc::{CallError, Certainty, Limits};
 use bowline::sim::{Sim, always, sometimes};
 use bytes::BytesMut;
 
-use super::{BULK, Log, PROJECT, patience};
+use super::{BULK, KEY_ID, Log, PROJECT, patience, secret};
 
 /// Answers it wants, and the calls it has under way.
 const ANSWERS: u64 = 3;
@@ -68,7 +68,9 @@ impl Reader {
         // Less than an answer: the rest comes once it is asked for.
         let mut limits = Limits::default();
         limits.call_window = 4096;
-        let config = Config::new(PROJECT, instance).limits(limits);
+        let config = Config::new(PROJECT, instance)
+            .secret(KEY_ID, secret())
+            .limits(limits);
         let mut machine = Machine::new(Arc::new(config), Side::Dialer, now(), seed);
         let mut input = BytesMut::new();
         let (mut sips, mut taken) = (0, 0);
