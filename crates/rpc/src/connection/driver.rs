@@ -12,7 +12,7 @@ mod transfer;
 pub(crate) use flows::{CallPipes, Flow};
 pub(crate) use host::{Ended, Host};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -30,7 +30,7 @@ use bytes::{Bytes, BytesMut};
 use super::Mailbox;
 use super::mailbox::Mail;
 use crate::executor::JobHandle;
-use crate::proto::{BrokenKind, CallId, CallKind, CloseCause, Command, Event, Machine};
+use crate::proto::{BrokenKind, CallId, CallKind, CloseCause, Command, Event, IdHash, Machine};
 use crate::span::Unnumbered;
 use crate::stream::Bunch;
 use crate::{Certainty, Code, Limits};
@@ -88,7 +88,7 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     last_words: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     tickets: Vec<(usize, Unnumbered)>,
-    running: BTreeMap<CallId, JobHandle>,
+    running: HashMap<CallId, JobHandle, IdHash>,
     flows: BTreeMap<CallId, Flow>,
     /// Calls of the peer wait for somebody to begin them.
     unbegun: bool,
@@ -134,7 +134,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             last_words: None,
             timer: None,
             tickets: Vec::new(),
-            running: BTreeMap::new(),
+            running: HashMap::default(),
             flows: BTreeMap::new(),
             unbegun: false,
             leaving: None,
@@ -269,13 +269,13 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 // Nobody waits for it, so it runs on whatever becomes of the connection.
                 Event::Opened(incoming) if incoming.kind.contains(CallKind::NOTIFY) => {
                     opened = true;
-                    self.host.opened(incoming, None);
+                    self.host.opened(now, incoming, None);
                 }
                 Event::Opened(incoming) => {
                     let call = incoming.call;
                     opened = true;
                     let pipes = self.open_their_flow(now, call, incoming.kind, &incoming.body);
-                    let job = self.host.opened(incoming, pipes);
+                    let job = self.host.opened(now, incoming, pipes);
                     self.running.insert(call, job);
                 }
                 Event::Cancelled { call, .. } => {

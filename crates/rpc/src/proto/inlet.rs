@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
+use super::IdHash;
 use super::frame::CHARGE;
-use super::incoming::IdHash;
 use super::{IncomingCall, Violation};
 
 /// What a message is.

@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use bowline_backend::time::Instant;
 
-use super::incoming::IdHash;
+use super::IdHash;
 use super::{CallId, CancelReason, Open};
 
 /// Hop levels: 0 to 8.

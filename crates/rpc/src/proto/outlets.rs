@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use bowline_backend::time::Instant;
 use bytes::Bytes;
 
+use super::IdHash;
 use super::frame::CHARGE;
-use super::incoming::IdHash;
 use super::outlet::{FRAGMENT, Message, Outlet, Part, Terms};
 use super::{CallId, Failure};
 use crate::{Certainty, Code};

@@ -292,7 +292,12 @@ impl Host for Link {
         self.place.shared.counters.abandoned(calls);
     }
 
-    fn opened(&mut self, incoming: IncomingCall, pipes: Option<CallPipes>) -> JobHandle {
+    fn opened(
+        &mut self,
+        now: Instant,
+        incoming: IncomingCall,
+        pipes: Option<CallPipes>,
+    ) -> JobHandle {
         self.place.shared.counters.calls_received.add(1);
         let (mut sink, call) = self.sink_of(&incoming);
         let (offer, codec) = match self.check(&incoming) {
@@ -318,7 +323,6 @@ impl Host for Link {
             HandlerStreams::new(codec, pipes.from_peer, pipes.to_peer, longest)
         });
         let spec = method.entry.spec;
-        let now = time::now();
         let longest = spec.max_duration().into_iter();
         let longest = longest.chain(self.place.shared.longest_call).min();
         let deadline = match longest {

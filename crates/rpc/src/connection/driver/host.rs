@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use bowline_backend::time::Instant;
+
 use super::CallPipes;
 use crate::executor::{JobEnd, JobHandle};
 use crate::proto::{CloseCause, Command, Event, IncomingCall, Stats};
@@ -38,9 +40,9 @@ pub(crate) trait Host: Send + Sync {
     fn counted(&mut self, _stats: &Stats) {}
     /// The connection is over with so many calls of the peer under way.
     fn abandoned(&mut self, _calls: usize) {}
-    /// The peer calls; the answer is how to cancel the job. It is begun after the next
-    /// [`rouse`](Self::rouse). Its items, if it has any, go through `pipes`.
-    fn opened(&mut self, call: IncomingCall, pipes: Option<CallPipes>) -> JobHandle;
+    /// The peer calls, as was found in the turn that began at `now`; the answer is how to cancel the job. It is
+    /// begun after the next [`rouse`](Self::rouse). Its items, if it has any, go through `pipes`.
+    fn opened(&mut self, now: Instant, call: IncomingCall, pipes: Option<CallPipes>) -> JobHandle;
     /// Has calls begun; whether there are more, for which to come again once other tasks have had
     /// their turn.
     fn rouse(&mut self) -> bool;

@@ -1,5 +1,6 @@
 //! What callers and handlers ask of a connection.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use bowline_backend::stream::ByteStream;
@@ -85,7 +86,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             Mail::CancelAll => {
                 // The last first, so that none begins in the place of one that ends.
-                for job in self.running.values().rev() {
+                let mut running: Vec<_> = self.running.iter().collect();
+                running.sort_unstable_by_key(|(call, _)| Reverse(**call));
+                for (_, job) in running {
                     job.request("the drain is over");
                 }
                 self.give_up_answered(now);

@@ -14,7 +14,7 @@ struct Nobody;
 impl Host for Nobody {
     fn event(&mut self, _: Event) {}
 
-    fn opened(&mut self, _: IncomingCall, _: Option<CallPipes>) -> JobHandle {
+    fn opened(&mut self, _: Instant, _: IncomingCall, _: Option<CallPipes>) -> JobHandle {
         JobHandle::of_none()
     }
 
