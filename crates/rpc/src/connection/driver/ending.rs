@@ -28,13 +28,11 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn stop(&mut self) {
         // Invariant D5.
         while self.host.rouse() {}
-        let running = std::mem::take(&mut self.running);
-        if !running.is_empty() {
-            self.host.abandoned(running.len());
+        if !self.running.is_empty() {
+            self.host.abandoned(self.running.len());
         }
-        for (_, job) in running {
-            job.request(DISCONNECTED);
-        }
+        self.request_all(DISCONNECTED);
+        self.running.clear();
         self.flows.clear();
         self.mailbox.end();
     }

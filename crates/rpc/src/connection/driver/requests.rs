@@ -85,12 +85,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 self.tell_changes(now);
             }
             Mail::CancelAll => {
-                // The last first, so that none begins in the place of one that ends.
-                let mut running: Vec<_> = self.running.iter().collect();
-                running.sort_unstable_by_key(|(call, _)| Reverse(**call));
-                for (_, job) in running {
-                    job.request("the drain is over");
-                }
+                self.request_all("the drain is over");
                 self.give_up_answered(now);
                 for call in self.mailbox.sent_calls() {
                     self.cancel(now, call, CancelReason::Drain);
@@ -149,6 +144,16 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 // It never takes it: there are more than this side may have, or the connection is over.
                 Err(_) => {}
             }
+        }
+    }
+
+    /// Cancels what the peer called, the last first, so that none begins in the place of one that ends.
+    #[expect(clippy::disallowed_methods, reason = "what it gives is sorted")]
+    pub(super) fn request_all(&self, reason: &'static str) {
+        let mut running: Vec<_> = self.running.iter().collect();
+        running.sort_unstable_by_key(|(call, _)| Reverse(**call));
+        for (_, job) in running {
+            job.request(reason);
         }
     }
 
