@@ -31,7 +31,7 @@ use bowline_channel::WatchReceiver;
 use bowline_concurrency::Backoff;
 use bowline_concurrency::sync::{Event, Lock, LockGuard, ResourceGuard};
 
-use self::line::{Line, Queued, SendBy};
+use self::line::{Line, Queued, SendBy, Waiting};
 use crate::attribute::{AttributeRequest, Extra};
 use crate::ended::unless_closed;
 use crate::error::{Error, ErrorKind, Operation};
@@ -225,10 +225,7 @@ where
                 false => TrySendError::Busy,
             });
         };
-        if self.line().would_dial() {
-            return Err(TrySendError::Full);
-        }
-        let mut waiting = self.line().waiting();
+        let mut waiting = Waiting::Never;
         let mut cx = Context::from_waker(Waker::noop());
         match self
             .line()

@@ -13,7 +13,7 @@ use self::erased::Erased;
 use crate::attribute::{AttributeRequest, Extra, PeerAddr};
 use crate::error::{Error, Operation};
 use crate::span::OperationSpan;
-use crate::transport::Transport;
+use crate::transport::{Transport, waits};
 
 /// The future of an operation of a transport whose type is not known.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -114,7 +114,9 @@ where
 
     async fn send(&mut self, message: &S) -> Result<(), Error> {
         let span = OperationSpan::new(Operation::Send, || self.extra::<PeerAddr>());
-        let sending = poll_fn(|cx| self.inner.poll_send(cx, message));
+        let sending = waits(&mut *self.inner, Erased::stop_sending, |inner, cx| {
+            inner.poll_send(cx, message)
+        });
         span.around(sending).await
     }
 
@@ -124,7 +126,10 @@ where
 
     async fn recv(&mut self) -> Result<Option<R>, Error> {
         let span = OperationSpan::new(Operation::Recv, || self.extra::<PeerAddr>());
-        span.around(poll_fn(|cx| self.inner.poll_recv(cx))).await
+        let receiving = waits(&mut *self.inner, Erased::stop_receiving, |inner, cx| {
+            inner.poll_recv(cx)
+        });
+        span.around(receiving).await
     }
 }
 

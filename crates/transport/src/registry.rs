@@ -51,6 +51,11 @@ pub trait TransportFactory<S, R>: Send + Sync {
 /// up to 4 GiB, or of a packet, up to 1 MiB, for which there is always room; `connect_timeout` is from
 /// 1 ms to a day.
 ///
+/// An operation that is given up before there is a connection, as by a
+/// [`timeout`](bowline_concurrency::timeout), takes the attempt with it, unless the other half waits too:
+/// the next one begins anew, with all of its time. What only tries, as
+/// [`try_send`](crate::TransportSend::try_send), makes no connection.
+///
 /// `udp` and `unixgram` carry each message in a packet, as a
 /// [`DatagramTransport`](crate::DatagramTransport) does: there is no connection, so nothing says
 /// whether anybody is there but an error of a later operation, and there is none to make again. Of the

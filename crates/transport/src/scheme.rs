@@ -216,6 +216,11 @@ impl Plan {
         }
     }
 
+    /// How long dialling takes at most.
+    pub(crate) fn limit(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// That somebody is trusted, for whoever dials with no options besides those of the plan.
     pub(crate) fn check(&self) -> Result<(), Error> {
         #[cfg(feature = "tls")]

@@ -6,9 +6,8 @@ mod halves;
 mod permit;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
@@ -20,7 +19,9 @@ use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::ended::{Ended, unless_closed};
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::span::OperationSpan;
-use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
+use crate::transport::{
+    Transport, TransportRecv, TransportSend, TryRecvError, TrySendError, waits,
+};
 
 /// A transport that any number of tasks send on, and one at a time receives from.
 ///
@@ -185,13 +186,8 @@ impl<T: Transport> Shared<T> {
                 false => TrySendError::Busy,
             });
         };
-        let mut cx = Context::from_waker(Waker::noop());
-        let sent = self.use_sender(Operation::Send, |sender| sender.poll_send(&mut cx, message));
-        match sent {
-            Ok(Poll::Pending) => Err(TrySendError::Full),
-            Ok(Poll::Ready(Ok(()))) => Ok(()),
-            Ok(Poll::Ready(Err(error))) | Err(error) => Err(TrySendError::Failed(error)),
-        }
+        self.use_sender(Operation::Send, |sender| sender.try_send(message))
+            .map_err(TrySendError::Failed)?
     }
 
     /// Waits until all that was queued before has been handed to the stream.
@@ -254,7 +250,14 @@ impl<T: Transport> Shared<T> {
             self.error(Operation::Recv, ErrorKind::Busy)
                 .with_source(busy)
         })?;
-        let received = poll_fn(|cx| self.use_receiver(|receiver| poll(receiver, cx))?);
+        let stop = |(): &mut ()| {
+            // Closed meanwhile, there is nothing to stop.
+            let _ = self.use_receiver(T::RecvHalf::stop_waiting);
+        };
+        let mut lent_anew = ();
+        let received = waits(&mut lent_anew, stop, |(), cx| {
+            self.use_receiver(|receiver| poll(receiver, cx))?
+        });
         let received = unless_closed(&parts.closed, received).await;
         received.unwrap_or_else(|| Err(self.closed(Operation::Recv)))
     }
@@ -332,7 +335,14 @@ impl<T: Transport> Shared<T> {
         operation: Operation,
         mut poll: impl FnMut(&mut T::SendHalf, &mut Context<'_>) -> Poll<Result<(), Error>>,
     ) -> Result<(), Error> {
-        let done = poll_fn(|cx| self.use_sender(operation, |sender| poll(sender, cx))?);
+        let stop = |(): &mut ()| {
+            // Closed meanwhile, there is nothing to stop.
+            let _ = self.use_sender(operation, T::SendHalf::stop_waiting);
+        };
+        let mut lent_anew = ();
+        let done = waits(&mut lent_anew, stop, |(), cx| {
+            self.use_sender(operation, |sender| poll(sender, cx))?
+        });
         let done = unless_closed(&self.parts.closed, done).await;
         done.unwrap_or_else(|| Err(self.closed(operation)))
     }

@@ -2,9 +2,11 @@
 
 mod recv;
 mod send;
+mod waits;
 
 pub use recv::{MessageItems, TransportRecv, TryRecvError};
 pub use send::{Permit, TransportSend, TrySendError};
+pub(crate) use waits::waits;
 
 use std::future::Future;
 

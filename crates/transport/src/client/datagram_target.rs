@@ -6,6 +6,7 @@ use bowline_backend::stream::UnixAddress;
 use bowline_codec::MessageCodec;
 
 use super::Client;
+use super::dialling::Dial;
 use crate::error::{Error, Operation};
 use crate::scheme::{DialOptions, PacketPlan};
 use crate::url::{At, Url, UrlErrorKind, WrongAddress, shown};
@@ -33,15 +34,17 @@ impl DatagramTarget {
     where
         C: MessageCodec<Sent: Send + Sync + 'static, Received: Send + 'static> + 'static,
     {
+        let limit = self.0.as_ref().ok().map(PacketPlan::limit);
         let shared = Arc::new((self.0, codec));
-        Client::of_dial(Arc::new(move |options: &DialOptions| {
+        let dial: Dial<C::Sent, C::Received> = Arc::new(move |options: &DialOptions| {
             let (shared, options) = (shared.clone(), options.clone());
             Box::pin(async move {
                 let (plan, codec) = &*shared;
                 let plan = plan.as_ref().map_err(Clone::clone)?;
                 plan.dial(codec(), None, &options).await
             })
-        }))
+        });
+        Client::of_dial(dial, limit)
     }
 
     /// The address that a text says.

@@ -15,6 +15,10 @@ use crate::scheme::DialOptions;
 /// How long a connection has to last for the next attempts to be counted from one again.
 const GOOD: Duration = Duration::from_secs(10);
 
+/// How much longer than it may take an attempt is left alone before it is begun anew: who waits for it,
+/// and is only slow, polls it before.
+const LATE: Duration = Duration::from_secs(10);
+
 /// Makes one connection.
 pub(super) type Dial<S, R> = Arc<
     dyn Fn(&DialOptions) -> BoxFuture<'static, Result<DynTransport<S, R>, Error>> + Send + Sync,
@@ -30,6 +34,8 @@ pub(super) type OnConnect<S, R> = Arc<
 /// What a client was told of connecting.
 pub(super) struct Setup<S, R> {
     pub(super) dial: Dial<S, R>,
+    /// How long one dial takes at most, where that is known.
+    pub(super) limit: Option<Duration>,
     pub(super) options: DialOptions,
     pub(super) on_connect: Option<OnConnect<S, R>>,
     pub(super) backoff: Option<Backoff>,
@@ -78,6 +84,7 @@ impl<S, R> Dialling<S, R> {
         Dialling {
             setup: Mutex::new(Setup {
                 dial,
+                limit: None,
                 options: DialOptions::default(),
                 on_connect: None,
                 backoff: None,
@@ -166,6 +173,19 @@ impl<S, R> Dialling<S, R> {
         }
         self.series().until = Some(until);
         true
+    }
+
+    /// When an attempt that was just polled has been polled again, if anybody waits for it, as some timer
+    /// of it wakes him before.
+    pub(super) fn due(&self) -> Instant {
+        let setup = self.setup.lock();
+        let setup = setup.unwrap_or_else(PoisonError::into_inner);
+        let Some(limit) = setup.limit.filter(|_| setup.on_connect.is_none()) else {
+            return Instant::NEVER;
+        };
+        let dialled = now().saturating_add(limit);
+        let until = self.series().until;
+        dialled.max(until.unwrap_or(dialled)).saturating_add(LATE)
     }
 
     /// How many attempts were made without a connection that lasts, and since when.

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
@@ -15,7 +16,7 @@ use crate::attribute::{AttributeRequest, Extra};
 use crate::dyn_transport::DynTransport;
 use crate::error::{Error, Operation};
 use crate::half_wakers::Half;
-use crate::transport::{Transport, TransportRecv, TransportSend};
+use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 
 /// Whether a connection that breaks is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,14 @@ pub(crate) enum Broken {
 }
 
 /// What comes out of a table of transports: it dials when it is used.
-pub(crate) fn lazy<S, R>(dial: Dial<S, R>, broken: Broken) -> DynTransport<S, R>
+/// One dial takes no longer than `limit`.
+pub(crate) fn lazy<S, R>(dial: Dial<S, R>, limit: Duration, broken: Broken) -> DynTransport<S, R>
 where
     S: Send + Sync + 'static,
     R: Send + 'static,
 {
     let line = Line::new(dial);
+    line.dialling().set(|setup| setup.limit = Some(limit));
     if broken == Broken::IsReplaced {
         line.dialling().set(|setup| setup.backoff = Some(RECONNECT));
         line.set_reconnects();
@@ -42,12 +45,12 @@ where
     DynTransport::new(LazyTransport {
         sender: LazySender {
             parts: shared.clone(),
-            waiting: Waiting::default(),
+            waiting: Waiting::Begins,
             queued: Queued::default(),
         },
         receiver: LazyReceiver {
             parts: shared,
-            waiting: Waiting::default(),
+            waiting: Waiting::Begins,
         },
     })
 }
@@ -201,6 +204,23 @@ where
         self.queue_by(message, TransportSend::queue_only)
     }
 
+    fn try_send(&mut self, message: &S) -> Result<(), TrySendError> {
+        let (line, waiting) = (&self.parts.line, &mut Waiting::Never);
+        let mut cx = Context::from_waker(Waker::noop());
+        match line.poll_send(message, TransportSend::poll_send, waiting, &mut cx) {
+            Poll::Pending => Err(TrySendError::Full),
+            Poll::Ready(sent) => {
+                self.queued.on(sent.map_err(TrySendError::Failed)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn stop_waiting(&mut self) {
+        self.waiting = Waiting::Begins;
+        self.parts.line.stop_waiting(Half::Sender);
+    }
+
     fn peer(&self) -> Option<Address> {
         self.parts.line.attributes().peer_addr().cloned()
     }
@@ -249,11 +269,35 @@ where
         line.poll_recv(Source::Any, &mut self.waiting, cx)
     }
 
+    fn try_recv(&mut self) -> Result<Option<R>, TryRecvError> {
+        let line = &self.parts.line;
+        let mut cx = Context::from_waker(Waker::noop());
+        match line.poll_recv(Source::Any, &mut Waiting::Never, &mut cx) {
+            Poll::Pending => Err(TryRecvError::Empty),
+            Poll::Ready(received) => received.map_err(TryRecvError::Failed),
+        }
+    }
+
+    fn stop_waiting(&mut self) {
+        self.waiting = Waiting::Begins;
+        self.parts.line.stop_waiting(Half::Receiver);
+    }
+
     fn ends_with(&self, error: &Error) -> bool {
         self.parts.line.ends_with(error)
     }
 
     fn peer(&self) -> Option<Address> {
         self.parts.line.attributes().peer_addr().cloned()
+    }
+}
+
+impl<S, R> Drop for LazyReceiver<S, R>
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    fn drop(&mut self) {
+        self.parts.line.stop_waiting(Half::Receiver);
     }
 }

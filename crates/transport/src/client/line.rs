@@ -1,5 +1,6 @@
 //! The connection of a client: made when it is needed, by whoever needs it.
 
+mod attempt;
 mod connection;
 mod ending;
 mod flushing;
@@ -7,35 +8,25 @@ mod receiving;
 mod sending;
 mod untold;
 
+pub(super) use attempt::User;
 pub(super) use flushing::Queued;
 pub(super) use receiving::Source;
 pub(super) use sending::{NotQueued, QueueBy, SendBy};
 
-use std::future::Future;
-use std::mem;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bowline_concurrency::{apart, now};
-
+use self::attempt::Attempt;
 use self::connection::Connection;
-use self::ending::{Closing, error_of, given_up};
+use self::ending::{Closing, error_of};
 use self::flushing::Gone;
 use self::untold::Untold;
-use super::board::ClientState;
 use super::dialling::{Dial, Dialling};
 use crate::attribute::Attributes;
-use crate::dyn_transport::DynTransport;
 use crate::ended::Ended;
 use crate::error::{Error, Operation};
 use crate::half_wakers::{Half, HalfWakers};
-use crate::transport::Transport;
-
-/// The future that makes a connection.
-type Attempt<S, R> =
-    Pin<Box<dyn Future<Output = Result<DynTransport<S, R>, Error>> + Send + 'static>>;
 
 /// What a client and its clones share, or the two halves of a transport that connects by itself.
 ///
@@ -57,7 +48,9 @@ type Attempt<S, R> =
 ///    once, before what came after it: by a `recv`, or by the call whose reply it cost.
 /// 5. A frame is queued on one connection, and what is left of it there is never queued again.
 ///    Whoever queued a frame that went with its connection is told so by his next flush (`gone`).
-/// 6. An attempt is under way only while somebody waits (`users`); the last one to leave drops it.
+/// 6. An attempt is under way only while somebody waits: a user, or a half of a transport, whose `waits`
+///    is set by its poll and cleared by the next one, or by who stops to wait. The last to leave drops it.
+///    One that was polled by nobody for longer than it may take is begun anew by who comes then.
 /// 7. What changes under the lock is noted on the board there, and told outside of it.
 pub(super) struct Line<S, R>
 where
@@ -83,6 +76,8 @@ where
     R: Send + 'static,
 {
     attempt: Option<(u64, Option<Attempt<S, R>>)>,
+    /// The halves whose last poll is answered by the attempt.
+    waits: [bool; 2],
     /// Attempts so far.
     attempts: u64,
     /// Connections so far.
@@ -110,15 +105,16 @@ enum Over {
     GivenUp(Error),
 }
 
-/// Since when somebody waits for a connection: after how many failures.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Waiting(Option<u64>);
-
-/// Somebody who may wait for a connection.
-pub(super) struct User<'a, S, R>(&'a Line<S, R>)
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static;
+/// What somebody waits for who finds no connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waiting {
+    /// For one to be made, from the next poll on.
+    Begins,
+    /// For the same, since so many failures.
+    Since(u64),
+    /// For nothing: he does with what there is.
+    Never,
+}
 
 impl<S, R> Line<S, R>
 where
@@ -130,6 +126,7 @@ where
         Line {
             state: Mutex::new(State {
                 attempt: None,
+                waits: [false; 2],
                 attempts: 0,
                 generation: 0,
                 now: None,
@@ -179,25 +176,13 @@ where
         over.map_or(Ok(true), |error| Err(error.of(operation)))
     }
 
-    /// Whether there is nothing to do but to make a connection, which nobody does yet.
-    pub(super) fn would_dial(&self) -> bool {
-        let state = self.lock();
-        let nothing = state.now.is_none() && state.old.is_none() && state.attempt.is_none();
-        nothing && state.untold.is_empty() && state.over.is_none() && !state.shut_down
-    }
-
     pub(super) fn attributes(&self) -> Arc<Attributes> {
         self.lock().attributes.clone()
     }
 
     /// For an operation that begins: it hears of every attempt that fails from now on.
     pub(super) fn waiting(&self) -> Waiting {
-        Waiting(Some(self.failures.load(Ordering::Acquire)))
-    }
-
-    pub(super) fn enter(&self) -> User<'_, S, R> {
-        self.users.fetch_add(1, Ordering::SeqCst);
-        User(self)
+        Waiting::Since(self.failures.load(Ordering::Acquire))
     }
 
     /// Waits until there is a connection.
@@ -211,6 +196,7 @@ where
         loop {
             self.wakers.store(half, cx.waker());
             let mut state = self.lock();
+            state.waits[half as usize] = false;
             if let Some(over) = &state.over {
                 let over = over.clone();
                 let attributes = state.attributes.clone();
@@ -218,14 +204,14 @@ where
                 return Poll::Ready(Err(error_of(over, operation, &attributes)));
             }
             if state.now.is_some() {
-                waiting.0 = None;
+                waiting.is_over();
                 return Poll::Ready(Ok(()));
             }
             let failures = self.failures.load(Ordering::Acquire);
-            if waiting.0.is_some_and(|since| since < failures)
+            if matches!(*waiting, Waiting::Since(since) if since < failures)
                 && let Some(error) = state.last_failure.clone()
             {
-                waiting.0 = None;
+                waiting.is_over();
                 return Poll::Ready(Err(error));
             }
             if state.shut_down {
@@ -233,19 +219,22 @@ where
                 drop(state);
                 return Poll::Ready(Err(error_of(Over::Closed, operation, &attributes)));
             }
-            waiting.0.get_or_insert(failures);
+            match waiting {
+                Waiting::Begins => *waiting = Waiting::Since(failures),
+                Waiting::Since(_) => {}
+                Waiting::Never => return Poll::Pending,
+            }
+            state.waits[half as usize] = true;
             let (id, attempt) = match &mut state.attempt {
                 Some((id, attempt)) => match attempt.take() {
-                    Some(attempt) => (*id, attempt),
+                    Some(attempt) => (*id, Some(attempt)),
                     // The other half polls it, and wakes us where something comes of it.
                     None => return Poll::Pending,
                 },
                 None => {
                     state.attempts += 1;
-                    let id = state.attempts;
-                    state.attempt = Some((id, None));
-                    let attempt: Attempt<S, R> = Box::pin(apart(self.dialling.clone().run()));
-                    (id, attempt)
+                    state.attempt = Some((state.attempts, None));
+                    (state.attempts, None)
                 }
             };
             drop(state);
@@ -255,141 +244,17 @@ where
         }
     }
 
-    /// Polls the attempt that was taken out; whether anything came of it.
-    fn poll_attempt(&self, id: u64, mut attempt: Attempt<S, R>) -> bool {
-        let unwinding = Unwinding { line: self, id };
-        let polled = attempt.as_mut().poll(&mut Context::from_waker(&self.waker));
-        mem::forget(unwinding);
-        let result = match polled {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                let mut state = self.lock();
-                if let Some((current, place)) = &mut state.attempt
-                    && *current == id
-                {
-                    *place = Some(attempt);
-                    return false;
-                }
-                drop(state);
-                return true;
-            }
-        };
-        drop(attempt);
-        match result {
-            Ok(transport) => self.connected(id, transport),
-            Err(error) => self.failed(id, error),
-        }
-        self.waker.wake_by_ref();
-        true
-    }
-
-    fn connected(&self, id: u64, transport: DynTransport<S, R>) {
-        let attributes = Arc::new(Attributes::of(&transport));
-        let since = self.reconnects().then(now);
-        let mut made = Some(Connection::new(transport.into_split(), since));
-        let mut state = self.lock();
-        let (mut former, mut unwanted) = (None, None);
-        if state.attempt.as_ref().is_some_and(|(at, _)| *at == id) {
-            state.attempt = None;
-            state.generation += 1;
-            let generation = state.generation;
-            if let Some(made) = &mut made {
-                made.generation = generation;
-                if state.sender_dropped {
-                    unwanted = made.sender.take();
-                    state.shut_down = true;
-                }
-            }
-            former = Some(mem::replace(&mut state.attributes, attributes));
-            state.now = made.take();
-            self.dialling.board.note(ClientState::Ready);
-        }
-        drop(state);
-        self.dialling.board.tell();
-        drop((made, former, unwanted));
-    }
-
-    fn failed(&self, id: u64, error: Error) {
-        let mut state = self.lock();
-        if state.attempt.as_ref().is_none_or(|(at, _)| *at != id) {
-            return;
-        }
-        state.attempt = None;
-        let gives_up = self.reconnects();
-        let error = match gives_up {
-            true => given_up(error, self.dialling.tried()),
-            false => error,
-        };
-        if gives_up {
-            state.over = Some(Over::GivenUp(error.clone()));
-        }
-        let former = state.last_failure.replace(error);
-        self.failures.fetch_add(1, Ordering::Release);
-        self.dialling.board.note(match gives_up {
-            true => ClientState::Closed,
-            false => ClientState::Idle,
-        });
-        drop(state);
-        self.dialling.board.tell();
-        drop(former);
-    }
-
-    /// Drops an attempt that nobody waits for any more.
-    fn abandon(&self) {
-        let mut state = self.lock();
-        if self.users.load(Ordering::SeqCst) > 0 {
-            return;
-        }
-        let Some(abandoned) = state.attempt.take() else {
-            return;
-        };
-        self.dialling.board.note(ClientState::Idle);
-        drop(state);
-        self.dialling.board.tell();
-        drop(abandoned);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State<S, R>> {
         // Nothing of the user's runs under the lock, so nothing can leave it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S, R> Drop for User<'_, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    fn drop(&mut self) {
-        if self.0.users.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.abandon();
+impl Waiting {
+    /// What was waited for has come, or will not.
+    fn is_over(&mut self) {
+        if let Waiting::Since(_) = self {
+            *self = Waiting::Begins;
         }
-    }
-}
-
-/// Clears the place of an attempt that panicked; the next who comes begins another one.
-struct Unwinding<'a, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    line: &'a Line<S, R>,
-    id: u64,
-}
-
-impl<S, R> Drop for Unwinding<'_, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    fn drop(&mut self) {
-        let mut state = self.line.lock();
-        if state.attempt.as_ref().is_some_and(|(at, _)| *at == self.id) {
-            state.attempt = None;
-            self.line.dialling.board.note(ClientState::Idle);
-        }
-        drop(state);
-        self.line.dialling.board.tell();
-        self.line.waker.wake_by_ref();
     }
 }

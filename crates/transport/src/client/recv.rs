@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bowline_concurrency::sync::Entered;
 
-use super::line::Source;
+use super::line::{Source, Waiting};
 use super::{Client, ClientMessages};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::span::OperationSpan;
@@ -42,10 +42,7 @@ where
         let entered = self.enter_receiving();
         let _entered = entered.map_err(TryRecvError::Failed)?;
         let _user = self.line().enter();
-        if self.line().would_dial() {
-            return Err(TryRecvError::Empty);
-        }
-        let mut waiting = self.line().waiting();
+        let mut waiting = Waiting::Never;
         let mut cx = Context::from_waker(Waker::noop());
         match self.line().poll_recv(Source::Any, &mut waiting, &mut cx) {
             Poll::Pending => Err(TryRecvError::Empty),

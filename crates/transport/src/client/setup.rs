@@ -18,6 +18,7 @@ use crate::scheme::DialOptions;
 use crate::scheme::Tls;
 #[cfg(feature = "tls")]
 use crate::tls::TlsClientConfig;
+use crate::transport::Transport;
 
 impl<S, R> Client<S, R>
 where
@@ -81,12 +82,13 @@ where
         target.into().client(codec)
     }
 
-    /// A client over whatever `dial` connects, for transports that have no address here.
+    /// A client over whatever `dial` makes, for transports that have no address here. What connects when
+    /// it is used is connected.
     pub fn with_dial<F>(dial: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<DynTransport<S, R>, Error>> + Send + 'static,
     {
-        Client::of_dial(Arc::new(move |options: &DialOptions| {
+        let dial: Dial<S, R> = Arc::new(move |options: &DialOptions| {
             #[cfg(feature = "tls")]
             if options.tls.is_some() {
                 let why = "a client over a dial of the program's own makes nothing secure itself";
@@ -95,14 +97,23 @@ where
                 ))));
             }
             let _ = options;
-            Box::pin(dial())
-        }))
+            let dialled = dial();
+            Box::pin(async move {
+                let mut transport = dialled.await?;
+                transport.connect().await?;
+                Ok(transport)
+            })
+        });
+        Client::of_dial(dial, None)
     }
 
-    pub(super) fn of_dial(dial: Dial<S, R>) -> Self {
+    /// A client over a dial that takes no longer than the limit, where it has one.
+    pub(super) fn of_dial(dial: Dial<S, R>, limit: Option<Duration>) -> Self {
+        let line = Line::new(dial);
+        line.dialling().set(|setup| setup.limit = limit);
         Client {
             parts: Arc::new(Parts {
-                line: Line::new(dial),
+                line,
                 turn: Lock::new(()),
                 receiving: ResourceGuard::new("receiving"),
                 closed: Event::new(),

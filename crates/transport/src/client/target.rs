@@ -6,6 +6,7 @@ use bowline_backend::stream::UnixAddress;
 use bowline_codec::Codec;
 
 use super::Client;
+use super::dialling::Dial;
 use crate::connector::{TcpConnector, TcpTarget};
 use crate::error::Error;
 use crate::memory::MemoryNetwork;
@@ -64,9 +65,10 @@ impl ClientTarget {
                 .map_err(|error| error.with_place(shown(&url.to_string()))),
             Where::Wrong(error) => Err(error),
         };
+        let limit = plan.as_ref().ok().map(Plan::limit);
         let reconnects = plan.as_ref().is_ok_and(|plan| plan.reconnect);
         let shared = Arc::new((plan, codec));
-        let client = Client::of_dial(Arc::new(move |options: &DialOptions| {
+        let dial: Dial<C::Sent, C::Item> = Arc::new(move |options: &DialOptions| {
             let (shared, options) = (shared.clone(), options.clone());
             Box::pin(async move {
                 let (plan, codec) = &*shared;
@@ -75,7 +77,8 @@ impl ClientTarget {
                     .dial(codec, &options)
                     .await
             })
-        }));
+        });
+        let client = Client::of_dial(dial, limit);
         match reconnects {
             true => client.reconnecting(),
             false => client,

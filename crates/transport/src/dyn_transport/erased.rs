@@ -10,7 +10,7 @@ use super::BoxFuture;
 use super::halves::{DynReceiver, DynSender};
 use crate::attribute::Extra;
 use crate::error::Error;
-use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError};
+use crate::transport::{Transport, TransportRecv, TransportSend, TryRecvError, TrySendError};
 
 /// The two halves, as values of their own.
 type Halves<S, R> = (DynSender<S, R>, DynReceiver<R>);
@@ -27,6 +27,8 @@ pub(super) trait Erased<S, R>: Extra + Send {
     fn poll_send(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, Error>>;
+    fn stop_sending(&mut self);
+    fn stop_receiving(&mut self);
 }
 
 impl<T> Erased<T::Sent, T::Received> for T
@@ -65,6 +67,14 @@ where
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T::Received>, Error>> {
         TransportRecv::poll_recv(&mut self.split().1, cx)
+    }
+
+    fn stop_sending(&mut self) {
+        TransportSend::stop_waiting(&mut self.split().0);
+    }
+
+    fn stop_receiving(&mut self) {
+        TransportRecv::stop_waiting(&mut self.split().1);
     }
 }
 
@@ -115,6 +125,8 @@ pub(super) trait ErasedSend<S>: Send {
     fn poll_feed(&mut self, cx: &mut Context<'_>, message: &S) -> Poll<Result<(), Error>>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+    fn try_send(&mut self, message: &S) -> Result<(), TrySendError>;
+    fn stop_waiting(&mut self);
     fn peer(&self) -> Option<Address>;
     fn ends_with(&self, error: &Error) -> bool;
 }
@@ -148,6 +160,14 @@ impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
         TransportSend::poll_shutdown(self, cx)
     }
 
+    fn try_send(&mut self, message: &S) -> Result<(), TrySendError> {
+        TransportSend::try_send(self, message)
+    }
+
+    fn stop_waiting(&mut self) {
+        TransportSend::stop_waiting(self);
+    }
+
     fn peer(&self) -> Option<Address> {
         TransportSend::peer(self)
     }
@@ -160,6 +180,7 @@ impl<S: Sync, X: TransportSend<S>> ErasedSend<S> for X {
 pub(super) trait ErasedRecv<R>: Send {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<R>, Error>>;
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError>;
+    fn stop_waiting(&mut self);
     fn ends_with(&self, error: &Error) -> bool;
     fn unsent_frames(&self) -> usize;
     fn peer(&self) -> Option<Address>;
@@ -172,6 +193,10 @@ impl<R, X: TransportRecv<R>> ErasedRecv<R> for X {
 
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError> {
         TransportRecv::try_recv(self)
+    }
+
+    fn stop_waiting(&mut self) {
+        TransportRecv::stop_waiting(self);
     }
 
     fn ends_with(&self, error: &Error) -> bool {

@@ -6,7 +6,7 @@ use bowline_codec::EncodeError;
 
 use super::erased::{ErasedRecv, ErasedSend, OwnedRecv, OwnedSend, Reunite};
 use crate::error::Error;
-use crate::transport::{TransportRecv, TransportSend, TryRecvError};
+use crate::transport::{TransportRecv, TransportSend, TryRecvError, TrySendError};
 
 /// The sending half of a [`DynTransport`](super::DynTransport), as a value of its own.
 #[must_use = "dropping the sender ends the sending side"]
@@ -58,6 +58,14 @@ impl<S: Send + Sync + 'static, R: Send + 'static> TransportSend<S> for DynSender
         self.half.poll_shutdown(cx)
     }
 
+    fn try_send(&mut self, message: &S) -> Result<(), TrySendError> {
+        self.half.try_send(message)
+    }
+
+    fn stop_waiting(&mut self) {
+        self.half.stop_waiting();
+    }
+
     fn peer(&self) -> Option<Address> {
         self.half.peer()
     }
@@ -96,6 +104,14 @@ impl<S: Send + Sync> TransportSend<S> for LentSender<'_, S> {
         self.0.poll_shutdown(cx)
     }
 
+    fn try_send(&mut self, message: &S) -> Result<(), TrySendError> {
+        self.0.try_send(message)
+    }
+
+    fn stop_waiting(&mut self) {
+        self.0.stop_waiting();
+    }
+
     fn peer(&self) -> Option<Address> {
         self.0.peer()
     }
@@ -112,6 +128,10 @@ impl<R: Send + 'static> TransportRecv<R> for DynReceiver<R> {
 
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError> {
         self.half.try_recv()
+    }
+
+    fn stop_waiting(&mut self) {
+        self.half.stop_waiting();
     }
 
     fn ends_with(&self, error: &Error) -> bool {
@@ -134,6 +154,10 @@ impl<R: Send> TransportRecv<R> for LentReceiver<'_, R> {
 
     fn try_recv(&mut self) -> Result<Option<R>, TryRecvError> {
         self.0.try_recv()
+    }
+
+    fn stop_waiting(&mut self) {
+        self.0.stop_waiting();
     }
 
     fn ends_with(&self, error: &Error) -> bool {

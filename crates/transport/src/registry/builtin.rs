@@ -40,13 +40,14 @@ where
             true => Broken::IsReplaced,
             false => Broken::Stays,
         };
+        let limit = plan.limit();
         let shared = Arc::new((plan, self.codec.clone()));
         let dial = Arc::new(move |options: &DialOptions| {
             let (shared, options) = (shared.clone(), options.clone());
             let dialled = async move { shared.0.dial(&*shared.1, &options).await };
             Box::pin(dialled) as crate::dyn_transport::BoxFuture<'static, _>
         });
-        Ok(lazy(dial, broken))
+        Ok(lazy(dial, limit, broken))
     }
 
     fn keys(&self) -> &'static [KeySpec] {

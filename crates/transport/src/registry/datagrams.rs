@@ -80,7 +80,9 @@ where
     C: MessageCodec<Sent: Send + Sync + 'static, Received: Send + 'static> + 'static,
 {
     fn create(&self, params: &Params) -> Result<DynTransport<C::Sent, C::Received>, Error> {
-        let shared = Arc::new((self.scheme.plan(params)?, self.codecs.clone()));
+        let plan = self.scheme.plan(params)?;
+        let limit = plan.limit();
+        let shared = Arc::new((plan, self.codecs.clone()));
         let dial = Arc::new(move |options: &DialOptions| {
             let (shared, options) = (shared.clone(), options.clone());
             let dialled = async move {
@@ -89,7 +91,7 @@ where
             };
             Box::pin(dialled) as BoxFuture<'static, _>
         });
-        Ok(lazy(dial, Broken::Stays))
+        Ok(lazy(dial, limit, Broken::Stays))
     }
 
     fn keys(&self) -> &'static [KeySpec] {

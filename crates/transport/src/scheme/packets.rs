@@ -130,6 +130,11 @@ impl PacketPlan {
         }
     }
 
+    /// How long dialling takes at most.
+    pub(crate) fn limit(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// Connects a socket and speaks `codec` over it, in packets no longer than the plan, the options
     /// and the frames of the codec, where it has any, allow.
     pub(crate) async fn dial<C>(

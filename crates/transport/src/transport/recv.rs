@@ -1,5 +1,5 @@
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bowline_backend::stream::Address;
 use futures_core::Stream;
 
+use super::waits;
 use crate::error::{Error, Operation};
 use crate::span::OperationSpan;
 
@@ -24,6 +25,14 @@ pub trait TransportRecv<T>: Send {
     /// [`Broken(Undecodable)`](crate::Break::Undecodable).
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, Error>>;
 
+    /// Nobody waits any more for what [`poll_recv`](TransportRecv::poll_recv) answered with `Pending`:
+    /// what serves that alone ends, as the attempt to connect of a transport that connects when it is
+    /// used. Nothing, unless the transport says so.
+    ///
+    /// A `recv` calls it when it is dropped before it is ready. Whoever polls a half himself and stops does
+    /// so too, and whoever wraps one hands it on.
+    fn stop_waiting(&mut self) {}
+
     /// Who is at the other end, as far as this half knows; it stands in the span of a `recv`.
     fn peer(&self) -> Option<Address> {
         None
@@ -40,14 +49,16 @@ pub trait TransportRecv<T>: Send {
     /// *Nothing happened*: bytes stay in the transport.
     fn recv(&mut self) -> impl Future<Output = Result<Option<T>, Error>> + Send {
         let span = OperationSpan::new(Operation::Recv, || self.peer());
-        span.around(poll_fn(|cx| self.poll_recv(cx)))
+        span.around(waits(self, Self::stop_waiting, |receiver, cx| {
+            receiver.poll_recv(cx)
+        }))
     }
 
-    /// The next message if it is there now.
+    /// The next message if it is there now. It makes no connection.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError::Empty`] where `recv` would wait, else as `recv`.
+    /// [`TryRecvError::Empty`] where `recv` would wait, for a connection too, else as `recv`.
     fn try_recv(&mut self) -> Result<Option<T>, TryRecvError> {
         match self.poll_recv(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => Err(TryRecvError::Empty),
@@ -57,6 +68,10 @@ pub trait TransportRecv<T>: Send {
 
     /// The messages as a stream. An error is an item, also one that nothing can follow: then the
     /// stream ends, as it does where the peer ended.
+    ///
+    /// From one poll to the next it waits, also where the future that polled it was dropped: an attempt to
+    /// connect, of a transport that does so when it is used, goes on with the next poll, or ends with the
+    /// stream. One that was left alone for so long that it has to be over is begun anew.
     ///
     /// # Examples
     ///
@@ -104,6 +119,10 @@ impl<T, X: TransportRecv<T> + ?Sized> TransportRecv<T> for &mut X {
         (**self).poll_recv(cx)
     }
 
+    fn stop_waiting(&mut self) {
+        (**self).stop_waiting();
+    }
+
     fn peer(&self) -> Option<Address> {
         (**self).peer()
     }
@@ -141,9 +160,12 @@ impl<X, T> MessageItems<X, T> {
             message: PhantomData,
         }
     }
+}
 
+impl<X: TransportRecv<T>, T> MessageItems<X, T> {
     /// The receiver again.
-    pub fn into_inner(self) -> X {
+    pub fn into_inner(mut self) -> X {
+        self.receiver.stop_waiting();
         self.receiver
     }
 }

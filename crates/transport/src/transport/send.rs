@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bowline_backend::stream::Address;
 use bowline_codec::EncodeError;
 
+use super::waits;
 use crate::error::{Error, Operation};
 use crate::span::OperationSpan;
 
@@ -78,6 +79,14 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     /// As [`poll_flush`](TransportSend::poll_flush).
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
 
+    /// Nobody waits any more for what a `poll` function of this half began, and answered with `Pending`:
+    /// what serves that alone ends, as the attempt to connect of a transport that connects when it is
+    /// used. Nothing, unless the transport says so.
+    ///
+    /// The futures of this half call it when they are dropped before they are ready. Whoever polls a half
+    /// himself and stops does so too, and whoever wraps one hands it on.
+    fn stop_waiting(&mut self) {}
+
     /// Who is at the other end, as far as this half knows; it stands in the span of a `send`.
     fn peer(&self) -> Option<Address> {
         None
@@ -100,7 +109,10 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     /// *Nothing happened.*
     fn reserve(&mut self) -> impl Future<Output = Result<Permit<'_, T, Self>, Error>> + Send {
         async move {
-            poll_fn(|cx| self.poll_reserve(cx)).await?;
+            waits(self, Self::stop_waiting, |sender, cx| {
+                sender.poll_reserve(cx)
+            })
+            .await?;
             Ok(Permit {
                 sender: self,
                 message: PhantomData,
@@ -124,7 +136,10 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     fn send(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             let span = OperationSpan::new(Operation::Send, || self.peer());
-            span.around(poll_fn(|cx| self.poll_send(cx, message))).await
+            let sending = waits(self, Self::stop_waiting, |sender, cx| {
+                sender.poll_send(cx, message)
+            });
+            span.around(sending).await
         }
     }
 
@@ -147,15 +162,18 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     fn feed(&mut self, message: &T) -> impl Future<Output = Result<(), Error>> + Send {
         async move {
             let span = OperationSpan::new(Operation::Send, || self.peer());
-            span.around(poll_fn(|cx| self.poll_feed(cx, message))).await
+            let feeding = waits(self, Self::stop_waiting, |sender, cx| {
+                sender.poll_feed(cx, message)
+            });
+            span.around(feeding).await
         }
     }
 
-    /// Queues the message if there is room now.
+    /// Queues the message if there is room now. It makes no connection.
     ///
     /// # Errors
     ///
-    /// [`TrySendError::Full`] where `send` would wait, else as `send`.
+    /// [`TrySendError::Full`] where `send` would wait, for a connection too, else as `send`.
     fn try_send(&mut self, message: &T) -> Result<(), TrySendError> {
         match self.poll_send(&mut Context::from_waker(Waker::noop()), message) {
             Poll::Pending => Err(TrySendError::Full),
@@ -187,7 +205,9 @@ pub trait TransportSend<T: ?Sized + Sync>: Send {
     ///
     /// No further message is accepted; call it again to wait for the rest.
     fn shutdown(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
-        poll_fn(|cx| self.poll_shutdown(cx))
+        waits(self, Self::stop_waiting, |sender, cx| {
+            sender.poll_shutdown(cx)
+        })
     }
 }
 
@@ -226,6 +246,10 @@ impl<T: ?Sized + Sync, X: TransportSend<T> + ?Sized> TransportSend<T> for &mut X
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         (**self).poll_shutdown(cx)
+    }
+
+    fn stop_waiting(&mut self) {
+        (**self).stop_waiting();
     }
 
     fn peer(&self) -> Option<Address> {

@@ -4,16 +4,16 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bowline_codec::Lines;
-use bowline_concurrency::{cancel_scope, move_on_after, sleep_forever, timeout, yield_now};
+use bowline_concurrency::{cancel_scope, move_on_after, sleep, sleep_forever, timeout, yield_now};
 use bowline_transport::{
     Client, ClientState, DynTransport, Error, ErrorKind, MemoryStream, MessageStream, Operation,
-    Transport,
+    Transport, TryRecvError, TrySendError,
 };
 use futures_util::FutureExt;
 use futures_util::future::join;
 
 use crate::connecting::{begin, never};
-use crate::reconnecting::{SECOND, plain};
+use crate::reconnecting::{MS, Peers, SECOND, connected, plain};
 use crate::{Count, Text, accept, client, listen, on_every_backend, text};
 
 on_every_backend!(
@@ -22,6 +22,7 @@ on_every_backend!(
     an_attempt_nobody_waits_for_is_dropped,
     a_panicking_attempt_is_not_the_last,
     who_gives_up_again_and_again_dials_once_a_pause,
+    who_only_tries_dials_nothing_after_a_break,
 );
 
 // CL1
@@ -125,4 +126,36 @@ async fn who_gives_up_again_and_again_dials_once_a_pause() {
         assert!(client.connect().now_or_never().is_none());
     }
     assert_eq!((begun.get(), dropped.get()), (1, 1));
+}
+
+// CL1, CL2
+async fn who_only_tries_dials_nothing_after_a_break() {
+    let (peers, dials) = (Peers::default(), Count::default());
+    let (made, counted) = (peers.clone(), dials.clone());
+    let client = Client::with_dial(move || {
+        counted.up();
+        let made = connected(&made);
+        async move { made }
+    });
+    let client = client.reconnect(plain(MS));
+    client.connect().await.unwrap();
+    let mut peer = peers.lock().unwrap().pop().unwrap();
+    peer.send(&text("first")).await.unwrap();
+    peer.abort();
+    client.try_send(&text("queued")).unwrap(); // where it breaks
+    for _ in 0..3 {
+        // What came before the break is still to be received.
+        let tried = client.try_send(&text("nobody"));
+        assert!(matches!(tried, Err(TrySendError::Full)), "{tried:?}");
+        sleep(2 * MS).await; // the pause before another attempt may be over
+    }
+    assert_eq!(client.try_recv().unwrap(), Some(text("first")));
+    assert!(client.try_recv().is_err());
+    for _ in 0..2 {
+        assert!(matches!(client.try_recv(), Err(TryRecvError::Empty)));
+        sleep(2 * MS).await;
+    }
+    assert_eq!(dials.get(), 1);
+    client.send(&text("again")).await.unwrap();
+    assert_eq!(dials.get(), 2);
 }

@@ -1,5 +1,6 @@
 //! Transports by name and by URL.
 
+mod given_up;
 mod opened;
 
 use std::error::Error as _;

@@ -113,7 +113,7 @@ where
                     .with_source(Unasked));
             }
             drop(state);
-            let told = match self.poll_recv_by(now_or_never, from, &mut Waiting::default(), cx) {
+            let told = match self.poll_recv_by(now_or_never, from, &mut Waiting::Never, cx) {
                 Poll::Ready(Ok(Some(message))) => Ok(message),
                 // It says that nothing came, and nobody asked.
                 Poll::Ready(Err(error)) if error.kind() == ErrorKind::Elapsed && !waited => {

@@ -105,6 +105,7 @@ where
         let sender = state.now.as_mut().and_then(|now| now.sender.take());
         drop(state);
         drop(sender);
+        self.stop_waiting(Half::Sender);
         self.waker.wake_by_ref();
     }
 

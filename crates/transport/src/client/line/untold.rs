@@ -36,10 +36,6 @@ impl<R> Untold<R> {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.early.is_empty() && self.late.is_none()
-    }
-
     /// Whether so much came that there is no room for more.
     pub(super) fn is_full(&self) -> bool {
         let breaks = |told: &Result<R, Error>| told.as_ref().is_err_and(Error::is_final);
@@ -137,11 +133,9 @@ mod tests {
     #[test]
     fn breaks_one_after_the_other_are_one_and_what_came_between_keeps_its_place() {
         let mut untold = Untold::new();
-        assert!(untold.is_empty());
         assert!(untold.put_early(Err(broken(1))).is_none());
         assert_eq!(untold.put_early(Err(broken(2))).unwrap().unsent_frames(), 1);
         assert!(untold.put_early(Ok('a')).is_none());
-        assert!(!untold.is_empty());
         assert!(untold.put_late(7, broken(4)).is_none());
         assert!(untold.put_late(8, broken(8)).is_some());
         assert!(untold.take_late_of(8).is_none(), "it is of two");
@@ -150,7 +144,6 @@ mod tests {
         assert!(untold.put_late(9, broken(32)).is_none());
         assert!(untold.take_late_of(8).is_none(), "it is of another");
         assert_eq!(told(&mut untold), [Err(3), Ok('a'), Err(28), Err(32)]);
-        assert!(untold.is_empty());
         assert!(untold.put_late(9, broken(1)).is_none());
         assert_eq!(untold.take_late_of(9).unwrap().unsent_frames(), 1);
     }
