@@ -136,6 +136,10 @@ impl<S: DatagramSend, C: MessageCodec<Sent: Sync>> TransportSend<C::Sent> for Da
     }
 
     /// Waits until the system takes this packet; `Ok` means that it has. Pending, nothing is queued.
+    ///
+    /// The packet is made anew by each poll that finds no room for it. Kept for the next poll, it could be
+    /// that of another message: whoever polls may come with another one, and need not say that he does.
+    /// So much is asked for only of a socket that is full, and of 64 KiB at most unless a builder says so.
     fn poll_send(&mut self, cx: &mut Context<'_>, message: &C::Sent) -> Poll<Result<(), Error>> {
         ready!(self.poll_reserve(cx))?;
         let packet = self.packet(message)?;
