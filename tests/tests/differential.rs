@@ -99,15 +99,25 @@ fn the_peer_of_what_has_ended_is_forgotten() {
 
 // SIM88
 #[test]
-fn who_replaces_a_stale_path_connects_to_it() {
+fn who_looks_whether_a_path_is_stale_is_noticed_by_nobody() {
     agree(in_turn(&[
         Listen(0, Path(1), Plain),
         Listen(1, Path(1), Slow),
-        Accept(0, 1),
-        Read(1, 1),
-        Unlisten(0),
-        Listen(0, Path(1), Slow),
+        Bind(0, Path(1), Slow),
+        Connect(1, Path(1), Plain),
         Accept(0, 2),
+        Write(1, 1),
+        Read(2, 1),
+        Unlisten(0),
+        Bind(0, Path(1), Slow),
+        Listen(0, Path(1), Slow),
+        Bind(1, Path(1), Slow),
+        SendTo(1, Path(1), 5),
+        Recv(0, 5),
+        Hush(0),
+        Listen(0, Path(1), Slow),
+        Connect(3, Path(1), Plain),
+        Accept(0, 4),
     ]));
 }
 

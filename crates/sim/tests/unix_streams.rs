@@ -145,9 +145,12 @@ fn names_refuse_as_the_kernel_does() {
         assert_eq!(again.mode, 0o600);
         // Never from under a listener, and never a file.
         assert_eq!(kind(UnixListener::bind(&at, replace)), ErrorKind::AddrInUse);
-        // Who looked had to connect.
-        let (looked, _) = accept(&listener).await.expect("it waits");
-        assert_eq!(read(&looked).await.expect("it ended"), b"");
+        // Who looked was noticed by nobody.
+        let client = dial(&at).await.expect("it listens");
+        let (server, _) = accept(&listener).await.expect("the first one");
+        write(&client, b"heard").await.expect("open");
+        shutdown(&client).await;
+        assert_eq!(read_to_end(&server).await.expect("open"), b"heard");
         host::create_file("/run/file").expect("nothing there");
         assert_eq!(
             kind(UnixListener::bind(&path("/run/file"), replace)),
@@ -165,7 +168,8 @@ fn names_refuse_as_the_kernel_does() {
         assert_eq!(kind(dial(&at).await), ErrorKind::NotFound);
         let (server, _) = accept(&listener).await.expect("it waits");
         write(&server, b"still here").await.expect("open");
-        assert_eq!(read(&stream).await.expect("open"), b"still here");
+        shutdown(&server).await;
+        assert_eq!(read_to_end(&stream).await.expect("open"), b"still here");
         // Nobody connects where the owner may not write.
         replace.mode = Some(0o500);
         let _closed = UnixListener::bind(&path("/run/closed"), replace).expect("free");

@@ -347,9 +347,12 @@ impl Author {
                     true => self.target(),
                     false => self.place(),
                 };
-                let with =
-                    self.dice
-                        .weigh(&[(10, With::Plain), (2, With::Shared), (2, With::Buffers)]);
+                let with = self.dice.weigh(&[
+                    (10, With::Plain),
+                    (2, With::Shared),
+                    (2, With::Buffers),
+                    (2, With::Slow),
+                ]);
                 Op::Bind(self.another(place), place, with)
             }
             1 => {

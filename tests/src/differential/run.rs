@@ -366,11 +366,15 @@ impl Held {
                 self.bound = Some((place, socket.local_addr()?));
                 Ok(Datagrams::udp(socket))
             }
-            Op::Bind(_, place, With::Buffers) => {
-                let options = UnixOptions::new().send_buffer(BUFFER);
+            Op::Bind(_, place, with) => {
+                let options = UnixOptions::new();
+                let options = match with {
+                    With::Buffers => options.send_buffer(BUFFER),
+                    With::Slow => options.stale(Stale::ReplaceIfRefused),
+                    _ => options,
+                };
                 UnixDatagram::bind_with(&names.unix(place), options).map(Datagrams::unix)
             }
-            Op::Bind(_, place, _) => UnixDatagram::bind(&names.unix(place)).map(Datagrams::unix),
             Op::Point(_, place) if inet(place) => {
                 UdpSocket::connect(names.inet(place)).map(Datagrams::udp)
             }

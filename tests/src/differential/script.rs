@@ -26,7 +26,7 @@ pub enum With {
     NoReuse,
     /// `SO_REUSEPORT`.
     Shared,
-    /// Nagle's algorithm; of a Unix listener, in place of a stale path.
+    /// Nagle's algorithm; of a Unix listener and a socket of datagrams, in place of a stale path.
     Slow,
     /// Buffers of 64 KiB.
     Buffers,

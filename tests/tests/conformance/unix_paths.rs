@@ -1,10 +1,12 @@
 //! Paths that go with their socket: what L12 says of removing, and T7.
 
+use std::io::ErrorKind;
+
 use bowline_backend::Backend;
 use bowline_backend::net::{
-    UnixDatagram, UnixListenOptions, UnixListener, UnixOptions, UnixStream,
+    Stale, UnixDatagram, UnixListenOptions, UnixListener, UnixOptions, UnixStream,
 };
-use bowline_backend::stream::UnixAddress;
+use bowline_backend::stream::{ByteStream, UnixAddress};
 use bowline_backend::task::RunOptions;
 use bowline_tests::files::Files;
 use bowline_tests::temp_dir::TempDir;
@@ -18,6 +20,7 @@ conformance! {
         a_path_that_is_gone_is_nobodys,
         a_name_without_a_path_goes_too,
         a_path_goes_with_its_datagrams,
+        a_path_is_taken_only_where_nobody_has_it,
     ]
     real: [a_listener_given_back_keeps_its_path]
     dropping: []
@@ -115,6 +118,66 @@ fn a_path_goes_with_its_datagrams(backend: Backend, options: RunOptions) {
         let _later = UnixDatagram::bind(&at).unwrap();
         drop(former);
         assert!(Files(backend).exist(&path), "it is the later one's");
+    });
+}
+
+// L12, T7
+fn a_path_is_taken_only_where_nobody_has_it(backend: Backend, options: RunOptions) {
+    let dir = TempDir::new();
+    backend.block_on_with(options, async {
+        let file = dir.join("socket");
+        let at = UnixAddress::from_path(&file).unwrap();
+        let other = UnixAddress::from_path(dir.join("other")).unwrap();
+        let receiver = UnixListener::bind(&other).unwrap();
+        let replacing = || UnixOptions::new().stale(Stale::ReplaceIfRefused);
+        let taken = || {
+            let listening = UnixListenOptions::new().stale(Stale::ReplaceIfRefused);
+            for error in [
+                UnixDatagram::bind_with(&at, replacing()).unwrap_err(),
+                UnixListener::bind_with(&at, listening).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            }
+        };
+        let free = || {
+            let error = UnixDatagram::bind(&at).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AddrInUse, "stale, and refused");
+            UnixDatagram::bind_with(&at, replacing()).unwrap()
+        };
+
+        // Who only listens, or connects from there, has it as well.
+        let listener = UnixListener::bind(&at).unwrap();
+        taken();
+        drop(listener);
+        let bound = free();
+        taken();
+        // It hears none but its peer, and lives.
+        drop(bound);
+        Files(backend).remove(&file).unwrap();
+        let peer = UnixDatagram::bind(&UnixAddress::from_path(dir.join("peer")).unwrap()).unwrap();
+        let to = peer.local_addr().unwrap().as_unix().unwrap().clone();
+        let connected = UnixDatagram::connect_with(&to, replacing().local(at.clone())).unwrap();
+        taken();
+        drop(connected);
+        let connected = UnixDatagram::connect_with(&to, replacing().local(at.clone())).unwrap();
+        connected.send(b"heard").await.unwrap();
+        drop(connected);
+        drop(free());
+
+        let from = || UnixStream::connect_with(&other, replacing().local(at.clone()));
+        let client = from().await.unwrap();
+        taken();
+        drop(client);
+        let client = from().await.unwrap();
+        let named = client.local_addr().unwrap();
+        assert_eq!(named.as_unix(), Some(&at));
+        drop((client, receiver));
+        drop(free());
+
+        Files(backend).remove(&file).unwrap();
+        Files(backend).create(&file).unwrap();
+        taken();
+        assert!(Files(backend).exist(&file), "a file is no socket");
     });
 }
 

@@ -17,6 +17,7 @@ pub struct UnixOptions {
     pub(crate) local: Option<UnixAddress>,
     pub(crate) send_buffer: Option<usize>,
     pub(crate) recv_buffer: Option<usize>,
+    pub(crate) stale: Stale,
     pub(crate) unlink_at_close: bool,
 }
 
@@ -27,6 +28,7 @@ impl UnixOptions {
             local: None,
             send_buffer: None,
             recv_buffer: None,
+            stale: Stale::Refuse,
             unlink_at_close: false,
         }
     }
@@ -49,6 +51,13 @@ impl UnixOptions {
     #[must_use = "this returns the changed options"]
     pub fn recv_buffer(mut self, bytes: usize) -> UnixOptions {
         self.recv_buffer = Some(bytes);
+        self
+    }
+
+    /// What to do where the path of the local address, or of a datagram socket, exists already.
+    #[must_use = "this returns the changed options"]
+    pub fn stale(mut self, stale: Stale) -> UnixOptions {
+        self.stale = stale;
         self
     }
 
@@ -137,20 +146,19 @@ impl Default for UnixListenOptions {
     }
 }
 
-/// What a listener does with a path that exists already.
+/// What becomes of a path that exists already where a socket is to be bound.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Stale {
     /// Fails with [`AddrInUse`](std::io::ErrorKind::AddrInUse).
     #[default]
     Refuse,
-    /// Takes its place where it is a socket at which a connect is refused: its listener is gone.
-    /// Anything else is never removed.
+    /// Takes its place where it is a socket that nobody has any more: who bound it was killed, or let go
+    /// of it. Anything else is never removed. Whoever has the path notices nothing.
     ///
-    /// No system tells a socket whose listener is gone from one that was bound this moment and does
-    /// not listen yet, so two programs that start at once at one path may both succeed, and the
-    /// path is that of the later one. Where that can happen, let them start one after the other,
-    /// as under a lock of theirs.
+    /// No system call removes a path only if it is still the one that was looked at. So of two programs
+    /// that start at the same moment at one stale path one may, seldom, take the place of the other.
+    /// Where that can happen, let them start one after the other, as under a lock of theirs.
     ReplaceIfRefused,
 }
 

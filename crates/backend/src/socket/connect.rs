@@ -11,7 +11,7 @@ use super::options::{apply_tcp, set_buffers};
 use super::unix_path::Made;
 use super::{Direction, Readiness, address, unix_path};
 use crate::Backend;
-use crate::net::{Stale, TcpOptions, UnixOptions};
+use crate::net::{TcpOptions, UnixOptions};
 use crate::stream::UnixAddress;
 
 /// The first pause of a connect at a full backlog; each is twice the one before.
@@ -88,7 +88,7 @@ pub(super) fn unix_socket(r#type: Type, options: &UnixOptions) -> io::Result<(So
         options.recv_buffer,
     )?;
     let made = match &options.local {
-        Some(local) => unix_path::bind(&socket, local, Stale::Refuse)?,
+        Some(local) => unix_path::bind(&socket, local, options.stale)?,
         None => Made::nothing(),
     };
     Ok((socket, made))

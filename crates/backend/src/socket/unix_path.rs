@@ -83,18 +83,22 @@ pub(super) fn bind(socket: &Socket, at: &UnixAddress, stale: Stale) -> io::Resul
     })))
 }
 
-/// Removes the socket at `path` where a connect to it is refused. Between the look and the removal
+/// Removes the socket at `path` where nobody has it any more. Between the look and the removal
 /// the path could become another's, so it is removed only while it is the same file; what is left
 /// of that race no system call closes.
+///
+/// A socket of datagrams finds that out: its connect is refused only there. One to a stream socket
+/// fails by its type, before anybody looks whether that listens, which a server that was bound this
+/// moment does not yet; and one to another socket of datagrams tells that nothing.
 fn remove_stale(path: &Path, at: &UnixAddress) -> io::Result<bool> {
     let Some(found) = socket_file(path)? else {
         return Ok(false);
     };
-    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     probe.set_nonblocking(true)?;
     match super::uninterrupted(|| probe.connect(&address::unix(at)?)) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-        // Somebody listens, with room or without, or receives datagrams.
+        // Somebody has it.
         _ => return Ok(false),
     }
     if socket_file(path)? != Some(found) {

@@ -113,6 +113,9 @@ pub struct UnixOptions {
     /// Bytes the peer holds of ours before we wait; 208 KiB if `None`. Of datagrams twice as many,
     /// with their records, as on Linux.
     pub send_buffer: Option<usize>,
+    /// Whether a socket at the path of that name, or of a datagram socket, that nobody has any more is
+    /// replaced (default false).
+    pub replace_stale: bool,
     /// Whether a datagram socket that is dropped unlinks its path, if that still leads to it
     /// (default false). It says nothing of streams: the path of one that connected stays.
     pub unlink_at_close: bool,
@@ -127,7 +130,7 @@ pub struct UnixListenOptions {
     pub backlog: u32,
     /// Permission bits of the path; `0o755` if `None`.
     pub mode: Option<u32>,
-    /// Whether a socket at the path that nobody listens at is replaced (default false).
+    /// Whether a socket at the path that nobody has any more is replaced (default false).
     pub replace_stale: bool,
     /// Whether a listener that is dropped unlinks its path, if that still leads to it (default
     /// false).

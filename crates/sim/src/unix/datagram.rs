@@ -48,6 +48,7 @@ pub(crate) struct Received {
 impl State {
     /// Opens a socket, named `options.local` if that is given.
     pub(crate) fn open_unix_datagram(&mut self, options: &UnixOptions) -> Result<SocketRef, Errno> {
+        self.make_way(options)?;
         let buffer = self.machine().limits.unix_send_buffer;
         let datagram = UnixDatagram {
             peer: None,

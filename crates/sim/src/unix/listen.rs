@@ -51,9 +51,9 @@ impl State {
         Ok(socket)
     }
 
-    /// Unlinks a socket that nobody listens at. Whatever else is there stays. Who looks connects, as
-    /// on a kernel, where there is no other way: whoever listens has one more to accept, that ended.
-    fn remove_stale(&mut self, at: &UnixAddress) -> Result<(), Errno> {
+    /// Unlinks a socket that nobody has any more. Whatever else is there stays. Who looks connects a socket
+    /// of datagrams, as on a kernel, which nobody notices.
+    pub(super) fn remove_stale(&mut self, at: &UnixAddress) -> Result<(), Errno> {
         let UnixAddress::Path(path) = at else {
             return Ok(());
         };
@@ -61,17 +61,26 @@ impl State {
         if found.is_none_or(|node| node.socket.is_none()) {
             return Ok(());
         }
-        let probe = self.open_unix_stream(&UnixOptions::default())?;
-        let connected = self.connect_unix(probe, at, Waker::noop());
+        let probe = self.open_unix_datagram(&UnixOptions::default())?;
+        let connected = self.connect_unix_datagram(probe, at);
         self.close_unix(probe);
-        if connected == Poll::Ready(Err(Errno::Refused)) {
+        if connected == Err(Errno::Refused) {
             self.machine().paths.remove(path);
         }
         Ok(())
     }
 
+    /// The same, for a socket that is to have the local name of these options.
+    pub(super) fn make_way(&mut self, options: &UnixOptions) -> Result<(), Errno> {
+        match &options.local {
+            Some(local) if options.replace_stale => self.remove_stale(local),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the socket that is going to connect.
     pub(crate) fn open_unix_stream(&mut self, options: &UnixOptions) -> Result<SocketRef, Errno> {
+        self.make_way(options)?;
         let buffer = self.machine().limits.unix_send_buffer;
         let stream = UnixStream::new(options.send_buffer.unwrap_or(buffer).max(1));
         let socket = self.open_unix(Kind::Stream(stream), "unix connect")?;

@@ -150,8 +150,20 @@ fn everywhere<S>(
 /// A path in the file system, or another address of a Unix socket, to receive datagrams at; from a path
 /// or a [`UnixAddress`](bowline_backend::stream::UnixAddress).
 ///
-/// Nothing may be at the path, and unless [`options`](UnixDatagramPlace::options) say otherwise what the
+/// Unless [`options`](UnixDatagramPlace::options) say otherwise nothing may be at the path, and what the
 /// server puts there goes with it, if it is still its own.
+///
+/// # Examples
+///
+/// A server that takes the place of one that was killed:
+///
+/// ```
+/// use bowline_backend::net::{Stale, UnixOptions};
+/// use bowline_transport::{Server, UnixDatagramPlace};
+///
+/// let options = UnixOptions::new().stale(Stale::ReplaceIfRefused).unlink_at_close();
+/// let server = Server::unix_datagram(UnixDatagramPlace::from("/run/app.sock").options(options));
+/// ```
 #[cfg(unix)]
 #[derive(Clone, Debug)]
 pub struct UnixDatagramPlace {

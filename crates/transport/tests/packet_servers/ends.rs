@@ -243,15 +243,27 @@ async fn at_a_host() {
 
 #[cfg(target_os = "linux")]
 async fn at_a_path() {
+    use bowline_backend::net::{Stale, UnixDatagram, UnixOptions};
+    use bowline_backend::stream::UnixAddress;
+    use bowline_transport::UnixDatagramPlace;
+
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("bowline-packets-{}-{count}", std::process::id());
     let path = std::env::temp_dir().join(name);
-    let server = Server::unix_datagram(&path)
-        .codec(Text::new)
-        .bind()
-        .await
-        .unwrap();
+    let address = UnixAddress::from_path(&path).unwrap();
+    // What a server that was killed left behind.
+    drop(UnixDatagram::bind(&address).unwrap());
+    let bind = |place: UnixDatagramPlace| Server::unix_datagram(place).codec(Text::new).bind();
+    let refused = bind(path.as_path().into()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Address);
+    let replacing = || {
+        let options = UnixOptions::new().stale(Stale::ReplaceIfRefused);
+        UnixDatagramPlace::from(&path).options(options.unlink_at_close())
+    };
+    let server = bind(replacing()).await.unwrap();
+    let refused = bind(replacing()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Address, "it lives");
     let handle = server.handle();
     let serving = server.serve_each(|peer, text: String| async move { peer.send(&text).await });
     let talking = async {
