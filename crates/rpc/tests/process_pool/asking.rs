@@ -70,7 +70,7 @@ async fn deeper(context: Context, (levels,): (u32,)) -> Result<Vec<u32>, (String
         let broker = context.broker().expect("it is run by one");
         let below =
             broker.call_named::<Result<Vec<u32>, (String, String)>>("deeper", (levels - 1,));
-        processes.extend(told(below.await)??);
+        processes.extend(told(below.no_deadline().await)??);
     }
     Ok(processes)
 }
@@ -158,16 +158,18 @@ impl Call for Fail {
 /// What the client of the server with the pool runs, and hears of that.
 pub(crate) struct Here {
     pub(crate) registry: Registry,
-    pub(crate) began: Receiver<Option<Duration>>,
-    pub(crate) dropped: Receiver<()>,
+    /// The calls of `for_ever` that began, and how long each had.
+    pub(crate) began: Receiver<(i64, Option<Duration>)>,
+    /// Those that are over.
+    pub(crate) dropped: Receiver<i64>,
     pub(crate) noted: Receiver<u32>,
 }
 
-struct OnDrop(Sender<()>);
+struct OnDrop(Sender<i64>, i64);
 
 impl Drop for OnDrop {
     fn drop(&mut self) {
-        let _ = self.0.try_send(());
+        let _ = self.0.try_send(self.1);
     }
 }
 
@@ -191,11 +193,11 @@ pub(crate) fn here() -> Here {
             registry.register_all([MethodDef::of::<Fail>(), MethodDef::of::<SignedEcho>()])
         })
         .and_then(|_| {
-            registry.register_fn("for_ever", move |context: Context, (_,): (i64,)| {
-                let (begin, drops) = (begin.clone(), OnDrop(drops.clone()));
+            registry.register_fn("for_ever", move |context: Context, (n,): (i64,)| {
+                let (begin, drops) = (begin.clone(), OnDrop(drops.clone(), n));
                 async move {
                     let _drops = drops;
-                    let _ = begin.send(context.remaining()).await;
+                    let _ = begin.send((n, context.remaining())).await;
                     sleep(10 * LONG).await;
                     0_i64
                 }

@@ -126,7 +126,7 @@ pub(crate) async fn a_child_of_another_build_or_with_other_methods_is_refused() 
     write(&program);
     MemoryBroker::new(pool(1).program(&copy.0))
         .run(async |broker| -> Result<(), Error> {
-            let pid = broker.call_named::<u32>("pid", ()).await?;
+            let pid = broker.call_named::<u32>("pid", ()).timeout(LONG).await?;
             assert_ne!(pid, std::process::id());
             Ok(())
         })
@@ -285,7 +285,7 @@ pub(crate) async fn methods_that_no_child_has_are_offered_by_no_broker() {
 // EX8
 pub(crate) async fn a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again() {
     let held = [(); 5].map(|()| Scratch::new("shutdown"));
-    let executor = pool(1).queue(10).cancel_grace(SOON);
+    let executor = pool(1).queue(10).cancel_grace(LONG);
     task_group(|group: TaskGroup<Error>| async move {
         let memory = MemoryBroker::new(executor.clone()).start(&group).await?;
         let server = TcpBroker::builder(executor.clone()).listen("127.0.0.1:0");
@@ -341,6 +341,7 @@ pub(crate) async fn a_shutdown_answers_every_caller_and_a_new_broker_opens_the_p
                 assert_eq!((report.refused, report.cancelled), (0, 1));
 
                 // One that goes on is answered for, and ends with its child.
+                let executor = pool(1).cancel_grace(SOON);
                 let again = MemoryBroker::new(executor.clone()).start(&group).await?;
                 let (calling, path) = (again.clone(), held[4].text());
                 let running =

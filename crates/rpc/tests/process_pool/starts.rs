@@ -96,7 +96,9 @@ pub(crate) async fn calls_that_follow_each_other_start_no_more_children_than_the
             let ended = task_group(|group: TaskGroup<CallError>| async move {
                 for _ in 0..600 {
                     let broker = broker.clone();
-                    drop(group.spawn(async move { broker.call_named::<u32>("pid", ()).await }));
+                    drop(group.spawn(async move {
+                        broker.call_named::<u32>("pid", ()).timeout(LONG).await
+                    }));
                 }
                 Ok(())
             });
