@@ -15,7 +15,7 @@ use bowline::concurrency::{TaskGroup, sleep, sleep_forever, task_group, timeout,
 use bowline::rpc::executor::AsyncExecutor;
 use bowline::rpc::{Caller, Error, ErrorKind, MemoryBroker, Registry, TcpBroker};
 use bowline::sim::{EventKind, Sim};
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 
 /// Counts the bytes that are allocated.
 struct Counting;
@@ -183,11 +183,29 @@ fn cycles(usual: usize) -> usize {
     asked.map_or(usual, |text| text.parse().expect("a number"))
 }
 
-/// Peers that come and go: a broker that calls, one with another project, one that says nothing, and
-/// one that speaks another protocol.
-async fn come_and_go(server: &TcpBroker, cycle: usize) -> Result<(), Error> {
+/// Peers that come and go at the same time: one of each kind, so that there is one call at a time, as
+/// others would have workers of the executor start, which stay.
+const AT_ONCE: usize = 4;
+
+/// So many peers come and go, some at a time: one by one, most of the time would be that of waiting.
+async fn come_and_go(server: &TcpBroker, cycles: usize) {
+    for first in (0..cycles).step_by(AT_ONCE) {
+        let these = first..cycles.min(first + AT_ONCE);
+        let accepted = server.statistics().accepted + these.len() as u64;
+        join_all(these.map(|cycle| one_comes_and_goes(server, cycle))).await;
+        let gone = timeout(LONG, async {
+            while server.statistics().accepted < accepted || server.statistics().open > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        gone.await.expect("they are closed");
+    }
+}
+
+/// A broker that calls, one with another project, one that says nothing, or one that speaks another
+/// protocol.
+async fn one_comes_and_goes(server: &TcpBroker, cycle: usize) {
     let address = server.local_addrs()[0];
-    let before = server.statistics().accepted;
     match cycle % 4 {
         0 => {
             let client = TcpBroker::caller().project("example").connect(address);
@@ -206,13 +224,6 @@ async fn come_and_go(server: &TcpBroker, cycle: usize) -> Result<(), Error> {
             stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         }
     }
-    let gone = timeout(LONG, async {
-        while server.statistics().accepted == before || server.statistics().open > 0 {
-            yield_now().await;
-        }
-    });
-    gone.await.expect("it is closed");
-    Ok(())
 }
 
 /// A broker with one method, which runs meanwhile.
@@ -249,14 +260,10 @@ fn connections_that_come_and_go_leave_no_task_no_memory_and_no_descriptor() {
     for backend in [Backend::Tokio, Backend::Smol, Backend::AsyncStd] {
         backend.block_on(serving(async move |server: TcpBroker| {
             // By then every table and cache has the room it needs.
-            for cycle in 0..400 {
-                come_and_go(&server, cycle).await.unwrap();
-            }
+            come_and_go(&server, 400).await;
             let before = (descriptors(), tasks());
             let bytes = BYTES.load(Ordering::Relaxed);
-            for cycle in 0..cycles {
-                come_and_go(&server, cycle).await.unwrap();
-            }
+            come_and_go(&server, cycles).await;
             let left = || (descriptors(), tasks());
             let ended = timeout(LONG, async {
                 while left().0 > before.0 || left().1 > before.1 {
@@ -286,9 +293,7 @@ fn connections_that_come_and_go_leave_no_task_and_no_socket_of_a_world() {
             let passing = passing.clone();
             serving(async move |server: TcpBroker| {
                 for part in [40, cycles] {
-                    for cycle in 0..part {
-                        come_and_go(&server, cycle).await.unwrap();
-                    }
+                    come_and_go(&server, part).await;
                     // What a closed connection is remembered for is over then.
                     sleep(LONG * 5).await;
                     passing.fetch_add(1, Ordering::SeqCst);
