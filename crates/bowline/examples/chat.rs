@@ -13,14 +13,17 @@ use bowline::backend::net::TcpStream;
 use bowline::backend::signal::{Signal, listen};
 use bowline::channel::select_biased;
 use bowline::codec::{Framed, Lines, Text};
-use bowline::concurrency::{TaskGroup, task_group, yield_now};
+use bowline::concurrency::{TaskGroup, task_group, timeout};
 use bowline::transport::{
     self, AtLimit, ConnectionHandler, ConnectionId, End, MessageStream, Messages, Peer, Server,
-    ServerLimits, TcpConnector, Transport, TrySendError,
+    ServerLimits, TcpConnector, Transport,
 };
 
 /// What conversations get to come to their end.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// What somebody gets to read what the others said.
+const MOMENT: Duration = Duration::from_millis(100);
 
 fn line() -> Framed<Lines, Text> {
     Lines::lf().max_frame(1024).text()
@@ -41,15 +44,8 @@ impl<T: Transport<Sent = String, Received = String> + 'static> Chat<T> {
     async fn tell(&self, except: ConnectionId, line: &str) {
         let line = line.to_owned();
         for peer in self.others(except) {
-            let told = loop {
-                match peer.try_send(&line) {
-                    // Somebody else tells it something just now.
-                    Err(TrySendError::Busy) => yield_now().await,
-                    told => break told,
-                }
-            };
-            // Who reads too slowly holds up nobody, and is not told half of it either.
-            if told.is_err() {
+            // Who reads too slowly holds up the others for a moment, once, and is not told half of it either.
+            if !matches!(timeout(MOMENT, peer.send(&line)).await, Ok(Ok(()))) {
                 peer.abort();
             }
         }
