@@ -27,6 +27,10 @@ pub(crate) fn probes() -> Keepalive {
     Keepalive::new(Duration::from_secs(60), Duration::from_secs(20), 3)
 }
 
+/// How long a peer of messages may acknowledge nothing of what is on its way to it, or have room for nothing:
+/// probes come to silent connections alone, and the system itself gives up after a quarter of an hour.
+pub(crate) const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+
 /// Connects to a host by whichever of its addresses answers first.
 ///
 /// The addresses of a name are tried in the order of Happy Eyeballs (RFC 8305): IPv6 and IPv4 by
@@ -34,7 +38,9 @@ pub(crate) fn probes() -> Keepalive {
 /// head start of 250 ms. The first connection is taken, and all other attempts are ended before it
 /// is returned, connections that came too late included.
 ///
-/// Streams send small writes at once (`TCP_NODELAY`) and probe a peer that is silent for a minute.
+/// Streams send small writes at once (`TCP_NODELAY`) and probe a peer that is silent for a minute. Those of
+/// clients also give a peer up that acknowledges nothing for two (`TCP_USER_TIMEOUT`); a plain stream does not,
+/// since a peer that reads nothing for so long may mean it.
 ///
 /// # Examples
 ///
@@ -59,6 +65,8 @@ pub struct TcpConnector {
     target: TcpTarget,
     local: Option<SocketAddr>,
     options: TcpOptions,
+    /// The options are the program's.
+    chosen: bool,
     head_start: Duration,
     connect_timeout: Duration,
 }
@@ -70,6 +78,7 @@ impl TcpConnector {
             target: target.into(),
             local: None,
             options: TcpOptions::new().keepalive(probes()),
+            chosen: false,
             head_start: HEAD_START,
             connect_timeout: CONNECT_WITHIN,
         }
@@ -99,6 +108,15 @@ impl TcpConnector {
     /// silent peer. For a local address there is [`bind`](TcpConnector::bind).
     pub fn options(mut self, options: TcpOptions) -> Self {
         self.options = options;
+        self.chosen = true;
+        self
+    }
+
+    /// For messages, whose peers read what comes: a peer that does not is given up.
+    pub(crate) fn for_messages(mut self) -> Self {
+        if !self.chosen {
+            self.options = self.options.user_timeout(UNACKNOWLEDGED);
+        }
         self
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bowline_backend::net::{Query, TcpListenOptions, TcpListener, TcpOptions, TcpStream, resolve};
 use bowline_backend::stream::Address;
 
-use crate::connector::probes;
+use crate::connector::{UNACKNOWLEDGED, probes};
 use crate::error::{Attempt, Error, ErrorKind, Operation};
 use crate::listener::Listener;
 use crate::url::{At, WrongAddress};
@@ -57,6 +57,7 @@ impl Listeners {
             addresses: Vec::new(),
             same_port: false,
             options: TcpListenOptions::new().accept_options(accept_options()),
+            chosen: false,
             wrong: None,
         }
     }
@@ -93,6 +94,8 @@ pub struct ListenersBuilder {
     addresses: Vec<SocketAddr>,
     same_port: bool,
     options: TcpListenOptions,
+    /// The options are the program's.
+    chosen: bool,
     /// It was made of a text that is no address.
     wrong: Option<WrongAddress>,
 }
@@ -119,11 +122,21 @@ impl ListenersBuilder {
 
     /// Options of each listener and of what it accepts, instead of the default ones: what is accepted
     /// sends small writes at once (`TCP_NODELAY`), and probes a peer that is silent for a minute, so that
-    /// one that vanished is found after two.
+    /// one that vanished is found after two. A [`Server`](crate::Server) finds it then, too, if something was on
+    /// its way to it (`TCP_USER_TIMEOUT`), which nobody probes.
     /// [`dual_stack`](TcpListenOptions::dual_stack) would let an IPv6 listener take the port of
     /// both families, and fails beside an IPv4 one.
     pub fn options(mut self, options: TcpListenOptions) -> Self {
         self.options = options;
+        self.chosen = true;
+        self
+    }
+
+    /// For messages, whose peers read what comes: a peer that does not is given up.
+    pub(crate) fn for_messages(mut self) -> Self {
+        if !self.chosen {
+            self.options = TcpListenOptions::new().accept_options(message_options());
+        }
         self
     }
 
@@ -270,8 +283,13 @@ impl<H: Into<String>> From<(H, u16)> for ListenersBuilder {
 }
 
 /// Options of what is accepted, unless others are asked for.
-pub(crate) fn accept_options() -> TcpOptions {
+fn accept_options() -> TcpOptions {
     TcpOptions::new().keepalive(probes())
+}
+
+/// Options of what is accepted for messages, unless others are asked for.
+pub(crate) fn message_options() -> TcpOptions {
+    accept_options().user_timeout(UNACKNOWLEDGED)
 }
 
 /// Whether the system has no such family, as far as its error tells.

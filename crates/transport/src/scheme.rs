@@ -199,7 +199,7 @@ impl Plan {
 
     pub(crate) fn over_tcp(connector: TcpConnector) -> Plan {
         let most = connector.most();
-        Plan::over(To::Tcp(Box::new(connector)), most)
+        Plan::over(To::Tcp(Box::new(connector.for_messages())), most)
     }
 
     #[cfg(unix)]

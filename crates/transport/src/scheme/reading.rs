@@ -77,7 +77,7 @@ pub(super) fn connector(params: &Params) -> Result<TcpConnector, Error> {
     if let Some(most) = params.duration("connect_timeout") {
         connector = connector.connect_timeout(most);
     }
-    Ok(connector)
+    Ok(connector.for_messages())
 }
 
 #[cfg(unix)]
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn nodelay_changes_no_other_option() {
         let off = read("tcp://bowline.test:1?nodelay=no");
-        let plain = TcpConnector::new(("bowline.test", 1));
+        let plain = TcpConnector::new(("bowline.test", 1)).for_messages();
         assert_eq!(
             format!("{:?}", read("tcp://bowline.test:1")),
             format!("{plain:?}")

@@ -30,7 +30,7 @@ impl Bind for ListenersBuilder {
     type Listener = Listeners;
 
     fn bind(self) -> impl Future<Output = Result<Listeners, Error>> + Send {
-        ListenersBuilder::bind(self)
+        ListenersBuilder::bind(self.for_messages())
     }
 }
 

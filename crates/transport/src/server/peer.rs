@@ -83,14 +83,19 @@ impl<T: Transport> Peer<T> {
         self.noted(self.shared.feed(message).await)
     }
 
-    /// Queues the message if it is nobody else's turn and there is room now.
+    /// Queues the message if it is nobody else's turn and there is room now. Whose turn it is may wait for a
+    /// peer that takes nothing for 30 s: then `send` with a timeout is better than asking again and again.
     ///
     /// # Errors
     ///
     /// [`TrySendError::Busy`] while another task sends, [`TrySendError::Full`] where there is no room,
     /// else as `send`.
     pub fn try_send(&self, message: &T::Sent) -> Result<(), TrySendError> {
-        self.shared.try_send(message)
+        self.shared.try_send(message).inspect_err(|refused| {
+            if let TrySendError::Failed(error) = refused {
+                self.link.note_error(error);
+            }
+        })
     }
 
     /// Waits until all that was queued before has been handed to the stream.

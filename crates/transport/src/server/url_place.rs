@@ -15,7 +15,7 @@ use super::incoming::Incoming;
 use super::unix_place::{UnixAt, UnixPlace};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::listener::Listener;
-use crate::listeners::{Listeners, ListenersBuilder, accept_options};
+use crate::listeners::{Listeners, ListenersBuilder, message_options};
 use crate::memory::{MemoryListener, MemoryNetwork};
 #[cfg(feature = "tls")]
 use crate::params::ParamType;
@@ -185,12 +185,12 @@ impl UrlPlace {
 /// Where to listen by TCP.
 fn builder(url: &Url, params: &Params) -> Result<ListenersBuilder, Error> {
     let (host, port) = url.to_listen()?;
-    let mut builder = Listeners::builder(port);
+    let mut builder = Listeners::builder(port).for_messages();
     if let Some(host) = host {
         builder = builder.host(host);
     }
     if params.flag("nodelay") == Some(false) {
-        let accepted = accept_options().nodelay(Nodelay::Off);
+        let accepted = message_options().nodelay(Nodelay::Off);
         builder = builder.options(TcpListenOptions::new().accept_options(accepted));
     }
     Ok(builder)

@@ -8,7 +8,7 @@ use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
 use bowline_concurrency::{Root, sleep, timeout};
 use bowline_sim::{FaultKind, Faults, Sim};
-use bowline_transport::{Server, TcpConnector};
+use bowline_transport::{Client, Server, TcpConnector};
 use futures_util::future::join;
 
 use crate::peers::{come_and_go, line, obey};
@@ -89,4 +89,53 @@ fn nothing_is_left_on_either_side_of_a_network_with_faults() {
     }
     let connected = connected.load(Ordering::Relaxed);
     assert!(connected > 1000, "{connected}: there was little but faults");
+}
+
+/// A power cut, or a router that forgets: with the data that is on its way to it nobody probes a peer.
+// SV8
+#[test]
+fn who_vanishes_with_something_on_its_way_to_it_is_given_up_after_two_minutes() {
+    let _alone = crate::alone();
+    let cut = Duration::from_secs(5);
+    let given_up = cut + Duration::from_secs(200);
+    let world = Sim::builder()
+        .client("server", move || async move {
+            let bound = Server::tcp(("0.0.0.0", PORT)).codec(line).bind().await?;
+            let handle = bound.handle();
+            let serving = bound.serve_fn(async |peer, mut messages| {
+                while let Some(asked) = messages.recv().await? {
+                    sleep(Duration::from_secs(10)).await;
+                    peer.send(&asked).await?;
+                }
+                Ok::<_, bowline_transport::Error>(())
+            });
+            let ending = async {
+                sleep(cut).await;
+                assert_eq!(handle.connections(), 2);
+                sleep(given_up - cut).await;
+                // The other one only listens, and is probed.
+                let counters = handle.counters();
+                assert_eq!(
+                    (handle.connections(), counters.broken),
+                    (0, 2),
+                    "{counters:?}"
+                );
+                handle.drain(Duration::ZERO).await;
+            };
+            join(serving, ending).await.0
+        })
+        .client("client", move || async move {
+            let silent = TcpConnector::new(("server", PORT)).connect().await?;
+            let client = Client::new(("server", PORT), line);
+            client.send(&"a".to_owned()).await?;
+            sleep(cut + Duration::from_secs(1)).await;
+            // What it says now is not acknowledged by anybody.
+            client.send(&"b".to_owned()).await?;
+            let received = timeout(given_up - cut, client.recv()).await;
+            received.expect("it is told").unwrap_err();
+            drop(silent);
+            Ok::<_, bowline_transport::Error>(())
+        })
+        .at(cut, |world| world.partition(&["client"], &["server"]));
+    world.run().unwrap();
 }
