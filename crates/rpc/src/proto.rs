@@ -41,7 +41,7 @@ pub(crate) use auth::MAX_KEY_ID;
 pub use command::{CallId, CallKind, CancelReason, Command, Failure, Open, Target};
 pub(crate) use config::MAX_PROJECT;
 pub use config::{CodecId, Config, Side};
-pub use event::{BrokenKind, CloseCause, Event, IncomingCall, PeerHello, StreamEnd};
+pub use event::{BrokenKind, CloseCause, Event, IncomingCall, KnownAs, PeerHello, StreamEnd};
 pub use extension::{Extensions, ExtensionsBuilder};
 pub(crate) use frame::HEADER;
 pub(crate) use id_hash::IdHash;

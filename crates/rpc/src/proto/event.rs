@@ -251,6 +251,19 @@ pub struct IncomingCall {
     pub body: Bytes,
 }
 
+/// By what a peer recognises this side when it comes again, by another connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KnownAs {
+    /// By whom it has proved to be, wherever and whichever way it comes.
+    Proven(Arc<str>),
+    /// By the [pass](crate::proto::Config::passes) that it showed, which is another for each place that it dials,
+    /// and another for whoever dials it.
+    Shown([u8; 16]),
+    /// By nothing: who comes again is somebody else.
+    Nothing,
+}
+
 /// What the peer said about itself in the handshake, and what was agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -268,6 +281,8 @@ pub struct PeerHello {
     pub is_known: bool,
     /// What it shows nobody but this side, and shows this side whenever it comes.
     pub pass: Option<[u8; 16]>,
+    /// By what the peer recognises this side when it comes again.
+    pub known_as: KnownAs,
     /// Longest message to this peer, in bytes.
     pub max_body: u32,
     /// Calls to this peer that may be open at once, at hop level 0.

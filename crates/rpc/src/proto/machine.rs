@@ -124,6 +124,10 @@ pub struct Machine {
     pub(super) stream: StreamProof,
     /// The peer has proved who it is.
     pub(super) known: bool,
+    /// This side has proved to the peer who it is.
+    pub(super) proves: bool,
+    /// The pass that it showed the peer.
+    pub(super) shown: Option<[u8; 16]>,
     /// The last frame waits until then.
     pub(super) silent_until: Option<Instant>,
     pub(super) started: Instant,

@@ -61,7 +61,7 @@ impl TcpBroker {
         let mut bound: Option<Box<(Start, CallError)>> = None;
         loop {
             let found = match &bound {
-                Some(bound) => match self.find_same(key, bound.0, body.len(), options).await {
+                Some(bound) => match self.find_same(key, &bound.0, body.len(), options).await {
                     Some(found) => Ok(found),
                     None => return Err(bound.1.clone()),
                 },
@@ -199,7 +199,7 @@ impl TcpBroker {
     async fn find_same(
         &self,
         key: Key<'_>,
-        start: Start,
+        start: &Start,
         bytes: usize,
         options: &CallOptions,
     ) -> Option<Found> {

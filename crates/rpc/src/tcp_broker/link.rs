@@ -229,7 +229,9 @@ impl Host for Link {
         match event {
             Event::Ready(hello) => {
                 let peer = Peer::new(self.address.clone(), hello.instance, hello.proven.clone());
-                self.place.shared.routes.ready(self.place.connection, &peer);
+                let known_as = hello.known_as.clone();
+                let routes = &self.place.shared.routes;
+                routes.ready(self.place.connection, &peer, known_as);
                 self.place.mailbox.introduce(&peer, &hello.codecs);
                 self.caller = CallerId::of(&hello, self.place.connection.0);
                 self.peer = Some(peer);

@@ -19,7 +19,7 @@ use super::prefix::Prefix;
 use super::table::{Answer, Gone, Identity, Losses, Picked, Table, WaitId, Watch};
 use crate::connection::Mailbox;
 use crate::method_table::Methods;
-use crate::proto::{Advertised, MethodId, MethodOptions};
+use crate::proto::{Advertised, KnownAs, MethodId, MethodOptions};
 use crate::{CallError, Certainty, Code, Limits, MemoryBroker, MethodName, Peer};
 
 pub(super) use super::table::{Aim, ConnectionId, Key, Start};
@@ -146,7 +146,7 @@ impl Routes {
     }
 
     /// That very start of a peer, if it offers the method now.
-    pub(super) fn pick_same(self: &Arc<Self>, key: Key<'_>, start: Start) -> Option<Found> {
+    pub(super) fn pick_same(self: &Arc<Self>, key: Key<'_>, start: &Start) -> Option<Found> {
         let mut state = self.state();
         let picked = state.pick(key, Aim::Same(start)).ok().flatten()?;
         drop(state);
@@ -241,9 +241,10 @@ impl Routes {
         state.next_connection += 1;
         let (identity, instance) = (Identity::Instance(me.instance()), me.instance());
         let destination = Destination::Here(broker);
+        let known_as = KnownAs::Proven("".into());
         state
             .table
-            .connect(connection, destination, identity, instance);
+            .connect(connection, destination, identity, instance, known_as);
         // Nobody waits for what is not offered.
         let _ = state.table.discovered(connection);
         state.here = Some((connection, me));
@@ -327,7 +328,7 @@ impl State {
         wakers.cloned().collect()
     }
 
-    fn pick(&mut self, key: Key<'_>, aim: Aim) -> Result<Option<Picked<Destination>>, Gone> {
+    fn pick(&mut self, key: Key<'_>, aim: Aim<'_>) -> Result<Option<Picked<Destination>>, Gone> {
         if self.closed {
             return Ok(None);
         }

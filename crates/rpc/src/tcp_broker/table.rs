@@ -17,7 +17,7 @@ use bowline_backend::time::Instant;
 use slab::Slab;
 
 use super::Balance;
-use crate::proto::{Advertised, MethodId, MethodOptions};
+use crate::proto::{Advertised, KnownAs, MethodId, MethodOptions};
 use crate::{Limits, MethodName};
 
 pub(super) use choice::{Aim, Answer, Gone, Picked, Start, Watch};
@@ -96,6 +96,7 @@ struct Connection<P> {
     handle: P,
     peer: usize,
     instance: [u8; 16],
+    known_as: KnownAs,
     /// The peer's first snapshot, until it is complete.
     snapshot: Option<Vec<Advertised>>,
     /// The routes its peer's methods belong to.
@@ -170,6 +171,7 @@ impl<P: Clone> Table<P> {
         handle: P,
         identity: Identity,
         instance: [u8; 16],
+        known_as: KnownAs,
     ) {
         let peer = self.peers.connect(identity);
         let former = self.connections.insert(
@@ -178,6 +180,7 @@ impl<P: Clone> Table<P> {
                 handle,
                 peer,
                 instance,
+                known_as,
                 snapshot: Some(Vec::new()),
                 methods: BTreeMap::new(),
                 in_flight: 0,

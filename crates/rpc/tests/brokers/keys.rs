@@ -28,7 +28,7 @@ use crate::held::{Held, client, held};
 use crate::raw_peer::{LONG, RawPeer, listener};
 
 /// Carries bytes between a client and the broker at `to`, until the connection is cut.
-fn relay(group: &TaskGroup<Error>, to: SocketAddr) -> (SocketAddr, Sender<()>) {
+pub(crate) fn relay(group: &TaskGroup<Error>, to: SocketAddr) -> (SocketAddr, Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let place = listener.local_addr().unwrap();
     let (sender, cut) = bounded(1);

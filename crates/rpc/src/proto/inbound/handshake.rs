@@ -6,7 +6,7 @@ use crate::proto::auth::PROOF_LEN;
 use crate::proto::frame::{CLOSE, HELLO, Header, PROOF, READY};
 use crate::proto::handshake::{AUTH_NONE, AUTH_PSK, Hello, decode_ready, encode_ready};
 use crate::proto::machine::{Phase, saturate};
-use crate::proto::{Event, Machine, PeerHello, Side, Violation};
+use crate::proto::{Event, KnownAs, Machine, PeerHello, Side, Violation};
 
 impl Machine {
     pub(super) fn on_handshake(
@@ -40,6 +40,9 @@ impl Machine {
                 self.note_hello(Side::Dialer, hello.nonce, header, payload);
                 self.put_hello(&answer);
                 self.note_stream(answer.auth);
+                // The dialer may know a stream that says nothing of who listens.
+                self.proves = answer.auth == AUTH_PSK;
+                self.shown = answer.pass;
                 if answer.auth != AUTH_PSK {
                     self.put_ready(&self.principal.clone());
                 }
@@ -49,6 +52,7 @@ impl Machine {
                 hello.check_answer(&self.config, &self.stream)?;
                 self.note_hello(Side::Listener, hello.nonce, header, payload);
                 self.note_stream(hello.auth);
+                self.proves = hello.auth != AUTH_NONE;
                 hello.codecs.clone()
             }
         };
@@ -138,6 +142,11 @@ impl Machine {
         self.phase = Phase::Open;
         let peer = self.peer.take();
         let (instance, pass) = peer.map_or(([0; 16], None), |hello| (hello.instance, hello.pass));
+        let known_as = match (self.proves, self.shown) {
+            (true, _) => KnownAs::Proven((&*principal).into()),
+            (false, Some(pass)) => KnownAs::Shown(pass),
+            (false, None) => KnownAs::Nothing,
+        };
         self.push(Event::Ready(Box::new(PeerHello {
             instance,
             codecs: self.agreed.codecs.clone(),
@@ -145,6 +154,7 @@ impl Machine {
             proven: self.principal.clone(),
             is_known: self.known,
             pass,
+            known_as,
             max_body: saturate(self.agreed.max_body),
             max_calls: self.agreed.max_calls,
         })));

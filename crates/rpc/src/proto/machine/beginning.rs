@@ -40,6 +40,8 @@ impl Machine {
             principal: "".into(),
             stream: StreamProof::Nothing,
             known: false,
+            proves: false,
+            shown: None,
             silent_until: None,
             started: now,
             violation: None,
@@ -120,6 +122,7 @@ impl Machine {
                 handshake.begin_again();
             }
             let hello = Hello::dial(&self.config, self.seed, &self.stream, place);
+            self.shown = hello.pass;
             self.put_hello(&hello);
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{ConnectionId, Destination, Identity, Routes, State, Up};
 use crate::connection::Mailbox;
+use crate::proto::KnownAs;
 use crate::tcp_broker::prefix::Prefix;
 use crate::{Code, Limits, Peer};
 
@@ -85,7 +86,12 @@ impl Routes {
     }
 
     /// The handshake of `connection` with `peer` is done.
-    pub(in crate::tcp_broker) fn ready(&self, connection: ConnectionId, peer: &Peer) {
+    pub(in crate::tcp_broker) fn ready(
+        &self,
+        connection: ConnectionId,
+        peer: &Peer,
+        known_as: KnownAs,
+    ) {
         let mut state = self.state();
         let Some(up) = state.connections.get_mut(&connection) else {
             return;
@@ -103,7 +109,7 @@ impl Routes {
         let destination = Destination::Peer(mailbox);
         state
             .table
-            .connect(connection, destination, identity, peer.instance());
+            .connect(connection, destination, identity, peer.instance(), known_as);
     }
 
     /// `connection` is gone.

@@ -19,7 +19,7 @@ const WORTH_A_WARNING: Duration = Duration::from_secs(1);
 pub(in crate::tcp_broker) async fn find_peer(
     routes: &Arc<Routes>,
     key: Key<'_>,
-    aim: Aim,
+    aim: Aim<'_>,
     bytes: usize,
     deadline: Instant,
 ) -> Result<Found, CallError> {
@@ -68,7 +68,7 @@ impl Routes {
 struct FindPeer<'a> {
     routes: &'a Arc<Routes>,
     key: Key<'a>,
-    aim: Aim,
+    aim: Aim<'a>,
     bytes: usize,
     place: Option<WaitId>,
 }

@@ -4,7 +4,7 @@ use bowline_backend::time::Instant;
 
 use super::health::Health;
 use super::{ConnectionId, Key, Offer, Route, Table, draw, mixed};
-use crate::proto::{MethodId, MethodOptions};
+use crate::proto::{KnownAs, MethodId, MethodOptions};
 use crate::tcp_broker::Balance;
 
 /// Calls that took less count as so long, in nanoseconds.
@@ -12,20 +12,22 @@ const SHORTEST: u64 = 1000;
 
 /// Which peers a call may go to.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::tcp_broker) enum Aim {
+pub(in crate::tcp_broker) enum Aim<'a> {
     /// To any; calls of equal hash to equal peers where that is asked for.
     Any(Option<u64>),
     /// To this one alone.
-    Same(Start),
+    Same(&'a Start),
 }
 
-/// One start of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One start of a peer, which recognises this side.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::tcp_broker) struct Start {
     /// Of its broker.
     instance: [u8; 16],
     /// Of the peer, as long as it stays the same.
     mark: u64,
+    /// By this.
+    known_as: KnownAs,
 }
 
 /// There will be no such peer any more: another start has taken its place.
@@ -141,36 +143,43 @@ impl<P: Clone> Table<P> {
         Some(offer.picked(watch))
     }
 
-    /// Who is at the other end of `connection`.
+    /// Who is at the other end of `connection`, if this side will be recognised there.
     pub(in crate::tcp_broker) fn start(&self, connection: ConnectionId) -> Option<Start> {
         let known = self.connections.get(&connection)?;
-        Some(Start {
+        (known.known_as != KnownAs::Nothing).then(|| Start {
             instance: known.instance,
             mark: self.peers.mark(known.peer),
+            known_as: known.known_as.clone(),
         })
     }
 
-    /// That very start of a peer, if it offers the method now.
+    /// Whether the peer at the other end of `connection` is that start, and takes this side for the same.
+    fn is_same(&self, connection: ConnectionId, start: &Start) -> bool {
+        let known = self.connections.get(&connection);
+        known.is_some_and(|it| it.instance == start.instance && it.known_as == start.known_as)
+    }
+
+    /// That very start of a peer, if it offers the method now. Where it knows this side by its pass alone it
+    /// would take it for another by another way.
     pub(in crate::tcp_broker) fn pick_same(
         &self,
         key: Key<'_>,
-        start: Start,
+        start: &Start,
     ) -> Result<Option<Picked<P>>, Gone> {
-        let offers = self.find(key).map(|route| &self.routes[route].offers);
-        let mut offers = offers.into_iter().flatten();
-        // Whoever opened the connection: it is the same start that comes back the other way.
-        if let Some(offer) = offers.find(|offer| offer.instance == start.instance) {
+        let route = self.find(key).map(|route| &self.routes[route]);
+        let offers = route
+            .into_iter()
+            .flat_map(|it| it.offers.iter().chain(&it.spare));
+        let mut offers = offers.filter(|offer| self.is_same(offer.connection, start));
+        if let Some(offer) = offers.next() {
             return Ok(Some(offer.picked(None)));
         }
         let mut ready = self
             .connections
             .iter()
             .filter(|(_, it)| it.snapshot.is_none());
-        let replaced = ready.any(|(connection, known)| {
-            known.instance != start.instance
-                && self
-                    .start(*connection)
-                    .is_some_and(|it| it.mark == start.mark)
+        let replaced = ready.any(|(_, known)| {
+            known.instance != start.instance && self.peers.mark(known.peer) == start.mark
         });
         match replaced {
             true => Err(Gone),

@@ -123,7 +123,13 @@ pub(super) fn connect(table: &mut Table<u64>, id: u64, peer: u8) {
         0 => Identity::Endpoint(format!("host{peer}").into()),
         _ => Identity::Instance([peer; 16]),
     };
-    table.connect(ConnectionId(id), id, identity, [peer; 16]);
+    table.connect(
+        ConnectionId(id),
+        id,
+        identity,
+        [peer; 16],
+        KnownAs::Proven("".into()),
+    );
 }
 
 fn apply(table: &mut Table<u64>, model: &mut Model, now: &mut Instant, step: Step) {
@@ -296,7 +302,7 @@ proptest! {
                 0 => Identity::Endpoint(format!("host{id}").into()),
                 _ => Identity::Instance([*peer; 16]),
             };
-            table.connect(ConnectionId(id), id, identity, [*peer; 16]);
+            table.connect(ConnectionId(id), id, identity, [*peer; 16], KnownAs::Proven("".into()));
             table.discovered(ConnectionId(id));
             table.offer(ConnectionId(id), vec![Advertised::new(MethodId(1), name(0))]);
             up.insert(id, *peer);
