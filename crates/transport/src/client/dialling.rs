@@ -183,9 +183,8 @@ impl<S, R> Dialling<S, R> {
         let Some(limit) = setup.limit.filter(|_| setup.on_connect.is_none()) else {
             return Instant::NEVER;
         };
-        let dialled = now().saturating_add(limit);
-        let until = self.series().until;
-        dialled.max(until.unwrap_or(dialled)).saturating_add(LATE)
+        // A pause that was waited for alone is over then, or begun anew with what is left of it.
+        now().saturating_add(limit).saturating_add(LATE)
     }
 
     /// How many attempts were made without a connection that lasts, and since when.

@@ -14,7 +14,7 @@ use futures_util::future::join;
 
 use crate::connecting::{begin, never};
 use crate::reconnecting::{MS, Peers, SECOND, connected, plain};
-use crate::{Count, Text, accept, client, listen, on_every_backend, text};
+use crate::{Count, Text, accept, client, in_sim, listen, on_every_backend, text};
 
 on_every_backend!(
     who_is_cancelled_hands_the_attempt_over,
@@ -158,4 +158,23 @@ async fn who_only_tries_dials_nothing_after_a_break() {
     assert_eq!(dials.get(), 1);
     client.send(&text("again")).await.unwrap();
     assert_eq!(dials.get(), 2);
+}
+
+// CL1
+#[test]
+fn what_is_done_with_a_connection_takes_what_it_takes() {
+    in_sim(3, async {
+        let (_listener, at) = listen();
+        let begun = Count::default();
+        let counted = begun.clone();
+        let client = client(at).on_connect(move |transport| {
+            counted.up();
+            async move {
+                sleep(30 * SECOND).await; // longer than a dial may take
+                Ok(transport)
+            }
+        });
+        client.connect().await.unwrap();
+        assert_eq!(begun.get(), 1);
+    });
 }

@@ -75,11 +75,11 @@ fn an_operation_that_is_given_up_lets_go_of_the_server() {
         let (server, at) = silent();
         let message = "lost?".to_owned();
         let mut whole = open(at);
-        for round in 0..3 {
+        for round in 0..4 {
             let op: Op<'_> = match round {
                 0 => whole.send(&message).boxed_local(),
-                1 => whole.recv().map(|got| got.map(drop)).boxed_local(),
-                _ => whole.connect().boxed_local(),
+                1 => whole.connect().boxed_local(),
+                _ => whole.recv().map(|got| got.map(drop)).boxed_local(),
             };
             until_gone(give_up(&server, op).await).await;
         }
@@ -193,6 +193,7 @@ fn the_attempt_goes_on_for_the_half_that_waits() {
         let error = sent.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Tls(_)), "{error}");
         assert!(!server.has_another());
+        until_gone(give_up(&server, receiver.recv()).await).await;
     });
 }
 
@@ -267,6 +268,8 @@ fn what_was_tried_is_counted_where_it_is_lost() {
             }
         }
         drop(stream);
+        // The connection is gone before anybody flushes.
+        assert_eq!(whole.recv().await.unwrap_err().unsent_frames(), 1);
         let (mut sender, _) = whole.split();
         assert_eq!(sender.flush().await.unwrap_err().unsent_frames(), 1);
     });
