@@ -187,6 +187,9 @@ fn cycles(usual: usize) -> usize {
 /// others would have workers of the executor start, which stay.
 const AT_ONCE: usize = 4;
 
+/// Peers that come and go before a host has no port left but those of connections that it remembers.
+const PORTS: usize = 20_000;
+
 /// So many peers come and go, some at a time: one by one, most of the time would be that of waiting.
 async fn come_and_go(server: &TcpBroker, cycles: usize) {
     for first in (0..cycles).step_by(AT_ONCE) {
@@ -293,9 +296,11 @@ fn connections_that_come_and_go_leave_no_task_and_no_socket_of_a_world() {
             let passing = passing.clone();
             serving(async move |server: TcpBroker| {
                 for part in [40, cycles] {
-                    come_and_go(&server, part).await;
-                    // What a closed connection is remembered for is over then.
-                    sleep(LONG * 5).await;
+                    for first in (0..part).step_by(PORTS) {
+                        come_and_go(&server, PORTS.min(part - first)).await;
+                        // What a closed connection is remembered for is over then.
+                        sleep(LONG * 5).await;
+                    }
                     passing.fetch_add(1, Ordering::SeqCst);
                     sleep(LONG).await;
                 }
