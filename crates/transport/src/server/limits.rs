@@ -93,8 +93,8 @@ impl ServerLimits {
         self
     }
 
-    /// Connections of one IP address at once, `None` for any number, the default. Those beyond are
-    /// accepted and reset. Peers without an IP address are not counted.
+    /// Connections of one IPv4 address, or one /64 of IPv6, at once, `None` for any number, the default. Those
+    /// beyond are accepted and reset. Peers without an IP address are not counted.
     ///
     /// # Panics
     ///

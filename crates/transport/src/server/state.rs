@@ -1,7 +1,7 @@
 //! What a server knows of itself and of its connections.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -88,7 +88,7 @@ impl State {
     /// Takes a place for a connection.
     pub(super) fn admit(self: &Arc<Self>, address: Address) -> Result<Entry, Refusal> {
         let scope = CancelScope::new().name("connection");
-        let ip = address.as_inet().map(|address| address.ip().to_canonical());
+        let ip = address.as_inet().map(|address| counted_as(address.ip()));
         let ip = ip.filter(|_| self.limits.max_per_peer.is_some());
         let mut table = self.serving.lock();
         if table.is_stopped() {
@@ -192,6 +192,15 @@ impl Entry {
     }
 }
 
+/// The address that stands for a peer when its connections are counted: of IPv6 the first half, whose others a
+/// peer has for itself.
+fn counted_as(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         self.count(|counters| match std::thread::panicking() {
@@ -228,5 +237,20 @@ impl Drop for Entry {
         if ended {
             self.state.serving.end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // SV2
+    #[test]
+    fn a_peer_is_an_ipv4_address_or_half_an_ipv6_address() {
+        let counted = |text: &str| counted_as(text.parse().unwrap());
+        assert_eq!(counted("2001:db8::1"), counted("2001:db8::ffff:1"));
+        assert_ne!(counted("2001:db8::1"), counted("2001:db8:0:1::1"));
+        assert_eq!(counted("::ffff:10.0.0.1"), counted("10.0.0.1"));
+        assert_ne!(counted("10.0.0.2"), counted("10.0.0.1"));
     }
 }
