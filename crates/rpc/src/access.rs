@@ -59,15 +59,21 @@ impl Access {
     /// Whether `principal` may call a reserved method: without a rule that names it, whoever is `known` may,
     /// but may not end the broker.
     pub(crate) fn allows_reserved(&self, known: bool, principal: &str, method: Reserved) -> bool {
-        let rules = self.rules.iter().filter(|rule| rule.is_reserved());
-        let mut rules = rules.filter(|rule| matches(&rule.methods, method.name()));
-        match rules.next() {
+        match self.rules_for(method).next() {
             None => known && method != Reserved::Drain,
-            Some(first) => {
-                let mut rules = std::iter::once(first).chain(rules);
-                rules.any(|rule| matches(&rule.principal, principal))
-            }
+            Some(_) => self.names(principal, method),
         }
+    }
+
+    /// Whether a rule lets `principal` call a reserved method.
+    pub(crate) fn names(&self, principal: &str, method: Reserved) -> bool {
+        let mut rules = self.rules_for(method);
+        rules.any(|rule| matches(&rule.principal, principal))
+    }
+
+    fn rules_for(&self, method: Reserved) -> impl Iterator<Item = &Rule> {
+        let rules = self.rules.iter().filter(|rule| rule.is_reserved());
+        rules.filter(move |rule| matches(&rule.methods, method.name()))
     }
 
     /// Whether anybody may call a reserved method, of peers that are `known` or not.

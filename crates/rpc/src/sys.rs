@@ -21,6 +21,9 @@
 //! `allow("ops", "sys.drain", Right::Call)` makes the holder of the key `ops` one who may end the broker. Rules
 //! for other patterns do not count here, `*` included, and these rules do not count for other methods.
 //!
+//! Whom such a rule names is told of every method. Who may call them without one is told of the methods that
+//! it may call, and of no others; the connections in [`BrokerStats`] are those of all peers.
+//!
 //! # Examples
 //! ```
 //! use bowline_backend::Backend;

@@ -70,7 +70,7 @@ impl MemoryBroker {
             return Err(closed());
         }
         let codec = call.options.codec;
-        match reserved.answer(self, codec, &call.body) {
+        match reserved.answer(self, |_| true, codec, &call.body) {
             JobEnd::Failed {
                 code,
                 certainty,

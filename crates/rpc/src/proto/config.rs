@@ -211,6 +211,12 @@ impl Config {
         }
     }
 
+    /// Whether a peer that may call this reserved method is told of `method` there: of all if a rule names it for
+    /// that, else of those that it may call.
+    pub(crate) fn tells_of(&self, principal: &str, reserved: Reserved, method: &str) -> bool {
+        self.access.names(principal, reserved) || self.allows(principal, method, Right::Call)
+    }
+
     /// Whether such a peer may have reserved methods to call.
     pub(crate) fn tells(&self, side: Side) -> bool {
         self.access.tells(self.asks_for_proof(side))

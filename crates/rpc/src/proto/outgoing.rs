@@ -71,7 +71,8 @@ pub(super) struct Outgoing {
     free: Vec<u32>,
     by_wire: HashMap<u64, u32, IdHash>,
     at_level: [u32; LEVELS],
-    queues: [VecDeque<(u32, u32)>; LEVELS + 1],
+    /// Their places, generations and priorities, the highest first and each priority in order.
+    queues: [VecDeque<(u32, u32, u8)>; LEVELS + 1],
     queued_at: [usize; LEVELS + 1],
     queued: usize,
     queued_bytes: usize,
@@ -139,7 +140,7 @@ impl Outgoing {
     /// Puts a call into its queue.
     pub(super) fn push(&mut self, open: Open) -> CallId {
         let level = open.level() as u8;
-        let (deadline, codec) = (open.deadline, open.codec.0);
+        let (deadline, codec, priority) = (open.deadline, open.codec.0, open.priority);
         self.queued += 1;
         self.queued_at[usize::from(level)] += 1;
         self.queued_bytes += held(&open);
@@ -168,7 +169,14 @@ impl Outgoing {
         call.deadline = deadline;
         call.open = Some(open);
         let generation = call.generation;
-        self.queues[usize::from(level)].push_back((slot, generation));
+        let queue = &mut self.queues[usize::from(level)];
+        let at = match queue.back() {
+            Some((.., last)) if *last < priority => {
+                queue.partition_point(|(.., waits)| *waits >= priority)
+            }
+            _ => queue.len(),
+        };
+        queue.insert(at, (slot, generation, priority));
         if !deadline.is_never() {
             self.with_deadline += 1;
             self.deadlines.push(Reverse((deadline, slot, generation)));
@@ -181,7 +189,7 @@ impl Outgoing {
     fn compact(&mut self, level: usize) {
         let calls = &self.calls;
         if self.queues[level].len() > 2 * self.queued_at[level] + 64 {
-            self.queues[level].retain(|(slot, generation)| {
+            self.queues[level].retain(|(slot, generation, _)| {
                 let call = &calls[*slot as usize];
                 call.generation == *generation && call.state == State::Queued
             });
@@ -211,7 +219,7 @@ impl Outgoing {
             if self.queued_at[level] == 0 || !may_go {
                 continue;
             }
-            while let Some((slot, generation)) = self.queues[level].front().copied() {
+            while let Some((slot, generation, _)) = self.queues[level].front().copied() {
                 let call = &self.calls[slot as usize];
                 if call.generation == generation && call.state == State::Queued {
                     return Some(CallId::ours(generation, slot));
@@ -348,7 +356,7 @@ impl Outgoing {
     }
 
     pub(super) fn memory(&self) -> usize {
-        let queues: usize = self.queues.iter().map(|queue| queue.capacity() * 8).sum();
+        let queues: usize = self.queues.iter().map(|queue| queue.capacity() * 12).sum();
         self.calls.capacity() * size_of::<Call>()
             + self.free.capacity() * 4
             + self.by_wire.capacity() * 20

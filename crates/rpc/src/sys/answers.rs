@@ -49,13 +49,31 @@ impl Reserved {
             .find(|reserved| reserved.name() == name)
     }
 
-    /// Calls it at `broker`.
-    pub(crate) fn answer(self, broker: &impl Inspected, codec: Codec, body: &[u8]) -> JobEnd {
+    /// Calls it at `broker`, for a caller who is told of those methods alone that it `sees`.
+    pub(crate) fn answer(
+        self,
+        broker: &impl Inspected,
+        sees: impl Fn(&str) -> bool,
+        codec: Codec,
+        body: &[u8],
+    ) -> JobEnd {
         let answered = match self {
-            Reserved::Reflect => asked(codec, body).and_then(|()| told(codec, &broker.reflect())),
+            Reserved::Reflect => asked(codec, body).and_then(|()| {
+                let mut reflection = broker.reflect();
+                reflection.methods.retain(|method| sees(&method.name));
+                told(codec, &reflection)
+            }),
             Reserved::Health => asked(codec, body).and_then(|()| told(codec, &broker.health())),
-            Reserved::Stats => asked(codec, body).and_then(|()| told(codec, &broker.stats())),
-            Reserved::Tasks => asked(codec, body).and_then(|()| told(codec, &broker.tasks())),
+            Reserved::Stats => asked(codec, body).and_then(|()| {
+                let mut stats = broker.stats();
+                stats.methods.retain(|method| sees(&method.method));
+                told(codec, &stats)
+            }),
+            Reserved::Tasks => asked(codec, body).and_then(|()| {
+                let mut tasks = broker.tasks();
+                tasks.retain(|call| sees(&call.method));
+                told(codec, &tasks)
+            }),
             Reserved::Drain => asked(codec, body).and_then(|(timeout_ms,)| {
                 broker.begin_drain(Duration::from_millis(timeout_ms));
                 told(codec, &())

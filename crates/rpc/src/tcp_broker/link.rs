@@ -176,9 +176,11 @@ impl Link {
     fn tell(&self, reserved: Reserved, incoming: IncomingCall, codec: Codec) -> JobHandle {
         let call = CallRef::Peer(incoming.call);
         let (shared, mailbox) = (self.place.shared.clone(), self.place.mailbox.clone());
+        let principal: Arc<str> = self.principal().into();
         // A closed group drops it; then the connection is about to end.
         drop(self.place.shared.group.spawn_ok(async move {
-            mailbox.settle(call, reserved.answer(&shared, codec, &incoming.body));
+            let sees = |method: &str| shared.config.tells_of(&principal, reserved, method);
+            mailbox.settle(call, reserved.answer(&shared, sees, codec, &incoming.body));
         }));
         JobHandle::of_none()
     }

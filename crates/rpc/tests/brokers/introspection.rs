@@ -239,6 +239,27 @@ over_every_wire! {
         }).await;
     }
 
+    // A5
+    async fn who_may_call_little_is_told_of_that_alone(wire: Wire) {
+        within(|group| async move {
+            let server = knowing(wire.serve(registry())).keys([("shop", secret())]);
+            let server = server.allow("shop", "add", Right::Call).allow("ops", "sys.stats", Right::Call);
+            let server = server.start(&group).await?;
+            let shop = wire.client(&server).secret(secret()).key_id("shop").start(&group).await?;
+            let ops = known(&wire, &server).start(&group).await?;
+            assert_eq!(shop.call_named::<i64>("add", (2, 3)).await?, 5);
+            let reflected = shop.call(sys::Reflect).await.unwrap();
+            assert!(reflected.methods.iter().map(|it| &*it.name).eq(["add"]), "{reflected:?}");
+            let error = shop.call(sys::Stats).fail_fast().await.unwrap_err();
+            assert_eq!(error.code(), Code::UnknownMethod);
+            // A rule for it says that it is told of all; of what it may call itself there is nothing.
+            let stats = ops.call(sys::Stats).await.unwrap();
+            assert!(stats.methods.iter().any(|it| &*it.method == "add"), "{stats:?}");
+            assert!(ops.call(sys::Reflect).await.unwrap().methods.is_empty());
+            Ok(())
+        }).await;
+    }
+
     async fn who_may_ends_a_broker_from_afar(wire: Wire) {
         within(|group| async move {
             let held = held();
