@@ -352,7 +352,10 @@ impl Progress {
         match codec.decode_owned(frame) {
             Ok(message) => Ok(Some(message)),
             // Whatever is wrong inside the frame, the framing knows where the next one starts.
-            Err(error) => Err(error.with_offset(start).with_skipped(taken).recoverable()),
+            Err(error) => {
+                let error = error.with_offset(start).with_skipped(taken);
+                Err(error.recoverable().in_frame())
+            }
         }
     }
 

@@ -36,7 +36,7 @@ use bowline_backend::net::{Received, UdpSocket};
 use bowline_backend::stream::Address;
 use bytes::BytesMut;
 
-use crate::attribute::Extra;
+use crate::attribute::{Attribute, Extra};
 use crate::error::{Break, Error, ErrorKind};
 
 /// The longest packet that is sent, and the most that is received of one, unless a builder says
@@ -48,6 +48,14 @@ const MOST_OF_UDP_V4: usize = 65_507;
 
 /// Over IPv6, whose own header is not counted.
 const MOST_OF_UDP_V6: usize = 65_527;
+
+/// Asked of a transport: whether each message is a packet, which may be lost or come twice.
+#[derive(Debug)]
+pub(crate) enum OfPackets {}
+
+impl Attribute for OfPackets {
+    type Value = ();
+}
 
 /// The receiving side of a socket of datagrams.
 ///

@@ -241,12 +241,22 @@ impl Error {
         )
     }
 
-    /// Whether it is about one message, and not about the connection: the next one can be sent, or
+    /// Whether it is about messages, and not about the connection: the next one can be sent, or
     /// received, as if nothing had happened. False of what leaves nothing to receive, such as
     /// [`Undecodable`](Break::Undecodable): who asks on after it gets no other answer.
     pub fn is_message(&self) -> bool {
         use ErrorKind::*;
-        matches!(self.kind(), Encode | Decode | TooLarge { .. })
+        matches!(
+            self.kind(),
+            Encode | Decode | TooLarge { .. } | Lagged { .. }
+        )
+    }
+
+    /// Whether exactly one message came, which the codec refused: what follows is not that one any more.
+    pub(crate) fn is_of_one_that_came(&self) -> bool {
+        let cause = self.0.source.as_ref();
+        let cause = cause.and_then(|cause| cause.downcast_ref::<DecodeError>());
+        self.kind() == ErrorKind::Decode && cause.is_some_and(DecodeError::is_in_frame)
     }
 
     /// Whether a time limit passed.

@@ -31,6 +31,7 @@ pub struct DecodeError(Box<Inner>);
 struct Inner {
     kind: DecodeErrorKind,
     recoverable: bool,
+    in_frame: bool,
     offset: u64,
     skipped: u64,
     message: Option<Cow<'static, str>>,
@@ -207,6 +208,7 @@ impl DecodeError {
         Self(Box::new(Inner {
             kind,
             recoverable: kind.usually_recoverable(),
+            in_frame: false,
             offset: 0,
             skipped: 0,
             message: None,
@@ -232,6 +234,13 @@ impl DecodeError {
     #[must_use = "this returns the changed error"]
     pub fn fatal(mut self) -> Self {
         self.0.recoverable = false;
+        self
+    }
+
+    /// The same of a frame that a framing had found.
+    #[must_use = "this returns the changed error"]
+    pub(crate) fn in_frame(mut self) -> Self {
+        self.0.in_frame = true;
         self
     }
 
@@ -285,6 +294,28 @@ impl DecodeError {
         self.0.recoverable
     }
 
+    /// Whether a framing had found the frame, and what is in it was refused: it stands for exactly one
+    /// message.
+    ///
+    /// What a framing refuses itself may be none, as noise before the next frame, or several.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bowline_codec::{Cobs, Decode, Framing, Text};
+    /// use bytes::BytesMut;
+    ///
+    /// let mut frames = Cobs::new().with(Text::new());
+    /// let mut input = BytesMut::from(&b"\x05\x01\0\x02\xff\0"[..]);
+    /// let noise = frames.decode(&mut input).unwrap_err();
+    /// assert!(!noise.is_in_frame());
+    /// let no_text = frames.decode(&mut input).unwrap_err();
+    /// assert!(no_text.is_in_frame());
+    /// ```
+    pub fn is_in_frame(&self) -> bool {
+        self.0.in_frame
+    }
+
     /// Where the offending frame starts, in bytes from the start of the stream.
     ///
     /// 0 from a message codec used alone, whose frame is all there is.
@@ -316,6 +347,7 @@ impl fmt::Debug for DecodeError {
         f.debug_struct("DecodeError")
             .field("kind", &inner.kind)
             .field("recoverable", &inner.recoverable)
+            .field("in_frame", &inner.in_frame)
             .field("offset", &inner.offset)
             .field("skipped", &inner.skipped)
             .field("message", &inner.message)

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{IntoFuture, poll_fn};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bowline_backend::time::Instant;
@@ -27,22 +27,28 @@ where
     /// Calls take turns, and sends with them, so that no reply is taken for another. Where connections
     /// are [replaced](Client::reconnect) it looks, before it sends, whether its connection is still
     /// good: one that ended unnoticed is not its error, but that of the next [`recv`](Client::recv), and
-    /// what the peer said unasked until then is no reply, but a message of that. Where they are not
-    /// replaced it does not look, and the first message to come is the reply.
+    /// what the peer said unasked until then is no reply, but a message of that. Of such messages the
+    /// latest 16 are kept; before them `recv` says how many it [lacks](ErrorKind::Lagged). Of
+    /// [packets](Client::datagrams), which may come late or twice, it looks too. Streams that are not
+    /// replaced it does not look at, and the first message to come is the reply.
     ///
     /// # Errors
     ///
     /// As [`send`](Client::send) and [`recv`](Client::recv); [`Ended`](ErrorKind::Ended) where the
-    /// peer ended instead of replying; [`Busy`](ErrorKind::Busy), and nothing was sent, while 16
-    /// messages that were found so wait for a `recv`. [`delivery`](Error::delivery) says whether the peer may have
-    /// the message. A reply that cannot be decoded is the answer to this call; one that the transport
-    /// does not wait for any longer ([`Elapsed`](ErrorKind::Elapsed)) is nobody's, for the connection
-    /// is dropped.
+    /// peer ended instead of replying; [`Busy`](ErrorKind::Busy), and nothing was sent, while another task
+    /// receives. [`delivery`](Error::delivery) says whether the peer may have the message.
+    ///
+    /// A frame whose message cannot be decoded is the answer to this call. After any other error with
+    /// which a connection goes on the reply may still come, and is nobody's, for the connection is
+    /// dropped: what the framing refuses ([`is_in_frame`](bowline_codec::DecodeError::is_in_frame)), as
+    /// noise before a reply; what the transport does not wait for any longer
+    /// ([`Elapsed`](ErrorKind::Elapsed)); a packet that is refused or cannot be decoded.
     ///
     /// # Cancel safety
     ///
     /// Before the message is queued *nothing happened*. After it the connection is dropped, so that
-    /// the late reply is not taken for the next one; the next use makes another connection.
+    /// the late reply is not taken for the next one; the next use makes another connection, where the
+    /// client [reconnects](Client::reconnect) as after a break, though at once the first time.
     #[doc(alias = "request")]
     pub async fn call(&self, message: &S) -> Result<R, Error> {
         self.call_telling(message, || ()).await
@@ -63,7 +69,7 @@ where
             let mut looked = false;
             let generation = poll_fn(|cx| {
                 if !looked {
-                    line.look(cx)?;
+                    ready!(line.poll_look(cx));
                     looked = true;
                 }
                 line.poll_send(message, TransportSend::poll_send, &mut waiting, cx)
@@ -90,7 +96,8 @@ where
     /// for the replies.
     ///
     /// The results are in the order of the messages, each its own: what fails one leaves the others
-    /// as they are, except that those sent on a connection that ends all fail with that. Awaited as
+    /// as they are, except that those sent on a connection that ends all fail with that, and those that
+    /// are not sent yet where none can be made with the error of that one attempt. Awaited as
     /// it is, it takes as long as it takes; [`timeout`](CallAll::timeout) and
     /// [`deadline`](CallAll::deadline) bound it and keep what has come. Meanwhile nobody else sends.
     ///
@@ -226,6 +233,7 @@ where
         let line = self.client.line();
         let _user = line.enter();
         let mut waiting = [line.waiting(), line.waiting()];
+        let begun = waiting[0];
         let _turn = self.client.turn(Operation::Send).await?;
         let _entered = self.client.enter_receiving()?;
         let mut awaited = Awaited::new(line);
@@ -234,7 +242,7 @@ where
         let (mut sending, mut receiving) = (None, None);
         poll_fn(|cx| {
             if !looked {
-                line.look(cx)?;
+                ready!(line.poll_look(cx));
                 looked = true;
             }
             loop {
@@ -255,6 +263,11 @@ where
                         Ok(Given(generation)) => {
                             slots.push_back(*sent);
                             awaited.generations.push_back(generation);
+                        }
+                        // There is no connection, and none for those behind it.
+                        Err(error) if !error.is_message() && line.has_failed_since(begun) => {
+                            results[*sent..].fill_with(|| Some(Err(error.clone())));
+                            *sent = results.len() - 1;
                         }
                         Err(error) => results[*sent] = Some(Err(error)),
                     }
@@ -362,10 +375,10 @@ where
             Err(error) => error,
         };
         let error = error.with_delivery(Delivery::MaybeSent);
-        if error.is_message() {
+        if error.is_of_one_that_came() {
             return Poll::Ready(Err(error)); // this was the reply
         }
-        if !error.is_final() {
+        if !error.is_final() || self.line.goes_on_after(generation) {
             // The connection goes on, and the reply may still come: it is not to be taken for another.
             self.line.drop_connection(generation);
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bowline_backend::Backend;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{Backoff, now, sleep_until, timeout_at};
 
@@ -190,7 +191,8 @@ impl<S, R> Dialling<S, R> {
     /// How many attempts were made without a connection that lasts, and since when.
     pub(super) fn tried(&self) -> (usize, Duration) {
         let series = *self.series();
-        let since = series.began.map_or(Duration::ZERO, |began| now() - began);
+        let since = series.began.zip(clock());
+        let since = since.map_or(Duration::ZERO, |(began, now)| now - began);
         (series.attempts, since)
     }
 
@@ -206,9 +208,30 @@ impl<S, R> Dialling<S, R> {
         self.goes_on(&setup, backoff)
     }
 
-    /// Notes that we ended the connection ourselves: the next one is made at once.
-    pub(super) fn restart(&self) {
-        *self.series() = Series::default();
+    /// Notes that we gave up the connection made at `since`; whether there may be another one. The first
+    /// time the next is made at once, for nothing says that the peer is at fault; then it counts as a break,
+    /// with the pause that runs since the attempt.
+    pub(super) fn gave_up(&self, since: Option<Instant>) -> bool {
+        let setup = self.setup();
+        if setup.backoff.is_none() {
+            return true;
+        }
+        let now = clock();
+        // Without a clock it did not.
+        let lasted = since
+            .zip(now)
+            .is_some_and(|(since, now)| now - since >= GOOD);
+        let mut series = self.series();
+        if lasted {
+            *series = Series::default();
+        }
+        series.failures += 1;
+        if series.failures == 1 {
+            series.until = None;
+        }
+        let begun = series.began.zip(now);
+        let late = begun.is_some_and(|(began, now)| now >= end_of(began, setup.overall));
+        series.attempts < setup.attempts && !late
     }
 }
 
@@ -218,6 +241,11 @@ async fn attempt<S, R>(setup: &Setup<S, R>) -> Result<DynTransport<S, R>, Error>
         Some(on_connect) => on_connect(transport).await,
         None => Ok(transport),
     }
+}
+
+/// What time it is, where that is known: whoever drops a call may stand anywhere.
+fn clock() -> Option<Instant> {
+    Backend::current().ok().and_then(Backend::try_now)
 }
 
 fn end_of(began: Instant, overall: Duration) -> Instant {

@@ -185,6 +185,11 @@ where
         Waiting::Since(self.failures.load(Ordering::Acquire))
     }
 
+    /// Whether an attempt has failed after which those who waited were told, since an operation began.
+    pub(super) fn has_failed_since(&self, begun: Waiting) -> bool {
+        matches!(begun, Waiting::Since(since) if since < self.failures.load(Ordering::Acquire))
+    }
+
     /// Waits until there is a connection.
     pub(super) fn poll_ready(
         &self,

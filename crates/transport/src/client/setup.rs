@@ -45,9 +45,10 @@ where
     ///
     /// It is a [`DatagramTransport`](crate::DatagramTransport) that connects when it is used: messages
     /// may be lost and the peer does not end, so give a [`call`](Client::call) a time limit. Given up, it
-    /// costs the socket: a late answer is nobody's, and the next call goes from another port. What
-    /// tells of one packet, as that an earlier one found nobody, leaves the socket as it is, but where
-    /// the client [reconnects](Client::reconnect), which makes another socket.
+    /// costs the socket: a late answer is nobody's, and the next call goes from another port. So does an
+    /// error in place of the reply, as that an earlier packet found nobody. Told to a `send` or `recv`, it
+    /// leaves the socket as it is, but where the client [reconnects](Client::reconnect), which makes another
+    /// socket. What came unasked, or twice, before a call is no reply to it, but a message of the next `recv`.
     ///
     /// What is wrong with a text is said by the first use.
     ///
@@ -141,7 +142,9 @@ where
     /// pauses in between.
     ///
     /// Attempts are counted until a connection lasts for 10 s; a pause precedes each but the first
-    /// of all, so that those who lost a server do not come back together. Errors that no time mends
+    /// of all, so that those who lost a server do not come back together. A connection that is dropped
+    /// because a [`call`](Client::call) was given up counts as one that broke, except that after the first
+    /// the next is made at once. Errors that no time mends
     /// are given up at once: a configuration, a permission, a server of an authority that is not trusted
     /// or of another name, a certificate that it wants and we have not. What may pass is not: a
     /// certificate that has expired, an alert, a peer that speaks no TLS, an address to connect

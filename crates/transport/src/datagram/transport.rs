@@ -15,7 +15,7 @@ use super::counters::DatagramCounters;
 use super::outbound::{Outbound, Setup};
 use super::receiver::DatagramReceiver;
 use super::sender::DatagramSender;
-use super::{DatagramSocket, MAX_PACKET};
+use super::{DatagramSocket, MAX_PACKET, OfPackets};
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::close_timeout::shut_down_within;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
@@ -213,6 +213,7 @@ impl DatagramTransportBuilder {
 
 impl<S, C> Extra for DatagramTransport<S, C> {
     fn provide(&self, request: &mut AttributeRequest<'_>) {
+        request.give::<OfPackets>(|| Some(()));
         self.outbound().setup.attributes.provide(request);
     }
 }

@@ -24,6 +24,12 @@ pub enum ErrorKind {
     Encode,
     /// The codec refused one message that came; the next `recv` goes on with what comes after it.
     Decode,
+    /// So many messages came unasked, were received by nobody and made room for later ones; the next
+    /// `recv` goes on with those.
+    Lagged {
+        /// How many are missing.
+        missed: usize,
+    },
     /// The message is above the limit; nothing was sent and the transport is usable.
     TooLarge {
         /// The most that is allowed, in bytes.
@@ -169,6 +175,15 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Broken(how) => return write!(f, "the connection is broken: {how}"),
             ErrorKind::Encode => "the message cannot be encoded",
             ErrorKind::Decode => "what came cannot be decoded",
+            ErrorKind::Lagged { missed: 1 } => {
+                "1 message that nobody received was dropped for a later one"
+            }
+            ErrorKind::Lagged { missed } => {
+                return write!(
+                    f,
+                    "{missed} messages that nobody received were dropped for later ones"
+                );
+            }
             ErrorKind::TooLarge { limit } => {
                 return write!(f, "the message is above the limit of {limit} bytes");
             }

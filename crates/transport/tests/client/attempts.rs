@@ -1,5 +1,7 @@
 //! An attempt to connect belongs to nobody: who waits for it moves it on.
 
+use std::error::Error as _;
+use std::future::IntoFuture;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ on_every_backend!(
     a_panicking_attempt_is_not_the_last,
     who_gives_up_again_and_again_dials_once_a_pause,
     who_only_tries_dials_nothing_after_a_break,
+    calls_that_are_given_up_have_the_pauses_of_breaks,
+    calls_that_are_given_up_are_bounded_as_breaks,
 );
 
 // CL1
@@ -126,6 +130,55 @@ async fn who_gives_up_again_and_again_dials_once_a_pause() {
         assert!(client.connect().now_or_never().is_none());
     }
     assert_eq!((begun.get(), dropped.get()), (1, 1));
+}
+
+/// A client of servers that answer nothing, and how often it dialled.
+fn unanswered() -> (Text, Peers, Count) {
+    let (peers, dials) = (Peers::default(), Count::default());
+    let (made, counted) = (peers.clone(), dials.clone());
+    let client = Client::with_dial(move || {
+        counted.up();
+        let made = connected(&made);
+        async move { made }
+    });
+    (client, peers, dials)
+}
+
+// CL2, CL4
+async fn calls_that_are_given_up_have_the_pauses_of_breaks() {
+    let (client, _peers, dials) = unanswered();
+    let client = client.reconnect(plain(3600 * SECOND).max(3600 * SECOND));
+    for given_up in 1..6 {
+        assert!(client.call(&text("?")).now_or_never().is_none());
+        // After the first it is made anew at once.
+        assert_eq!(dials.get(), given_up.min(2));
+    }
+    assert_eq!(*client.state().latest(), ClientState::Idle);
+    // Where it is not to be replaced there is no pause either.
+    let (client, _peers, dials) = unanswered();
+    for given_up in 1..6 {
+        assert!(client.call(&text("?")).now_or_never().is_none());
+        assert_eq!(dials.get(), given_up);
+    }
+}
+
+// CL2, CL4
+async fn calls_that_are_given_up_are_bounded_as_breaks() {
+    let (client, _peers, dials) = unanswered();
+    let client = client.reconnect(plain(MS)).reconnect_attempts(3);
+    for _ in 0..3 {
+        let call = timeout(20 * MS, client.call_all([text("?")], 1).into_future());
+        assert!(call.await.is_err());
+    }
+    let error = client.call(&text("?")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    assert_eq!(error.gave_up_after(), Some(3));
+    let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::Elapsed);
+    let why = cause.source().unwrap().to_string();
+    assert_eq!(why, "its reply was not waited for any longer");
+    assert_eq!(*client.state().latest(), ClientState::Closed);
+    assert_eq!(dials.get(), 3);
 }
 
 // CL1, CL2

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bowline_backend::net::TcpListener;
-use bowline_concurrency::{GroupError, move_on_after, now, sleep, task_group};
-use bowline_transport::{Delivery, Error, ErrorKind, Transport};
+use bowline_concurrency::{GroupError, move_on_after, now, sleep, task_group, yield_now};
+use bowline_transport::{Client, Delivery, Error, ErrorKind, Operation, Transport};
 use futures_util::FutureExt;
 use futures_util::future::{Either, LocalBoxFuture, join, join_all, select};
 
@@ -23,6 +23,7 @@ on_every_backend!(
     each_message_has_its_own_result,
     a_time_limit_keeps_what_has_come,
     a_break_fails_those_in_flight,
+    many_calls_to_nobody_share_one_attempt,
 );
 
 /// Answers every line of every connection, `answer` permitting.
@@ -279,6 +280,30 @@ async fn a_break_fails_those_in_flight() {
             (error.kind(), error.delivery()),
             (ErrorKind::Ended, Delivery::MaybeSent)
         );
+    }
+}
+
+// CL1, CL4
+async fn many_calls_to_nobody_share_one_attempt() {
+    let dials = Count::default();
+    let counted = dials.clone();
+    let client = Client::with_dial(move || {
+        let number = counted.up();
+        async move {
+            yield_now().await;
+            let error = Error::new(Operation::Connect, ErrorKind::Refused);
+            Err(error.with_place(format!("dial {number}")))
+        }
+    });
+    for round in 1..3 {
+        let all = client.call_all((0..100).map(text), 8).await;
+        assert_eq!(all.len(), 100);
+        for result in all {
+            let error: Error = result.map(|_: String| ()).unwrap_err();
+            assert_eq!(error.place(), Some(&format!("dial {round}")[..]));
+            assert_eq!(error.delivery(), Delivery::NotSent);
+        }
+        assert_eq!(dials.get(), round);
     }
 }
 

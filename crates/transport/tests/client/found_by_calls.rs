@@ -1,11 +1,10 @@
 //! What a call finds broken is told to who receives, and what came before that is its reply.
 
-use std::error::Error as _;
 use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
 
-use bowline_backend::stream::ByteStream;
-use bowline_codec::Lines;
+use bowline_backend::stream::{ByteStream, ByteStreamExt};
+use bowline_codec::{Cobs, Framing, Lines};
 use bowline_concurrency::sleep;
 use bowline_transport::{
     Break, Client, Delivery, DynTransport, Error, ErrorKind, MemoryStream, MessageStream,
@@ -24,7 +23,9 @@ on_every_backend!(
     an_end_behind_what_nobody_asked_for_is_found,
     what_comes_between_calls_is_no_reply,
     an_end_is_found_behind_more_than_a_turn,
-    more_than_is_kept_is_received_before_the_next_call,
+    the_latest_of_what_nobody_asked_for_is_kept,
+    a_client_that_only_calls_goes_on_calling,
+    a_reply_after_noise_is_nobodys,
     replies_that_came_before_the_last_break_are_those_of_their_calls,
     replies_that_a_silent_peer_sends_late_are_nobodys,
 );
@@ -220,33 +221,85 @@ async fn an_end_is_found_behind_more_than_a_turn() {
     drop(there);
 }
 
-// CL2, CL4
-async fn more_than_is_kept_is_received_before_the_next_call() {
+// CL2, CL4, TR12
+async fn the_latest_of_what_nobody_asked_for_is_kept() {
     let (client, peers) = small(1024);
     client.connect().await.unwrap();
     let mut there = MessageStream::new(far_end(&peers), Lines::lf().text());
     said(&mut there, 0..20).await;
-    for _ in 0..2 {
-        let busy = client.call(&text("asked")).await.unwrap_err();
-        let (kind, delivery) = (busy.kind(), busy.delivery());
-        assert_eq!((kind, delivery), (ErrorKind::Busy, Delivery::NotSent));
-        let why = busy.source().unwrap().to_string();
-        assert!(why.contains("16 messages"), "{why}");
-        let all = client.call_all(["one", "two"].map(text), 2).await;
-        let kinds = all.iter().map(|one| one.as_ref().unwrap_err().kind());
-        assert!(kinds.eq([ErrorKind::Busy; 2]), "{all:?}");
-    }
-    assert!(there.recv().now_or_never().is_none(), "it was asked");
-    // With room for all that has come there is a call again.
-    for n in 0..5 {
-        heard(&client, &text(n)).await;
-    }
+    let mut there = called(&client, &peers, Some(there)).await;
+    // More than is looked at without a turn for others.
+    said(&mut there, 20..120).await;
     let there = called(&client, &peers, Some(there)).await;
-    for n in 5..20 {
+    let lagged = client.recv().await.unwrap_err();
+    assert_eq!(lagged.kind(), ErrorKind::Lagged { missed: 104 });
+    assert!(lagged.is_message() && !lagged.is_connection());
+    let said =
+        "recv: 104 messages that nobody received were dropped for later ones (peer memory:b)";
+    assert_eq!(lagged.to_string(), said);
+    for n in 104..120 {
         heard(&client, &text(n)).await;
     }
     assert!(client.recv().now_or_never().is_none());
     drop(there);
+}
+
+// CL2, CL4
+async fn a_client_that_only_calls_goes_on_calling() {
+    let (client, peers) = small(1024);
+    let client = client.reconnect(plain(MS).max(2 * MS));
+    for _ in 0..40 {
+        let mut there = called(&client, &peers, None).await;
+        said(&mut there, ["421 too quiet"]).await;
+        there.close().await.unwrap();
+    }
+    let there = called(&client, &peers, None).await;
+    let lagged = client.recv().await.unwrap_err();
+    assert_eq!(lagged.kind(), ErrorKind::Lagged { missed: 24 });
+    // What broke before the first of those that are left.
+    let before = client.recv().await.unwrap_err();
+    assert_eq!(before.kind(), ErrorKind::Ended);
+    for _ in 0..16 {
+        heard(&client, "421 too quiet").await;
+        assert_eq!(client.recv().await.unwrap_err().kind(), ErrorKind::Ended);
+    }
+    assert!(client.recv().now_or_never().is_none());
+    drop(there);
+}
+
+// CL4
+async fn a_reply_after_noise_is_nobodys() {
+    let codec = || Cobs::new().with(bowline_codec::Text::new());
+    // What is no text is a frame all the same, and the reply; what is no frame stands for nothing.
+    for (noise, shifts) in [(&[2, 0xff, 0][..], false), (&[5, 1, 0], true)] {
+        let peers = Peers::default();
+        let other = peers.clone();
+        let client: Text = Client::with_dial(move || -> std::future::Ready<Dialled> {
+            let (here, there) = MemoryStream::pair();
+            other.lock().unwrap().push(there);
+            std::future::ready(Ok(DynTransport::new(MessageStream::new(here, codec()))))
+        });
+        client.connect().await.unwrap();
+        let mut there = far_end(&peers);
+        there.write_all(noise).await.unwrap();
+        let refused = client.call(&text("first")).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Decode);
+        let mut there = MessageStream::new(there, codec());
+        let second = text("second");
+        let answer = async {
+            if shifts {
+                let _ = there.send(&text("re first")).await;
+                there = MessageStream::new(far_end(&peers), codec());
+            } else {
+                assert_eq!(there.recv().await.unwrap(), Some(text("first")));
+            }
+            assert_eq!(there.recv().await.unwrap(), Some(text("second")));
+            there.send(&text("re second")).await.unwrap();
+            there
+        };
+        let (reply, _there) = join(client.call(&second), answer).await;
+        assert_eq!(reply.unwrap(), "re second");
+    }
 }
 
 // CL2, CL4

@@ -22,6 +22,7 @@ mod connecting;
 mod found_by_calls;
 mod losses;
 mod messages;
+mod packets;
 mod pauses;
 mod reconnecting;
 mod restarts;

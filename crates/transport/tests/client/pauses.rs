@@ -218,6 +218,36 @@ fn a_good_connection_begins_the_count_again() {
     });
 }
 
+// CL2, CL4
+#[test]
+fn calls_that_are_given_up_back_off() {
+    in_sim(5, async {
+        let peers = Peers::default();
+        let other = peers.clone();
+        let (client, times) = dialled(move |_| connected(&other));
+        let client = client.reconnect(plain(SECOND).max(4 * SECOND));
+        let asked = text("?");
+        let begun = now();
+        while now() - begun < 20 * SECOND {
+            timeout(100 * MS, client.call(&asked)).await.unwrap_err();
+        }
+        let before = [0, 100, 1100, 3100, 7100, 11_100, 15_100, 19_100];
+        assert_eq!(*times.lock().unwrap(), before);
+        // One that lasted for 10 s begins the count again.
+        sleep(10 * SECOND).await;
+        client.connect().await.unwrap(); // the pause is over
+        let begun = times.lock().unwrap()[8];
+        sleep(10 * SECOND).await;
+        for _ in 0..3 {
+            timeout(100 * MS, client.call(&asked)).await.unwrap_err();
+        }
+        let late = begun + 10_100;
+        assert_eq!(times.lock().unwrap()[9..], [late]);
+        client.connect().await.unwrap();
+        assert_eq!(times.lock().unwrap()[10..], [late + 1000]);
+    });
+}
+
 // CL2
 #[test]
 fn every_step_is_shown() {

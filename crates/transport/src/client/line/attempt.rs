@@ -11,8 +11,9 @@ use bowline_concurrency::{apart, now};
 use super::connection::Connection;
 use super::ending::given_up;
 use super::{Line, Over, State};
-use crate::attribute::Attributes;
+use crate::attribute::{Attributes, Extra};
 use crate::client::board::ClientState;
+use crate::datagram::OfPackets;
 use crate::dyn_transport::{BoxFuture, DynTransport};
 use crate::error::Error;
 use crate::half_wakers::Half;
@@ -93,7 +94,10 @@ where
     fn connected(&self, id: u64, transport: DynTransport<S, R>) {
         let attributes = Arc::new(Attributes::of(&transport));
         let since = self.reconnects().then(now);
-        let mut made = Some(Connection::new(transport.into_split(), since));
+        let of_packets = transport.extra::<OfPackets>().is_some();
+        let mut made = Connection::new(transport.into_split(), since);
+        made.of_packets = of_packets;
+        let mut made = Some(made);
         let mut state = self.lock();
         let (mut former, mut unwanted) = (None, None);
         if state.attempt.as_ref().is_some_and(|(at, _)| *at == id) {

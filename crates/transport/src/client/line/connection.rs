@@ -17,6 +17,8 @@ where
     pub(super) sender: Option<DynSender<S, R>>,
     /// Absent while lent.
     pub(super) receiver: Option<DynReceiver<R>>,
+    /// Each message is a packet: what waits before a call is sent is no reply to it.
+    pub(super) of_packets: bool,
     /// When it was made, where somebody wants to know.
     pub(super) since: Option<Instant>,
     /// What the sending side broke with.
@@ -40,6 +42,7 @@ where
             generation: 0,
             sender: Some(sender),
             receiver: Some(receiver),
+            of_packets: false,
             since,
             broken: None,
             goes_on: false,

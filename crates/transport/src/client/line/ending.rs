@@ -161,8 +161,12 @@ where
         let old = is_it(&state.old).then(|| state.old.take());
         let now = now.flatten().map(|now| {
             let before = state.gone.suspect(generation);
-            self.dialling.restart();
-            self.dialling.board.note(ClientState::Idle);
+            let goes_on = self.dialling.gave_up(now.since);
+            if !goes_on && state.over.is_none() {
+                let cause = Error::new(Operation::Recv, ErrorKind::Elapsed).with_source(Unawaited);
+                state.over = Some(Over::GivenUp(given_up(cause, self.dialling.tried())));
+            }
+            self.note_end(goes_on);
             (now, before)
         });
         drop(state);
@@ -174,6 +178,11 @@ where
         }
     }
 }
+
+/// Why no other connection is made: the cause of the last error.
+#[derive(Debug, thiserror::Error)]
+#[error("its reply was not waited for any longer")]
+struct Unawaited;
 
 /// A close under way: dropped, it aborts what it has not closed.
 struct Aborting<'a, S, R>(&'a Line<S, R>)

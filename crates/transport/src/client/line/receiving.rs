@@ -3,13 +3,15 @@
 use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll, ready};
 
-use super::untold::KEPT;
 use super::{Line, Waiting};
 use crate::client::board::ClientState;
 use crate::dyn_transport::DynReceiver;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::transport::{TransportRecv, TryRecvError};
+
+/// After as much that has come a call lets other tasks run, before it looks on.
+const LOOKED_AT_ONCE: usize = 64;
 
 /// Of a receiver: waiting, or only what is there.
 type ReceiveBy<R> = fn(&mut DynReceiver<R>, &mut Context<'_>) -> Poll<Result<Option<R>, Error>>;
@@ -86,32 +88,23 @@ where
         }
     }
 
-    /// Sees whether the connection is still good, before something is sent that wants a reply. What is
-    /// found, of a connection before it too, is kept for a `recv`, which is told of it in its turn.
-    ///
-    /// # Errors
-    ///
-    /// [`Busy`](ErrorKind::Busy) where so much is kept that nobody knows what else has come: the next
-    /// message may be no reply.
-    pub(in crate::client) fn look(&self, cx: &mut Context<'_>) -> Result<(), Error> {
-        if !self.replaces() {
-            return Ok(());
-        }
-        let mut waited = false;
-        loop {
+    /// Sees whether the connection is still good, before something is sent that wants a reply; of packets,
+    /// what has come too late or twice. What is found, of a connection before it too, is kept for a `recv`,
+    /// which is told of it in its turn, the latest of what has come where it is much. It waits only to let
+    /// others run.
+    pub(in crate::client) fn poll_look(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let replaces = self.replaces();
+        let (mut waited, mut failed) = (false, false);
+        for _ in 0..LOOKED_AT_ONCE {
             let state = self.lock();
             // The old one ends as soon as nothing more has come of it.
             let Some(due) = state.old.as_ref().or(state.now.as_ref()) else {
-                return Ok(());
+                return Poll::Ready(());
             };
-            let from = Source::Generation(due.generation);
-            if state.untold.is_full() {
-                let attributes = state.attributes.clone();
-                drop(state);
-                return Err(Error::new(Operation::Recv, ErrorKind::Busy)
-                    .with_peer(attributes.peer_addr().cloned())
-                    .with_source(Unasked));
+            if !replaces && !due.of_packets {
+                return Poll::Ready(());
             }
+            let from = Source::Generation(due.generation);
             drop(state);
             let told = match self.poll_recv_by(now_or_never, from, &mut Waiting::Never, cx) {
                 Poll::Ready(Ok(Some(message))) => Ok(message),
@@ -122,17 +115,32 @@ where
                 }
                 Poll::Ready(Err(error)) => match error.kind() {
                     // Of the second, or somebody closes the client: there is nothing to tell any more.
-                    ErrorKind::Elapsed | ErrorKind::Closed => return Ok(()),
+                    ErrorKind::Elapsed | ErrorKind::Closed => return Poll::Ready(()),
+                    // Who sends is told the same.
+                    _ if !replaces && self.ends_with(&error) => return Poll::Ready(()),
                     _ => Err(error),
                 },
-                Poll::Ready(Ok(None)) | Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(None)) | Poll::Pending => return Poll::Ready(()),
             };
+            failed = told.is_err();
             let mut state = self.lock();
-            let replaced = state.untold.put_early(told);
+            let dropped = state.untold.put_early(told);
             let later = state.old.is_none().then(|| state.untold.old_is_gone());
             drop(state);
-            drop((replaced, later));
+            drop((dropped, later));
         }
+        if failed {
+            return Poll::Ready(()); // of a socket that does nothing else he is told, too
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether more can follow the last error of this connection.
+    pub(in crate::client) fn goes_on_after(&self, generation: u64) -> bool {
+        let mut state = self.lock();
+        let connection = state.connection(generation);
+        connection.is_some_and(|connection| connection.goes_on)
     }
 
     /// Whether nothing can follow this error of a receiver.
@@ -249,6 +257,11 @@ where
                 }
             }
             Source::Any => {
+                if let Some(missed) = state.untold.take_missed() {
+                    let lagged = Error::new(Operation::Recv, ErrorKind::Lagged { missed });
+                    let peer = state.attributes.peer_addr().cloned();
+                    return Next::Failed(lagged.with_peer(peer));
+                }
                 if let Some(told) = state.untold.take_early() {
                     return told.map_or_else(Next::Failed, Next::Message);
                 }
@@ -287,11 +300,6 @@ fn now_or_never<R: Send + 'static>(
         Err(TryRecvError::Empty) => Poll::Pending,
     }
 }
-
-/// Why a call is not made: the source of its error.
-#[derive(Debug, thiserror::Error)]
-#[error("{KEPT} messages that no call asked for wait for a `recv`")]
-struct Unasked;
 
 enum Next<'a, S, R>
 where

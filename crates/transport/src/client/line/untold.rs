@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::error::Error;
 
-/// How many messages that came before anybody asked are kept at most.
-pub(super) const KEPT: usize = 16;
+/// How many messages that came before anybody asked are kept at most, the latest.
+const KEPT: usize = 16;
 
 /// What came, or broke, before anybody asked.
 ///
@@ -15,9 +15,11 @@ pub(super) const KEPT: usize = 16;
 /// Invariants:
 /// 1. Breaks that are told one right after the other are one: the latest error, with the frames of
 ///    all. So `early` holds a break on each side of each thing that came, at most.
-/// 2. Who has looked at what came, and finds no room for more here, looks no further.
+/// 2. Of what came the latest is kept: a program that never receives can go on calling. How many are
+///    `missed` is told before all else, for they came before what is left.
 /// 3. What is put in the place of something is given back, to be dropped outside of the lock.
 pub(super) struct Untold<R> {
+    missed: usize,
     early: VecDeque<Result<R, Error>>,
     late: Option<Late>,
 }
@@ -31,15 +33,15 @@ struct Late {
 impl<R> Untold<R> {
     pub(super) fn new() -> Self {
         Untold {
+            missed: 0,
             early: VecDeque::new(),
             late: None,
         }
     }
 
-    /// Whether so much came that there is no room for more.
-    pub(super) fn is_full(&self) -> bool {
-        let breaks = |told: &Result<R, Error>| told.as_ref().is_err_and(Error::is_final);
-        self.early.iter().filter(|told| !breaks(told)).count() >= KEPT
+    /// How many of what came made room for what came later, if nobody was told of it before.
+    pub(super) fn take_missed(&mut self) -> Option<usize> {
+        Some(std::mem::take(&mut self.missed)).filter(|missed| *missed > 0)
     }
 
     /// What is to be told before the old connection is received from.
@@ -62,21 +64,47 @@ impl<R> Untold<R> {
 
     /// Something came, or a connection broke, and there is none before it to be received from.
     #[must_use = "it is dropped outside of the lock"]
-    pub(super) fn put_early(&mut self, told: Result<R, Error>) -> Option<Error> {
+    pub(super) fn put_early(&mut self, told: Result<R, Error>) -> [Option<Result<R, Error>>; 2] {
         let told = match told {
             Err(error) if error.is_final() => error,
             other => {
+                let dropped = self.make_room();
                 self.early.push_back(other);
-                return None;
+                return dropped;
             }
         };
         match self.early.back_mut() {
-            Some(Err(before)) if before.is_final() => Some(replace_break(before, told)),
+            Some(Err(before)) if before.is_final() => {
+                [Some(Err(replace_break(before, told))), None]
+            }
             _ => {
                 self.early.push_back(Err(told));
-                None
+                [None, None]
             }
         }
+    }
+
+    /// Drops the first of what came, if there is no room for more; breaks that are beside each other then
+    /// are one.
+    fn make_room(&mut self) -> [Option<Result<R, Error>>; 2] {
+        let broke = |told: &Result<R, Error>| told.as_ref().is_err_and(Error::is_final);
+        if self.early.iter().filter(|told| !broke(told)).count() < KEPT {
+            return [None, None];
+        }
+        let Some(oldest) = self.early.iter().position(|told| !broke(told)) else {
+            return [None, None];
+        };
+        self.missed += 1;
+        let dropped = self.early.remove(oldest);
+        if oldest == 0 || !self.early.get(oldest).is_some_and(broke) {
+            return [dropped, None];
+        }
+        let (later, before) = (self.early.remove(oldest), self.early.get_mut(oldest - 1));
+        let replaced = match (later, before) {
+            (Some(Err(later)), Some(Err(before))) => Some(Err(replace_break(before, later))),
+            (later, _) => later,
+        };
+        [dropped, replaced]
     }
 
     /// A connection broke while an older one is still to be received from.
@@ -101,7 +129,8 @@ impl<R> Untold<R> {
     #[must_use = "it is dropped outside of the lock"]
     pub(super) fn old_is_gone(&mut self) -> Option<Error> {
         let late = self.late.take()?;
-        self.put_early(Err(late.error))
+        let [replaced, _] = self.put_early(Err(late.error));
+        replaced?.err()
     }
 }
 
@@ -129,18 +158,26 @@ mod tests {
         all
     }
 
+    /// Puts it there, and says what is dropped for it.
+    fn put(untold: &mut Untold<char>, one: Result<char, Error>) -> Vec<Result<char, usize>> {
+        let dropped = untold.put_early(one).into_iter().flatten();
+        dropped
+            .map(|one| one.map_err(|error| error.unsent_frames()))
+            .collect()
+    }
+
     // CL2
     #[test]
     fn breaks_one_after_the_other_are_one_and_what_came_between_keeps_its_place() {
         let mut untold = Untold::new();
-        assert!(untold.put_early(Err(broken(1))).is_none());
-        assert_eq!(untold.put_early(Err(broken(2))).unwrap().unsent_frames(), 1);
-        assert!(untold.put_early(Ok('a')).is_none());
+        assert_eq!(put(&mut untold, Err(broken(1))), []);
+        assert_eq!(put(&mut untold, Err(broken(2))), [Err(1)]);
+        assert_eq!(put(&mut untold, Ok('a')), []);
         assert!(untold.put_late(7, broken(4)).is_none());
         assert!(untold.put_late(8, broken(8)).is_some());
         assert!(untold.take_late_of(8).is_none(), "it is of two");
         assert!(untold.old_is_gone().is_none());
-        assert!(untold.put_early(Err(broken(16))).is_some());
+        assert_eq!(put(&mut untold, Err(broken(16))), [Err(12)]);
         assert!(untold.put_late(9, broken(32)).is_none());
         assert!(untold.take_late_of(8).is_none(), "it is of another");
         assert_eq!(told(&mut untold), [Err(3), Ok('a'), Err(28), Err(32)]);
@@ -150,17 +187,27 @@ mod tests {
 
     // CL2, CL4
     #[test]
-    fn there_is_room_for_what_came_and_breaks_take_none_of_it() {
+    fn the_latest_of_what_came_is_kept_and_breaks_take_no_room() {
         let mut untold = Untold::new();
-        for n in 0..KEPT {
-            assert!(!untold.is_full(), "{n}");
-            assert!(untold.put_early(Err(broken(1))).is_none());
-            assert!(untold.put_early(Ok('a')).is_none());
+        for _ in 0..KEPT {
+            assert_eq!(put(&mut untold, Err(broken(1))), []);
+            assert_eq!(put(&mut untold, Ok('a')), []);
         }
-        assert!(untold.is_full());
-        assert!(untold.take_early().unwrap().is_err());
-        assert!(untold.is_full(), "that was a break");
-        assert!(untold.take_early().unwrap().is_ok());
-        assert!(!untold.is_full());
+        assert_eq!(untold.take_missed(), None);
+        // The breaks around the first are one then.
+        assert_eq!(put(&mut untold, Ok('b')), [Ok('a'), Err(1)]);
+        assert!(
+            untold
+                .take_early()
+                .unwrap()
+                .is_err_and(|both| both.unsent_frames() == 2)
+        );
+        assert_eq!(put(&mut untold, Ok('c')), [Ok('a')]);
+        assert_eq!(untold.take_missed(), Some(2));
+        assert_eq!(untold.take_missed(), None, "it is told once");
+        let told = told(&mut untold);
+        assert_eq!(told[0], Err(1));
+        assert_eq!(told.iter().filter(|one| one.is_ok()).count(), KEPT);
+        assert_eq!(told[told.len() - 2..], [Ok('b'), Ok('c')]);
     }
 }

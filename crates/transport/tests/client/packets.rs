@@ -1,0 +1,279 @@
+//! Calls over packets, which come late, twice or not at all: no reply is that of another call.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bowline_backend::Backend;
+use bowline_backend::net::{Received, UdpSocket};
+use bowline_backend::stream::Address;
+use bowline_codec::Text;
+use bowline_concurrency::{sleep, yield_now};
+use bowline_transport::{
+    AttributeRequest, Client, DatagramEndpoint, DatagramRecv, DatagramSend, DatagramTransport,
+    Delivery, DynTransport, Error, ErrorKind, Extra, MemoryDatagram,
+};
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use futures_util::future::{Either, join, select};
+use std::pin::pin;
+
+use crate::reconnecting::{MS, plain};
+use crate::{Dialled, on_every_backend, text};
+
+on_every_backend!(
+    a_server_that_comes_back_shifts_no_reply,
+    a_late_reply_after_a_refusal_is_nobodys,
+    a_late_reply_after_noise_is_nobodys,
+    what_comes_twice_is_no_reply_to_the_next,
+    more_packets_than_are_kept_hold_up_no_call,
+    a_pair_whose_other_end_is_gone_fails_each_call,
+);
+
+/// An end of a pair in memory that tells, once something was sent by it, that nobody was there.
+struct Refusing {
+    end: MemoryDatagram,
+    refuses: AtomicBool,
+    asked: AtomicBool,
+}
+
+impl DatagramRecv for Refusing {
+    fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        max: NonZeroUsize,
+    ) -> Poll<io::Result<Received>> {
+        if self.asked.load(Ordering::SeqCst) && self.refuses.swap(false, Ordering::SeqCst) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
+        }
+        self.end.poll_recv_from(cx, buffer, max)
+    }
+
+    async fn recv_from(&self, _: &mut BytesMut, _: NonZeroUsize) -> io::Result<Received> {
+        unreachable!("a transport polls")
+    }
+
+    fn hears(&self) -> Option<Address> {
+        self.end.hears()
+    }
+}
+
+impl DatagramSend for Refusing {
+    fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<()>> {
+        self.asked.store(true, Ordering::SeqCst);
+        self.end.poll_send(cx, packet)
+    }
+
+    async fn send_to(&self, _: &[u8], _: &Address) -> io::Result<()> {
+        unreachable!("a transport polls")
+    }
+
+    fn max_packet(&self) -> usize {
+        self.end.max_packet()
+    }
+}
+
+impl Extra for Refusing {
+    fn provide(&self, request: &mut AttributeRequest<'_>) {
+        self.end.provide(request);
+    }
+}
+
+/// The far ends of what was dialled, in that order.
+type Peers = Arc<Mutex<Vec<MemoryDatagram>>>;
+
+/// A client of packets in memory; the first socket of it may refuse.
+fn packets(refuses: bool) -> (crate::Text, Peers) {
+    let peers = Peers::default();
+    let other = peers.clone();
+    let client = Client::with_dial(move || -> std::future::Ready<Dialled> {
+        let (end, there) = MemoryDatagram::pair();
+        let mut peers = other.lock().unwrap();
+        let refuses = AtomicBool::new(refuses && peers.is_empty());
+        peers.push(there);
+        let asked = AtomicBool::new(false);
+        let here = Refusing {
+            end,
+            refuses,
+            asked,
+        };
+        std::future::ready(Ok(DynTransport::new(DatagramTransport::new(
+            here,
+            Text::new(),
+        ))))
+    });
+    (client, peers)
+}
+
+/// What was asked at this far end, if anything was.
+fn asked(there: &MemoryDatagram) -> Option<String> {
+    let (mut packet, most) = (BytesMut::new(), NonZeroUsize::new(100).unwrap());
+    let received = there.recv_from(&mut packet, most).now_or_never()?;
+    received.ok()?;
+    Some(String::from_utf8(packet.to_vec()).unwrap())
+}
+
+/// Sends these packets from a far end, if somebody is still at the other.
+fn say(there: &MemoryDatagram, packets: &[&[u8]]) {
+    for packet in packets {
+        let _ = there.send(packet).now_or_never().expect("there is room");
+    }
+}
+
+/// Waits until one of the far ends has been asked something; which, and what.
+async fn next_asked(peers: &Peers) -> (usize, String) {
+    loop {
+        let asked = {
+            let peers = peers.lock().unwrap();
+            let mut each = peers.iter().enumerate();
+            each.find_map(|(n, there)| asked(there).map(|word| (n, word)))
+        };
+        match asked {
+            Some(asked) => return asked,
+            None => yield_now().await,
+        }
+    }
+}
+
+/// Calls, and answers with these packets at the first far end, before the reply at the one that was asked.
+async fn call_after(client: &crate::Text, peers: &Peers, first: &[&[u8]]) -> Result<String, Error> {
+    let word = text("second");
+    let answer = async {
+        let (at, word) = next_asked(peers).await;
+        let peers = peers.lock().unwrap();
+        say(&peers[0], first);
+        say(&peers[at], &[format!("re {word}").as_bytes()]);
+    };
+    join(client.call(&word), answer).await.0
+}
+
+// CL4
+async fn a_late_reply_after_a_refusal_is_nobodys() {
+    let (client, peers) = packets(true);
+    let refused = client.call(&text("first")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert_eq!(refused.delivery(), Delivery::MaybeSent);
+    assert_eq!(next_asked(&peers).await, (0, text("first")));
+    let reply = call_after(&client, &peers, &[b"re first"]).await;
+    assert_eq!(reply.unwrap(), "re second");
+}
+
+// CL4
+async fn a_late_reply_after_noise_is_nobodys() {
+    let (client, peers) = packets(false);
+    let answer = async {
+        assert_eq!(next_asked(&peers).await, (0, text("first")));
+        say(&peers.lock().unwrap()[0], &[b"\xff"]);
+    };
+    let word = text("first");
+    let (noise, ()) = join(client.call(&word), answer).await;
+    assert_eq!(noise.unwrap_err().kind(), ErrorKind::Decode);
+    let reply = call_after(&client, &peers, &[b"re first"]).await;
+    assert_eq!(reply.unwrap(), "re second");
+}
+
+// CL4
+async fn what_comes_twice_is_no_reply_to_the_next() {
+    for reconnects in [false, true] {
+        let (client, peers) = packets(false);
+        let client = match reconnects {
+            true => client.reconnect(plain(MS)),
+            false => client,
+        };
+        for round in 0..3 {
+            let word = text(round);
+            let answer = async {
+                assert_eq!(next_asked(&peers).await, (0, word.clone()));
+                let reply = format!("re {word}");
+                say(
+                    &peers.lock().unwrap()[0],
+                    &[reply.as_bytes(), reply.as_bytes()],
+                );
+            };
+            let (reply, ()) = join(client.call(&word), answer).await;
+            assert_eq!(reply.unwrap(), format!("re {round}"));
+        }
+        // It is what nobody asked for.
+        for round in 0..3 {
+            assert_eq!(client.recv().await.unwrap(), Some(format!("re {round}")));
+        }
+        assert!(client.recv().now_or_never().is_none());
+    }
+}
+
+// CL4
+async fn more_packets_than_are_kept_hold_up_no_call() {
+    let (client, peers) = packets(false);
+    client.connect().await.unwrap();
+    say(&peers.lock().unwrap()[0], &[b"\xff", b"early"]);
+    say(&peers.lock().unwrap()[0], &[b"noise" as &[u8]; 200]);
+    let reply = call_after(&client, &peers, &[]).await;
+    assert_eq!(reply.unwrap(), "re second");
+    let lagged = client.recv().await.unwrap_err();
+    assert_eq!(lagged.kind(), ErrorKind::Lagged { missed: 202 - 16 });
+    for _ in 0..16 {
+        assert_eq!(client.recv().await.unwrap(), Some(text("noise")));
+    }
+    assert!(client.recv().now_or_never().is_none());
+}
+
+// CL4
+async fn a_pair_whose_other_end_is_gone_fails_each_call() {
+    let (client, peers) = packets(false);
+    client.connect().await.unwrap();
+    peers.lock().unwrap().clear();
+    for _ in 0..3 {
+        let gone = client.call(&text("anybody?")).await.unwrap_err();
+        assert!(gone.is_connection(), "{gone}");
+    }
+    client.recv().await.unwrap_err();
+    assert!(peers.lock().unwrap().is_empty(), "it is over");
+}
+
+// CL4, T9
+async fn a_server_that_comes_back_shifts_no_reply() {
+    let closed = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = closed.local_addr().unwrap();
+    drop(closed);
+    let client = Client::datagrams(at, Text::new);
+    let _ = client.send(&text("before")).await;
+    if Backend::current() == Ok(Backend::Sim) {
+        sleep(1000 * MS).await; // the refusal comes back as slowly as a packet
+    }
+    let server = DatagramEndpoint::udp(at, Text::new()).unwrap();
+    let echo = async {
+        loop {
+            let (word, from) = server.recv_from().await.unwrap();
+            let _ = server.send_to(&format!("re {word}"), &from).await;
+        }
+    };
+    let talk = async {
+        for word in ["A", "B", "C"] {
+            match client.call(&text(word)).await {
+                Ok(reply) => assert_eq!(reply, format!("re {word}")),
+                // The system told of it by the send.
+                Err(error) => {
+                    let (kind, delivery) = (error.kind(), error.delivery());
+                    assert_eq!((kind, delivery), (ErrorKind::Refused, Delivery::MaybeSent));
+                    assert_eq!(word, "A");
+                }
+            }
+        }
+        let all = client.call_all(["D", "E", "F"].map(text), 1).await;
+        for (reply, word) in all.into_iter().zip(["D", "E", "F"]) {
+            assert_eq!(reply.unwrap(), format!("re {word}"));
+        }
+        // It is told to who receives.
+        let refused = client.recv().now_or_never();
+        if let Some(refused) = refused {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Refused);
+        }
+    };
+    match select(pin!(talk), pin!(echo)).await {
+        Either::Left(((), _)) => {}
+        Either::Right((never, _)) => never,
+    }
+}
