@@ -179,9 +179,11 @@ impl ProcessPoolExecutor {
         self.set(|options| options.start_timeout = within)
     }
 
-    /// How long a call that was cancelled may go on before its child is terminated, and what handlers
+    /// How long a call that was cancelled may go on before its child is terminated, its clean-up
+    /// ([`on_cancel`](bowline_concurrency::on_cancel)) included, and what handlers
     /// get at a [`shutdown`](Executor::shutdown); 1 s unless told otherwise. A child that is
-    /// terminated is killed a second later.
+    /// terminated gets SIGTERM, and is killed a second later; it ends sooner if the call does. Until then the call
+    /// has its place.
     #[must_use = "the setting belongs to the returned executor"]
     pub fn cancel_grace(self, grace: Duration) -> Self {
         self.set(|options| options.cancel_grace = grace)

@@ -18,9 +18,11 @@ use crate::deaths::{
 use crate::ends::{
     a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
     a_child_is_replaced_after_its_calls, a_child_that_goes_on_is_asked_to_end_before_it_is_killed,
+    a_child_that_is_asked_to_end_has_a_second_for_that,
     a_child_that_may_not_be_idle_ends_with_its_call,
     an_idle_child_is_retired_and_the_least_are_kept,
     children_of_a_parent_that_is_killed_end_whatever_they_do,
+    the_clean_up_of_a_handler_has_the_grace_of_its_pool,
 };
 use crate::nested::{
     a_child_calls_back_into_its_pool_eight_deep,
@@ -115,6 +117,8 @@ pub(crate) fn run() {
         a_child_that_may_not_be_idle_ends_with_its_call
         a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on
         a_child_that_goes_on_is_asked_to_end_before_it_is_killed
+        a_child_that_is_asked_to_end_has_a_second_for_that
+        the_clean_up_of_a_handler_has_the_grace_of_its_pool
         a_child_of_another_build_or_with_other_methods_is_refused
         a_shutdown_answers_every_caller_and_a_new_broker_opens_the_pool_again
         a_simulated_world_has_no_processes

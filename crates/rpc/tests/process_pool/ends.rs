@@ -11,8 +11,8 @@ use bowline_rpc::{Call, Caller, Error, MemoryBroker};
 use futures_util::future::join;
 
 use crate::methods::{
-    Deaf, Held, LONG, SOON, Scratch, Stubborn, Undropped, UntilTold, exists, gone, is_quiet, kill,
-    pool,
+    Deaf, Held, LONG, LongCleanUp, SOON, Scratch, Stubborn, Terminated, Undropped, UntilTold,
+    exists, gone, is_quiet, kill, pool,
 };
 
 // EX12
@@ -149,6 +149,41 @@ pub(crate) async fn a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on()
         .expect("the case holds");
 }
 
+// EX14
+pub(crate) async fn a_child_that_is_asked_to_end_has_a_second_for_that() {
+    let executor = pool(1).cancel_grace(SOON);
+    MemoryBroker::new(executor.clone())
+        .run(async |broker| -> Result<(), Error> {
+            // On a machine that is too busy for a second it is killed before.
+            for _ in 0..5 {
+                let terminated = Scratch::new("terminated");
+                let pid = gives_up(&broker, Terminated(terminated.text()), &terminated).await;
+                gone(pid).await;
+                if terminated.is_done() {
+                    return Ok(());
+                }
+            }
+            panic!("it ended before the second was over")
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX14
+pub(crate) async fn the_clean_up_of_a_handler_has_the_grace_of_its_pool() {
+    MemoryBroker::new(pool(1).cancel_grace(LONG))
+        .run(async |broker| -> Result<(), Error> {
+            let cleans = Scratch::new("cleans");
+            let pid = gives_up(&broker, LongCleanUp(cleans.text()), &cleans).await;
+            // It waits for the place of the other, in the same child.
+            assert_eq!(broker.call_named::<u32>("pid", ()).await?, pid);
+            assert!(cleans.is_done(), "it was cut short");
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
 /// Whether SIGTERM waits for a process to go on.
 fn is_asked_to_end(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -159,7 +194,8 @@ fn is_asked_to_end(pid: u32) -> bool {
 
 // EX14
 pub(crate) async fn a_child_that_goes_on_is_asked_to_end_before_it_is_killed() {
-    MemoryBroker::new(pool(1).cancel_grace(SOON))
+    let executor = pool(1).cancel_grace(SOON);
+    MemoryBroker::new(executor.clone())
         .run(async |broker| -> Result<(), Error> {
             let done = task_group(|group: TaskGroup<Error>| async move {
                 let runs = Scratch::new("stopped");
@@ -177,6 +213,13 @@ pub(crate) async fn a_child_that_goes_on_is_asked_to_end_before_it_is_killed() {
                     }
                 };
                 timeout(LONG, asked).await.expect("it is asked");
+                // It has its place until then.
+                let mut running = executor.capacity().running;
+                while is_asked_to_end(pid) {
+                    assert_eq!(running, 1);
+                    sleep(Duration::from_millis(1)).await;
+                    running = executor.capacity().running;
+                }
                 gone(pid).await;
                 Ok(())
             });

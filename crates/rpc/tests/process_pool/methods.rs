@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
-use bowline_backend::Backend;
 use bowline_backend::signal::{Signal, listen};
-use bowline_concurrency::{sleep, timeout, yield_now};
+use bowline_backend::{Backend, time};
+use bowline_concurrency::{on_cancel, sleep, timeout, yield_now};
 use bowline_rpc::executor::ProcessPoolExecutor;
 use bowline_rpc::{
     Call, CallError, Certainty, Code, Codec, Context, DeclaredName, Incoming, MethodDef,
@@ -139,6 +140,43 @@ call!(
     "short",
     MethodSpec::new().max_args(100),
     |path, _context| { path.len() as u32 }
+);
+// Goes on until its process is asked to end, and has something to do then.
+call!(
+    Terminated,
+    "terminated",
+    MethodSpec::new().blocking(),
+    |path, _context| {
+        let mut signals = listen(Signal::Terminate).expect("there are signals");
+        let _ = std::fs::write(&path, std::process::id().to_string());
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        while signals.poll_recv(&mut cx).is_pending() {
+            std::thread::yield_now();
+        }
+        // Longer than a process lasts that ends at once.
+        let until = time::now() + 2 * SOON;
+        while time::now() < until {
+            std::thread::yield_now();
+        }
+        append(&format!("{path}.done"));
+        7
+    }
+);
+// Leaves something to be done to its cancel, which takes longer than a second.
+call!(
+    LongCleanUp,
+    "long_clean_up",
+    MethodSpec::new(),
+    |path, _context| {
+        let done = format!("{path}.done");
+        let _clean_up = on_cancel(async move |_| {
+            sleep(Duration::from_millis(1300)).await;
+            append(&done);
+        });
+        let _ = std::fs::write(path, std::process::id().to_string());
+        sleep(LONG).await;
+        7
+    }
 );
 // Goes on whatever it is told.
 call!(
@@ -300,6 +338,8 @@ pub(crate) fn registry() -> Registry {
             MethodDef::of::<DiesOnce>(),
             MethodDef::of::<UntilTold>(),
             MethodDef::of::<Stubborn>(),
+            MethodDef::of::<Terminated>(),
+            MethodDef::of::<LongCleanUp>(),
             MethodDef::of::<Short>(),
             MethodDef::of::<Held>(),
             MethodDef::of::<DiesAlways>(),
@@ -371,6 +411,11 @@ impl Scratch {
         std::fs::write(format!("{}.go", self.text()), b"").expect("the place is writable");
     }
 
+    /// Whether a handler said besides that it is done.
+    pub(crate) fn is_done(&self) -> bool {
+        PathBuf::from(format!("{}.done", self.text())).exists()
+    }
+
     /// How many bytes are in it.
     pub(crate) fn length(&self) -> usize {
         std::fs::read(&self.0).map_or(0, |bytes| bytes.len())
@@ -379,8 +424,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-        let _ = std::fs::remove_file(format!("{}.go", self.text()));
+        for with in ["", ".go", ".done"] {
+            let _ = std::fs::remove_file(format!("{}{with}", self.text()));
+        }
     }
 }
 

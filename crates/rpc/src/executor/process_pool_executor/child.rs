@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Options;
 use super::build::{FileName, this_program};
-use super::worker::{CALLS, POOL, PROGRAM};
+use super::worker::{CALLS, GRACE, POOL, PROGRAM};
 
 /// Between SIGTERM and SIGKILL.
-const TERMINATION: Duration = Duration::from_secs(1);
+pub(super) const TERMINATION: Duration = Duration::from_secs(1);
 /// Longest pause between two looks whether a child has ended.
 const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
@@ -46,6 +46,7 @@ impl Child {
         command
             .env(POOL, &*options.pool)
             .env(CALLS, options.calls_per_worker.to_string())
+            .env(GRACE, millis(options.cancel_grace).to_string())
             .envs(
                 options
                     .environment
@@ -91,21 +92,27 @@ impl Child {
         }
     }
 
+    /// Asks it to end.
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// Ends it, with more and more force; `grace` is for its own end.
     pub(super) async fn end(&mut self, grace: Duration) -> Option<ExitStatus> {
-        for (signal, wait) in [
-            (None, grace),
-            (Some(Signal::TERM), TERMINATION),
-            (Some(Signal::KILL), Duration::MAX),
-        ] {
-            if let Some(signal) = signal {
-                self.signal(signal);
-            }
-            if let Ok(status) = timeout(wait, self.ended()).await {
-                return status;
-            }
+        if let Ok(status) = timeout(grace, self.ended()).await {
+            return status;
         }
-        None
+        self.terminate();
+        self.end_or_kill(TERMINATION).await
+    }
+
+    /// Kills it if it has not ended by itself within `grace`.
+    pub(super) async fn end_or_kill(&mut self, grace: Duration) -> Option<ExitStatus> {
+        if let Ok(status) = timeout(grace, self.ended()).await {
+            return status;
+        }
+        self.signal(Signal::KILL);
+        self.ended().await
     }
 
     /// Kills it, and waits until it is reaped.
@@ -144,6 +151,10 @@ impl Drop for Child {
             reap(self.process.take());
         }
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Waits for a process that was killed: on a thread of its own, as whoever drops it may be a task, and

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bowline_concurrency::sync::Event;
 use bowline_concurrency::{Defer, timeout};
 
-use super::child::{Child, in_words};
+use super::child::{Child, TERMINATION, in_words};
 use super::pool::Pool;
 use crate::{Broker, TcpBroker};
 
@@ -28,6 +28,8 @@ pub(super) struct Worker {
     pub(super) leave: Event,
     /// It is to end whatever it does.
     kill: Event,
+    /// What it is to end for has come to its end.
+    quiet: Event,
     /// Its socket is closed from here: whatever it ran is lost.
     lost: Event,
     /// It has been reaped, and `status` is set.
@@ -42,6 +44,7 @@ impl Worker {
             pid,
             leave: Event::new(),
             kill: Event::new(),
+            quiet: Event::new(),
             lost: Event::new(),
             over: Event::new(),
             status: OnceLock::new(),
@@ -71,10 +74,17 @@ impl Lease {
         }
     }
 
-    /// Ends the child whatever it does.
-    pub(super) fn kill(&self) {
+    /// Ends the child whatever it does: it is asked to, and killed a second later, or leaves as soon as `quiet`
+    /// says that the call has ended. Completes when that goes on no more.
+    pub(super) async fn kill(&self, quiet: impl Future<Output = ()>) {
         self.no_more();
         self.worker.kill.set();
+        until_either(self.worker.over.wait(), quiet).await;
+        if self.worker.is_lost() {
+            // It said nothing more: it is about to be killed.
+            let _ = timeout(FAREWELL, self.worker.over.wait()).await;
+        }
+        self.worker.quiet.set();
     }
 
     /// No other call goes to the child.
@@ -107,11 +117,20 @@ pub(super) async fn tend(pool: Arc<Pool>, worker: Arc<Worker>, mut child: Defer<
     let is_over = || child.has_ended() || pool.retires(&worker);
     let killed = watch(retire, what_ends(&worker), is_over).await;
     pool.no_more(&worker);
-    let grace = if killed { Duration::ZERO } else { FAREWELL };
-    // Where its socket ends a child ends by itself.
+    if killed {
+        child.terminate();
+        // Its socket stays open meanwhile: where that ends a child ends at once, whatever its handler still does.
+        let quiet = worker.quiet.wait();
+        let _ = timeout(TERMINATION, until_either(child.ended(), quiet)).await;
+    }
+    let is_quiet = worker.quiet.is_set();
     worker.lost.set();
     worker.broker.close();
-    let status = child.end(grace).await;
+    let status = match (killed, is_quiet) {
+        (false, _) => child.end(FAREWELL).await,
+        (true, true) => child.end_or_kill(FAREWELL).await,
+        (true, false) => child.end_or_kill(Duration::ZERO).await,
+    };
     let _ = worker.status.set(status);
     pool.remove(&worker);
     worker.over.set();
@@ -134,6 +153,19 @@ async fn watch(
             Err(_) => {}
         }
     }
+}
+
+async fn until_either<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| {
+        let ready = one.as_mut().poll(cx).is_ready() || other.as_mut().poll(cx).is_ready();
+        if ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Completes when the child is to end, or has; whether by force.

@@ -284,25 +284,29 @@ fn is_lost(worker: &Worker, error: &CallError) -> bool {
 /// Waits until a call that was given up has ended in its child; one that goes on too long ends with
 /// the child, whose lease this gives then.
 async fn settle(lease: Lease, goes_on: bool, grace: Duration) -> Option<Lease> {
-    let quiet = async {
-        loop {
-            let broker = &lease.worker.broker;
-            let runs = broker.call_named::<bool>(RUNS, (lease.number,));
-            match runs.fail_fast().await {
-                Ok(false) => return,
-                Ok(true) => sleep(ASK).await,
-                // The grace is the deadline of the question too.
-                Err(error) if error.code() == Code::DeadlineExceeded => sleep(ASK).await,
-                // It is gone, and so is the call.
-                Err(_) => return,
-            }
-        }
-    };
+    let mut quiet = pin!(is_quiet(lease.worker.clone(), lease.number));
     if goes_on {
         quiet.await;
-    } else if timeout(grace, quiet).await.is_err() {
-        lease.kill();
-        return Some(lease);
+        return None;
     }
-    None
+    if timeout(grace, quiet.as_mut()).await.is_ok() {
+        return None;
+    }
+    lease.kill(quiet).await;
+    Some(lease)
+}
+
+/// Completes when the call with this number goes on no more in its child.
+async fn is_quiet(worker: Arc<Worker>, number: u64) {
+    loop {
+        let runs = worker.broker.call_named::<bool>(RUNS, (number,));
+        match runs.fail_fast().await {
+            Ok(false) => return,
+            Ok(true) => sleep(ASK).await,
+            // The grace is the deadline of the question too.
+            Err(error) if error.code() == Code::DeadlineExceeded => sleep(ASK).await,
+            // It is gone, and so is the call.
+            Err(_) => return,
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::exit;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::numbers::Numbers;
 use super::relay::MOST;
 use super::upward::Upward;
 use crate::executor::AsyncExecutor;
+use crate::executor::async_executor::CANCEL_GRACE;
 use crate::proto::Side;
 use crate::{Broker, Codec, Error, ErrorKind, Limits, Registry, TcpBroker, TcpBrokerBuilder};
 
@@ -29,6 +31,8 @@ use crate::{Broker, Codec, Error, ErrorKind, Limits, Registry, TcpBroker, TcpBro
 pub(super) const POOL: &str = "BOWLINE_WORKER";
 /// How many calls a child runs at once.
 pub(super) const CALLS: &str = "BOWLINE_WORKER_CALLS";
+/// How many milliseconds the clean-up of a cancelled handler may take in a child.
+pub(super) const GRACE: &str = "BOWLINE_WORKER_GRACE";
 /// The file that the parent runs.
 pub(super) const PROGRAM: &str = "BOWLINE_WORKER_PROGRAM";
 /// Answers what the child is built from and offers.
@@ -116,15 +120,20 @@ pub fn worker_entry(pools: &[(&str, fn() -> Registry)]) {
         exit(UNUSABLE);
     };
     ENTERED.store(true, Ordering::Relaxed);
-    let calls = std::env::var(CALLS).ok();
-    let calls = calls.and_then(|calls| calls.parse().ok()).unwrap_or(1);
+    let calls = number(CALLS).unwrap_or(1);
+    let grace = number(GRACE).map_or(CANCEL_GRACE, Duration::from_millis);
     let root = Root::new().backend(Backend::default());
-    root.block_on(serve_and_exit(build(), calls));
+    root.block_on(serve_and_exit(build(), calls, grace));
 }
 
-async fn serve_and_exit(registry: Registry, calls: usize) {
+/// What the parent says under `name`.
+fn number<N: FromStr>(name: &str) -> Option<N> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+async fn serve_and_exit(registry: Registry, calls: usize, grace: Duration) {
     // Not by returning: a handler that holds its thread does not hold the process.
-    exit(match serve(registry, calls).await {
+    exit(match serve(registry, calls, grace).await {
         Ok(()) => 0,
         // The parent left meanwhile.
         Err(error) if error.kind() == ErrorKind::Transport => UNUSABLE,
@@ -135,7 +144,7 @@ async fn serve_and_exit(registry: Registry, calls: usize) {
     })
 }
 
-async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
+async fn serve(registry: Registry, calls: usize, grace: Duration) -> Result<(), Error> {
     let failed = |error: io::Error| {
         Error::with_source(ErrorKind::InvalidInput, "no way to serve the parent", error)
     };
@@ -173,7 +182,7 @@ async fn serve(registry: Registry, calls: usize) -> Result<(), Error> {
     // Calls of handlers count at levels of their own in the parent, and at none of them here; and one
     // place more is for the questions.
     let served = registry.clone();
-    let made = AsyncExecutor::that_begins(registry, 2 * calls + 8, numbers);
+    let made = AsyncExecutor::that_begins(registry, 2 * calls + 8, numbers).cancel_grace(grace);
     let ended = task_group::<_, Infallible, _, _>(|group: TaskGroup<Infallible>| async move {
         let started = async {
             // What callers are told is for the parent to say.
