@@ -1,6 +1,6 @@
 //! Wrong use that the compiler finds in what the attributes make of it, at the places of the program.
 
-use bowline::rpc::{Caller, MemoryBroker, Registry, executor::AsyncExecutor};
+use bowline::rpc::{Caller, Incoming, MemoryBroker, Registry, executor::AsyncExecutor};
 use std::rc::Rc;
 
 pub struct Opaque;
@@ -41,6 +41,28 @@ pub async fn add(a: i64, b: i64) -> i64 {
 pub fn registers(registry: &Registry) {
     let _ = registry.register(add);
     let _ = registry.register(plain); //~ is no function with `#[bowline::rpc]`
+}
+
+#[bowline::rpc]
+pub async fn sum(numbers: Incoming<u32>) -> u64 {
+    drop(numbers);
+    0
+}
+
+#[bowline::service]
+pub trait Sums {
+    async fn sum(&self, numbers: Incoming<u32>) -> u64;
+    async fn last(&self) -> u64;
+}
+
+pub async fn awaits(broker: MemoryBroker) -> Result<(), bowline::rpc::Error> {
+    let client = SumsClient::new(broker.clone());
+    client.last().await?;
+    client.last().open().await?; //~ no method named `open` found
+    client.sum().await; //~ a call of `__Sums_sum` has items, so it is opened, not awaited
+    broker.call(sum()).timeout(std::time::Duration::ZERO).await; //~ a call of `sum` has items, so it is opened, not awaited
+    drop(broker.call(sum()).open().await?.sender);
+    Ok(())
 }
 
 pub struct Plain;

@@ -270,6 +270,7 @@ impl Method {
     /// The method of the client.
     fn way_to_call(&self, rpc: &TokenStream) -> TokenStream {
         let (call, declaration) = (&self.call, &self.declaration);
+        let request = declaration.request(rpc);
         let Declaration {
             name,
             arguments,
@@ -282,7 +283,7 @@ impl Method {
             .filter(|it| it.path().is_ident("doc"));
         quote! {
             #(#docs)*
-            pub fn #name(&self, #(#arguments: #types),*) -> #rpc::CallBuilder<C, #rpc::Typed<#call>> {
+            pub fn #name(&self, #(#arguments: #types),*) -> #rpc::CallBuilder<C, #request<#call>> {
                 #rpc::Caller::call(&self.0, #call { #(#arguments),* })
             }
         }

@@ -31,7 +31,7 @@ use handling::Handling;
 ///
 /// By hand:
 /// ```
-/// use bowline_rpc::{Call, Context, DeclaredName, MethodSpec, NoError};
+/// use bowline_rpc::{Call, Context, DeclaredName, MethodSpec, NoError, Typed};
 ///
 /// struct Double(i64);
 ///
@@ -39,6 +39,7 @@ use handling::Handling;
 ///     type Args = (i64,);
 ///     type Reply = i64;
 ///     type Error = NoError;
+///     type Request = Typed<Self>;
 ///     const NAME: DeclaredName = DeclaredName::explicit("double");
 ///     const SPEC: MethodSpec = MethodSpec::new();
 ///
@@ -65,6 +66,10 @@ pub trait Call: Send + Sized + 'static {
     type Reply: Serialize + DeserializeOwned + Send + 'static;
     /// What a call that fails in the method's own terms gives; [`NoError`] if it never does.
     type Error: Serialize + DeserializeOwned + Send + 'static;
+    /// What a broker makes of it: [`Typed<Self>`](crate::Typed), which is awaited, or, if it has items,
+    /// [`Opened<Self>`](crate::Opened). Code that awaits calls of any type asks for
+    /// `C: Call<Request = Typed<C>>`.
+    type Request: From<Self>;
     /// What its declaration says about its name.
     const NAME: DeclaredName;
     /// Its options.

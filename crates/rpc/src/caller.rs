@@ -1,8 +1,10 @@
 //! The calling side of every broker.
 
 mod builder;
+mod opened;
 
-pub use builder::{CallBuilder, CallStream};
+pub use builder::CallBuilder;
+pub use opened::{Awaited, CallStream, Opened};
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -22,11 +24,10 @@ use crate::{
 pub trait Caller: Broker {
     /// Calls with a call that is a value: the function with `#[bowline::rpc]`, applied.
     ///
-    /// A call without items is awaited, one with items [opened](CallBuilder::open). To open one without is an error
-    /// of the compiler; to await one with items fails with [`Unsupported`](Code::Unsupported) and nothing is
-    /// sent, for a [`Call`] need not say in its type that it has none.
-    fn call<C: Call>(&self, call: C) -> CallBuilder<Self, Typed<C>> {
-        CallBuilder::new(self.clone(), Codec::Postcard, Typed(call))
+    /// A call without items is awaited, one with items [opened](CallBuilder::open); the other way round is an error
+    /// of the compiler.
+    fn call<C: Call>(&self, call: C) -> CallBuilder<Self, C::Request> {
+        CallBuilder::new(self.clone(), Codec::Postcard, call.into())
     }
 
     /// Calls every peer that offers the method, each once; the outcomes come as a
@@ -41,6 +42,7 @@ pub trait Caller: Broker {
     /// #         type Args = ();
     /// #         type Reply = u32;
     /// #         type Error = NoError;
+    /// #         type Request = bowline_rpc::Typed<Self>;
     /// #         const NAME: DeclaredName = DeclaredName::explicit("load");
     /// #         const SPEC: MethodSpec = MethodSpec::new();
     /// #         fn into_args(self) {}
@@ -161,7 +163,7 @@ pub trait Request: Send + Sized + 'static {
     ) -> impl Future<Output = Result<Self::Reply, CallError<Self::Error>>> + Send;
 }
 
-/// Refuses to await a call that is to be opened.
+/// Refuses to await a call that is to be opened: its options say more than its type.
 fn has_no_items<C: Call, E>(broker: &impl Broker) -> Result<(), CallError<E>> {
     let streams = C::SPEC.streams();
     if streams == Streaming::No {
@@ -172,9 +174,15 @@ fn has_no_items<C: Call, E>(broker: &impl Broker) -> Result<(), CallError<E>> {
     Err(named(broker, CallType::of::<C>(), error))
 }
 
-/// A call that is a value, as a [`Request`].
+/// A call without items that is a value, as a [`Request`].
 #[derive(Debug)]
 pub struct Typed<C>(C);
+
+impl<C> From<C> for Typed<C> {
+    fn from(call: C) -> Self {
+        Typed(call)
+    }
+}
 
 impl<C: Call> Request for Typed<C> {
     type Reply = C::Reply;

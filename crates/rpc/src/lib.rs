@@ -78,7 +78,9 @@ pub use broker::{
 };
 pub use brokers::current_broker;
 pub use call::{BadArguments, BlockingHandler, Call, Handler, Method, NamedArguments, NoError};
-pub use caller::{CallBuilder, CallStream, Caller, Named, Notify, NotifyNamed, Request, Typed};
+pub use caller::{
+    CallBuilder, CallStream, Caller, Named, Notify, NotifyNamed, Opened, Request, Typed,
+};
 pub use codec::{Codec, PayloadCodec, PayloadError, PrivateCodec};
 pub use context::{Context, Peer};
 pub use dyn_broker::DynBroker;
@@ -115,6 +117,7 @@ pub use trace::{BadTraceparent, with_traceparent};
 /// What expansions of the macros name.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::caller::Awaited;
     pub use serde;
 
     /// Checks that arguments of this type can travel.

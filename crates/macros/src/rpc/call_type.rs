@@ -38,6 +38,7 @@ impl CallType<'_> {
             ..
         } = declaration;
         let (reply, error) = declaration.outcome(rpc);
+        let request = declaration.request(rpc);
         let streams = declaration.streams().then(|| {
             let none = quote!(#rpc::NoItem);
             let (sends, receives) = (&declaration.incoming, &declaration.items);
@@ -69,6 +70,7 @@ impl CallType<'_> {
                 type Args = (#(#types,)*);
                 type Reply = #reply;
                 type Error = #error;
+                type Request = #request<Self>;
                 const NAME: #rpc::DeclaredName = #declared;
                 const SPEC: #rpc::MethodSpec = #spec;
 

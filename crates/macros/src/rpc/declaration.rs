@@ -173,6 +173,14 @@ impl Declaration {
         self.incoming.is_some() || self.items.is_some()
     }
 
+    /// What a broker makes of its calls.
+    pub(crate) fn request(&self, rpc: &TokenStream) -> TokenStream {
+        match self.streams() {
+            true => quote!(#rpc::Opened),
+            false => quote!(#rpc::Typed),
+        }
+    }
+
     /// The reply and the error of its calls.
     pub(crate) fn outcome(&self, rpc: &TokenStream) -> (TokenStream, TokenStream) {
         let none = quote!(#rpc::NoError);

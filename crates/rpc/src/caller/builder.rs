@@ -9,18 +9,18 @@ use bowline_concurrency::{Deadline, current_effective_deadline, current_nesting}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Named, Request, Typed};
-use crate::broker::{UnknownMethod, encoded, typed_error};
+use super::{Named, Notify, NotifyNamed, Request, Typed};
+use crate::broker::UnknownMethod;
 use crate::proto::Extensions;
 use crate::{
     BadTraceparent, Broker, Call, CallError, CallOptions, Certainty, Code, Codec, ItemReceiver,
-    NoItem, Retry, StreamCall, Streaming, StreamingCall, ambient, trace,
+    NoItem, Retry, StreamCall, Streaming, ToAll, ambient, trace,
 };
 
 /// How long a call waits unless told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A call about to be made: awaited, it is sent.
+/// A call about to be made: awaited, it is sent; one with items is [opened](Self::open).
 ///
 /// Without further words it waits 30 s at most, and for a peer that offers the method. The deadline of
 /// a scope around it counts where it is earlier, and travels with the call like its own.
@@ -123,7 +123,7 @@ impl Until {
     }
 }
 
-impl<B: Broker, R: Request> CallBuilder<B, R> {
+impl<B: Broker, R> CallBuilder<B, R> {
     pub(super) fn new(broker: B, codec: Codec, request: R) -> Self {
         Self {
             broker,
@@ -218,9 +218,36 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
     }
 }
 
+impl<B, R> CallBuilder<B, R> {
+    /// The same, of something else.
+    pub(super) fn about<T>(self, change: impl FnOnce(R) -> T) -> CallBuilder<B, T> {
+        CallBuilder {
+            broker: self.broker,
+            request: change(self.request),
+            codec: self.codec,
+            until: self.until,
+            unknown: self.unknown,
+            priority: self.priority,
+            retry: self.retry,
+            hash: self.hash,
+            said: self.said,
+        }
+    }
+}
+
 impl<B: Broker, R: Request> CallBuilder<B, R> {
+    fn send(self) -> Sending<R> {
+        Box::pin(async move {
+            let until = self.until;
+            let (broker, request, options) = self.ready()?;
+            let deadline = options.deadline;
+            let outcome = request.send(broker, options).await;
+            outcome.map_err(|error| until.say(deadline, error))
+        })
+    }
+
     /// What it is about, once it is sent.
-    fn ready<E>(self) -> Result<(B, R, CallOptions), CallError<E>> {
+    pub(super) fn ready<E>(self) -> Result<(B, R, CallOptions), CallError<E>> {
         let deadline = match self.until {
             Until::Timeout(timeout) => time::now() + timeout,
             Until::At(deadline) => deadline,
@@ -247,51 +274,37 @@ impl<B: Broker, R: Request> CallBuilder<B, R> {
     }
 }
 
-impl<B: Broker, R: Request> IntoFuture for CallBuilder<B, R> {
-    type Output = Result<R::Reply, CallError<R::Error>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let until = self.until;
-            let (broker, request, options) = self.ready()?;
-            let deadline = options.deadline;
-            let outcome = request.send(broker, options).await;
-            outcome.map_err(|error| until.say(deadline, error))
-        })
-    }
-}
-
-impl<B: Broker, C: StreamingCall> CallBuilder<B, Typed<C>> {
-    /// Begins a call whose method takes items, gives items, or both. It goes on until it has replied or the
-    /// receiver is dropped, whichever task has that; a call that has begun is never made again: what was sent to
-    /// one peer is not kept for another. If its receiver says that it
-    /// [did not run](crate::Certainty::did_not_run), it can be opened once more.
-    ///
-    /// # Errors
-    /// The outcome of a call that did not begin. That of one that did comes by its receiver.
-    ///
-    /// # Cancel safety
-    /// *Peer told to stop*: dropping it cancels the call.
-    pub async fn open(self) -> Result<CallStream<C>, CallError<C::Error>> {
-        let (broker, request, options) = self.ready()?;
-        let codec = options.codec;
-        let call = encoded(&broker, request.0, options)?;
-        let method = call.method.clone();
-        let opened = broker.open(call).await;
-        let raw = opened
-            .map_err(|error| typed_error::<C::Error>(codec, error).of_method(method.clone()))?;
-        Ok(StreamCall::new(raw, method, typed_error))
-    }
-}
-
-/// What [`open`](CallBuilder::open) gives for a call of type `C`.
-pub type CallStream<C> = StreamCall<
-    <C as StreamingCall>::Sends,
-    <C as StreamingCall>::Receives,
-    <C as Call>::Reply,
-    <C as Call>::Error,
+/// A call that is awaited.
+type Sending<R> = Pin<
+    Box<
+        dyn Future<Output = Result<<R as Request>::Reply, CallError<<R as Request>::Error>>> + Send,
+    >,
 >;
+
+/// Each by itself, so that a call with items, which is none of them, is told apart from what is merely no future.
+macro_rules! awaited {
+    ($([$($generics:tt)*] $request:ty;)*) => {
+        $(
+            impl<B: Broker, $($generics)*> IntoFuture for CallBuilder<B, $request> {
+                type Output =
+                    Result<<$request as Request>::Reply, CallError<<$request as Request>::Error>>;
+                type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+                fn into_future(self) -> Self::IntoFuture {
+                    self.send()
+                }
+            }
+        )*
+    };
+}
+
+awaited! {
+    [C: Call] Typed<C>;
+    [C: Call] Notify<C>;
+    [C: Call] ToAll<C>;
+    [R: DeserializeOwned + Send + 'static] Named<R>;
+    [] NotifyNamed;
+}
 
 impl<B: Broker, T: DeserializeOwned + Send + 'static> CallBuilder<B, Named<T>> {
     /// Begins a call of a method that gives items, `R`, to which no items are sent. Otherwise as for a call

@@ -22,6 +22,7 @@ macro_rules! calls {
                 type Args = ();
                 type Reply = $reply;
                 type Error = OfBrokers;
+                type Request = crate::Typed<Self>;
                 const NAME: DeclaredName = DeclaredName::reserved($name);
                 const SPEC: MethodSpec = MethodSpec::new().idempotent();
 
@@ -61,6 +62,7 @@ impl Call for Drain {
     type Args = (u64,);
     type Reply = ();
     type Error = OfBrokers;
+    type Request = crate::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::reserved("sys.drain");
     const SPEC: MethodSpec = MethodSpec::new();
 

@@ -200,6 +200,7 @@ impl<const VERSION: u64> Call for Other<VERSION> {
     type Args = ();
     type Reply = u64;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("version");
     const SPEC: MethodSpec = MethodSpec::new().schema(VERSION).strict_schema();
 

@@ -138,6 +138,7 @@ impl Call for Measure {
     type Args = (Length,);
     type Reply = Length;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("measure");
     const SPEC: MethodSpec = MethodSpec::new();
 
@@ -161,6 +162,7 @@ impl Call for MeasureShort {
     type Args = (Length,);
     type Reply = Length;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("measure_short");
     const SPEC: MethodSpec = MethodSpec::new().max_args(1).max_reply(1);
 
@@ -183,6 +185,7 @@ impl Call for Unregistered {
     type Args = ();
     type Reply = ();
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("unregistered");
     const SPEC: MethodSpec = MethodSpec::new();
 

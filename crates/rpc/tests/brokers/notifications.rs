@@ -30,6 +30,7 @@ impl Call for Numbers {
     type Args = ();
     type Reply = ();
     type Error = NoError;
+    type Request = bowline_rpc::Opened<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("numbers");
     const SPEC: MethodSpec = MethodSpec::new().streaming(Streaming::Executor);
 

@@ -34,6 +34,7 @@ impl Call for Work {
     type Args = (u64,);
     type Reply = u64;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("work");
     const SPEC: MethodSpec = MethodSpec::new().idempotent();
 

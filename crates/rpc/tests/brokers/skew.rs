@@ -25,6 +25,7 @@ macro_rules! shift {
             type Reply = $number;
             /// What both were.
             type Error = $number;
+            type Request = bowline_rpc::Typed<Self>;
             const NAME: DeclaredName = DeclaredName::explicit($name);
             const SPEC: MethodSpec = $spec;
 
@@ -66,6 +67,7 @@ macro_rules! sum {
             type Args = ();
             type Reply = $number;
             type Error = NoError;
+            type Request = bowline_rpc::Opened<Self>;
             const NAME: DeclaredName = DeclaredName::explicit("sum");
             const SPEC: MethodSpec = MethodSpec::new()
                 .schema($schema)

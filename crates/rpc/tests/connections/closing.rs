@@ -240,6 +240,7 @@ impl Call for GoesOn {
     type Args = (u64,);
     type Reply = i64;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("goes_on");
     const SPEC: MethodSpec = MethodSpec::new().no_cancel();
 

@@ -14,7 +14,7 @@ use bowline_concurrency::{
 use bowline_rpc::executor::{AsyncExecutor, Executor};
 use bowline_rpc::{
     Broker, Call, CallError, Caller, Certainty, Code, Context, DeclaredName, Error, MemoryBroker,
-    MethodDef, MethodSpec, NoError, Registry, TcpBroker,
+    MethodDef, MethodSpec, NoError, Registry, TcpBroker, Typed,
 };
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -157,6 +157,7 @@ macro_rules! stubborn {
             type Args = (u64,);
             type Reply = ();
             type Error = NoError;
+            type Request = bowline_rpc::Typed<Self>;
             const NAME: DeclaredName = DeclaredName::explicit($wire);
             const SPEC: MethodSpec = $spec.timeout(SOON);
 
@@ -215,7 +216,7 @@ where
 }
 
 /// The caller hears of the deadline while the handler goes on and keeps its place.
-async fn ends_in_time<C: Call<Reply = (), Error = NoError>>(
+async fn ends_in_time<C: Call<Reply = (), Error = NoError, Request = Typed<C>>>(
     broker: impl Broker,
     executor: AsyncExecutor,
     call: fn(u64) -> C,
@@ -233,7 +234,10 @@ async fn ends_in_time<C: Call<Reply = (), Error = NoError>>(
     .expect("it was told, so it ends");
 }
 
-async fn behind_both<C: Call<Reply = (), Error = NoError>>(call: fn(u64) -> C) {
+async fn behind_both<C>(call: fn(u64) -> C)
+where
+    C: Call<Reply = (), Error = NoError, Request = Typed<C>>,
+{
     let registry = registry();
     registry.register_all([MethodDef::of::<C>()]).unwrap();
     let executor = AsyncExecutor::new(registry, 4);

@@ -36,6 +36,7 @@ macro_rules! goes_on {
             type Args = ();
             type Reply = Seen;
             type Error = NoError;
+            type Request = bowline_rpc::Typed<Self>;
             const NAME: DeclaredName = DeclaredName::explicit($wire);
             const SPEC: MethodSpec = MethodSpec::new().no_cancel();
 

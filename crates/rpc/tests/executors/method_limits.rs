@@ -33,6 +33,7 @@ impl<const MOST: u32> Call for Few<MOST> {
     type Args = (u32,);
     type Reply = u32;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit(match MOST {
         1 => "one",
         _ => "few",

@@ -53,6 +53,7 @@ impl Call for Keep {
     type Args = (Bomb,);
     type Reply = Bomb;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("keep");
     const SPEC: MethodSpec = MethodSpec::new().no_cancel();
 

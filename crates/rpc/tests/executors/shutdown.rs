@@ -52,6 +52,7 @@ impl Call for Alone {
     type Args = ();
     type Reply = ();
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("alone");
     const SPEC: MethodSpec = MethodSpec::new().concurrency(1);
 

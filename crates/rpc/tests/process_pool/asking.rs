@@ -84,6 +84,7 @@ macro_rules! echo {
             type Args = ($number,);
             type Reply = $number;
             type Error = NoError;
+            type Request = bowline_rpc::Typed<Self>;
             const NAME: DeclaredName = DeclaredName::explicit("echo");
             const SPEC: MethodSpec = MethodSpec::new().schema($schema);
 
@@ -139,6 +140,7 @@ impl Call for Fail {
     type Args = (i64,);
     type Reply = i64;
     type Error = Failure;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("fail");
     const SPEC: MethodSpec = MethodSpec::new();
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bowline_concurrency::{Root, TaskGroup, sleep, task_group, timeout};
 use bowline_rpc::executor::Executor;
-use bowline_rpc::{Call, Caller, Error, MemoryBroker};
+use bowline_rpc::{Call, Caller, Error, MemoryBroker, Typed};
 use futures_util::future::join;
 
 use crate::methods::{
@@ -99,7 +99,10 @@ pub(crate) async fn a_child_that_may_not_be_idle_ends_with_its_call() {
 }
 
 /// Calls from a task of its own, and gives the call up once its handler runs: in which child that is.
-async fn gives_up<C: Call>(broker: &MemoryBroker, call: C, runs: &Scratch) -> u32 {
+async fn gives_up<C>(broker: &MemoryBroker, call: C, runs: &Scratch) -> u32
+where
+    C: Call<Request = Typed<C>>,
+{
     let broker = broker.clone();
     task_group(|group: TaskGroup<Error>| async move {
         let call = group.spawn_ok(async move { broker.call(call).no_deadline().await.is_ok() });

@@ -39,6 +39,7 @@ macro_rules! call {
             type Args = (String,);
             type Reply = u32;
             type Error = NoError;
+            type Request = bowline_rpc::Typed<Self>;
             const NAME: DeclaredName = DeclaredName::explicit($wire);
             const SPEC: MethodSpec = $spec;
 
@@ -200,6 +201,7 @@ impl Call for Endless {
     type Args = ();
     type Reply = ();
     type Error = NoError;
+    type Request = bowline_rpc::Opened<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("endless");
     const SPEC: MethodSpec = MethodSpec::new().no_cancel().streaming(Streaming::Executor);
 

@@ -122,6 +122,7 @@ impl Call for Tie {
     type Args = (String, u32, Nested);
     type Reply = String;
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("tie");
     const SPEC: MethodSpec = MethodSpec::new();
 
@@ -237,6 +238,7 @@ macro_rules! version {
             type Args = (Vec<u8>,);
             type Reply = Vec<u8>;
             type Error = NoError;
+            type Request = bowline_rpc::Typed<Self>;
             const NAME: DeclaredName = DeclaredName::explicit("twice");
             const SPEC: MethodSpec = $spec;
 

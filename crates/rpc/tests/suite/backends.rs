@@ -62,6 +62,7 @@ impl Call for Div {
     type Args = (i64, i64);
     type Reply = i64;
     type Error = DivError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::automatic("shop::math", "div", "00");
     const SPEC: MethodSpec = MethodSpec::new();
 
@@ -94,6 +95,7 @@ impl Call for Fall {
     type Args = ();
     type Reply = ();
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("fall");
     const SPEC: MethodSpec = MethodSpec::new().idempotent();
 

@@ -11,6 +11,7 @@ impl Call for GoesOn {
     type Args = ();
     type Reply = ();
     type Error = NoError;
+    type Request = bowline_rpc::Typed<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("goes_on");
     const SPEC: MethodSpec = MethodSpec::new().no_cancel();
 

@@ -130,6 +130,7 @@ mod tests {
         type Args = ();
         type Reply = ();
         type Error = NoError;
+        type Request = crate::Typed<Self>;
         const NAME: DeclaredName = DeclaredName::explicit("f");
         const SPEC: MethodSpec = MethodSpec::new().schema(SCHEMA);
 

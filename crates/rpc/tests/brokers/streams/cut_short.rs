@@ -81,6 +81,7 @@ impl Call for Whole {
     type Args = ();
     type Reply = String;
     type Error = NoError;
+    type Request = bowline_rpc::Opened<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("no_cancel");
     const SPEC: MethodSpec = MethodSpec::new().no_cancel().streaming(Streaming::Caller);
 

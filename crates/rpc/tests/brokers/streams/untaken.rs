@@ -29,6 +29,7 @@ impl Call for Numbers {
     type Args = (Option<u64>, bool);
     type Reply = ();
     type Error = NoError;
+    type Request = bowline_rpc::Opened<Self>;
     const NAME: DeclaredName = DeclaredName::explicit("numbers");
     const SPEC: MethodSpec = MethodSpec::new().no_cancel().streaming(Streaming::Executor);
 
