@@ -114,6 +114,22 @@ pub mod services {
     }
 
     #[bowline::service]
+    pub trait MakesItself {
+        async fn new(&self); //~ `new` makes the client that this trait gives: call the method otherwise, and put `#[rpc(name = "new")]` above it if that is its name for peers
+    }
+
+    #[bowline::service]
+    pub trait ClonesItself {
+        async fn r#clone(&self, of: u32); //~ `clone` clones the client that this trait gives
+    }
+
+    #[bowline::service]
+    pub trait ConvertsItself {
+        #[rpc(name = "convert")]
+        async fn try_into(&self, count: u8); //~ `try_into` converts the client that this trait gives
+    }
+
+    #[bowline::service]
     pub trait Synchronous {
         fn method(&self); //~ a method of a service is an `async fn`, or returns a stream
     }

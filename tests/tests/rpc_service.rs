@@ -3,7 +3,7 @@
 use bowline::rpc::executor::AsyncExecutor;
 use bowline::rpc::{
     Broker, Caller, Certainty, Code, Context, Error, Incoming, MemoryBroker, Registry,
-    RegistryError, TcpBroker,
+    RegistryError, TcpBroker, named,
 };
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,65 @@ trait KnotTying {
 
     #[rpc(name = "bind", idempotent, timeout = "5s", concurrency = 2)]
     async fn tie(&self, context: Context, rope: String, length: u32) -> Result<String, TieError>;
+}
+
+/// Has names that the compiler or what the attribute makes of the trait knows otherwise.
+#[bowline::service]
+trait Named {
+    #[rpc(name = "new")]
+    async fn renew(&self, r#type: C) -> C;
+
+    async fn as_ref(&self) -> u8;
+
+    async fn r#move(&self, #[rpc(default)] by: B) -> B;
+
+    async fn borrow(&self, context: Context, r#in: u8) -> Result<u8, TieError>;
+}
+
+type C = u32;
+type B = Option<u16>;
+
+struct Oddly;
+
+impl Named for Oddly {
+    async fn renew(&self, r#type: C) -> C {
+        r#type + 1
+    }
+
+    async fn as_ref(&self) -> u8 {
+        7
+    }
+
+    async fn r#move(&self, by: B) -> B {
+        by
+    }
+
+    async fn borrow(&self, _: Context, r#in: u8) -> Result<u8, TieError> {
+        Ok(r#in)
+    }
+}
+
+#[bowline::test]
+async fn names_that_mean_something_else_too_are_names() {
+    let registry = Registry::new("example");
+    registry.register_all(named_service(Oddly)).unwrap();
+    MemoryBroker::new(AsyncExecutor::new(registry, 4))
+        .run(async |broker| -> Result<(), Error> {
+            let client = NamedClient::new(broker.clone());
+            assert_eq!(client.renew(2).await?, 3);
+            assert_eq!(client.as_ref().await?, 7);
+            assert_eq!(client.r#move(Some(1)).await?, Some(1));
+            assert_eq!(client.borrow(5).await.unwrap(), 5);
+            let by_name = broker.call_named::<u32>("example.named.new", (2_u32,));
+            assert_eq!(by_name.await?, 3);
+            let by_name = broker.call_named_with::<B>("example.named.move", named! { by: Some(4) });
+            assert_eq!(by_name.await?, Some(4));
+            let by_name = broker.call_named_with::<u8>("example.named.borrow", named! { r#in: 4 });
+            assert_eq!(by_name.await?, 4);
+            Ok(())
+        })
+        .await
+        .unwrap();
 }
 
 struct Sailor {

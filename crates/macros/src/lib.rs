@@ -103,7 +103,9 @@ pub fn rpc(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// For `trait Math` these are `MathClient`, each of whose methods makes a call through its broker,
 /// and `math_service(..)`, whose methods a registry takes by `register_all`. The methods are `async`,
 /// take `&self`, and otherwise what [`macro@rpc`] takes, with the same options in `#[rpc(..)]` above
-/// them. What implements the trait is `Send`, `Sync` and `'static`, and writes `async fn`.
+/// them. What implements the trait is `Send`, `Sync` and `'static`, and writes `async fn`. No method is called
+/// `new`, `clone`, `into` or `try_into`, which the client has for itself: with `#[rpc(name = "new")]` above it
+/// a method of another name is `new` for peers.
 ///
 /// | option | meaning |
 /// |---|---|

@@ -11,6 +11,7 @@ mod tests;
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
+use syn::ext::IdentExt;
 use syn::parse::Parse;
 use syn::{Item, ItemFn};
 
@@ -61,7 +62,7 @@ fn generate(options: &Options, declaration: &Declaration, function: &ItemFn) -> 
         .attrs
         .iter()
         .partition(|attr| attr.path().is_ident("doc"));
-    let text = name.to_string();
+    let text = name.unraw().to_string();
     let summary = if declaration.streams() {
         format!("A call of `{text}`, which has items: a broker opens it where it finds it.")
     } else {

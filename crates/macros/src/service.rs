@@ -3,8 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt;
 use syn::{
     Attribute, Error, FnArg, Ident, ItemFn, ItemTrait, LitStr, Path, Result, TraitItem,
     TraitItemFn, parse_quote,
@@ -90,6 +91,7 @@ fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream> 
 impl Method {
     fn of(service: &Ident, method: &TraitItemFn) -> Result<Self> {
         let signature = &method.sig;
+        check_free(&signature.ident)?;
         if let Some(block) = &method.default {
             return Err(Error::new_spanned(
                 block,
@@ -134,6 +136,23 @@ impl Method {
     }
 }
 
+/// Refuses a method whose name the client has for something else.
+fn check_free(name: &Ident) -> Result<()> {
+    let plain = name.unraw().to_string();
+    let what = match plain.as_str() {
+        "new" => "makes the client",
+        "clone" => "clones the client",
+        // Of every type, and found first as they take it by value.
+        "into" | "try_into" => "converts the client",
+        _ => return Ok(()),
+    };
+    let text = format!(
+        "`{plain}` {what} that this trait gives: call the method otherwise, and put \
+         `#[rpc(name = \"{plain}\")]` above it if that is its name for peers"
+    );
+    Err(Error::new(name.span(), text))
+}
+
 fn generate(options: &Options, service: &ItemTrait, methods: &[Method]) -> TokenStream {
     let facade = &options.facade;
     let rpc = quote!(#facade::rpc);
@@ -146,8 +165,9 @@ fn generate(options: &Options, service: &ItemTrait, methods: &[Method]) -> Token
     let calls = methods
         .iter()
         .map(|it| it.call_type(options, &lower, visibility, &rpc));
-    let ways = methods.iter().map(|it| it.way_to_call(&rpc));
-    let served = methods.iter().map(|it| it.served(&rpc));
+    let broker = broker_of(service);
+    let ways = methods.iter().map(|it| it.way_to_call(&broker, &rpc));
+    let served = methods.iter().map(|it| it.served(name, &rpc));
     let client_doc = format!("Calls the methods of a [`{name}`] wherever its broker finds them.");
     let new_doc = "Calls through `broker`, or a clone of it.";
     let register_doc = format!(
@@ -164,24 +184,24 @@ fn generate(options: &Options, service: &ItemTrait, methods: &[Method]) -> Token
         #(#calls)*
 
         #[doc = #client_doc]
-        #visibility struct #client<C>(C);
+        #visibility struct #client<#broker>(#broker);
 
-        impl<C: #rpc::Broker> #client<C> {
+        impl<#broker: #rpc::Broker> #client<#broker> {
             #[doc = #new_doc]
-            #visibility fn new(broker: C) -> Self {
+            #visibility fn new(broker: #broker) -> Self {
                 #client(broker)
             }
 
             #(#ways)*
         }
 
-        impl<C: ::core::clone::Clone> ::core::clone::Clone for #client<C> {
+        impl<#broker: ::core::clone::Clone> ::core::clone::Clone for #client<#broker> {
             fn clone(&self) -> Self {
                 #client(::core::clone::Clone::clone(&self.0))
             }
         }
 
-        impl<C> ::core::fmt::Debug for #client<C> {
+        impl<#broker> ::core::fmt::Debug for #client<#broker> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.write_str(#shown)
             }
@@ -233,7 +253,7 @@ impl Method {
         } = declaration;
         let own = match &self.options.name {
             Some(name) => name.value(),
-            None => name.to_string(),
+            None => name.unraw().to_string(),
         };
         let declared = match &options.name {
             Some(service) => {
@@ -268,7 +288,7 @@ impl Method {
     }
 
     /// The method of the client.
-    fn way_to_call(&self, rpc: &TokenStream) -> TokenStream {
+    fn way_to_call(&self, broker: &Ident, rpc: &TokenStream) -> TokenStream {
         let (call, declaration) = (&self.call, &self.declaration);
         let request = declaration.request(rpc);
         let Declaration {
@@ -283,14 +303,14 @@ impl Method {
             .filter(|it| it.path().is_ident("doc"));
         quote! {
             #(#docs)*
-            pub fn #name(&self, #(#arguments: #types),*) -> #rpc::CallBuilder<C, #request<#call>> {
+            pub fn #name(&self, #(#arguments: #types),*) -> #rpc::CallBuilder<#broker, #request<#call>> {
                 #rpc::Caller::call(&self.0, #call { #(#arguments),* })
             }
         }
     }
 
     /// The method as a registry takes it.
-    fn served(&self, rpc: &TokenStream) -> TokenStream {
+    fn served(&self, service: &Ident, rpc: &TokenStream) -> TokenStream {
         let (call, declaration) = (&self.call, &self.declaration);
         let Declaration {
             name,
@@ -303,13 +323,15 @@ impl Method {
         let context = context.then(|| quote!(::core::clone::Clone::clone(&__context),));
         let items = incoming.as_ref().map(|_| quote!(__incoming));
         let wait = is_async.then(|| quote!(.await));
-        let running = quote!(__implementation.#name(#context #(#arguments,)* #items) #wait);
+        // By its path: what it is shared by has methods too, `clone` or `as_ref` say.
+        let running =
+            quote!(#service::#name(&*__implementation, #context #(#arguments,)* #items) #wait);
         let outcome = declaration.outcome_of(&running);
         quote! {
             {
-                let __implementation = __implementation.clone();
+                let __implementation = ::std::sync::Arc::clone(&__implementation);
                 #rpc::MethodDef::served::<#call, _, _>(move |__context, (#(#arguments,)*)| {
-                    let __implementation = __implementation.clone();
+                    let __implementation = ::std::sync::Arc::clone(&__implementation);
                     async move {
                         let _ = &__context;
                         #outcome
@@ -318,6 +340,22 @@ impl Method {
             }
         }
     }
+}
+
+/// The type parameter of the client: `C`, unless the trait has something of that name.
+fn broker_of(service: &ItemTrait) -> Ident {
+    let free = |name: &&str| !has(service.to_token_stream(), name);
+    let name = ["C", "B", "CallsBy"].into_iter().find(free);
+    Ident::new(name.unwrap_or("__Broker"), Span::mixed_site())
+}
+
+/// Whether there is such a word among the tokens.
+fn has(tokens: TokenStream, name: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word == name,
+        TokenTree::Group(group) => has(group.stream(), name),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 /// `WordCount` is `word_count`.

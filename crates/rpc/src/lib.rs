@@ -120,6 +120,11 @@ pub mod __private {
     pub use crate::caller::Awaited;
     pub use serde;
 
+    /// A name without what says that it is no keyword.
+    pub fn plain(name: &'static str) -> &'static str {
+        name.strip_prefix("r#").unwrap_or(name)
+    }
+
     /// Checks that arguments of this type can travel.
     pub fn travels<T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static>() {}
 }

@@ -21,7 +21,7 @@ use crate::codec::FormatError;
 #[macro_export]
 macro_rules! named {
     ($($name:ident : $value:expr),* $(,)?) => {
-        $crate::NamedValues::new(($((stringify!($name), $value),)*))
+        $crate::NamedValues::new(($(($crate::__private::plain(stringify!($name)), $value),)*))
     };
 }
 

@@ -137,6 +137,15 @@ fn traits_that_are_no_service_are_refused() {
             ),
             "a method that can fail returns `Result<T, E>` with both types named",
         ),
+        (
+            quote!(
+                trait M {
+                    async fn clone(&self) -> u8;
+                }
+            ),
+            "`clone` clones the client that this trait gives: call the method otherwise, and put \
+             `#[rpc(name = \\",
+        ),
     ] {
         assert_eq!(refusal(quote!(), item.clone()), sentence, "{item}");
     }
