@@ -8,4 +8,4 @@ mod mailbox;
 pub(crate) use driver::{CallPipes, Driver, Ended, Flow, Host};
 #[cfg(test)]
 pub(crate) use mailbox::Mail;
-pub(crate) use mailbox::{InFlight, Mailbox};
+pub(crate) use mailbox::{InFlight, Mailbox, Untaken};

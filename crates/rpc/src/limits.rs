@@ -2,12 +2,15 @@
 
 mod report;
 
-pub(crate) use report::KNOWN;
 pub use report::LimitsReport;
+pub(crate) use report::{KNOWN, PINNED};
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// PINGs at this pace, with those that ask for room for advertisements, are fewer than every peer lets through.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// Everything that bounds what a peer can make us hold, and how long we wait for it.
 ///
@@ -34,8 +37,14 @@ pub struct Limits {
     /// least 4096. A message costs its length plus 16. For one that is longer the rest is granted by
     /// [`reassembly`](Self::reassembly).
     pub call_window: u32,
-    /// Bytes of messages beyond the window of their call that may be on their way to us at once on one
-    /// connection, at least `max_message`. More wait for their turn.
+    /// Bytes of messages beyond the windows of their calls that one connection holds, on their way to us and
+    /// until the program takes them: arguments until their handler begins, items until they are received, a
+    /// reply until its caller has it. So many for calls of the peer, and so many for ours; at least
+    /// `max_message`. More wait at the peer for their turn.
+    ///
+    /// So long messages that a program leaves lying hold up others. It may wait for one of those, and so
+    /// one of each kind is let in beyond: arguments of each hop level, an item that is waited for, and a reply
+    /// that is.
     pub reassembly: usize,
     /// Calls open at once per direction, at hop level 0; each deeper level has an eighth. The
     /// caller queues; a peer that passes it breaks the protocol.
@@ -71,7 +80,8 @@ pub struct Limits {
     pub handshake_bytes: usize,
     /// Time the handshake may take.
     pub handshake_timeout: Duration,
-    /// Nothing received for so long: a PING. For three times as long: broken.
+    /// Nothing received for so long: a PING. For three times as long: broken. At least 250 ms: a peer takes
+    /// oftener PINGs for a flood.
     pub heartbeat: Duration,
     /// Connections still in their handshake. More: closed when accepted.
     pub unauthenticated: usize,
@@ -192,11 +202,7 @@ impl Limits {
         above_zero("handshake_timeout", self.handshake_timeout)?;
         above_zero("max_deadline", self.max_deadline)?;
         let longest = Duration::from_millis(u32::MAX.into());
-        between(
-            "heartbeat",
-            self.heartbeat,
-            Duration::from_millis(1)..=longest,
-        )
+        between("heartbeat", self.heartbeat, SHORTEST_HEARTBEAT..=longest)
     }
 
     /// What the limits add up to.
@@ -293,7 +299,7 @@ mod tests {
             ),
             (
                 |limits| limits.heartbeat = Duration::from_micros(20),
-                "the limit heartbeat is 20µs; it has to be 1ms to 4294967.295s",
+                "the limit heartbeat is 20µs; it has to be 250ms to 4294967.295s",
             ),
             (
                 |limits| limits.write_stall = Duration::ZERO,

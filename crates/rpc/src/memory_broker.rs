@@ -152,6 +152,7 @@ impl MemoryBroker {
             extensions: options.extensions,
             streams,
             arrived: time::now(),
+            untaken: None,
         };
         let job = Job::new(body, facts, meter, shared.attachment.clone(), sink);
         // The job is counted by now.

@@ -45,6 +45,7 @@ pub use event::{BrokenKind, CloseCause, Event, IncomingCall, KnownAs, PeerHello,
 pub use extension::{Extensions, ExtensionsBuilder};
 pub(crate) use frame::HEADER;
 pub(crate) use id_hash::IdHash;
+pub(crate) use inlet::Starving;
 pub use items::Items;
 pub(crate) use items::finish;
 pub(crate) use machine::Gauges;

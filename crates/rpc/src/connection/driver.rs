@@ -8,6 +8,7 @@ mod requests;
 mod tests;
 mod timing;
 mod transfer;
+mod untaken;
 
 pub(crate) use flows::{CallPipes, Flow};
 pub(crate) use host::{Ended, Host};
@@ -30,7 +31,9 @@ use bytes::{Bytes, BytesMut};
 use super::Mailbox;
 use super::mailbox::Mail;
 use crate::executor::JobHandle;
-use crate::proto::{BrokenKind, CallId, CallKind, CloseCause, Command, Event, IdHash, Machine};
+use crate::proto::{
+    BrokenKind, CallId, CallKind, CloseCause, Command, Event, IdHash, Machine, charge,
+};
 use crate::span::Unnumbered;
 use crate::stream::Bunch;
 use crate::{Certainty, Code, Limits};
@@ -211,6 +214,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             if self.draining && more < batch {
                 again |= self.close_if_idle(now);
             }
+            self.ask();
             self.wakers.drain(..).for_each(Waker::wake);
             let nothing_to_write = self.machine.is_finished() && self.out.is_empty();
             if self.cause.is_some() && (nothing_to_write || !self.writing) {
@@ -256,7 +260,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             match event {
                 Event::Replied { call, body } => {
                     self.host.answered();
-                    self.settle(call, Ok(body));
+                    self.settle(now, call, Ok(body));
                 }
                 Event::Failed { call, error } => {
                     match (error.code(), error.certainty()) {
@@ -264,18 +268,23 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                         (_, Certainty::Refused | Certainty::Executed) => self.host.answered(),
                         _ => {}
                     }
-                    self.settle(call, Err(error));
+                    self.settle(now, call, Err(error));
                 }
                 // Nobody waits for it, so it runs on whatever becomes of the connection.
                 Event::Opened(incoming) if incoming.kind.contains(CallKind::NOTIFY) => {
                     opened = true;
-                    self.host.opened(now, incoming, None);
+                    self.host.opened(now, incoming, None, None);
                 }
                 Event::Opened(incoming) => {
                     let call = incoming.call;
                     opened = true;
-                    let pipes = self.open_their_flow(now, call, incoming.kind, &incoming.body);
-                    let job = self.host.opened(now, incoming, pipes);
+                    let untaken = self.untaken(&incoming);
+                    let taken = match untaken {
+                        None => charge(incoming.body.len()),
+                        Some(_) => 0,
+                    };
+                    let pipes = self.open_their_flow(now, call, incoming.kind, taken);
+                    let job = self.host.opened(now, incoming, pipes, untaken);
                     self.running.insert(call, job);
                 }
                 Event::Cancelled { call, .. } => {
@@ -288,7 +297,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 Event::Items { call, items } => self.items_came(now, call, Bunch::Several(items)),
                 Event::Ended { call } => self.items_ended(call),
                 Event::Room { call } => self.feed(now, call),
-                Event::Notified { call } => self.settle(call, Ok(Bytes::new())),
+                Event::Notified { call } => self.settle(now, call, Ok(Bytes::new())),
                 Event::Ready(hello) => {
                     self.mailbox.ready(hello.max_calls, hello.max_body as usize);
                     self.host.event(Event::Ready(hello));
@@ -312,15 +321,21 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         taken
     }
 
-    fn settle(&mut self, call: CallId, outcome: Result<Bytes, crate::CallError>) {
+    fn settle(&mut self, now: Instant, call: CallId, outcome: Result<Bytes, crate::CallError>) {
         if !self.flows.is_empty() {
             self.flows.remove(&call);
         }
         // Invariant D2.
         if let Some((ticket, span)) = self.tickets.get_mut(call.slot()) {
             span.number(self.machine.number_of(call));
-            self.mailbox
-                .settle_ticket(*ticket, outcome, &mut self.wakers);
+            let untaken = self.machine.is_untaken(call).then_some(call);
+            let wakers = &mut self.wakers;
+            let taken = self
+                .mailbox
+                .settle_ticket(*ticket, outcome, untaken, wakers);
+            if untaken.is_some() && !taken {
+                self.consumed(now, call, u64::MAX);
+            }
         }
     }
 }

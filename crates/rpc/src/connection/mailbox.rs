@@ -2,8 +2,10 @@
 
 mod in_flight;
 mod tickets;
+mod untaken;
 
 pub(crate) use in_flight::InFlight;
+pub(crate) use untaken::Untaken;
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,6 +71,13 @@ pub(crate) enum Mail {
     },
     /// The program has put items of this call in, or taken some.
     LookAt(CallId),
+    /// The program has taken so much of what came on this call.
+    Took {
+        call: CallId,
+        amount: u64,
+    },
+    /// The caller of this call was asked, and waits for its reply.
+    Awaits(CallId),
     /// A notification has a handler, or never will.
     NotificationTaken {
         dropped: bool,
@@ -211,7 +220,7 @@ impl Mailbox {
     pub(crate) fn sent_calls(&self) -> Vec<CallId> {
         let state = self.state();
         let sent = state.tickets.iter().filter_map(|ticket| match ticket {
-            Ticket::Sent(call, _) => Some(*call),
+            Ticket::Sent { call, .. } => Some(*call),
             _ => None,
         });
         sent.collect()
@@ -220,7 +229,7 @@ impl Mailbox {
     /// Whether nothing is asked of the driver and no caller waits for an outcome.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
-        let over = |ticket: &Ticket| matches!(ticket, Ticket::Settled(_) | Ticket::Abandoned);
+        let over = |ticket: &Ticket| matches!(ticket, Ticket::Settled(..) | Ticket::Abandoned);
         state.inbox.is_empty() && state.tickets.iter().all(over)
     }
 
@@ -284,7 +293,11 @@ impl Mailbox {
         match state.tickets.get_mut(ticket) {
             Some(ticket @ Ticket::Queued(_)) => {
                 if let Ticket::Queued(waker) = ticket {
-                    *ticket = Ticket::Sent(call, waker.take());
+                    *ticket = Ticket::Sent {
+                        call,
+                        waker: waker.take(),
+                        asked: false,
+                    };
                 }
                 true
             }
@@ -292,28 +305,44 @@ impl Mailbox {
         }
     }
 
-    /// The one outcome of the call behind `ticket`; wakers go to `wakers`, to be woken later.
+    /// The one outcome of the call behind `ticket`; wakers go to `wakers`, to be woken later. Whether somebody
+    /// is there to take it, who then says that what came of the call `untaken` was taken.
     pub(crate) fn settle_ticket(
         &self,
         ticket: usize,
         outcome: Result<Bytes, CallError>,
+        untaken: Option<CallId>,
         wakers: &mut Vec<Waker>,
-    ) {
+    ) -> bool {
         let mut state = self.state();
         // Invariant M1: nobody else settles.
         let Some(known) = state.tickets.get_mut(ticket) else {
-            return;
+            return false;
         };
         match known {
-            Ticket::Queued(waker) | Ticket::Sent(_, waker) => {
+            Ticket::Queued(waker) | Ticket::Sent { waker, .. } => {
                 wakers.extend(waker.take());
-                *known = Ticket::Settled(outcome);
+                *known = Ticket::Settled(outcome, untaken);
+                true
             }
             Ticket::Abandoned => {
                 state.tickets.remove(ticket);
                 drop(state);
+                false
             }
-            Ticket::Settled(_) => {}
+            Ticket::Settled(..) => false,
+        }
+    }
+
+    /// The caller behind `ticket` is to say, by the next look at its call, that it waits; how to wake it for
+    /// that.
+    pub(crate) fn ask(&self, ticket: usize) -> Option<Waker> {
+        match self.state().tickets.get_mut(ticket)? {
+            Ticket::Sent { waker, asked, .. } => {
+                *asked = true;
+                waker.take()
+            }
+            _ => None,
         }
     }
 
@@ -328,14 +357,15 @@ impl Mailbox {
         for (key, ticket) in state.tickets.iter_mut() {
             let (waker, certainty) = match ticket {
                 Ticket::Queued(waker) => (waker.take(), Certainty::NeverSent),
-                Ticket::Sent(_, waker) => (waker.take(), Certainty::MaybeExecuted),
-                Ticket::Settled(_) => continue,
+                Ticket::Sent { waker, .. } => (waker.take(), Certainty::MaybeExecuted),
+                Ticket::Settled(..) => continue,
                 Ticket::Abandoned => {
                     gone.push(key);
                     continue;
                 }
             };
-            *ticket = Ticket::Settled(Err(CallError::new(Code::ConnectionLost, certainty)));
+            let lost = CallError::new(Code::ConnectionLost, certainty);
+            *ticket = Ticket::Settled(Err(lost), None);
             wakers.extend(waker);
         }
         for key in gone {

@@ -18,6 +18,7 @@ use super::caught::discard;
 use super::queue::MethodLimit;
 use super::running::Running;
 use super::{Attachment, Executor, JobHandle};
+use crate::connection::Untaken;
 use crate::context::Cancel;
 use crate::meter::Meter;
 use crate::method::Entry;
@@ -65,6 +66,7 @@ pub struct Job {
     scope: Option<CancelScope>,
     attachment: Arc<Attachment>,
     caller: Option<Peer>,
+    untaken: Option<Untaken>,
     answer: Answer,
 }
 
@@ -90,6 +92,8 @@ pub(crate) struct JobFacts {
     pub(crate) arrived: Instant,
     /// Items of either side.
     pub(crate) streams: Option<Arc<HandlerStreams>>,
+    /// What the connection it came by holds for it until it begins, or never will.
+    pub(crate) untaken: Option<Untaken>,
 }
 
 impl Job {
@@ -97,12 +101,12 @@ impl Job {
     /// context of the handler.
     pub(crate) fn new(
         body: impl FnOnce(Context) -> JobBody,
-        facts: JobFacts,
+        mut facts: JobFacts,
         meter: Arc<Meter>,
         attachment: Arc<Attachment>,
         sink: Arc<dyn ReplySink>,
     ) -> Self {
-        let deadline = facts.deadline;
+        let (deadline, untaken) = (facts.deadline, facts.untaken.take());
         let (cancel, scope) = match facts.stop {
             Stop::Drop => {
                 let scope = CancelScope::new().finalise_within(attachment.cancel_grace());
@@ -139,6 +143,7 @@ impl Job {
             scope,
             attachment,
             caller,
+            untaken,
             answer,
         }
     }
@@ -242,6 +247,7 @@ impl Job {
     /// dropped says so.
     pub(super) fn begin(&mut self) -> Option<(JobBody, Option<CancelScope>)> {
         let body = self.body.take()?;
+        self.untaken = None;
         self.answer.certainty = Certainty::MaybeExecuted;
         self.answer.meter.begun();
         if let Some(sink) = &self.answer.sink {

@@ -16,6 +16,12 @@ const FIXED: usize = 2 * 1024 * 1024;
 const PER_CALL: usize = 1024;
 /// Extensions of one call besides its metadata.
 pub(crate) const KNOWN: usize = 1024;
+/// A received body keeps at most so many times its size.
+pub(crate) const PINNED: usize = 8;
+/// Messages of the peer's calls that may be let in beyond the budget: arguments of each hop level, and an item.
+const BEYOND_OF_THEIRS: usize = 10;
+/// Those of our calls: a reply and an item.
+const BEYOND_OF_OURS: usize = 2;
 /// One advertised method: its name and its entries.
 const PER_METHOD: usize = 1024;
 
@@ -32,17 +38,20 @@ impl LimitsReport {
     }
 
     /// The part of it that a peer can cause by its calls, whatever it asks for and however little it takes
-    /// of the answers. What handlers hold is not in it: they are no more than the workers of the executor, and
-    /// each may have one long item that waits for room.
+    /// of the answers. What handlers hold is not in it, what they were given and did not take included: they are
+    /// no more than the workers of the executor, and each may have one long item that waits for room.
     pub fn called(&self) -> usize {
         let limits = &self.limits;
         let (frame, window) = (limits.max_frame as usize, limits.call_window as usize);
         let open = 4 * usize::from(limits.max_metadata) + KNOWN;
-        // What was received is a window, and items may be empty, so that each has an event. Items of a handler
-        // are a window, and its answer is another or an error; longer ones share their own limit.
-        let per_slot = 2 * window + open + window + window.max(frame) + 2 * PER_CALL;
-        let notifications = limits.notify_window as usize * (frame + open + PER_CALL);
-        limits.slots() * per_slot + notifications + limits.reply_bytes + limits.reassembly
+        // What was received is a window, and the arguments of a call with items besides, which count as taken.
+        // Items of a handler are a window, and its answer is another or an error; longer ones share their own
+        // limit.
+        let received = 2 * PINNED * window + open;
+        let per_slot = received + window + window.max(frame) + 2 * PER_CALL;
+        let notifications = limits.notify_window as usize * (PINNED * frame + open + PER_CALL);
+        let long = limits.reassembly + BEYOND_OF_THEIRS * limits.max_message as usize;
+        limits.slots() * per_slot + notifications + limits.reply_bytes + long
     }
 
     /// The part of it that is due to calls of ours that the peer answers.
@@ -50,8 +59,9 @@ impl LimitsReport {
         let limits = &self.limits;
         let (frame, window) = (limits.max_frame as usize, limits.call_window as usize);
         // Replies and items, or the error; and our own items. Long ones share the limit of the queue.
-        let per_slot = 2 * window + frame + window + 2 * PER_CALL;
-        limits.slots() * per_slot + limits.queue_bytes + limits.reassembly
+        let per_slot = PINNED * window + frame + window + 2 * PER_CALL;
+        let long = limits.reassembly + BEYOND_OF_OURS * limits.max_message as usize;
+        limits.slots() * per_slot + limits.queue_bytes + long
     }
 
     /// Most bytes of the table of the peer's methods and of changes to it not yet taken.

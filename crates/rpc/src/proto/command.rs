@@ -111,7 +111,8 @@ pub enum Command {
         call: CallId,
     },
     /// The application has taken so much of what came on a call, as [`charge`](super::charge) has it: the
-    /// peer may send as much again. With [`CallId::CONNECTION`], so many notifications.
+    /// peer may send as much again, on this call while it is open, and on any of what is beyond the windows of
+    /// calls. More than came counts as all. With [`CallId::CONNECTION`], so many notifications.
     Consumed {
         /// The call.
         call: CallId,

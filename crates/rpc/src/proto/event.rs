@@ -136,7 +136,9 @@ pub enum Event {
     /// The peer offers these methods no longer.
     Withdrawn(Vec<MethodId>),
     /// The peer calls. Answer with one [`Reply`](super::Command::Reply) or
-    /// [`Fail`](super::Command::Fail).
+    /// [`Fail`](super::Command::Fail). If the arguments are longer than
+    /// [`Limits::call_window`](crate::Limits::call_window), say with [`Consumed`](super::Command::Consumed)
+    /// when the application has taken them: others wait for that. The answer says it too.
     Opened(IncomingCall),
     /// The peer gave up one of its calls. It still wants an answer, whatever it is: the answer
     /// frees the place of the call.
@@ -177,14 +179,17 @@ pub enum Event {
         /// Our notification.
         call: CallId,
     },
-    /// A call of ours succeeded.
+    /// A call of ours succeeded. If the result is longer than
+    /// [`Limits::call_window`](crate::Limits::call_window), or items of the call have not been taken, say with
+    /// [`Consumed`](super::Command::Consumed) when the application has taken all of it: others wait for
+    /// that.
     Replied {
         /// Our call.
         call: CallId,
         /// The encoded result.
         body: Bytes,
     },
-    /// A call of ours failed.
+    /// A call of ours failed. If items of it have not been taken, as [`Replied`](Self::Replied).
     Failed {
         /// Our call.
         call: CallId,
@@ -207,11 +212,12 @@ pub enum Event {
 }
 
 impl Event {
-    /// Bytes of bodies it holds.
-    pub(super) fn held(&self) -> usize {
+    /// Bytes of bodies it holds, of which more than a `window` are counted elsewhere until they are taken.
+    pub(super) fn held(&self, window: u32) -> usize {
+        let within = |body: &Bytes| body.len().min(window as usize);
         match self {
-            Event::Opened(call) => call.body.len() + call.extensions.len(),
-            Event::Replied { body, .. } | Event::Item { body, .. } => body.len(),
+            Event::Opened(call) => within(&call.body) + call.extensions.len(),
+            Event::Replied { body, .. } | Event::Item { body, .. } => within(body),
             Event::Items { items, .. } => items.charge() as usize,
             Event::Failed { error, .. } => {
                 error.message().len() + error.application().map_or(0, |body| body.bytes.len())

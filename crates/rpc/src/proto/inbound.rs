@@ -16,12 +16,14 @@ use super::frame::{
 };
 use super::machine::{MAX_EVENTS, Phase, Sent};
 use super::{CloseCause, Event, Guess, Machine, Violation};
-use crate::small_bodies::SmallBodies;
+use crate::limits::PINNED;
 use crate::{CallError, Certainty, Code};
 
-/// Bodies from this length on are shared with the buffer they came in; shorter ones are copied
-/// out, so that a small body does not keep a large buffer.
+/// Bodies from this length on are shared with the buffer they came in, if they are not a small part of it;
+/// others are copied out, so that a small body does not keep a large buffer.
 const SHARE: usize = 4096;
+/// Frames of unknown types per second and at once, each counted again for each of its whole KiB.
+pub(super) const UNKNOWN: (u64, u64) = (1000, 4096);
 /// What the PING says that follows the request to open nothing new.
 pub(super) const LAST_PING: &[u8; 8] = b"the last";
 /// PONGs that may wait to be sent; more PINGs are not answered.
@@ -48,6 +50,10 @@ impl Machine {
         {
             self.received_at = now;
             self.pinged_at = None;
+        }
+        // What it held back lies in the same buffer, the front of which is out of sight.
+        if !self.holding {
+            self.buffer = input.capacity();
         }
         match self.take_frames(now, input) {
             Ok(()) => Ok(()),
@@ -185,7 +191,12 @@ impl Machine {
             CLOSE => self.on_close(header, payload),
             HELLO | PROOF | READY => return Err(Violation::Rule("handshake-again")),
             _ if header.is_critical() => return Err(Violation::Rule("critical-frame")),
-            _ => self.stats.unknown_frames += 1,
+            _ => {
+                self.stats.unknown_frames += 1;
+                if !self.unknown.take(now, 1 + u64::from(header.len) / 1024) {
+                    return Err(Violation::Flood("unknown-frames"));
+                }
+            }
         }
         input.advance(length);
         Ok(())
@@ -289,14 +300,21 @@ impl Machine {
     }
 }
 
-/// Takes the frame that ends at `to` from the front of `input` and gives what starts at `from`.
-fn take_body(bodies: &mut SmallBodies, input: &mut BytesMut, from: usize, to: usize) -> Bytes {
-    if to - from < SHARE {
-        let body = bodies.copy(&input[from..to]);
-        input.advance(to);
-        body
-    } else {
-        input.advance(from);
-        input.split_to(to - from).freeze()
+impl Machine {
+    /// Takes the frame that ends at `to` from the front of `input` and gives what starts at `from`.
+    fn take_body(&mut self, input: &mut BytesMut, from: usize, to: usize) -> Bytes {
+        if self.is_shared(to - from) {
+            input.advance(from);
+            input.split_to(to - from).freeze()
+        } else {
+            let body = self.bodies.copy(&input[from..to]);
+            input.advance(to);
+            body
+        }
+    }
+
+    /// Whether so many bytes stay in the buffer they came in, which they keep then.
+    fn is_shared(&self, length: usize) -> bool {
+        length >= SHARE && PINNED * length >= self.buffer
     }
 }

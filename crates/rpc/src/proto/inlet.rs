@@ -1,12 +1,16 @@
 //! Messages on their way in that are more than one frame, or one of many: credit and reassembly.
 
+mod budget;
+
 use std::collections::{HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
 use super::IdHash;
 use super::frame::CHARGE;
-use super::{IncomingCall, Violation};
+use super::{CallId, IncomingCall, Violation};
+pub(crate) use budget::Starving;
+use budget::{Left, Pool};
 
 /// What a message is.
 #[derive(Debug)]
@@ -22,17 +26,22 @@ struct Partial {
     what: What,
     total: usize,
     bytes: BytesMut,
-    /// Counted in the budget.
+    /// Bytes of it that the window of its call has, as far as is known.
+    share: usize,
+    /// Everything it lacked is granted.
     admitted: bool,
 }
 
 /// One direction of one call.
 #[derive(Debug)]
 struct Inlet {
+    call: CallId,
     /// What the peer may still send.
     credit: u64,
     /// Granted beyond the window, for messages not yet taken.
     extra: u64,
+    /// The classes of which some of that is beyond the budget.
+    beyond: u16,
     /// Received and not yet taken.
     untaken: u64,
     /// Taken and not yet granted again.
@@ -45,17 +54,22 @@ struct Inlet {
 }
 
 // Invariants
-// N1 `used` is the sum of the totals of admitted messages that are partial.
+// N1 `used` of a side is the sum of `extra` of its inlets and of what is left of its calls, which are not in
+//    both. What came of a call and may still come is a window and its `extra` at most.
 // N2 `grants` names each inlet with a `grant` once, and no other.
-// N3 `unadmitted` names, in their order, the inlets whose partial message needs more credit than is
+// N3 `waiting` of a side names, in their order, the inlets whose partial message needs more credit than is
 //    left; names of inlets that are gone are skipped.
 #[derive(Debug, Default)]
 pub(super) struct Inlets {
     by_wire: HashMap<u64, Box<Inlet>, IdHash>,
-    unadmitted: VecDeque<u64>,
+    /// Of the peer's calls and of ours.
+    pools: [Pool; 2],
+    left: HashMap<CallId, Left, IdHash>,
     grants: VecDeque<u64>,
-    used: usize,
+    /// The shares of messages that are partial.
     held: usize,
+    /// There may be messages for which the program is to be asked.
+    asks: bool,
 }
 
 impl Inlets {
@@ -64,10 +78,12 @@ impl Inlets {
     }
 
     /// A call whose peer may send `credit`, of items too if it `streams`.
-    pub(super) fn open(&mut self, wire: u64, credit: u32, streams: bool) {
+    pub(super) fn open(&mut self, wire: u64, call: CallId, credit: u32, streams: bool) {
         let inlet = Inlet {
+            call,
             credit: credit.into(),
             extra: 0,
+            beyond: 0,
             untaken: 0,
             taken: 0,
             grant: 0,
@@ -150,19 +166,22 @@ impl Inlets {
         }
         // As much as may come before more is granted, and no more.
         let allowed = part.len() + inlet.credit.min(total as u64) as usize;
-        let mut bytes = BytesMut::with_capacity(total.min(allowed));
+        let share = total.min(allowed);
+        let mut bytes = BytesMut::with_capacity(share);
         bytes.extend_from_slice(part);
-        self.held += part.len();
+        self.held += share;
         let rest = (total - part.len()) as u64;
         inlet.partial = Some(Partial {
             what,
             total,
             bytes,
+            share,
             admitted: false,
         });
         if rest > inlet.credit {
-            self.unadmitted.push_back(wire);
-            self.admit(budget);
+            let ours = inlet.call.is_ours();
+            self.pools[usize::from(ours)].waiting.push_back(wire);
+            self.admit(ours, budget);
         }
         Ok(())
     }
@@ -173,6 +192,7 @@ impl Inlets {
         wire: u64,
         part: &[u8],
         more: bool,
+        budget: usize,
     ) -> Result<Option<(What, Bytes)>, Violation> {
         let Some(inlet) = self.by_wire.get_mut(&wire) else {
             return Ok(None);
@@ -186,58 +206,26 @@ impl Inlets {
             return Err(Violation::Rule("message-total"));
         }
         partial.bytes.extend_from_slice(part);
-        self.held += part.len();
+        if !partial.admitted && length > partial.share {
+            // More of the window was granted meanwhile.
+            self.held += length - partial.share;
+            partial.share = length;
+        }
         if more {
             return Ok(None);
         }
-        self.held -= partial.total;
         let Some(partial) = inlet.partial.take() else {
             return Ok(None);
         };
-        if partial.admitted {
-            self.used -= partial.total;
-        }
+        let ours = inlet.call.is_ours();
+        self.arrived(wire, ours, &partial);
+        self.admit(ours, budget);
         Ok(Some((partial.what, partial.bytes.freeze())))
-    }
-
-    /// Bytes of messages that were let in beyond the windows of their calls.
-    pub(super) fn used(&self) -> usize {
-        self.used
-    }
-
-    /// Whether a message waits for its turn.
-    pub(super) fn has_unadmitted(&self) -> bool {
-        !self.unadmitted.is_empty()
-    }
-
-    /// Grants what is missing of messages that fit into `budget`, one after the other, so that none
-    /// waits for ever.
-    // Invariant N3.
-    pub(super) fn admit(&mut self, budget: usize) {
-        while let Some(wire) = self.unadmitted.front() {
-            let wire = *wire;
-            if let Some(inlet) = self.by_wire.get_mut(&wire)
-                && let Some(partial) = &mut inlet.partial
-                && !partial.admitted
-            {
-                if self.used + partial.total > budget {
-                    return;
-                }
-                self.used += partial.total;
-                partial.admitted = true;
-                let rest = partial.total - partial.bytes.len();
-                partial.bytes.reserve(rest);
-                let missing = (rest as u64).saturating_sub(inlet.credit + inlet.grant);
-                inlet.extra += missing;
-                inlet.add_grant(missing, wire, &mut self.grants);
-            }
-            self.unadmitted.pop_front();
-        }
     }
 
     /// The application took so much: it is granted again, in halves of the window. False if there is
     /// no such call.
-    pub(super) fn consumed(&mut self, wire: u64, amount: u64, window: u32) -> bool {
+    pub(super) fn consumed(&mut self, wire: u64, amount: u64, window: u32, budget: usize) -> bool {
         let Some(inlet) = self.by_wire.get_mut(&wire) else {
             return false;
         };
@@ -250,16 +238,26 @@ impl Inlets {
             let taken = std::mem::take(&mut inlet.taken);
             inlet.add_grant(taken, wire, &mut self.grants);
         }
+        let ours = inlet.call.is_ours();
+        if beyond > 0 {
+            let classes = match inlet.extra {
+                0 => std::mem::take(&mut inlet.beyond),
+                _ => 0,
+            };
+            self.free(ours, beyond, classes);
+            self.admit(ours, budget);
+        }
         true
     }
 
-    /// How much may be [consumed](Self::consumed) until some of it is granted again. Less than half of
-    /// the window is kept back so, which no message waits for.
+    /// How much may be [consumed](Self::consumed) until some of it is granted again, or to others. Less than
+    /// half of the window is kept back so, which no message waits for.
     pub(super) fn ungranted(&self, wire: u64, window: u32) -> u64 {
         let half = u64::from(window / 2).max(1);
         match self.by_wire.get(&wire) {
             Some(inlet) if inlet.streams => inlet.extra + half.saturating_sub(inlet.taken),
-            // The items are complete: nothing is granted any more.
+            // The items are complete: nothing is granted to it any more.
+            Some(inlet) if inlet.extra > 0 => inlet.extra,
             Some(_) => u64::MAX,
             None => half,
         }
@@ -277,35 +275,50 @@ impl Inlets {
         None
     }
 
-    pub(super) fn remove(&mut self, wire: u64, budget: usize) {
+    /// The call is over, or nothing more comes on it. What has come of it still has to be taken, unless it
+    /// is `taken` with its end.
+    pub(super) fn remove(&mut self, wire: u64, taken: bool, budget: usize) {
         if let Some(inlet) = self.by_wire.remove(&wire) {
-            let mut freed = 0;
-            if let Some(partial) = &inlet.partial {
-                self.held -= partial.bytes.len();
-                if partial.admitted {
-                    freed += partial.total;
-                }
-            }
-            self.used -= freed;
+            let ours = inlet.call.is_ours();
+            let mut untaken = if taken { 0 } else { inlet.untaken };
             if inlet.grant > 0 {
                 self.grants.retain(|other| *other != wire);
             }
-            self.unadmitted.retain(|other| *other != wire);
-            if freed > 0 {
-                self.admit(budget);
+            if let Some(partial) = &inlet.partial {
+                untaken = untaken.saturating_sub((partial.bytes.len() + CHARGE) as u64);
+                self.arrived(wire, ours, partial);
             }
+            let extra = inlet.extra.min(untaken);
+            let mut beyond = inlet.beyond;
+            if extra > 0 {
+                let left = Left {
+                    extra,
+                    beyond: std::mem::take(&mut beyond),
+                };
+                self.left.insert(inlet.call, left);
+            }
+            self.free(ours, inlet.extra - extra, beyond);
+            self.admit(ours, budget);
         }
-        if self.by_wire.is_empty() {
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        if self.by_wire.is_empty() && self.left.is_empty() {
             *self = Self::default();
         }
     }
 
     pub(super) fn memory(&self) -> usize {
+        let pools = self.pools.iter();
         self.by_wire.capacity() * (size_of::<(u64, Box<Inlet>)>() + 1)
             + self.by_wire.len() * (size_of::<Inlet>() + size_of::<IncomingCall>())
-            + (self.grants.capacity() + self.unadmitted.capacity()) * 8
+            + self.left.capacity() * (size_of::<(CallId, Left)>() + 1)
+            + self.grants.capacity() * 8
             + self.held
-            + self.used
+            + pools
+                .map(|it| it.waiting.capacity() * 8 + it.used)
+                .sum::<usize>()
     }
 }
 

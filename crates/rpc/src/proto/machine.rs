@@ -166,9 +166,12 @@ pub struct Machine {
     pub(super) forgiven: u64,
     pub(super) pings: Bucket,
     pub(super) changes: Bucket,
+    pub(super) unknown: Bucket,
     pub(super) events: VecDeque<Event>,
     pub(super) held: usize,
     pub(super) bodies: SmallBodies,
+    /// What the buffer has room for from which frames are taken.
+    pub(super) buffer: usize,
     pub(super) handed: u64,
     pub(super) transmitted: u64,
     pub(super) received_at: Instant,
@@ -209,15 +212,12 @@ impl Machine {
             let call = self.outlets.next_roomy()?;
             return Some(Event::Room { call });
         };
-        self.held -= event.held();
+        self.held -= event.held(self.config.limits.call_window);
         match &event {
             Event::Replied { call, .. } | Event::Failed { call, .. } | Event::Notified { call } => {
                 self.outgoing.reported(*call)
             }
             _ => {}
-        }
-        if self.inlets.has_unadmitted() {
-            self.inlets.admit(self.budget());
         }
         if self.events.is_empty() && self.events.capacity() > 512 {
             self.events = VecDeque::new();
@@ -226,11 +226,12 @@ impl Machine {
     }
 
     pub(super) fn push(&mut self, event: Event) {
-        self.held += event.held();
+        self.held += event.held(self.config.limits.call_window);
         self.events.push_back(event);
     }
 
-    /// Bytes this machine holds: tables, queues, bodies, events not yet polled.
+    /// Bytes this machine holds: tables, queues, bodies, events not yet polled, and what it has granted beyond
+    /// the windows of calls for messages that were not [consumed](super::Command::Consumed).
     ///
     /// Never more than [`LimitsReport::connection`](crate::LimitsReport::connection).
     pub fn memory_in_use(&self) -> usize {

@@ -246,7 +246,8 @@ impl Machine {
             self.outlets.open(wire, terms);
         }
         if kind.contains(CallKind::EXECUTOR_STREAMS) {
-            self.inlets.open(wire, self.config.limits.call_window, true);
+            let window = self.config.limits.call_window;
+            self.inlets.open(wire, call, window, true);
         }
         if rest.is_empty() {
             put_open(out, wire, open, extensions, budget, None);

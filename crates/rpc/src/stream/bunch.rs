@@ -9,6 +9,8 @@ use crate::proto::{HEADER, Items, charge, finish};
 
 /// Most charge of items that are joined to be handed on together.
 pub(crate) const TOGETHER: u64 = 8 * 1024;
+/// Most bytes of an item that came alone and is joined with others where it waits.
+const SHORT: usize = 128;
 /// Room for the first items of a buffer.
 const FIRST: usize = 2 * 1024;
 /// Room for as many items as are handed on together, and for the one that makes them enough.
@@ -29,18 +31,28 @@ impl Bunch {
         }
     }
 
-    /// Puts `others` behind these, or gives them back.
+    /// Puts `others` behind these, or gives them back. Short ones apart would cost more than they count.
     pub(crate) fn join(&mut self, others: Bunch) -> Option<Bunch> {
-        match (self, others) {
-            (Bunch::Several(items), Bunch::Several(others))
-                if items.charge() + others.charge() <= TOGETHER =>
-            {
-                items.append(others);
-                None
-            }
-            (_, others) => Some(others),
+        if self.charge() + others.charge() > TOGETHER {
+            return Some(others);
         }
+        match (&mut *self, others) {
+            (Bunch::Several(items), Bunch::Several(others)) => items.append(others),
+            (Bunch::Several(items), Bunch::One(other)) if is_short(&other) => items.push(&other),
+            (Bunch::One(one), Bunch::One(other)) if is_short(one) && is_short(&other) => {
+                let mut items = Items::new();
+                items.push(one);
+                items.push(&other);
+                *self = Bunch::Several(items);
+            }
+            (_, others) => return Some(others),
+        }
+        None
     }
+}
+
+fn is_short(item: &Bytes) -> bool {
+    item.len() <= SHORT
 }
 
 /// Where items are encoded behind each other, until they are handed on.

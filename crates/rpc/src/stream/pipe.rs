@@ -73,6 +73,8 @@ impl Pipe {
                 writer: None,
                 watcher: None,
                 port: None,
+                asked: false,
+                awaited: false,
             }),
             room,
         })
@@ -194,10 +196,12 @@ impl Pipe {
         // Others may have come in between.
         let waits = state.items.is_empty() && state.end().is_none();
         let former = waits.then(|| state.reader.replace(waker));
+        let post = if waits { state.answers() } else { None };
         drop(state);
         match former {
             Some(former) => {
                 drop(former);
+                notify(None, post);
                 Poll::Pending
             }
             None => self.try_items(taken).map_or(Poll::Pending, Poll::Ready),
@@ -315,6 +319,19 @@ impl Pipe {
         port.until = until.max(1);
         port.told = port.taken >= port.until;
         !port.told
+    }
+
+    /// The driver asks whether the reader waits for more: it is told of that by the next look. Gives what
+    /// wakes the reader, to do so.
+    pub(crate) fn ask(&self) -> Option<Waker> {
+        let mut state = self.state();
+        state.asked = true;
+        state.reader.take()
+    }
+
+    /// The driver looks: whether the reader has said that it waits, since it was asked.
+    pub(crate) fn is_awaited(&self) -> bool {
+        mem::take(&mut self.state().awaited)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -18,7 +18,7 @@ use super::offering::{Offer, Offering};
 use super::routes::{ConnectionId, NoRoom, Origin};
 use super::table::Losses;
 use super::wires::Wire;
-use crate::connection::{CallPipes, Driver, Ended, Host, Mailbox};
+use crate::connection::{CallPipes, Driver, Ended, Host, Mailbox, Untaken};
 use crate::dedupe::{Admitted, CallerId, DedupeKey, Waiter};
 use crate::executor::{
     CallRef, Job, JobBody, JobEnd, JobFacts, JobHandle, Notification, ReplySink, Stop,
@@ -30,7 +30,7 @@ use crate::proto::{
 };
 use crate::stream::HandlerStreams;
 use crate::sys::Reserved;
-use crate::{Certainty, Codec, Peer, Right};
+use crate::{Certainty, Peer, Right};
 
 /// The place of one connection in the broker's table; given up by dropping it.
 pub(super) struct Place {
@@ -172,19 +172,6 @@ impl Link {
         }
     }
 
-    /// Answers a reserved method, in a task of its own: there may be much to tell.
-    fn tell(&self, reserved: Reserved, incoming: IncomingCall, codec: Codec) -> JobHandle {
-        let call = CallRef::Peer(incoming.call);
-        let (shared, mailbox) = (self.place.shared.clone(), self.place.mailbox.clone());
-        let principal: Arc<str> = self.principal().into();
-        // A closed group drops it; then the connection is about to end.
-        drop(self.place.shared.group.spawn_ok(async move {
-            let sees = |method: &str| shared.config.tells_of(&principal, reserved, method);
-            mailbox.settle(call, reserved.answer(&shared, sees, codec, &incoming.body));
-        }));
-        JobHandle::of_none()
-    }
-
     /// Where the outcome of a call goes, and which call it is.
     fn sink_of(&self, incoming: &IncomingCall) -> (Arc<dyn ReplySink>, CallRef) {
         let mailbox = &self.place.mailbox;
@@ -301,6 +288,7 @@ impl Host for Link {
         now: Instant,
         incoming: IncomingCall,
         pipes: Option<CallPipes>,
+        untaken: Option<Untaken>,
     ) -> JobHandle {
         self.place.shared.counters.calls_received.add(1);
         let (mut sink, call) = self.sink_of(&incoming);
@@ -319,7 +307,7 @@ impl Host for Link {
         };
         let Served { method, meter } = match offer {
             Offer::Served(served) => served,
-            Offer::Reserved(reserved) => return self.tell(reserved, incoming, codec),
+            Offer::Reserved(reserved) => return self.tell(reserved, incoming, codec, untaken),
         };
         let named = incoming.kind.contains(CallKind::NAMED_ARGUMENTS);
         let streams = pipes.map(|pipes| {
@@ -372,6 +360,7 @@ impl Host for Link {
             extensions: incoming.extensions,
             arrived: now,
             streams,
+            untaken,
         };
         let body = |context| JobBody::Encoded {
             name: method.name,

@@ -286,7 +286,7 @@ over_every_wire! {
             let held = held();
             let server = knowing(wire.serve(held.registry)).start(&group).await?;
             let mut limits = Limits::default();
-            limits.heartbeat = Duration::from_millis(20);
+            limits.heartbeat = Duration::from_millis(250);
             let client = known(&wire, &server).limits(limits).unwrap().start(&group).await?;
             let running = hold(&group, &client, 7);
             held.started.recv().await.unwrap();

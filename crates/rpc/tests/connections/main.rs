@@ -25,4 +25,5 @@ mod offers;
 mod relayed;
 mod stalled;
 mod strangers;
+mod untaken;
 mod withheld;

@@ -7,8 +7,8 @@ use bowline_rpc::{Certainty, Code, Limits};
 use bytes::BytesMut;
 
 use crate::pair::{
-    START, call, ends, events, frame, machine, open, open_frame, opened, pump, ready, receive,
-    reply, sent,
+    START, call, ends, events, frame, machine, millis, open, open_frame, opened, pump, ready,
+    receive, reply, sent,
 };
 
 // R14
@@ -222,6 +222,64 @@ fn credit_of_zero_or_too_much_breaks_the_rules() {
             );
         }
     }
+}
+
+// R9
+#[test]
+fn a_flood_of_unknown_frames_ends_the_connection() {
+    let limits = Limits::default();
+    // One of each KiB that is whole, and one.
+    let at_once = 4096 + limits.max_frame as usize / 1024;
+    for (length, each) in [(0, 1), (1023, 1), (60_000, 59)] {
+        let (_, mut listener) = ready(&limits);
+        let unknown = frame(0x3E, 0, 0, 0, &vec![0; length]);
+        for _ in 0..at_once / each {
+            receive(&mut listener, START, &unknown).unwrap();
+        }
+        let next = receive(&mut listener, START, &unknown);
+        assert_eq!(next, Err(Violation::Flood("unknown-frames")), "{length}");
+        assert_eq!(
+            sent(&mut listener, START)[4..8],
+            [4, 0, 0, 8],
+            "CLOSE Overloaded"
+        );
+        // Those that come at their pace are only counted.
+        let (_, mut listener) = ready(&limits);
+        for n in 0..10_000 {
+            let now = START + millis(each as u64 * n);
+            receive(&mut listener, now, &unknown).unwrap();
+        }
+        assert_eq!(listener.stats().unknown_frames, 10_000);
+    }
+}
+
+// R9
+#[test]
+fn the_least_heartbeat_is_no_flood() {
+    let mut limits = Limits::default();
+    limits.heartbeat = millis(250);
+    assert_eq!(limits.check(), Ok(()));
+    for others in [limits.clone(), Limits::default()] {
+        let mut dialer = machine(Side::Dialer, &limits);
+        let mut listener = machine(Side::Listener, &others);
+        for step in 0..50_000 {
+            let now = START + millis(2 * step);
+            pump(&mut dialer, &mut listener, now);
+            for machine in [&mut dialer, &mut listener] {
+                machine.handle_timeout(now);
+                events(machine);
+            }
+        }
+        assert!(dialer.is_ready() && listener.is_ready());
+    }
+    limits.heartbeat = millis(249);
+    let bad = limits.check().unwrap_err();
+    assert_eq!(bad.field(), "heartbeat");
+    let text = bad.to_string();
+    assert!(
+        text.contains("is 249ms") && text.contains("250ms to"),
+        "{text}"
+    );
 }
 
 // R9

@@ -1,6 +1,7 @@
 //! The machine of the peer protocol: alone, in pairs, and against bytes written by hand.
 
 mod auth;
+mod budget;
 mod calls;
 mod dice;
 mod discovery;

@@ -1,11 +1,11 @@
 //! Messages of several frames: their totals, their credit, and whose turn it is.
 
-use bowline_rpc::proto::{CallId, Event, Machine, Open, Side, Violation};
+use bowline_rpc::proto::{CallId, Command, Event, Machine, Open, Side, Violation, charge};
 use bowline_rpc::{Certainty, Code, Limits};
 
 use crate::pair::{
-    Frame, START, call, cancel, ends, events, frame, frames, machine, open, open_frame, opened,
-    pump, ready, receive, reply, sent,
+    Frame, START, call, cancel, consumed, ends, events, frame, frames, machine, open, open_frame,
+    opened, pump, ready, receive, reply, sent,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -43,7 +43,11 @@ fn long_arguments_and_replies_arrive_whole() {
             reply(&mut listener, calls[0].call, &body).unwrap();
             pump(&mut dialer, &mut listener, START);
             assert!(ends(&mut dialer) == [(id, Ok(body))], "{length}");
-            // Nothing is kept of it.
+            // Nothing is kept of it, once it is taken; the answer said so of the arguments.
+            let (call, amount) = (id, charge(length));
+            let took = dialer.command(START, Command::Consumed { call, amount });
+            let long = length > ours.call_window as usize;
+            assert!(took.is_ok() || !long, "{length}");
             assert!(
                 dialer.memory_in_use() < 64 * 1024,
                 "{}",
@@ -147,7 +151,7 @@ fn messages_beyond_their_windows_are_let_in_one_after_the_other() {
         kinds.contains(&(0x15, 5)) && kinds.contains(&(0x13, 3)),
         "{kinds:?}"
     );
-    // The first comes to its end; its event takes the room until somebody polls it.
+    // The first comes to its end; it takes the room until the application has taken it.
     let mut rest = MIB - 1000;
     while rest > 0 {
         let length = rest.min(60_000);
@@ -161,7 +165,10 @@ fn messages_beyond_their_windows_are_let_in_one_after_the_other() {
         .unwrap();
     }
     assert!(granted(&mut listener).is_empty());
-    assert_eq!(opened(events(&mut listener))[0].body.len(), MIB);
+    let calls = opened(events(&mut listener));
+    assert_eq!(calls[0].body.len(), MIB);
+    assert!(granted(&mut listener).is_empty());
+    consumed(&mut listener, calls[0].call, charge(MIB));
     assert_eq!(granted(&mut listener), [7]);
 }
 

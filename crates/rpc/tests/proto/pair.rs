@@ -189,6 +189,12 @@ pub(crate) fn ends(machine: &mut Machine) -> Vec<Outcome> {
     ends.collect()
 }
 
+/// The application has taken so much.
+pub(crate) fn consumed(machine: &mut Machine, call: CallId, amount: u64) {
+    let command = Command::Consumed { call, amount };
+    machine.command(START, command).expect("it is known");
+}
+
 pub(crate) fn cancel(machine: &mut Machine, call: CallId) -> Result<CallId, Rejected> {
     machine.command(
         START,

@@ -118,6 +118,16 @@ impl<S: ByteReader + ByteWriter> RawPeer<S> {
             .expect("the broker keeps the rules");
     }
 
+    /// Takes what has come in a moment, if anything has; events are dropped.
+    pub(crate) async fn turn(&mut self) {
+        let mut bytes = BytesMut::new();
+        let read = self.stream.read_into(&mut bytes, READ);
+        if timeout(Duration::from_millis(20), read).await.is_ok() {
+            self.receive(&bytes);
+        }
+        while self.machine.poll_event().is_some() {}
+    }
+
     /// Sends and receives until an event is the one; those before it are dropped.
     pub(crate) async fn until(&mut self, is_it: impl Fn(&Event) -> bool) -> Event {
         let event = self.until_end(is_it).await;

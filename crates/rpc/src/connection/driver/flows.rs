@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Driver, Host};
 use crate::Code;
 use crate::executor::JobEnd;
-use crate::proto::{CallId, CallKind, CancelReason, Command, Machine, Rejected, charge};
+use crate::proto::{CallId, CallKind, CancelReason, Command, Machine, Rejected};
 use crate::stream::{Bunch, End, Fed, Pipe};
 
 /// Charge of items that wait in a pipe for the machine to take them: enough that a writer is woken for
@@ -63,7 +63,7 @@ impl CallPipes {
 
 /// A call with items; dropped, it ends its pipes.
 pub(crate) struct Flow {
-    pipes: CallPipes,
+    pub(super) pipes: CallPipes,
     /// The answer to a call of the peer, which waits until the items before it have gone.
     answer: Option<JobEnd>,
 }
@@ -102,16 +102,16 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         self.feed(now, call);
     }
 
-    /// The peer has opened a call with items, whose arguments the program has got.
+    /// The peer has opened a call with items, of whose arguments the program has got `taken`.
     pub(super) fn open_their_flow(
         &mut self,
         now: Instant,
         call: CallId,
         kind: CallKind,
-        arguments: &Bytes,
+        taken: u64,
     ) -> Option<CallPipes> {
         let pipes = CallPipes::of(kind, false)?;
-        self.consumed(now, call, charge(arguments.len()));
+        self.consumed(now, call, taken);
         let shared = pipes.share();
         self.open_flow(now, call, Flow::new(pipes));
         Some(shared)
@@ -130,17 +130,11 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     break;
                 }
             }
+            if pipe.is_awaited() {
+                self.machine.awaited(call);
+            }
         }
         self.feed(now, call);
-    }
-
-    fn consumed(&mut self, now: Instant, call: CallId, amount: u64) {
-        if amount > 0 {
-            // Rejected if the call is over: then nothing is granted any more.
-            let _ = self
-                .machine
-                .command(now, Command::Consumed { call, amount });
-        }
     }
 
     /// Items of `call` have come.

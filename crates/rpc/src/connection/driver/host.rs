@@ -6,6 +6,7 @@ use std::time::Duration;
 use bowline_backend::time::Instant;
 
 use super::CallPipes;
+use crate::connection::Untaken;
 use crate::executor::{JobEnd, JobHandle};
 use crate::proto::{CloseCause, Command, Event, IncomingCall, Stats};
 
@@ -41,8 +42,15 @@ pub(crate) trait Host: Send + Sync {
     /// The connection is over with so many calls of the peer under way.
     fn abandoned(&mut self, _calls: usize) {}
     /// The peer calls, as was found in the turn that began at `now`; the answer is how to cancel the job. It is
-    /// begun after the next [`rouse`](Self::rouse). Its items, if it has any, go through `pipes`.
-    fn opened(&mut self, now: Instant, call: IncomingCall, pipes: Option<CallPipes>) -> JobHandle;
+    /// begun after the next [`rouse`](Self::rouse). Its items, if it has any, go through `pipes`; what is
+    /// `untaken` is so until it begins.
+    fn opened(
+        &mut self,
+        now: Instant,
+        call: IncomingCall,
+        pipes: Option<CallPipes>,
+        untaken: Option<Untaken>,
+    ) -> JobHandle;
     /// Has calls begun; whether there are more, for which to come again once other tasks have had
     /// their turn.
     fn rouse(&mut self) -> bool;

@@ -40,8 +40,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                         }
                     }
                     Err(rejected) => {
-                        self.mailbox
-                            .settle_ticket(ticket, Err(rejected.into()), &mut self.wakers)
+                        let (refused, wakers) = (Err(rejected.into()), &mut self.wakers);
+                        self.mailbox.settle_ticket(ticket, refused, None, wakers);
                     }
                 }
             }
@@ -54,6 +54,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 }
             }
             Mail::LookAt(call) => self.look_at(now, call),
+            Mail::Took { call, amount } => self.consumed(now, call, amount),
+            Mail::Awaits(call) => self.machine.awaited(call),
             Mail::NotificationTaken { dropped } => {
                 if dropped {
                     self.machine.drop_notification();

@@ -7,6 +7,7 @@ use bowline_transport::{MemoryStream, StapledStream};
 use futures_util::io::AsyncWrite;
 
 use super::*;
+use crate::connection::Untaken;
 use crate::proto::{CodecId, Command, Config, IncomingCall, MethodId, Open, Side, Target};
 
 struct Nobody;
@@ -14,7 +15,13 @@ struct Nobody;
 impl Host for Nobody {
     fn event(&mut self, _: Event) {}
 
-    fn opened(&mut self, _: Instant, _: IncomingCall, _: Option<CallPipes>) -> JobHandle {
+    fn opened(
+        &mut self,
+        _: Instant,
+        _: IncomingCall,
+        _: Option<CallPipes>,
+        _: Option<Untaken>,
+    ) -> JobHandle {
         JobHandle::of_none()
     }
 

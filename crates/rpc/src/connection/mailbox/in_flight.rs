@@ -34,7 +34,14 @@ impl Future for InFlight {
         loop {
             let mut state = this.mailbox.state();
             match state.tickets.get_mut(key) {
-                Some(Ticket::Queued(waker) | Ticket::Sent(_, waker)) => {
+                Some(known @ (Ticket::Queued(_) | Ticket::Sent { .. })) => {
+                    let (waker, asked) = match known {
+                        Ticket::Sent { call, waker, asked } => {
+                            (waker, asked.then_some((*call, asked)))
+                        }
+                        Ticket::Queued(waker) => (waker, None),
+                        _ => unreachable!("it is one of these"),
+                    };
                     if waker
                         .as_ref()
                         .is_some_and(|known| known.will_wake(cx.waker()))
@@ -47,7 +54,14 @@ impl Future for InFlight {
                         continue;
                     };
                     let former = waker.replace(fresh);
+                    let mut driver = None;
+                    if let Some((call, asked)) = asked {
+                        *asked = false;
+                        state.inbox.push(Mail::Awaits(call));
+                        driver = state.driver.take();
+                    }
                     drop(state);
+                    wake(driver);
                     drop(former);
                     return Poll::Pending;
                 }
@@ -56,7 +70,13 @@ impl Future for InFlight {
                     drop(state);
                     this.ticket = None;
                     return match ticket {
-                        Some(Ticket::Settled(outcome)) => Poll::Ready(outcome),
+                        Some(Ticket::Settled(outcome, untaken)) => {
+                            if let Some(call) = untaken {
+                                let amount = u64::MAX;
+                                this.mailbox.post(Mail::Took { call, amount });
+                            }
+                            Poll::Ready(outcome)
+                        }
                         // Only the drop of this future abandons its ticket.
                         _ => unreachable!("an abandoned call was polled"),
                     };
@@ -77,8 +97,14 @@ impl Drop for InFlight {
         match &former {
             // The driver meets it in the inbox.
             Some(Ticket::Queued(_)) if !ended => {}
-            Some(Ticket::Sent(call, _)) if !ended => {
+            Some(Ticket::Sent { call, .. }) if !ended => {
                 state.inbox.push(Mail::Cancel(*call));
+                driver = state.driver.take();
+            }
+            Some(Ticket::Settled(_, Some(call))) if !ended => {
+                let (call, amount) = (*call, u64::MAX);
+                state.tickets.remove(key);
+                state.inbox.push(Mail::Took { call, amount });
                 driver = state.driver.take();
             }
             _ => {

@@ -14,8 +14,14 @@ pub(super) enum Ticket {
     /// In the inbox.
     Queued(Option<Waker>),
     /// In the machine.
-    Sent(CallId, Option<Waker>),
-    Settled(Result<Bytes, CallError>),
+    Sent {
+        call: CallId,
+        waker: Option<Waker>,
+        /// Its caller says that it waits when it looks next.
+        asked: bool,
+    },
+    /// Once it is taken, the machine is to hear that of this call.
+    Settled(Result<Bytes, CallError>, Option<CallId>),
     /// Its caller is gone; whoever meets it removes it.
     Abandoned,
 }

@@ -2,7 +2,6 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::{SHARE, take_body};
 use crate::proto::frame::{CHARGE, HEADER, Header};
 use crate::proto::inlet::What;
 use crate::proto::items::together;
@@ -55,7 +54,9 @@ impl Machine {
         let (wire, length) = (header.id, header.frame_len());
         let body = &input[HEADER..length];
         if self.inlets.is_partial(wire) {
-            let message = self.inlets.further(wire, body, header.has_more())?;
+            let message = self
+                .inlets
+                .further(wire, body, header.has_more(), self.budget())?;
             input.advance(length);
             match (message, call) {
                 (Some((What::Item, body)), Some(call)) => self.push(Event::Item { call, body }),
@@ -66,7 +67,7 @@ impl Machine {
                 }
                 (Some((What::Open(mut incoming), body)), _) => {
                     if !self.inlets.streams(wire) {
-                        self.inlets.remove(wire, self.budget());
+                        self.inlets.remove(wire, false, self.budget());
                     }
                     incoming.body = body;
                     self.push(Event::Opened(*incoming));
@@ -93,10 +94,10 @@ impl Machine {
             let together = together(input, header, credit, self.config.limits.max_frame);
             self.inlets.whole(wire, together - CHARGE)?;
             if together == length {
-                let body = take_body(&mut self.bodies, input, HEADER, length);
+                let body = self.take_body(input, HEADER, length);
                 self.push(Event::Item { call, body });
             } else {
-                let items = Items::of_frames(take_frames(input, together));
+                let items = Items::of_frames(self.take_items(input, together));
                 self.push(Event::Items { call, items });
             }
         }
@@ -150,7 +151,7 @@ impl Machine {
         }
         if !self.inlets.contains(wire) {
             let window = self.config.limits.call_window;
-            self.inlets.open(wire, window, false);
+            self.inlets.open(wire, call, window, false);
         }
         let (total, budget) = (total as usize, self.budget());
         self.inlets.first(wire, What::Reply, total, part, budget)
@@ -177,23 +178,22 @@ impl Machine {
         Ok(())
     }
 
+    /// The first bytes of `input`, which are frames.
+    fn take_items(&self, input: &mut BytesMut, length: usize) -> BytesMut {
+        let frames = input.split_to(length);
+        if self.is_shared(length) {
+            frames
+        } else {
+            BytesMut::from(&frames[..])
+        }
+    }
+
     /// Whether the credit of a whole body, the first message of its call, is enough.
     pub(super) fn check_window(&self, length: usize) -> Result<(), Violation> {
         if saturate(length).saturating_add(16) > self.config.limits.call_window {
             return Err(Violation::Rule("call-window"));
         }
         Ok(())
-    }
-}
-
-/// The first bytes of `input`, which are frames.
-fn take_frames(input: &mut BytesMut, length: usize) -> BytesMut {
-    let frames = input.split_to(length);
-    if length < SHARE {
-        // They would keep a large buffer.
-        BytesMut::from(&frames[..])
-    } else {
-        frames
     }
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::take_body;
 use crate::proto::extension::Refused;
 use crate::proto::frame::{FAIL_HEAD, HEADER, Header};
 use crate::proto::{CodecId, ErrorOf, Event, Extensions, Machine, Violation};
@@ -66,7 +65,7 @@ impl Machine {
                 });
             }
             Some(ended) => {
-                let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
+                let body = self.take_body(input, body_at, header.frame_len());
                 self.push(Event::Replied {
                     call: ended.call,
                     body,

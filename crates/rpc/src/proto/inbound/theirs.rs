@@ -6,7 +6,6 @@ use bowline_backend::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::items::first_part;
-use super::take_body;
 use crate::proto::extension::Refused;
 use crate::proto::frame::{HEADER, Header, OPEN_HEAD};
 use crate::proto::incoming::Answer;
@@ -121,7 +120,7 @@ impl Machine {
             body: Bytes::new(),
         };
         if total.is_none() && kind.0 & CallKind::BOTH_STREAM.0 == 0 {
-            let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
+            let body = self.take_body(input, body_at, header.frame_len());
             self.push(Event::Opened(IncomingCall { body, ..call }));
             return Ok(());
         }
@@ -140,7 +139,7 @@ impl Machine {
         let (wire, window) = (header.id, self.config.limits.call_window);
         let streams = call.kind.contains(CallKind::CALLER_STREAMS);
         if streams || total.is_some() {
-            self.inlets.open(wire, window, streams);
+            self.inlets.open(wire, call.call, window, streams);
         }
         if call.kind.contains(CallKind::EXECUTOR_STREAMS) {
             let terms = Terms {
@@ -163,7 +162,7 @@ impl Machine {
             }
             None => {
                 self.inlets.whole(wire, header.frame_len() - body_at)?;
-                let body = take_body(&mut self.bodies, input, body_at, header.frame_len());
+                let body = self.take_body(input, body_at, header.frame_len());
                 self.push(Event::Opened(IncomingCall { body, ..call }));
             }
         }
@@ -200,7 +199,7 @@ impl Machine {
             }
             // Nobody has heard of it.
             Some(true) if self.inlets.is_partial_open(header.id) => {
-                self.inlets.remove(header.id, self.budget());
+                self.inlets.remove(header.id, true, self.budget());
                 let failure = Failure::new(Code::Cancelled).certainty(Certainty::Refused);
                 self.refuse(header.id, failure);
                 Ok(())

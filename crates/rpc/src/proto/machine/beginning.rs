@@ -12,6 +12,7 @@ use crate::proto::auth::Handshake;
 use crate::proto::bucket::Bucket;
 use crate::proto::frame::{HELLO, Header, PREFACE};
 use crate::proto::handshake::{Agreed, Hello};
+use crate::proto::inbound::UNKNOWN;
 use crate::proto::incoming::Incoming;
 use crate::proto::inlet::Inlets;
 use crate::proto::methods::Directory;
@@ -32,6 +33,9 @@ impl Machine {
         let jitter = 900 + u32::from(u16::from_be_bytes([seed[30], seed[31]])) * 201 / 65536;
         let interval = limits.heartbeat / 1000 * jitter;
         let changes = Bucket::new(1000, u64::from(limits.max_methods));
+        // One frame is never a flood.
+        let (rate, burst) = UNKNOWN;
+        let unknown = Bucket::new(rate, burst + u64::from(limits.max_frame) / 1024);
         let mut machine = Machine {
             side,
             seed,
@@ -72,9 +76,11 @@ impl Machine {
             forgiven: 10_000,
             pings: Bucket::new(10, 20),
             changes,
+            unknown,
             events: VecDeque::new(),
             held: 0,
             bodies: SmallBodies::default(),
+            buffer: 0,
             handed: 0,
             transmitted: 0,
             received_at: now,

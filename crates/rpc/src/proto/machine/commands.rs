@@ -162,6 +162,7 @@ impl Machine {
         }
         let limit = self.agreed.max_body;
         let wire = call.as_u64();
+        self.inlets.took_left(call, u64::MAX, self.budget());
         if body.len() <= limit && (self.outlets.contains(wire) || !self.is_one_frame(body.len())) {
             if let Some(failure) = self.too_long(body.len()) {
                 return self.fail(now, call, failure);
@@ -198,6 +199,7 @@ impl Machine {
         if !self.incoming.is_open(call) {
             return Err(Rejected::NoSuchCall);
         }
+        self.inlets.took_left(call, u64::MAX, self.budget());
         failure.fit(self.agreed.max_frame);
         if self.outlets.contains(call.as_u64()) {
             return self.answer_in_parts(now, call, Err(failure));

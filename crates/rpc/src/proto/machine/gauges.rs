@@ -40,7 +40,7 @@ impl Machine {
             calls_received: self.incoming.open() as u64,
             call_credit: slots.saturating_sub(taken).into(),
             notify_credit: self.agreed.notify_window.into(),
-            reassembly_credit: self.budget().saturating_sub(self.inlets.used()) as u64,
+            reassembly_credit: self.budget().saturating_sub(self.inlets.used_by_peer()) as u64,
             round_trip: self.round_trip,
             counted: self.stats,
         }

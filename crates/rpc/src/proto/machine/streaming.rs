@@ -5,13 +5,32 @@ use bytes::Bytes;
 
 use super::{Machine, saturate};
 use crate::proto::frame::CREDIT;
+use crate::proto::inlet::Starving;
 use crate::proto::outlet::{FRAGMENT, Message, Terms};
 use crate::proto::{CallId, Failure, Items, Rejected};
 
 impl Machine {
-    /// Most bytes of messages whose credit may be granted beyond their windows now.
+    /// Most bytes that may be granted beyond the windows of the calls of one side, and not be taken.
     pub(in crate::proto) fn budget(&self) -> usize {
-        self.config.limits.reassembly.saturating_sub(self.held)
+        self.config.limits.reassembly
+    }
+
+    /// Whether the program has to say when it took what came on this call, even if the call is over.
+    pub(crate) fn is_untaken(&self, call: CallId) -> bool {
+        self.inlets.is_untaken(call)
+    }
+
+    /// Messages that wait for the program to take others, of which [`awaited`](Self::awaited) is to be told
+    /// which it waits for; each time one that was let in so has been taken, again.
+    pub(crate) fn starving(&mut self) -> Vec<Starving> {
+        self.inlets.starving()
+    }
+
+    /// The program waits for what comes next on `call`.
+    pub(crate) fn awaited(&mut self, call: CallId) {
+        if let Ok(wire) = self.open_wire(call) {
+            self.inlets.awaited(wire);
+        }
     }
 
     /// The number on the wire of a call that is open on both sides.
@@ -99,9 +118,13 @@ impl Machine {
             self.notifications_taken(amount);
             return Ok(call);
         }
+        let budget = self.budget();
+        if self.inlets.took_left(call, amount, budget) {
+            return Ok(call);
+        }
         let wire = self.open_wire(call)?;
         let window = self.config.limits.call_window;
-        if self.inlets.consumed(wire, amount, window) {
+        if self.inlets.consumed(wire, amount, window, budget) {
             Ok(call)
         } else {
             Err(Rejected::NoSuchCall)
@@ -174,14 +197,14 @@ impl Machine {
         Ok(call)
     }
 
-    /// Nothing more of this call goes out or comes in, but what ends it.
+    /// Nothing more of this call goes out or comes in, but what ends it. What came of it may not be taken.
     pub(in crate::proto) fn forget(&mut self, wire: u64) {
         self.outlets.remove(wire);
         if !self.inlets.is_empty() {
             if self.inlets.is_partial_reply(wire) {
                 self.outgoing.skip(wire);
             }
-            self.inlets.remove(wire, self.budget());
+            self.inlets.remove(wire, false, self.budget());
         }
     }
 
@@ -190,7 +213,7 @@ impl Machine {
         self.outlets.remove(wire);
         if !self.inlets.is_empty() {
             self.forgiven = self.forgiven.saturating_add(self.inlets.under_way(wire));
-            self.inlets.remove(wire, self.budget());
+            self.inlets.remove(wire, true, self.budget());
         }
     }
 }

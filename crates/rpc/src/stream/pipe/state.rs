@@ -23,6 +23,10 @@ pub(super) struct State {
     /// Of who is neither, and waits for the end.
     pub(super) watcher: Option<Waker>,
     pub(super) port: Option<Port>,
+    /// The driver wants to know whether the reader waits.
+    pub(super) asked: bool,
+    /// It does, and was asked.
+    pub(super) awaited: bool,
 }
 
 /// What a driver does at its end.
@@ -99,6 +103,15 @@ impl State {
             .as_mut()
             .filter(|port| port.side == Side::Reads)?
             .tell()
+    }
+
+    /// The reader waits.
+    pub(super) fn answers(&mut self) -> Post {
+        if !mem::take(&mut self.asked) {
+            return None;
+        }
+        self.awaited = true;
+        self.port.as_mut()?.tell()
     }
 
     /// Items of this charge were taken.
