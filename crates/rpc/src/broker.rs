@@ -126,16 +126,18 @@ pub enum CloseCause {
     Cancelled,
 }
 
-/// What became of calls while a broker drained: of those of its peers, or, of a broker in memory, of its
-/// own.
+/// What became of calls and notifications while a broker drained: of those of its peers, or, of a broker in
+/// memory, of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Calls that were answered, with a reply or an error of their handler.
+    /// Calls that were answered, with a reply or an error of their handler, and notifications whose handlers
+    /// came to their end.
     pub finished: u64,
     /// Calls that came too late or had not begun: their callers know that they did not run.
     pub refused: u64,
-    /// Calls that were cancelled when the time was over.
+    /// Calls that were cancelled when the time was over; and notifications, those that had not begun too:
+    /// nobody tells their senders.
     pub cancelled: u64,
     /// Calls whose handlers went on all the same: they were left, and their callers know that they may
     /// have run.

@@ -259,10 +259,11 @@ impl MemoryBroker {
             Err(_) => return Err(CallError::new(Code::DeadlineExceeded, Certainty::NeverSent)),
         }
         let shared = self.shared.clone();
-        let sink = Notification::new(move |_| {
+        let give_back = move |_| {
             // As many are given back as were taken, so there is room for them.
             let _ = shared.notifications.add_permits(1);
-        });
+        };
+        let sink = Notification::new(give_back, |_: &JobEnd| {});
         let refused = sink.clone();
         match self.encoded_job(served, call, (self.next_call(), sink), None) {
             Ok(job) => {

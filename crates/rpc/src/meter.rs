@@ -110,10 +110,14 @@ impl Meter {
         add(&self.failures[usize::from(code.as_u16())]);
     }
 
-    /// How its calls ended, and how many did not.
-    pub(crate) fn ends(&self) -> Ends {
+    /// How many of its calls have ended.
+    pub(crate) fn over(&self) -> u64 {
+        self.latencies.iter().map(get).sum()
+    }
+
+    /// How its calls ended, of which so many [had](Self::over) before, and how many did not.
+    pub(crate) fn ends(&self, ended: u64) -> Ends {
         // Invariant C2.
-        let ended: u64 = self.latencies.iter().map(get).sum();
         let unbegun = get(&self.unbegun);
         let begun = get(&self.begun);
         let arrived = get(&self.arrived);
@@ -132,7 +136,10 @@ impl Meter {
             get(calls).saturating_mul(each)
         });
         let micros = micros.fold(0, u64::saturating_add);
-        (self.ends().finished, Duration::from_micros(micros))
+        (
+            self.ends(self.over()).finished,
+            Duration::from_micros(micros),
+        )
     }
 
     /// A call that was refused before it was a job.

@@ -133,7 +133,11 @@ impl Offers {
         let state = self.state();
         let (meters, forgotten) = (state.meters(), state.forgotten);
         drop(state);
-        let each = meters.iter().map(|meter| meter.ends());
+        // Before any of them is asked what came: a call that is made by one of another method, which ends then,
+        // would be seen by neither.
+        let over: Vec<_> = meters.iter().map(|meter| meter.over()).collect();
+        let each = meters.iter().zip(over);
+        let each = each.map(|(meter, over)| meter.ends(over));
         each.fold(forgotten, Ends::and)
     }
 
@@ -278,7 +282,8 @@ impl State {
             if let Entry::Occupied(entry) = self.meters.entry(name)
                 && Arc::strong_count(&entry.get().meter) == 1
             {
-                let ends = entry.remove().meter.ends();
+                let meter = entry.remove().meter;
+                let ends = meter.ends(meter.over());
                 self.forgotten = self.forgotten.and(ends);
             }
         }
@@ -292,7 +297,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use bowline_backend::time;
+    use bowline_backend::{Backend, time};
 
     use super::*;
     use crate::Code;
@@ -344,5 +349,46 @@ mod tests {
         let told = offers.stats();
         assert!(told.iter().all(|it| it.method != "method0"));
         assert_eq!((offers.ends().open, offers.ends().finished), (0, 1));
+    }
+
+    #[test]
+    fn a_call_that_is_made_by_another_which_ends_is_missed_at_no_time() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        let registry = Registry::new("");
+        // Between the first and the last that are looked at, much time passes.
+        let others = (0..1000).map(|n| format!("between.{n}"));
+        for name in others.chain(["asks".to_owned(), "makes".to_owned()]) {
+            registry.register_fn(name, |(): ()| async {}).unwrap();
+        }
+        let offers = Offers::new("", Some(registry), 2000);
+        let offered = offers.now();
+        let [asks, makes] = ["asks", "makes"].map(|name| &offered.find(name).unwrap().meter);
+        let end = |meter: &Meter| {
+            meter.begun();
+            let end = crate::executor::JobEnd::Reply(Default::default());
+            meter.ended(time::Instant::NEVER, true, &end);
+        };
+        let over = AtomicBool::new(false);
+        // Longer than a look at one of them.
+        let stay = || (0..5000).for_each(|_| std::hint::spin_loop());
+        makes.arrived();
+        Backend::Sim.block_on(async {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        asks.arrived();
+                        end(makes);
+                        stay();
+                        makes.arrived();
+                        end(asks);
+                        stay();
+                    }
+                });
+                let missed = (0..200).filter(|_| offers.ends().open == 0).count();
+                over.store(true, Ordering::Relaxed);
+                assert_eq!(missed, 0);
+            });
+        });
     }
 }

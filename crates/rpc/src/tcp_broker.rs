@@ -287,9 +287,12 @@ impl Broker for TcpBroker {
     /// connections either, and says goodbye to every peer. Calls that are cancelled have
     /// [`cancel_grace`](Limits::cancel_grace).
     ///
-    /// Connections without a call close at once. Calls of this side that were not sent yet end with
+    /// Connections without a call close at once, but those to peers that offer methods stay while handlers run,
+    /// and endpoints are connected to. Calls of this side that were not sent yet end with
     /// [`NeverSent`](Certainty::NeverSent), and so do new ones of the program, with
-    /// [`Draining`](Code::Draining); those that handlers make which still run are no new ones.
+    /// [`Draining`](Code::Draining); those that handlers make which still run are no new ones. Of these, one that
+    /// finds nobody does not wait for a peer to come, unless it is being connected to: it ends with
+    /// [`NoPeer`](Code::NoPeer).
     async fn drain(&self, most: Duration) -> DrainReport {
         let report = self.end_calls(most).await;
         self.close();

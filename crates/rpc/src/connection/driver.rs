@@ -98,8 +98,11 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     /// When the peer that was asked for no new calls is told which was the last one taken, and how long
     /// calls may take then.
     leaving: Option<(Instant, Duration)>,
-    /// The connection ends as soon as no call is in flight.
-    draining: bool,
+    /// The connection ends as soon as no call is in flight, which takes so long at most, and the host needs
+    /// it no more.
+    draining: Option<Duration>,
+    /// The host was told that no call of the peer will come.
+    left: bool,
     mail: Vec<Mail>,
     /// What the machine has not been told of what is offered.
     changes: VecDeque<Command>,
@@ -141,7 +144,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             flows: BTreeMap::new(),
             unbegun: false,
             leaving: None,
-            draining: false,
+            draining: None,
+            left: false,
             mail: Vec::new(),
             changes: VecDeque::new(),
             stale: false,
@@ -162,7 +166,11 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         std::future::poll_fn(|cx| self.poll(cx)).await;
         self.stop();
         self.host.counted(&self.machine.stats());
-        if self.writing && self.stream.shutdown().await.is_ok() && self.reading {
+        if self.writing
+            && self.stream.shutdown().await.is_ok()
+            && self.reading
+            && !self.is_of_a_stranger_cut_off()
+        {
             // What the peer has sent meanwhile would turn our close into a reset.
             let _ = timeout(LINGER, async {
                 loop {
@@ -211,7 +219,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             };
             again |= more > 0;
             // With fewer events than asked for none is left: every call that came is in `running`.
-            if self.draining && more < batch {
+            if self.draining.is_some() && more < batch {
                 again |= self.close_if_idle(now);
             }
             self.ask();
@@ -304,6 +312,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     let first = self.host.introduce();
                     // Rejected if the connection is over already.
                     let _ = self.machine.command(now, first);
+                    if let Some(within) = self.draining {
+                        self.leave(now, within);
+                    }
                 }
                 // Now it can be told which call was the last one taken, and none is refused.
                 Event::Quiet => {

@@ -7,10 +7,11 @@ mod untaken;
 pub(crate) use in_flight::InFlight;
 pub(crate) use untaken::Untaken;
 
+use std::future::poll_fn;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use tickets::{Ticket, Tickets};
 /// - M1 a ticket is removed by exactly one: by its [`InFlight`] once it is settled, or by the
 ///   driver once it is abandoned and its mail or its terminal event came by.
 /// - M2 `driver` is set only while the driver sleeps with an empty inbox, so the first mail takes
-///   it and wakes, and the others cost no wake.
+///   it and wakes, and the others cost no wake; or, before there is one, while somebody looks through what comes.
 /// - M3 no waker is woken and nothing of the user's is dropped under the lock.
 /// - M4 no more tickets than [`Tickets::has_room`] for, and at most `max_bytes` of bodies in mail and waiting in
 ///   the machine together, so a call that is taken here is refused by the machine only if slots are
@@ -90,6 +91,8 @@ pub(crate) enum Mail {
         within: Duration,
     },
     CancelAll,
+    /// What it was to stay for may be over.
+    Release,
     Refresh,
 }
 
@@ -204,6 +207,32 @@ impl Mailbox {
     /// within `within`.
     pub(crate) fn drain(&self, within: Duration) {
         self.post(Mail::Drain { within });
+    }
+
+    /// Ends the connection, which drains, if it was to stay for nothing but calls that nobody makes any more.
+    pub(crate) fn release(&self) {
+        self.post(Mail::Release);
+    }
+
+    /// Completes when the connection is to end, for who has no driver for it yet.
+    ///
+    /// # Cancel safety
+    /// *Nothing happened.*
+    pub(crate) async fn to_end(&self) {
+        poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            let mut state = self.state();
+            let ends = |mail: &Mail| matches!(mail, Mail::Drain { .. } | Mail::Close { .. });
+            if state.inbox.iter().any(ends) {
+                drop(state);
+                return Poll::Ready(());
+            }
+            let former = state.driver.replace(waker);
+            drop(state);
+            drop(former);
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Tells the peer what is offered now.

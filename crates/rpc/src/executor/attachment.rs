@@ -172,7 +172,7 @@ impl Attachment {
     }
 
     /// Whether its calls are cancelled, those to come too, or the broker has ended.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.phase.load(Ordering::Acquire) != OPEN
     }
 

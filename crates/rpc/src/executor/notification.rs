@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::job::{CallRef, JobEnd, ReplySink};
 
-/// Where the outcome of such a call goes: nowhere. Its place among those that have not begun is given back
-/// when its handler starts, or when it is clear that it never will, which `give_back` is told.
-pub(crate) struct Notification<F> {
+/// Where the outcome of such a call goes: nowhere, but that `ends` sees it. Its place among those that have not
+/// begun is given back when its handler starts, or when it is clear that it never will, which `give_back` is told.
+pub(crate) struct Notification<F, E> {
     give_back: F,
+    ends: E,
     given: AtomicBool,
 }
 
-impl<F: Fn(bool) + Send + Sync> Notification<F> {
-    pub(crate) fn new(give_back: F) -> Arc<Self> {
+impl<F: Fn(bool) + Send + Sync, E: Fn(&JobEnd) + Send + Sync> Notification<F, E> {
+    pub(crate) fn new(give_back: F, ends: E) -> Arc<Self> {
         Arc::new(Self {
             give_back,
+            ends,
             given: AtomicBool::new(false),
         })
     }
@@ -27,9 +29,13 @@ impl<F: Fn(bool) + Send + Sync> Notification<F> {
     }
 }
 
-impl<F: Fn(bool) + Send + Sync> ReplySink for Notification<F> {
+impl<F: Fn(bool) + Send + Sync, E: Fn(&JobEnd) + Send + Sync> ReplySink for Notification<F, E> {
     fn begun(&self) {
         self.begun_or(false);
+    }
+
+    fn ends(&self, end: &JobEnd) {
+        (self.ends)(end);
     }
 
     fn settle(&self, _: CallRef, _: JobEnd) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bowline_concurrency::timeout;
 
-use super::MemoryBroker;
+use super::{MemoryBroker, NOTIFICATIONS};
 use crate::{Broker, CloseCause, DrainReport, Limits};
 
 impl MemoryBroker {
@@ -18,6 +18,9 @@ impl MemoryBroker {
         let refused = shared.refused.load(Ordering::Relaxed);
         let ended = timeout(most, shared.offers.last_call()).await;
         let left = shared.offers.ends();
+        // Of those that have not begun, the ones whose senders hear nothing.
+        let unheard = NOTIFICATIONS.saturating_sub(shared.notifications.statistics().available);
+        let refused_now = left.queued.saturating_sub(unheard as u64);
         let mut abandoned = 0;
         if ended.is_err() {
             shared.attachment.cut(&*shared.executor);
@@ -29,8 +32,8 @@ impl MemoryBroker {
         self.close();
         DrainReport {
             finished: left.finished.saturating_sub(before.finished),
-            refused: shared.refused.load(Ordering::Relaxed) - refused + left.queued,
-            cancelled: left.open.saturating_sub(left.queued + abandoned),
+            refused: shared.refused.load(Ordering::Relaxed) - refused + refused_now,
+            cancelled: left.open.saturating_sub(refused_now + abandoned),
             abandoned,
         }
     }

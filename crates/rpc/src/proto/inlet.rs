@@ -21,6 +21,12 @@ pub(super) enum What {
     Reply,
 }
 
+impl What {
+    fn is_open(&self) -> bool {
+        matches!(self, What::Open(_))
+    }
+}
+
 #[derive(Debug)]
 struct Partial {
     what: What,
@@ -59,6 +65,7 @@ struct Inlet {
 // N2 `grants` names each inlet with a `grant` once, and no other.
 // N3 `waiting` of a side names, in their order, the inlets whose partial message needs more credit than is
 //    left; names of inlets that are gone are skipped.
+// N4 `opens` counts the partial messages that are calls.
 #[derive(Debug, Default)]
 pub(super) struct Inlets {
     by_wire: HashMap<u64, Box<Inlet>, IdHash>,
@@ -70,6 +77,7 @@ pub(super) struct Inlets {
     held: usize,
     /// There may be messages for which the program is to be asked.
     asks: bool,
+    opens: usize,
 }
 
 impl Inlets {
@@ -106,8 +114,16 @@ impl Inlets {
 
     pub(super) fn is_partial_open(&self, wire: u64) -> bool {
         self.by_wire.get(&wire).is_some_and(|inlet| {
-            matches!(&inlet.partial, Some(partial) if matches!(partial.what, What::Open(_)))
+            inlet
+                .partial
+                .as_ref()
+                .is_some_and(|partial| partial.what.is_open())
         })
+    }
+
+    /// Whether calls are there in part.
+    pub(super) fn has_partial_opens(&self) -> bool {
+        self.opens > 0
     }
 
     pub(super) fn is_partial_reply(&self, wire: u64) -> bool {
@@ -171,6 +187,7 @@ impl Inlets {
         bytes.extend_from_slice(part);
         self.held += share;
         let rest = (total - part.len()) as u64;
+        self.opens += usize::from(what.is_open());
         inlet.partial = Some(Partial {
             what,
             total,

@@ -286,6 +286,11 @@ impl Machine {
         self.outlets.held() > 0
     }
 
+    /// Whether calls of the peer are there in part.
+    pub(crate) fn has_partial_calls(&self) -> bool {
+        self.inlets.has_partial_opens()
+    }
+
     /// What was counted.
     pub fn stats(&self) -> Stats {
         self.stats

@@ -89,7 +89,7 @@ impl TcpBroker {
                     return Ok(reply);
                 }
                 Err(error) => {
-                    if routes.is_closing() {
+                    if routes.gives_up(options.hops) {
                         attempts.give_up();
                     }
                     if has_key && !repeatable && bound.is_none() && !error.certainty().did_not_run()
@@ -192,7 +192,8 @@ impl TcpBroker {
             let error = CallError::new(routes.why_nobody(), Certainty::NeverSent);
             return Err(error.of_method(key.name().clone()));
         }
-        find_peer(routes, key, Aim::Any(options.hash), bytes, options.deadline).await
+        let call = (bytes, options.hops > 0);
+        find_peer(routes, key, Aim::Any(options.hash), call, options.deadline).await
     }
 
     /// The same start of a peer once more, for a call that may have run there.
@@ -209,7 +210,8 @@ impl TcpBroker {
         }
         // Of a peer that had connected to this side nobody says that it has ended for good.
         let until = options.deadline.min(time::now().saturating_add(COMES_BACK));
-        let found = find_peer(routes, key, Aim::Same(start), bytes, until);
+        let call = (bytes, options.hops > 0);
+        let found = find_peer(routes, key, Aim::Same(start), call, until);
         found.await.ok()
     }
 }

@@ -50,36 +50,39 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
     let mut worked = false;
     let origin = Origin::Dialed(endpoint.to_string().into());
     loop {
-        if shared.routes.is_closing() {
+        if shared.routes.dials_no_more() {
             return Error::cancelled();
         }
         let began = time::now();
         let mut permanent = false;
-        let failure = match connect(&shared.wires, endpoint).await {
-            Ok(stream) => {
-                shared.counters.dialed.add(1);
-                match Place::new(shared, origin.clone()) {
-                    Ok(place) => {
-                        let over = drive(
-                            place,
-                            stream,
-                            (Side::Dialer, time::now()),
-                            Some(attempt.clone()),
-                        )
-                        .await;
-                        worked |= matches!(*attempt.reach(), Reach::Connected);
-                        let refused = refused(endpoint, over.error);
-                        permanent = refused.is_some() || over.cause.is_permanent();
-                        refused.unwrap_or_else(|| {
-                            Error::connection(endpoint, shared.config.project(), over.cause)
-                        })
-                    }
-                    Err(NoRoom::Closed) => return Error::cancelled(),
-                    Err(NoRoom::Full | NoRoom::Handshakes) => {
-                        Error::new(ErrorKind::Transport, "the broker has too many connections")
-                    }
+        let connecting = shared.routes.connecting();
+        let connected = connect(&shared.wires, endpoint).await.map(|stream| {
+            shared.counters.dialed.add(1);
+            (stream, Place::new(shared, origin.clone()))
+        });
+        drop(connecting);
+        let failure = match connected {
+            Ok((stream, place)) => match place {
+                Ok(place) => {
+                    let over = drive(
+                        place,
+                        stream,
+                        (Side::Dialer, time::now()),
+                        Some(attempt.clone()),
+                    )
+                    .await;
+                    worked |= matches!(*attempt.reach(), Reach::Connected);
+                    let refused = refused(endpoint, over.error);
+                    permanent = refused.is_some() || over.cause.is_permanent();
+                    refused.unwrap_or_else(|| {
+                        Error::connection(endpoint, shared.config.project(), over.cause)
+                    })
                 }
-            }
+                Err(NoRoom::Closed) => return Error::cancelled(),
+                Err(NoRoom::Full | NoRoom::Handshakes) => {
+                    Error::new(ErrorKind::Transport, "the broker has too many connections")
+                }
+            },
             Err(error) => {
                 // No name to ask for again, no certificate to look at again.
                 permanent = error.is_final();

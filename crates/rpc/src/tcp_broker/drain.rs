@@ -30,7 +30,8 @@ impl DrainReport {
 impl TcpBroker {
     /// Takes no new connections and calls, waits for those in flight, in both directions, for `most` at
     /// most, cancels the rest and gives that the
-    /// [`cancel_grace`](crate::Limits::cancel_grace), and says goodbye to every peer.
+    /// [`cancel_grace`](crate::Limits::cancel_grace), and says goodbye to every peer. Handlers that run may
+    /// call as before until then.
     pub(super) async fn end_calls(&self, most: Duration) -> DrainReport {
         let shared = &self.shared;
         shared.ending.by(CloseCause::Drained);
@@ -41,6 +42,13 @@ impl TcpBroker {
         shared.places.stop_accepting().await;
         let (routes, limits) = (&shared.routes, &shared.limits);
         routes.drain(most);
+        // In a task of its own, so that connections end though nobody waits for it.
+        let handlers = shared.clone();
+        drop(shared.group.spawn_ok(async move {
+            handlers.routes.all_left().await;
+            handlers.offers.last_call().await;
+            handlers.routes.release();
+        }));
         if timeout(most, self.all_ended()).await.is_err() {
             // Those of notifications and those with a key too, which no connection cancels.
             shared.attachment.cut(&*shared.executor);

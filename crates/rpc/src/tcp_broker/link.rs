@@ -51,6 +51,13 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Completes when the connection is to end, before it is driven.
+    pub(super) async fn to_end(&self) {
+        self.mailbox.to_end().await;
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.routes.disconnect(self.connection);
@@ -183,7 +190,15 @@ impl Link {
                 notified.done(call);
                 mailbox.notification_taken(dropped);
             };
-            (Notification::new(give_back), CallRef::Notification(call))
+            let shared = self.place.shared.clone();
+            let ends = move |end: &JobEnd| {
+                let is_cut = shared.attachment.is_cut();
+                shared.counters.notification_ended(end, is_cut);
+            };
+            (
+                Notification::new(give_back, ends),
+                CallRef::Notification(call),
+            )
         } else {
             (mailbox.clone(), CallRef::Peer(incoming.call))
         }
@@ -192,6 +207,9 @@ impl Link {
 
 impl Host for Link {
     fn introduce(&mut self) -> Command {
+        if self.place.shared.routes.is_closing() {
+            return Command::Advertise(Vec::new());
+        }
         let [_, methods] = self.changes();
         let most = self.place.shared.limits.max_methods as usize;
         match methods {
@@ -212,6 +230,14 @@ impl Host for Link {
     fn leaving(&mut self) -> Option<Command> {
         let ids = self.offering.ids();
         (!ids.is_empty()).then_some(Command::Withdraw(ids))
+    }
+
+    fn left(&mut self) {
+        self.place.shared.routes.left(self.place.connection);
+    }
+
+    fn is_needed(&self) -> bool {
+        self.place.shared.routes.is_needed(self.place.connection)
     }
 
     fn event(&mut self, event: Event) {

@@ -1,6 +1,9 @@
 //! The tasks that accept connections.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bowline_backend::accept_error::AcceptErrorKind;
@@ -76,11 +79,21 @@ async fn take_on(shared: &Arc<Shared>, visitor: Visitor, address: &Address) {
     let shared = shared.clone();
     drop(group.spawn_ok(async move {
         let most = shared.limits.handshake_timeout;
+        let wire = {
+            let mut wire = pin!(timeout_at(began + most, visitor.wire()));
+            let mut ends = pin!(place.to_end());
+            poll_fn(|cx| match wire.as_mut().poll(cx) {
+                Poll::Ready(wire) => Poll::Ready(Some(wire)),
+                Poll::Pending => ends.as_mut().poll(cx).map(|()| None),
+            })
+            .await
+        };
         // Peers that stall, or are none, are counted like those who do so later.
-        match timeout_at(began + most, visitor.wire()).await {
-            Ok(Ok(wire)) => drop(drive(place, wire, (Side::Listener, began), None).await),
-            Ok(Err(error)) => shared.counters.insecure(&error),
-            Err(_) => shared.counters.closed(&CloseCause::HandshakeTimeout),
+        match wire {
+            Some(Ok(Ok(wire))) => drop(drive(place, wire, (Side::Listener, began), None).await),
+            Some(Ok(Err(error))) => shared.counters.insecure(&error),
+            Some(Err(_)) => shared.counters.closed(&CloseCause::HandshakeTimeout),
+            None => {}
         }
     }));
 }

@@ -3,6 +3,7 @@
 
 mod admission;
 mod departures;
+mod draining;
 mod find_peer;
 
 use std::any::TypeId;
@@ -27,6 +28,7 @@ pub(super) use admission::{NoRoom, Origin};
 pub(super) use find_peer::find_peer;
 
 use departures::Departures;
+use draining::Phase;
 
 /// The connections of one broker, and its routing table.
 ///
@@ -35,6 +37,7 @@ use departures::Departures;
 /// - S2 `wakers` has an entry for a call exactly while the call waits in the table.
 /// - S3 `handshakes` and `handshakes_from` count the accepted connections that are not ready.
 /// - S4 no waker is woken or dropped and no connection is closed under the lock.
+/// - S5 `taking` counts the connections that may bring calls of their peers.
 pub(super) struct Routes {
     state: Mutex<State>,
     /// Tells that what is offered may have changed, after it did.
@@ -50,8 +53,10 @@ struct State {
     next_connection: u64,
     handshakes: usize,
     handshakes_from: BTreeMap<Prefix, usize>,
-    draining: bool,
-    closed: bool,
+    taking: usize,
+    /// Attempts to connect that have not come to a connection.
+    connecting: usize,
+    phase: Phase,
     /// Those who wait for a connection to end.
     departures: Departures,
 }
@@ -62,6 +67,10 @@ struct Up {
     origin: Origin,
     /// Who is there, once the handshake is done.
     peer: Option<Peer>,
+    /// What the peer offers is known: it has told it, or takes no new calls.
+    told: bool,
+    /// The peer may still open calls here.
+    takes: bool,
     /// The connection is lost; its driver is about to give the place up.
     lost: bool,
 }
@@ -72,6 +81,8 @@ impl Up {
             mailbox,
             origin,
             peer: None,
+            told: false,
+            takes: true,
             lost: false,
         }
     }
@@ -114,8 +125,9 @@ impl Routes {
                 next_connection: 0,
                 handshakes: 0,
                 handshakes_from: BTreeMap::new(),
-                draining: false,
-                closed: false,
+                taking: 0,
+                connecting: 0,
+                phase: Phase::Open,
                 departures: Departures::default(),
             }),
             changes: watch(()),
@@ -156,7 +168,7 @@ impl Routes {
     /// Every peer that offers the method and is well or to be tried; none once the broker is closed.
     pub(super) fn pick_all(self: &Arc<Self>, key: Key<'_>) -> Vec<(Peer, Found)> {
         let mut state = self.state();
-        if state.closed {
+        if state.is_closed() {
             return Vec::new();
         }
         let picked = state.table.pick_all(key, time::now());
@@ -200,7 +212,7 @@ impl Routes {
     /// Why a call that nobody can be given does not wait.
     pub(super) fn why_nobody(&self) -> Code {
         let state = self.state();
-        if state.closed {
+        if state.is_closed() {
             Code::Cancelled
         } else if state.here.is_some()
             || state
@@ -226,12 +238,26 @@ impl Routes {
 
     /// The peer of `connection` offers `methods`.
     pub(super) fn offer(&self, connection: ConnectionId, methods: Vec<Advertised>) {
-        self.wake(|table| table.offer(connection, methods));
+        let mut state = self.state();
+        let waiting = state.table.offer(connection, methods);
+        let wakers = state.wakers_of(&waiting);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        self.changed();
     }
 
     /// The peer of `connection` has told all its methods for the first time.
     pub(super) fn discovered(&self, connection: ConnectionId) {
-        self.wake(|table| table.discovered(connection));
+        let mut state = self.state();
+        if let Some(up) = state.connections.get_mut(&connection) {
+            up.told = true;
+        }
+        let waiting = state.table.discovered(connection);
+        let mut wakers = state.wakers_of(&waiting);
+        wakers.extend(state.left_alone());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        self.changed();
     }
 
     /// Calls may go to `broker` too, which is this one, once it [offers](Self::change_here) something.
@@ -264,15 +290,6 @@ impl Routes {
         wakers
     }
 
-    fn wake(&self, change: impl FnOnce(&mut Table<Destination>) -> Vec<WaitId>) {
-        let mut state = self.state();
-        let waiting = change(&mut state.table);
-        let wakers = state.wakers_of(&waiting);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        self.changed();
-    }
-
     /// The peer of `connection` offers `methods` no longer.
     pub(super) fn withdraw(&self, connection: ConnectionId, methods: &[MethodId]) {
         self.state().table.withdraw(connection, methods);
@@ -287,20 +304,29 @@ impl Routes {
             up.lost = true;
         }
         state.table.lost(connection, losses, now);
+        let alone = state.left_alone();
         drop(state);
         self.changed();
+        alone.into_iter().for_each(Waker::wake);
     }
 
     /// The peer of `connection` takes no new calls.
     pub(super) fn retire(&self, connection: ConnectionId) {
-        self.state().table.retire(connection);
+        let mut state = self.state();
+        if let Some(up) = state.connections.get_mut(&connection) {
+            up.told = true;
+        }
+        state.table.retire(connection);
+        let alone = state.left_alone();
+        drop(state);
         self.changed();
+        alone.into_iter().for_each(Waker::wake);
     }
 
     /// The methods that somebody offers; none once the broker is closed.
     pub(super) fn methods(&self) -> Methods {
         let state = self.state();
-        match state.closed {
+        match state.is_closed() {
             true => Methods::new(),
             false => state.table.methods(),
         }
@@ -329,7 +355,7 @@ impl State {
     }
 
     fn pick(&mut self, key: Key<'_>, aim: Aim<'_>) -> Result<Option<Picked<Destination>>, Gone> {
-        if self.closed {
+        if self.is_closed() {
             return Ok(None);
         }
         let hash = match aim {

@@ -180,6 +180,18 @@ impl Counters {
         counter.add(1);
     }
 
+    /// A notification of a peer came to this end, perhaps [cut](crate::executor::Attachment::cut).
+    pub(super) fn notification_ended(&self, end: &JobEnd, is_cut: bool) {
+        match end {
+            JobEnd::Failed {
+                code: Code::Cancelled,
+                ..
+            } if is_cut => self.cancelled_calls.add(1),
+            end if end.did_not_run() => {}
+            _ => self.finished_calls.add(1),
+        }
+    }
+
     /// A call of the program came when the broker took no more.
     pub(super) fn came_late(&self) {
         self.unbegun_calls.add(1);
@@ -190,7 +202,7 @@ impl Counters {
         self.abandoned_calls.add(calls as u64);
     }
 
-    /// What calls of peers came to so far, and those that came late.
+    /// What calls and notifications of peers came to so far, and those that came late.
     pub(super) fn ends(&self) -> DrainReport {
         DrainReport {
             finished: self.finished_calls.get(),

@@ -38,7 +38,7 @@ impl TcpBroker {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
-            if self.shared.routes.is_closing() {
+            if self.shared.routes.gives_up(call.options.hops) {
                 attempts.give_up();
             }
             attempts.others(self.has_others(key, &error));

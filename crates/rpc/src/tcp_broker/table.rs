@@ -296,6 +296,12 @@ impl<P: Clone> Table<P> {
         [self.connections.len(), self.routes.len(), self.peers.len()]
     }
 
+    /// Whether calls may go to the peer of `connection`.
+    pub(super) fn has_offers(&self, connection: ConnectionId) -> bool {
+        let known = self.connections.get(&connection);
+        known.is_some_and(|known| !known.methods.is_empty())
+    }
+
     /// How many offer the method.
     pub(super) fn offers_of(&self, key: Key<'_>) -> usize {
         self.find(key)

@@ -12,6 +12,7 @@ use bowline_rpc::{
 };
 
 use crate::backends::{on_every_backend, registry, within};
+use crate::draining::until;
 use crate::goes_on::GoesOn;
 use crate::held::{Held, LONG, client, ended, held, hold};
 
@@ -97,7 +98,8 @@ on_every_backend! {
             gone.await.expect("no call keeps the connection");
             let _ = notes.let_go.send(()).await;
             let report = drain.join().await.expect("it ends");
-            assert_eq!((notes.noted.load(Ordering::SeqCst), report.abandoned), (1, 0));
+            let (finished, noted) = (report.finished, notes.noted.load(Ordering::SeqCst));
+            assert_eq!((noted, finished, report.cancelled, report.abandoned), (1, 1, 0, 0));
             Ok(())
         }).await;
     }
@@ -106,9 +108,34 @@ on_every_backend! {
     async fn a_drain_that_is_too_short_cancels_the_handlers_of_notifications() {
         let notes = notes();
         within(|group| async move {
-            let (server, _client) = noting(notes.registry, &notes.began, &group).await?;
+            let (server, client) = noting(notes.registry, &notes.began, &group).await?;
+            // The one that has a place for it, and one that waits, of which nobody hears either.
+            for _ in 0..2 {
+                client.notify_named("note", ()).await?;
+            }
+            notes.began.recv().await.unwrap();
+            until(|| server.statistics().calls_received == 3).await;
             let report = timeout(LONG, server.drain(SOON)).await.expect("it ends");
-            assert_eq!((notes.noted.load(Ordering::SeqCst), report.abandoned), (0, 0));
+            assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (0, 0, 3, 0));
+            assert_eq!(notes.noted.load(Ordering::SeqCst), 0);
+            Ok(())
+        }).await;
+    }
+
+    // D7
+    async fn a_drain_in_memory_that_is_too_short_cancels_the_handlers_of_notifications() {
+        let notes = notes();
+        within(|group| async move {
+            let broker = MemoryBroker::new(AsyncExecutor::new(notes.registry, 2)).start(&group).await?;
+            for _ in 0..3 {
+                broker.notify_named("note", ()).await?;
+            }
+            for _ in 0..2 {
+                notes.began.recv().await.unwrap();
+            }
+            let report = timeout(LONG, broker.drain(SOON)).await.expect("it ends");
+            assert_eq!((report.finished, report.refused, report.cancelled, report.abandoned), (0, 0, 3, 0));
+            assert_eq!(notes.noted.load(Ordering::SeqCst), 0);
             Ok(())
         }).await;
     }

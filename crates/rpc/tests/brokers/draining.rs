@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use bowline_backend::net::TcpStream;
+use bowline_backend::net::{TcpListener, TcpStream, UnixStream};
+use bowline_backend::stream::{ByteStreamExt, UnixAddress};
+use bowline_backend::time;
 use bowline_concurrency::{sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::proto::Event;
+use bowline_rpc::proto::{CodecId, Command, Event, Open, Target};
 use bowline_rpc::sys::HealthStatus;
 use bowline_rpc::{
     Broker, Caller, Certainty, CloseCause, Code, DynBroker, Limits, MemoryBroker, Registry, Retry,
@@ -16,7 +18,9 @@ use futures_util::FutureExt;
 
 use crate::backends::{Div, on_every_backend, registry, within};
 use crate::held::{Held, LONG, client, ended, held, hold};
+use crate::on_time::ends_on_time;
 use crate::raw_peer::RawPeer;
+use crate::wire::{Wire, over_every_wire};
 
 pub(crate) const SOON: Duration = Duration::from_millis(50);
 
@@ -31,6 +35,87 @@ pub(crate) async fn until(holds: impl Fn() -> bool) {
         }
     });
     held.await.expect("it comes to hold");
+}
+
+/// What `peer` sends for a long call of `method`: its first part, and the rest.
+pub(crate) fn in_two(peer: &mut RawPeer, method: &str, arguments: &str) -> [Vec<u8>; 2] {
+    let body = format!("[{arguments}{}]", " ".repeat(50_000));
+    let target = Target::Name(method.into());
+    peer.command(Command::Open(Open::new(target, CodecId::JSON, body.into())));
+    let mut bytes = peer.bytes();
+    let first = 16 + u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
+    let rest = bytes.split_off(first);
+    [bytes, rest]
+}
+
+/// Connects to `server` and says nothing, until the answer is dropped; over TLS with a handshake of that, or
+/// without.
+async fn stranger(wire: &Wire, server: &TcpBroker, secures: bool) -> Box<dyn Send> {
+    let at = server.endpoints()[0].to_string();
+    let tcp = || TcpStream::connect(server.local_addrs()[0]);
+    match wire {
+        Wire::Tls(_, client) if secures => {
+            let handshake = client.handshake(tcp().await.unwrap(), "127.0.0.1").unwrap();
+            Box::new(handshake.await.unwrap())
+        }
+        Wire::Tcp | Wire::Tls(..) => Box::new(tcp().await.unwrap()),
+        Wire::Unix => {
+            let name = at.strip_prefix("unix:@").unwrap();
+            let address = UnixAddress::from_abstract(name).unwrap();
+            Box::new(UnixStream::connect(&address).await.unwrap())
+        }
+        Wire::Memory(network) => {
+            let name = at.strip_prefix("mem://").unwrap();
+            Box::new(network.connect(name).await.unwrap())
+        }
+    }
+}
+
+over_every_wire! {
+    // D2
+    async fn idle_and_handshaking_connections_do_not_delay_a_drain(wire: Wire) {
+        within(|group| async move {
+            let mut limits = Limits::default();
+            limits.handshake_timeout = Duration::from_secs(3600);
+            let server = wire.serve(registry()).limits(limits)?.start(&group).await?;
+            let idle = wire.client(&server).start(&group).await?;
+            let strangers = [
+                stranger(&wire, &server, false).await,
+                stranger(&wire, &server, true).await,
+            ];
+            // And one that this side has connected to.
+            let silent = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let connecting = server.clone();
+            let at = silent.local_addr().unwrap();
+            drop(group.spawn_ok(async move { connecting.connect(at).await }));
+            until(|| server.statistics().open == 4).await;
+            let began = time::now();
+            let report = timeout(LONG, server.drain(Duration::from_secs(3600))).await.expect("nothing delays it");
+            ends_on_time(began, Duration::ZERO);
+            assert_eq!(report, Default::default());
+            assert_eq!(server.statistics().handshake_timeouts, 0);
+            drop((idle, strangers));
+            Ok(())
+        }).await;
+    }
+
+    // A2
+    async fn strangers_hear_nothing_of_methods_and_have_their_time(wire: Wire) {
+        within(|group| async move {
+            let mut limits = Limits::default();
+            limits.handshake_timeout = 4 * SOON;
+            let server = wire.serve(registry()).limits(limits)?.start(&group).await?;
+            let _strangers = [
+                stranger(&wire, &server, false).await,
+                stranger(&wire, &server, true).await,
+            ];
+            until(|| server.statistics().accepted == 2).await;
+            server.pause("add").unwrap();
+            until(|| server.statistics().open == 0).await;
+            assert_eq!(server.statistics().handshake_timeouts, 2);
+            Ok(())
+        }).await;
+    }
 }
 
 on_every_backend! {
@@ -223,16 +308,24 @@ on_every_backend! {
         }).await;
     }
 
-    // D2
-    async fn idle_and_handshaking_connections_do_not_delay_a_drain() {
+    // D1
+    async fn a_call_that_has_come_in_part_is_answered_before_the_connection_ends() {
         within(|group| async move {
             let server = serve(registry()).start(&group).await?;
-            let idle = client(&server).start(&group).await?;
-            let handshaking = TcpStream::connect(server.local_addrs()[0]).await.unwrap();
-            until(|| server.statistics().open == 2).await;
-            let report = timeout(LONG, server.drain(Duration::from_secs(3600))).await.expect("nothing delays it");
-            assert_eq!(report, Default::default());
-            drop((idle, handshaking));
+            let mut peer = RawPeer::dial(server.local_addrs()[0], &Limits::default()).await;
+            let [first, rest] = in_two(&mut peer, "add", "2,3");
+            peer.stream.write_all(&first).await.unwrap();
+            until(|| server.statistics().ready == 1).await;
+            let drains = server.clone();
+            let drain = group.spawn_ok(async move { drains.drain(LONG).await });
+            peer.until(|event| matches!(event, Event::Draining { last_taken: true, .. })).await;
+            // Long enough for a connection that is idle to end.
+            sleep(SOON).await;
+            peer.stream.write_all(&rest).await.unwrap();
+            let answer = peer.until(|event| matches!(event, Event::Replied { .. } | Event::Failed { .. })).await;
+            assert!(matches!(&answer, Event::Replied { body, .. } if *body == "5"), "{answer:?}");
+            drop(peer);
+            assert_eq!(drain.join().await.expect("it ends").finished, 1);
             Ok(())
         }).await;
     }

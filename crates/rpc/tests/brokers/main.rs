@@ -19,6 +19,7 @@ mod wire;
 mod calls;
 mod codecs;
 mod cut_off;
+mod drained_gateways;
 mod drained_handlers;
 mod draining;
 mod endings;

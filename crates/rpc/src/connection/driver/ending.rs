@@ -24,6 +24,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         self.stop();
     }
 
+    /// Whether this side closes the connection amid its handshake: nobody waits for what strangers make of
+    /// that, who may come again.
+    pub(super) fn is_of_a_stranger_cut_off(&self) -> bool {
+        matches!(self.cause, Some(CloseCause::Closed(_))) && self.mailbox.peer().is_none()
+    }
+
     /// Ends what others wait for here; again is fine.
     pub(super) fn stop(&mut self) {
         // Invariant D5.

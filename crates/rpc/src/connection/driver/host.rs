@@ -27,6 +27,12 @@ pub(crate) trait Host: Send + Sync {
     fn leaving(&mut self) -> Option<Command> {
         None
     }
+    /// The peer was asked for no new calls, and those it had made have come.
+    fn left(&mut self) {}
+    /// Whether the connection is to stay for calls that this side may make, though none is in flight.
+    fn is_needed(&self) -> bool {
+        false
+    }
     /// The peer answered a call of ours.
     fn answered(&mut self) {}
     /// A call of ours was lost with the connection, whose end will be told next.

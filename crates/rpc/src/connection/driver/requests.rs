@@ -86,6 +86,8 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                 self.stale = self.machine.is_ready();
                 self.tell_changes(now);
             }
+            // The turn looks whether the connection is to end.
+            Mail::Release => {}
             Mail::CancelAll => {
                 self.request_all("the drain is over");
                 self.give_up_answered(now);
@@ -161,17 +163,28 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
 
     /// Takes no new call from now on.
     pub(super) fn leave(&mut self, now: Instant, within: Duration) {
-        self.draining = true;
-        // Rejected before the handshake is done: then there is no call to wait for.
+        self.draining = Some(within);
+        // Rejected before the handshake is done: then the peer hears of it when it is.
         let _ = self.machine.command(now, Command::Leave { within });
     }
 
-    /// Closes the connection if no call is in flight; whether it did.
+    /// Closes the connection, once all that came is dealt with, if no call is in flight and the host needs it
+    /// no more; whether it did.
     pub(super) fn close_if_idle(&mut self, now: Instant) -> bool {
-        if !self.running.is_empty() || !self.mailbox.is_idle() || self.machine.is_sending() {
+        if self.machine.has_partial_calls() {
             return false;
         }
-        self.draining = false;
+        if !std::mem::replace(&mut self.left, true) {
+            self.host.left();
+        }
+        if !self.running.is_empty()
+            || !self.mailbox.is_idle()
+            || self.machine.is_sending()
+            || self.host.is_needed()
+        {
+            return false;
+        }
+        self.draining = None;
         self.close(now, Code::Draining, "");
         true
     }

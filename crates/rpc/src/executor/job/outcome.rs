@@ -15,6 +15,9 @@ pub(crate) trait ReplySink: Send + Sync {
     /// The handler is about to run.
     fn begun(&self) {}
 
+    /// It has come to `end`, of which whoever waits for the last handler has not heard yet.
+    fn ends(&self, _end: &JobEnd) {}
+
     /// Takes the one outcome of the call `call`.
     fn settle(&self, call: CallRef, end: JobEnd);
 
@@ -108,6 +111,7 @@ impl Answer {
     pub(super) fn give(&mut self, end: JobEnd) {
         if let Some(sink) = self.sink.take() {
             if !self.overdue {
+                sink.ends(&end);
                 self.count(&end);
             }
             sink.settle(self.call, end);
@@ -117,6 +121,7 @@ impl Answer {
     /// Its time is over, and the handler goes on.
     pub(super) fn give_overdue(&mut self, end: JobEnd) {
         if let Some(sink) = self.sink.take() {
+            sink.ends(&end);
             self.count(&end);
             if sink.overdue(self.call, end) {
                 self.sink = Some(sink);

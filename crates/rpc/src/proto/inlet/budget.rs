@@ -164,6 +164,7 @@ impl Inlets {
     /// The message of `wire` is partial no more.
     pub(super) fn arrived(&mut self, wire: u64, ours: bool, partial: &Partial) {
         self.held -= partial.share;
+        self.opens -= usize::from(partial.what.is_open());
         let pool = &mut self.pools[usize::from(ours)];
         if partial.admitted {
             pool.coming -= 1;

@@ -1,14 +1,13 @@
-//! Which connections there are: who is let in, and how all of them end.
+//! Which connections there are, and who is let in.
 
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use super::{ConnectionId, Destination, Identity, Routes, State, Up};
 use crate::connection::Mailbox;
 use crate::proto::KnownAs;
 use crate::tcp_broker::prefix::Prefix;
-use crate::{Code, Limits, Peer};
+use crate::{Limits, Peer};
 
 /// Which side opened a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +30,8 @@ pub(in crate::tcp_broker) enum NoRoom {
 }
 
 impl Routes {
-    /// Takes on a new connection.
+    /// Takes on a new connection. While the broker drains, that is one to a peer that its handlers may call, and
+    /// which is told to open nothing.
     pub(in crate::tcp_broker) fn connect(
         &self,
         mailbox: &Arc<Mailbox>,
@@ -39,9 +39,7 @@ impl Routes {
         limits: &Limits,
     ) -> Result<ConnectionId, NoRoom> {
         let mut state = self.state();
-        if state.closed || state.draining {
-            return Err(NoRoom::Closed);
-        }
+        let within = state.admits(&origin).ok_or(NoRoom::Closed)?;
         if state.connections.len() >= limits.connections {
             return Err(NoRoom::Full);
         }
@@ -63,6 +61,11 @@ impl Routes {
         state.next_connection += 1;
         let up = Up::new(mailbox.clone(), origin);
         state.connections.insert(connection, up);
+        state.taking += 1;
+        drop(state);
+        if let Some(within) = within {
+            mailbox.drain(within);
+        }
         Ok(connection)
     }
 
@@ -72,17 +75,6 @@ impl Routes {
             Origin::Dialed(endpoint) => Some(endpoint.clone()),
             Origin::Accepted(_) => None,
         }
-    }
-
-    /// Whether no more connections are taken on.
-    pub(in crate::tcp_broker) fn is_closing(&self) -> bool {
-        let state = self.state();
-        state.closed || state.draining
-    }
-
-    /// Whether it was closed.
-    pub(in crate::tcp_broker) fn is_closed(&self) -> bool {
-        self.state().closed
     }
 
     /// The handshake of `connection` with `peer` is done.
@@ -121,12 +113,16 @@ impl Routes {
         if up.peer.is_none() {
             state.handshake_ended(&up.origin);
         }
+        if up.takes {
+            state.taking -= 1;
+        }
         state.table.disconnect(connection);
         let wakers = state.departures.take();
+        let alone = state.left_alone();
         drop(state);
         drop(up);
         self.changed();
-        wakers.for_each(Waker::wake);
+        wakers.chain(alone).for_each(Waker::wake);
     }
 
     /// The peers of the connections that are past their handshake.
@@ -144,46 +140,12 @@ impl Routes {
         (state.connections.len(), state.table.connections() - here)
     }
 
-    /// Takes no more connections, and ends each as soon as no call is in flight on it. Peers are
-    /// told that it will be within `within`.
-    pub(in crate::tcp_broker) fn drain(&self, within: Duration) {
-        let mut state = self.state();
-        state.draining = true;
-        let mailboxes = state.mailboxes();
-        drop(state);
-        for mailbox in mailboxes {
-            mailbox.drain(within);
-        }
-    }
-
     /// Has every peer told what is offered now.
     pub(in crate::tcp_broker) fn refresh(&self) {
         let mailboxes = self.state().mailboxes();
         for mailbox in mailboxes {
             mailbox.refresh();
         }
-    }
-
-    /// Cancels the calls in flight on all connections.
-    pub(in crate::tcp_broker) fn cancel_calls(&self) {
-        let mailboxes = self.state().mailboxes();
-        for mailbox in mailboxes {
-            mailbox.cancel_all();
-        }
-    }
-
-    /// Takes no more connections, closes those there are and ends calls that wait for a peer.
-    pub(in crate::tcp_broker) fn close(&self, message: &'static str) {
-        let mut state = self.state();
-        state.closed = true;
-        let mailboxes = state.mailboxes();
-        let mut wakers: Vec<_> = state.wakers.values().cloned().collect();
-        wakers.extend(state.departures.take());
-        drop(state);
-        for mailbox in mailboxes {
-            mailbox.close(Code::Cancelled, message);
-        }
-        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -203,7 +165,7 @@ impl State {
         }
     }
 
-    fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+    pub(super) fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
         let up = self.connections.values();
         up.map(|up| up.mailbox.clone()).collect()
     }

@@ -29,12 +29,17 @@ impl Departures {
 impl Routes {
     /// Completes when the connections were told to close.
     pub(in crate::tcp_broker) async fn closed(&self) {
-        self.until(|state| state.closed).await;
+        self.until(State::is_closed).await;
     }
 
     /// Completes when fewer than `most` connections are up.
     pub(in crate::tcp_broker) async fn fewer_than(&self, most: usize) {
         self.until(|state| state.connections.len() < most).await;
+    }
+
+    /// Completes when no connection brings calls of its peer any more, once the broker drains.
+    pub(in crate::tcp_broker) async fn all_left(&self) {
+        self.until(|state| state.taking == 0).await;
     }
 
     fn until<F: Fn(&State) -> bool + Unpin>(&self, holds: F) -> Until<'_, F> {

@@ -15,20 +15,21 @@ use crate::{CallError, Certainty, Code};
 /// A call that waits longer is worth a warning.
 const WORTH_A_WARNING: Duration = Duration::from_secs(1);
 
-/// Waits until a peer that `aim` allows offers the method, for a call with a body of `bytes` bytes.
+/// Waits until a peer that `aim` allows offers the method, for a call with a body of `bytes` bytes. One that is
+/// `nested` in a handler's does not wait for peers that may come to a broker that drains.
 pub(in crate::tcp_broker) async fn find_peer(
     routes: &Arc<Routes>,
     key: Key<'_>,
     aim: Aim<'_>,
-    bytes: usize,
+    (bytes, nested): (usize, bool),
     deadline: Instant,
 ) -> Result<Found, CallError> {
-    let failed = |code| CallError::new(code, Certainty::NeverSent).of_method(key.name().clone());
     let mut waiting = pin!(FindPeer {
         routes,
         key,
         aim,
         bytes,
+        nested,
         place: None,
     });
     let found = async {
@@ -44,10 +45,34 @@ pub(in crate::tcp_broker) async fn find_peer(
         Instant::NEVER => found.await,
         deadline => match timeout_at(deadline, found).await {
             Ok(found) => found,
-            Err(_) => Err(Code::NoPeer),
+            Err(_) => Err(NotFound::Nobody),
         },
     };
-    found.map_err(failed)
+    found.map_err(|why| {
+        let failed = |code| CallError::new(code, Certainty::NeverSent);
+        let error = match why {
+            NotFound::Nobody => failed(Code::NoPeer),
+            NotFound::Closed => failed(Code::Cancelled),
+            NotFound::Full => failed(Code::Overloaded),
+            NotFound::Drains => {
+                failed(Code::NoPeer).with_message("this broker drains, and waits for no peer")
+            }
+        };
+        error.of_method(key.name().clone())
+    })
+}
+
+/// Why a call has no peer.
+#[derive(Clone, Copy, Debug)]
+enum NotFound {
+    /// None came in time, or the one start of a peer that it is for is over.
+    Nobody,
+    /// The broker was closed.
+    Closed,
+    /// Too many wait.
+    Full,
+    /// None will come.
+    Drains,
 }
 
 impl Routes {
@@ -63,18 +88,20 @@ impl Routes {
     }
 }
 
-/// A call that waits for a peer to offer its method. Fails if too many wait or the broker closes.
+/// A call that waits for a peer to offer its method. Fails if too many wait, the
+/// broker closes, or it drains and none will come.
 #[must_use = "a call waits while this is polled"]
 struct FindPeer<'a> {
     routes: &'a Arc<Routes>,
     key: Key<'a>,
     aim: Aim<'a>,
     bytes: usize,
+    nested: bool,
     place: Option<WaitId>,
 }
 
 impl Future for FindPeer<'_> {
-    type Output = Result<Found, Code>;
+    type Output = Result<Found, NotFound>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -89,12 +116,16 @@ impl Future for FindPeer<'_> {
             Ok(None) => {}
             Err(Gone) => {
                 drop(state);
-                return Poll::Ready(Err(Code::NoPeer));
+                return Poll::Ready(Err(NotFound::Nobody));
             }
         }
-        if state.closed {
+        let in_vain = match state.is_closed() {
+            true => Some(NotFound::Closed),
+            false => state.waits_in_vain(this.nested).then_some(NotFound::Drains),
+        };
+        if let Some(why) = in_vain {
             drop(state);
-            return Poll::Ready(Err(Code::Cancelled));
+            return Poll::Ready(Err(why));
         }
         let place = match this.place {
             Some(place) => place,
@@ -102,7 +133,7 @@ impl Future for FindPeer<'_> {
                 Ok(place) => *this.place.insert(place),
                 Err(_) => {
                     drop(state);
-                    return Poll::Ready(Err(Code::Overloaded));
+                    return Poll::Ready(Err(NotFound::Full));
                 }
             },
         };
