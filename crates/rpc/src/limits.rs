@@ -88,7 +88,9 @@ pub struct Limits {
     /// The same from one /32 (IPv4) or /64 (IPv6). Loopback addresses are not counted here: all
     /// programs of this machine share them.
     pub unauthenticated_per_prefix: usize,
-    /// Connections of one broker, at least 1. More: accepting pauses.
+    /// Connections that one broker has accepted, those in their handshake included, at least 1. More: accepting
+    /// pauses. Those that the broker itself opens, one for each endpoint it
+    /// [connects](crate::TcpBroker::connect) to, are beside them: they find a place however many peers have come.
     pub connections: usize,
     /// How long handlers that a broker cancels at the end of its drain may take to end and be
     /// answered for, before their connections are closed. Only those that are not dropped when they

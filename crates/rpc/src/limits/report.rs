@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::Limits;
 
-/// The worst case of [`Limits`], in bytes. `Display` prints it by parts.
+/// The worst case of [`Limits`], in bytes. `Display` prints it by parts, and how many connections are accepted:
+/// those that the broker opens itself, one for each endpoint it was told to, come on top.
 #[derive(Clone, Debug)]
 pub struct LimitsReport {
     pub(super) limits: Limits,
@@ -82,6 +83,6 @@ impl fmt::Display for LimitsReport {
         writeln!(f, "calling    {:>14} bytes", self.calling())?;
         writeln!(f, "methods    {:>14} bytes", self.methods())?;
         writeln!(f, "connection {:>14} bytes", self.connection())?;
-        write!(f, "connections {:>13}", self.limits.connections)
+        write!(f, "accepted   {:>14}", self.limits.connections)
     }
 }

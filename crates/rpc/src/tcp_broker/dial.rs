@@ -18,7 +18,7 @@ use bowline_transport::TlsFailure;
 use super::attempt::{Attempt, Reach, Trying};
 use super::endpoint::Place as At;
 use super::link::{Place, drive};
-use super::routes::{NoRoom, Origin};
+use super::routes::Origin;
 use super::wires::{Way, Wire, Wires};
 use super::{Endpoint, Shared};
 use crate::proto::Side;
@@ -54,7 +54,7 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
             return Error::cancelled();
         }
         let began = time::now();
-        let mut permanent = false;
+        let permanent;
         let connecting = shared.routes.connecting();
         let connected = connect(&shared.wires, endpoint).await.map(|stream| {
             shared.counters.dialed.add(1);
@@ -78,10 +78,8 @@ async fn keep_up(shared: &Arc<Shared>, endpoint: &Endpoint, attempt: &Arc<Attemp
                         Error::connection(endpoint, shared.config.project(), over.cause)
                     })
                 }
-                Err(NoRoom::Closed) => return Error::cancelled(),
-                Err(NoRoom::Full | NoRoom::Handshakes) => {
-                    Error::new(ErrorKind::Transport, "the broker has too many connections")
-                }
+                // There is always a place but at the end of the broker.
+                Err(_) => return Error::cancelled(),
             },
             Err(error) => {
                 // No name to ask for again, no certificate to look at again.

@@ -59,7 +59,7 @@ impl TcpBroker {
             {
                 routes.close("");
                 // A peer that does not end its side in time is left.
-                let _ = timeout(FAREWELL, routes.fewer_than(1)).await;
+                let _ = timeout(FAREWELL, routes.none_left()).await;
             }
         }
         let mut report = shared.counters.ends().since(&before);
@@ -83,7 +83,7 @@ impl TcpBroker {
     /// Completes when no connection is left, and no handler runs: neither of notifications, nor of calls of
     /// this broker to itself, or of peers that are gone.
     async fn all_ended(&self) {
-        self.shared.routes.fewer_than(1).await;
+        self.shared.routes.none_left().await;
         self.shared.offers.last_call().await;
     }
 

@@ -76,7 +76,7 @@ fn connections_that_come_and_go_leave_no_task() {
                         Ok(())
                     })
                     .await?;
-                server.shared.routes.fewer_than(1).await;
+                server.shared.routes.none_left().await;
                 // The task of the connection ends once its place is free.
                 sleep(Duration::from_millis(1)).await;
                 let now = server.shared.group.statistics().live;
@@ -127,12 +127,12 @@ async fn visits(to: std::net::SocketAddr, visit: usize) -> Result<(), Error> {
 
 /// The tables of a broker, for the hosts of a world.
 #[derive(Default)]
-struct Held(Vec<[usize; 6]>);
+struct Held(Vec<[usize; 7]>);
 
 // D5
 #[test]
 fn peers_at_other_addresses_leave_nothing_in_any_table() {
-    const NOTHING: [usize; 6] = [0; 6];
+    const NOTHING: [usize; 7] = [0; 7];
     let mut world = Sim::builder().host("server", || async {
         let server = adding().listen("0.0.0.0:80").allow_insecure_network();
         server

@@ -24,11 +24,14 @@ const EXHAUSTED: Backoff = Backoff::exponential(Duration::from_millis(100))
     .jitter(Jitter::Equal);
 
 /// Accepts until the listener breaks; each connection becomes a task of the broker's group. While
-/// there are as many connections as may be, those to come wait at the system.
+/// as many were accepted as may be, those to come wait at the system.
 pub(super) async fn accept(shared: Arc<Shared>, mut door: Door) {
     let mut exhausted = 0_usize;
     loop {
-        shared.routes.fewer_than(shared.limits.connections).await;
+        shared
+            .routes
+            .fewer_accepted(shared.limits.connections)
+            .await;
         match door.accept().await {
             Ok((visitor, address)) => {
                 exhausted = 0;
@@ -67,7 +70,12 @@ async fn take_on(shared: &Arc<Shared>, visitor: Visitor, address: &Address) {
         match Place::new(shared, origin.clone()) {
             Ok(place) => break place,
             // Someone else was faster: this one waits for the next that ends.
-            Err(NoRoom::Full) => shared.routes.fewer_than(shared.limits.connections).await,
+            Err(NoRoom::Full) => {
+                shared
+                    .routes
+                    .fewer_accepted(shared.limits.connections)
+                    .await
+            }
             Err(NoRoom::Handshakes) => return shared.counters.refused.add(1),
             Err(NoRoom::Closed) => return,
         }

@@ -35,7 +35,8 @@ use draining::Phase;
 /// Invariants:
 /// - S1 the table has a connection exactly from the end of its handshake to its end.
 /// - S2 `wakers` has an entry for a call exactly while the call waits in the table.
-/// - S3 `handshakes` and `handshakes_from` count the accepted connections that are not ready.
+/// - S3 `accepted` counts the connections that peers opened, `handshakes` and `handshakes_from` those of them
+///   that are not ready.
 /// - S4 no waker is woken or dropped and no connection is closed under the lock.
 /// - S5 `taking` counts the connections that may bring calls of their peers.
 pub(super) struct Routes {
@@ -51,6 +52,7 @@ struct State {
     wakers: BTreeMap<WaitId, Waker>,
     connections: BTreeMap<ConnectionId, Up>,
     next_connection: u64,
+    accepted: usize,
     handshakes: usize,
     handshakes_from: BTreeMap<Prefix, usize>,
     taking: usize,
@@ -123,6 +125,7 @@ impl Routes {
                 wakers: BTreeMap::new(),
                 connections: BTreeMap::new(),
                 next_connection: 0,
+                accepted: 0,
                 handshakes: 0,
                 handshakes_from: BTreeMap::new(),
                 taking: 0,
@@ -134,14 +137,22 @@ impl Routes {
         }
     }
 
-    /// How much it holds of connections, handshakes, addresses that they come from, and of what its table
+    /// How much it holds of connections, those accepted, handshakes, addresses that they come from, and of what its table
     /// knows.
     #[cfg(test)]
-    pub(super) fn held(&self) -> [usize; 6] {
+    pub(super) fn held(&self) -> [usize; 7] {
         let state = self.state();
         let [known, routes, peers] = state.table.known();
         let (up, from) = (state.connections.len(), state.handshakes_from.len());
-        [up, state.handshakes, from, known, routes, peers]
+        [
+            up,
+            state.accepted,
+            state.handshakes,
+            from,
+            known,
+            routes,
+            peers,
+        ]
     }
 
     /// The next peer that offers the method, if one does; none once the broker is closed.

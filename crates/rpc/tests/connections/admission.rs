@@ -10,11 +10,14 @@ use bowline_backend::stream::ByteStreamExt;
 use bowline_channel::bounded;
 use bowline_concurrency::{sleep, timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
-use bowline_rpc::{Broker, Caller, Endpoint, Error, Limits, Secret, TcpBroker, TcpBrokerBuilder};
+use bowline_rpc::{
+    Broker, Caller, Context, Endpoint, Error, Limits, Registry, Secret, TcpBroker, TcpBrokerBuilder,
+};
 use bowline_sim::{Link, Sim};
+use bowline_transport::MemoryNetwork;
 use bytes::BytesMut;
 
-use crate::backends::{on_every_backend, registry};
+use crate::backends::{on_every_backend, registry, within};
 use crate::raw_peer::{LONG, RawPeer, read_to_end};
 
 fn serve(limits: Limits) -> TcpBrokerBuilder {
@@ -110,6 +113,50 @@ on_every_backend! {
                 Ok(())
             }).await
         }).await.unwrap();
+    }
+
+    // BR5
+    async fn clients_that_fill_every_place_keep_no_broker_from_the_peers_it_dials() {
+        within(|group| async move {
+            let network = MemoryNetwork::new();
+            let backend = async || {
+                let backend = TcpBroker::builder(AsyncExecutor::new(registry(), 4)).network(&network);
+                backend.listen("mem://backend").start(&group).await
+            };
+            let relays = Registry::new("example");
+            relays.register_fn("relay", |context: Context, (n,): (i64,)| async move {
+                context.broker()?.call_named::<i64>("add", (n, 1)).timeout(LONG).await.ok()
+            }).unwrap();
+            let mut limits = Limits::default();
+            limits.connections = 2;
+            let gateway = TcpBroker::builder(AsyncExecutor::new(relays, 4)).limits(limits)?.network(&network);
+            let gateway = gateway.listen("mem://gateway");
+            // All places are taken before it dials anybody, and once more when it dials again.
+            let gateway = gateway.start(&group).await?;
+            let client = || TcpBroker::caller().project("example").network(&network).connect("mem://gateway");
+            let clients = [client().start(&group).await?, client().start(&group).await?];
+            let next = client().connect_timeout(30 * LONG);
+            let waits = group.clone();
+            let next = group.spawn_ok(async move { next.start(&waits).await });
+            for round in 0..2 {
+                let backend = backend().await?;
+                timeout(LONG, gateway.connect("mem://backend")).await.expect("there is a place")?;
+                let relayed = clients[0].call_named::<Option<i64>>("relay", (round,)).await?;
+                assert_eq!(relayed, Some(round + 1));
+                let seen = gateway.statistics();
+                assert_eq!((seen.open, seen.accepted), (3, 2));
+                backend.close();
+                backend.closed().await;
+                until(&gateway, |gateway| gateway.statistics().open == 2).await;
+            }
+            // Those that it dials take no place of those that it accepts.
+            let _backend = backend().await?;
+            timeout(LONG, gateway.connect("mem://backend")).await.expect("there is a place")?;
+            clients[1].close();
+            let next = timeout(LONG, next.join()).await.expect("it is its turn").expect("it is not cancelled")?;
+            assert_eq!(next.call_named::<Option<i64>>("relay", (7,)).await?, Some(8));
+            Ok(())
+        }).await;
     }
 
     async fn two_listeners_share_the_most_connections() {

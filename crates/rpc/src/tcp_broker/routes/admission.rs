@@ -21,7 +21,7 @@ pub(in crate::tcp_broker) enum Origin {
 /// Why a connection is not taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tcp_broker) enum NoRoom {
-    /// There are as many as may be; one of them will end.
+    /// As many were accepted as may be; one of them will end.
     Full,
     /// Too many peers are in their handshake, in all or behind one prefix.
     Handshakes,
@@ -31,7 +31,9 @@ pub(in crate::tcp_broker) enum NoRoom {
 
 impl Routes {
     /// Takes on a new connection. While the broker drains, that is one to a peer that its handlers may call, and
-    /// which is told to open nothing.
+    /// which is told to open nothing. Those that peers open are counted; those that this side opens are as many as
+    /// the endpoints that the program named, and have a place whoever has come: otherwise peers that fill all
+    /// places would keep this side from its own.
     pub(in crate::tcp_broker) fn connect(
         &self,
         mailbox: &Arc<Mailbox>,
@@ -40,10 +42,10 @@ impl Routes {
     ) -> Result<ConnectionId, NoRoom> {
         let mut state = self.state();
         let within = state.admits(&origin).ok_or(NoRoom::Closed)?;
-        if state.connections.len() >= limits.connections {
-            return Err(NoRoom::Full);
-        }
         if let Origin::Accepted(prefix) = &origin {
+            if state.accepted >= limits.connections {
+                return Err(NoRoom::Full);
+            }
             let alike = prefix
                 .as_ref()
                 .and_then(|prefix| state.handshakes_from.get(prefix));
@@ -52,6 +54,7 @@ impl Routes {
             {
                 return Err(NoRoom::Handshakes);
             }
+            state.accepted += 1;
             state.handshakes += 1;
             if let Some(prefix) = prefix {
                 *state.handshakes_from.entry(*prefix).or_default() += 1;
@@ -115,6 +118,9 @@ impl Routes {
         }
         if up.takes {
             state.taking -= 1;
+        }
+        if let Origin::Accepted(_) = up.origin {
+            state.accepted -= 1;
         }
         state.table.disconnect(connection);
         let wakers = state.departures.take();

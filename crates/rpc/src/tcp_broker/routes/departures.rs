@@ -32,9 +32,14 @@ impl Routes {
         self.until(State::is_closed).await;
     }
 
-    /// Completes when fewer than `most` connections are up.
-    pub(in crate::tcp_broker) async fn fewer_than(&self, most: usize) {
-        self.until(|state| state.connections.len() < most).await;
+    /// Completes when no connection is up.
+    pub(in crate::tcp_broker) async fn none_left(&self) {
+        self.until(|state| state.connections.is_empty()).await;
+    }
+
+    /// Completes when fewer than `most` connections that peers opened are up.
+    pub(in crate::tcp_broker) async fn fewer_accepted(&self, most: usize) {
+        self.until(|state| state.accepted < most).await;
     }
 
     /// Completes when no connection brings calls of its peer any more, once the broker drains.
