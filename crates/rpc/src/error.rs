@@ -162,9 +162,13 @@ impl<E> CallError<E> {
         self
     }
 
-    /// Whether a peer answered so.
-    pub(crate) fn is_of_peer(&self) -> bool {
-        matches!(self.certainty, Certainty::Refused | Certainty::Executed)
+    /// Whether a peer refused it as it has too much to do, or nothing that would do it, for the time being.
+    pub(crate) fn has_no_room(&self) -> bool {
+        let code = matches!(
+            self.code,
+            Code::Overloaded | Code::RateLimited | Code::NoExecutor
+        );
+        code && self.certainty == Certainty::Refused
     }
 
     /// Says what it came from.

@@ -17,8 +17,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// declared idempotent or, of the same peer, if it has an
 /// [`idempotency_key`](crate::CallBuilder::idempotency_key). It is made again within its deadline,
 /// after a pause of random length, up to 10 ms at first, twice that then. A peer that has no room may say
-/// [how long](crate::CallError::retry_after) it takes until it has: where no other offers the method, the
-/// pause is so much longer, and up to a quarter of it more. All retries of a broker
+/// [how long](crate::CallError::retry_after) it takes until it has: where there is no other that may have room, the
+/// pause is so much longer, and up to a quarter of it more. Otherwise the call goes to one that it has not been
+/// to. All retries of a broker
 /// together that cost a peer anything are few: 10, and one more for every 10 calls that succeed, so that
 /// an outage is not made worse.
 ///

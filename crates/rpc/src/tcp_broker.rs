@@ -64,7 +64,7 @@ use here::Here;
 use notified::LeftBehind;
 use places::Places;
 use pressure::Pressure;
-use routes::{Destination, Key, Routes};
+use routes::{Destination, Key, Routes, Wish};
 use statistics::Counters;
 use wires::Wires;
 
@@ -239,7 +239,8 @@ impl Broker for TcpBroker {
         loop {
             let peers = self.shared.routes.pick_all(key);
             if peers.is_empty() {
-                let found = self.wait_for_peer(key, body.len(), &options).await?;
+                let any = Wish::default();
+                let found = self.wait_for_peer(key, any, body.len(), &options).await?;
                 if let Some(watching) = found.watching {
                     watching.unused();
                 }

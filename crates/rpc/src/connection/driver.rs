@@ -87,6 +87,8 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     stalls_at: Option<Instant>,
     /// What had gone out below a transport that holds some back, when it was last looked at.
     passed_on: u64,
+    /// How often the peer had granted credit, when the host was told.
+    credits: u64,
     /// Until when the peer may take what says why the connection is over.
     last_words: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -137,6 +139,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             lags: false,
             stalls_at: None,
             passed_on: 0,
+            credits: 0,
             last_words: None,
             timer: None,
             tickets: Vec::new(),
@@ -301,8 +304,14 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
                     }
                     self.give_up_items(now, call);
                 }
-                Event::Item { call, body } => self.items_came(now, call, Bunch::One(body)),
-                Event::Items { call, items } => self.items_came(now, call, Bunch::Several(items)),
+                Event::Item { call, body } => {
+                    self.item_came(call);
+                    self.items_came(now, call, Bunch::One(body));
+                }
+                Event::Items { call, items } => {
+                    self.item_came(call);
+                    self.items_came(now, call, Bunch::Several(items));
+                }
                 Event::Ended { call } => self.items_ended(call),
                 Event::Room { call } => self.feed(now, call),
                 Event::Notified { call } => self.settle(now, call, Ok(Bytes::new())),
@@ -330,6 +339,12 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             self.unbegun = self.host.rouse();
         }
         taken
+    }
+
+    fn item_came(&mut self, call: CallId) {
+        if call.is_ours() {
+            self.host.heard();
+        }
     }
 
     fn settle(&mut self, now: Instant, call: CallId, outcome: Result<Bytes, crate::CallError>) {

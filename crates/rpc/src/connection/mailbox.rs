@@ -9,7 +9,7 @@ pub(crate) use untaken::Untaken;
 
 use std::future::poll_fn;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(crate) struct Mailbox {
     /// Bytes of a message to the peer.
     longest: AtomicUsize,
     max_bytes: usize,
+    /// A call that goes this way tells how the peer is, and nothing has come from it since.
+    tried: AtomicBool,
     seen: Seen,
     /// Who is there, once that is known, and the format agreed on that carries types, if there is one.
     peer: OnceLock<(Peer, Option<Codec>)>,
@@ -109,6 +111,7 @@ impl Mailbox {
             waiting: AtomicUsize::new(0),
             longest: AtomicUsize::new(limits.max_message as usize),
             max_bytes: limits.queue_bytes,
+            tried: AtomicBool::new(false),
             seen: Seen::default(),
             peer: OnceLock::new(),
         }
@@ -181,6 +184,17 @@ impl Mailbox {
             ticket: Some(ticket),
             registered: false,
         })
+    }
+
+    /// The next answer tells how the peer is.
+    pub(crate) fn tries(&self) {
+        self.tried.store(true, Ordering::Release);
+    }
+
+    /// Whether an answer that has come tells how the peer is; the next one does not.
+    pub(crate) fn was_tried(&self) -> bool {
+        // Nearly never, which costs an answer nothing to see.
+        self.tried.load(Ordering::Relaxed) && self.tried.swap(false, Ordering::Acquire)
     }
 
     /// The longest message to the peer, in bytes.

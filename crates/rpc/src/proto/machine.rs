@@ -169,6 +169,8 @@ pub struct Machine {
     pub(super) unknown: Bucket,
     pub(super) events: VecDeque<Event>,
     pub(super) held: usize,
+    /// CREDIT frames for what this side sends: the program there has taken some of it.
+    pub(super) credits: u64,
     pub(super) bodies: SmallBodies,
     /// What the buffer has room for from which frames are taken.
     pub(super) buffer: usize,

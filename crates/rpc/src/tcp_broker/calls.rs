@@ -7,7 +7,7 @@ use bowline_backend::time;
 use bowline_concurrency::sleep;
 use bytes::Bytes;
 
-use super::routes::{Aim, Destination, Found, Key, Start, Watching, find_peer};
+use super::routes::{Aim, ConnectionId, Destination, Found, Key, Start, Watching, Wish, find_peer};
 use super::{TcpBroker, here};
 use crate::broker::UnknownMethod;
 use crate::connection::{Flow, InFlight, Mailbox};
@@ -57,6 +57,8 @@ impl TcpBroker {
         let routes = &self.shared.routes;
         let has_key = options.extensions.idempotency_key().is_some();
         let mut attempts = Attempts::new(options.retry);
+        // Whom it has been to.
+        let mut asked = Vec::new();
         // Who alone knows what became of an attempt with a key, and how that one failed.
         let mut bound: Option<Box<(Start, CallError)>> = None;
         loop {
@@ -65,11 +67,20 @@ impl TcpBroker {
                     Some(found) => Ok(found),
                     None => return Err(bound.1.clone()),
                 },
-                None => match routes.pick(key, options.hash) {
-                    Some(found) => Ok(found),
-                    None => self.wait_for_peer(key, body.len(), options).await,
-                },
+                None => {
+                    let wish = Wish {
+                        hash: options.hash,
+                        not: &asked,
+                        firm: has_key,
+                        lasts: sent.kind.contains(CallKind::NOTIFY),
+                    };
+                    match routes.pick(key, wish) {
+                        Some(found) => Ok(found),
+                        None => self.wait_for_peer(key, wish, body.len(), options).await,
+                    }
+                }
             };
+            let at = found.as_ref().ok().map(|found| found.connection);
             let mut start = None;
             let (outcome, repeatable) = match found {
                 Ok(found) => {
@@ -99,7 +110,8 @@ impl TcpBroker {
                             None => attempts.give_up(),
                         }
                     }
-                    attempts.others(bound.is_none() && self.has_others(key, &error));
+                    let others = self.failed_at(key, at, &error, &mut asked);
+                    attempts.others(bound.is_none() && others);
                     let left = options.deadline.saturating_duration_since(time::now());
                     let again = repeatable || has_key;
                     let pause = attempts.failed(error, again, left, &self.shared.budget)?;
@@ -109,11 +121,20 @@ impl TcpBroker {
         }
     }
 
-    /// Whether a call that came to `error` may go to another peer.
-    pub(super) fn has_others(&self, key: Key<'_>, error: &CallError) -> bool {
-        // It, or the way to it, has no room.
+    /// A call came to `error` at the peer that it was given to, if there was one, which joins those that were
+    /// `asked`. Whether it had no room, or the way to it, and there is another peer that may have some.
+    pub(super) fn failed_at(
+        &self,
+        key: Key<'_>,
+        at: Option<ConnectionId>,
+        error: &CallError,
+        asked: &mut Vec<ConnectionId>,
+    ) -> bool {
+        let Some(at) = at else { return false };
+        let routes = &self.shared.routes;
+        asked.push(at);
         let full = error.code() == Code::Overloaded && error.certainty() == Certainty::NeverSent;
-        (full || error.retry_after().is_some()) && self.shared.routes.offers_of(key) > 1
+        (routes.refused(at, error) || full) && routes.has_others(key, asked)
     }
 
     async fn call_found(
@@ -184,6 +205,7 @@ impl TcpBroker {
     pub(super) async fn wait_for_peer(
         &self,
         key: Key<'_>,
+        wish: Wish<'_>,
         bytes: usize,
         options: &CallOptions,
     ) -> Result<Found, CallError> {
@@ -193,7 +215,7 @@ impl TcpBroker {
             return Err(error.of_method(key.name().clone()));
         }
         let call = (bytes, options.hops > 0);
-        find_peer(routes, key, Aim::Any(options.hash), call, options.deadline).await
+        find_peer(routes, key, Aim::Any(wish), call, options.deadline).await
     }
 
     /// The same start of a peer once more, for a call that may have run there.

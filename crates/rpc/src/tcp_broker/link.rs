@@ -287,6 +287,13 @@ impl Host for Link {
 
     fn answered(&mut self) {
         self.losses.answered = true;
+        self.heard();
+    }
+
+    fn heard(&mut self) {
+        if self.place.mailbox.was_tried() {
+            self.place.shared.routes.answered(self.place.connection);
+        }
     }
 
     fn lost(&mut self) {

@@ -5,6 +5,7 @@ mod admission;
 mod departures;
 mod draining;
 mod find_peer;
+mod watching;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -17,15 +18,16 @@ use bowline_channel::{WatchReceiver, WatchSender, watch};
 use super::Balance;
 use super::offering::Change;
 use super::prefix::Prefix;
-use super::table::{Answer, Gone, Identity, Losses, Picked, Table, WaitId, Watch};
+use super::table::{Gone, Identity, Losses, Picked, Table, WaitId};
 use crate::connection::Mailbox;
 use crate::method_table::Methods;
 use crate::proto::{Advertised, KnownAs, MethodId, MethodOptions};
-use crate::{CallError, Certainty, Code, Limits, MemoryBroker, MethodName, Peer};
+use crate::{CallError, Code, Limits, MemoryBroker, MethodName, Peer};
 
-pub(super) use super::table::{Aim, ConnectionId, Key, Start};
+pub(super) use super::table::{Aim, ConnectionId, Key, Start, Wish};
 pub(super) use admission::{NoRoom, Origin};
 pub(super) use find_peer::find_peer;
+pub(super) use watching::Watching;
 
 use departures::Departures;
 use draining::Phase;
@@ -156,9 +158,9 @@ impl Routes {
     }
 
     /// The next peer that offers the method, if one does; none once the broker is closed.
-    pub(super) fn pick(self: &Arc<Self>, key: Key<'_>, hash: Option<u64>) -> Option<Found> {
+    pub(super) fn pick(self: &Arc<Self>, key: Key<'_>, wish: Wish<'_>) -> Option<Found> {
         let mut state = self.state();
-        let picked = state.pick(key, Aim::Any(hash)).ok().flatten()?;
+        let picked = state.pick(key, Aim::Any(wish)).ok().flatten()?;
         drop(state);
         Some(self.found(picked))
     }
@@ -200,16 +202,36 @@ impl Routes {
             .collect()
     }
 
-    /// How many offer the method.
-    pub(super) fn offers_of(&self, key: Key<'_>) -> usize {
-        self.state().table.offers_of(key)
+    /// The peer of `connection` came to `error`; whether it is for want of room, so that others are asked first
+    /// for a while.
+    pub(super) fn refused(&self, connection: ConnectionId, error: &CallError) -> bool {
+        let refused = error.has_no_room();
+        if refused {
+            let now = time::now();
+            let after = error.retry_after();
+            self.state().table.refused(connection, after, now);
+        }
+        refused
+    }
+
+    /// The peer of `connection`, which is tried, has answered.
+    pub(super) fn answered(&self, connection: ConnectionId) {
+        self.state().table.answered(connection);
+    }
+
+    /// Whether there is a peer for the method that has room, as far as is known, and is none of these.
+    pub(super) fn has_others(&self, key: Key<'_>, than: &[ConnectionId]) -> bool {
+        let now = time::now();
+        self.state().table.has_others(key, than, now)
     }
 
     fn found(self: &Arc<Self>, picked: Picked<Destination>) -> Found {
-        let watching = picked.watch.map(|watch| Watching {
-            routes: self.clone(),
-            watch: Some(watch),
-        });
+        if let (Some(watch), Destination::Peer(mailbox)) = (&picked.watch, &picked.handle)
+            && watch.tells()
+        {
+            mailbox.tries();
+        }
+        let watching = picked.watch.map(|watch| Watching::new(self, watch));
         Found {
             to: picked.handle,
             connection: picked.connection,
@@ -369,52 +391,14 @@ impl State {
         if self.is_closed() {
             return Ok(None);
         }
-        let hash = match aim {
-            Aim::Any(hash) => hash,
+        let wish = match aim {
+            Aim::Any(wish) => wish,
             Aim::Same(start) => return self.table.pick_same(key, start),
         };
         let now = match self.table.wants_time() {
             true => time::now(),
             false => Instant::NEVER,
         };
-        Ok(self.table.pick(key, hash, now))
-    }
-}
-
-/// A call whose end the table wants to hear of; dropped, it has ended without an answer.
-pub(super) struct Watching {
-    routes: Arc<Routes>,
-    watch: Option<Watch>,
-}
-
-impl Watching {
-    /// The call came to `outcome`.
-    pub(super) fn ended<T>(mut self, outcome: &Result<T, CallError>) {
-        self.end(match outcome {
-            Ok(_) => Answer::Came,
-            Err(error) if error.is_of_peer() => Answer::Came,
-            // One that ran out of time waited for the peer to take it.
-            Err(error) if error.code() == Code::DeadlineExceeded => Answer::Missing,
-            Err(error) if error.certainty() == Certainty::NeverSent => Answer::NeverAsked,
-            Err(_) => Answer::Missing,
-        });
-    }
-
-    /// There is no call after all.
-    pub(super) fn unused(mut self) {
-        self.end(Answer::NeverAsked);
-    }
-
-    fn end(&mut self, answer: Answer) {
-        if let Some(watch) = self.watch.take() {
-            let now = time::now();
-            self.routes.state().table.settled(watch, answer, now);
-        }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.end(Answer::Missing);
+        Ok(self.table.pick(key, wish, now))
     }
 }

@@ -3,7 +3,7 @@
 use bowline_backend::time;
 use bowline_concurrency::sleep;
 
-use super::routes::{Destination, Found, Key};
+use super::routes::{Destination, Found, Key, Wish};
 use super::{Sent, TcpBroker, here, watched};
 use crate::broker::without_key;
 use crate::connection::{CallPipes, Flow};
@@ -22,14 +22,22 @@ impl TcpBroker {
         let key = Key::Name(&call.method);
         let sent = Sent::of(&call, call.streaming.kind());
         let mut attempts = Attempts::new(call.options.retry);
+        let mut asked = Vec::new();
         loop {
-            let found = match self.shared.routes.pick(key, call.options.hash) {
+            let wish = Wish {
+                hash: call.options.hash,
+                not: &asked,
+                firm: false,
+                lasts: true,
+            };
+            let found = match self.shared.routes.pick(key, wish) {
                 Some(found) => Ok(found),
                 None => {
-                    self.wait_for_peer(key, call.body.len(), &call.options)
+                    self.wait_for_peer(key, wish, call.body.len(), &call.options)
                         .await
                 }
             };
+            let at = found.as_ref().ok().map(|found| found.connection);
             let opened = match found {
                 Ok(found) => self.open_at(found, &call, sent).await,
                 Err(error) => Err(error),
@@ -41,7 +49,7 @@ impl TcpBroker {
             if self.shared.routes.gives_up(call.options.hops) {
                 attempts.give_up();
             }
-            attempts.others(self.has_others(key, &error));
+            attempts.others(self.failed_at(key, at, &error, &mut asked));
             let left = call.options.deadline.saturating_duration_since(time::now());
             let pause = attempts.failed(error, false, left, &self.shared.budget)?;
             sleep(pause).await;
@@ -55,6 +63,7 @@ impl TcpBroker {
         sent: Sent,
     ) -> Result<RawStream, CallError> {
         let (body, options) = (call.body.clone(), &call.options);
+        let watching = found.watching;
         let mailbox = match &found.to {
             Destination::Peer(mailbox) => mailbox,
             Destination::Here(broker) => {
@@ -69,11 +78,10 @@ impl TcpBroker {
         let at = (mailbox, found.method, found.schema);
         let (call, codec) = match self.send(at, body, sent, options, Some(flow)) {
             Ok(call) => call,
-            Err(error) => return watched(found.watching, Err(error)),
+            Err(error) => return watched(watching, Err(error)),
         };
         span::goes_to(mailbox.peer(), None);
         let longest = mailbox.longest();
-        let watching = found.watching;
         let outcome = Box::pin(async move {
             let outcome = watched(watching, call.await);
             outcome.map(|body| Reply::new(codec, body))

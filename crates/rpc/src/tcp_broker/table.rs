@@ -1,13 +1,18 @@
 //! Who is next: the peers that offer each method, and the calls that wait for one.
 
 mod choice;
+#[cfg(test)]
+mod choosing;
 mod health;
 mod methods;
+mod pace;
 #[cfg(test)]
 mod properties;
+mod rests;
 #[cfg(test)]
 mod trials;
 mod waiting;
+mod watch;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -20,11 +25,13 @@ use super::Balance;
 use crate::proto::{Advertised, KnownAs, MethodId, MethodOptions};
 use crate::{Limits, MethodName};
 
-pub(super) use choice::{Aim, Answer, Gone, Picked, Start, Watch};
+pub(super) use choice::{Aim, Gone, Picked, Start, Wish};
 pub(super) use health::{Identity, Losses};
 pub(super) use waiting::WaitId;
+pub(super) use watch::{Answer, Watch};
 
 use health::Peers;
+use rests::Rests;
 use waiting::Waiting;
 
 /// A connection whose handshake is done. Never used twice.
@@ -41,7 +48,7 @@ pub(super) struct ConnectionId(pub(super) u64);
 ///   complete, and its peer offers the method and takes new calls.
 /// - T3 the calls that wait, and their bytes, are those of all routes together, within the limits.
 /// - T4 a peer is known while it has a connection or lost calls that count; of those without a
-///   connection at most [`health::REMEMBERED`].
+///   connection the last [`health::REMEMBERED`] that went, of endpoints and of others.
 /// - T5 without changes and sick peers, calls of one method in a row go to each peer once before one
 ///   gets its second.
 /// - T6 `spare` has the offers of a peer that is in `offers` by another of its connections: of one start of a
@@ -56,6 +63,8 @@ pub(super) struct Table<P> {
     by_call: BTreeMap<TypeId, usize>,
     connections: BTreeMap<ConnectionId, Connection<P>>,
     peers: Peers,
+    /// Those of `connections` whose peers have no room.
+    rests: Rests,
     waiting: Waiting,
     /// Some route is balanced by what its peers have to do.
     measured: bool,
@@ -103,8 +112,6 @@ struct Connection<P> {
     methods: BTreeMap<MethodId, usize>,
     /// Of the calls that are measured.
     in_flight: u32,
-    /// How long calls took of late, in nanoseconds.
-    latency: u64,
 }
 
 /// What a call goes by.
@@ -140,6 +147,7 @@ impl<P: Clone> Table<P> {
             by_call: BTreeMap::new(),
             connections: BTreeMap::new(),
             peers: Peers::default(),
+            rests: Rests::default(),
             waiting: Waiting::new(limits.waiting_calls, limits.waiting_bytes),
             measured: false,
         }
@@ -147,7 +155,7 @@ impl<P: Clone> Table<P> {
 
     /// Whether [`pick`](Self::pick) has to know what time it is.
     pub(super) fn wants_time(&self) -> bool {
-        self.measured || self.peers.any_sick()
+        self.measured || self.peers.any_sick() || !self.rests.is_empty()
     }
 
     /// The name a call type goes by, if it is remembered.
@@ -184,7 +192,6 @@ impl<P: Clone> Table<P> {
                 snapshot: Some(Vec::new()),
                 methods: BTreeMap::new(),
                 in_flight: 0,
-                latency: 0,
             },
         );
         debug_assert!(former.is_none(), "a connection is never used twice");
@@ -266,6 +273,7 @@ impl<P: Clone> Table<P> {
         for route in std::mem::take(&mut known.methods).into_values() {
             self.retract(route, connection);
         }
+        self.rests.forget(connection);
     }
 
     /// The connection was lost with calls in flight, or without.
@@ -280,6 +288,7 @@ impl<P: Clone> Table<P> {
     /// The connection is over.
     pub(super) fn disconnect(&mut self, connection: ConnectionId) {
         self.retire(connection);
+        self.rests.forget(connection);
         if let Some(known) = self.connections.remove(&connection) {
             self.peers.disconnect(known.peer, connection);
         }
@@ -303,6 +312,7 @@ impl<P: Clone> Table<P> {
     }
 
     /// How many offer the method.
+    #[cfg(test)]
     pub(super) fn offers_of(&self, key: Key<'_>) -> usize {
         self.find(key)
             .map_or(0, |route| self.routes[route].offers.len())

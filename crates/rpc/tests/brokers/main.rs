@@ -16,6 +16,7 @@ mod raw_peer;
 #[path = "../suite/wire.rs"]
 mod wire;
 
+mod busy_peers;
 mod calls;
 mod codecs;
 mod cut_off;
@@ -40,3 +41,4 @@ mod routing;
 mod same_start;
 mod skew;
 mod streams;
+mod trials;

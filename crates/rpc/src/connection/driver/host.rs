@@ -35,6 +35,8 @@ pub(crate) trait Host: Send + Sync {
     }
     /// The peer answered a call of ours.
     fn answered(&mut self) {}
+    /// The peer sent an item of a call of ours, or took of what calls of ours send.
+    fn heard(&mut self) {}
     /// A call of ours was lost with the connection, whose end will be told next.
     fn lost(&mut self) {}
     /// A call of the peer came to this end, which it is about to be told.

@@ -37,6 +37,10 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             Poll::Ready(Ok(_)) => {
                 // The machine turns a violation into a CLOSE and its last event.
                 let _ = self.machine.handle_bytes(now, &mut self.read);
+                let credits = self.machine.credits();
+                if std::mem::replace(&mut self.credits, credits) != credits {
+                    self.host.heard();
+                }
                 true
             }
             Poll::Ready(Err(error)) => {

@@ -129,6 +129,7 @@ impl Machine {
         if amount == 0 {
             return Err(Violation::Rule("credit-zero"));
         }
+        self.credits += 1;
         if header.id == 0 {
             // For notifications.
             return match self.agreed.notify_window.checked_add(amount) {

@@ -67,6 +67,7 @@ impl Machine {
             outlets: Outlets::default(),
             inlets: Inlets::default(),
             since_part: 0,
+            credits: 0,
             directory: Directory::default(),
             discovered: false,
             draining: false,

@@ -26,6 +26,11 @@ pub(crate) struct Gauges {
 }
 
 impl Machine {
+    /// How often the peer has granted credit.
+    pub(crate) fn credits(&self) -> u64 {
+        self.credits
+    }
+
     /// The number on the wire of a call of ours, until another one has its place; none if it was never sent.
     pub(crate) fn number_of(&self, call: CallId) -> Option<u64> {
         self.outgoing.number(call)

@@ -3,20 +3,31 @@
 use bowline_backend::time::Instant;
 
 use super::health::Health;
-use super::{ConnectionId, Key, Offer, Route, Table, draw, mixed};
+use super::pace::SHORTEST;
+use super::{ConnectionId, Key, Offer, Route, Table, Watch, draw, mixed};
 use crate::proto::{KnownAs, MethodId, MethodOptions};
 use crate::tcp_broker::Balance;
-
-/// Calls that took less count as so long, in nanoseconds.
-const SHORTEST: u64 = 1000;
 
 /// Which peers a call may go to.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::tcp_broker) enum Aim<'a> {
-    /// To any; calls of equal hash to equal peers where that is asked for.
-    Any(Option<u64>),
+    /// To any.
+    Any(Wish<'a>),
     /// To this one alone.
     Same(&'a Start),
+}
+
+/// Which peer a call had better go to, of those that it may go to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::tcp_broker) struct Wish<'a> {
+    /// Calls of equal hash go to equal peers where that is asked for.
+    pub(in crate::tcp_broker) hash: Option<u64>,
+    /// Those that have failed it before, if there are others.
+    pub(in crate::tcp_broker) not: &'a [ConnectionId],
+    /// What has an equal hash is to find the same peer, whether or not that has room: it may know the call.
+    pub(in crate::tcp_broker) firm: bool,
+    /// It has no end that tells how long calls take, or how the peer is.
+    pub(in crate::tcp_broker) lasts: bool,
 }
 
 /// One start of a peer, which recognises this side.
@@ -46,51 +57,29 @@ pub(in crate::tcp_broker) struct Picked<P> {
     pub(in crate::tcp_broker) watch: Option<Watch>,
 }
 
-/// A call whose end the table wants to hear of.
-#[derive(Debug)]
-#[must_use = "the table waits for the end of the call"]
-pub(in crate::tcp_broker) struct Watch {
-    connection: ConnectionId,
-    began: Instant,
-    /// It tells whether its peer is well.
-    tells: bool,
-    /// It counts as in flight.
-    measured: bool,
-}
-
-/// What a call that is watched came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tcp_broker) enum Answer {
-    /// The peer answered it, whatever the answer.
-    Came,
-    /// It ended before the peer could hear of it, so it says nothing.
-    NeverAsked,
-    /// It ended otherwise.
-    Missing,
-}
-
 impl<P: Clone> Table<P> {
-    /// The peer that gets the next call of the method; calls of equal `hash` go to equal peers where
-    /// that is asked for. `now` counts only if the table [wants](Self::wants_time) it.
+    /// The peer that gets the next call of the method. `now` counts only if the table
+    /// [wants](Self::wants_time) it.
     pub(in crate::tcp_broker) fn pick(
         &mut self,
         key: Key<'_>,
-        hash: Option<u64>,
+        wish: Wish<'_>,
         now: Instant,
     ) -> Option<Picked<P>> {
         let key = self.find(key)?;
+        let all_alike = !self.peers.any_sick() && self.rests.is_empty() && wish.not.is_empty();
         let route = &mut self.routes[key];
-        let count = route.offers.len();
-        if count == 0 {
+        if route.offers.is_empty() {
             return None;
         }
-        if !self.peers.any_sick() && route.is_in_turn(hash) {
+        if all_alike && route.is_in_turn(wish.hash) {
             let at = route.turn();
             return Some(route.offers[at].picked(None));
         }
-        let Usable { mut usable, due } = self.usable(key, now);
+        let Usable { mut usable, due } = self.willing(key, wish, now);
+        let usual = self.usual(key, &usable, now);
         let route = &mut self.routes[key];
-        let at = match (route.balance, hash) {
+        let at = match (route.balance, wish.hash) {
             // A key goes where it belongs: whoever is to be tried is tried by one of its own.
             (Balance::Hash, Some(hash)) => {
                 usable.extend(&due);
@@ -113,9 +102,10 @@ impl<P: Clone> Table<P> {
                 let first = usable[first];
                 let cost = |at: usize| {
                     let offer = &route.offers[at];
-                    let of = &self.connections[&offer.connection];
-                    let time = u128::from(of.latency.max(SHORTEST));
-                    (u128::from(of.in_flight) + 1) * time * 0x1_0000 / u128::from(offer.weight)
+                    let in_flight = self.connections[&offer.connection].in_flight;
+                    let time = self.peers.pace(offer.peer).expected(usual, now);
+                    let work = (u128::from(in_flight) + 1) * u128::from(time);
+                    work * 0x1_0000 / u128::from(offer.weight)
                 };
                 if cost(second) < cost(first) {
                     second
@@ -129,16 +119,19 @@ impl<P: Clone> Table<P> {
         let offer = &route.offers[at];
         let measured = route.balance == Balance::PowerOfTwo;
         if tells {
-            self.peers.try_it(offer.peer, offer.connection);
+            self.peers.try_it(offer.peer, offer.connection, now);
         }
+        self.rests.asked(offer.connection, now);
         if measured && let Some(of) = self.connections.get_mut(&offer.connection) {
             of.in_flight += 1;
         }
-        let watch = (tells || measured).then_some(Watch {
+        let watch = (tells || measured).then(|| Watch {
             connection: offer.connection,
             began: now,
+            usual: self.peers.pace(offer.peer).average(now).unwrap_or(usual),
             tells,
             measured,
+            lasts: wish.lasts,
         });
         Some(offer.picked(watch))
     }
@@ -192,51 +185,74 @@ impl<P: Clone> Table<P> {
         let Some(key) = self.find(key) else {
             return Vec::new();
         };
-        let Usable { usable, due } = self.usable(key, now);
+        let Usable { usable, due } = self.usable(key, false, now);
         let each = usable.into_iter().map(|at| (at, false));
         let each = each.chain(due.into_iter().map(|at| (at, true)));
         let mut picked = Vec::new();
         for (at, tells) in each {
             let offer = &self.routes[key].offers[at];
             if tells {
-                self.peers.try_it(offer.peer, offer.connection);
+                self.peers.try_it(offer.peer, offer.connection, now);
             }
             let watch = tells.then_some(Watch {
                 connection: offer.connection,
                 began: now,
+                usual: SHORTEST,
                 tells,
                 measured: false,
+                lasts: false,
             });
             picked.push(offer.picked(watch));
         }
         picked
     }
 
-    /// The call behind `watch` has ended.
-    pub(in crate::tcp_broker) fn settled(&mut self, watch: Watch, answer: Answer, now: Instant) {
-        let Some(of) = self.connections.get_mut(&watch.connection) else {
-            return;
-        };
-        if watch.measured {
-            of.in_flight -= 1;
-            if answer == Answer::Came {
-                let took = now.saturating_duration_since(watch.began).as_nanos();
-                let took = u64::try_from(took).unwrap_or(u64::MAX);
-                of.latency = match of.latency {
-                    0 => took,
-                    known => known - known / 8 + took / 8,
-                };
-            }
+    /// Whether there is a peer for the method that has room, as far as is known, and is none of these.
+    pub(in crate::tcp_broker) fn has_others(
+        &self,
+        key: Key<'_>,
+        than: &[ConnectionId],
+        now: Instant,
+    ) -> bool {
+        let offers = self.find(key).map(|route| &self.routes[route].offers);
+        let mut offers = offers.into_iter().flatten();
+        offers.any(|offer| {
+            !than.contains(&offer.connection) && !self.rests.rests(offer.connection, now)
+        })
+    }
+
+    /// The offers of a route that may get this call, never none of some: those that rest and those that it
+    /// has been to come last.
+    fn willing(&self, key: usize, wish: Wish<'_>, now: Instant) -> Usable {
+        let mut all = self.usable(key, wish.lasts, now);
+        let route = &self.routes[key];
+        let firm = wish.firm && !route.is_in_turn(wish.hash) && wish.hash.is_some();
+        let offers = &route.offers;
+        let new = |at: &usize| !wish.not.contains(&offers[*at].connection);
+        let rested = |at: &usize| !self.rests.rests(offers[*at].connection, now);
+        if !firm && !all.keep(|at| new(at) && rested(at)) {
+            all.keep(new);
         }
-        if watch.tells {
-            let jitter = draw(&mut self.random);
-            self.peers
-                .tried(of.peer, watch.connection, answer, now, jitter);
+        all
+    }
+
+    /// How long calls take at those of `usable` where that is known, on average.
+    fn usual(&self, key: usize, usable: &[usize], now: Instant) -> u64 {
+        let route = &self.routes[key];
+        if route.balance != Balance::PowerOfTwo {
+            return SHORTEST;
         }
+        let peers = usable.iter().map(|at| route.offers[*at].peer);
+        let known = peers.filter_map(|peer| self.peers.pace(peer).average(now));
+        let (count, all) = known.fold((0_u128, 0_u128), |(count, all), one| {
+            (count + 1, all + u128::from(one))
+        });
+        let mean = all.checked_div(count).unwrap_or(0);
+        u64::try_from(mean).unwrap_or(u64::MAX).max(SHORTEST)
     }
 
     /// The offers of a route that may get a call, never none of some.
-    fn usable(&self, key: usize, now: Instant) -> Usable {
+    fn usable(&self, key: usize, lasts: bool, now: Instant) -> Usable {
         let offers = &self.routes[key].offers;
         if !self.peers.any_sick() {
             return Usable {
@@ -247,9 +263,12 @@ impl<P: Clone> Table<P> {
         let mut usable = Vec::with_capacity(offers.len());
         let (mut due, mut out) = (Vec::new(), Vec::new());
         for (at, offer) in offers.iter().enumerate() {
-            match self.peers.health(offer.peer) {
+            let health = self.peers.health(offer.peer);
+            match health {
                 Health::Well => usable.push(at),
-                Health::Out { until, .. } if until <= now => due.push(at),
+                Health::Out { .. } | Health::Tried { .. } if health.is_due(lasts, now) => {
+                    due.push(at);
+                }
                 Health::Out { until, .. } => out.push((until, at)),
                 Health::Tried { .. } => out.push((Instant::NEVER, at)),
             }
@@ -269,6 +288,18 @@ struct Usable {
     usable: Vec<usize>,
     /// Those of peers that it is time to try.
     due: Vec<usize>,
+}
+
+impl Usable {
+    /// Leaves out all but those, unless they are none: whether they are some.
+    fn keep(&mut self, which: impl Fn(&usize) -> bool) -> bool {
+        let some = self.usable.iter().chain(&self.due).any(&which);
+        if some {
+            self.usable.retain(&which);
+            self.due.retain(&which);
+        }
+        some
+    }
 }
 
 impl<P> Route<P> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bowline_backend::time::Instant;
 use slab::Slab;
 
+use super::pace::{LOST, Pace};
 use super::{Answer, ConnectionId};
 
 /// Calls in a row that a peer loses before it is left out.
@@ -14,7 +15,8 @@ const LOSSES: u32 = 5;
 /// How long it is left out first; doubles each time.
 const FIRST_WINDOW: Duration = Duration::from_secs(1);
 const LONGEST_WINDOW: Duration = Duration::from_secs(30);
-/// Peers without a connection whose losses are remembered.
+/// Peers without a connection whose losses are remembered: so many endpoints that this side connects to, and so
+/// many of those that connected to this side. The last ones that went.
 pub(super) const REMEMBERED: usize = 1024;
 
 /// Who a peer is, over its connections.
@@ -54,8 +56,25 @@ pub(super) struct Peers {
     by_identity: BTreeMap<Identity, usize>,
     /// Those that are not well.
     sick: usize,
-    /// Those without a connection.
-    absent: usize,
+    absent: Absent,
+}
+
+/// Those without a connection, in the order in which they went. Peers that connect are whoever they like, so they
+/// make nobody forget those that this side connects to.
+#[derive(Debug, Default)]
+struct Absent {
+    endpoints: BTreeMap<u64, usize>,
+    instances: BTreeMap<u64, usize>,
+    departures: u64,
+}
+
+impl Absent {
+    fn like(&mut self, identity: &Identity) -> &mut BTreeMap<u64, usize> {
+        match identity {
+            Identity::Endpoint(_) => &mut self.endpoints,
+            Identity::Instance(_) => &mut self.instances,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -63,24 +82,41 @@ struct Known {
     identity: Identity,
     mark: u64,
     connections: usize,
+    /// The number of its departure, while it has no connection.
+    gone: Option<u64>,
     losses: u32,
     health: Health,
+    pace: Pace,
 }
 
 /// Whether a peer gets calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
     Well,
-    /// Left out until then; from then on one call tells whether it is well.
+    /// Left out until then; from then on one call tells whether it is well: one that lasts only after as long
+    /// again, for others may tell sooner.
     Out {
         until: Instant,
         window: Duration,
     },
-    /// A call on this connection will tell.
+    /// A call on this connection will tell. Another one tells if it has not by then.
     Tried {
         by: ConnectionId,
+        until: Instant,
         window: Duration,
     },
+}
+
+impl Health {
+    /// Whether a call may tell now.
+    pub(super) fn is_due(self, lasts: bool, now: Instant) -> bool {
+        match self {
+            Health::Well => false,
+            Health::Out { until, window } | Health::Tried { until, window, .. } => {
+                until + window * u32::from(lasts) <= now
+            }
+        }
+    }
 }
 
 impl Peers {
@@ -96,11 +132,19 @@ impl Peers {
         self.known[peer].mark
     }
 
+    pub(super) fn pace(&self, peer: usize) -> &Pace {
+        &self.known[peer].pace
+    }
+
+    pub(super) fn pace_mut(&mut self, peer: usize) -> &mut Pace {
+        &mut self.known[peer].pace
+    }
+
     pub(super) fn connect(&mut self, identity: Identity) -> usize {
         if let Some(peer) = self.by_identity.get(&identity) {
             let known = &mut self.known[*peer];
-            if known.connections == 0 {
-                self.absent -= 1;
+            if let Some(gone) = known.gone.take() {
+                self.absent.like(&identity).remove(&gone);
             }
             known.connections += 1;
             return *peer;
@@ -109,8 +153,10 @@ impl Peers {
             mark: identity.mark(),
             identity: identity.clone(),
             connections: 1,
+            gone: None,
             losses: 0,
             health: Health::Well,
+            pace: Pace::default(),
         });
         self.by_identity.insert(identity, peer);
         peer
@@ -119,7 +165,7 @@ impl Peers {
     pub(super) fn disconnect(&mut self, peer: usize, connection: ConnectionId) {
         let known = &mut self.known[peer];
         known.connections -= 1;
-        if let Health::Tried { by, window } = known.health
+        if let Health::Tried { by, window, .. } = known.health
             && by == connection
         {
             // It was not said how the call that should tell ended.
@@ -131,13 +177,26 @@ impl Peers {
         if known.connections > 0 {
             return;
         }
-        self.absent += 1;
-        if known.losses == 0 && known.health == Health::Well || self.absent > REMEMBERED {
-            self.absent -= 1;
-            self.set(peer, Health::Well);
-            let known = self.known.remove(peer);
-            self.by_identity.remove(&known.identity);
+        if known.losses == 0 && known.health == Health::Well {
+            self.forget(peer);
+            return;
         }
+        let departure = self.absent.departures;
+        self.absent.departures += 1;
+        known.gone = Some(departure);
+        let absent = self.absent.like(&known.identity);
+        absent.insert(departure, peer);
+        if absent.len() > REMEMBERED
+            && let Some((_, first)) = absent.pop_first()
+        {
+            self.forget(first);
+        }
+    }
+
+    fn forget(&mut self, peer: usize) {
+        self.set(peer, Health::Well);
+        let known = self.known.remove(peer);
+        self.by_identity.remove(&known.identity);
     }
 
     /// `jitter` is any number.
@@ -154,18 +213,38 @@ impl Peers {
             known.losses = 0;
         }
         known.losses = known.losses.saturating_add(losses.calls);
+        if losses.calls > 0 {
+            known.pace.failed(now, LOST, now);
+        }
         let window = match known.health {
             Health::Well if known.losses >= LOSSES => FIRST_WINDOW,
-            Health::Tried { by, window } if by == connection && losses.calls > 0 => doubled(window),
+            Health::Tried { by, window, .. } if by == connection && losses.calls > 0 => {
+                doubled(window)
+            }
             _ => return,
         };
         self.leave_out(peer, window, now, jitter);
     }
 
-    /// One call on `connection` will tell whether the peer is well.
-    pub(super) fn try_it(&mut self, peer: usize, by: ConnectionId) {
-        if let Health::Out { window, .. } = self.known[peer].health {
-            self.set(peer, Health::Tried { by, window });
+    /// One call on the connection `by` will tell whether the peer is well: for so long no other is to, twice as
+    /// long as the peer was left out.
+    pub(super) fn try_it(&mut self, peer: usize, by: ConnectionId, now: Instant) {
+        let window = match self.known[peer].health {
+            Health::Well => return,
+            Health::Out { window, .. } => window,
+            Health::Tried { window, .. } => doubled(window),
+        };
+        let until = now + doubled(window);
+        self.set(peer, Health::Tried { by, until, window });
+    }
+
+    /// The peer has answered on `connection`, whichever call: that tells as much as the one that should.
+    pub(super) fn answered(&mut self, peer: usize, connection: ConnectionId) {
+        if let Health::Tried { by, .. } = self.known[peer].health
+            && by == connection
+        {
+            self.known[peer].losses = 0;
+            self.set(peer, Health::Well);
         }
     }
 
@@ -182,19 +261,16 @@ impl Peers {
         now: Instant,
         jitter: u64,
     ) {
-        let Health::Tried { by, window } = self.known[peer].health else {
+        let Health::Tried { by, window, .. } = self.known[peer].health else {
             return;
         };
         if by != connection {
             return;
         }
         match answer {
-            Answer::Came => {
-                self.known[peer].losses = 0;
-                self.set(peer, Health::Well);
-            }
+            answer if answer.came() => self.answered(peer, connection),
             Answer::NeverAsked => self.set(peer, Health::Out { until: now, window }),
-            Answer::Missing => self.leave_out(peer, doubled(window), now, jitter),
+            _ => self.leave_out(peer, doubled(window), now, jitter),
         }
     }
 

@@ -33,6 +33,13 @@ enum Step {
     Pick {
         name: usize,
         hash: Option<u64>,
+        not: Vec<usize>,
+        firm: bool,
+        lasts: bool,
+    },
+    Refuse {
+        at: usize,
+        after: Option<u64>,
     },
     PickAll(usize),
     Settle {
@@ -61,8 +68,9 @@ fn step() -> impl Strategy<Value = Step> {
             answered
         }),
         at.clone().prop_map(Step::Disconnect),
-        (name.clone(), proptest::option::of(0..9_u64))
-            .prop_map(|(name, hash)| Step::Pick { name, hash }),
+        pick(),
+        (at.clone(), proptest::option::of(0..40_000_u64))
+            .prop_map(|(at, after)| Step::Refuse { at, after }),
         name.clone().prop_map(Step::PickAll),
         (at.clone(), answer()).prop_map(|(at, answer)| Step::Settle { at, answer }),
         (name, 0..600_usize).prop_map(|(name, bytes)| Step::Wait { name, bytes }),
@@ -71,10 +79,26 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn pick() -> impl Strategy<Value = Step> {
+    let not = proptest::collection::vec(0..8_usize, 0..3);
+    let hash = proptest::option::of(0..9_u64);
+    let wish = (0..NAMES.len(), hash, not, any::<bool>(), any::<bool>());
+    wish.prop_map(|(name, hash, not, firm, lasts)| Step::Pick {
+        name,
+        hash,
+        not,
+        firm,
+        lasts,
+    })
+}
+
 fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
-        Just(Answer::Came),
+        Just(Answer::Ran),
+        Just(Answer::Full),
+        Just(Answer::Refused),
         Just(Answer::NeverAsked),
+        Just(Answer::GivenUp),
         Just(Answer::Missing)
     ]
 }
@@ -112,6 +136,14 @@ fn limits() -> Limits {
 
 pub(super) fn table(balance: Balance, seed: u64) -> Table<u64> {
     Table::new(balance, BTreeMap::new(), &limits(), seed)
+}
+
+/// Calls of equal hash.
+pub(super) fn hashed(hash: u64) -> Wish<'static> {
+    Wish {
+        hash: Some(hash),
+        ..Wish::default()
+    }
 }
 
 pub(super) fn name(at: usize) -> Arc<str> {
@@ -185,14 +217,39 @@ fn apply(table: &mut Table<u64>, model: &mut Model, now: &mut Instant, step: Ste
                 model.up.remove(&id);
             }
         }
-        Step::Pick { name: of, hash } => {
+        Step::Refuse { at, after } => {
+            if let Some(id) = model.nth(at) {
+                let after = after.map(Duration::from_millis);
+                table.refused(ConnectionId(id), after, *now);
+            }
+        }
+        Step::Pick {
+            name: of,
+            hash,
+            not,
+            firm,
+            lasts,
+        } => {
             let offering = model.offering(of);
-            let picked = table.pick(Key::Name(&name(of)), hash, *now);
+            let not = not.iter().filter_map(|at| model.nth(*at));
+            let not: Vec<_> = not.map(ConnectionId).collect();
+            let wish = Wish {
+                hash,
+                not: &not,
+                firm,
+                lasts,
+            };
+            let others = table.has_others(Key::Name(&name(of)), &not, *now);
+            let all_well = !table.peers.any_sick();
+            let picked = table.pick(Key::Name(&name(of)), wish, *now);
             match picked {
                 None => assert!(offering.is_empty(), "somebody offers {of}"),
                 Some(picked) => {
                     assert!(offering.contains(&picked.connection));
                     assert_eq!(picked.handle, picked.connection.0);
+                    if others && all_well && !firm {
+                        assert!(!not.contains(&picked.connection), "there are others");
+                    }
                     model.watches.extend(picked.watch);
                 }
             }
@@ -208,8 +265,7 @@ fn apply(table: &mut Table<u64>, model: &mut Model, now: &mut Instant, step: Ste
                     .iter()
                     .filter(|at| match table.peers.health(table.connections[at].peer) {
                         Health::Well => true,
-                        Health::Out { until, .. } => until <= *now,
-                        Health::Tried { .. } => false,
+                        health => health.is_due(false, *now),
                     });
             let fit: BTreeSet<_> = fit.map(instance).collect();
             let picked = table.pick_all(Key::Name(&name(of)), *now);
@@ -269,6 +325,7 @@ proptest! {
             table.disconnect(ConnectionId(*id));
         }
         prop_assert!(table.routes.is_empty() && table.by_name.is_empty());
+        prop_assert!(table.rests.is_empty());
         // Only those that lost calls are remembered.
         prop_assert!(table.peers.len() <= 4);
     }
@@ -277,7 +334,7 @@ proptest! {
     fn whatever_the_order_turns_are_fair(peers in 1..9_u64, first in 0..20_usize, rounds in 1..5_usize) {
         let mut table = table(Balance::RoundRobin, 0);
         offered(&mut table, peers);
-        let mut pick = || table.pick(Key::Name(&name(0)), None, Instant::NEVER).unwrap().handle;
+        let mut pick = || table.pick(Key::Name(&name(0)), Wish::default(), Instant::NEVER).unwrap().handle;
         for _ in 0..first {
             pick();
         }
@@ -316,7 +373,7 @@ proptest! {
             let peers: BTreeSet<u8> = up.values().copied().collect();
             prop_assert_eq!(table.offers_of(Key::Name(&name(0))), peers.len());
             prop_assert_eq!(table.methods()[&name(0)].peers, peers.len());
-            let pick = |_| table.pick(Key::Name(&name(0)), None, Instant::NEVER).unwrap().handle;
+            let pick = |_| table.pick(Key::Name(&name(0)), Wish::default(), Instant::NEVER).unwrap().handle;
             let picked: Vec<u8> = (0..peers.len()).map(pick).map(|id| up[&id]).collect();
             let each: BTreeSet<u8> = picked.iter().copied().collect();
             prop_assert_eq!(each, peers, "each once: {:?}", picked);
@@ -329,7 +386,7 @@ proptest! {
         let mut table = table(Balance::Hash, seed);
         offered(&mut table, peers);
         let pick = |table: &mut Table<u64>, hash| {
-            table.pick(Key::Name(&name(0)), Some(hash), Instant::NEVER).unwrap().handle
+            table.pick(Key::Name(&name(0)), hashed(hash), Instant::NEVER).unwrap().handle
         };
         let before: Vec<_> = (0..200).map(|hash| pick(&mut table, hash)).collect();
         let again: Vec<_> = (0..200).map(|hash| pick(&mut table, hash)).collect();
@@ -355,41 +412,4 @@ pub(super) fn offered(table: &mut Table<u64>, peers: u64) {
             vec![Advertised::new(MethodId(1), name(0))],
         );
     }
-}
-
-#[test]
-fn a_peer_of_three_times_the_weight_has_three_times_as_much_to_do() {
-    let mut table = table(Balance::PowerOfTwo, 3);
-    let now = Instant::from_nanos(1);
-    for (id, weight) in [(1, 1), (2, 3)] {
-        connect(&mut table, id, 2 * id as u8);
-        table.discovered(ConnectionId(id));
-        let method = Advertised::new(MethodId(1), name(0)).weight(weight);
-        table.offer(ConnectionId(id), vec![method]);
-    }
-    let held = (0..400).map(|_| table.pick(Key::Name(&name(0)), None, now).unwrap());
-    let second = held.filter(|picked| picked.handle == 2).count();
-    assert!((295..=305).contains(&second), "{second} of 400");
-}
-
-#[test]
-fn of_two_peers_the_one_with_less_to_do_is_taken() {
-    let mut table = table(Balance::PowerOfTwo, 3);
-    offered(&mut table, 2);
-    let now = Instant::from_nanos(1);
-    let held: Vec<_> = (0..100)
-        .filter_map(|_| {
-            let picked = table.pick(Key::Name(&name(0)), None, now).unwrap();
-            // Peer 1 answers at once, peer 2 never.
-            let watch = picked.watch.unwrap();
-            match picked.handle {
-                1 => {
-                    table.settled(watch, Answer::Came, now);
-                    None
-                }
-                _ => Some(watch),
-            }
-        })
-        .collect();
-    assert_eq!(held.len(), 1, "calls went to who does not answer");
 }
