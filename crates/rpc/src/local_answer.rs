@@ -47,6 +47,13 @@ impl<T> LocalAnswer<T> {
         self.state().take()
     }
 
+    /// The outcome, if it is that the job was not begun.
+    pub(crate) fn refused(&self) -> Option<JobEnd> {
+        let mut state = self.state();
+        let refused = state.end.as_ref().is_some_and(JobEnd::did_not_run);
+        refused.then(|| state.end.take()).flatten()
+    }
+
     /// Completes when the job has ended; for one task at a time.
     pub(crate) fn ended(&self) -> Ended<'_, T> {
         Ended { answer: self }

@@ -10,7 +10,7 @@ mod values;
 
 pub use start::MemoryBrokerStart;
 
-pub(crate) use start::Parts;
+pub(crate) use start::{Callers, Parts};
 
 use std::any::TypeId;
 use std::convert::Infallible;
@@ -41,7 +41,7 @@ use crate::{
     Context, DrainReport, DynBroker, Error, MethodName, MethodTable, OutCall, Peer, RawStream,
     RegistryError, Reply,
 };
-use begun::{Begun, EndsItems, Given, kept};
+use begun::{Begun, EndsItems, Given, kept, refusal};
 
 /// How many calls a call may be nested in.
 const MAX_HOPS: u8 = 8;
@@ -99,6 +99,7 @@ struct Shared {
     /// Calls with a key.
     dedupe: Arc<Dedupe>,
     encode_always: bool,
+    callers: Callers,
 }
 
 impl MemoryBroker {
@@ -167,7 +168,10 @@ impl MemoryBroker {
 
     /// The next call, which ends with its caller.
     fn next_call(&self) -> CallRef {
-        CallRef::Local(self.next_number())
+        match self.shared.callers {
+            Callers::Wait => CallRef::Local(self.next_number()),
+            Callers::GoElsewhere => CallRef::Here(self.next_number()),
+        }
     }
 
     fn next_number(&self) -> u64 {
@@ -233,6 +237,12 @@ impl MemoryBroker {
         });
         let job = self.encoded_job(served, call, (self.next_call(), sink), Some(streams))?;
         let begun = self.begin(job, answer);
+        if let Callers::GoElsewhere = self.shared.callers
+            && let Some(end) = begun.answer.refused()
+        {
+            begun.refused();
+            return Err(refusal(codec, end));
+        }
         let outcome: Outcome = match begun.deadline {
             Instant::NEVER => Box::pin(begun.outcome(codec)),
             _ => {
@@ -265,7 +275,9 @@ impl MemoryBroker {
         };
         let sink = Notification::new(give_back, |_: &JobEnd| {});
         let refused = sink.clone();
-        match self.encoded_job(served, call, (self.next_call(), sink), None) {
+        // It waits whoever its caller is: it has its place.
+        let call_ref = CallRef::Local(self.next_number());
+        match self.encoded_job(served, call, (call_ref, sink), None) {
             Ok(job) => {
                 drop(job.give_to(&*self.shared.executor));
                 Ok(())

@@ -212,7 +212,7 @@ mod enabled {
                 };
             }
             let span = match call {
-                CallRef::Local(_) | CallRef::Kept(_) => span!(),
+                CallRef::Local(_) | CallRef::Here(_) | CallRef::Kept(_) => span!(),
                 CallRef::Peer(_) | CallRef::Notification(_) => span!(parent: None,),
             };
             if let Some(caller) = caller {

@@ -167,11 +167,11 @@ impl Job {
 
     /// Whether a task of this process waits for it, and gives it up itself.
     pub(super) fn is_local(&self) -> bool {
-        matches!(self.answer.call, CallRef::Local(_))
+        matches!(self.answer.call, CallRef::Local(_) | CallRef::Here(_))
     }
 
     /// Whether it waits where others are refused because the queue is full: its caller waits in this
-    /// process, so it holds no more than its caller does; or it is a notification, of which a peer sends no
+    /// process and can call nobody else, so it holds no more than its caller does; or it is a notification, of which a peer sends no
     /// more before some have begun.
     pub fn is_patient(&self) -> bool {
         matches!(

@@ -42,6 +42,13 @@ impl<T> Begun<T> {
     }
 }
 
+impl<T> Begun<T> {
+    /// It was refused, and is answered.
+    pub(super) fn refused(self) {
+        self.given.answered();
+    }
+}
+
 impl Begun<Infallible> {
     /// The reply of a call in this codec.
     pub(super) async fn outcome(self, codec: Codec) -> Result<Reply, CallError> {
@@ -64,6 +71,12 @@ pub(super) fn reply_of(codec: Codec, end: JobEnd) -> Result<Reply, CallError> {
             message,
         } => Err(CallError::new(code, certainty).with_message(message)),
     }
+}
+
+/// What the caller of an encoded call gets that was refused with `end`.
+pub(super) fn refusal(codec: Codec, end: JobEnd) -> CallError {
+    let refused = || CallError::new(Code::Cancelled, Certainty::Refused);
+    reply_of(codec, end).err().unwrap_or_else(refused)
 }
 
 /// The end of the job that answers `answer`; `None` once `deadline` passed before.

@@ -109,7 +109,7 @@ impl MemoryBrokerStart {
             group,
             me: Peer::new(None, instance, "".into()),
         };
-        MemoryBroker::over(parts, self.encode_always)
+        MemoryBroker::over(parts, self.encode_always, Callers::Wait)
     }
 }
 
@@ -123,9 +123,18 @@ pub(crate) struct Parts {
     pub(crate) me: Peer,
 }
 
+/// What those do who call where there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callers {
+    /// They wait until there is.
+    Wait,
+    /// They are refused, for there are others whom they may call.
+    GoElsewhere,
+}
+
 impl MemoryBroker {
     /// A broker of parts that run already.
-    pub(crate) fn over(parts: Parts, encode_always: bool) -> MemoryBroker {
+    pub(crate) fn over(parts: Parts, encode_always: bool, callers: Callers) -> MemoryBroker {
         MemoryBroker {
             shared: Arc::new(Shared {
                 executor: parts.executor,
@@ -141,6 +150,7 @@ impl MemoryBroker {
                 notifications: Semaphore::new(NOTIFICATIONS),
                 dedupe: Arc::default(),
                 encode_always,
+                callers,
             }),
         }
     }

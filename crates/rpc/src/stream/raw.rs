@@ -63,7 +63,6 @@ impl RawStream {
 
 impl RawStream {
     /// The same call, with what `change` makes of its outcome.
-    #[cfg(feature = "tracing")]
     pub(crate) fn map_outcome(mut self, change: impl FnOnce(Outcome) -> Outcome) -> Self {
         self.receiver.outcome = self.receiver.outcome.take().map(change);
         self

@@ -255,8 +255,9 @@ impl TcpBrokerBuilder {
     /// method: it has its turn like the others, and calls of methods that nobody else offers run here. Without
     /// this calls go to other brokers alone.
     ///
-    /// Calls that run here are not sent: they wait for a place of the executor, as those of a
-    /// [`MemoryBroker`](crate::MemoryBroker) do.
+    /// Calls that run here are not sent, and otherwise as those that peers make: they wait for a worker of the
+    /// executor while its queue has room, and where it has none they are refused, and go to another peer.
+    /// Notifications wait.
     ///
     /// # Examples
     /// ```

@@ -157,7 +157,8 @@ impl TcpBroker {
             Destination::Here(broker) => {
                 let call = here::out_call(key.name(), body, sent, options);
                 // Most calls go to others, and have no room for this.
-                Box::pin(here::call(broker, call, sent.kind)).await
+                let outcome = Box::pin(here::call(broker, call, sent.kind)).await;
+                outcome.map_err(|error| self.shared.refused_here(error))
             }
         };
         watched(found.watching, outcome)

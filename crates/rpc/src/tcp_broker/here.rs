@@ -8,9 +8,9 @@ use bytes::Bytes;
 use super::offering::Offering;
 use super::routes::Routes;
 use super::{Sent, Shared};
-use crate::memory_broker::{MemoryBroker, Parts};
+use crate::memory_broker::{Callers, MemoryBroker, Parts};
 use crate::proto::CallKind;
-use crate::{CallError, CallOptions, OutCall, Reply, UnknownMethod};
+use crate::{CallError, CallOptions, Certainty, Code, OutCall, Reply, UnknownMethod};
 
 /// What the routing table knows of the broker's own methods.
 pub(super) struct Here {
@@ -23,7 +23,7 @@ impl Here {
     pub(super) fn join(parts: Parts, weight: u16, routes: &Routes) -> Self {
         let workers = parts.executor.capacity().max_workers;
         let me = parts.me.clone();
-        let broker = MemoryBroker::over(parts, true);
+        let broker = MemoryBroker::over(parts, true, Callers::GoElsewhere);
         routes.join(broker.clone(), me);
         let this = Self {
             broker,
@@ -54,6 +54,19 @@ impl Shared {
         self.routes.refresh();
         if let Some(here) = &self.here {
             here.refresh(&self.routes);
+        }
+    }
+
+    /// Why its own executor did not take a call, as a peer would have told it: another one may take it.
+    pub(super) fn refused_here(&self, error: CallError) -> CallError {
+        match (error.code(), error.certainty()) {
+            // It was there when the call was sent on its way.
+            (Code::UnknownMethod, Certainty::NeverSent) => error.at_least(Certainty::Refused),
+            (Code::Overloaded, Certainty::Refused) => match self.retry_after() {
+                Some(after) => error.with_retry_after(after),
+                None => error,
+            },
+            _ => error,
         }
     }
 }

@@ -69,7 +69,12 @@ impl TcpBroker {
             Destination::Here(broker) => {
                 let mut here = here::out_call(&call.method, body, sent, options);
                 here.streaming = call.streaming;
-                return Box::pin(broker.begin_items(here)).await;
+                return match Box::pin(broker.begin_items(here)).await {
+                    Ok(stream) => Ok(stream.map_outcome(|outcome| {
+                        Box::pin(async move { watched(watching, outcome.await) })
+                    })),
+                    Err(error) => watched(watching, Err(self.shared.refused_here(error))),
+                };
             }
         };
         let pipes = CallPipes::of(sent.kind, true).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::{IntoFuture, pending};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use bowline_backend::Backend;
@@ -11,7 +12,7 @@ use bowline_concurrency::{timeout, yield_now};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::{
     Broker, Call, Caller, Certainty, Code, Context, DeclaredName, Error, MethodDef, MethodSpec,
-    NoError, Registry, TcpBroker,
+    NoError, Registry, Retry, TcpBroker,
 };
 use futures_util::FutureExt;
 use futures_util::stream;
@@ -172,6 +173,43 @@ on_every_backend! {
         }).await;
     }
 
+    // EX4
+    async fn calls_that_have_no_room_here_go_to_a_peer() {
+        let Held { registry, started, let_go } = held();
+        within(|group| async move {
+            registry.register_stream("count", |(to,): (u32,)| stream::iter(0..to))?;
+            let peer = self::registry();
+            peer.register_stream("count", |(to,): (u32,)| stream::iter(0..to))?;
+            let peer = TcpBroker::builder(AsyncExecutor::new(peer, 64)).listen("127.0.0.1:0").start(&group).await?;
+            let broker = TcpBroker::builder(AsyncExecutor::new(registry, 1).queue(0)).prefer_local();
+            let broker = broker.start(&group).await?;
+            // Its one place is taken, and nobody else offers what it does.
+            let holds = hold(&group, &broker, 7);
+            started.recv().await.unwrap();
+            let alone = broker.call_named::<i64>("add", (2, 3)).retry(Retry::never()).await;
+            assert_eq!(ended(alone), (Code::Overloaded, Certainty::Refused));
+            // Nobody waits for its end.
+            timeout(LONG, broker.notify_named("add", (2, 3))).await.expect("it is taken")?;
+            broker.connect(peer.local_addrs()[0]).await?;
+            for n in 0..20 {
+                let call = broker.call_named::<i64>("add", (n, 1)).timeout(LONG);
+                let call = match n % 2 {
+                    0 => call,
+                    _ => call.idempotency_key(format!("{n}")),
+                };
+                assert_eq!(call.await?, n + 1);
+                let mut count = broker.call_named::<()>("count", (3_u32,)).timeout(LONG).open::<u32>().await?;
+                for number in 0..3 {
+                    assert_eq!(count.recv().await?, Some(number));
+                }
+                assert_eq!(count.recv().await?, None);
+            }
+            let_go.send(()).await.unwrap();
+            assert_eq!(holds.await.unwrap(), 7);
+            Ok(())
+        }).await;
+    }
+
     async fn without_it_calls_go_to_others_alone() {
         TcpBroker::builder(AsyncExecutor::new(registry(), 4)).run(async |broker| -> Result<(), Error> {
             let error = broker.call_named::<i64>("add", (2, 3)).timeout(SOON).await.unwrap_err();
@@ -191,6 +229,42 @@ on_every_backend! {
             Ok(())
         }).await.unwrap();
     }
+}
+
+/// On threads, for nothing comes between the choice of a peer and the call in a simulated world.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a thread beside the runtime")]
+fn a_call_whose_method_has_just_gone_here_goes_to_a_peer() {
+    let case = within(|group| async move {
+        let peer = TcpBroker::builder(AsyncExecutor::new(who(1), 4)).listen("127.0.0.1:0");
+        let peer = peer.start(&group).await?;
+        let broker = TcpBroker::builder(AsyncExecutor::new(who(0), 4)).prefer_local();
+        let broker = broker.connect(peer.local_addrs()[0]).start(&group).await?;
+        let over = Arc::new(AtomicBool::new(false));
+        let (ends, it) = (over.clone(), broker.clone());
+        let comes_and_goes = thread::spawn(move || {
+            while !ends.load(Ordering::SeqCst) {
+                it.pause("who").unwrap();
+                thread::sleep(Duration::from_micros(20));
+                it.resume("who").unwrap();
+                thread::sleep(Duration::from_micros(20));
+            }
+        });
+        let mut answers = [0; 2];
+        let mut failed = None;
+        while answers.iter().sum::<usize>() < 20_000 && failed.is_none() {
+            match broker.call_named::<usize>("who", ()).timeout(LONG).await {
+                Ok(id) => answers[id] += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+        comes_and_goes.join().unwrap();
+        assert!(failed.is_none(), "{failed:?}");
+        assert!(answers.iter().all(|calls| *calls > 0), "{answers:?}");
+        Ok(())
+    });
+    crate::backends::run(Backend::Tokio, case);
 }
 
 /// A version of one method.

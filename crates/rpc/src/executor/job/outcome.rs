@@ -40,6 +40,8 @@ pub(crate) trait ReplySink: Send + Sync {
 pub(crate) enum CallRef {
     /// A call within this process, which ends with its caller.
     Local(u64),
+    /// The same, of a caller that may call elsewhere: it does not wait for room.
+    Here(u64),
     /// One that goes on without its caller, for others may get its answer.
     Kept(u64),
     /// A call of a peer.
@@ -51,7 +53,7 @@ pub(crate) enum CallRef {
 impl CallRef {
     pub(crate) fn number(self) -> u64 {
         match self {
-            CallRef::Local(number) | CallRef::Kept(number) => number,
+            CallRef::Local(number) | CallRef::Here(number) | CallRef::Kept(number) => number,
             CallRef::Peer(call) | CallRef::Notification(call) => call.as_u64(),
         }
     }
