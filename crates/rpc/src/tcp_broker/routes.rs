@@ -5,6 +5,7 @@ mod admission;
 mod departures;
 mod draining;
 mod find_peer;
+mod offered;
 mod watching;
 
 use std::any::TypeId;
@@ -16,12 +17,11 @@ use bowline_backend::time::{self, Instant};
 use bowline_channel::{WatchReceiver, WatchSender, watch};
 
 use super::Balance;
-use super::offering::Change;
 use super::prefix::Prefix;
 use super::table::{Gone, Identity, Losses, Picked, Table, WaitId};
 use crate::connection::Mailbox;
 use crate::method_table::Methods;
-use crate::proto::{Advertised, KnownAs, MethodId, MethodOptions};
+use crate::proto::{MethodId, MethodOptions};
 use crate::{CallError, Code, Limits, MemoryBroker, MethodName, Peer};
 
 pub(super) use super::table::{Aim, ConnectionId, Key, Start, Wish};
@@ -267,93 +267,6 @@ impl Routes {
     /// Remembers the name a call type goes by.
     pub(super) fn remember(&self, call: TypeId, name: &MethodName) {
         self.state().table.remember(call, name);
-    }
-
-    /// The peer of `connection` offers `methods`.
-    pub(super) fn offer(&self, connection: ConnectionId, methods: Vec<Advertised>) {
-        let mut state = self.state();
-        let waiting = state.table.offer(connection, methods);
-        let wakers = state.wakers_of(&waiting);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        self.changed();
-    }
-
-    /// The peer of `connection` has told all its methods for the first time.
-    pub(super) fn discovered(&self, connection: ConnectionId) {
-        let mut state = self.state();
-        if let Some(up) = state.connections.get_mut(&connection) {
-            up.told = true;
-        }
-        let waiting = state.table.discovered(connection);
-        let mut wakers = state.wakers_of(&waiting);
-        wakers.extend(state.left_alone());
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        self.changed();
-    }
-
-    /// Calls may go to `broker` too, which is this one, once it [offers](Self::change_here) something.
-    pub(super) fn join(&self, broker: MemoryBroker, me: Peer) {
-        let mut state = self.state();
-        let connection = ConnectionId(state.next_connection);
-        state.next_connection += 1;
-        let (identity, instance) = (Identity::Instance(me.instance()), me.instance());
-        let destination = Destination::Here(broker);
-        let known_as = KnownAs::Proven("".into());
-        state
-            .table
-            .connect(connection, destination, identity, instance, known_as);
-        // Nobody waits for what is not offered.
-        let _ = state.table.discovered(connection);
-        state.here = Some((connection, me));
-    }
-
-    /// What the broker itself offers has changed; who is to be woken.
-    pub(super) fn change_here(&self, change: Change) -> Vec<Waker> {
-        let mut state = self.state();
-        let Some((connection, _)) = state.here else {
-            return Vec::new();
-        };
-        state.table.withdraw(connection, &change.gone);
-        let waiting = state.table.offer(connection, change.new);
-        let wakers = state.wakers_of(&waiting);
-        drop(state);
-        self.changed();
-        wakers
-    }
-
-    /// The peer of `connection` offers `methods` no longer.
-    pub(super) fn withdraw(&self, connection: ConnectionId, methods: &[MethodId]) {
-        self.state().table.withdraw(connection, methods);
-        self.changed();
-    }
-
-    /// The connection is lost, with these calls: its peer is none any more.
-    pub(super) fn lost(&self, connection: ConnectionId, losses: Losses) {
-        let now = time::now();
-        let mut state = self.state();
-        if let Some(up) = state.connections.get_mut(&connection) {
-            up.lost = true;
-        }
-        state.table.lost(connection, losses, now);
-        let alone = state.left_alone();
-        drop(state);
-        self.changed();
-        alone.into_iter().for_each(Waker::wake);
-    }
-
-    /// The peer of `connection` takes no new calls.
-    pub(super) fn retire(&self, connection: ConnectionId) {
-        let mut state = self.state();
-        if let Some(up) = state.connections.get_mut(&connection) {
-            up.told = true;
-        }
-        state.table.retire(connection);
-        let alone = state.left_alone();
-        drop(state);
-        self.changed();
-        alone.into_iter().for_each(Waker::wake);
     }
 
     /// The methods that somebody offers; none once the broker is closed.
