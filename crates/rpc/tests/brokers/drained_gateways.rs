@@ -29,8 +29,8 @@ use crate::wire::{Wire, over_every_wire};
 
 type Answer = Result<(i64, i64), String>;
 
-/// A registry with `once`, which calls `add` at somebody else; `relay`, which calls `add` at somebody else, says so, and once it is let go calls it again;
-/// and `note`, which does so once, then, and is a notification.
+/// A registry with `once`, which calls `add` at somebody else; `relay`, which does so, says so, and once it is
+/// let go does so again; and `note`, which says so, does so once it is let go, and is a notification.
 struct Relay {
     registry: Registry,
     between: Receiver<()>,

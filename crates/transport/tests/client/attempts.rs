@@ -132,8 +132,8 @@ async fn who_gives_up_again_and_again_dials_once_a_pause() {
     assert_eq!((begun.get(), dropped.get()), (1, 1));
 }
 
-/// A client of servers that answer nothing, and how often it dialled.
-fn unanswered() -> (Text, Peers, Count) {
+/// A client, whom it reaches, who say nothing by themselves, and how often it dialled.
+fn counting() -> (Text, Peers, Count) {
     let (peers, dials) = (Peers::default(), Count::default());
     let (made, counted) = (peers.clone(), dials.clone());
     let client = Client::with_dial(move || {
@@ -146,7 +146,7 @@ fn unanswered() -> (Text, Peers, Count) {
 
 // CL2, CL4
 async fn calls_that_are_given_up_have_the_pauses_of_breaks() {
-    let (client, _peers, dials) = unanswered();
+    let (client, _peers, dials) = counting();
     let client = client.reconnect(plain(3600 * SECOND).max(3600 * SECOND));
     for given_up in 1..6 {
         assert!(client.call(&text("?")).now_or_never().is_none());
@@ -155,7 +155,7 @@ async fn calls_that_are_given_up_have_the_pauses_of_breaks() {
     }
     assert_eq!(*client.state().latest(), ClientState::Idle);
     // Where it is not to be replaced there is no pause either.
-    let (client, _peers, dials) = unanswered();
+    let (client, _peers, dials) = counting();
     for given_up in 1..6 {
         assert!(client.call(&text("?")).now_or_never().is_none());
         assert_eq!(dials.get(), given_up);
@@ -164,7 +164,7 @@ async fn calls_that_are_given_up_have_the_pauses_of_breaks() {
 
 // CL2, CL4
 async fn calls_that_are_given_up_are_bounded_as_breaks() {
-    let (client, _peers, dials) = unanswered();
+    let (client, _peers, dials) = counting();
     let client = client.reconnect(plain(MS)).reconnect_attempts(3);
     for _ in 0..3 {
         let call = timeout(20 * MS, client.call_all([text("?")], 1).into_future());
@@ -183,13 +183,7 @@ async fn calls_that_are_given_up_are_bounded_as_breaks() {
 
 // CL1, CL2
 async fn who_only_tries_dials_nothing_after_a_break() {
-    let (peers, dials) = (Peers::default(), Count::default());
-    let (made, counted) = (peers.clone(), dials.clone());
-    let client = Client::with_dial(move || {
-        counted.up();
-        let made = connected(&made);
-        async move { made }
-    });
+    let (client, peers, dials) = counting();
     let client = client.reconnect(plain(MS));
     client.connect().await.unwrap();
     let mut peer = peers.lock().unwrap().pop().unwrap();
