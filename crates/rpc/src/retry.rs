@@ -20,7 +20,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// [how long](crate::CallError::retry_after) it takes until it has: where there is no other that may have room, the
 /// pause is so much longer, and up to a quarter of it more. Otherwise the call goes to one that it has not been
 /// to. All retries of a broker
-/// together that cost a peer anything are few: 10, and one more for every 10 calls that succeed, so that
+/// together that cost a peer anything, which those that its own executor refused do not, are few: 10, and one more for every 10 calls that succeed, so that
 /// an outage is not made worse.
 ///
 /// # Examples
@@ -99,6 +99,8 @@ pub(crate) struct Attempts {
     reached: Certainty,
     /// The next one may go to another peer.
     elsewhere: bool,
+    /// The one that failed has cost no peer anything.
+    at_home: bool,
 }
 
 impl Attempts {
@@ -108,6 +110,7 @@ impl Attempts {
             made: 0,
             reached: Certainty::NeverSent,
             elsewhere: false,
+            at_home: false,
         }
     }
 
@@ -120,6 +123,11 @@ impl Attempts {
     /// holds for itself.
     pub(crate) fn others(&mut self, others: bool) {
         self.elsewhere = others;
+    }
+
+    /// Whether it was this side itself that refused the attempt.
+    pub(crate) fn at_home(&mut self, at_home: bool) {
+        self.at_home = at_home;
     }
 
     /// An attempt failed: how long to wait before the next, or the failure of the call. `repeatable`
@@ -151,8 +159,8 @@ impl Attempts {
             pause = pause.saturating_add(after).saturating_add(up_to(spread));
         }
         // One that was never sent has cost nobody anything.
-        let sent = error.certainty() != Certainty::NeverSent;
-        if pause >= left || sent && !budget.spend() {
+        let cost = error.certainty() != Certainty::NeverSent && !self.at_home;
+        if pause >= left || cost && !budget.spend() {
             return Err(error);
         }
         Ok(pause)
@@ -255,6 +263,23 @@ mod tests {
                 budget.earn();
             }
             assert_eq!(retries(1000), 10);
+        });
+    }
+
+    // R25
+    #[test]
+    fn what_the_own_executor_refuses_takes_of_no_retries() {
+        Backend::Sim.block_on(async {
+            let budget = Budget::default();
+            let attempt = |at_home| {
+                let mut attempts = Attempts::new(Retry::default());
+                attempts.at_home(at_home);
+                let error = CallError::new(Code::UnknownMethod, Certainty::Refused);
+                attempts.failed(error, false, Duration::MAX, &budget)
+            };
+            assert!((0..1000).all(|_| attempt(true).is_ok()));
+            assert_eq!((0..1000).filter(|_| attempt(false).is_ok()).count(), 10);
+            assert!(attempt(true).is_ok());
         });
     }
 

@@ -7,7 +7,9 @@ use bowline_backend::time;
 use bowline_concurrency::sleep;
 use bytes::Bytes;
 
-use super::routes::{Aim, ConnectionId, Destination, Found, Key, Start, Watching, Wish, find_peer};
+use super::routes::{
+    Aim, At, ConnectionId, Destination, Found, Key, Start, Watching, Wish, find_peer,
+};
 use super::{TcpBroker, here};
 use crate::broker::UnknownMethod;
 use crate::connection::{Flow, InFlight, Mailbox};
@@ -80,7 +82,7 @@ impl TcpBroker {
                     }
                 }
             };
-            let at = found.as_ref().ok().map(|found| found.connection);
+            let at = found.as_ref().ok().map(Found::at);
             let mut start = None;
             let (outcome, repeatable) = match found {
                 Ok(found) => {
@@ -112,6 +114,7 @@ impl TcpBroker {
                     }
                     let others = self.failed_at(key, at, &error, &mut asked);
                     attempts.others(bound.is_none() && others);
+                    attempts.at_home(at.is_some_and(|at| at.is_here));
                     let left = options.deadline.saturating_duration_since(time::now());
                     let again = repeatable || has_key;
                     let pause = attempts.failed(error, again, left, &self.shared.budget)?;
@@ -126,13 +129,17 @@ impl TcpBroker {
     pub(super) fn failed_at(
         &self,
         key: Key<'_>,
-        at: Option<ConnectionId>,
+        at: Option<At>,
         error: &CallError,
         asked: &mut Vec<ConnectionId>,
     ) -> bool {
-        let Some(at) = at else { return false };
+        let Some(At { connection: at, .. }) = at else {
+            return false;
+        };
         let routes = &self.shared.routes;
-        asked.push(at);
+        if !asked.contains(&at) {
+            asked.push(at);
+        }
         let full = error.code() == Code::Overloaded && error.certainty() == Certainty::NeverSent;
         (routes.refused(at, error) || full) && routes.has_others(key, asked)
     }

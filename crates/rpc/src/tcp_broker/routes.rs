@@ -113,6 +113,23 @@ pub(super) struct Found {
     pub(super) watching: Option<Watching>,
 }
 
+/// Where a call went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) connection: ConnectionId,
+    /// It is the executor of the broker itself.
+    pub(super) is_here: bool,
+}
+
+impl Found {
+    pub(super) fn at(&self) -> At {
+        At {
+            connection: self.connection,
+            is_here: matches!(self.to, Destination::Here(_)),
+        }
+    }
+}
+
 impl Routes {
     pub(super) fn new(
         balance: Balance,

@@ -37,7 +37,7 @@ impl TcpBroker {
                         .await
                 }
             };
-            let at = found.as_ref().ok().map(|found| found.connection);
+            let at = found.as_ref().ok().map(Found::at);
             let opened = match found {
                 Ok(found) => self.open_at(found, &call, sent).await,
                 Err(error) => Err(error),
@@ -50,6 +50,7 @@ impl TcpBroker {
                 attempts.give_up();
             }
             attempts.others(self.failed_at(key, at, &error, &mut asked));
+            attempts.at_home(at.is_some_and(|at| at.is_here));
             let left = call.options.deadline.saturating_duration_since(time::now());
             let pause = attempts.failed(error, false, left, &self.shared.budget)?;
             sleep(pause).await;

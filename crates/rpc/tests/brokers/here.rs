@@ -245,14 +245,13 @@ fn a_call_whose_method_has_just_gone_here_goes_to_a_peer() {
         let comes_and_goes = thread::spawn(move || {
             while !ends.load(Ordering::SeqCst) {
                 it.pause("who").unwrap();
-                thread::sleep(Duration::from_micros(20));
                 it.resume("who").unwrap();
-                thread::sleep(Duration::from_micros(20));
             }
         });
         let mut answers = [0; 2];
         let mut failed = None;
-        while answers.iter().sum::<usize>() < 20_000 && failed.is_none() {
+        // More are refused here than there are retries for those that cost a peer anything.
+        while answers.iter().sum::<usize>() < 2_000 && failed.is_none() {
             match broker.call_named::<usize>("who", ()).timeout(LONG).await {
                 Ok(id) => answers[id] += 1,
                 Err(error) => failed = Some(error),
