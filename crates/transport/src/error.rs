@@ -2,6 +2,7 @@
 
 mod attempt;
 mod kind;
+mod text;
 mod time_limit;
 
 pub use attempt::Attempt;
@@ -349,35 +350,6 @@ impl fmt::Debug for Error {
             .field("given_up", &self.0.given_up)
             .field("source", &self.0.source)
             .finish()
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0.operation, self.0.kind) {
-            // Where we would listen there is no peer.
-            (Operation::Bind, ErrorKind::Connect) => {
-                f.write_str("bind: nobody can listen there")?
-            }
-            (operation, kind) => write!(f, "{operation}: {kind}")?,
-        }
-        if let Some(peer) = &self.0.peer {
-            write!(f, " (peer {peer})")?;
-        } else if let Some(place) = &self.0.place {
-            write!(f, " (at {place})")?;
-        }
-        if self.0.unsent_frames > 0 {
-            write!(f, ", {} frames unsent", self.0.unsent_frames)?;
-        }
-        if let Some((attempts, span)) = self.0.given_up {
-            let word = if attempts == 1 { "attempt" } else { "attempts" };
-            write!(f, ", given up after {attempts} {word} in {span:?}")?;
-        }
-        for (n, attempt) in self.0.attempts.iter().enumerate() {
-            f.write_str(if n == 0 { ": " } else { "; " })?;
-            attempt.fmt(f)?;
-        }
-        Ok(())
     }
 }
 

@@ -45,9 +45,11 @@ pub trait TransportFactory<S, R>: Send + Sync {
 ///
 /// What it makes connects when it is first used, within 10 s unless `connect_timeout` says otherwise,
 /// which over `tls` bounds the handshake and reading too; then it reads the file of `ca`, of 1 MiB at most, and
-/// tells what is wrong with it. Without `ca` Mozilla's authorities are trusted, with the feature
-/// `webpki-roots`, or, with `native-roots` alone, the system's, which are read then as well, once. With `reconnect=yes` it connects again when the connection breaks, as a
-/// [`Client`](crate::Client) that reconnects does. `max_frame` counts the bytes of a frame on the wire,
+/// tells what is wrong with it. After a certificate that was not accepted the next attempt reads it again; if that
+/// fails, those stay trusted who were. Without `ca` Mozilla's authorities are trusted, with the feature
+/// `webpki-roots`, or, with `native-roots` alone, the system's, which are read then as well, once. With
+/// `reconnect=yes` it connects again when the connection breaks, as a [`Client`](crate::Client) that
+/// reconnects does. `max_frame` counts the bytes of a frame on the wire,
 /// up to 4 GiB, or of a packet, up to 1 MiB, for which there is always room; `connect_timeout` is from
 /// 1 ms to a day.
 ///

@@ -29,6 +29,8 @@ use self::reading::{connector, host_and_port, max_frame, memory_name};
 use crate::attribute::Extra;
 use crate::connector::TcpConnector;
 use crate::dyn_transport::DynTransport;
+#[cfg(feature = "tls")]
+use crate::error::TlsFailure;
 use crate::error::{Error, ErrorKind, Operation, TimeLimit};
 use crate::memory::MemoryNetwork;
 use crate::message_stream::MessageStreamBuilder;
@@ -308,7 +310,12 @@ impl DialOptions {
                         .to_owned(),
                 ));
             };
-            let stream = config.handshake(stream, name)?.await?;
+            let handshake = config.handshake(stream, name)?.await;
+            let stream = handshake.inspect_err(|error| {
+                if error.kind() == ErrorKind::Tls(TlsFailure::Certificate) {
+                    tls.doubt();
+                }
+            })?;
             return Ok(DynTransport::new(self.messages().over(stream, codec())));
         }
         let _ = host;

@@ -7,6 +7,7 @@ mod exporter;
 mod failure;
 mod handshake;
 mod info;
+mod issuer;
 mod listener;
 mod manner;
 #[cfg(feature = "native-roots")]
@@ -21,7 +22,7 @@ mod verify;
 pub use cert_store::CertStore;
 pub use client::{TlsClientBuilder, TlsClientConfig};
 pub use exporter::{KeyExportError, KeyExporter, TlsExporter};
-pub(crate) use failure::is_lasting;
+pub(crate) use failure::wants_certificate;
 pub use handshake::TlsHandshake;
 pub use info::{TlsDetails, TlsInfo};
 pub use listener::TlsListener;

@@ -1,6 +1,5 @@
 //! How a connection comes about: attempts, with pauses in between.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use bowline_concurrency::{Backoff, now, sleep_until, timeout_at};
 
 use super::board::{Board, ClientState};
 use crate::dyn_transport::{BoxFuture, DynTransport};
-use crate::error::{Attempt, Break, Error, ErrorKind, Operation, TimeLimit};
+use crate::error::{Error, ErrorKind, Operation, TimeLimit};
 use crate::scheme::DialOptions;
 
 /// How long a connection has to last for the next attempts to be counted from one again.
@@ -196,8 +195,8 @@ impl<S, R> Dialling<S, R> {
         (series.attempts, since)
     }
 
-    /// Notes that the connection made at `since` broke; whether there is to be another one.
-    pub(super) fn broke(&self, since: Option<Instant>) -> bool {
+    /// Notes that the connection made at `since` broke for this cause; whether there is to be another one.
+    pub(super) fn broke(&self, since: Option<Instant>, cause: &Error) -> bool {
         let setup = self.setup();
         let Some(backoff) = setup.backoff else {
             return false;
@@ -205,7 +204,8 @@ impl<S, R> Dialling<S, R> {
         if since.is_some_and(|since| now() - since >= GOOD) {
             *self.series() = Series::default();
         }
-        self.goes_on(&setup, backoff)
+        // A server says so of TLS 1.3 when the connection is there.
+        self.goes_on(&setup, backoff) && !lacks_certificate(cause)
     }
 
     /// Notes that we gave up the connection made at `since`; whether there may be another one. The first
@@ -255,36 +255,19 @@ fn end_of(began: Instant, overall: Duration) -> Instant {
     }
 }
 
-/// Whether the same may work later. What is wrong on our side, or with who they are, stays so; a server
-/// that changes its certificate, or is behind something that answers for it meanwhile, does not.
+/// Whether the same may work later: whatever the network, or somebody in it, may have done passes. What is
+/// wrong on our side stays so.
 fn is_worth_another(error: &Error) -> bool {
-    match error.kind() {
-        #[cfg(feature = "tls")]
-        ErrorKind::Tls(_) => !crate::tls::is_lasting(error),
-        #[cfg(not(feature = "tls"))]
-        ErrorKind::Tls(how) => how != crate::error::TlsFailure::Certificate,
-        ErrorKind::Broken(how) => !matches!(how, Break::Panicked | Break::Undecodable),
-        ErrorKind::Address => is_gone(error),
-        ErrorKind::Refused
-        | ErrorKind::ConnectTimeout
-        | ErrorKind::Connect
-        | ErrorKind::NotConnected
-        | ErrorKind::Ended
-        | ErrorKind::Elapsed
-        | ErrorKind::Resource => true,
-        _ => false,
-    }
+    !matches!(error.kind(), ErrorKind::Config | ErrorKind::Unsupported) && !lacks_certificate(error)
 }
 
-/// Whether the address that we connect from is not ours now, or taken: it may be again, as that of an
-/// interface that comes and goes.
-fn is_gone(error: &Error) -> bool {
-    let gone = |attempt: &Attempt| {
-        let kind = attempt.error().kind();
-        matches!(
-            kind,
-            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse
-        )
-    };
-    error.attempts().iter().any(gone)
+/// Whether it is a certificate of ours that is missing.
+fn lacks_certificate(error: &Error) -> bool {
+    #[cfg(feature = "tls")]
+    return crate::tls::wants_certificate(error);
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = error;
+        false
+    }
 }

@@ -144,12 +144,19 @@ where
     /// Attempts are counted until a connection lasts for 10 s; a pause precedes each but the first
     /// of all, so that those who lost a server do not come back together. A connection that is dropped
     /// because a [`call`](Client::call) was given up counts as one that broke, except that after the first
-    /// the next is made at once. Errors that no time mends
-    /// are given up at once: a configuration, a permission, a server of an authority that is not trusted
-    /// or of another name, a certificate that it wants and we have not. What may pass is not: a
-    /// certificate that has expired, an alert, a peer that speaks no TLS, an address to connect
-    /// [from](crate::TcpConnector::bind) that is not ours now. Set it, and what follows, before the first
-    /// use.
+    /// the next is made at once.
+    ///
+    /// Only errors that no time mends are given up at once: [`Config`](crate::ErrorKind::Config),
+    /// [`Unsupported`](crate::ErrorKind::Unsupported), and a certificate that the server wants while there
+    /// is none to show. All else may pass, and must not be the end because of somebody who stood between
+    /// for a moment: a server of another name, or of an authority that is not trusted, as a portal that
+    /// wants a login shows it, a peer that speaks no TLS, a system that forbids to connect. So a client
+    /// without [`reconnect_attempts`](Client::reconnect_attempts) and
+    /// [`reconnect_overall`](Client::reconnect_overall) goes on for ever: what it waits for is to be seen in
+    /// its [`state`](Client::state). A file that `ca` of a URL names is read again after a certificate that
+    /// was not accepted; where that fails those stay trusted who were.
+    ///
+    /// Set it, and what follows, before the first use.
     pub fn reconnect(self, backoff: Backoff) -> Self {
         self.line()
             .dialling()

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bowline_backend::blocking::spawn_blocking;
 
@@ -37,7 +38,16 @@ struct Trusting {
     whom: Whom,
     alpn: Vec<String>,
     close: CloseMode,
-    made: OnceLock<TlsClientConfig>,
+    made: Mutex<Option<Made>>,
+    /// A server showed a certificate that is not accepted: others may be trusted by now.
+    doubted: AtomicBool,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    config: TlsClientConfig,
+    /// What stood in the file, where there is one.
+    text: Option<Arc<str>>,
 }
 
 /// The authorities that are trusted.
@@ -126,7 +136,8 @@ impl Tls {
             whom,
             alpn: alpn.to_vec(),
             close,
-            made: OnceLock::new(),
+            made: Mutex::default(),
+            doubted: AtomicBool::new(false),
         };
         Tls {
             config: Config::Trusting(Arc::new(trusting)),
@@ -135,30 +146,48 @@ impl Tls {
         }
     }
 
-    /// The configuration; what it is made of is read for the first one.
+    /// The configuration; what it is made of is read for the first one, and a file again once it is in
+    /// doubt.
     pub(super) async fn config(&self) -> Result<TlsClientConfig, Error> {
         let trusting = match &self.config {
             Config::Made(config) => return Ok(config.clone()),
             Config::Trusting(trusting) => trusting,
         };
-        if let Some(config) = trusting.made.get() {
-            return Ok(config.clone());
+        let former = trusting.made().clone();
+        let Some(former) = former else {
+            let made = trusting.make().await?;
+            // Of two that were made at once all take the one that was first: it knows the tickets.
+            return Ok(trusting.made().get_or_insert(made).config.clone());
+        };
+        // A file that takes for ever costs one attempt, and not all of them.
+        if !trusting.doubted.swap(false, Ordering::Relaxed) {
+            return Ok(former.config);
         }
-        let config = trusting.make().await?;
-        // Of two that were made at once all take the one that was first: it knows the tickets.
-        Ok(trusting.made.get_or_init(|| config).clone())
+        let made = trusting.remake(&former).await;
+        *trusting.made() = Some(made.clone());
+        Ok(made.config)
+    }
+
+    /// Notes that a server was refused that showed its certificate: where it is trusted by what stands in a
+    /// file, that may have changed.
+    pub(super) fn doubt(&self) {
+        if let Config::Trusting(trusting) = &self.config {
+            let in_file = matches!(trusting.whom, Whom::File(_));
+            trusting.doubted.store(in_file, Ordering::Relaxed);
+        }
     }
 }
 
 impl Trusting {
-    async fn make(&self) -> Result<TlsClientConfig, Error> {
+    fn made(&self) -> MutexGuard<'_, Option<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn make(&self) -> Result<Made, Error> {
         let builder = TlsClientConfig::builder();
-        match &self.whom {
+        let config = match &self.whom {
             Whom::Nobody => Err(untrusting()),
-            Whom::File(file) => {
-                let roots = read_file("ca", file).await?;
-                self.speaking(builder.root_pem(roots)).build()
-            }
+            Whom::File(file) => return self.made_of(read_file("ca", file).await?),
             #[cfg(feature = "webpki-roots")]
             Whom::Mozilla => self.speaking(builder.webpki_roots()).build(),
             #[cfg(feature = "native-roots")]
@@ -171,7 +200,29 @@ impl Trusting {
                     Err(wrong(why))
                 })
             }
+        };
+        config.map(|config| Made { config, text: None })
+    }
+
+    /// Of what stands in the file now, if that is something else and good.
+    async fn remake(&self, former: &Made) -> Made {
+        let Whom::File(file) = &self.whom else {
+            return former.clone();
+        };
+        match read_file("ca", file).await {
+            Ok(text) if former.text.as_deref() != Some(&text[..]) => {
+                self.made_of(text).unwrap_or_else(|_| former.clone())
+            }
+            _ => former.clone(),
         }
+    }
+
+    fn made_of(&self, text: String) -> Result<Made, Error> {
+        let builder = TlsClientConfig::builder().root_pem(text.clone());
+        Ok(Made {
+            config: self.speaking(builder).build()?,
+            text: Some(text.into()),
+        })
     }
 
     fn speaking(&self, builder: TlsClientBuilder) -> TlsClientBuilder {

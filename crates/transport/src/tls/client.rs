@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
 
 use super::handshake::TlsHandshake;
 use super::manner::{CloseMode, Manner, takes_manner};
-use super::verify::AcceptAnybody;
+use super::verify::{AcceptAnybody, Noting};
 use super::{WallClock, pem, provider};
 use crate::attribute::Extra;
 use crate::error::{Error, Operation};
@@ -215,7 +215,10 @@ impl TlsClientBuilder {
                 ));
             }
             let roots = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
-            builder.with_webpki_verifier(roots.build().map_err(pem::config_error)?)
+            let verifier = Noting(roots.build().map_err(pem::config_error)?);
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
         };
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),

@@ -3,12 +3,34 @@
 use std::error::Error as _;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error as Rustls};
+use rustls::{AlertDescription, Error as Rustls};
 
+use super::verify::Refused;
 use crate::error::{Break, Error, ErrorKind, Operation, TlsFailure};
 
-/// The error of a handshake.
-pub(super) fn of_handshake(error: Rustls) -> Error {
+/// A certificate that we do not accept.
+#[derive(Debug, thiserror::Error)]
+#[error("asked for `{}`, {}: {why}", .refused.name, issued(.refused))]
+struct Stranger {
+    refused: Refused,
+    #[source]
+    why: Rustls,
+}
+
+fn issued(refused: &Refused) -> String {
+    match &refused.issuer {
+        Some(issuer) => format!("the certificate is issued by `{issuer}`"),
+        None => "the issuer of the certificate has no name".to_owned(),
+    }
+}
+
+/// An alert of a peer that has proved who it is: anybody can send one before that.
+#[derive(Debug, thiserror::Error)]
+#[error("it wants a certificate, and was shown none")]
+struct Uncertified(#[source] Rustls);
+
+/// The error of a handshake, in which this certificate was refused, if one was.
+pub(super) fn of_handshake(error: Rustls, refused: Option<Refused>) -> Error {
     let failure = match &error {
         Rustls::InvalidCertificate(_)
         | Rustls::InvalidCertRevocationList(_)
@@ -16,30 +38,26 @@ pub(super) fn of_handshake(error: Rustls) -> Error {
         Rustls::AlertReceived(_) => TlsFailure::Refused,
         _ => TlsFailure::Protocol,
     };
-    Error::new(Operation::Handshake, ErrorKind::Tls(failure)).with_source(error)
+    let failed = Error::new(Operation::Handshake, ErrorKind::Tls(failure));
+    match refused.filter(|_| failure == TlsFailure::Certificate) {
+        Some(refused) => failed.with_source(Stranger {
+            refused,
+            why: error,
+        }),
+        None => failed.with_source(error),
+    }
 }
 
-/// Whether the handshake would fail so at any time, with what both sides are: nobody whom we trust
-/// answers for the peer, it is somebody else, or it wants a certificate and we have none. Where nothing
-/// tells why a certificate is not accepted that counts too.
-pub(crate) fn is_lasting(error: &Error) -> bool {
+/// Whether the peer wants a certificate and was shown none, and it was the peer that said so.
+pub(crate) fn wants_certificate(error: &Error) -> bool {
     let mut cause = error.source();
     while let Some(now) = cause {
-        if let Some(error) = now.downcast_ref::<Rustls>() {
-            return matches!(
-                error,
-                Rustls::InvalidCertificate(
-                    CertificateError::UnknownIssuer
-                        // Of another authority of a name that is trusted.
-                        | CertificateError::BadSignature
-                        | CertificateError::NotValidForName
-                        | CertificateError::NotValidForNameContext { .. }
-                ) | Rustls::AlertReceived(AlertDescription::CertificateRequired)
-            );
+        if now.is::<Uncertified>() {
+            return true;
         }
         cause = now.source();
     }
-    error.kind() == ErrorKind::Tls(TlsFailure::Certificate)
+    false
 }
 
 /// Whether the peer is known to be content with the handshake.
@@ -54,7 +72,13 @@ pub(super) enum Accepted {
 /// The error of a connection that was secure.
 pub(super) fn of_session(error: Rustls, accepted: Accepted) -> Error {
     match error {
-        Rustls::AlertReceived(_) if accepted == Accepted::NotYet => of_handshake(error),
+        Rustls::AlertReceived(alert) if accepted == Accepted::NotYet => match alert {
+            AlertDescription::CertificateRequired => {
+                let kind = ErrorKind::Tls(TlsFailure::Refused);
+                Error::new(Operation::Handshake, kind).with_source(Uncertified(error))
+            }
+            _ => of_handshake(error, None),
+        },
         error => Error::new(Operation::Recv, ErrorKind::Broken(Break::Other)).with_source(error),
     }
 }

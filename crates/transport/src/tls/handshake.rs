@@ -15,6 +15,7 @@ use super::info::{TlsDetails, TlsInfo};
 use super::manner::{CloseMode, Manner};
 use super::session::{Session, Stage};
 use super::stream::{Fetched, TlsStream};
+use super::verify::Refused;
 use crate::attribute::{AttributeRequest, Attributes, Extra};
 use crate::error::{Error, ErrorKind, Operation, TimeLimit, TlsFailure};
 use crate::span::{OperationSpan, Outcome};
@@ -151,7 +152,8 @@ fn poll_handshake<S: ByteStream>(
                     }
                     Fetched::Records(_) => *begun = true,
                 }
-                stream.reader().digest().map_err(failure::of_handshake)?;
+                let digested = stream.reader().digest();
+                digested.map_err(|error| failure::of_handshake(error, Refused::take()))?;
             }
         }
     }

@@ -8,7 +8,7 @@ use bowline_codec::Lines;
 use bowline_concurrency::{Backoff, Jitter, sleep, timeout};
 use bowline_transport::{
     Break, ClientState, DynTransport, Error, ErrorKind, MemoryStream, MessageStream, Operation,
-    Transport,
+    TlsFailure, Transport,
 };
 use futures_util::FutureExt;
 use futures_util::future::join;
@@ -24,6 +24,7 @@ on_every_backend!(
     without_it_a_break_is_the_end,
     a_shut_down_client_does_not_come_back,
     errors_that_no_time_mends_are_given_up_at_once,
+    errors_that_may_pass_are_not_the_end,
     a_call_does_not_trip_over_a_break_nobody_saw,
     what_came_unasked_is_kept_for_who_receives,
 );
@@ -232,15 +233,21 @@ async fn a_shut_down_client_does_not_come_back() {
 
 // CL2
 async fn errors_that_no_time_mends_are_given_up_at_once() {
-    let undecodable = ErrorKind::Broken(Break::Undecodable);
-    for kind in [ErrorKind::Config, ErrorKind::Permission, undecodable] {
-        let (client, times) = dialled(move |_| Err(Error::new(Operation::Connect, kind)));
+    for kind in [ErrorKind::Config, ErrorKind::Unsupported] {
+        let failed = move |_| Err(Error::new(Operation::Connect, kind).with_source(refused()));
+        let (client, times) = dialled(failed);
         let client = client.reconnecting();
         let error = client.connect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
         let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
         assert_eq!(cause.kind(), kind);
         assert_eq!(times.lock().unwrap().len(), 1);
+        // What it was is told by the text, too.
+        let said = error.to_string();
+        assert!(
+            said.ends_with(&format!(": {kind}: {}", refused())),
+            "{said}"
+        );
     }
     let (client, times) = dialled(|_| Err(refused()));
     let nonsense = client.reconnect(Backoff::default().factor(0));
@@ -248,6 +255,33 @@ async fn errors_that_no_time_mends_are_given_up_at_once() {
     let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
     assert_eq!(cause.kind(), ErrorKind::Config);
     assert_eq!(times.lock().unwrap().len(), 0);
+}
+
+// CL2
+async fn errors_that_may_pass_are_not_the_end() {
+    let kinds = [
+        ErrorKind::Permission,
+        ErrorKind::Address,
+        ErrorKind::Resource,
+        ErrorKind::Tls(TlsFailure::Certificate),
+        ErrorKind::Tls(TlsFailure::Refused),
+        ErrorKind::Tls(TlsFailure::Plaintext),
+        ErrorKind::Tls(TlsFailure::Timeout),
+        ErrorKind::Tls(TlsFailure::Protocol),
+        ErrorKind::Broken(Break::Undecodable),
+        ErrorKind::Broken(Break::Panicked),
+        ErrorKind::Decode,
+        ErrorKind::Closed,
+    ];
+    let peers = Peers::default();
+    let (other, failures) = (peers.clone(), kinds.len());
+    let (client, times) = dialled(move |number| match kinds.get(number - 1) {
+        Some(kind) => Err(Error::new(Operation::Connect, *kind)),
+        None => connected(&other),
+    });
+    let client = client.reconnect(plain(MS).max(MS));
+    client.connect().await.unwrap();
+    assert_eq!(times.lock().unwrap().len(), failures + 1);
 }
 
 // CL2, CL4

@@ -247,6 +247,10 @@ fn who_gave_up_says_after_how_many_attempts() {
             let expected =
                 format!("connect: there is no connection (peer {at}), given up after {word}");
             assert!(said.starts_with(&expected), "{said}");
+            assert!(
+                said.contains(&format!(": the connection was refused: {at}: ")),
+                "{said}"
+            );
             // The last cause is beneath as it was.
             let cause = error.source().unwrap().downcast_ref::<Error>().unwrap();
             assert_eq!(

@@ -238,7 +238,7 @@ where
         since: Option<Instant>,
         cause: &Error,
     ) -> bool {
-        let goes_on = dialling.broke(since);
+        let goes_on = dialling.broke(since, cause);
         if !goes_on && self.over.is_none() {
             self.over = Some(Over::GivenUp(given_up(cause.clone(), dialling.tried())));
         }
