@@ -47,6 +47,10 @@ use serving::serve;
 /// [`ConnectionLost`](crate::Code::ConnectionLost), which says how it died, except that those of
 /// [idempotent](crate::MethodSpec::idempotent) methods are tried once more.
 ///
+/// A child may compute for as long as its call lasts, on every thread it has, or be stopped: that it answers nothing
+/// ends nothing. What finds one that hangs is the deadline of a call or its cancel, after which the child has
+/// [`cancel_grace`](Self::cancel_grace).
+///
 /// SIGINT and SIGTERM do nothing to children, which have a process group of their own: their parent
 /// decides what becomes of calls, and a child ends when the parent does.
 ///

@@ -45,6 +45,9 @@ const MOST_METADATA: u16 = 60_000;
 const MOST_MESSAGE: u32 = (1 << 31) - (1 << 20);
 /// The first exchange with a child that starts: longer than anybody waits for one.
 const MEETING: Duration = Duration::from_secs(24 * 3600);
+/// How long either end may be silent, or read nothing: as long as can be said. One whose handlers hold its threads is
+/// as silent as one that is stopped, and the other hears of its end from the system.
+const SILENCE: Duration = Duration::from_millis(u32::MAX as u64);
 
 /// What a child says of itself: its build and its methods.
 pub(super) type Identity = ([u8; 16], [u8; 16]);
@@ -65,6 +68,8 @@ pub(super) fn between_processes(
         reply_bytes: MOST_MESSAGE as usize,
         // The start of a child has a time of its own, before which it builds its registry.
         handshake_timeout: MEETING,
+        heartbeat: SILENCE,
+        write_stall: SILENCE,
         ..Limits::default()
     };
     let all = [Codec::Postcard, Codec::MessagePack, Codec::Json];
@@ -217,4 +222,78 @@ fn end_after(parent: OwnedFd) -> io::Result<()> {
     };
     let thread = thread::Builder::new().name("bowline-parent".into());
     thread.stack_size(64 * 1024).spawn(watch).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use bowline_backend::net::{Family, Query, resolve};
+    use bowline_concurrency::sleep;
+    use bowline_sim::Sim;
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::Caller;
+
+    const SOON: Duration = Duration::from_millis(500);
+    const HOUR: Duration = Duration::from_secs(3600);
+    /// Calls and the bytes of each, which need no credit: together more than sockets hold.
+    const CALLS: usize = 200;
+    const LARGE: usize = 60_000;
+
+    fn methods() -> Registry {
+        let registry = Registry::new("example");
+        let echo = |(text,): (String,)| async move {
+            sleep(2 * SOON).await;
+            text
+        };
+        registry.register_fn("echo", echo).expect("it is a name");
+        registry
+    }
+
+    async fn child() -> Result<(), Error> {
+        let executor = AsyncExecutor::new(methods(), CALLS);
+        let child = between_processes(TcpBroker::builder(executor), &methods())?;
+        let child = child.listen("0.0.0.0:80").allow_insecure_network();
+        let ran = async |child: TcpBroker| -> Result<(), Error> {
+            child.closed().await;
+            Ok(())
+        };
+        child.run(ran).await
+    }
+
+    async fn parent() -> Result<(), Error> {
+        let query = Query::host("child", 80).family(Family::V4);
+        let to = resolve(query).await.expect("it has an address")[0];
+        let parent = TcpBroker::caller().project("example");
+        let parent = between_processes(parent, &methods())?;
+        let parent = parent.connect(to).allow_insecure_network();
+        let ran = async |parent: TcpBroker| -> Result<(), Error> {
+            let call = async |after| {
+                sleep(after).await;
+                let call = parent.call_named::<String>("echo", ("x".repeat(LARGE),));
+                call.no_deadline().await
+            };
+            // Those that a stopped parent takes no replies of, and those that a stopped child does not take.
+            let calls = (0..CALLS).flat_map(|_| [call(Duration::ZERO), call(3 * SOON)]);
+            for echoed in join_all(calls).await {
+                assert_eq!(echoed?.len(), LARGE);
+            }
+            assert!(Sim::now() > HOUR, "nobody was stopped");
+            Ok(())
+        };
+        parent.run(ran).await
+    }
+
+    // EX10
+    #[test]
+    fn a_process_that_does_not_get_to_its_socket_for_hours_is_not_taken_for_dead() {
+        // As one whose handlers hold all its threads.
+        for stopped in ["child", "parent"] {
+            let world = Sim::builder().host("child", child).client("parent", parent);
+            let world = world
+                .at(SOON, |world| world.pause(stopped))
+                .at(HOUR, |world| world.resume(stopped));
+            world.horizon(2 * HOUR).run().expect("neither is dead");
+        }
+    }
 }
