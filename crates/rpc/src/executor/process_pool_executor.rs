@@ -193,8 +193,11 @@ impl ProcessPoolExecutor {
         self.set(|options| options.cancel_grace = grace)
     }
 
-    /// The first pause after a child died before it served, on average half of it; it doubles up to
-    /// 30 s. 100 ms unless told otherwise.
+    /// The first pause after a child died before it had answered a call, on average half of it. It doubles up to
+    /// 30 s with each child that does so, until one answers, and where they die before they serve until children
+    /// have answered for a minute. While it lasts no child is started, and calls wait; after five children in a row
+    /// those that find no room are refused with [`NoExecutor`](crate::Code::NoExecutor) instead. 100 ms unless told
+    /// otherwise.
     #[must_use = "the setting belongs to the returned executor"]
     pub fn respawn(self, first_pause: Duration) -> Self {
         self.set(|options| options.first_pause = first_pause)

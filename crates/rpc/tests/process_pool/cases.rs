@@ -14,6 +14,7 @@ use crate::deaths::{
     a_child_that_crashes_ends_its_call_and_says_how,
     a_child_that_is_killed_ends_its_call_and_nothing_else,
     children_that_crash_at_their_start_are_started_rarely,
+    children_that_die_of_their_first_call_are_started_rarely,
 };
 use crate::ends::{
     a_cancel_reaches_the_handler_and_ends_a_child_that_goes_on,
@@ -111,6 +112,7 @@ pub(crate) fn run() {
         children_of_a_parent_that_is_killed_end_whatever_they_do
         a_full_queue_makes_callers_within_the_process_wait_and_refuses_peers
         children_that_crash_at_their_start_are_started_rarely
+        children_that_die_of_their_first_call_are_started_rarely
         a_program_that_forgets_its_entry_starts_no_children_of_children
         a_child_is_replaced_after_its_calls
         an_idle_child_is_retired_and_the_least_are_kept

@@ -10,8 +10,8 @@ use bowline_rpc::{Caller, Certainty, Code, Error, Limits, MemoryBroker, Retry, T
 use futures_util::future::{Either, select};
 
 use crate::methods::{
-    CRASHES, CRASHES_AFTER, DiesAlways, DiesOnce, Held, LONG, SLOW, SOON, Scratch, ended, gone,
-    is_quiet, kill, pool,
+    CRASHES, CRASHES_AFTER, DiesAlways, DiesOnce, Held, LONG, SLOW, SOON, STARTS, Scratch, ended,
+    gone, is_quiet, kill, pool,
 };
 
 // EX10
@@ -285,6 +285,48 @@ pub(crate) async fn children_that_crash_at_their_start_are_started_rarely() {
             }
             assert!(starts.length() <= 40, "{}", starts.length());
             assert!(is_quiet().await, "it spins");
+            Ok(())
+        })
+        .await
+        .expect("the case holds");
+}
+
+// EX11
+pub(crate) async fn children_that_die_of_their_first_call_are_started_rarely() {
+    let starts = Scratch::new("starts");
+    let executor = pool(1).env(STARTS, starts.text());
+    MemoryBroker::new(executor)
+        .run(async |broker| -> Result<(), Error> {
+            const DIED: (Code, Certainty) = (Code::ConnectionLost, Certainty::MaybeExecuted);
+            const REFUSED: (Code, Certainty) = (Code::NoExecutor, Certainty::Refused);
+            let dies = async || ended(broker.call_named::<()>("abort", ()).await);
+            let refused = async {
+                loop {
+                    match dies().await {
+                        DIED => {}
+                        other => return other,
+                    }
+                }
+            };
+            let refused = timeout(LONG, refused).await;
+            assert_eq!(refused.expect("the pool pauses"), REFUSED);
+            assert!(starts.length() >= 5, "{}", starts.length());
+            for _ in 0..1000 {
+                let ended = dies().await;
+                assert!([DIED, REFUSED].contains(&ended), "{ended:?}");
+            }
+            assert!(starts.length() <= 40, "{}", starts.length());
+            // One that is answered shows that it was the calls.
+            let answered = async {
+                while broker.call_named::<i64>("add", (2, 3)).await.is_err() {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(2 * LONG, answered).await.expect("a child starts");
+            let before = starts.length();
+            assert_eq!(dies().await, DIED);
+            assert_eq!(broker.call_named::<i64>("add", (2, 3)).await?, 5);
+            assert_eq!(starts.length(), before + 1);
             Ok(())
         })
         .await

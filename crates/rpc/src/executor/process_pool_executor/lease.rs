@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 /// What a child gets to end by itself once its socket has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What the system gets to end one that was killed, or crashed: it may write down what was in its memory.
+const BURIAL: Duration = Duration::from_secs(10);
 
 /// A child that serves.
 pub(super) struct Worker {
@@ -54,6 +56,17 @@ impl Worker {
     /// Whether calls of it end because it does.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_set()
+    }
+
+    /// Whether it ends because it was told to.
+    pub(super) fn was_told(&self) -> bool {
+        self.leave.is_set() || self.kill.is_set()
+    }
+
+    /// How it died, once it has: its end is near, as its socket has ended.
+    async fn death(&self) -> String {
+        let _ = timeout(FAREWELL + TERMINATION + BURIAL, self.over.wait()).await;
+        in_words(self.pid, self.status.get().copied().flatten())
     }
 }
 
@@ -92,13 +105,20 @@ impl Lease {
         self.pool.no_more(&self.worker);
     }
 
+    /// The child has answered the call.
+    pub(super) fn answered(&self) {
+        self.pool.answered(&self.worker);
+    }
+
+    /// The call is lost with the child, which gets no other one.
+    pub(super) fn lost(&self) {
+        self.pool.ended(&self.worker);
+    }
+
     /// How the child died, once it has.
     pub(super) async fn death(&self) -> String {
         self.no_more();
-        // Its end is near: the socket has ended.
-        let _ = timeout(2 * FAREWELL, self.worker.over.wait()).await;
-        let status = self.worker.status.get().copied().flatten();
-        in_words(self.worker.pid, status)
+        self.worker.death().await
     }
 }
 
@@ -116,7 +136,7 @@ pub(super) async fn tend(pool: Arc<Pool>, worker: Arc<Worker>, mut child: Defer<
     // Somebody else may hold its socket open.
     let is_over = || child.has_ended() || pool.retires(&worker);
     let killed = watch(retire, what_ends(&worker), is_over).await;
-    pool.no_more(&worker);
+    pool.ended(&worker);
     if killed {
         child.terminate();
         // Its socket stays open meanwhile: where that ends a child ends at once, whatever its handler still does.
@@ -187,10 +207,45 @@ async fn what_ends(worker: &Worker) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use bowline_backend::Backend;
-    use bowline_concurrency::{Root, sleep};
+    use bowline_concurrency::{Root, TaskGroup, sleep, task_group};
 
     use super::*;
+    use crate::Error;
+
+    // EX10
+    #[test]
+    fn a_child_that_takes_all_its_time_to_end_says_how_it_died() {
+        Root::new().backend(Backend::Sim).block_on(async {
+            let ended = task_group(async |group: TaskGroup<Error>| {
+                let broker = TcpBroker::caller().start(&group).await?;
+                for (after, words) in [
+                    (FAREWELL + TERMINATION, "the worker 7 ended by signal 9"),
+                    (
+                        FAREWELL + TERMINATION + BURIAL / 2,
+                        "the worker 7 ended by signal 9",
+                    ),
+                    // The system does not end it.
+                    (Duration::from_secs(3600), "the worker 7 is gone"),
+                ] {
+                    let worker = Arc::new(Worker::new(broker.clone(), 7));
+                    let dying = worker.clone();
+                    let dies = group.spawn_ok(async move {
+                        sleep(after).await;
+                        let _ = dying.status.set(Some(ExitStatus::from_raw(9)));
+                        dying.over.set();
+                    });
+                    assert_eq!(worker.death().await, words);
+                    dies.cancel("its end is known");
+                }
+                group.cancel("done");
+                Ok(())
+            });
+            ended.await.expect("nothing fails");
+        });
+    }
 
     // EX13
     #[test]

@@ -1,6 +1,8 @@
 //! The children of one broker.
 
 mod starting;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,19 +68,20 @@ struct Entry {
     calls: usize,
     taken: u64,
     leaving: bool,
-    since: Instant,
+    /// Since when it is on trial, unless it has answered a call, or has ended: since it was started.
+    trial: Option<Instant>,
     idle_since: Instant,
 }
 
 impl Entry {
-    /// One that serves from `now` on and has no call yet.
-    fn new(worker: Arc<Worker>, now: Instant) -> Self {
+    /// One that was started at `began`, serves from `now` on and has no call yet.
+    fn new(worker: Arc<Worker>, began: Instant, now: Instant) -> Self {
         Self {
             worker,
             calls: 0,
             taken: 0,
             leaving: false,
-            since: now,
+            trial: Some(began),
             idle_since: now,
         }
     }
@@ -149,7 +152,7 @@ impl Pool {
                 wanting.get_or_insert_with(|| Wanting::new(self, &mut state));
                 let pause = state.respawn.until(time::now());
                 if pause.is_some() && state.respawn.is_broken() {
-                    let text = "the children of the pool die before they serve; their standard error may say why";
+                    let text = "the children of the pool die before they answer a call; their standard error may say why";
                     return Err(Error::new(ErrorKind::Transport, text));
                 }
                 // Invariant W3.
@@ -183,9 +186,13 @@ impl Pool {
         Some(Lease::new(self.clone(), entry.worker.clone(), entry.taken))
     }
 
-    /// Whether the child has been idle for long enough; it is leaving then.
+    /// Whether the child has been idle for long enough; it is told to leave then.
     pub(super) fn retires(&self, worker: &Worker) -> bool {
-        self.state().retires(worker, time::now(), &self.options)
+        let retires = self.state().retires(worker, time::now(), &self.options);
+        if retires {
+            worker.leave.set();
+        }
+        retires
     }
 
     /// A lease is over; whether the child is to leave now.
@@ -209,9 +216,6 @@ impl Pool {
         let mut state = self.state();
         let place = state.workers.iter().position(|entry| entry.is_of(worker));
         let removed = place.map(|place| state.workers.swap_remove(place));
-        if let Some(entry) = &removed {
-            state.respawn.lived(entry.since, time::now());
-        }
         drop(state);
         drop(removed);
     }
@@ -219,6 +223,32 @@ impl Pool {
     pub(super) fn no_more(&self, worker: &Worker) {
         if let Some(entry) = self.state().entry(worker) {
             entry.leaving = true;
+        }
+    }
+
+    /// The child has answered a call.
+    pub(super) fn answered(&self, worker: &Worker) {
+        let mut state = self.state();
+        let tried = state.entry(worker).and_then(|entry| entry.trial.take());
+        let goes_on = tried.is_some() && state.respawn.answered(time::now());
+        drop(state);
+        if goes_on {
+            self.changed();
+        }
+    }
+
+    /// The child ends, and gets no call any more. One that does so by itself and has answered none may be followed
+    /// by others that do the same.
+    pub(super) fn ended(&self, worker: &Worker) {
+        let mut state = self.state();
+        let Some(entry) = state.entry(worker) else {
+            return;
+        };
+        entry.leaving = true;
+        if let Some(began) = entry.trial.take()
+            && !worker.was_told()
+        {
+            state.respawn.died(began, time::now());
         }
     }
 
@@ -296,98 +326,5 @@ impl Drop for Wanting {
         if let Some(pool) = self.0.take() {
             pool.state().wanting -= 1;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bowline_concurrency::{Root, task_group};
-
-    use super::*;
-    use crate::executor::ProcessPoolExecutor;
-    use crate::{Registry, TcpBroker};
-
-    /// What is done with a pool of children that are no processes, and a child.
-    async fn with_pool<F>(
-        change: impl FnOnce(ProcessPoolExecutor) -> ProcessPoolExecutor,
-        case: impl FnOnce(Arc<Pool>, TcpBroker) -> F + Send,
-    ) where
-        F: Future<Output = ()> + Send,
-    {
-        let executor = ProcessPoolExecutor::new(Registry::new(""), "pool", 2);
-        let options = change(executor.calls_per_worker(2)).options.clone();
-        let ended = task_group::<_, Infallible, _, _>(async |group: TaskGroup<Infallible>| {
-            let broker = TcpBroker::caller().start(&group).await;
-            let pool = Arc::new(Pool {
-                state: Mutex::new(State::new(&options)),
-                options,
-                origin: 0,
-                group: group.clone(),
-                changes: watch(()),
-            });
-            case(pool, broker.expect("it has nowhere to go")).await;
-            group.cancel("done");
-            Ok(())
-        });
-        ended.await.unwrap_or_default();
-    }
-
-    /// A child of this pid that serves.
-    fn serves(pool: &Pool, broker: &TcpBroker, pid: u32) -> Arc<Worker> {
-        let worker = Arc::new(Worker::new(broker.clone(), pid));
-        let entry = Entry::new(worker.clone(), time::now());
-        pool.state().workers.push(entry);
-        worker
-    }
-
-    fn in_world(case: impl Future<Output = ()>) {
-        Root::new().backend(Backend::Sim).block_on(case);
-    }
-
-    // EX10
-    #[test]
-    fn a_lease_of_a_child_that_is_gone_is_none_of_another_with_its_pid() {
-        in_world(with_pool(
-            |pool| pool.max_tasks_per_child(1),
-            async |pool: Arc<Pool>, broker| {
-                let first = serves(&pool, &broker, 7);
-                let old = pool.lease().await.expect("there is room");
-                pool.remove(&first);
-                let second = serves(&pool, &broker, 7);
-                let new = pool.lease().await.expect("there is room");
-                assert!(Arc::ptr_eq(&new.worker, &second));
-                let calls = || pool.state().workers[0].calls;
-                assert_eq!(calls(), 1);
-                old.no_more();
-                drop(old);
-                assert_eq!(calls(), 1);
-                assert!(!second.leave.is_set());
-                // What is over does not end the other one's stay either.
-                pool.remove(&first);
-                drop(new);
-                assert_eq!(calls(), 0);
-                assert!(second.leave.is_set() && !first.leave.is_set());
-            },
-        ));
-    }
-
-    // EX13
-    #[test]
-    fn of_idle_children_the_least_are_kept_whoever_looks() {
-        in_world(with_pool(
-            |pool| pool.min_workers(1).idle_retire(std::time::Duration::ZERO),
-            async |pool: Arc<Pool>, broker| {
-                let both = [7, 8].map(|pid| serves(&pool, &broker, pid));
-                // Who waits for room may be about to take one.
-                pool.state().wanting += 1;
-                assert!(both.iter().all(|worker| !pool.retires(worker)));
-                pool.state().wanting -= 1;
-                let lease = pool.lease().await.expect("there is room");
-                assert!(Arc::ptr_eq(&lease.worker, &both[0]) && !pool.retires(&both[0]));
-                drop(lease);
-                assert!(both[0].leave.is_set(), "it leaves with its call");
-                assert!(pool.retires(&both[0]) && !pool.retires(&both[1]));
-            },
-        ));
     }
 }

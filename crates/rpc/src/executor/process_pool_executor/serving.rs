@@ -139,6 +139,13 @@ impl Leased {
         self.state().0.take()
     }
 
+    /// The child that has the call has answered it.
+    fn answered(&self) {
+        if let Some(lease) = &self.state().0 {
+            lease.answered();
+        }
+    }
+
     /// What a child that is lost did, the next one cannot undo: how far the call got by now.
     fn reaches(&self, certainty: Certainty) -> Certainty {
         let mut state = self.state();
@@ -226,6 +233,7 @@ async fn call_child(
         };
         let error = match outcome {
             Ok(reply) => {
+                leased.answered();
                 drop(leased.take());
                 return JobEnd::Reply(reply.body);
             }
@@ -238,10 +246,9 @@ async fn call_child(
         };
         let reached = leased.reaches(certainty);
         if is_lost(&worker, &error) {
-            let lease = leased.take();
+            let lease = leased.take().inspect(Lease::lost);
             let did_not_run = certainty.did_not_run() && !passes;
             if (did_not_run && tried < CHILDREN) || (!did_not_run && std::mem::take(&mut again)) {
-                lease.inspect(|lease| lease.no_more());
                 continue;
             }
             let message = match &lease {
@@ -253,6 +260,9 @@ async fn call_child(
                 certainty: reached,
                 message,
             };
+        }
+        if matches!(error.certainty(), Certainty::Refused | Certainty::Executed) {
+            leased.answered();
         }
         // Then the handler may go on in the child; so may one whose items were not passed on to their end.
         let cut = passes && matches!(error.code(), Code::Cancelled | Code::TooLarge);

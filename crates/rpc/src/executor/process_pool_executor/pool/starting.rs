@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bowline_backend::net::UnixStream;
+use bowline_backend::time::Instant;
 use bowline_backend::{blocking, time};
 use bowline_concurrency::{Defer, timeout_at};
 
@@ -12,7 +13,7 @@ use super::super::child::{Child, Socket};
 use super::super::lease::{Worker, tend};
 use super::super::relay::Relays;
 use super::super::worker::{IDENTITY, Identity, between_processes};
-use super::{Entry, Pool, Refuses, State};
+use super::{Entry, Pool, Refuses};
 use crate::executor::AsyncExecutor;
 use crate::proto::Side;
 use crate::{Broker, Caller, Error, ErrorKind, MethodTable, TcpBroker, brokers};
@@ -25,6 +26,7 @@ impl Pool {
     pub(super) fn start(self: &Arc<Self>) {
         let starting = Starting {
             pool: self.clone(),
+            began: time::now(),
             ended: false,
         };
         // A closed group drops it; then the broker is over.
@@ -89,6 +91,7 @@ async fn is_ours(build: [u8; 16]) -> io::Result<bool> {
 /// A child that counts as starting, until it serves or does not.
 struct Starting {
     pool: Arc<Pool>,
+    began: Instant,
     ended: bool,
 }
 
@@ -101,21 +104,15 @@ impl Starting {
         let served = match started {
             Ok((worker, child)) => {
                 let worker = Arc::new(worker);
-                state.respawn.served();
-                state.workers.push(Entry::new(worker.clone(), now));
+                let entry = Entry::new(worker.clone(), self.began, now);
+                state.workers.push(entry);
                 Some((worker, child))
             }
             Err(error) => {
                 if error.kind() == ErrorKind::WorkerMismatch {
                     state.refuses = Some(Refuses::Mismatch);
                 }
-                let State {
-                    workers, respawn, ..
-                } = &mut *state;
-                for entry in workers {
-                    respawn.lived(entry.since, now);
-                }
-                respawn.failed(now);
+                state.respawn.failed(self.began, now);
                 None
             }
         };
