@@ -184,15 +184,18 @@ impl Trusting {
     }
 
     async fn make(&self) -> Result<Made, Error> {
-        let builder = TlsClientConfig::builder();
         let config = match &self.whom {
             Whom::Nobody => Err(untrusting()),
             Whom::File(file) => return self.made_of(read_file("ca", file).await?),
             #[cfg(feature = "webpki-roots")]
-            Whom::Mozilla => self.speaking(builder.webpki_roots()).build(),
+            Whom::Mozilla => {
+                let builder = TlsClientConfig::builder().webpki_roots();
+                self.speaking(builder).build()
+            }
             #[cfg(feature = "native-roots")]
             Whom::System => {
-                let builder = self.speaking(builder.native_roots());
+                let builder = TlsClientConfig::builder().native_roots();
+                let builder = self.speaking(builder);
                 // A hundred files and more.
                 let built = spawn_blocking(move || builder.build()).await;
                 built.unwrap_or_else(|error| {
