@@ -3,6 +3,7 @@
 mod ending;
 mod flows;
 mod host;
+mod read_buffer;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,8 @@ pub(crate) use flows::{CallPipes, Flow};
 pub(crate) use host::{Ended, Host};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::poll_fn;
 use std::io;
-use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +27,9 @@ use bowline_backend::stream::{ByteStream, ByteStreamExt};
 use bowline_backend::time::{self, Instant, Sleep};
 use bowline_codec::OutputBatch;
 use bowline_concurrency::timeout;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+
+use read_buffer::ReadBuffer;
 
 use super::Mailbox;
 use super::mailbox::Mail;
@@ -40,8 +43,6 @@ use crate::{Certainty, Code, Limits};
 
 /// Most slices of one write.
 const SLICES: usize = 64;
-/// Bytes asked of one read.
-const READ: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 /// Bytes of frames made at once for a stream that takes less than there is: a part of a large message.
 const LAGGING: usize = 32 * 1024;
 /// Bytes written in one turn to a stream that takes them, after which what comes is read and other tasks
@@ -78,7 +79,7 @@ pub(crate) struct Driver<S: ByteStream, H: Host> {
     mailbox: Arc<Mailbox>,
     host: H,
     out: OutputBatch,
-    read: BytesMut,
+    read: ReadBuffer,
     write_buffer: usize,
     write_stall: Duration,
     /// The stream did not take all at once of what there was, and there has been more since.
@@ -133,7 +134,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             mailbox,
             host,
             out: OutputBatch::new(),
-            read: BytesMut::new(),
+            read: ReadBuffer::new(),
             write_buffer: limits.write_buffer,
             write_stall: limits.write_stall,
             lags: false,
@@ -166,7 +167,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
     /// # Cancel safety
     /// *Value lost*: dropped, it drops the stream, and calls in flight end as lost.
     pub(crate) async fn run(mut self) -> Ended {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
+        poll_fn(|cx| self.poll(cx)).await;
         self.stop();
         self.host.counted(&self.machine.stats());
         if self.writing
@@ -177,8 +178,9 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             // What the peer has sent meanwhile would turn our close into a reset.
             let _ = timeout(LINGER, async {
                 loop {
-                    self.read.clear();
-                    match self.stream.read_into(&mut self.read, READ).await {
+                    self.read.bytes.clear();
+                    let (read, stream) = (&mut self.read, &mut self.stream);
+                    match poll_fn(|cx| read.poll_fill(Pin::new(stream), cx)).await {
                         Ok(0) | Err(_) => break,
                         Ok(_) => {}
                     }

@@ -1,9 +1,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bowline_backend::entropy;
 use bowline_backend::stream::{ByteSide, ByteWriter};
-use bowline_concurrency::Root;
+use bowline_backend::{Backend, entropy};
+use bowline_concurrency::{Root, sleep};
 use bowline_transport::{MemoryStream, StapledStream};
+use bytes::BytesMut;
 use futures_util::io::AsyncWrite;
 
 use super::*;
@@ -32,6 +33,12 @@ impl Host for Nobody {
 
 /// A machine past its handshake with a peer that has the same limits.
 fn ready(limits: &Limits, now: Instant) -> Machine {
+    let [dialer, _] = both_ready(limits, now);
+    dialer
+}
+
+/// Both ends of a connection, past their handshake.
+fn both_ready(limits: &Limits, now: Instant) -> [Machine; 2] {
     let mut ends = [Side::Dialer, Side::Listener].map(|side| {
         let config = Config::new("example", [7; 16]).limits(limits.clone());
         let mut seed = [0; 32];
@@ -47,8 +54,7 @@ fn ready(limits: &Limits, now: Instant) -> Machine {
             ends[to].handle_bytes(now, &mut bytes).unwrap();
         }
     }
-    let [dialer, _] = ends;
-    dialer
+    ends
 }
 
 #[test]
@@ -224,5 +230,40 @@ fn a_stream_that_takes_everything_keeps_the_others_waiting_for_so_many_bytes() {
             );
             before = all;
         }
+    });
+}
+
+#[test]
+fn a_connection_that_is_idle_has_no_memory_for_bytes() {
+    Backend::Sim.block_on(async {
+        let limits = Limits::default();
+        let now = time::now();
+        let mut ends = both_ready(&limits, now);
+        // What is small is copied to what goes out.
+        for (machine, size) in ends.iter_mut().zip([100, 10_000]) {
+            for _ in 0..16 {
+                let body = Bytes::from(vec![7; size]);
+                let open = Open::new(Target::Method(MethodId(1)), CodecId::JSON, body);
+                machine.command(now, Command::Open(open)).unwrap();
+            }
+        }
+        let [machine, mut peer] = ends;
+        let (stream, mut far) = MemoryStream::builder().capacity(1 << 20).pair();
+        let mut batch = OutputBatch::new();
+        peer.poll_transmit(now, &mut batch, usize::MAX);
+        for slice in batch.slices() {
+            far.write_all(slice).await.unwrap();
+        }
+        let mailbox = Arc::new(Mailbox::new(&limits));
+        let mut driver = Driver::new(stream, machine, mailbox, Nobody, &limits);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut held = |driver: &mut Driver<_, _>| {
+            assert!(driver.poll(&mut cx).is_pending());
+            assert!(driver.read.bytes.is_empty() && driver.out.is_empty());
+            [&mut driver.read.bytes, driver.out.tail()].map(|bytes| bytes.try_reclaim(1000))
+        };
+        assert_eq!(held(&mut driver), [true; 2]);
+        sleep(limits.heartbeat * 3 / 2).await;
+        assert_eq!(held(&mut driver), [false; 2]);
     });
 }

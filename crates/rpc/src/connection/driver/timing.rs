@@ -31,6 +31,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         let now = time::now();
         if due <= now {
             self.machine.handle_timeout(now);
+            self.release();
         }
         if leave <= now
             && let Some((_, within)) = self.leaving.take()

@@ -6,15 +6,16 @@ use std::task::{Context, Poll, ready};
 
 use bowline_backend::stream::ByteStream;
 use bowline_backend::time::Instant;
+use bowline_codec::OutputBatch;
 
-use super::{Driver, Host, LAGGING, READ, SLICES, WRITTEN};
+use super::{Driver, Host, LAGGING, SLICES, WRITTEN};
 use crate::proto::{BrokenKind, StreamEnd};
 
 impl<S: ByteStream, H: Host> Driver<S, H> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.machine.is_holding() {
             // Invariant D4. There are events to take, so this is not the last turn.
-            let _ = self.machine.handle_bytes(now, &mut self.read);
+            let _ = self.machine.handle_bytes(now, &mut self.read.bytes);
             return true;
         }
         if let Some(kind) = self.broken.take() {
@@ -25,7 +26,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         if !self.reading || self.cause.is_some() {
             return false;
         }
-        match Pin::new(&mut self.stream).poll_read_into(cx, &mut self.read, READ) {
+        match self.read.poll_fill(Pin::new(&mut self.stream), cx) {
             Poll::Pending => false,
             Poll::Ready(Ok(0)) => {
                 // What is not written by now was reported as never sent, so it stays unwritten.
@@ -36,7 +37,7 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
             }
             Poll::Ready(Ok(_)) => {
                 // The machine turns a violation into a CLOSE and its last event.
-                let _ = self.machine.handle_bytes(now, &mut self.read);
+                let _ = self.machine.handle_bytes(now, &mut self.read.bytes);
                 let credits = self.machine.credits();
                 if std::mem::replace(&mut self.credits, credits) != credits {
                     self.host.heard();
@@ -116,5 +117,13 @@ impl<S: ByteStream, H: Host> Driver<S, H> {
         self.writing = false;
         self.stalls_at = None;
         self.broken.get_or_insert(kind);
+    }
+
+    /// Gives the memory back that has nothing in it: the connection may be idle for long.
+    pub(super) fn release(&mut self) {
+        self.read.release();
+        if self.out.is_empty() {
+            self.out = OutputBatch::new();
+        }
     }
 }
