@@ -18,10 +18,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// [`idempotency_key`](crate::CallBuilder::idempotency_key). It is made again within its deadline,
 /// after a pause of random length, up to 10 ms at first, twice that then. A peer that has no room may say
 /// [how long](crate::CallError::retry_after) it takes until it has: where there is no other that may have room, the
-/// pause is so much longer, and up to a quarter of it more. Otherwise the call goes to one that it has not been
-/// to. All retries of a broker
-/// together that cost a peer anything, which those that its own executor refused do not, are few: 10, and one more for every 10 calls that succeed, so that
-/// an outage is not made worse.
+/// pause is so much longer, and up to a quarter of it more; if that is above 30 s, the call fails with what it
+/// [said](crate::CallError::retry_after). Otherwise the call goes to one that it has not been to.
+///
+/// All retries of a broker together that may make an outage worse are few: 10, and one more for every 10 calls that
+/// succeed, of which 1000 are kept. A refusal that sends the call elsewhere takes none of them: by a peer that
+/// leaves or has the method no more, by one without room where there is another, or by the own executor.
 ///
 /// # Examples
 /// ```
@@ -57,8 +59,12 @@ impl Retry {
 
 /// One token is a retry, in tenths.
 const TOKEN: u32 = 10;
+/// Retries without any success before.
+const FIRST: u32 = 10 * TOKEN;
 /// Retries without a success in between.
-const MOST: u32 = 10 * TOKEN;
+const MOST: u32 = 1000 * TOKEN;
+/// The longest pause that a peer may ask for.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The retries that all calls of a broker together have left.
 #[derive(Debug)]
@@ -66,14 +72,14 @@ pub(crate) struct Budget(AtomicU32);
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(AtomicU32::new(MOST))
+        Self(AtomicU32::new(FIRST))
     }
 }
 
 impl Budget {
     /// A call succeeded.
     pub(crate) fn earn(&self) {
-        // Nearly always full, which costs others nothing to see.
+        // Full most of the time, which costs others nothing to see.
         if self.0.load(Ordering::Relaxed) < MOST {
             let more = |now: u32| (now < MOST).then_some(now + 1);
             let _ = self
@@ -142,6 +148,15 @@ impl Attempts {
         self.left -= 1;
         self.made += 1;
         self.reached = self.reached.max(error.certainty());
+        // What costs a peer anything that others need.
+        let cost = match error.certainty() {
+            Certainty::NeverSent => false,
+            Certainty::Refused => {
+                let gone = matches!(error.code(), Code::Draining | Code::UnknownMethod);
+                !(gone || self.elsewhere || self.at_home)
+            }
+            _ => true,
+        };
         // What an attempt before may have done, this one cannot deny.
         let error = match self.reached.did_not_run() {
             true => error,
@@ -154,12 +169,13 @@ impl Attempts {
         let nanos = longest.as_nanos() as u64;
         let mut pause = up_to(nanos);
         if let Some(after) = error.retry_after().filter(|_| !self.elsewhere) {
+            if after > LONGEST {
+                return Err(error);
+            }
             // Those who were refused together do not come back together.
             let spread = u64::try_from(after.as_nanos() / 4).unwrap_or(u64::MAX);
             pause = pause.saturating_add(after).saturating_add(up_to(spread));
         }
-        // One that was never sent has cost nobody anything.
-        let cost = error.certainty() != Certainty::NeverSent && !self.at_home;
         if pause >= left || cost && !budget.spend() {
             return Err(error);
         }
@@ -262,24 +278,36 @@ mod tests {
             for _ in 0..100_000 {
                 budget.earn();
             }
-            assert_eq!(retries(1000), 10);
+            assert_eq!(retries(10_000), 1000, "are kept");
         });
     }
 
     // R25
     #[test]
-    fn what_the_own_executor_refuses_takes_of_no_retries() {
+    fn a_refusal_that_sends_a_call_elsewhere_takes_none_of_them() {
         Backend::Sim.block_on(async {
             let budget = Budget::default();
-            let attempt = |at_home| {
-                let mut attempts = Attempts::new(Retry::default());
-                attempts.at_home(at_home);
-                let error = CallError::new(Code::UnknownMethod, Certainty::Refused);
-                attempts.failed(error, false, Duration::MAX, &budget)
+            let allowed = |code, at_home, others| {
+                let attempt = || {
+                    let mut attempts = Attempts::new(Retry::default());
+                    attempts.at_home(at_home);
+                    attempts.others(others);
+                    let error = CallError::new(code, Certainty::Refused);
+                    attempts.failed(error, false, Duration::MAX, &budget)
+                };
+                (0..100).filter(|_| attempt().is_ok()).count()
             };
-            assert!((0..1000).all(|_| attempt(true).is_ok()));
-            assert_eq!((0..1000).filter(|_| attempt(false).is_ok()).count(), 10);
-            assert!(attempt(true).is_ok());
+            for code in [Code::Draining, Code::UnknownMethod] {
+                assert_eq!(allowed(code, false, false), 100);
+            }
+            assert_eq!(allowed(Code::Overloaded, true, false), 100);
+            assert_eq!(allowed(Code::Overloaded, false, true), 100);
+            assert_eq!(allowed(Code::Overloaded, false, false), 10);
+            // It may have run before.
+            let mut attempts = Attempts::new(Retry::default());
+            attempts.reached = Certainty::MaybeExecuted;
+            let error = CallError::new(Code::Draining, Certainty::Refused);
+            assert!(attempts.failed(error, true, Duration::MAX, &budget).is_ok());
         });
     }
 
@@ -300,6 +328,15 @@ mod tests {
             // Its caller does not wait that long.
             let error = pause(false, after).unwrap_err();
             assert_eq!(error.retry_after(), Some(after));
+            // Nobody waits longer than that without being told.
+            let error = CallError::new(Code::Overloaded, Certainty::Refused);
+            let error = error.with_retry_after(Duration::from_secs(31));
+            let mut attempts = Attempts::new(Retry::default());
+            let error = attempts.failed(error, false, Duration::MAX, &budget);
+            assert_eq!(
+                error.unwrap_err().retry_after(),
+                Some(Duration::from_secs(31))
+            );
         });
     }
 

@@ -59,7 +59,7 @@ use crate::{
     DrainReport, Limits, MethodName, MethodTable, OutCall, RawStream, Registry, RegistryError,
     Reply,
 };
-use calls::{Sent, watched};
+use calls::{Sent, told, watched};
 use here::Here;
 use notified::LeftBehind;
 use places::Places;
@@ -247,7 +247,8 @@ impl Broker for TcpBroker {
                 continue;
             }
             let each = peers.into_iter().map(|(peer, found)| {
-                let watching = found.watching;
+                let (watching, connection) = (found.watching, found.connection);
+                let routes = self.shared.routes.clone();
                 let span = CallSpan::new(&method);
                 let outcome: Outcome = match found.to {
                     Destination::Peer(mailbox) => {
@@ -261,12 +262,14 @@ impl Broker for TcpBroker {
                                 Ok((call, codec)) => call.await.map(|body| Reply::new(codec, body)),
                                 Err(error) => Err(error),
                             };
-                            watched(watching, outcome)
+                            told(&routes, connection, watching, outcome)
                         }))
                     }
                     Destination::Here(broker) => {
                         let call = here::out_call(&method, body.clone(), kind, &options);
-                        let outcome = async move { broker.carry(call).await };
+                        let outcome = async move {
+                            told(&routes, connection, watching, broker.carry(call).await)
+                        };
                         Box::pin(span.around(outcome))
                     }
                 };

@@ -8,7 +8,7 @@ use bowline_concurrency::sleep;
 use bytes::Bytes;
 
 use super::routes::{
-    Aim, At, ConnectionId, Destination, Found, Key, Start, Watching, Wish, find_peer,
+    Aim, At, ConnectionId, Destination, Found, Key, Routes, Start, Watching, Wish, find_peer,
 };
 use super::{TcpBroker, here};
 use crate::broker::UnknownMethod;
@@ -244,6 +244,20 @@ impl TcpBroker {
         let found = find_peer(routes, key, Aim::Same(start), call, until);
         found.await.ok()
     }
+}
+
+/// Tells the table what a call at `connection` came to that is not made again: that its peer has no room, and what
+/// it wants to know.
+pub(super) fn told<T>(
+    routes: &Routes,
+    connection: ConnectionId,
+    watching: Option<Watching>,
+    outcome: Result<T, CallError>,
+) -> Result<T, CallError> {
+    if let Err(error) = &outcome {
+        routes.refused(connection, error);
+    }
+    watched(watching, outcome)
 }
 
 /// Tells the table what a call of interest came to.

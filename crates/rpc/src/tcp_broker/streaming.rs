@@ -4,7 +4,7 @@ use bowline_backend::time;
 use bowline_concurrency::sleep;
 
 use super::routes::{Destination, Found, Key, Wish};
-use super::{Sent, TcpBroker, here, watched};
+use super::{Sent, TcpBroker, here, told, watched};
 use crate::broker::without_key;
 use crate::connection::{CallPipes, Flow};
 use crate::retry::Attempts;
@@ -64,7 +64,8 @@ impl TcpBroker {
         sent: Sent,
     ) -> Result<RawStream, CallError> {
         let (body, options) = (call.body.clone(), &call.options);
-        let watching = found.watching;
+        let (watching, connection) = (found.watching, found.connection);
+        let routes = self.shared.routes.clone();
         let mailbox = match &found.to {
             Destination::Peer(mailbox) => mailbox,
             Destination::Here(broker) => {
@@ -72,7 +73,7 @@ impl TcpBroker {
                 here.streaming = call.streaming;
                 return match Box::pin(broker.begin_items(here)).await {
                     Ok(stream) => Ok(stream.map_outcome(|outcome| {
-                        Box::pin(async move { watched(watching, outcome.await) })
+                        Box::pin(async move { told(&routes, connection, watching, outcome.await) })
                     })),
                     Err(error) => watched(watching, Err(self.shared.refused_here(error))),
                 };
@@ -89,7 +90,7 @@ impl TcpBroker {
         span::goes_to(mailbox.peer(), None);
         let longest = mailbox.longest();
         let outcome = Box::pin(async move {
-            let outcome = watched(watching, call.await);
+            let outcome = told(&routes, connection, watching, call.await);
             outcome.map(|body| Reply::new(codec, body))
         });
         let sends = ours.to_peer.is_some();

@@ -9,8 +9,9 @@ use bowline_backend::Backend;
 use bowline_concurrency::{TaskGroup, now, sleep};
 use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{Command, Event, Failure};
-use bowline_rpc::{Balance, Broker, Caller, Certainty, Code, Error, Retry, TcpBroker};
+use bowline_rpc::{Balance, Broker, Caller, Certainty, Code, Error, Registry, Retry, TcpBroker};
 use futures_util::future::{Either, join_all, select};
+use futures_util::stream;
 
 use crate::backends::{on_every_backend, registry, within};
 use crate::held::{Held, held, hold};
@@ -86,10 +87,10 @@ on_every_backend! {
     async fn items_too_come_from_who_has_room() {
         let Held { registry, started, let_go } = held();
         within(|group| async move {
-            registry.register_stream("count", |(to,): (u32,)| futures_util::stream::iter(0..to))?;
+            registry.register_stream("count", |(to,): (u32,)| stream::iter(0..to))?;
             let full = TcpBroker::builder(AsyncExecutor::new(registry, 1).queue(0)).listen("127.0.0.1:0").start(&group).await?;
             let free = self::registry();
-            free.register_stream("count", |(to,): (u32,)| futures_util::stream::iter(0..to))?;
+            free.register_stream("count", |(to,): (u32,)| stream::iter(0..to))?;
             let free = TcpBroker::builder(AsyncExecutor::new(free, 4)).listen("127.0.0.1:0").start(&group).await?;
             let client = crate::held::client(&full).connect(free.local_addrs()[0]).start(&group).await?;
             let _holds = hold(&group, &crate::held::client(&full).start(&group).await?, 7);
@@ -221,6 +222,80 @@ fn a_peer_that_says_when_it_has_room_is_asked_then() {
         }
         // The third time is twice as long after the second, as it was asked in vain.
         assert_eq!(times, [0, 5, 15, 35]);
+        Ok(())
+    });
+}
+
+/// A broker whose one place is taken for an hour, and one that has room; both with `add`, `count` and `work`.
+async fn full_and_free(
+    wire: &Wire,
+    group: &TaskGroup<Error>,
+) -> Result<(TcpBroker, TcpBroker), Error> {
+    let serve = async |executor: fn(Registry) -> AsyncExecutor| {
+        let registry = registry();
+        registry.register_stream("count", |(to,): (u32,)| stream::iter(0..to))?;
+        registry.register_fn("work", |(): ()| sleep(Duration::from_secs(3600)))?;
+        wire.serve_by(executor(registry)).start(group).await
+    };
+    let full = serve(|registry| AsyncExecutor::new(registry, 1).queue(0)).await?;
+    let free = serve(|registry| AsyncExecutor::new(registry, 1000)).await?;
+    let other = wire.client(&full).start(group).await?;
+    drop(group.spawn_ok(async move {
+        drop(other.call_named::<()>("work", ()).no_deadline().await);
+    }));
+    while full.tasks().is_empty() {
+        sleep(MS).await;
+    }
+    Ok((full, free))
+}
+
+// BR20, R25
+#[test]
+fn of_many_calls_at_once_none_fails_while_another_peer_has_room() {
+    simulated(|group| async move {
+        let wire = Wire::memory();
+        let (full, free) = full_and_free(&wire, &group).await?;
+        for balance in [Balance::RoundRobin, Balance::PowerOfTwo] {
+            let client = wire.client(&full).connect(free.endpoints()[0].clone());
+            let client = client.balance(balance).start(&group).await?;
+            let before = full.statistics().calls_received;
+            let calls = (0..200).map(|n| client.call_named::<i64>("add", (n, 1)).into_future());
+            let ended = join_all(calls).await;
+            assert!(ended.iter().all(Result::is_ok), "{balance:?}");
+            // More than there are retries that cost anything.
+            let refused = full.statistics().calls_received - before;
+            assert!(refused > 10, "{refused} with {balance:?}");
+            client.close();
+        }
+        Ok(())
+    });
+}
+
+// BR20
+#[test]
+fn items_that_are_refused_say_that_their_peer_has_no_room() {
+    simulated(|group| async move {
+        let wire = Wire::memory();
+        let (full, free) = full_and_free(&wire, &group).await?;
+        for balance in [Balance::RoundRobin, Balance::PowerOfTwo, Balance::Hash] {
+            let client = wire.client(&full).connect(free.endpoints()[0].clone());
+            let client = client.balance(balance).start(&group).await?;
+            let mut refused = 0;
+            for n in 0..100_u64 {
+                let count = client.call_named::<()>("count", (3_u32,)).key(n % 10);
+                let mut count = count.open::<u32>().await?;
+                refused += loop {
+                    match count.recv().await {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break 0,
+                        Err(_) => break 1,
+                    }
+                };
+                sleep(MS).await;
+            }
+            assert!((1..=3).contains(&refused), "{refused} with {balance:?}");
+            client.close();
+        }
         Ok(())
     });
 }

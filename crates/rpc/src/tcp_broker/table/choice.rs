@@ -207,18 +207,28 @@ impl<P: Clone> Table<P> {
         picked
     }
 
-    /// Whether there is a peer for the method that has room, as far as is known, and is none of these.
+    /// Whether there is a peer for the method that may get the next call, has room as far as is known, and is
+    /// none of these.
     pub(in crate::tcp_broker) fn has_others(
         &self,
         key: Key<'_>,
         than: &[ConnectionId],
         now: Instant,
     ) -> bool {
-        let offers = self.find(key).map(|route| &self.routes[route].offers);
-        let mut offers = offers.into_iter().flatten();
-        offers.any(|offer| {
-            !than.contains(&offer.connection) && !self.rests.rests(offer.connection, now)
-        })
+        let Some(key) = self.find(key) else {
+            return false;
+        };
+        let Usable { usable, due } = self.usable(key, false, now);
+        usable
+            .iter()
+            .chain(&due)
+            .any(|at| self.may_have_room(key, *at, than, now))
+    }
+
+    /// Whether the offer is of a peer that has room as far as is known, and of none of `than`.
+    fn may_have_room(&self, key: usize, at: usize, than: &[ConnectionId], now: Instant) -> bool {
+        let connection = self.routes[key].offers[at].connection;
+        !than.contains(&connection) && !self.rests.rests(connection, now)
     }
 
     /// The offers of a route that may get this call, never none of some: those that rest and those that it
@@ -229,8 +239,7 @@ impl<P: Clone> Table<P> {
         let firm = wish.firm && !route.is_in_turn(wish.hash) && wish.hash.is_some();
         let offers = &route.offers;
         let new = |at: &usize| !wish.not.contains(&offers[*at].connection);
-        let rested = |at: &usize| !self.rests.rests(offers[*at].connection, now);
-        if !firm && !all.keep(|at| new(at) && rested(at)) {
+        if !firm && !all.keep(|at| self.may_have_room(key, *at, wish.not, now)) {
             all.keep(new);
         }
         all

@@ -195,6 +195,37 @@ fn who_rests_gets_calls_while_nobody_else_has_room() {
     assert!(table.has_others(Key::Name(&key), &[], later + 100 * MS));
 }
 
+// BR11, BR20
+#[test]
+fn who_is_left_out_is_none_of_the_others_that_have_room() {
+    let mut table = table(Balance::RoundRobin, 7);
+    offered(&mut table, 2);
+    let now = Instant::from_nanos(1);
+    let key = name(0);
+    let not = [ConnectionId(2)];
+    assert!(table.has_others(Key::Name(&key), &not, now));
+    // The other one loses calls, and comes back.
+    let losses = Losses {
+        calls: 100,
+        answered: false,
+    };
+    table.lost(ConnectionId(1), losses, now);
+    table.disconnect(ConnectionId(1));
+    connect(&mut table, 3, 2);
+    table.discovered(ConnectionId(3));
+    let methods = vec![Advertised::new(MethodId(1), name(0))];
+    table.offer(ConnectionId(3), methods);
+    assert!(!table.has_others(Key::Name(&key), &not, now));
+    // The call goes where it has been, and so do others.
+    let wish = Wish {
+        not: &not,
+        ..Wish::default()
+    };
+    assert_eq!(pick(&mut table, wish, now).connection, ConnectionId(2));
+    let later = now + 60_000 * MS;
+    assert!(table.has_others(Key::Name(&key), &not, later));
+}
+
 // BR10
 #[test]
 fn a_call_that_its_peer_may_know_goes_nowhere_else() {
