@@ -6,6 +6,7 @@ mod choosing;
 mod health;
 mod methods;
 mod pace;
+mod places;
 #[cfg(test)]
 mod properties;
 mod rests;
@@ -31,6 +32,7 @@ pub(super) use waiting::WaitId;
 pub(super) use watch::{Answer, Watch};
 
 use health::Peers;
+use places::Places;
 use rests::Rests;
 use waiting::Waiting;
 
@@ -53,6 +55,7 @@ pub(super) struct ConnectionId(pub(super) u64);
 ///   gets its second.
 /// - T6 `spare` has the offers of a peer that is in `offers` by another of its connections: of one start of a
 ///   broker, known by its instance id, one offer is in `offers`.
+/// - T7 `places` has each start of a broker that has a connection, and counts those.
 #[derive(Debug)]
 pub(super) struct Table<P> {
     balance: Balance,
@@ -62,6 +65,7 @@ pub(super) struct Table<P> {
     by_name: BTreeMap<Arc<str>, usize>,
     by_call: BTreeMap<TypeId, usize>,
     connections: BTreeMap<ConnectionId, Connection<P>>,
+    places: Places,
     peers: Peers,
     /// Those of `connections` whose peers have no room.
     rests: Rests,
@@ -93,6 +97,8 @@ struct Offer<P> {
     /// The peer's place among the peers.
     peer: usize,
     instance: [u8; 16],
+    /// Of its peer, for keys.
+    mark: u64,
     method: MethodId,
     options: MethodOptions,
     schema: u64,
@@ -146,6 +152,7 @@ impl<P: Clone> Table<P> {
             by_name: BTreeMap::new(),
             by_call: BTreeMap::new(),
             connections: BTreeMap::new(),
+            places: Places::default(),
             peers: Peers::default(),
             rests: Rests::default(),
             waiting: Waiting::new(limits.waiting_calls, limits.waiting_bytes),
@@ -182,6 +189,7 @@ impl<P: Clone> Table<P> {
         known_as: KnownAs,
     ) {
         let peer = self.peers.connect(identity);
+        self.places.join(instance, self.peers.mark(peer));
         let former = self.connections.insert(
             connection,
             Connection {
@@ -221,6 +229,7 @@ impl<P: Clone> Table<P> {
             return waiting;
         }
         let (peer, instance, handle) = (known.peer, known.instance, known.handle.clone());
+        let mark = self.places.mark(instance);
         for advertised in methods {
             let key = self.route(&advertised.name);
             let route = &mut self.routes[key];
@@ -233,6 +242,7 @@ impl<P: Clone> Table<P> {
                 connection,
                 peer,
                 instance,
+                mark,
                 method: advertised.method,
                 options: advertised.options,
                 schema: advertised.schema,
@@ -291,6 +301,7 @@ impl<P: Clone> Table<P> {
         self.rests.forget(connection);
         if let Some(known) = self.connections.remove(&connection) {
             self.peers.disconnect(known.peer, connection);
+            self.places.leave(known.instance);
         }
     }
 

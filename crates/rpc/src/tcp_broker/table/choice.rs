@@ -85,10 +85,7 @@ impl<P: Clone> Table<P> {
                 usable.extend(&due);
                 let score = |at: &usize| {
                     let offer = &route.offers[*at];
-                    (
-                        mixed(self.peers.mark(offer.peer) ^ mixed(hash)),
-                        offer.connection,
-                    )
+                    (mixed(offer.mark ^ mixed(hash)), offer.connection)
                 };
                 usable.into_iter().max_by_key(score)?
             }

@@ -195,6 +195,39 @@ fn who_rests_gets_calls_while_nobody_else_has_room() {
     assert!(table.has_others(Key::Name(&key), &[], later + 100 * MS));
 }
 
+// BR10
+#[test]
+fn no_key_moves_while_a_peer_keeps_one_of_its_connections() {
+    let mut table = table(Balance::Hash, 7);
+    offered(&mut table, 3);
+    let now = Instant::from_nanos(1);
+    // One more to the first peer, by another endpoint.
+    let again = |table: &mut Table<u64>, id: u64, endpoint: &str| {
+        let identity = Identity::Endpoint(endpoint.into());
+        let known_as = KnownAs::Proven("".into());
+        table.connect(ConnectionId(id), id, identity, [2; 16], known_as);
+        table.discovered(ConnectionId(id));
+        let methods = vec![Advertised::new(MethodId(1), name(0))];
+        table.offer(ConnectionId(id), methods);
+    };
+    let places = |table: &mut Table<u64>| {
+        let place = |hash| match pick(table, hashed(hash), now).handle {
+            other @ (2 | 3) => other,
+            _ => 1,
+        };
+        (0..300).map(place).collect::<Vec<_>>()
+    };
+    let before = places(&mut table);
+    again(&mut table, 4, "another");
+    assert_eq!(places(&mut table), before);
+    for (gone, back, endpoint) in [(1, 5, "host2"), (4, 6, "another"), (5, 7, "a third")] {
+        table.disconnect(ConnectionId(gone));
+        assert_eq!(places(&mut table), before, "{gone} went");
+        again(&mut table, back, endpoint);
+        assert_eq!(places(&mut table), before, "{back} came");
+    }
+}
+
 // BR11, BR20
 #[test]
 fn who_is_left_out_is_none_of_the_others_that_have_room() {
