@@ -58,7 +58,8 @@ pub(crate) const RECONNECT: Backoff =
 /// time the attempt goes with the call, as [`timeout`](bowline_concurrency::timeout) or a
 /// [`BlockingClient`](crate::BlockingClient) with a limit has it. Either such a limit is longer than
 /// connecting may take, its TLS handshake included, which is 10 s unless `connect_timeout` of a URL or a
-/// [`TcpConnector`](crate::TcpConnector) says otherwise; or somebody else waits meanwhile, in a task of
+/// [`TcpConnector`](crate::TcpConnector) says otherwise, and as much again where there is an
+/// [`on_connect`](Client::on_connect); or somebody else waits meanwhile, in a task of
 /// the program's: `group.spawn(async move { client.connect().await })`, or one that receives.
 ///
 /// # Connections that break

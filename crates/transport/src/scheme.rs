@@ -152,6 +152,7 @@ impl Scheme {
             reconnect: params.flag("reconnect").unwrap_or(false),
             options: DialOptions {
                 max_frame: max_frame(params)?,
+                stream: None,
                 #[cfg(feature = "tls")]
                 tls: match self {
                     Scheme::Tls => Some(Tls::of(params)?),
@@ -184,6 +185,8 @@ enum To {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DialOptions {
     pub(crate) max_frame: Option<usize>,
+    /// The limits of a stream of messages; those of a URL count besides.
+    pub(crate) stream: Option<MessageStreamBuilder>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
 }
@@ -243,6 +246,7 @@ impl Plan {
     {
         let options = DialOptions {
             max_frame: options.max_frame.or(self.options.max_frame),
+            stream: options.stream.clone(),
             #[cfg(feature = "tls")]
             tls: match (&options.tls, &self.options.tls) {
                 (Some(given), Some(said)) => Some(said.replaced_by(given)?),
@@ -323,9 +327,9 @@ impl DialOptions {
     }
 
     fn messages(&self) -> MessageStreamBuilder {
-        let builder = MessageStreamBuilder::default();
+        let builder = self.stream.clone().unwrap_or_default();
         match self.max_frame {
-            Some(most) => builder.max_frame(most),
+            Some(most) => builder.no_longer_than(most),
             None => builder,
         }
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bowline_backend::Backend;
 use bowline_backend::time::Instant;
-use bowline_concurrency::{Backoff, now, sleep_until, timeout_at};
+use bowline_concurrency::{Backoff, now, sleep_until, timeout, timeout_at};
 
 use super::board::{Board, ClientState};
+use crate::attribute::{Extra, PeerAddr};
 use crate::dyn_transport::{BoxFuture, DynTransport};
 use crate::error::{Error, ErrorKind, Operation, TimeLimit};
-use crate::scheme::DialOptions;
+use crate::scheme::{CONNECT_WITHIN, DialOptions};
 
 /// How long a connection has to last for the next attempts to be counted from one again.
 const GOOD: Duration = Duration::from_secs(10);
@@ -38,6 +39,8 @@ pub(super) struct Setup<S, R> {
     pub(super) limit: Option<Duration>,
     pub(super) options: DialOptions,
     pub(super) on_connect: Option<OnConnect<S, R>>,
+    /// How long that takes at most.
+    pub(super) on_connect_timeout: Duration,
     pub(super) backoff: Option<Backoff>,
     pub(super) attempts: usize,
     pub(super) overall: Duration,
@@ -87,6 +90,7 @@ impl<S, R> Dialling<S, R> {
                 limit: None,
                 options: DialOptions::default(),
                 on_connect: None,
+                on_connect_timeout: CONNECT_WITHIN,
                 backoff: None,
                 attempts: usize::MAX,
                 overall: Duration::MAX,
@@ -180,7 +184,11 @@ impl<S, R> Dialling<S, R> {
     pub(super) fn due(&self) -> Instant {
         let setup = self.setup.lock();
         let setup = setup.unwrap_or_else(PoisonError::into_inner);
-        let Some(limit) = setup.limit.filter(|_| setup.on_connect.is_none()) else {
+        let after = match setup.on_connect {
+            Some(_) => setup.on_connect_timeout,
+            None => Duration::ZERO,
+        };
+        let Some(limit) = setup.limit.and_then(|limit| limit.checked_add(after)) else {
             return Instant::NEVER;
         };
         // A pause that was waited for alone is over then, or begun anew with what is left of it.
@@ -237,10 +245,21 @@ impl<S, R> Dialling<S, R> {
 
 async fn attempt<S, R>(setup: &Setup<S, R>) -> Result<DynTransport<S, R>, Error> {
     let transport = (setup.dial)(&setup.options).await?;
-    match &setup.on_connect {
-        Some(on_connect) => on_connect(transport).await,
-        None => Ok(transport),
+    let Some(on_connect) = &setup.on_connect else {
+        return Ok(transport);
+    };
+    let most = setup.on_connect_timeout;
+    // Where no backend runs there is no clock.
+    if most == Duration::MAX || clock().is_none() {
+        return on_connect(transport).await;
     }
+    let peer = transport.extra::<PeerAddr>();
+    let done = timeout(most, on_connect(transport)).await;
+    done.unwrap_or_else(|_| {
+        Err(Error::new(Operation::Connect, ErrorKind::ConnectTimeout)
+            .with_peer(peer)
+            .with_source(TimeLimit::new("`on_connect` did not end", most)))
+    })
 }
 
 /// What time it is, where that is known: whoever drops a call may stand anywhere.

@@ -13,6 +13,7 @@ use super::line::Line;
 use super::{Client, ClientTarget, DatagramTarget, Parts, RECONNECT};
 use crate::dyn_transport::DynTransport;
 use crate::error::Error;
+use crate::message_stream::MessageStreamBuilder;
 use crate::scheme::DialOptions;
 #[cfg(feature = "tls")]
 use crate::scheme::Tls;
@@ -97,7 +98,13 @@ where
                     why.to_owned(),
                 ))));
             }
-            let _ = options;
+            if options.stream.is_some() {
+                let why = "a client over a dial of the program's own makes no stream itself: the dial \
+                           has its limits";
+                return Box::pin(std::future::ready(Err(crate::scheme::wrong(
+                    why.to_owned(),
+                ))));
+            }
             let dialled = dial();
             Box::pin(async move {
                 let mut transport = dialled.await?;
@@ -135,6 +142,34 @@ where
     pub fn tls(self, config: TlsClientConfig) -> Self {
         let tls = Some(Tls::with(config));
         self.line().dialling().set(|setup| setup.options.tls = tls);
+        self
+    }
+
+    /// Limits of each connection: how much may wait to be sent, and for how long; how long a `recv` or a
+    /// [`call`](Client::call) may wait for a byte, or for the rest of a message. Without it a server that
+    /// sends a byte now and then holds a call for as long as it likes, unless that has a limit itself. Of
+    /// the longest frame the shorter counts, of what a URL says and this.
+    ///
+    /// Of byte streams alone: with [`datagrams`](Client::datagrams) and [`with_dial`](Client::with_dial),
+    /// which have other builders, it is a [`Config`](crate::ErrorKind::Config) error of the first use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use bowline_codec::Lines;
+    /// use bowline_transport::{Client, MessageStreamBuilder};
+    ///
+    /// let stream = MessageStreamBuilder::default()
+    ///     .frame_timeout(Duration::from_secs(30))
+    ///     .write_stall_timeout(Duration::from_secs(5));
+    /// let client = Client::new("localhost:7878", || Lines::lf().text()).stream(stream);
+    /// ```
+    pub fn stream(self, stream: MessageStreamBuilder) -> Self {
+        self.line()
+            .dialling()
+            .set(|setup| setup.options.stream = Some(stream));
         self
     }
 
@@ -197,7 +232,9 @@ where
     /// Does this with each connection before anybody's messages: to log in, to subscribe.
     ///
     /// It takes the transport and gives it back; its error is that of the attempt. It stands in no
-    /// task: what is cancelled around those who wait for the connection does not cancel it.
+    /// task: what is cancelled around those who wait for the connection does not cancel it. It takes 10 s
+    /// at most, after those of the dial, or what [`on_connect_timeout`](Client::on_connect_timeout) says;
+    /// then it is dropped with the connection.
     pub fn on_connect<F>(
         self,
         act: impl Fn(DynTransport<S, R>) -> F + Send + Sync + 'static,
@@ -208,6 +245,16 @@ where
         self.line().dialling().set(|setup| {
             setup.on_connect = Some(Arc::new(move |transport| Box::pin(act(transport))));
         });
+        self
+    }
+
+    /// How long [`on_connect`](Client::on_connect) may take with one connection, until the attempt is a
+    /// [`ConnectTimeout`](crate::ErrorKind::ConnectTimeout); 10 s by default, [`Duration::MAX`] for ever.
+    /// Where no backend runs there is no clock, and no limit.
+    pub fn on_connect_timeout(self, most: Duration) -> Self {
+        self.line()
+            .dialling()
+            .set(|setup| setup.on_connect_timeout = most);
         self
     }
 }

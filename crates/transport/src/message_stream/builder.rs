@@ -145,6 +145,12 @@ impl MessageStreamBuilder {
         self
     }
 
+    /// With frames of at most so many bytes, or fewer where that is said already.
+    pub(crate) fn no_longer_than(mut self, bytes: usize) -> Self {
+        self.max_frame = self.max_frame.min(bytes);
+        self
+    }
+
     /// Speaks `codec` over `stream`.
     pub fn over<S, C>(self, stream: S, codec: C) -> MessageStream<S, C>
     where

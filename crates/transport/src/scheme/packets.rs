@@ -152,6 +152,11 @@ impl PacketPlan {
                 "packets are not made secure: TLS is for streams".to_owned(),
             ));
         }
+        if options.stream.is_some() {
+            return Err(super::wrong(
+                "packets have no limits of a stream".to_owned(),
+            ));
+        }
         let most = options.max_frame.or(self.max_packet);
         let most = most.map_or(datagram::MAX_PACKET, at_least_one);
         let most = frame.map_or(most, |frame| most.min(at_least_one(frame)));

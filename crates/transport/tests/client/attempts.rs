@@ -221,7 +221,11 @@ fn what_is_done_with_a_connection_takes_what_it_takes() {
                 Ok(transport)
             }
         });
-        client.connect().await.unwrap();
+        client
+            .on_connect_timeout(40 * SECOND)
+            .connect()
+            .await
+            .unwrap();
         assert_eq!(begun.get(), 1);
     });
 }

@@ -28,6 +28,7 @@ mod reconnecting;
 mod restarts;
 mod stalls;
 mod states;
+mod waits;
 
 /// Nothing of these takes so long; a hang is a failure with a name, not a stuck run.
 pub(crate) async fn within<T>(law: impl Future<Output = T>) -> T {
