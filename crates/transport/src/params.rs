@@ -218,6 +218,18 @@ impl Params {
         }
     }
 
+    /// The permissions that `key` is set to.
+    ///
+    /// # Panics
+    ///
+    /// As [`text`](Self::text).
+    pub fn mode(&self, key: &str) -> Option<u32> {
+        match self.read(key, ParamType::Mode)? {
+            Value::Mode(mode) => Some(*mode),
+            _ => None,
+        }
+    }
+
     fn value(&self, key: &str) -> Option<&Value> {
         let entry = self.values.iter().find(|(name, _)| *name == key)?;
         Some(&entry.1)

@@ -43,7 +43,7 @@ pub use thread::ServerThread;
 #[cfg(unix)]
 pub use unix_place::UnixPlace;
 #[cfg(unix)]
-pub(crate) use unix_place::{UnixAt, from_unix};
+pub(crate) use unix_place::{PathOptions, UnixAt, from_unix};
 pub use url_place::{UrlIncoming, UrlListener, UrlPlace};
 
 use std::sync::Arc;

@@ -131,6 +131,49 @@ fn unix_sockets_are_served() {
     });
 }
 
+// TR11, T7
+#[cfg(unix)]
+#[test]
+fn a_path_is_made_as_its_url_says() {
+    use bowline_backend::net::UnixListener;
+    use bowline_backend::stream::UnixAddress;
+    use std::os::unix::fs::PermissionsExt;
+
+    on_each(async || {
+        let directory = Directory::new();
+        let path = directory.path("server.sock");
+        let (url, at) = (
+            format!("unix:{path}"),
+            UnixAddress::from_path(&path).unwrap(),
+        );
+        // As a server leaves it that was killed.
+        drop(UnixListener::bind(&at).unwrap());
+        for query in ["", "?stale=refuse", "?mode=0660"] {
+            let bound = Server::url(format!("{url}{query}")).codec(line).bind();
+            let error = bound
+                .await
+                .err()
+                .unwrap_or_else(|| panic!("{query} took it"));
+            assert_eq!(error.kind(), ErrorKind::Address, "{query}: {error}");
+        }
+        for (query, mode) in [("?stale=replace&mode=0660", 0o660), ("?mode=600", 0o600)] {
+            serving(format!("{url}{query}"), async |_| {
+                if Backend::current() != Ok(Backend::Sim) {
+                    let made = std::fs::metadata(&path)?.permissions();
+                    assert_eq!(made.mode() & 0o777, mode);
+                }
+                ask(url.clone()).await
+            })
+            .await;
+        }
+        // Nobody takes it from a server that lives.
+        let _living = Server::url(&url[..]).codec(line).bind().await.unwrap();
+        let taking = Server::url(format!("{url}?stale=replace")).codec(line);
+        let error = taking.bind().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Address);
+    });
+}
+
 // TR11, T2
 #[cfg(feature = "tls")]
 #[test]
@@ -185,7 +228,23 @@ fn what_can_be_no_place_is_told() {
             ("tcp://:0?nodelay=perhaps", "nodelay"),
             ("tcp://:0?nodelay=on&nodelay=on", "nodelay"),
             ("unix://host", ""),
-            ("unix:/path?mode=1", "mode"),
+            (
+                "unix:/path?mode=8",
+                "`mode` has to be permissions in octal digits",
+            ),
+            ("unix:/path?mode=1777", "`mode` has to be permissions"),
+            ("unix:/path?mode=0600&mode=0600", "`mode` is there twice"),
+            (
+                "unix:/path?stale=perhaps",
+                "`stale` has to be `refuse` or `replace`",
+            ),
+            (
+                "unix:/path?backlog=3",
+                "no key `backlog`; there are stale, mode",
+            ),
+            ("unix:@name?mode=0660", "the key `mode` is for a path"),
+            ("unix:@name?stale=replace", "the key `stale` is for a path"),
+            ("mem://name?mode=0660", "no key `mode`"),
             ("mem://", ""),
             ("mem://*", ""),
             ("mem://name:1", ""),

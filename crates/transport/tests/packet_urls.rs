@@ -125,6 +125,37 @@ fn unix_sockets_of_datagrams_are_served_and_reached_by_url() {
     });
 }
 
+// TR11, T7
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_of_packets_is_made_as_its_url_says() {
+    use bowline_backend::net::UnixDatagram;
+    use std::os::unix::fs::PermissionsExt;
+
+    on_each(async |backend| {
+        let name = format!("bowline-packet-paths-{}-{backend}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let url = format!("unixgram:{}", path.display());
+        // As a server leaves it that was killed.
+        drop(UnixDatagram::bind(&UnixAddress::from_path(&path).unwrap()).unwrap());
+        for query in ["", "?stale=refuse", "?mode=0660"] {
+            let bound = Server::url_datagrams(format!("{url}{query}")).codec(Text::new);
+            let error = bound.bind().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Address, "{query}: {error}");
+        }
+        for (query, mode) in [("?stale=replace&mode=0622", 0o622), ("?mode=600", 0o600)] {
+            serving(format!("{url}{query}"), async |_| {
+                if backend != Backend::Sim {
+                    let made = std::fs::metadata(&path)?.permissions();
+                    assert_eq!(made.mode() & 0o777, mode);
+                }
+                ask(url.clone()).await
+            })
+            .await;
+        }
+    });
+}
+
 // TR11
 #[test]
 fn names_in_memory_are_reached_by_url() {
@@ -211,7 +242,21 @@ fn what_is_no_place_for_packets_is_told() {
             ("udp:/path", "it names a path"),
             ("udp://h:70000", "port"),
             ("udp://:0?max_frame=3", "there is no key `max_frame`"),
+            ("udp://:0?mode=0660", "there is no key `mode`"),
             ("unixgram://host", "it names no path"),
+            (
+                "unixgram:/path?mode=9",
+                "`mode` has to be permissions in octal digits",
+            ),
+            (
+                "unixgram:/path?stale=1",
+                "`stale` has to be `refuse` or `replace`",
+            ),
+            (
+                "unixgram:/path?max_frame=3",
+                "no key `max_frame`; there are stale, mode",
+            ),
+            ("unixgram:@name?mode=0660", "the key `mode` is for a path"),
             ("127.0.0.1:80", ""),
             ("no url", ""),
             ("", ""),

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bowline_transport::{KeySpec, ParamErrorKind, ParamType, Params};
 
-static KEYS: [KeySpec; 6] = [
+static KEYS: [KeySpec; 7] = [
     KeySpec::new("name", ParamType::Text),
     KeySpec::new("count", ParamType::Integer),
     KeySpec::new("nodelay", ParamType::Flag),
     KeySpec::new("max_frame", ParamType::Size),
     KeySpec::new("connect_timeout", ParamType::Duration),
     KeySpec::new("alpn", ParamType::List),
+    KeySpec::new("mode", ParamType::Mode),
 ];
 
 fn of(pairs: &[(&'static str, &'static str)]) -> Params {
@@ -43,6 +44,42 @@ fn values_have_the_type_of_their_key() {
     );
     assert_eq!(params.names().next(), Some("alpn"));
     assert_eq!(Params::new(&KEYS).integer("count"), None);
+}
+
+// Of TR11
+#[test]
+fn permissions_are_octal() {
+    for (text, mode, shown) in [
+        ("0", 0, "0000"),
+        ("0660", 0o660, "0660"),
+        ("660", 0o660, "0660"),
+        ("0777", 0o777, "0777"),
+    ] {
+        let params = of(&[("mode", text)]);
+        assert_eq!(params.mode("mode"), Some(mode));
+        assert_eq!(params.to_string(), format!("mode={shown}"));
+    }
+    for text in [
+        "",
+        "8",
+        "1000",
+        "1777",
+        "+7",
+        "-7",
+        "0o660",
+        "rw",
+        "66 0",
+        "77777777777777",
+    ] {
+        let error = Params::of_pairs(&KEYS, [("mode", text)]).unwrap_err();
+        assert_eq!(error.kind(), ParamErrorKind::Unreadable(ParamType::Mode));
+        let said = error.to_string();
+        assert_eq!(
+            said,
+            "`mode` has to be permissions in octal digits, such as `0660`"
+        );
+    }
+    assert_eq!(Params::new(&KEYS).mode("mode"), None);
 }
 
 // Of TR11
@@ -105,7 +142,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
 
     let unknown = params.set("cuont", "1").unwrap_err();
     assert_eq!(unknown.kind(), ParamErrorKind::Unknown);
-    let all = "name, count, nodelay, max_frame, connect_timeout, alpn";
+    let all = "name, count, nodelay, max_frame, connect_timeout, alpn, mode";
     assert_eq!(unknown.allowed().collect::<Vec<_>>().join(", "), all);
     let text = format!("there is no key `cuont`; there are {all}");
     assert_eq!(unknown.to_string(), text);

@@ -163,6 +163,18 @@ fn the_mode_holds_before_anybody_connects(backend: Backend, options: RunOptions)
             let listen = UnixListenOptions::new().mode(mode);
             let _listener = UnixListener::bind_with(&at, listen).unwrap();
             assert_eq!(Files(backend).mode(dir.join(&name)).unwrap(), mode);
+            let name = format!("packets-{mode:o}");
+            let options = UnixOptions::new().mode(mode);
+            let _packets = UnixDatagram::bind_with(&path(&dir, &name), options).unwrap();
+            assert_eq!(Files(backend).mode(dir.join(&name)).unwrap(), mode);
+        }
+        for (options, said) in [
+            (UnixOptions::new().mode(0o1_777), "0o1777"),
+            (UnixOptions::new().mode(0o600), "no mode"),
+        ] {
+            let error = UnixDatagram::bind_with(&UnixAddress::autobind(), options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(said), "{error}");
         }
         let at = path(&dir, "refused");
         let listen = UnixListenOptions::new().mode(0o1_777);

@@ -109,6 +109,7 @@ impl UnixDatagram {
     }
 
     fn make(peer: Option<UnixAddress>, options: UnixOptions) -> io::Result<UnixDatagram> {
+        options.check_mode()?;
         let backend = Backend::required().running();
         dispatch!(backend, R => {
             let socket = <R as Sockets>::unix_datagram(peer, options)?;

@@ -17,6 +17,7 @@ pub struct UnixOptions {
     pub(crate) local: Option<UnixAddress>,
     pub(crate) send_buffer: Option<usize>,
     pub(crate) recv_buffer: Option<usize>,
+    pub(crate) mode: Option<u32>,
     pub(crate) stale: Stale,
     pub(crate) unlink_at_close: bool,
 }
@@ -28,6 +29,7 @@ impl UnixOptions {
             local: None,
             send_buffer: None,
             recv_buffer: None,
+            mode: None,
             stale: Stale::Refuse,
             unlink_at_close: false,
         }
@@ -54,6 +56,15 @@ impl UnixOptions {
         self
     }
 
+    /// Permissions of the path of the local address, or of a datagram socket, from 0 to `0o777`. Of a path
+    /// alone: any other address has none. On Linux nobody can send there before they hold; elsewhere that is
+    /// so right after the bind.
+    #[must_use = "this returns the changed options"]
+    pub fn mode(mut self, mode: u32) -> UnixOptions {
+        self.mode = Some(mode);
+        self
+    }
+
     /// What to do where the path of the local address, or of a datagram socket, exists already.
     #[must_use = "this returns the changed options"]
     pub fn stale(mut self, stale: Stale) -> UnixOptions {
@@ -67,6 +78,11 @@ impl UnixOptions {
     pub fn unlink_at_close(mut self) -> UnixOptions {
         self.unlink_at_close = true;
         self
+    }
+
+    /// Whether the local address can have the mode that was chosen.
+    pub(super) fn check_mode(&self) -> io::Result<()> {
+        check_mode(self.mode, self.local.as_ref())
     }
 }
 
@@ -131,13 +147,20 @@ impl UnixListenOptions {
 
     /// Whether `at` can have the mode that was chosen.
     pub(super) fn check_mode(&self, at: &UnixAddress) -> io::Result<()> {
-        let why = match self.mode {
-            Some(mode) if mode > 0o777 => format!("a mode of {mode:#o}; 0 to 0o777 are allowed"),
-            Some(_) if at.as_path().is_none() => format!("{at} is no path and has no mode"),
-            _ => return Ok(()),
-        };
-        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+        check_mode(self.mode, Some(at))
     }
+}
+
+fn check_mode(mode: Option<u32>, at: Option<&UnixAddress>) -> io::Result<()> {
+    let why = match (mode, at) {
+        (Some(mode), _) if mode > 0o777 => format!("a mode of {mode:#o}; 0 to 0o777 are allowed"),
+        (Some(_), None) => "a socket without an address has no mode".to_owned(),
+        (Some(_), Some(at)) if at.as_path().is_none() => {
+            format!("{at} is no path and has no mode")
+        }
+        _ => return Ok(()),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 impl Default for UnixListenOptions {

@@ -62,6 +62,7 @@ impl UnixStream {
     /// address removed.
     pub async fn connect_with(to: &UnixAddress, options: UnixOptions) -> io::Result<UnixStream> {
         to.check_named()?;
+        options.check_mode()?;
         let backend = Backend::required().running();
         dispatch!(backend, R => {
             let connecting = <R as Sockets>::connect_unix(to.clone(), options);

@@ -115,6 +115,7 @@ fn unix_options(options: &UnixOptions) -> net::UnixOptions {
     let mut out = net::UnixOptions::default();
     out.local = options.local.as_ref().map(simulated);
     out.send_buffer = options.send_buffer;
+    out.mode = options.mode;
     out.replace_stale = options.stale == Stale::ReplaceIfRefused;
     out.unlink_at_close = options.unlink_at_close;
     out

@@ -88,7 +88,13 @@ pub(super) fn unix_socket(r#type: Type, options: &UnixOptions) -> io::Result<(So
         options.recv_buffer,
     )?;
     let made = match &options.local {
-        Some(local) => unix_path::bind(&socket, local, options.stale)?,
+        Some(local) => {
+            // A path is made with no more than the mode of its socket, where the system has it so (Linux).
+            let _ = unix_path::narrow(&socket, options.mode);
+            let made = unix_path::bind(&socket, local, options.stale)?;
+            made.set_mode(options.mode)?;
+            made
+        }
         None => Made::nothing(),
     };
     Ok((socket, made))

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,15 @@ impl Drop for Made {
     }
 }
 
+/// Takes permissions from a socket that has no path yet.
+pub(super) fn narrow(socket: &Socket, mode: Option<u32>) -> io::Result<()> {
+    let Some(mode) = mode else {
+        return Ok(());
+    };
+    let file = fs::File::from(OwnedFd::from(socket.try_clone()?));
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
 /// Binds `socket` to `at`, in the place of a stale socket where `stale` allows.
 pub(super) fn bind(socket: &Socket, at: &UnixAddress, stale: Stale) -> io::Result<Made> {
     let to = connect::bindable(at)?;
@@ -113,4 +123,26 @@ fn socket_file(path: &Path) -> io::Result<Option<File>> {
     let found = fs::symlink_metadata(path)?;
     let same = (found.dev(), found.ino());
     Ok(found.file_type().is_socket().then_some(same))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    // L12
+    #[test]
+    fn a_path_is_never_wider_than_its_socket() {
+        let name = format!("bowline-narrow-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let at = UnixAddress::from_path(&path).unwrap();
+        for (mode, made_with) in [(Some(0o600), 0o600), (Some(0o200), 0o200)] {
+            let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
+            narrow(&socket, mode).unwrap();
+            // Before anybody sets the mode of the path itself.
+            let made = bind(&socket, &at, Stale::Refuse).unwrap();
+            let found = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(found & 0o777, made_with);
+            drop(made);
+        }
+    }
 }

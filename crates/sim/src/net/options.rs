@@ -113,6 +113,8 @@ pub struct UnixOptions {
     /// Bytes the peer holds of ours before we wait; 208 KiB if `None`. Of datagrams twice as many,
     /// with their records, as on Linux.
     pub send_buffer: Option<usize>,
+    /// Permission bits of the path of that name, or of a datagram socket; `0o755` if `None`.
+    pub mode: Option<u32>,
     /// Whether a socket at the path of that name, or of a datagram socket, that nobody has any more is
     /// replaced (default false).
     pub replace_stale: bool,

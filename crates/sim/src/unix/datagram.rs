@@ -64,12 +64,7 @@ impl State {
             own_senders: Vec::new(),
         };
         let socket = self.open_unix(Kind::Datagram(datagram), "unix datagram")?;
-        if let Some(local) = &options.local
-            && let Err(error) = self.name_unix(socket, local)
-        {
-            self.close_unix(socket);
-            return Err(error);
-        }
+        self.name_local(socket, options)?;
         Ok(socket)
     }
 

@@ -43,12 +43,16 @@ impl State {
             self.close_unix(socket);
             return Err(error);
         }
-        if let (UnixAddress::Path(path), Some(mode)) = (at, options.mode)
+        self.set_mode(at, options.mode);
+        Ok(socket)
+    }
+
+    pub(super) fn set_mode(&mut self, at: &UnixAddress, mode: Option<u32>) {
+        if let (UnixAddress::Path(path), Some(mode)) = (at, mode)
             && let Some(node) = self.machine().paths.get_mut(path)
         {
             node.mode = mode & 0o7777;
         }
-        Ok(socket)
     }
 
     /// Unlinks a socket that nobody has any more. Whatever else is there stays. Who looks connects a socket
@@ -84,13 +88,25 @@ impl State {
         let buffer = self.machine().limits.unix_send_buffer;
         let stream = UnixStream::new(options.send_buffer.unwrap_or(buffer).max(1));
         let socket = self.open_unix(Kind::Stream(stream), "unix connect")?;
-        if let Some(local) = &options.local
-            && let Err(error) = self.name_unix(socket, local)
-        {
+        self.name_local(socket, options)?;
+        Ok(socket)
+    }
+
+    /// Gives an open socket the local name of these options; one that cannot have it is closed.
+    pub(super) fn name_local(
+        &mut self,
+        socket: SocketRef,
+        options: &UnixOptions,
+    ) -> Result<(), Errno> {
+        let Some(local) = &options.local else {
+            return Ok(());
+        };
+        if let Err(error) = self.name_unix(socket, local) {
             self.close_unix(socket);
             return Err(error);
         }
-        Ok(socket)
+        self.set_mode(local, options.mode);
+        Ok(())
     }
 
     /// Connects an open socket to whoever listens at `to`; waits while too many wait there.

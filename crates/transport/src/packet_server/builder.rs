@@ -18,7 +18,7 @@ use crate::datagram::{DatagramEndpointBuilder, DatagramSocket};
 use crate::error::{Attempt, Error, ErrorKind, Operation};
 use crate::server::NoCodec;
 #[cfg(unix)]
-use crate::server::{UnixAt, from_unix};
+use crate::server::{PathOptions, UnixAt, from_unix};
 use crate::url::{At, WrongAddress};
 
 /// A place to receive packets at, before anybody does.
@@ -178,6 +178,15 @@ impl UnixDatagramPlace {
             at,
             options: UnixOptions::new().unlink_at_close(),
         }
+    }
+
+    /// With what a URL says of the path.
+    pub(super) fn said(mut self, said: PathOptions) -> UnixDatagramPlace {
+        self.options = self.options.stale(said.stale);
+        if let Some(mode) = said.mode {
+            self.options = self.options.mode(mode);
+        }
+        self
     }
 
     /// Other options than the default, `UnixOptions::new().unlink_at_close()`. A local address in them

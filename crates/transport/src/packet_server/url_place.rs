@@ -20,17 +20,17 @@ use crate::error::{Error, ErrorKind, Operation};
 use crate::params::Params;
 use crate::scheme::PacketScheme;
 #[cfg(unix)]
-use crate::server::UnixAt;
+use crate::server::{PathOptions, UnixAt};
 use crate::url::{Url, UrlError, shown};
 
 /// A place to receive packets at, as a URL: made of one, or of its text.
 ///
-/// | URL | receives |
-/// |---|---|
-/// | `udp://host:port` | as [`UdpPlace`] does, at the first address of the host that can be had; `udp://:53` and `udp://*:53` at every one of ours, port 0, or none, at one that the system chooses |
-/// | `unixgram:/path`, `unixgram:@name` | as `UnixDatagramPlace` does |
+/// | URL | receives | keys |
+/// |---|---|---|
+/// | `udp://host:port` | as [`UdpPlace`] does, at the first address of the host that can be had; `udp://:53` and `udp://*:53` at every one of ours, port 0, or none, at one that the system chooses | |
+/// | `unixgram:/path`, `unixgram:@name` | as `UnixDatagramPlace` does | of a path: `stale` (`refuse` by default, or `replace` where the server that had it was killed), `mode` (permissions, as `0660`) |
 ///
-/// There are no keys: a server has its limits by [`limits`](crate::PacketServer::limits) and
+/// There are no others: a server has its limits by [`limits`](crate::PacketServer::limits) and
 /// [`endpoint`](crate::PacketServer::endpoint). At `tcp`, `tls`, `unix` and `mem` listens a
 /// [`UrlPlace`](crate::UrlPlace).
 ///
@@ -102,9 +102,9 @@ impl BindPackets for PacketUrlPlace {
 
 async fn bind(url: &Url) -> Result<UrlDatagram, Error> {
     let scheme = PacketScheme::of(url)?;
-    Params::of_pairs(&[], url.query())?;
     match scheme {
         PacketScheme::Udp => {
+            Params::of_pairs(&[], url.query())?;
             let (host, port) = url.to_listen()?;
             let place = match host {
                 Some(host) => UdpPlace::from((host, port)),
@@ -114,7 +114,9 @@ async fn bind(url: &Url) -> Result<UrlDatagram, Error> {
         }
         #[cfg(unix)]
         PacketScheme::Unixgram => {
-            let place = UnixDatagramPlace::at(UnixAt::of_url(url)?);
+            let at = UnixAt::of_url(url)?;
+            let said = PathOptions::of_url(url, &at)?;
+            let place = UnixDatagramPlace::at(at).said(said);
             Ok(UrlDatagram(Any::Unix(place.bind().await?)))
         }
     }

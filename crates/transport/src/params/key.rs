@@ -60,6 +60,8 @@ pub enum ParamType {
     Duration,
     /// Words between commas: `h2,http/1.1`.
     List,
+    /// Permissions of a file, in octal digits up to `777`: `0660`.
+    Mode,
 }
 
 impl fmt::Display for ParamType {
@@ -71,6 +73,7 @@ impl fmt::Display for ParamType {
             Self::Size => "a size, such as `64KiB`",
             Self::Duration => "a duration, such as `250ms`",
             Self::List => "words between commas",
+            Self::Mode => "permissions in octal digits, such as `0660`",
         })
     }
 }

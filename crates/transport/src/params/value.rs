@@ -13,6 +13,7 @@ pub(super) enum Value {
     Size(u64),
     Duration(Duration),
     List(Vec<String>),
+    Mode(u32),
 }
 
 impl Value {
@@ -26,6 +27,7 @@ impl Value {
             ParamType::Size => size(text).map(Self::Size),
             ParamType::Duration => duration(text).map(Self::Duration),
             ParamType::List => list(text).map(Self::List),
+            ParamType::Mode => mode(text).map(Self::Mode),
         };
         let value = value.ok_or_else(|| ParamError::unreadable(name, of))?;
         match (spec.range(), &value) {
@@ -43,7 +45,7 @@ impl Value {
                 let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
                 (least..=most).contains(span)
             }
-            Self::Text(_) | Self::Flag(_) | Self::List(_) => true,
+            Self::Text(_) | Self::Flag(_) | Self::List(_) | Self::Mode(_) => true,
         }
     }
 
@@ -55,6 +57,7 @@ impl Value {
             Self::Size(_) => ParamType::Size,
             Self::Duration(_) => ParamType::Duration,
             Self::List(_) => ParamType::List,
+            Self::Mode(_) => ParamType::Mode,
         }
     }
 }
@@ -63,6 +66,13 @@ impl Value {
 fn whole(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
+}
+
+/// Octal digits and nothing else.
+fn mode(text: &str) -> Option<u32> {
+    whole(text)?;
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| *mode <= 0o777)
 }
 
 fn flag(text: &str) -> Option<bool> {
@@ -130,6 +140,7 @@ impl fmt::Display for Value {
                 _ => write!(f, "{}ns", duration.as_nanos()),
             },
             Self::List(words) => f.write_str(&words.join(",")),
+            Self::Mode(mode) => write!(f, "{mode:04o}"),
         }
     }
 }

@@ -1,11 +1,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use bowline_backend::net::{UnixListenOptions, UnixListener};
+use bowline_backend::net::{Stale, UnixListenOptions, UnixListener};
 use bowline_backend::stream::UnixAddress;
 
 use super::bind::Bind;
 use crate::error::{Error, ErrorKind, Operation};
+use crate::params::{KeySpec, ParamType, Params};
+use crate::scheme::wrong;
 use crate::url::{Place, Url, UrlErrorKind};
 
 /// A path in the file system, or another address of a Unix socket, to listen at; from a path or a
@@ -78,7 +80,52 @@ impl UnixAt {
     }
 }
 
+/// What a URL can say of the path that a server makes.
+const PATH_KEYS: &[KeySpec] = &[
+    KeySpec::new("stale", ParamType::Text),
+    KeySpec::new("mode", ParamType::Mode),
+];
+
+/// What a URL says of the path.
+pub(crate) struct PathOptions {
+    pub(crate) stale: Stale,
+    pub(crate) mode: Option<u32>,
+}
+
+impl PathOptions {
+    /// Of a URL that leads there; where that is no path it has none.
+    pub(crate) fn of_url(url: &Url, at: &UnixAt) -> Result<PathOptions, Error> {
+        let params = Params::of_pairs(PATH_KEYS, url.query())?;
+        if let (UnixAt::Address(_), Some(key)) = (at, params.names().next()) {
+            return Err(wrong(format!(
+                "the key `{key}` is for a path: an abstract name goes with its server, and anybody may \
+                 connect to it"
+            )));
+        }
+        let stale = match params.text("stale") {
+            None | Some("refuse") => Stale::Refuse,
+            Some("replace") => Stale::ReplaceIfRefused,
+            Some(_) => return Err(wrong("`stale` has to be `refuse` or `replace`".to_owned())),
+        };
+        Ok(PathOptions {
+            stale,
+            mode: params.mode("mode"),
+        })
+    }
+}
+
 impl UnixPlace {
+    /// Where a URL says, with what it says of the path.
+    pub(super) fn of_url(url: &Url) -> Result<UnixPlace, Error> {
+        let place = UnixPlace::at(UnixAt::of_url(url)?);
+        let said = PathOptions::of_url(url, &place.at)?;
+        let options = place.options.clone().stale(said.stale);
+        Ok(place.options(match said.mode {
+            Some(mode) => options.mode(mode),
+            None => options,
+        }))
+    }
+
     pub(crate) fn at(at: UnixAt) -> UnixPlace {
         UnixPlace {
             at,

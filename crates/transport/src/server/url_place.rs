@@ -12,7 +12,7 @@ use bowline_backend::stream::Address;
 use super::bind::Bind;
 use super::incoming::Incoming;
 #[cfg(unix)]
-use super::unix_place::{UnixAt, UnixPlace};
+use super::unix_place::UnixPlace;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::listener::Listener;
 use crate::listeners::{Listeners, ListenersBuilder, message_options};
@@ -36,7 +36,7 @@ use crate::url_stream::UrlStream;
 /// |---|---|---|
 /// | `tcp://host:port` | at all addresses of the host; `tcp://:80` and `tcp://*:80` at every one of ours, port 0, or none, at one that the system chooses | `nodelay` |
 /// | `tls://host:port` | the same, secure | `nodelay`, `cert` and `key` (files in PEM, both due), `alpn`, `ca` (clients have to show a certificate of these authorities), `close` (`strict` or `lenient`) |
-/// | `unix:/path`, `unix:@name` | as [`UnixPlace`](crate::UnixPlace) does | |
+/// | `unix:/path`, `unix:@name` | as [`UnixPlace`](crate::UnixPlace) does | of a path: `stale` (`refuse` by default, or `replace` where the server that had it was killed), `mode` (permissions, as `0660`) |
 /// | `mem://name` | at a name of the network that [`network`](UrlPlace::network) says | |
 ///
 /// At `udp` and `unixgram` listens a [`PacketUrlPlace`](crate::PacketUrlPlace).
@@ -159,8 +159,7 @@ impl UrlPlace {
             }
             #[cfg(unix)]
             "unix" => {
-                params(NONE)?;
-                let place = UnixPlace::at(UnixAt::of_url(&url)?);
+                let place = UnixPlace::of_url(&url)?;
                 Ok(UrlListener(Any::Unix(place.bind().await?)))
             }
             "mem" => {
