@@ -233,7 +233,7 @@ impl<S: ByteStream> Session<S> {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
         }
-        if state.peer_ended {
+        if state.peer_ended && !state.may_end_alone() {
             return Poll::Ready(Err(failure::to_io(&failure::ended())));
         }
         if state.unflushed || state.has_records() {
@@ -395,6 +395,11 @@ pub(super) enum Stage {
 impl<S: ByteStream> State<S> {
     fn has_records(&self) -> bool {
         self.tls.wants_write()
+    }
+
+    /// Whether one side may end while the other goes on: so it is since TLS 1.3 (RFC 8446, 6.1).
+    fn may_end_alone(&self) -> bool {
+        self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
     fn take_records(&mut self, records: &mut BytesMut) {

@@ -41,8 +41,8 @@ const BARREN_IN_A_ROW: usize = 32;
 /// [`MessageStream`](crate::MessageStream) does it by itself. At most 64 KiB are held back.
 ///
 /// `shutdown` says to the peer that we are done (`close_notify`) and ends the sending side; reading
-/// goes on. A peer that is done takes nothing more: a write is then
-/// [`Ended`](crate::ErrorKind::Ended). A stream that is dropped without a `shutdown` says nothing,
+/// goes on, and so does writing where it is the peer that is done. That is TLS 1.3; of TLS 1.2 a peer
+/// that is done takes nothing more, and a write is [`Ended`](crate::ErrorKind::Ended). A stream that is dropped without a `shutdown` says nothing,
 /// so the peer finds its end [cut off](crate::Break::TruncatedTls). See
 /// [`CloseMode`] for peers that never say it.
 ///

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::join;
 
 use crate::certificates::Authority;
-use crate::pairs::{NAME, client, secure, server, shake, tcp};
+use crate::pairs::{NAME, client, older_server, secure, server, shake, tcp};
 
 fn codec() -> Framed<LengthDelimited, Raw> {
     LengthDelimited::u32().with(Raw::new())
@@ -79,8 +79,13 @@ pub(crate) async fn a_cut_end_is_broken_or_clean_as_agreed() {
 
 // T4, TR12
 pub(crate) async fn nothing_is_sent_to_a_peer_that_is_done() {
-    let (mut here, there) = secure(MemoryStream::pair()).await;
-    let mut there = MessageStream::new(there, codec());
+    // Of TLS 1.2.
+    let authority = Authority::new();
+    let older = older_server(&authority.sign(NAME));
+    let client = client(&authority).build().unwrap();
+    let (here, there) = shake(&client, &older, NAME, MemoryStream::pair()).await;
+    let mut here = here.unwrap();
+    let mut there = MessageStream::new(there.unwrap(), codec());
     here.shutdown().await.unwrap();
     assert_eq!(there.recv().await.unwrap(), None);
     let refused = match there.send(&Bytes::from("too late")).await {
@@ -91,6 +96,35 @@ pub(crate) async fn nothing_is_sent_to_a_peer_that_is_done() {
     assert!(refused.is_connection() && !refused.is_retryable());
     // Our own end is another matter: what follows it is refused as on any stream.
     assert!(here.write_all(b"more").await.is_err());
+}
+
+// T4, TR5
+pub(crate) async fn who_is_done_is_answered() {
+    let (here, there) = secure(tcp().await).await;
+    let (mut here, mut there) = (
+        MessageStream::new(here, codec()),
+        MessageStream::new(there, codec()),
+    );
+    let ask = async {
+        here.send(&Bytes::from("all that I ask")).await.unwrap();
+        here.split().0.shutdown().await.unwrap();
+        let mut answer = 0;
+        while let Some(part) = here.recv().await.unwrap() {
+            answer += part.len();
+        }
+        here.close().await.unwrap();
+        answer
+    };
+    let answer = async {
+        assert_eq!(there.recv().await.unwrap().unwrap(), "all that I ask");
+        assert_eq!(there.recv().await.unwrap(), None);
+        // More than is under way at once.
+        for _ in 0..50 {
+            there.send(&Bytes::from(vec![7; 40_000])).await.unwrap();
+        }
+        there.close().await.unwrap();
+    };
+    assert_eq!(join(ask, answer).await.0, 50 * 40_000);
 }
 
 // T3

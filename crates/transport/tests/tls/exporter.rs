@@ -1,19 +1,16 @@
 //! Secrets derived from a connection.
 
 use std::error::Error as _;
-use std::sync::Arc;
 
 use bowline_backend::stream::ByteStream;
 use bowline_codec::{Framing, LengthDelimited, Raw};
 use bowline_transport::{
     ErrorKind, Extra, KeyExportError, KeyExporter, MemoryStream, MessageStream, TlsExporter,
-    TlsServerConfig, TlsStream,
+    TlsStream,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::certificates::Authority;
-use crate::pairs::{NAME, client, secure, server, shake, tcp};
+use crate::pairs::{NAME, client, older_server, secure, server, shake, tcp};
 
 const LABEL: &[u8] = b"EXPORTER-bowline-test";
 
@@ -59,16 +56,7 @@ pub(crate) async fn both_ends_derive_the_same() {
     }
 
     // An older version derives otherwise, and tells no context from an empty one.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes());
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let old = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain.collect::<Result<_, _>>().unwrap(), key)
-        .unwrap();
-    let old = TlsServerConfig::from_rustls(Arc::new(old));
+    let old = older_server(&identity);
     let (one, other) = shake(&client_config, &old, NAME, MemoryStream::pair()).await;
     let (one, other) = (one.unwrap(), other.unwrap());
     derived.extend(all(&one, &other));

@@ -43,6 +43,7 @@ mod everywhere {
             a_strict_end_is_said,
             a_cut_end_is_broken_or_clean_as_agreed,
             nothing_is_sent_to_a_peer_that_is_done,
+            who_is_done_is_answered,
             a_close_that_stalls_ends,
             a_shutdown_that_stalls_ends,
             a_shutdown_waits_for_no_word_of_the_peer,

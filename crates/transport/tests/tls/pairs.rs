@@ -1,5 +1,7 @@
 //! Streams to be made secure, and secure ones.
 
+use std::sync::Arc;
+
 use bowline_backend::net::{TcpListener, TcpStream, UnixStream};
 use bowline_backend::stream::ByteStream;
 use bowline_transport::{
@@ -7,6 +9,8 @@ use bowline_transport::{
     TlsServerConfig, TlsStream,
 };
 use futures_util::future::join;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::certificates::{Authority, Identity};
 
@@ -34,6 +38,20 @@ pub(crate) fn client(authority: &Authority) -> TlsClientBuilder {
 
 pub(crate) fn server(identity: &Identity) -> TlsServerBuilder {
     TlsServerConfig::builder(&CertStore::new(&identity.chain, &identity.key).unwrap())
+}
+
+/// One that speaks TLS 1.2 alone.
+pub(crate) fn older_server(identity: &Identity) -> TlsServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let older = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.collect::<Result<_, _>>().unwrap(), key)
+        .unwrap();
+    TlsServerConfig::from_rustls(Arc::new(older))
 }
 
 /// Both sides of a handshake.
