@@ -107,6 +107,11 @@ impl Incoming {
         self.calls.contains_key(&id)
     }
 
+    /// Whether the peer has given the call up.
+    pub(super) fn is_cancelled(&self, id: u64) -> bool {
+        self.calls.get(&id).is_some_and(|call| call.cancelled)
+    }
+
     /// The peer gives up a call: whether that is news. `None` if there is no such call.
     pub(super) fn cancel(&mut self, id: u64) -> Option<bool> {
         let call = self.calls.get_mut(&id)?;

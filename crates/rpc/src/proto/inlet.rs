@@ -38,6 +38,13 @@ struct Partial {
     admitted: bool,
 }
 
+impl Partial {
+    /// What has come of it cost so much credit.
+    fn charge(&self) -> u64 {
+        (self.bytes.len() + CHARGE) as u64
+    }
+}
+
 /// One direction of one call.
 #[derive(Debug)]
 struct Inlet {
@@ -292,6 +299,32 @@ impl Inlets {
         None
     }
 
+    /// Its peer has given the call up, and sends nothing more: what has come of a message in part is dropped,
+    /// and nobody waits for the rest. Whole items are still there to be taken.
+    pub(super) fn cut(&mut self, wire: u64, budget: usize) {
+        let Some(inlet) = self.by_wire.get_mut(&wire) else {
+            return;
+        };
+        inlet.streams = false;
+        if std::mem::take(&mut inlet.grant) > 0 {
+            self.grants.retain(|other| *other != wire);
+        }
+        let Some(partial) = inlet.partial.take() else {
+            return;
+        };
+        let ours = inlet.call.is_ours();
+        inlet.untaken = inlet.untaken.saturating_sub(partial.charge());
+        let extra = inlet.extra.min(inlet.untaken);
+        let freed = std::mem::replace(&mut inlet.extra, extra) - extra;
+        let beyond = match extra {
+            0 => std::mem::take(&mut inlet.beyond),
+            _ => 0,
+        };
+        self.arrived(wire, ours, &partial);
+        self.free(ours, freed, beyond);
+        self.admit(ours, budget);
+    }
+
     /// The call is over, or nothing more comes on it. What has come of it still has to be taken, unless it
     /// is `taken` with its end.
     pub(super) fn remove(&mut self, wire: u64, taken: bool, budget: usize) {
@@ -302,7 +335,7 @@ impl Inlets {
                 self.grants.retain(|other| *other != wire);
             }
             if let Some(partial) = &inlet.partial {
-                untaken = untaken.saturating_sub((partial.bytes.len() + CHARGE) as u64);
+                untaken = untaken.saturating_sub(partial.charge());
                 self.arrived(wire, ours, partial);
             }
             let extra = inlet.extra.min(untaken);

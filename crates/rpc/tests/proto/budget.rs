@@ -5,7 +5,10 @@ use bowline_rpc::Limits;
 use bowline_rpc::proto::{CallKind, Command, Event, Machine, charge};
 use bytes::Bytes;
 
-use crate::pair::{START, call, cancel, consumed, ends, events, open, opened, pump, ready, reply};
+use crate::pair::{
+    START, call, cancel, consumed, ends, events, frame, open, opened, pump, ready, receive, reply,
+    sent,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -122,6 +125,70 @@ fn replies_that_nobody_has_taken_hold_back_others() {
         consumed(&mut dialer, call, u64::MAX);
     }
     holds(&dialer, 0);
+}
+
+// R17, R28
+#[test]
+fn an_item_that_is_given_up_amid_its_parts_holds_back_nobody() {
+    let (mut dialer, mut listener) = ready(&limits());
+    let streams = call(b"").kind(CallKind::CALLER_STREAMS);
+    let given_up = open(&mut dialer, streams);
+    pump(&mut dialer, &mut listener, START);
+    let handled = opened(events(&mut listener))[0].call;
+    let mut give = |dialer: &mut Machine, body: Vec<u8>| {
+        let (call, body) = (given_up, Bytes::from(body));
+        dialer.command(START, Command::Item { call, body }).unwrap();
+        let parts = sent(dialer, START);
+        receive(&mut listener, START, &parts).unwrap();
+        events(&mut listener)
+    };
+    let came = give(&mut dialer, vec![7; 20_000]);
+    assert!(matches!(came[..], [Event::Item { .. }]), "{came:?}");
+    // Of this one there is as much as the window has, and the rest is let in.
+    assert!(give(&mut dialer, body()).is_empty());
+    holds(&listener, 1);
+    let granted = sent(&mut listener, START);
+    assert!(!granted.is_empty());
+    // There is room for one more, and others wait.
+    for _ in 0..6 {
+        open(&mut dialer, call(&body()));
+    }
+    pump(&mut dialer, &mut listener, START);
+    let mut calls = opened(events(&mut listener));
+    assert_eq!(calls.len(), 1);
+    holds(&listener, 2);
+    cancel(&mut dialer, given_up).unwrap();
+    receive(&mut dialer, START, &granted).unwrap();
+    // Its handler goes on, and others have all that there is: two, and one beyond.
+    let bytes = sent(&mut dialer, START);
+    receive(&mut listener, START, &bytes).unwrap();
+    let told = events(&mut listener);
+    assert!(matches!(told[..], [Event::Cancelled { .. }]), "{told:?}");
+    pump(&mut dialer, &mut listener, START);
+    calls.extend(opened(events(&mut listener)));
+    assert_eq!(calls.len(), 3);
+    holds(&listener, 3);
+    // What is sent of it all the same is no item, and no message that is begun.
+    let late = listener.stats().late_frames;
+    let id = handled.as_u64();
+    for bytes in [
+        frame(0x11, 1, 0, id, &[0, 0, 1, 0, 7]),
+        frame(0x11, 0, 0, id, b"whole"),
+        frame(0x17, 0, 0, id, b""),
+    ] {
+        receive(&mut listener, START, &bytes).unwrap();
+    }
+    assert_eq!(listener.stats().late_frames, late + 3);
+    assert!(events(&mut listener).is_empty());
+    holds(&listener, 3);
+    // The whole item is taken by a handler that was told, which has its end as ever.
+    consumed(&mut listener, handled, u64::MAX);
+    reply(&mut listener, handled, b"").unwrap();
+    for call in calls {
+        consumed(&mut listener, call.call, u64::MAX);
+    }
+    pump(&mut dialer, &mut listener, START);
+    assert_eq!(opened(events(&mut listener)).len(), 3);
 }
 
 // R17, R28

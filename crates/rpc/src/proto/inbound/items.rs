@@ -33,10 +33,11 @@ impl Machine {
         } else {
             self.check_theirs(header.id)?;
             let call = CallId::theirs(header.id);
-            if self.incoming.is_open(call) {
+            if self.incoming.is_cancelled(header.id) {
+                self.late()?;
+            } else if self.incoming.is_open(call) {
                 return self.take_item(Some(call), header, input);
-            }
-            if !self.incoming.contains(header.id) {
+            } else if !self.incoming.contains(header.id) {
                 self.late()?;
             }
         }
@@ -160,6 +161,9 @@ impl Machine {
     pub(super) fn on_end_of_items(&mut self, header: &Header) -> Result<(), Violation> {
         self.check_theirs(header.id)?;
         let call = CallId::theirs(header.id);
+        if self.incoming.is_cancelled(header.id) {
+            return self.late();
+        }
         if !self.incoming.is_open(call) {
             return if self.incoming.contains(header.id) {
                 Ok(())

@@ -205,6 +205,8 @@ impl Machine {
                 Ok(())
             }
             Some(true) => {
+                // Its handler may go on for long, and no item of it is still to come.
+                self.inlets.cut(header.id, self.budget());
                 let reason = CancelReason::from_wire(header.aux);
                 self.push(Event::Cancelled { call, reason });
                 Ok(())
