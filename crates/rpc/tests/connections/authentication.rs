@@ -338,6 +338,19 @@ fn opened(insecure: bool) -> usize {
                 let later = serves().run(async |broker| broker.listen(at).await.map(drop));
                 wants(later.await.err().map(|error| error.kind()));
             }
+            // Neither where one of two would do, nor over TLS for whoever connects, nor at a name.
+            let Wire::Tls(tls, _) = Wire::tls() else {
+                unreachable!("there is TLS")
+            };
+            for at in [
+                &["127.0.0.1:83", "0.0.0.0:83"][..],
+                &["127.0.0.1:84", "tls://0.0.0.0:84"],
+                &["tls://client:85"],
+            ] {
+                let serves = serves().tls(tls.clone());
+                let outcome = at.iter().fold(serves, |it, at| it.listen(*at)).run(nothing);
+                wants(outcome.await.err().map(|error| error.kind()));
+            }
         });
     let mut world = world.build();
     world.run_until(|world| world.is_finished()).unwrap();
@@ -351,7 +364,7 @@ fn opened(insecure: bool) -> usize {
 fn nothing_is_opened_for_what_would_leave_this_machine() {
     assert_eq!(opened(false), 0);
     // Where it may, each of them opens one.
-    assert!(opened(true) >= 10);
+    assert!(opened(true) >= 14);
 }
 
 fn frame(kind: u8, aux: u16, id: u64, payload: &[u8]) -> Vec<u8> {

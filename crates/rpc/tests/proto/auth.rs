@@ -330,6 +330,7 @@ fn a_secret_is_in_no_debug_text() {
     let secret = Secret::new(*b"an unmistakable secret of 32 by.").unwrap();
     let config = Config::new("example", [7; 16])
         .key("k2", secret.clone())
+        .passes(*b"an unmistakable secret of 32 by.")
         .secret("k1", secret.clone());
     let machine = Machine::new(Arc::new(config.clone()), Side::Dialer, START, [1; 32]);
     let bytes = format!("{:?}", b"an unmistakable secret of 32 by.");
