@@ -12,6 +12,7 @@ use bowline_rpc::{
     Broker, CallError, Caller, Certainty, Code, Context, Error, Limits, MemoryBroker, Registry,
     TcpBroker,
 };
+use futures_util::future::{Either, select};
 
 use crate::backends::{Div, DivError, div, fall, registry, within};
 use crate::on_time::ends_on_time;
@@ -235,21 +236,40 @@ over_every_wire! {
         let server = wire.serve_by(AsyncExecutor::new(registry, 1));
         server.run(async |server| -> Result<(), Error> {
             wire.client(&server).run(async |client| {
-                let first_began = time::now();
-                let mut first = Box::pin(std::future::IntoFuture::into_future(client.call_named::<()>("hang", ()).timeout(SOON * 20)));
-                assert_eq!(while_running(&mut first, events.recv()).await, Ok("started"));
-                let began = time::now();
-                let second = client.call_named::<()>("hang", ()).timeout(SOON).await.unwrap_err();
-                assert_eq!(second.code(), Code::DeadlineExceeded);
-                ends_on_time(began, SOON);
-                assert_eq!(first.await.unwrap_err().code(), Code::DeadlineExceeded);
-                ends_on_time(first_began, SOON * 20);
-                let mut ended = [next(&events).await, next(&events).await];
-                ended.sort_unstable();
-                assert_eq!(ended, ["child ended", "handler ended"]);
-                assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
-                assert!(events.try_recv().is_err(), "the queued call ran");
-                Ok(())
+                let mut patience = SOON * 20;
+                loop {
+                    let first_began = time::now();
+                    let first = client.call_named::<()>("hang", ()).timeout(patience);
+                    let first = std::future::IntoFuture::into_future(first);
+                    let mut was_taken = false;
+                    let first = match select(first, Box::pin(events.recv())).await {
+                        Either::Left((outcome, _)) => outcome,
+                        Either::Right((started, first)) => {
+                            assert_eq!(started, Ok("started"));
+                            let began = time::now();
+                            let second = client.call_named::<()>("hang", ()).timeout(SOON).await.unwrap_err();
+                            assert_eq!(second.code(), Code::DeadlineExceeded);
+                            ends_on_time(began, SOON);
+                            was_taken = time::now() - first_began < patience;
+                            let first = first.await;
+                            let mut ended = [next(&events).await, next(&events).await];
+                            ended.sort_unstable();
+                            assert_eq!(ended, ["child ended", "handler ended"]);
+                            first
+                        }
+                    };
+                    assert_eq!(first.unwrap_err().code(), Code::DeadlineExceeded);
+                    ends_on_time(first_began, patience);
+                    assert_eq!(client.call_named::<i64>("add", (2, 3)).await?, 5);
+                    if was_taken {
+                        assert!(events.try_recv().is_err(), "the queued call ran");
+                        return Ok(());
+                    }
+                    // On a machine that is so busy the place was free before the second gave up.
+                    while events.try_recv().is_ok() {}
+                    patience *= 4;
+                    assert!(patience < LONG);
+                }
             }).await
         }).await.unwrap();
     }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bowline_backend::net::TcpStream;
 use bowline_backend::stream::ByteStreamExt;
@@ -158,7 +157,7 @@ on_every_backend! {
                     does(&mut known.stream, &harm).await;
                     harms += 2;
                     until(|| server.statistics().violations == harms).await;
-                    let sum = live.call_named::<i64>("add", (2, 3)).timeout(Duration::from_secs(5));
+                    let sum = live.call_named::<i64>("add", (2, 3)).timeout(LONG);
                     assert_eq!(sum.await?, 5, "{what}");
                 }
                 // What they had begun has ended with them.
@@ -186,7 +185,7 @@ on_every_backend! {
                 let both = |id| [frame(0x14, 0, 1, id, &[]), open(id + 2 * MOST as u64, 0, &[0xC0])].concat();
                 let flood: Vec<u8> = (0..20_000).flat_map(|n| both(2 * n + 1)).collect();
                 let _ = peer.stream.write_all(&flood).await;
-                let sum = live.call_named::<i64>("add", (2, 3)).timeout(Duration::from_secs(5));
+                let sum = live.call_named::<i64>("add", (2, 3)).timeout(LONG);
                 assert_eq!(sum.await?, 5);
                 drop(peer);
                 until(|| server.connections() == 1 && hanging.now.load(Ordering::SeqCst) == 0).await;

@@ -15,6 +15,7 @@ use bowline_rpc::executor::AsyncExecutor;
 use bowline_rpc::proto::{CodecId, Command, Open, Target};
 use bowline_rpc::{Caller, Code, Error, Limits, Registry, Retry, TcpBroker};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
 
 use crate::backends::{on_every_backend, registry};
@@ -22,6 +23,8 @@ use crate::raw_peer::{LONG, RawPeer};
 
 const SOON: Duration = Duration::from_millis(100);
 const BODY: usize = 60_000;
+/// More than what there is room for, several times over.
+const CALLS: usize = 400;
 
 on_every_backend! {
     // P8
@@ -31,6 +34,8 @@ on_every_backend! {
         task_group(|group: TaskGroup<Error>| async move {
             let mut limits = Limits::default();
             (limits.max_message, limits.queue_bytes) = (4 * BODY as u32, 4 * BODY);
+            // It is silent besides, for longer than a busy machine takes.
+            limits.heartbeat = LONG;
             let accepted = group.spawn_ok(async move {
                 RawPeer::accept(&listener, &Limits::default(), &["f"]).await
             });
@@ -39,17 +44,39 @@ on_every_backend! {
                 let peer = accepted.join().await.expect("it is not cancelled");
                 // What the system buffers, the driver's buffer and the queue together hold few of these.
                 let text = "x".repeat(BODY);
-                let call = || client.call_named::<u8>("f", (text.clone(),)).timeout(SOON).retry(Retry::never());
-                let calls = (0..1000).map(|_| call().into_future());
-                let outcomes = timeout(LONG, join_all(calls)).await.expect("each ends by its deadline");
+                let call = |patience| {
+                    let call = client.call_named::<u8>("f", (text.clone(),)).timeout(patience);
+                    call.retry(Retry::never())
+                };
+                // It takes this one, as soon as it is known to offer the method.
+                let given = async {
+                    while client.statistics().calls_sent == 0 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                };
+                let first = pin!(call(LONG).into_future());
+                let is_given = matches!(select(first, pin!(given)).await, Either::Right(_));
+                assert!(is_given, "it answers nothing");
+                let (mut patience, mut made_in_time) = (20 * SOON, false);
+                let mut outcomes = Vec::new();
+                // None is over before the last one is made, if need be with more time.
+                while !made_in_time {
+                    assert!(patience < LONG, "a call takes too long to make");
+                    let began = time::now();
+                    let mut calls = join_all((0..CALLS).map(|_| call(patience).into_future()));
+                    assert!((&mut calls).now_or_never().is_none(), "all were refused");
+                    made_in_time = time::now() - began < patience;
+                    patience *= 2;
+                    outcomes = timeout(LONG + patience, calls).await.expect("each ends by its deadline");
+                }
                 let refused = outcomes.into_iter().filter(|outcome| {
                     let code = outcome.as_ref().unwrap_err().code();
                     assert!(matches!(code, Code::Overloaded | Code::DeadlineExceeded), "{code:?}");
                     code == Code::Overloaded
                 });
-                assert!(refused.count() > 500);
+                assert!(refused.count() > CALLS / 4);
                 // Those that gave up left their places.
-                let error = call().await.unwrap_err();
+                let error = call(SOON).await.unwrap_err();
                 assert_eq!(error.code(), Code::DeadlineExceeded);
                 drop(peer);
                 Ok(())

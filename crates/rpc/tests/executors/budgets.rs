@@ -153,8 +153,11 @@ async fn ask_late(
         let _ = gone.try_send(());
         match timeout(Duration::from_secs(1), told.recv()).await {
             Ok(seen) => break seen.expect("it goes on"),
-            // It had no time to begin.
-            Err(_) => patience *= 4,
+            // It had no time to begin, and nobody is told of that.
+            Err(_) => {
+                while waiting.try_recv().is_ok() {}
+                patience *= 4;
+            }
         }
     };
     while waiting.try_recv().is_ok() {}

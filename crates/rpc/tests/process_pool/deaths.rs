@@ -154,6 +154,10 @@ pub(crate) async fn a_call_may_have_run_though_no_other_child_takes_it() {
             let client = client.connect(server.local_addrs()[0]);
             client
                 .run(async |client| {
+                    // Its child is there before, however long that takes.
+                    let there =
+                        async { while client.call_named::<u32>("pid", ()).await.is_err() {} };
+                    timeout(LONG, there).await.expect("a child serves");
                     let call = client.call(DiesAlways(runs.text()));
                     let call = call.timeout(LONG).retry(Retry::never());
                     assert_eq!(
