@@ -54,7 +54,7 @@ pub(in crate::tcp_broker) struct Losses {
 pub(super) struct Peers {
     known: Slab<Known>,
     by_identity: BTreeMap<Identity, usize>,
-    /// Those that are not well.
+    /// Those that have a connection and are not well.
     sick: usize,
     absent: Absent,
 }
@@ -147,6 +147,7 @@ impl Peers {
                 self.absent.like(&identity).remove(&gone);
             }
             known.connections += 1;
+            self.sick += usize::from(known.connections == 1 && known.health != Health::Well);
             return *peer;
         }
         let peer = self.known.insert(Known {
@@ -177,6 +178,7 @@ impl Peers {
         if known.connections > 0 {
             return;
         }
+        self.sick -= usize::from(known.health != Health::Well);
         if known.losses == 0 && known.health == Health::Well {
             self.forget(peer);
             return;
@@ -194,7 +196,6 @@ impl Peers {
     }
 
     fn forget(&mut self, peer: usize) {
-        self.set(peer, Health::Well);
         let known = self.known.remove(peer);
         self.by_identity.remove(&known.identity);
     }
@@ -280,9 +281,12 @@ impl Peers {
     }
 
     fn set(&mut self, peer: usize, health: Health) {
-        let former = std::mem::replace(&mut self.known[peer].health, health);
-        self.sick += usize::from(health != Health::Well);
-        self.sick -= usize::from(former != Health::Well);
+        let known = &mut self.known[peer];
+        let former = std::mem::replace(&mut known.health, health);
+        if known.connections > 0 {
+            self.sick += usize::from(health != Health::Well);
+            self.sick -= usize::from(former != Health::Well);
+        }
     }
 
     #[cfg(test)]

@@ -347,3 +347,23 @@ fn the_last_of_many_that_died_are_known_and_endpoints_apart() {
     );
     assert!(is_left_out(&mut table, 20 * many + 2, endpoint()));
 }
+
+// BR11
+#[test]
+fn who_is_gone_makes_no_call_look_at_all_peers() {
+    let mut table = table(Balance::RoundRobin, 7);
+    offered(&mut table, 3);
+    let now = Instant::from_nanos(1);
+    let losses = Losses {
+        calls: 100,
+        answered: false,
+    };
+    table.lost(ConnectionId(1), losses, now);
+    assert!(table.wants_time(), "it is left out");
+    table.disconnect(ConnectionId(1));
+    assert!(!table.wants_time());
+    connect(&mut table, 4, 2);
+    assert!(table.wants_time(), "it is still left out");
+    table.disconnect(ConnectionId(4));
+    assert!(!table.wants_time());
+}
