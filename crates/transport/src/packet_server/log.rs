@@ -35,6 +35,6 @@ pub(super) fn handler_failed(peer: &Address, error: &dyn Display, left_out: u64)
 
 /// As the one before.
 pub(super) fn handler_panicked(peer: &Address, message: &str, left_out: u64) {
-    event!(error, %peer, message, left_out, "the handler panicked");
+    event!(error, %peer, panic = message, left_out, "the handler panicked");
     let _ = (peer, message, left_out);
 }
