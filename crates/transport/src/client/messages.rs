@@ -11,7 +11,7 @@ use crate::error::Error;
 
 /// What a client receives, as a [`Stream`]; made by [`Client::messages`].
 ///
-/// From its first poll to its drop it is the one who receives.
+/// From its first poll to its end or drop it is the one who receives.
 #[must_use = "streams do nothing unless polled"]
 pub struct ClientMessages<'a, S, R>
 where

@@ -11,6 +11,7 @@ use bowline_concurrency::sync::Event;
 use bowline_concurrency::{sleep, yield_now};
 use bowline_transport::{
     Client, ClientState, Error, ErrorKind, Extra, Operation, PeerAddr, Transport, TransportRecv,
+    TrySendError,
 };
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join, join_all, select};
@@ -29,6 +30,7 @@ on_every_backend!(
     an_address_is_known_once_connected,
     a_permit_sends_without_waiting,
     senders_take_turns,
+    who_waits_for_a_turn_is_told_of_the_end,
 );
 
 // CL1
@@ -266,6 +268,32 @@ async fn a_permit_sends_without_waiting() {
     sender.send(&text("still there")).await.unwrap();
     sender.flush().await.unwrap();
     assert_eq!(client.recv().await.unwrap().as_deref(), Some("still there"));
+}
+
+// CL1, TR9
+async fn who_waits_for_a_turn_is_told_of_the_end() {
+    for closes in [true, false] {
+        let (listener, at) = listen();
+        let client = client(at);
+        let permit = client.reserve().await.unwrap();
+        let _peer = accept(&listener).await;
+        let busy = client.try_send(&text(1)).unwrap_err();
+        assert!(matches!(busy, TrySendError::Busy), "{busy:?}");
+        let message = text(2);
+        let mut waiting = pin!(client.send(&message));
+        begin(&mut waiting).await;
+        match closes {
+            true => client.close().await.unwrap(),
+            false => client.abort(),
+        }
+        assert_eq!(waiting.await.unwrap_err().kind(), ErrorKind::Closed);
+        let tried = client.try_send(&text(3)).unwrap_err();
+        assert!(
+            matches!(&tried, TrySendError::Failed(error) if error.kind() == ErrorKind::Closed),
+            "{tried:?}"
+        );
+        drop(permit);
+    }
 }
 
 // TR9

@@ -64,7 +64,7 @@ fn frames_that_were_not_wholly_written_are_counted_and_not_sent_again() {
 }
 
 /// A client over memory that takes `capacity` bytes, and the other ends of its connections.
-fn narrow(capacity: usize) -> (Client<String, String>, Arc<Mutex<Vec<MemoryStream>>>) {
+pub(crate) fn narrow(capacity: usize) -> (Client<String, String>, Arc<Mutex<Vec<MemoryStream>>>) {
     let peers: Arc<Mutex<Vec<MemoryStream>>> = Arc::default();
     let other = peers.clone();
     let client = Client::with_dial(move || {

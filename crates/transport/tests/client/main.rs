@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use bowline_backend::Backend;
@@ -21,13 +23,16 @@ mod child;
 mod connecting;
 mod found_by_calls;
 mod losses;
+mod meanwhile;
 mod messages;
 mod packets;
 mod pauses;
 mod reconnecting;
 mod restarts;
+mod settled;
 mod stalls;
 mod states;
+mod unseen;
 mod waits;
 
 /// Nothing of these takes so long; a hang is a failure with a name, not a stuck run.
@@ -108,6 +113,31 @@ pub(crate) struct OnDrop(pub(crate) Count);
 impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.up();
+    }
+}
+
+/// A waker that remembers.
+#[derive(Default)]
+pub(crate) struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Woken {
+    /// Polls for the first time, as some other task does, which has to wait; whether it is told to go on.
+    pub(crate) fn polled<F: Future + Unpin>(future: &mut F) -> Arc<Woken> {
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(woken.clone());
+        let polled = Pin::new(future).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending(), "it was to wait");
+        woken
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 

@@ -118,6 +118,10 @@ async fn a_reset_is_shown() {
     let error = messages.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset));
     assert!(messages.next().await.is_none());
+    // A stream that is over keeps nobody else from receiving.
+    let after = client.recv().await.unwrap_err();
+    assert_eq!(after.kind(), ErrorKind::Broken(Break::Reset));
+    assert!(messages.next().await.is_none());
 }
 
 // CL6

@@ -1,8 +1,9 @@
 //! Calls over packets, which come late, twice or not at all: no reply is that of another call.
 
+use std::future::IntoFuture;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -16,8 +17,8 @@ use bowline_transport::{
     Delivery, DynTransport, Error, ErrorKind, Extra, MemoryDatagram,
 };
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use futures_util::future::{Either, join, select};
+use futures_util::{FutureExt, StreamExt};
 use std::pin::pin;
 
 use crate::reconnecting::{MS, plain};
@@ -30,13 +31,39 @@ on_every_backend!(
     what_comes_twice_is_no_reply_to_the_next,
     more_packets_than_are_kept_hold_up_no_call,
     a_pair_whose_other_end_is_gone_fails_each_call,
+    a_socket_that_refuses_without_end_holds_up_no_call,
+    a_refusal_is_not_the_end_of_the_stream,
+    a_packet_that_is_not_sent_costs_no_other_call,
+    packets_that_were_sent_are_no_loss_of_their_socket,
 );
 
-/// An end of a pair in memory that tells, once something was sent by it, that nobody was there.
+/// When a socket says that nobody was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refuses {
+    Never,
+    /// To who receives, once something was sent.
+    Once,
+    Always,
+    /// To who sends the second packet, which is tried twice.
+    Sender,
+}
+
+/// An end of a pair in memory that tells that nobody was there.
 struct Refusing {
     end: MemoryDatagram,
-    refuses: AtomicBool,
-    asked: AtomicBool,
+    refuses: Mutex<Refuses>,
+    sent: AtomicUsize,
+}
+
+impl Refusing {
+    fn refuses(&self, when: Refuses) -> bool {
+        let mut refuses = self.refuses.lock().unwrap();
+        let now = *refuses == when;
+        if now && when == Refuses::Once {
+            *refuses = Refuses::Never;
+        }
+        now
+    }
 }
 
 impl DatagramRecv for Refusing {
@@ -46,7 +73,8 @@ impl DatagramRecv for Refusing {
         buffer: &mut BytesMut,
         max: NonZeroUsize,
     ) -> Poll<io::Result<Received>> {
-        if self.asked.load(Ordering::SeqCst) && self.refuses.swap(false, Ordering::SeqCst) {
+        let was_sent = self.sent.load(Ordering::SeqCst) > 0;
+        if self.refuses(Refuses::Always) || was_sent && self.refuses(Refuses::Once) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
         }
         self.end.poll_recv_from(cx, buffer, max)
@@ -63,7 +91,10 @@ impl DatagramRecv for Refusing {
 
 impl DatagramSend for Refusing {
     fn poll_send(&self, cx: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<()>> {
-        self.asked.store(true, Ordering::SeqCst);
+        let before = self.sent.fetch_add(1, Ordering::SeqCst);
+        if (1..=2).contains(&before) && self.refuses(Refuses::Sender) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
+        }
         self.end.poll_send(cx, packet)
     }
 
@@ -86,19 +117,18 @@ impl Extra for Refusing {
 type Peers = Arc<Mutex<Vec<MemoryDatagram>>>;
 
 /// A client of packets in memory; the first socket of it may refuse.
-fn packets(refuses: bool) -> (crate::Text, Peers) {
+fn packets(refuses: Refuses) -> (crate::Text, Peers) {
     let peers = Peers::default();
     let other = peers.clone();
     let client = Client::with_dial(move || -> std::future::Ready<Dialled> {
         let (end, there) = MemoryDatagram::pair();
         let mut peers = other.lock().unwrap();
-        let refuses = AtomicBool::new(refuses && peers.is_empty());
+        let is_first = peers.is_empty();
         peers.push(there);
-        let asked = AtomicBool::new(false);
         let here = Refusing {
             end,
-            refuses,
-            asked,
+            refuses: Mutex::new(if is_first { refuses } else { Refuses::Never }),
+            sent: AtomicUsize::new(0),
         };
         std::future::ready(Ok(DynTransport::new(DatagramTransport::new(
             here,
@@ -152,7 +182,7 @@ async fn call_after(client: &crate::Text, peers: &Peers, first: &[&[u8]]) -> Res
 
 // CL4
 async fn a_late_reply_after_a_refusal_is_nobodys() {
-    let (client, peers) = packets(true);
+    let (client, peers) = packets(Refuses::Once);
     let refused = client.call(&text("first")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert_eq!(refused.delivery(), Delivery::MaybeSent);
@@ -163,7 +193,7 @@ async fn a_late_reply_after_a_refusal_is_nobodys() {
 
 // CL4
 async fn a_late_reply_after_noise_is_nobodys() {
-    let (client, peers) = packets(false);
+    let (client, peers) = packets(Refuses::Never);
     let answer = async {
         assert_eq!(next_asked(&peers).await, (0, text("first")));
         say(&peers.lock().unwrap()[0], &[b"\xff"]);
@@ -178,7 +208,7 @@ async fn a_late_reply_after_noise_is_nobodys() {
 // CL4
 async fn what_comes_twice_is_no_reply_to_the_next() {
     for reconnects in [false, true] {
-        let (client, peers) = packets(false);
+        let (client, peers) = packets(Refuses::Never);
         let client = match reconnects {
             true => client.reconnect(plain(MS)),
             false => client,
@@ -206,7 +236,7 @@ async fn what_comes_twice_is_no_reply_to_the_next() {
 
 // CL4
 async fn more_packets_than_are_kept_hold_up_no_call() {
-    let (client, peers) = packets(false);
+    let (client, peers) = packets(Refuses::Never);
     client.connect().await.unwrap();
     say(&peers.lock().unwrap()[0], &[b"\xff", b"early"]);
     say(&peers.lock().unwrap()[0], &[b"noise" as &[u8]; 200]);
@@ -222,7 +252,7 @@ async fn more_packets_than_are_kept_hold_up_no_call() {
 
 // CL4
 async fn a_pair_whose_other_end_is_gone_fails_each_call() {
-    let (client, peers) = packets(false);
+    let (client, peers) = packets(Refuses::Never);
     client.connect().await.unwrap();
     peers.lock().unwrap().clear();
     for _ in 0..3 {
@@ -231,6 +261,57 @@ async fn a_pair_whose_other_end_is_gone_fails_each_call() {
     }
     client.recv().await.unwrap_err();
     assert!(peers.lock().unwrap().is_empty(), "it is over");
+}
+
+// CL4
+async fn a_socket_that_refuses_without_end_holds_up_no_call() {
+    let (client, peers) = packets(Refuses::Always);
+    client.connect().await.unwrap();
+    let refused = client.call(&text("first")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert_eq!(next_asked(&peers).await, (0, text("first")));
+}
+
+// CL6, T9
+async fn a_refusal_is_not_the_end_of_the_stream() {
+    let (client, peers) = packets(Refuses::Once);
+    client.send(&text("anybody?")).await.unwrap();
+    let mut messages = pin!(client.messages());
+    let refused = messages.next().await.unwrap().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    say(&peers.lock().unwrap()[0], &[b"me"]);
+    assert_eq!(messages.next().await.unwrap().unwrap(), "me");
+}
+
+// CL4
+async fn a_packet_that_is_not_sent_costs_no_other_call() {
+    let (client, peers) = packets(Refuses::Sender);
+    let answer = async {
+        for word in ["one", "three"] {
+            assert_eq!(next_asked(&peers).await, (0, text(word)));
+            say(
+                &peers.lock().unwrap()[0],
+                &[format!("re {word}").as_bytes()],
+            );
+        }
+    };
+    let calls = client.call_all(["one", "two", "three"].map(text), 1);
+    let (results, ()) = join(calls.into_future(), answer).await;
+    assert_eq!(results[0].as_deref().unwrap(), "re one");
+    assert_eq!(results[1].as_ref().unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(results[2].as_deref().unwrap(), "re three");
+}
+
+// CL2
+async fn packets_that_were_sent_are_no_loss_of_their_socket() {
+    let (client, peers) = packets(Refuses::Sender);
+    let client = client.reconnect(plain(MS));
+    client.send(&text("one")).await.unwrap();
+    // The socket refuses it, and another one takes it.
+    client.send(&text("two")).await.unwrap();
+    assert_eq!(peers.lock().unwrap().len(), 2);
+    client.flush().await.unwrap();
+    assert_eq!(client.recv().await.unwrap_err().kind(), ErrorKind::Refused);
 }
 
 // CL4, T9

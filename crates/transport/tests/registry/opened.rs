@@ -193,6 +193,23 @@ fn with_reconnect_it_comes_back() {
     });
 }
 
+// TR8, TR11
+#[test]
+fn what_was_split_and_put_together_is_reset_when_it_is_dropped() {
+    on_each(async || {
+        let registry = registry();
+        let mut listener = registry.memory().listen("whole").unwrap();
+        let mut transport = registry.open("mem://whole").unwrap();
+        transport.connect().await.unwrap();
+        let (sender, receiver) = transport.into_split();
+        drop(DynTransport::reunite(sender, receiver).unwrap());
+        let (stream, _) = listener.accept().await.unwrap();
+        let reset = MessageStream::new(stream, lines()).recv().await;
+        let reset = reset.unwrap_err().kind();
+        assert_eq!(reset, ErrorKind::Broken(Break::Reset));
+    });
+}
+
 // TR11
 #[test]
 fn who_only_receives_connects_and_ends_the_sending_side() {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::connection::Connection;
 use super::{Line, Waiting};
+use crate::dyn_transport::DynSender;
 use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::half_wakers::Half;
 use crate::transport::{TransportRecv, TransportSend};
@@ -173,12 +174,18 @@ where
             return 1; // somebody still has a half, and may queue on it
         };
         match receiver.unsent_frames() {
-            // The stream may hold some of it back.
-            0 => match sender.poll_flush(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(())) => 0,
-                Poll::Ready(Err(_)) | Poll::Pending => 1,
-            },
+            0 => usize::from(holds_back(sender)),
             frames => frames,
         }
     }
+}
+
+/// Whether the stream may hold back some of what it was given.
+pub(super) fn holds_back<S, R>(sender: &mut DynSender<S, R>) -> bool
+where
+    S: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let flushed = sender.poll_flush(&mut Context::from_waker(Waker::noop()));
+    !matches!(flushed, Poll::Ready(Ok(())))
 }

@@ -8,6 +8,7 @@ use bowline_codec::EncodeError;
 
 use super::connection::Connection;
 use super::ending::{error_of, given_up};
+use super::flushing::holds_back;
 use super::{Line, Over, State, Waiting};
 use crate::client::board::ClientState;
 use crate::client::dialling::Dialling;
@@ -71,10 +72,23 @@ where
             let Some(mut sender) = self.sender(Operation::Send)? else {
                 continue;
             };
-            match ready!(poll(&mut sender, cx)) {
-                Ok(()) => return Poll::Ready(Ok(sender.generation)),
-                Err(error) => self.sender_failed(sender, error)?,
+            // What it says then is of packets before this one.
+            if sender.of_packets
+                && let Err(error) = ready!(sender.poll_reserve(cx))
+            {
+                self.sender_failed(sender, error)?;
+                continue;
             }
+            let error = match ready!(poll(&mut sender, cx)) {
+                Ok(()) => return Poll::Ready(Ok(sender.generation)),
+                Err(error) => error,
+            };
+            // A packet that was refused counts itself, and is offered to the next socket.
+            let error = match sender.of_packets && self.goes_on_elsewhere(&error) {
+                true => error.with_unsent_frames(0),
+                false => error,
+            };
+            self.sender_failed(sender, error)?;
         }
     }
 
@@ -135,16 +149,21 @@ where
     /// be waited for.
     pub(super) fn sender_failed(
         &self,
-        sender: Sending<'_, S, R>,
+        mut sender: Sending<'_, S, R>,
         error: Error,
     ) -> Result<(), Error> {
         let generation = sender.generation;
         let ends = sender.ends_with(&error);
+        let elsewhere = self.goes_on_elsewhere(&error);
+        let unwritten = match error.unsent_frames() {
+            0 if elsewhere && holds_back(&mut sender) => 1,
+            frames => frames,
+        };
         drop(sender);
         if !error.is_final() {
             return Err(error);
         }
-        if !self.replaces() {
+        if !elsewhere {
             // The error of a packet closes nothing.
             if ends {
                 self.end_for_good(generation, &error);
@@ -158,8 +177,8 @@ where
             return Ok(());
         };
         let sender = connection.sender.take();
-        if error.unsent_frames() > 0 {
-            state.gone.note(generation, error.unsent_frames());
+        if unwritten > 0 {
+            state.gone.note(generation, unwritten);
         }
         let goes_on = state.end_series(&self.dialling, connection.since, &error);
         let mut left = Some(connection);
@@ -178,6 +197,11 @@ where
         self.tell_end();
         drop((sender, left, replaced));
         Ok(())
+    }
+
+    /// Whether another connection takes the place of one that ended with this error.
+    fn goes_on_elsewhere(&self, error: &Error) -> bool {
+        error.is_final() && self.replaces()
     }
 
     /// Whether nothing can be sent after this error of a sender.
@@ -214,11 +238,12 @@ where
         let Some(now) = &mut state.now else {
             return Ok(None);
         };
-        let generation = now.generation;
+        let (generation, of_packets) = (now.generation, now.of_packets);
         match now.sender.take() {
             Some(sender) => Ok(Some(Sending {
                 line: self,
                 generation,
+                of_packets,
                 sender: Some(sender),
             })),
             None => Err(Error::new(operation, ErrorKind::Busy)),
@@ -270,6 +295,8 @@ where
 {
     line: &'a Line<S, R>,
     generation: u64,
+    /// Each message is a packet.
+    of_packets: bool,
     sender: Option<DynSender<S, R>>,
 }
 
