@@ -169,3 +169,41 @@ impl Default for ServerLimits {
         ServerLimits::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    // SV2
+    #[test]
+    fn what_is_not_said_is_as_documented() {
+        let limits = ServerLimits::default();
+        assert_eq!(
+            (limits.max_connections, limits.max_handshakes),
+            (10_000, 256)
+        );
+        assert_eq!(
+            (limits.at_limit, limits.max_per_peer),
+            (AtLimit::Wait, None)
+        );
+        let seconds = Duration::from_secs;
+        assert_eq!(limits.idle_timeout, None);
+        assert_eq!(limits.frame_timeout, Some(seconds(60)));
+        assert_eq!(limits.handshake_timeout, seconds(60));
+        assert_eq!(
+            (limits.linger, limits.grace),
+            (Some(seconds(2)), seconds(1))
+        );
+    }
+
+    // SV2
+    #[test]
+    fn a_server_of_nothing_is_refused() {
+        assert!(catch_unwind(|| ServerLimits::new().max_connections(0)).is_err());
+        assert!(catch_unwind(|| ServerLimits::new().max_handshakes(0)).is_err());
+        assert!(catch_unwind(|| ServerLimits::new().max_per_peer(0)).is_err());
+        assert_eq!(ServerLimits::new().max_per_peer(None).max_per_peer, None);
+    }
+}

@@ -253,4 +253,40 @@ mod tests {
         assert_eq!(counted("::ffff:10.0.0.1"), counted("10.0.0.1"));
         assert_ne!(counted("10.0.0.2"), counted("10.0.0.1"));
     }
+
+    fn state(limits: ServerLimits) -> Arc<State> {
+        Arc::new(State::new(limits, Vec::new()))
+    }
+
+    fn address(host: u8) -> Address {
+        std::net::SocketAddr::from(([10, 0, 0, host], 80)).into()
+    }
+
+    // SV2, SV8
+    #[test]
+    fn of_peers_that_are_gone_nothing_is_kept() {
+        let state = state(ServerLimits::new().max_per_peer(2));
+        let entries = [1, 1, 2].map(|host| state.admit(address(host)).ok().unwrap());
+        assert_eq!(state.admit(address(1)).err(), Some(Refusal::PeerFull));
+        drop(entries);
+        assert!(state.serving.lock().per_ip.is_empty());
+        drop(state.admit(address(1)).ok().unwrap());
+        assert_eq!(state.serving.count(), 0);
+    }
+
+    // SV5
+    #[test]
+    fn nobody_enters_once_it_has_stopped_nor_converses_once_it_drains() {
+        let state = state(ServerLimits::new());
+        let [converses, comes] = [1, 2].map(|host| state.admit(address(host)).ok().unwrap());
+        assert!(state.begin_conversation(converses.link()));
+        state.serving.stop();
+        assert_eq!(state.admit(address(3)).err(), Some(Refusal::Stopped));
+        state.begin_drain();
+        assert!(!state.begin_conversation(comes.link()));
+        drop((converses, comes));
+        let report = state.serving.report();
+        assert_eq!((report.finished, report.handshaking), (1, 1));
+        assert!(state.serving.has_ended());
+    }
 }

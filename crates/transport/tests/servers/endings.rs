@@ -33,7 +33,7 @@ pub(crate) async fn ask(client: &mut Client, line: &str) -> Option<String> {
     client.recv().await.unwrap()
 }
 
-async fn is_reset(mut client: Client) {
+pub(crate) async fn is_reset(mut client: Client) {
     let error = client.recv().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broken(Break::Reset), "{error}");
 }

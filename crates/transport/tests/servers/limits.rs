@@ -8,7 +8,8 @@ use bowline_backend::Backend;
 use bowline_backend::stream::ByteStreamExt;
 use bowline_concurrency::{checkpoint, now, sleep};
 use bowline_transport::{
-    AtLimit, ErrorKind, Messages, Peer, Server, ServerHandle, ServerLimits, TcpConnector, Transport,
+    AtLimit, Break, ErrorKind, MessageStream, Messages, Peer, Server, ServerHandle, ServerLimits,
+    TcpConnector, Transport,
 };
 use futures_util::future::{Either, join_all, select};
 
@@ -91,6 +92,25 @@ pub(crate) async fn beyond_the_limit_is_reset_where_that_is_asked_for() {
         }
         handle.drain(Duration::from_secs(10)).await;
         assert_eq!(told.most.load(Ordering::Relaxed), 2);
+    })
+    .await;
+}
+
+// SV2
+pub(crate) async fn who_says_nothing_is_reset_beyond_the_limit() {
+    let limits = ServerLimits::new();
+    let limits = limits.max_connections(1).at_limit(AtLimit::Refuse);
+    let (handle, serving) = start_with(limits, Script::new(&Scripted::new())).await;
+    beside(serving, async {
+        let _stays = greet(&handle, "stays").await;
+        let address = handle.local_addrs()[0].as_inet().unwrap();
+        // The reset may be told to the connect already.
+        if let Ok(stream) = TcpConnector::new(address).connect().await {
+            let heard = MessageStream::new(stream, line()).recv().await;
+            let reset = heard.unwrap_err().kind();
+            assert_eq!(reset, ErrorKind::Broken(Break::Reset));
+        }
+        handle.drain(Duration::from_secs(10)).await;
     })
     .await;
 }

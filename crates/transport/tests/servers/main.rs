@@ -8,6 +8,7 @@ mod certificates;
 #[cfg(target_os = "linux")]
 #[path = "../apart/child.rs"]
 mod child;
+mod closing;
 mod crowds;
 mod draining;
 mod endings;
@@ -54,6 +55,16 @@ mod everywhere {
             a_broken_listener_ends_the_server,
             a_system_without_descriptors_is_waited_for,
             the_low_level_accepts_and_drains,
+            what_the_low_level_served_is_counted_by_its_end,
+            the_low_level_ends_with_its_group,
+            accepting_that_is_polled_without_need_notes_nothing_twice,
+            a_listener_that_only_fails_lets_others_run,
+        ;
+        closing:
+            a_close_that_a_handler_gave_up_is_no_failure,
+            a_connection_that_is_cut_while_it_closes_has_one_end,
+            a_cut_connection_is_reset_though_somebody_has_its_peer,
+            who_asks_after_the_end_without_waiting_is_told_of_it,
         ;
         draining:
             idle_connections_leave_at_once,
@@ -84,6 +95,7 @@ mod everywhere {
         limits:
             places_come_back_on_every_exit,
             beyond_the_limit_is_reset_where_that_is_asked_for,
+            who_says_nothing_is_reset_beyond_the_limit,
             a_peer_has_no_more_than_its_share,
             a_silent_peer_is_told_so,
             peers_that_trickle_are_cut_while_others_converse,
@@ -113,6 +125,7 @@ mod over_tls {
         secure:
             handshakes_do_not_delay_a_drain,
             no_more_handshakes_begin_than_may,
+            who_speaks_late_has_less_time_for_its_handshake,
             a_flood_of_half_open_handshakes_ends_in_time,
             certificates_change_under_load,
         ;

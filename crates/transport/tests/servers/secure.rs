@@ -1,6 +1,7 @@
 //! Handshakes that are good, bad and never end.
 
 use std::future::IntoFuture as _;
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,13 +9,15 @@ use std::time::Duration;
 use bowline_backend::Backend;
 use bowline_backend::net::TcpStream;
 use bowline_backend::stream::ByteStreamExt;
-use bowline_concurrency::{checkpoint, now, sleep, yield_now};
+use bowline_backend::time::Instant;
+use bowline_concurrency::{Root, checkpoint, now, sleep, yield_now};
 use bowline_transport::{
     Bound, CertStore, DrainReport, End, ErrorKind, Extra, Listeners, MessageStream, Server,
     ServerHandle, ServerLimits, TcpConnector, TlsClientConfig, TlsInfo, TlsListener,
     TlsServerConfig, Transport,
 };
-use futures_util::future::{Either, join_all, select};
+use bytes::BytesMut;
+use futures_util::future::{Either, join, join_all, select};
 
 use crate::certificates::Authority;
 use crate::script::{Script, Scripted};
@@ -118,6 +121,87 @@ pub(crate) async fn no_more_handshakes_begin_than_may() {
         assert_eq!(told.end().await, ("Ada".to_owned(), End::Drained));
     })
     .await;
+}
+
+/// Waits until the server closes the connection; how long it was there since `begun`.
+async fn closed(mut stream: TcpStream, begun: Instant) -> Duration {
+    let (mut read, most) = (BytesMut::new(), NonZeroUsize::new(64).unwrap());
+    while let Ok(1..) = stream.read_into(&mut read, most).await {}
+    now().saturating_duration_since(begun)
+}
+
+// SV5, T3
+pub(crate) async fn who_speaks_late_has_less_time_for_its_handshake() {
+    let patience = Duration::from_millis(500);
+    let limits = ServerLimits::new()
+        .max_handshakes(1)
+        .handshake_timeout(patience);
+    let (bound, _) = secure(limits, line).await;
+    let handle = bound.handle();
+    beside(bound.serve(Script::new(&Scripted::new())), async {
+        let begun = now();
+        let silent = async { closed(raw(&handle).await, begun).await };
+        // One that has said nothing for a while, and then begins.
+        let speaks = async |after: Duration| {
+            let mut stream = raw(&handle).await;
+            sleep(after).await;
+            let _ = stream.write_all(&[22]).await; // of a record of a handshake
+            closed(stream, begun).await
+        };
+        let late = speaks(patience * 4 / 5);
+        let (silent, late) = join(silent, late).await;
+        let other = async {
+            sleep(patience * 2 / 5).await;
+            speaks(Duration::ZERO).await
+        };
+        let waits = async {
+            // It speaks after the other one, and has as long for its turn as that has for its handshake.
+            let stayed = speaks(patience * 4 / 5).await;
+            stayed - late
+        };
+        let (_, waited) = join(other, waits).await;
+        if Backend::current() == Ok(Backend::Sim) {
+            let about = |due: Duration, is: Duration| {
+                let late = Duration::from_millis(50);
+                assert!(is >= due && is < due + late, "{is:?} for {due:?}");
+            };
+            about(patience, silent);
+            about(patience, late);
+            // Of the turn 700 ms after it came, and the fifth of its time that was left.
+            about(patience * 8 / 5, waited);
+        }
+        // A drain would cancel who is closed and not counted yet.
+        while handle.connections() > 0 {
+            checkpoint().await;
+        }
+        let counters = handle.counters();
+        assert_eq!((counters.accepted, counters.handshakes_failed), (4, 4));
+        handle.drain(Duration::from_secs(10)).await;
+    })
+    .await;
+}
+
+// SV5, T3
+#[test]
+fn a_handshake_has_a_minute_unless_it_is_said() {
+    let law = async {
+        let (bound, _) = secure(ServerLimits::new(), line).await;
+        let handle = bound.handle();
+        beside(bound.serve(Script::new(&Scripted::new())), async {
+            let begun = now();
+            let mut begins = raw(&handle).await;
+            begins.write_all(&[22]).await.unwrap();
+            let silent = closed(raw(&handle).await, begun);
+            let (silent, begins) = join(silent, closed(begins, begun)).await;
+            let minute = Duration::from_secs(60);
+            for stayed in [silent, begins] {
+                assert!(stayed >= minute && stayed < minute + Duration::from_secs(1));
+            }
+            handle.drain(Duration::from_secs(10)).await;
+        })
+        .await;
+    };
+    bowline_sim::block_on(0, Root::new().backend(Backend::Sim).entered(law));
 }
 
 // SV5, T3
