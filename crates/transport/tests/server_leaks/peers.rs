@@ -1,6 +1,7 @@
 //! Peers that come and go, each in one of the ways in which peers do, by its number.
 
 use std::num::NonZeroUsize;
+use std::panic::panic_any;
 
 use bowline_backend::stream::{ByteStream, ByteStreamExt};
 use bowline_codec::{Framed, Lines, Text};
@@ -14,6 +15,9 @@ pub(crate) fn line() -> Framed<Lines, Text> {
     Lines::lf().max_frame(LONGEST).text()
 }
 
+/// What a panic says that a peer asked for.
+pub(crate) const TOLD: &str = "told to panic";
+
 /// How many ways there are.
 const WAYS: usize = 13;
 
@@ -22,7 +26,7 @@ pub(crate) async fn come_and_go<S: ByteStream + Extra>(mut stream: S, number: us
     match number % WAYS {
         0 => say(stream, "leave").await,
         1 => say(stream, "fail").await,
-        // Panics are printed: there are some of them, but not too many.
+        // A panic takes its time: there are some of them, but not too many.
         2 if number / WAYS % 100 == 2 => say(stream, "panic").await,
         3 => drop(told(stream, "hello").await),
         4 => told(stream, "hello").await.abort(),
@@ -102,7 +106,7 @@ where
         match &*word {
             "leave" => return Ok(()),
             "fail" => return Err("told to".to_owned()),
-            "panic" => panic!("told to"),
+            "panic" => panic_any(TOLD),
             "everything" => {
                 for _ in 0..1000 {
                     peer.send(&"x".repeat(LONGEST)).await.map_err(text)?;
