@@ -48,7 +48,8 @@ where
     ///
     /// Before the message is queued *nothing happened*. After it the connection is dropped, so that
     /// the late reply is not taken for the next one; the next use makes another connection, where the
-    /// client [reconnects](Client::reconnect) as after a break, though at once the first time.
+    /// client [reconnects](Client::reconnect) at once if something was received on this one; else as after a
+    /// break, though at once the first time.
     #[doc(alias = "request")]
     pub async fn call(&self, message: &S) -> Result<R, Error> {
         self.call_telling(message, || ()).await

@@ -216,12 +216,17 @@ impl<S, R> Dialling<S, R> {
         self.goes_on(&setup, backoff) && !lacks_certificate(cause)
     }
 
-    /// Notes that we gave up the connection made at `since`; whether there may be another one. The first
-    /// time the next is made at once, for nothing says that the peer is at fault; then it counts as a break,
-    /// with the pause that runs since the attempt.
-    pub(super) fn gave_up(&self, since: Option<Instant>) -> bool {
+    /// Notes that we gave up the connection made at `since`; whether there may be another one. If something
+    /// was `heard` on it the peer is at work, and only slow: the count begins again, and the next is made at
+    /// once. So it is the first time that nothing was; then it counts as a break, with the pause that runs
+    /// since the attempt.
+    pub(super) fn gave_up(&self, since: Option<Instant>, heard: bool) -> bool {
         let setup = self.setup();
         if setup.backoff.is_none() {
+            return true;
+        }
+        if heard {
+            *self.series() = Series::default();
             return true;
         }
         let now = clock();

@@ -179,7 +179,8 @@ where
     /// Attempts are counted until a connection lasts for 10 s; a pause precedes each but the first
     /// of all, so that those who lost a server do not come back together. A connection that is dropped
     /// because a [`call`](Client::call) was given up counts as one that broke, except that after the first
-    /// the next is made at once.
+    /// the next is made at once. If something was received on it the server is only slow: it is replaced at
+    /// once, and the count begins again.
     ///
     /// Only errors that no time mends are given up at once: [`Config`](crate::ErrorKind::Config),
     /// [`Unsupported`](crate::ErrorKind::Unsupported), and a certificate that the server wants while there

@@ -248,6 +248,41 @@ fn calls_that_are_given_up_back_off() {
     });
 }
 
+// CL2, CL4
+#[test]
+fn a_late_reply_does_not_count_against_who_answers() {
+    in_sim(6, async {
+        let peers = Peers::default();
+        let other = peers.clone();
+        let (client, times) = dialled(move |_| connected(&other));
+        let client = client.reconnect(plain(SECOND)).reconnect_attempts(3);
+        let client = client.reconnect_overall(10 * SECOND);
+        let asked = text("?");
+        for round in 0..200 {
+            let answer = async {
+                let mut peer = peers.lock().unwrap().pop().expect("it is made at once");
+                peer.recv().await.unwrap();
+                peer.send(&text(round)).await.unwrap();
+                peer.flush().await.unwrap();
+                peer
+            };
+            let (reply, _peer) = join(client.call(&asked), answer).await;
+            assert_eq!(reply.unwrap(), text(round));
+            timeout(100 * MS, client.call(&asked)).await.unwrap_err();
+        }
+        let each: Vec<_> = (0..200).map(|round| round * 100).collect();
+        assert_eq!(*times.lock().unwrap(), each);
+        // One that has become silent is given up, as before.
+        let error = loop {
+            if let Ok(called) = timeout(100 * MS, client.call(&asked)).await {
+                break called.unwrap_err();
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+        assert_eq!(times.lock().unwrap()[200..], [20_000, 20_100, 21_100]);
+    });
+}
+
 // CL2
 #[test]
 fn every_step_is_shown() {

@@ -21,6 +21,8 @@ where
     pub(super) of_packets: bool,
     /// When it was made, where somebody wants to know.
     pub(super) since: Option<Instant>,
+    /// Something was received on it: whoever is there answers.
+    pub(super) heard: bool,
     /// What the sending side broke with.
     pub(super) broken: Option<Error>,
     /// More can follow, its receiver said, though its last error is one that ends others.
@@ -44,6 +46,7 @@ where
             receiver: Some(receiver),
             of_packets: false,
             since,
+            heard: false,
             broken: None,
             goes_on: false,
             over: None,

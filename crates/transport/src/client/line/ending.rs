@@ -161,7 +161,7 @@ where
         let old = is_it(&state.old).then(|| state.old.take());
         let now = now.flatten().map(|now| {
             let before = state.gone.suspect(generation);
-            let goes_on = self.dialling.gave_up(now.since);
+            let goes_on = self.dialling.gave_up(now.since, now.heard);
             if !goes_on && state.over.is_none() {
                 let cause = Error::new(Operation::Recv, ErrorKind::Elapsed).with_source(Unawaited);
                 state.over = Some(Over::GivenUp(given_up(cause, self.dialling.tried())));

@@ -62,7 +62,10 @@ where
             let polled = receive(&mut receiver, cx);
             let generation = receiver.generation;
             let error = match polled {
-                Poll::Ready(Ok(Some(message))) => return Poll::Ready(Ok(Some(message))),
+                Poll::Ready(Ok(Some(message))) => {
+                    receiver.heard = true;
+                    return Poll::Ready(Ok(Some(message)));
+                }
                 Poll::Pending => {
                     drop(receiver);
                     return self
@@ -283,6 +286,7 @@ where
                 line: self,
                 generation,
                 receiver: Some(receiver),
+                heard: false,
             }),
             None => Next::Failed(Error::new(Operation::Recv, ErrorKind::Busy)),
         }
@@ -322,6 +326,8 @@ where
     line: &'a Line<S, R>,
     generation: u64,
     receiver: Option<DynReceiver<R>>,
+    /// It gave a message.
+    heard: bool,
 }
 
 impl<S, R> Deref for Receiving<'_, S, R>
@@ -353,7 +359,10 @@ where
 {
     fn drop(&mut self) {
         let mut state = self.line.lock();
-        state.put_receiver(self.generation, &mut self.receiver);
+        if let Some(connection) = state.connection(self.generation) {
+            connection.receiver = self.receiver.take();
+            connection.heard |= self.heard;
+        }
         drop(state);
         self.line.returned();
     }

@@ -275,16 +275,6 @@ where
         let mut known = [self.now.as_mut(), self.old.as_mut(), closing].into_iter();
         known.find_map(|one| one.filter(|one| one.generation == generation))
     }
-
-    pub(super) fn put_receiver(
-        &mut self,
-        generation: u64,
-        receiver: &mut Option<crate::dyn_transport::DynReceiver<R>>,
-    ) {
-        if let Some(connection) = self.connection(generation) {
-            connection.receiver = receiver.take();
-        }
-    }
 }
 
 /// The sender while it is polled; dropped, it is back.
