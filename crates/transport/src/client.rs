@@ -1,5 +1,6 @@
 //! The side that dials: connects when it is needed, and again where that was asked for.
 
+mod awaited;
 mod board;
 mod call;
 mod datagram_target;

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{IntoFuture, poll_fn};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bowline_backend::time::Instant;
 use bowline_concurrency::{now, timeout_at};
 
 use super::Client;
-use super::line::{Line, Source, Waiting};
+use super::awaited::Awaited;
 use crate::dyn_transport::BoxFuture;
 use crate::error::{Delivery, Error, ErrorKind, Operation};
 use crate::span::{Given, OperationSpan};
@@ -29,8 +29,10 @@ where
     /// good: one that ended unnoticed is not its error, but that of the next [`recv`](Client::recv), and
     /// what the peer said unasked until then is no reply, but a message of that. Of such messages the
     /// latest 16 are kept; before them `recv` says how many it [lacks](ErrorKind::Lagged). Of
-    /// [packets](Client::datagrams), which may come late or twice, it looks too. Streams that are not
-    /// replaced it does not look at, and the first message to come is the reply.
+    /// [packets](Client::datagrams), which may come late or twice, it looks too; one that comes twice with
+    /// time in between, so that the second is there only after the look, is taken for the reply all the same:
+    /// a protocol that has to be sure numbers its messages. Streams that are not replaced it does not look
+    /// at, and the first message to come is the reply.
     ///
     /// # Errors
     ///
@@ -98,8 +100,12 @@ where
     ///
     /// The results are in the order of the messages, each its own: what fails one leaves the others
     /// as they are, except that those sent on a connection that ends all fail with that, and those that
-    /// are not sent yet where none can be made with the error of that one attempt. Awaited as
-    /// it is, it takes as long as it takes; [`timeout`](CallAll::timeout) and
+    /// are not sent yet where none can be made with the error of that one attempt. Of
+    /// [packets](Client::datagrams) one is in flight at most, for they may come in another order, or not at
+    /// all, and each is sent as by a [`call`](Client::call): so one that is lost holds up those behind it
+    /// until the limit.
+    ///
+    /// Awaited as it is, it takes as long as it takes; [`timeout`](CallAll::timeout) and
     /// [`deadline`](CallAll::deadline) bound it and keep what has come. Meanwhile nobody else sends.
     ///
     /// # Panics
@@ -242,13 +248,17 @@ where
         let mut looked = false;
         let (mut sending, mut receiving) = (None, None);
         poll_fn(|cx| {
-            if !looked {
-                ready!(line.poll_look(cx));
-                looked = true;
-            }
             loop {
                 let mut moved = false;
-                if slots.len() < self.max_in_flight
+                let is_alone = slots.is_empty();
+                // Nothing in a packet says which question it answers, and none of them need come.
+                let has_room =
+                    is_alone || !line.is_of_packets() && slots.len() < self.max_in_flight;
+                if !looked && is_alone && *sent < self.messages.len() {
+                    ready!(line.poll_look(cx));
+                    looked = true;
+                }
+                if has_room
                     && let Some(message) = self.messages.get(*sent)
                     && let Poll::Ready(queued) = sending
                         .get_or_insert_with(|| self.client.span(Operation::Send))
@@ -260,6 +270,7 @@ where
                 {
                     moved = true;
                     sending = None;
+                    looked = !line.is_of_packets();
                     match queued {
                         Ok(Given(generation)) => {
                             slots.push_back(*sent);
@@ -321,81 +332,5 @@ where
             .field("max_in_flight", &self.max_in_flight)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
-    }
-}
-
-/// Replies to come, each on the connection its message was queued on. Dropped, it drops those
-/// connections.
-struct Awaited<'a, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    line: &'a Line<S, R>,
-    generations: VecDeque<u64>,
-    /// What a connection ended with, or was given up for, for the others that wait for it.
-    ended: Option<(u64, Error)>,
-}
-
-impl<'a, S, R> Awaited<'a, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    fn new(line: &'a Line<S, R>) -> Self {
-        Awaited {
-            line,
-            generations: VecDeque::new(),
-            ended: None,
-        }
-    }
-
-    /// The reply to the first of them.
-    fn poll_reply(
-        &mut self,
-        waiting: &mut Waiting,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<R, Error>> {
-        let Some(&generation) = self.generations.front() else {
-            return Poll::Pending;
-        };
-        if let Some((ended, error)) = &self.ended
-            && *ended == generation
-        {
-            return Poll::Ready(Err(error.clone()));
-        }
-        let source = Source::Generation(generation);
-        let received = match self.line.poll_recv(source, waiting, cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(received) => received,
-        };
-        let error = match received {
-            Ok(Some(reply)) => return Poll::Ready(Ok(reply)),
-            Ok(None) => Error::new(Operation::Recv, ErrorKind::Ended)
-                .with_peer(self.line.attributes().peer_addr().cloned()),
-            Err(error) => error,
-        };
-        let error = error.with_delivery(Delivery::MaybeSent);
-        if error.is_of_one_that_came() {
-            return Poll::Ready(Err(error)); // this was the reply
-        }
-        if !error.is_final() || self.line.goes_on_after(generation) {
-            // The connection goes on, and the reply may still come: it is not to be taken for another.
-            self.line.drop_connection(generation);
-        }
-        self.ended = Some((generation, error.clone()));
-        Poll::Ready(Err(error))
-    }
-}
-
-impl<S, R> Drop for Awaited<'_, S, R>
-where
-    S: Send + Sync + 'static,
-    R: Send + 'static,
-{
-    fn drop(&mut self) {
-        for generation in self.generations.drain(..) {
-            self.line.drop_connection(generation);
-        }
     }
 }

@@ -50,6 +50,7 @@ where
     /// error in place of the reply, as that an earlier packet found nobody. Told to a `send` or `recv`, it
     /// leaves the socket as it is, but where the client [reconnects](Client::reconnect), which makes another
     /// socket. What came unasked, or twice, before a call is no reply to it, but a message of the next `recv`.
+    /// What comes twice while a call waits is: a protocol that has to be sure numbers its messages.
     ///
     /// What is wrong with a text is said by the first use.
     ///

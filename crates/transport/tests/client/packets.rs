@@ -29,6 +29,8 @@ on_every_backend!(
     a_late_reply_after_a_refusal_is_nobodys,
     a_late_reply_after_noise_is_nobodys,
     what_comes_twice_is_no_reply_to_the_next,
+    many_calls_take_no_reply_that_came_twice,
+    many_calls_take_no_reply_of_one_that_was_lost,
     more_packets_than_are_kept_hold_up_no_call,
     a_pair_whose_other_end_is_gone_fails_each_call,
     a_socket_that_refuses_without_end_holds_up_no_call,
@@ -232,6 +234,62 @@ async fn what_comes_twice_is_no_reply_to_the_next() {
         }
         assert!(client.recv().now_or_never().is_none());
     }
+}
+
+// CL4
+async fn many_calls_take_no_reply_that_came_twice() {
+    let (client, peers) = packets(Refuses::Never);
+    let words = ["a", "b", "c", "d"];
+    let answer = async {
+        for word in words {
+            assert_eq!(next_asked(&peers).await, (0, text(word)));
+            let (reply, peers) = (format!("re {word}"), peers.lock().unwrap());
+            assert_eq!(asked(&peers[0]), None, "two in flight");
+            say(&peers[0], &[reply.as_bytes(), reply.as_bytes()]);
+        }
+    };
+    let all = client.call_all(words.map(text), 4);
+    let (replies, ()) = join(all.into_future(), answer).await;
+    for (reply, word) in replies.into_iter().zip(words) {
+        assert_eq!(reply.unwrap(), format!("re {word}"));
+    }
+    for word in words {
+        assert_eq!(client.recv().await.unwrap(), Some(format!("re {word}")));
+    }
+    assert!(client.recv().now_or_never().is_none());
+}
+
+// CL4
+async fn many_calls_take_no_reply_of_one_that_was_lost() {
+    let (client, peers) = packets(Refuses::Never);
+    let answer = async {
+        loop {
+            sleep(MS).await;
+            let peers = peers.lock().unwrap();
+            while let Some(word) = peers.iter().find_map(asked) {
+                if word != "lost" {
+                    say(&peers[0], &[format!("re {word}").as_bytes()]);
+                }
+            }
+        }
+    };
+    let all = client.call_all(["lost", "b", "c"].map(text), 2);
+    let all = all.timeout(200 * MS).into_future();
+    let replies = match select(all, pin!(answer)).await {
+        Either::Left((replies, _)) => replies,
+        Either::Right((never, _)) => never,
+    };
+    let due = [Delivery::MaybeSent, Delivery::NotSent, Delivery::NotSent];
+    for (reply, delivery) in replies.into_iter().zip(due) {
+        let error = reply.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (ErrorKind::Elapsed, delivery)
+        );
+    }
+    while asked(&peers.lock().unwrap()[0]).is_some() {} // it may have had no turn
+    let reply = call_after(&client, &peers, &[b"re lost"]).await;
+    assert_eq!(reply.unwrap(), "re second");
 }
 
 // CL4

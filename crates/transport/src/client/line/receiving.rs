@@ -139,6 +139,11 @@ where
         Poll::Pending
     }
 
+    /// Whether the connection that there is carries packets.
+    pub(in crate::client) fn is_of_packets(&self) -> bool {
+        self.lock().now.as_ref().is_some_and(|now| now.of_packets)
+    }
+
     /// Whether more can follow the last error of this connection.
     pub(in crate::client) fn goes_on_after(&self, generation: u64) -> bool {
         let mut state = self.lock();
