@@ -71,7 +71,8 @@ pub(crate) const RECONNECT: Backoff =
 /// [`Broken`](ErrorKind::Broken), or [`Ended`](ErrorKind::Ended), once for each break, with the
 /// [number of frames](Error::unsent_frames) concerned, and then goes on with the next connection;
 /// sends wait for it. Breaks without a message between them are returned as one, if nobody received
-/// meanwhile; one that costs a [`call`](Client::call) its reply is that call's error instead. Where attempts are given up, everything is
+/// meanwhile; one that costs a [`call`](Client::call) its reply is that call's error instead. A call that is given
+/// up drops its connection, with whatever was queued there or subscribed to: `recv` returns that as a break. Where attempts are given up, everything is
 /// [`NotConnected`](ErrorKind::NotConnected) from then on, with the last cause as its source.
 ///
 /// # Examples

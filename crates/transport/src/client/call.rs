@@ -51,7 +51,8 @@ where
     /// Before the message is queued *nothing happened*. After it the connection is dropped, so that
     /// the late reply is not taken for the next one; the next use makes another connection, where the
     /// client [reconnects](Client::reconnect) at once if something was received on this one; else as after a
-    /// break, though at once the first time.
+    /// break, though at once the first time. There a [`recv`](Client::recv) is told, as of a break, once: what
+    /// others had queued, or subscribed to, went with it. It is of one whose call failed, too.
     #[doc(alias = "request")]
     pub async fn call(&self, message: &S) -> Result<R, Error> {
         self.call_telling(message, || ()).await

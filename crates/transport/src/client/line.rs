@@ -45,7 +45,8 @@ use crate::half_wakers::{Half, HalfWakers};
 /// 4. `now` is where frames are queued. A connection that broke while its receiver had not said so
 ///    becomes `old`, which is received from first; where there is one already, only its error is
 ///    kept, in `untold`, as is what was found before anybody asked for it. So each break is reported,
-///    once, before what came after it: by a `recv`, or by the call whose reply it cost.
+///    once, before what came after it: by a `recv`, or by the call whose reply it cost. A connection that
+///    is dropped with such a call is reported by a `recv`.
 /// 5. A frame is queued on one connection, and what is left of it there is never queued again.
 ///    Whoever queued a frame that went with its connection is told so by his next flush (`gone`).
 /// 6. An attempt is under way only while somebody waits: a user, or a half of a transport, whose `waits`

@@ -23,7 +23,8 @@ where
     ///
     /// As [`TransportRecv::recv`](crate::TransportRecv::recv), and why there is no connection;
     /// [`Busy`](ErrorKind::Busy) while another task receives; [`Closed`](ErrorKind::Closed) once
-    /// somebody closed the client. Where connections are replaced, each break is returned once.
+    /// somebody closed the client. Where connections are replaced, each break is returned once; so is that a
+    /// connection was dropped with a [`call`](Client::call) that was given up.
     ///
     /// # Cancel safety
     ///

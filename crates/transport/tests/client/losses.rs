@@ -9,7 +9,7 @@ use bowline_codec::{Framing, LengthDelimited, Lines, Raw};
 use bowline_concurrency::{Backoff, sleep, timeout};
 use bowline_transport::{
     Break, Client, Delivery, DynTransport, ErrorKind, Listener, MemoryStream, MessageStream,
-    Transport, TransportRecv, TransportRegistry, TransportSend,
+    MessageStreamBuilder, Transport, TransportRecv, TransportRegistry, TransportSend,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -110,6 +110,46 @@ fn a_flush_tells_of_what_went_with_its_connection() {
         let error = other.flush().await.unwrap_err();
         assert_eq!(error.delivery(), Delivery::MaybeSent, "{error}");
         other.flush().await.unwrap();
+    });
+}
+
+// CL2, CL4
+#[test]
+fn what_goes_with_a_call_that_is_given_up_is_told_to_who_receives() {
+    in_sim(12, async {
+        let (client, peers) = narrow(8);
+        client.connect().await.unwrap();
+        let there = peers.lock().unwrap().pop().unwrap();
+        let mut there = MessageStream::new(there, Lines::lf().text());
+        there.send(&text("news")).await.unwrap();
+        there.flush().await.unwrap();
+        let (other, asked) = (client.clone(), text("?"));
+        other.send(&text("longer than that")).await.unwrap();
+        timeout(100 * MS, client.call(&asked)).await.unwrap_err();
+        // Those beside each other are one; of the second nothing is left.
+        timeout(100 * MS, client.call(&asked)).await.unwrap_err();
+        assert_eq!(client.recv().await.unwrap(), Some(text("news")));
+        let error = client.recv().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broken(Break::Other));
+        let (delivery, unsent) = (error.delivery(), error.unsent_frames());
+        assert_eq!((delivery, unsent), (Delivery::MaybeSent, 2), "{error}");
+        let quiet = client.recv().now_or_never();
+        assert!(quiet.is_none(), "told twice: {quiet:?}");
+        assert_eq!(other.flush().await.unwrap_err().unsent_frames(), 2);
+
+        // So it is where the call failed, though the connection would have gone on.
+        let client = Client::with_dial(|| {
+            let (here, there) = MemoryStream::pair();
+            std::mem::forget(there);
+            let builder = MessageStreamBuilder::default().read_idle_timeout(20 * MS);
+            let here = builder.over(here, Lines::lf().text());
+            async move { Ok(DynTransport::new(here)) }
+        });
+        let client = client.reconnect(plain(MS));
+        let late = client.call(&asked).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Elapsed);
+        let error = client.recv().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broken(Break::Other));
     });
 }
 

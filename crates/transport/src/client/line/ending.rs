@@ -11,7 +11,7 @@ use super::{Line, Over};
 use crate::attribute::Attributes;
 use crate::client::board::ClientState;
 use crate::dyn_transport::DynTransport;
-use crate::error::{Delivery, Error, ErrorKind, Operation};
+use crate::error::{Break, Delivery, Error, ErrorKind, Operation};
 use crate::transport::Transport;
 
 /// A connection that is to be closed, or aborted, once no poll uses its halves.
@@ -151,7 +151,8 @@ where
         }
     }
 
-    /// Aborts this connection, if it is still there; the next use makes another one.
+    /// Aborts this connection, if it is still there; the next use makes another one. Where connections are
+    /// replaced that is a break, of which a `recv` is told.
     pub(in crate::client) fn drop_connection(&self, generation: u64) {
         let mut state = self.lock();
         let is_it = |one: &Option<Connection<S, R>>| {
@@ -173,13 +174,39 @@ where
         self.dialling.board.tell();
         drop(old);
         if let Some((now, before)) = now {
-            self.settle(now, before);
+            let frames = self.settle(now, before);
+            if self.reconnects() {
+                self.put_unawaited(generation, frames);
+            }
             self.waker.wake_by_ref();
         }
     }
+
+    /// For a connection that was dropped: keeps for a `recv` that so many frames went with it. Nobody else
+    /// has received meanwhile, for who dropped it did.
+    fn put_unawaited(&self, generation: u64, frames: usize) {
+        let error = Error::new(Operation::Recv, ErrorKind::Broken(Break::Other))
+            .with_source(Unawaited)
+            .with_delivery(Delivery::MaybeSent)
+            .with_unsent_frames(frames)
+            .with_peer(self.attributes().peer_addr().cloned());
+        let mut state = self.lock();
+        if matches!(state.over, Some(Over::Closed)) {
+            return;
+        }
+        let replaced = match state.old {
+            Some(_) => (state.untold.put_late(generation, error).map(Err), None),
+            None => {
+                let [dropped, replaced] = state.untold.put_early(Err(error));
+                (dropped, replaced)
+            }
+        };
+        drop(state);
+        drop(replaced);
+    }
 }
 
-/// Why no other connection is made: the cause of the last error.
+/// Why a connection was dropped, and none other is made.
 #[derive(Debug, thiserror::Error)]
 #[error("its reply was not waited for any longer")]
 struct Unawaited;

@@ -118,8 +118,8 @@ where
     }
 
     /// Finds out whether all that was queued on a connection that was taken out had been written;
-    /// `before` is what was noted until then.
-    pub(super) fn settle(&self, mut connection: Connection<S, R>, before: Gone) {
+    /// `before` is what was noted until then. How many frames had not, at least.
+    pub(super) fn settle(&self, mut connection: Connection<S, R>, before: Gone) -> usize {
         let frames = connection.unwritten();
         let mut state = self.lock();
         if state.gone.generation == connection.generation {
@@ -130,6 +130,7 @@ where
         }
         drop(state);
         drop(connection);
+        frames
     }
 
     /// Says, once, how many messages had room on a connection that was gone before they came.
