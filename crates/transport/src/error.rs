@@ -319,6 +319,8 @@ pub(crate) fn classify(operation: Operation, error: &io::Error) -> ErrorKind {
     match error.kind() {
         Io::ConnectionRefused => ErrorKind::Refused,
         Io::TimedOut if operation == Operation::Connect => ErrorKind::ConnectTimeout,
+        // The system gave up a peer that answered nothing: no acknowledgement, no probe.
+        Io::TimedOut => ErrorKind::Broken(Break::Stalled),
         Io::NotFound | Io::HostUnreachable | Io::NetworkUnreachable => ErrorKind::Connect,
         Io::NotConnected => ErrorKind::NotConnected,
         Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe => {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bowline_backend::net::{Query, TcpListenOptions, TcpListener, TcpOptions, TcpStream, resolve};
 use bowline_backend::stream::Address;
@@ -58,6 +59,7 @@ impl Listeners {
             same_port: false,
             options: TcpListenOptions::new().accept_options(accept_options()),
             chosen: false,
+            stall: Some(UNACKNOWLEDGED),
             wrong: None,
         }
     }
@@ -96,6 +98,8 @@ pub struct ListenersBuilder {
     options: TcpListenOptions,
     /// The options are the program's.
     chosen: bool,
+    /// How long peers may take nothing that messages are for.
+    stall: Option<Duration>,
     /// It was made of a text that is no address.
     wrong: Option<WrongAddress>,
 }
@@ -123,7 +127,8 @@ impl ListenersBuilder {
     /// Options of each listener and of what it accepts, instead of the default ones: what is accepted
     /// sends small writes at once (`TCP_NODELAY`), and probes a peer that is silent for a minute, so that
     /// one that vanished is found after two. A [`Server`](crate::Server) finds it then, too, if something was on
-    /// its way to it (`TCP_USER_TIMEOUT`), which nobody probes.
+    /// its way to it (`TCP_USER_TIMEOUT`), which nobody probes; not where its
+    /// [`write_stall_timeout`](crate::MessageStreamBuilder::write_stall_timeout) is longer.
     /// [`dual_stack`](TcpListenOptions::dual_stack) would let an IPv6 listener take the port of
     /// both families, and fails beside an IPv4 one.
     pub fn options(mut self, options: TcpListenOptions) -> Self {
@@ -135,8 +140,14 @@ impl ListenersBuilder {
     /// For messages, whose peers read what comes: a peer that does not is given up.
     pub(crate) fn for_messages(mut self) -> Self {
         if !self.chosen {
-            self.options = TcpListenOptions::new().accept_options(message_options());
+            self.options = TcpListenOptions::new().accept_options(message_options(self.stall));
         }
+        self
+    }
+
+    /// For messages whose peers may take nothing for so long, `None` for ever.
+    pub(crate) fn stalling(mut self, most: Option<Duration>) -> Self {
+        self.stall = most;
         self
     }
 
@@ -287,9 +298,16 @@ fn accept_options() -> TcpOptions {
     TcpOptions::new().keepalive(probes())
 }
 
-/// Options of what is accepted for messages, unless others are asked for.
-pub(crate) fn message_options() -> TcpOptions {
-    accept_options().user_timeout(UNACKNOWLEDGED)
+/// Options of what is accepted for messages, unless others are asked for; the peer may take nothing for
+/// `stall`, `None` for ever.
+///
+/// The system counts a shut window as nothing acknowledged, so whoever gives a peer more time than the system
+/// would asks for none of it; with a longer one the system would also probe those who are silent for longer.
+pub(crate) fn message_options(stall: Option<Duration>) -> TcpOptions {
+    match stall {
+        Some(most) if most <= UNACKNOWLEDGED => accept_options().user_timeout(UNACKNOWLEDGED),
+        _ => accept_options(),
+    }
 }
 
 /// Whether the system has no such family, as far as its error tells.

@@ -98,6 +98,18 @@ async fn connecting() {
     expect(error, ErrorKind::NotConnected, &["connection"]);
 }
 
+// TR7, TR12
+#[test]
+fn a_peer_that_the_system_gives_up_is_a_limit_that_passed() {
+    let timed_out = |operation| Error::from_io(operation, std::io::ErrorKind::TimedOut.into());
+    for operation in [Operation::Send, Operation::Recv, Operation::Flush] {
+        let stalled = ErrorKind::Broken(Break::Stalled);
+        expect(timed_out(operation), stalled, &["connection", "timeout"]);
+    }
+    let late = timed_out(Operation::Connect);
+    assert_eq!(late.kind(), ErrorKind::ConnectTimeout);
+}
+
 async fn messages() {
     let codec = || LengthDelimited::u32().max_frame(10).with(Raw::new());
     let (here, there) = MemoryStream::pair();

@@ -75,7 +75,8 @@ pub enum Break {
     TruncatedTls,
     /// The stream took no byte of a write that was not empty.
     WriteZero,
-    /// The peer took no byte of what waited for it, for longer than is allowed.
+    /// The peer took no byte of what waited for it for longer than is allowed, or the system gave it up, for it
+    /// acknowledged nothing, not even a probe.
     Stalled,
     /// A frame of the peer's had begun and was not whole in time.
     SlowFrame,

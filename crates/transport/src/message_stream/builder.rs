@@ -98,9 +98,21 @@ impl MessageStreamBuilder {
     ///
     /// Whoever sends, flushes or receives then learns of it; a transport that nobody polls is not
     /// watched. Where no backend runs there is no clock, and nothing stalls.
+    ///
+    /// What the system holds back of TCP is a matter of the system. Up to two minutes, a
+    /// [`Server`](crate::Server) lets it give a peer up that acknowledges none of that for two
+    /// (`TCP_USER_TIMEOUT`), or has room for none. With a longer time, or for ever, it does not: the system
+    /// waits for who is there and reads nothing, and a quarter of an hour for who vanished with something on
+    /// its way to it. A [`Client`](crate::Client) lets it give up after two minutes whatever this is, unless
+    /// its [`TcpConnector`](crate::TcpConnector) is given options.
     pub fn write_stall_timeout(mut self, most: impl Into<Option<Duration>>) -> Self {
         self.write_stall_timeout = most.into();
         self
+    }
+
+    /// What [`write_stall_timeout`](Self::write_stall_timeout) was given.
+    pub(crate) fn stall(&self) -> Option<Duration> {
+        self.write_stall_timeout
     }
 
     /// How long a `recv` may wait for a byte of the peer's before it says

@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::incoming::Incoming;
 use crate::error::Error;
@@ -24,6 +25,20 @@ pub trait Bind: Send {
     ///
     /// *Nothing happened.*
     fn bind(self) -> impl Future<Output = Result<Self::Listener, Error>> + Send;
+
+    /// The same place, for a server that lets a peer take nothing for so long, `None` for ever
+    /// ([`write_stall_timeout`](crate::MessageStreamBuilder::write_stall_timeout)): no system is to give
+    /// up sooner who is accepted there. A server says so before it binds.
+    ///
+    /// As it was by default: for places that set no such limit.
+    #[must_use = "this returns the changed place"]
+    fn stalling(self, most: Option<Duration>) -> Self
+    where
+        Self: Sized,
+    {
+        let _ = most;
+        self
+    }
 }
 
 impl Bind for ListenersBuilder {
@@ -31,6 +46,10 @@ impl Bind for ListenersBuilder {
 
     fn bind(self) -> impl Future<Output = Result<Listeners, Error>> + Send {
         ListenersBuilder::bind(self.for_messages())
+    }
+
+    fn stalling(self, most: Option<Duration>) -> Self {
+        ListenersBuilder::stalling(self, most)
     }
 }
 
@@ -80,5 +99,12 @@ where
     async fn bind(self) -> Result<Self::Listener, Error> {
         let listener = self.place.bind().await?;
         Ok(TlsListener::new(listener, self.config))
+    }
+
+    fn stalling(self, most: Option<Duration>) -> Self {
+        Secure {
+            place: self.place.stalling(most),
+            config: self.config,
+        }
     }
 }

@@ -116,7 +116,8 @@ impl<B, F> StreamServer<B, F> {
         F: Fn() -> C,
         C: Codec,
     {
-        let listener = self.place.bind().await?;
+        let place = self.place.stalling(self.stream.stall());
+        let listener = place.bind().await?;
         let local_addrs = listener.local_addrs();
         let local_addrs = local_addrs.map_err(|error| Error::from_io(Operation::Bind, error))?;
         let stream = self.stream.linger(self.limits.linger);

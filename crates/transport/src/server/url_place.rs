@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use bowline_backend::net::TcpStream;
@@ -13,6 +14,7 @@ use super::bind::Bind;
 use super::incoming::Incoming;
 #[cfg(unix)]
 use super::unix_place::UnixPlace;
+use crate::connector::UNACKNOWLEDGED;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::listener::Listener;
 use crate::listeners::{Listeners, ListenersBuilder, message_options};
@@ -68,6 +70,8 @@ pub struct UrlPlace {
     /// What may be shown of it.
     shown: String,
     network: Option<MemoryNetwork>,
+    /// How long peers may take nothing.
+    stall: Option<Duration>,
 }
 
 impl UrlPlace {
@@ -85,6 +89,7 @@ impl From<Url> for UrlPlace {
             shown: shown(&url.to_string()),
             url: Ok(url),
             network: None,
+            stall: Some(UNACKNOWLEDGED),
         }
     }
 }
@@ -96,6 +101,7 @@ impl From<&str> for UrlPlace {
             url: url.parse(),
             shown: shown(url),
             network: None,
+            stall: Some(UNACKNOWLEDGED),
         }
     }
 }
@@ -139,6 +145,11 @@ impl Bind for UrlPlace {
             _ => error,
         })
     }
+
+    fn stalling(mut self, most: Option<Duration>) -> UrlPlace {
+        self.stall = most;
+        self
+    }
 }
 
 impl UrlPlace {
@@ -147,13 +158,14 @@ impl UrlPlace {
         let params = |keys: &'static [KeySpec]| Params::of_pairs(keys, url.query());
         match url.scheme() {
             "tcp" => {
-                let listeners = builder(&url, &params(TCP)?)?.bind().await?;
+                let listeners = builder(&url, &params(TCP)?, self.stall)?.bind().await?;
                 Ok(UrlListener(Any::Tcp(listeners)))
             }
             #[cfg(feature = "tls")]
             "tls" => {
                 let params = params(TLS)?;
-                let (builder, config) = (builder(&url, &params)?, config(&params).await?);
+                let (builder, config) =
+                    (builder(&url, &params, self.stall)?, config(&params).await?);
                 let listeners = builder.bind().await?;
                 Ok(UrlListener(Any::Tls(TlsListener::new(listeners, config))))
             }
@@ -182,14 +194,14 @@ impl UrlPlace {
 }
 
 /// Where to listen by TCP.
-fn builder(url: &Url, params: &Params) -> Result<ListenersBuilder, Error> {
+fn builder(url: &Url, params: &Params, stall: Option<Duration>) -> Result<ListenersBuilder, Error> {
     let (host, port) = url.to_listen()?;
-    let mut builder = Listeners::builder(port).for_messages();
+    let mut builder = Listeners::builder(port).stalling(stall).for_messages();
     if let Some(host) = host {
         builder = builder.host(host);
     }
     if params.flag("nodelay") == Some(false) {
-        let accepted = message_options().nodelay(Nodelay::Off);
+        let accepted = message_options(stall).nodelay(Nodelay::Off);
         builder = builder.options(TcpListenOptions::new().accept_options(accepted));
     }
     Ok(builder)

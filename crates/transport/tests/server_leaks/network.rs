@@ -8,7 +8,7 @@ use bowline_backend::Backend;
 use bowline_backend::entropy::random_u64;
 use bowline_concurrency::{Root, sleep, timeout};
 use bowline_sim::{FaultKind, Faults, Sim};
-use bowline_transport::{Client, Server, TcpConnector};
+use bowline_transport::{Break, Client, ErrorKind, MessageStreamBuilder, Server, TcpConnector};
 use futures_util::future::join;
 
 use crate::peers::{come_and_go, line, obey};
@@ -132,10 +132,45 @@ fn who_vanishes_with_something_on_its_way_to_it_is_given_up_after_two_minutes() 
             // What it says now is not acknowledged by anybody.
             client.send(&"b".to_owned()).await?;
             let received = timeout(given_up - cut, client.recv()).await;
-            received.expect("it is told").unwrap_err();
+            let error = received.expect("it is told").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Broken(Break::Stalled), "{error}");
+            assert!(error.is_timeout(), "{error}");
             drop(silent);
             Ok::<_, bowline_transport::Error>(())
         })
         .at(cut, |world| world.partition(&["client"], &["server"]));
     world.run().unwrap();
+}
+
+// SV8
+#[test]
+fn who_vanishes_in_silence_is_given_up_after_two_minutes_whatever_a_stall_may_last() {
+    let _alone = crate::alone();
+    let cut = Duration::from_secs(5);
+    for stall in [None, Some(Duration::from_secs(3600))] {
+        let world = Sim::builder()
+            .client("server", move || async move {
+                let stream = MessageStreamBuilder::default().write_stall_timeout(stall);
+                let server = Server::tcp(("0.0.0.0", PORT)).codec(line).stream(stream);
+                let bound = server.bind().await?;
+                let handle = bound.handle();
+                let serving = bound.serve_fn(obey);
+                let ending = async {
+                    sleep(cut).await;
+                    assert_eq!(handle.connections(), 1);
+                    sleep(Duration::from_secs(200)).await;
+                    assert_eq!((handle.connections(), handle.counters().broken), (0, 1));
+                    handle.drain(Duration::ZERO).await;
+                };
+                join(serving, ending).await.0
+            })
+            .client("client", move || async move {
+                let silent = TcpConnector::new(("server", PORT)).connect().await?;
+                sleep(Duration::from_secs(300)).await;
+                drop(silent);
+                Ok::<_, bowline_transport::Error>(())
+            })
+            .at(cut, |world| world.partition(&["client"], &["server"]));
+        world.run().unwrap();
+    }
 }

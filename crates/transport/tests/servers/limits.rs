@@ -5,17 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bowline_backend::Backend;
+use bowline_backend::net::{TcpOptions, TcpStream};
 use bowline_backend::stream::ByteStreamExt;
-use bowline_concurrency::{checkpoint, now, sleep};
+use bowline_concurrency::{Root, checkpoint, now, sleep};
 use bowline_transport::{
-    AtLimit, Break, ErrorKind, MessageStream, Messages, Peer, Server, ServerHandle, ServerLimits,
+    AtLimit, Bind, Bound, Break, DynTransport, Error, ErrorKind, Incoming, Listener, MessageStream,
+    MessageStreamBuilder, Messages, Peer, Server, ServerHandle, ServerLimits, StreamServer,
     TcpConnector, Transport,
 };
 use futures_util::future::{Either, join_all, select};
 
 use crate::endings::{ask, greet, say};
 use crate::script::{Failure, Script, Scripted};
-use crate::{beside, connect, line, start_with, try_greet};
+use crate::{Line, beside, connect, line, start_with, try_greet};
 
 // SV2
 pub(crate) async fn places_come_back_on_every_exit() {
@@ -240,4 +242,69 @@ pub(crate) async fn peers_that_trickle_are_cut_while_others_converse() {
         handle.drain(Duration::from_secs(100)).await;
     })
     .await;
+}
+
+/// More than the buffers of sockets hold, at 60 kB each.
+const LINES: usize = 100;
+
+/// Who reads nothing for longer than a system waits that is told to give up, and then all.
+pub(crate) async fn reads_late<B, F>(
+    server: StreamServer<B, fn() -> Line>,
+    over: impl FnOnce(TcpStream) -> F + Send,
+) where
+    B: Bind<Listener: Listener<Connection: Incoming<Stream: 'static>>>,
+    F: Future<Output = DynTransport<String, String>> + Send,
+{
+    let bound: Bound<B::Listener, fn() -> Line> = server.bind().await.unwrap();
+    let handle = bound.handle();
+    let long = "x".repeat(60_000);
+    let said = long.clone();
+    let serving = bound.serve_fn(move |peer, mut messages: Messages<_>| {
+        let said = said.clone();
+        async move {
+            for _ in 0..LINES {
+                peer.send(&said).await?;
+            }
+            assert_eq!(messages.recv().await?, None);
+            Ok::<_, Error>(())
+        }
+    });
+    beside(serving, async {
+        let narrow = TcpOptions::new().recv_buffer(4096);
+        let address = handle.local_addrs()[0].as_inet().unwrap();
+        let stream = TcpConnector::new(address).options(narrow).connect().await;
+        let mut client = over(stream.unwrap()).await;
+        sleep(Duration::from_secs(1200)).await;
+        for _ in 0..LINES {
+            assert!(client.recv().await.unwrap().as_ref() == Some(&long));
+        }
+        client.close().await.unwrap();
+        handle.drain(Duration::from_secs(100)).await;
+        let counters = handle.counters();
+        assert_eq!((counters.completed, counters.broken), (1, 0));
+    })
+    .await;
+}
+
+pub(crate) async fn plain(stream: TcpStream) -> DynTransport<String, String> {
+    DynTransport::new(MessageStream::new(stream, line()))
+}
+
+// TR7, SV6
+#[test]
+fn who_may_read_nothing_for_long_is_waited_for() {
+    let hours = Duration::from_secs(7200);
+    for stall in [None, Some(hours)] {
+        let stream = || MessageStreamBuilder::default().write_stall_timeout(stall);
+        let codec: fn() -> Line = line;
+        let in_sim = Root::new().backend(Backend::Sim).entered(async {
+            let server = Server::tcp(("127.0.0.1", 0)).codec(codec).stream(stream());
+            reads_late(server, plain).await;
+            for url in ["tcp://127.0.0.1:0", "tcp://127.0.0.1:0?nodelay=no"] {
+                let server = Server::url(url).codec(codec).stream(stream());
+                reads_late(server, plain).await;
+            }
+        });
+        bowline_sim::block_on(7, in_sim);
+    }
 }

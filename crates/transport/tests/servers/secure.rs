@@ -12,14 +12,15 @@ use bowline_backend::stream::ByteStreamExt;
 use bowline_backend::time::Instant;
 use bowline_concurrency::{Root, checkpoint, now, sleep, yield_now};
 use bowline_transport::{
-    Bound, CertStore, DrainReport, End, ErrorKind, Extra, Listeners, MessageStream, Server,
-    ServerHandle, ServerLimits, TcpConnector, TlsClientConfig, TlsInfo, TlsListener,
-    TlsServerConfig, Transport,
+    Bound, CertStore, DrainReport, DynTransport, End, ErrorKind, Extra, Listeners, MessageStream,
+    MessageStreamBuilder, Server, ServerHandle, ServerLimits, TcpConnector, TlsClientConfig,
+    TlsInfo, TlsListener, TlsServerConfig, Transport,
 };
 use bytes::BytesMut;
 use futures_util::future::{Either, join, join_all, select};
 
 use crate::certificates::Authority;
+use crate::limits::reads_late;
 use crate::script::{Script, Scripted};
 use crate::{Line, beside, line};
 
@@ -349,4 +350,27 @@ pub(crate) async fn certificates_change_under_load() {
         drop(open);
     })
     .await;
+}
+
+// TR7, SV6
+#[test]
+fn who_may_read_nothing_for_ever_is_waited_for_over_tls() {
+    let in_sim = Root::new().backend(Backend::Sim).entered(async {
+        let authority = Authority::new();
+        let identity = authority.sign(NAME);
+        let store = CertStore::new(&identity.chain, &identity.key).unwrap();
+        let (server, client) = (
+            TlsServerConfig::builder(&store).build(),
+            trusting(&authority),
+        );
+        let server = Server::tcp(("127.0.0.1", 0)).tls(server.unwrap());
+        let codec: fn() -> Line = line;
+        let stream = MessageStreamBuilder::default().write_stall_timeout(None);
+        reads_late(server.codec(codec).stream(stream), async move |stream| {
+            let stream = client.handshake(stream, NAME).unwrap().await.unwrap();
+            DynTransport::new(MessageStream::new(stream, line()))
+        })
+        .await;
+    });
+    bowline_sim::block_on(7, in_sim);
 }
