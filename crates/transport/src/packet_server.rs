@@ -12,6 +12,7 @@ mod handler;
 mod limits;
 mod link;
 mod log;
+mod order;
 mod packets;
 mod peer;
 mod serve_packets;

@@ -12,7 +12,8 @@ counters! {
         taken,
         /// Those dropped because more of their peer waited than may.
         overflowed,
-        /// Those dropped because there were as many peers as may be, or the server had stopped.
+        /// Those dropped because there were as many peers as may be and none of them made place, or the server
+        /// had stopped.
         refused,
         /// Those dropped because the handler that they began returned without taking any, or was
         /// cancelled, or could not begin.
@@ -23,6 +24,8 @@ counters! {
         skipped,
         /// Failed receives for want of memory, each followed by a pause.
         exhausted,
+        /// Handlers that were told that there is no next packet, to make place for another peer.
+        displaced,
         /// Handlers that returned.
         completed,
         /// Runs of [`serve_each`](crate::BoundPackets::serve_each) that ended since a packet could not be

@@ -69,8 +69,15 @@ impl PacketLimits {
         }
     }
 
-    /// Peers that a handler runs for at once; default 4096. Packets of others are dropped and
-    /// counted.
+    /// Peers that a handler runs for at once; default 4096.
+    ///
+    /// For the packet of one more, the handler of the peer that was heard longest ago is told that there is no
+    /// next packet, as after [`peer_idle`](PacketLimits::peer_idle), if it waits for one, and the newcomer waits
+    /// for its place: 16 at most. Where all handlers are at work its packet is dropped and counted.
+    ///
+    /// Whoever forges addresses can so end the handlers of others between two of their packets, and nothing
+    /// else: the next packet of each begins a handler again. One that
+    /// [answers packet by packet](crate::BoundPackets::serve_each) does not notice.
     ///
     /// # Panics
     ///
@@ -120,7 +127,7 @@ impl PacketLimits {
     }
 
     /// How long a handler waits for the next packet before it is told that there is none; default
-    /// 30 s.
+    /// 30 s. It is told earlier where its place is [wanted](PacketLimits::max_peers).
     pub fn peer_idle(mut self, most: Duration) -> Self {
         self.peer_idle = most;
         self

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -28,13 +28,17 @@ pub(super) struct Waiting {
 /// 3. A waker is stored in the critical section that found no packet, so none is missed; it is
 ///    cloned, woken and dropped outside.
 /// 4. Only the run that goes on takes packets; one that is over is told that there is none.
-/// 5. What a packet carries is dropped outside of the lock, as wakers are.
+/// 5. A run is displaced while it waits and no packet does; a packet that comes undoes that, if the run was not
+///    told yet, and else begins the next run.
+/// 6. What a packet carries is dropped outside of the lock, as wakers are.
 pub(super) struct Link {
     pub(super) address: Address,
     /// What ends its task.
     pub(super) scope: CancelHandle,
     /// The run that goes on ends because a packet could not be decoded.
     undecoded: AtomicBool,
+    /// Its place in the order of those who were heard, in whose critical sections it is used.
+    heard: AtomicU64,
     queue: Mutex<Queue>,
 }
 
@@ -48,6 +52,9 @@ struct Queue {
     run: u64,
     /// Whether that run took a packet.
     took: bool,
+    /// Another peer wants the place of that run, which is told that there is no next packet.
+    displaced: bool,
+    /// Of the run, while it waits.
     receiver: Option<Waker>,
 }
 
@@ -58,6 +65,8 @@ pub(super) struct Pushed {
     /// What they carried, to be closed outside of all locks.
     pub(super) carried: Vec<Carried>,
     pub(super) woken: Option<Waker>,
+    /// It keeps a peer that was to make place.
+    pub(super) returned: bool,
 }
 
 impl Link {
@@ -66,6 +75,7 @@ impl Link {
             address,
             scope,
             undecoded: AtomicBool::new(false),
+            heard: AtomicU64::new(0),
             queue: Mutex::default(),
         }
     }
@@ -93,15 +103,16 @@ impl Link {
                 leave_out(oldest);
             }
         }
-        let woken = match is_full(&queue) {
+        let (woken, returned) = match is_full(&queue) {
             true => {
                 leave_out(packet);
-                None
+                (None, false)
             }
             false => {
                 queue.bytes += len;
                 queue.packets.push_back(packet);
-                queue.receiver.take()
+                let returned = mem::take(&mut queue.displaced);
+                (queue.receiver.take(), returned)
             }
         };
         queue.overflowed += overflowed as u64;
@@ -109,6 +120,36 @@ impl Link {
             overflowed,
             carried,
             woken,
+            returned,
+        }
+    }
+
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_heard(&self, number: u64) {
+        self.heard.store(number, Ordering::Relaxed);
+    }
+
+    /// Tells the run that there is no next packet, if it waits for one; then its waker.
+    pub(super) fn displace(&self) -> Option<Waker> {
+        let mut queue = self.lock();
+        if !queue.packets.is_empty() {
+            return None;
+        }
+        let receiver = queue.receiver.take();
+        queue.displaced |= receiver.is_some();
+        receiver
+    }
+
+    /// The run of this number waits no more.
+    pub(super) fn stop_waiting(&self, run: u64) {
+        let mut queue = self.lock();
+        if queue.run == run {
+            let receiver = queue.receiver.take();
+            drop(queue);
+            drop(receiver);
         }
     }
 
@@ -127,6 +168,7 @@ impl Link {
         let mut queue = self.lock();
         queue.run += 1;
         queue.took = false;
+        queue.displaced = false;
         queue.run
     }
 
@@ -161,6 +203,9 @@ impl Link {
             queue.bytes -= packet.bytes.len();
             queue.took = true;
             return Poll::Ready(Some(packet));
+        }
+        if queue.displaced {
+            return Poll::Ready(None);
         }
         mem::swap(&mut queue.receiver, &mut waker);
         drop(queue);

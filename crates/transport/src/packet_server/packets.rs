@@ -7,7 +7,7 @@ use std::task::Poll;
 use bowline_codec::MessageCodec;
 use bowline_concurrency::sleep;
 
-use super::link::Waiting;
+use super::link::{Link, Waiting};
 use super::peer::PacketPeer;
 use super::state::State;
 use crate::datagram::DatagramSocket;
@@ -49,7 +49,8 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
     /// Descriptors that came with it are closed; `recv_with` gives them.
     ///
     /// `None` once none came for [`peer_idle`](crate::PacketLimits::peer_idle), or none waits and
-    /// the server receives no more: the handler is to return. A packet that comes after all begins
+    /// the server receives no more, or another peer wants the place of the one that was heard longest ago
+    /// ([`max_peers`](crate::PacketLimits::max_peers)): the handler is to return. A packet that comes after all begins
     /// it again.
     ///
     /// # Errors
@@ -81,6 +82,7 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
         let mut stopping = pin!(self.state.serving.stopping().wait());
         // The clock is asked only once something waits.
         let mut idle = pin!(None);
+        let _waiting = Waits(link, self.run);
         let taken = poll_fn(|cx| {
             if let Poll::Ready(taken) = link.poll_pop(self.run, cx) {
                 return Poll::Ready(taken);
@@ -107,6 +109,15 @@ impl<S: DatagramSocket, C: MessageCodec> Packets<S, C> {
         let endpoint = self.peer.endpoint(Operation::Recv)?;
         let message = endpoint.decode(packet.truncated, &packet.bytes);
         message.map_err(|error| error.with_peer(Some(self.peer.peer_addr().clone())))
+    }
+}
+
+/// A wait of a run; one that was dropped waits no more.
+struct Waits<'a>(&'a Link, u64);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.stop_waiting(self.1);
     }
 }
 

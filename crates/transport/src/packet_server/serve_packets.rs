@@ -19,7 +19,7 @@ use super::log;
 use super::packets::Packets;
 use super::peer::PacketPeer;
 use super::state::{Entry, State};
-use crate::datagram::{DatagramEndpoint, DatagramSocket, Descriptors, UnnamedSender};
+use crate::datagram::{DatagramEndpoint, DatagramSocket, Descriptors, Packet, UnnamedSender};
 use crate::error::Error;
 use crate::server::{Caught, Panicked};
 
@@ -143,6 +143,7 @@ where
     ) -> Result<(), Error> {
         let state = &self.state;
         let _receiving = state.serving.begin_taking();
+        let _newcomers = Newcomers(state);
         let mut stopping = pin!(state.serving.stopping().wait());
         let (mut burst, mut failures) = (0, 0);
         loop {
@@ -152,15 +153,23 @@ where
                 if stopping.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
                 }
-                let received = receiving.as_mut().poll(cx).map(Some);
+                if let Poll::Ready(entry) = state.poll_newcomer(cx) {
+                    return Poll::Ready(Some(Came::Newcomer(entry)));
+                }
+                let received = receiving.as_mut().poll(cx);
                 waited |= received.is_pending();
-                received
+                received.map(|received| Some(Came::Packet(received)))
             })
             .await;
             burst = if waited { 0 } else { burst + 1 };
             match received {
                 None => return Ok(()),
-                Some(Ok(packet)) => {
+                Some(Came::Newcomer(entry)) => {
+                    if !self.begin(group, entry) {
+                        return Ok(());
+                    }
+                }
+                Some(Came::Packet(Ok(packet))) => {
                     failures = 0;
                     if let Some(entry) = state.admit(packet)
                         && !self.begin(group, entry)
@@ -168,7 +177,7 @@ where
                         return Ok(());
                     }
                 }
-                Some(Err(error)) => {
+                Some(Came::Packet(Err(error))) => {
                     failures += 1;
                     let pauses = match meaning(&error, self.endpoint.is_connected()) {
                         Failure::Skip => {
@@ -252,6 +261,22 @@ where
             }
             yield_now().await; // other peers have packets too
         }
+    }
+}
+
+/// What the task that receives has waited for.
+enum Came {
+    Packet(Result<Packet, Error>),
+    /// There is a place for one who came before.
+    Newcomer(Entry),
+}
+
+/// Newcomers that wait, for the time that somebody receives.
+struct Newcomers<'a>(&'a State);
+
+impl Drop for Newcomers<'_> {
+    fn drop(&mut self) {
+        self.0.refuse_newcomers();
     }
 }
 

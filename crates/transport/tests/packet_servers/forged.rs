@@ -12,11 +12,13 @@ use bowline_backend::net::Received;
 use bowline_backend::stream::Address;
 use bowline_codec::Text;
 use bowline_concurrency::sync::Event;
-use bowline_transport::{DatagramRecv, DatagramSend, Error, Extra, Packets, Server};
+use bowline_concurrency::timeout;
+use bowline_transport::Transport as _;
+use bowline_transport::{DatagramRecv, DatagramSend, Error, Extra, PacketLimits, Packets, Server};
 use bytes::BytesMut;
 use futures_util::future::join;
 
-use crate::until;
+use crate::{bind, client, send, until};
 
 pub(crate) const SEEDS: u64 = 3;
 
@@ -243,4 +245,44 @@ pub(crate) async fn failures_of_the_socket_are_survived() {
     let serving = server.serve_each(|_, _: String| async { Ok::<_, Error>(()) });
     assert!(serving.await.is_err());
     assert!(!handle.is_serving());
+}
+
+// SV7
+pub(crate) async fn who_means_well_gets_in_among_forged_peers() {
+    const PLACES: usize = 4;
+    // Nobody leaves by himself.
+    let ages = Duration::from_secs(1_000_000);
+    let limits = PacketLimits::new().max_peers(PLACES).peer_idle(ages);
+    let server = bind(limits).await;
+    let handle = server.handle();
+    let serving = server.serve_fn(crate::echo);
+    let talking = async {
+        for round in 0..20 {
+            let mut forging = Vec::new();
+            for _ in 0..PLACES {
+                let mut forged = client(&handle);
+                send(&mut forged, "forged").await;
+                forging.push(forged);
+            }
+            let mut honest = client(&handle);
+            let said = format!("honest {round}");
+            // Where all handlers are at work for the moment, a packet is lost.
+            loop {
+                send(&mut honest, said.clone()).await;
+                match timeout(Duration::from_millis(500), honest.recv()).await {
+                    Ok(answer) => break assert_eq!(answer.unwrap(), Some(said)),
+                    Err(_) => assert!(handle.peers() <= PLACES),
+                }
+            }
+            drop(forging);
+        }
+        handle.drain(Duration::from_secs(60)).await
+    };
+    let (served, report) = join(serving, talking).await;
+    served.unwrap();
+    let counters = handle.counters();
+    assert!(report.finished <= PLACES, "{report:?}");
+    assert!(counters.displaced as usize >= 20 - PLACES, "{counters:?}");
+    assert_eq!(counters.received, counters.taken + counters.refused);
+    assert_eq!(handle.waiting_packets(), 0);
 }

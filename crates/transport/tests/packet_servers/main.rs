@@ -45,6 +45,7 @@ mod everywhere {
         forged:
             a_flood_from_forged_peers_is_bounded,
             failures_of_the_socket_are_survived,
+            who_means_well_gets_in_among_forged_peers,
         ;
         handlers:
             a_peer_has_one_task_at_a_time,
