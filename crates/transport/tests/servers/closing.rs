@@ -111,7 +111,10 @@ pub(crate) async fn a_cut_connection_is_reset_though_somebody_has_its_peer() {
     };
     drop(serving);
     is_reset(client).await;
-    assert!(peer.is_closed());
+    // On a thread of its own the task may be about to say so.
+    while !peer.is_closed() {
+        sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Asks once more after an error, without waiting.
